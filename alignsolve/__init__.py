@@ -1,0 +1,45 @@
+"""Exact, certified client-expert assignment for federated mixture-of-experts training.
+
+See `AlignmentProblem` for the model, `solve` for the answer and `certify` for
+the proof.
+"""
+
+from alignsolve.backends import available_backends
+from alignsolve.certificate import Certificate, certify
+from alignsolve.conflict import Bound, Conflict
+from alignsolve.dual import Multipliers
+from alignsolve.errors import (
+    AlignSolveError,
+    BackendError,
+    BackendNotFoundError,
+    ProblemError,
+    UnsupportedProblemError,
+)
+from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
+from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.solve import solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlignSolveError",
+    "AlignmentProblem",
+    "BackendError",
+    "BackendNotFoundError",
+    "Bound",
+    "Certificate",
+    "Conflict",
+    "Fallback",
+    "Feature",
+    "Load",
+    "Multipliers",
+    "ProblemError",
+    "Resource",
+    "Result",
+    "Status",
+    "Termination",
+    "UnsupportedProblemError",
+    "available_backends",
+    "certify",
+    "solve",
+]

@@ -1,0 +1,168 @@
+"""Conversion of user input to checked, read-only numpy arrays.
+
+Every function names the argument and the offending entry in its error, and
+copies only where the input has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Bytes of a row block in passes over the matrix: small enough for the L2 cache.
+BLOCK_BYTES = 1 << 20
+
+
+def row_blocks(n_rows: int, n_cols: int, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Yield slices that cover ``range(n_rows)`` in blocks of about `block_bytes` of float64."""
+    step = max(1, block_bytes // (8 * max(1, n_cols)))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of `array` that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def numeric(name: str, value: object) -> npt.NDArray[Any]:
+    """Return `value` as a real numeric array, or raise `ProblemError`."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ProblemError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        if array.size == 0:
+            return array.astype(np.float64)
+        raise ProblemError(
+            f"{name} has dtype {array.dtype}; give real numbers (float64, float32 or integers)"
+        )
+    return array
+
+
+def _first_index(mask: BoolArray) -> str:
+    """Spell the first true entry of `mask` as an index, or nothing for a scalar."""
+    if mask.ndim == 0:
+        return ""
+    position = np.unravel_index(int(np.argmax(mask)), mask.shape)
+    return "[" + ", ".join(str(int(p)) for p in position) + "]"
+
+
+def refuse(name: str, array: npt.NDArray[Any], bad: BoolArray, would_be_right: str) -> None:
+    """Raise `ProblemError` naming the first entry of `array` where `bad` holds."""
+    if bad.any():
+        value = array[()] if array.ndim == 0 else array.flat[int(np.argmax(bad))]
+        raise ProblemError(f"{name}{_first_index(bad)} is {value}; {would_be_right}")
+
+
+def fitted(
+    name: str,
+    value: object,
+    shape: tuple[int, ...],
+    meaning: str,
+    *,
+    valid: Callable[[npt.NDArray[Any]], BoolArray],
+    would_be_right: str,
+) -> Float64Array:
+    """Return `value` as float64 broadcast (read-only) to `shape`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for errors.
+    value : array_like
+        Scalar, or array that broadcasts to `shape`.
+    shape : tuple of int
+        Wanted shape.
+    meaning : str
+        What the axes are, for errors, such as ``"one per expert"``.
+    valid : callable
+        Maps the array to a mask of acceptable entries.
+    would_be_right : str
+        End of the error message.
+
+    Raises
+    ------
+    ProblemError
+        On a wrong type, shape or entry.
+    """
+    array = numeric(name, value)
+    refuse(name, array, ~valid(array), would_be_right)
+    # The view is new even where no conversion is needed: the caller's flags stay his.
+    array = array.astype(np.float64, copy=False)
+    if array.ndim and array.shape != shape:
+        if array.ndim > len(shape) or (array.ndim == len(shape) == 1):
+            _wrong_shape(name, array, shape, meaning)
+    try:
+        return read_only(np.broadcast_to(array, shape))
+    except ValueError:
+        _wrong_shape(name, array, shape, meaning)
+
+
+def _wrong_shape(
+    name: str, array: npt.NDArray[Any], shape: tuple[int, ...], meaning: str
+) -> Any:
+    expected = shape[0] if len(shape) == 1 else shape
+    raise ProblemError(
+        f"{name} has shape {array.shape}; give a scalar or shape ({expected},) ({meaning})"
+        if len(shape) == 1
+        else f"{name} has shape {array.shape}; give a scalar or an array that broadcasts to "
+        f"{shape} ({meaning})"
+    )
+
+
+def whole(name: str, value: object, length: int, meaning: str) -> IntArray:
+    """Return `value` as read-only int64 of shape ``(length,)``; whole and >= 0."""
+    array = fitted(
+        name,
+        value,
+        (length,),
+        meaning,
+        valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (np.abs(a) < 2**53),
+        would_be_right="give a whole number >= 0",
+    )
+    return read_only(array.astype(np.int64))
+
+
+def not_nan(array: npt.NDArray[Any]) -> BoolArray:
+    """Mask of the entries that are numbers, infinities included."""
+    return ~np.isnan(array)
+
+
+def finite_non_negative(array: npt.NDArray[Any]) -> BoolArray:
+    """Mask of the entries that are finite and at least 0."""
+    return np.isfinite(array) & (array >= 0)
+
+
+def identifiers(name: str, value: Sequence[object] | npt.NDArray[Any] | None, length: int) -> (
+    tuple[str, ...] | None
+):
+    """Return ids as a tuple of distinct strings of the wanted length, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise ProblemError(f"{name} is one string; give a sequence of {length} ids")
+    ids = tuple(str(v) for v in value)
+    if len(ids) != length:
+        raise ProblemError(f"{name} has {len(ids)} entries; give {length}")
+    if len(set(ids)) != length:
+        seen: set[str] = set()
+        for position, identifier in enumerate(ids):
+            if identifier in seen:
+                raise ProblemError(
+                    f"{name}[{position}] repeats {identifier!r}; ids must be distinct"
+                )
+            seen.add(identifier)
+    return ids

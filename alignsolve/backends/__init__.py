@@ -1,0 +1,80 @@
+"""The registry of backends: names, capabilities, and what is missing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.errors import BackendNotFoundError
+
+__all__ = [
+    "BACKEND_NAMES",
+    "Answer",
+    "Backend",
+    "Capabilities",
+    "Options",
+    "available_backends",
+    "get_backend",
+]
+
+#: Every backend, by name: where its class lives.
+_CLASSES: Mapping[str, str] = {
+    "exchange": "alignsolve.backends.exchange:ExchangeBackend",
+    "ortools-mcf": "alignsolve.backends.ortools_mcf:MinCostFlowBackend",
+    "ortools-cpsat": "alignsolve.backends.ortools_cpsat:CpSatBackend",
+    "ortools-mip": "alignsolve.backends.ortools_mip:MathOptBackend",
+    "ortools-scip": "alignsolve.backends.ortools_mip:ScipBackend",
+    "scipy-milp": "alignsolve.backends.scipy_milp:ScipyMilpBackend",
+    "scipy-lsa": "alignsolve.backends.scipy_lsa:LinearSumAssignmentBackend",
+    "networkx": "alignsolve.backends.networkx_flow:NetworkxBackend",
+    "greedy": "alignsolve.backends.greedy:GreedyBackend",
+}
+
+BACKEND_NAMES = tuple(_CLASSES)
+
+
+def _backend_class(name: str) -> type[Backend]:
+    """Return the class behind a name, or raise `BackendNotFoundError`."""
+    if name not in _CLASSES:
+        raise BackendNotFoundError(
+            f"there is no backend {name!r}; choose one of auto, {', '.join(_CLASSES)}"
+        )
+    module, _, attribute = _CLASSES[name].partition(":")
+    found: type[Backend] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def get_backend(name: str) -> Backend:
+    """Return a backend that is ready to use.
+
+    Raises
+    ------
+    BackendNotFoundError
+        If there is no such backend, or its library is not installed.
+    """
+    backend = _backend_class(name)
+    missing = backend.missing_libraries()
+    if missing:
+        raise BackendNotFoundError(
+            f"backend {name!r} needs {', '.join(missing)}: pip install {' '.join(missing)}"
+        )
+    return backend()
+
+
+def available_backends() -> dict[str, Capabilities | str]:
+    """Return every backend's capabilities, or the reason why it is missing.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> al.available_backends()["greedy"].exact
+    False
+    """
+    found: dict[str, Capabilities | str] = {}
+    for name in BACKEND_NAMES:
+        try:
+            found[name] = get_backend(name).capabilities
+        except BackendNotFoundError as error:
+            found[name] = str(error)
+    return found

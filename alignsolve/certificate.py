@@ -1,0 +1,302 @@
+"""Prove or refute any answer, whatever it came from, without calling a solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.arrays import Float64Array, IntArray, row_blocks
+from alignsolve.dual import DualGap, Multipliers, dual_gap, improved_prices
+from alignsolve.errors import ProblemError
+from alignsolve.exchange_graph import (
+    ImprovingCycle,
+    bellman_ford,
+    exchange_graph,
+    improving_exchange,
+)
+from alignsolve.feasibility import Violation, sorted_pairs, violations
+from alignsolve.problem import AlignmentProblem, Feature
+
+if TYPE_CHECKING:
+    from alignsolve.backends.base import Answer
+
+#: OPTIMAL means a gap of at most this, times the sum of the clients' spreads.
+OPTIMALITY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is proved about an answer.
+
+    Attributes
+    ----------
+    kind : {"prices", "solver", "none"}
+        Where `dual_bound` comes from: prices, recomputed here; the named
+        solver; or nowhere.
+    feasible : bool
+        Whether every bound is kept.
+    violations : tuple of Violation
+        The bounds that are not, at most 100.
+    objective_value : float
+        Objective of the answer in the problem's own sense.
+    dual_bound : float
+        No feasible answer is better than this, in the problem's own sense.
+    gap_abs : float
+        Proved distance from the optimum, >= 0, in units of fitness.
+    gap : float
+        ``gap_abs / max(1, |objective_value|)``, for display.
+    optimal : bool
+        Whether `gap_abs` is within the package's tolerance.
+    prices : float64 array, shape (n_experts,), or None
+        Shadow price of a holder of each expert, in the problem's own sense.
+    improving_cycle : ImprovingCycle or None
+        Exchanges that improve a refuted answer.
+    source : str
+        Solver and version behind a bound of kind "solver".
+    """
+
+    kind: Literal["prices", "solver", "none"]
+    feasible: bool
+    violations: tuple[Violation, ...]
+    objective_value: float
+    dual_bound: float
+    gap_abs: float
+    gap: float
+    optimal: bool
+    prices: Float64Array | None
+    improving_cycle: ImprovingCycle | None
+    source: str = ""
+
+    def summary(self) -> str:
+        """Return the verdict in words, one or a few lines."""
+        if not self.feasible:
+            listed = [violation.message for violation in self.violations[:5]]
+            more = len(self.violations) - len(listed)
+            return "infeasible: " + "; ".join(listed) + (f"; and {more} more" if more else "")
+        value = f"objective {self.objective_value:.12g}, bound {self.dual_bound:.12g}"
+        by = f"solver ({self.source})" if self.kind == "solver" else self.kind
+        if self.optimal:
+            return f"optimal, certified by {by}: {value}, gap_abs {self.gap_abs:.3g}"
+        lines = f"feasible, not proved optimal: {value}, gap {self.gap:.3%}"
+        if self.improving_cycle is not None:
+            lines += f"\nimproving exchange: {self.improving_cycle.text}"
+        return lines
+
+
+def certify(
+    problem: AlignmentProblem,
+    row_ind: npt.ArrayLike,
+    col_ind: npt.ArrayLike,
+    prices: npt.ArrayLike | Multipliers | None = None,
+) -> Certificate:
+    """Prove or refute that an assignment is optimal, without a solver.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    row_ind, col_ind : int array, shape (n_pairs,)
+        The assignment from any source, in any order.
+    prices : float array, shape (n_experts,), or Multipliers, optional
+        Prices in the problem's own sense (`Multipliers`: max sense). They are
+        tried first, and give the bound of a refuted answer.
+
+    Returns
+    -------
+    Certificate
+        For the flow class a proof or, with `improving_cycle`, a refutation.
+        For the mip class feasibility, and the bound at `prices` where given.
+
+    Raises
+    ------
+    ProblemError
+        If an index is no client or expert, or prices are malformed.
+
+    Notes
+    -----
+    Flow class: prices are recovered as ``d_0 - d_j`` from shortest distances d
+    in the answer's exchange graph, in float64. An answer is optimal exactly if
+    that graph has no negative cycle. A refuted answer gets the bound at
+    `prices`, else after `alignsolve.dual.PRICE_UPDATES` subgradient steps. Time
+    O(n_pairs n_experts + n_experts**3).
+
+    Mip class: the bound uses prices alone (no knapsack), so that it is at best
+    that of the linear relaxation.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> al.certify(problem, [0, 1], [1, 0]).improving_cycle.gain
+    2.5
+    """
+    rows, cols = sorted_pairs(problem, row_ind, col_ind)
+    return _certify(problem, rows, cols, _given_multipliers(problem, prices), math.inf)
+
+
+def certify_answer(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, answer: Answer, deadline: float
+) -> Certificate:
+    """Certify what a backend returned, with its prices or bound as help.
+
+    Parameters
+    ----------
+    rows, cols : int64 array, shape (n_pairs,)
+        The answer, sorted.
+    answer : Answer
+        Its claimed prices serve the flow class, its bound the mip class.
+    deadline : float
+        Value of ``time.perf_counter()`` after which a refuted answer's bound is
+        not sharpened any more.
+    """
+    given = None if answer.prices is None else Multipliers(answer.prices)
+    if problem.problem_class == "mip" and np.isfinite(answer.bound):
+        return _certify_by_solver(problem, rows, cols, answer.bound, answer.source)
+    return _certify(problem, rows, cols, given, deadline)
+
+
+def _certify(
+    problem: AlignmentProblem,
+    rows: IntArray,
+    cols: IntArray,
+    given: Multipliers | None,
+    deadline: float,
+) -> Certificate:
+    """Certify sorted pairs; see `certify`."""
+    broken = tuple(violations(problem, rows, cols))
+    if broken:
+        return _infeasible(problem, rows, cols, broken)
+    gap: DualGap | None = None
+    if given is not None:
+        gap = dual_gap(problem, rows, cols, given)
+        if is_within_tolerance(problem, gap) or problem.problem_class == "mip":
+            return _by_prices(problem, rows, cols, given.experts, gap, None)
+    if problem.problem_class == "mip":
+        return _unbounded(problem, rows, cols)
+    graph = exchange_graph(problem, rows, cols)
+    distance, cycle = bellman_ford(graph.weight)
+    found, improving = distance[-1] - distance[:-1], None
+    if cycle is None:
+        gap = dual_gap(problem, rows, cols, Multipliers(found))
+        return _by_prices(problem, rows, cols, found, gap, None)
+    improving = improving_exchange(problem, rows, cols, graph, cycle)
+    if given is not None and gap is not None:
+        found = given.experts
+    else:
+        found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
+    return _by_prices(problem, rows, cols, found, gap, improving)
+
+
+def _certify_by_solver(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, bound: float, source: str
+) -> Certificate:
+    """Return the certificate of a mip answer whose bound a named solver vouches for.
+
+    Parameters
+    ----------
+    bound : float
+        Upper bound in max sense; +inf for none.
+    source : str
+        Solver and version.
+
+    Notes
+    -----
+    Solvers compute in floating point: a bound within 1e-6 (relative) of the
+    objective counts as equal to it, which is their own tolerance.
+    """
+    broken = tuple(violations(problem, row_ind, col_ind))
+    if broken:
+        return _infeasible(problem, row_ind, col_ind, broken)
+    if not np.isfinite(bound):
+        return _unbounded(problem, row_ind, col_ind)
+    objective = problem.objective(row_ind, col_ind)
+    gap_abs = max(0.0, bound - problem.sign * objective)
+    optimal = gap_abs <= 1e-6 * max(1.0, abs(objective))
+    return Certificate(
+        "solver", True, (), objective, objective + problem.sign * gap_abs, gap_abs,
+        gap_abs / max(1.0, abs(objective)), optimal, None, None, source,
+    )
+
+
+def is_within_tolerance(problem: AlignmentProblem, gap: DualGap) -> bool:
+    """Tell whether a gap counts as zero: exactly 0, or within rounding of floats."""
+    if gap.gap_abs == 0:
+        return True
+    return gap.gap_abs <= OPTIMALITY_TOLERANCE * gap.scale and not is_integral(problem)
+
+
+def is_integral(problem: AlignmentProblem) -> bool:
+    """Tell whether all values and penalty steps are whole numbers."""
+    if Feature.LOAD_PENALTY in problem.features:
+        slope, target = problem.load_penalty, problem.load_target
+        steps = np.concatenate([slope, 2 * slope * target])
+        if (np.floor(steps) != steps).any():
+            return False
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        if (np.floor(values) != values).any():
+            return False
+    return True
+
+
+def _given_multipliers(
+    problem: AlignmentProblem, prices: npt.ArrayLike | Multipliers | None
+) -> Multipliers | None:
+    """Check prices given by the caller and turn them to max sense."""
+    if prices is None or isinstance(prices, Multipliers):
+        return prices
+    array = np.asarray(prices, dtype=np.float64)
+    if array.shape != (problem.n_experts,):
+        raise ProblemError(
+            f"prices has shape {array.shape}; give shape ({problem.n_experts},), one per expert"
+        )
+    if not np.isfinite(array).all():
+        raise ProblemError(
+            f"prices[{int(np.argmin(np.isfinite(array)))}] is not finite; give finite prices"
+        )
+    return Multipliers(problem.sign * array)
+
+
+def _by_prices(
+    problem: AlignmentProblem,
+    rows: IntArray,
+    cols: IntArray,
+    prices: Float64Array,
+    gap: DualGap,
+    improving: ImprovingCycle | None,
+) -> Certificate:
+    objective = problem.objective(rows, cols)
+    return Certificate(
+        "prices",
+        True,
+        (),
+        objective,
+        objective + problem.sign * gap.gap_abs,
+        gap.gap_abs,
+        gap.gap_abs / max(1.0, abs(objective)),
+        improving is None and is_within_tolerance(problem, gap),
+        # 0 + x and not x: a price of -0 reads badly.
+        0 + problem.sign * prices,
+        improving,
+    )
+
+
+def _unbounded(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Certificate:
+    objective = problem.objective(rows, cols)
+    return Certificate(
+        "none", True, (), objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
+    )
+
+
+def _infeasible(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, broken: tuple[Violation, ...]
+) -> Certificate:
+    allowed = all(violation.kind != "forbidden" for violation in broken)
+    objective = problem.objective(rows, cols) if allowed else -problem.sign * np.inf
+    return Certificate(
+        "none", False, broken, objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
+    )

@@ -1,0 +1,352 @@
+"""The dual bound D(p): best replies to prices, and what an answer lacks to them.
+
+Given prices, a client's best reply is its best set by value less price, within
+its slots and groups, and an expert's best reply is its best load. The sum of
+what the answer lacks to all these replies, none of them negative, bounds its
+distance from the optimum. It is never taken as a difference of two totals,
+because a common offset would hide any error.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.feasibility import client_fitness, resource_use
+from alignsolve.pairs import Pairs
+from alignsolve.problem import AlignmentProblem, Feature
+
+#: Updates of the prices by which a refuted answer's bound is sharpened.
+PRICE_UPDATES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """Prices of the bounds, in max sense; they give a valid bound whatever they are.
+
+    Parameters
+    ----------
+    experts : float64 array, shape (n_experts,)
+        Price of a holder of each expert.
+    loads : mapping of str to float64 array, shape (n_experts,)
+        Price of a unit of each named load.
+    budgets : mapping of str to float64 array, shape (n_clients,)
+        Price >= 0 of a unit of each resource.
+    fairness : float64 array, shape (n_clients,), optional
+        Price >= 0 of a unit of each client's fairness floor.
+    """
+
+    experts: Float64Array
+    loads: Mapping[str, Float64Array] = field(default_factory=dict)
+    budgets: Mapping[str, Float64Array] = field(default_factory=dict)
+    fairness: Float64Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DualGap:
+    """What an answer lacks to the best replies at given prices.
+
+    Attributes
+    ----------
+    gap_abs : float
+        Sum of the residuals, >= 0; infinite where no reply exists.
+    scale : float
+        Sum of the clients' spreads of finite values, plus the experts' penalty
+        of one holder more or less: what tolerances refer to.
+    demand : int64 array, shape (n_experts,)
+        Holders that the best replies would give each expert.
+    """
+
+    gap_abs: float
+    scale: float
+    demand: IntArray
+
+
+def reduced_values(
+    problem: AlignmentProblem, rows: slice, multipliers: Multipliers, values: Float64Array
+) -> Float64Array:
+    """Return values less all prices, for some clients, in a new array.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    rows : slice
+        Clients.
+    multipliers : Multipliers
+        Prices.
+    values : float64 array, shape (len(rows), n_experts)
+        ``problem.values(rows)``.
+    """
+    reduced = values - multipliers.experts
+    for name, price in multipliers.loads.items():
+        weight = np.asarray(problem.loads[name].weight)[rows]
+        reduced -= weight[:, None] * price
+    for name, price in multipliers.budgets.items():
+        reduced -= price[rows, None] * np.asarray(problem.resources[name].size)[rows]
+    if multipliers.fairness is not None:
+        fitness = problem.fitness[rows].astype(np.float64)
+        price = multipliers.fairness[rows, None]
+        reduced += np.where(price > 0, price * np.where(np.isfinite(fitness), fitness, 0), 0)
+    return reduced
+
+
+def best_replies(
+    problem: AlignmentProblem, rows: slice, reduced: Float64Array
+) -> tuple[BoolArray, BoolArray]:
+    """Return each client's best set within its slots and groups.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        Source of slots and groups.
+    rows : slice
+        Clients.
+    reduced : float64 array, shape (len(rows), n_experts)
+        Value less price; ``-inf`` forbids.
+
+    Returns
+    -------
+    chosen : bool array, shape (len(rows), n_experts)
+        The best set.
+    possible : bool array, shape (len(rows),)
+        Whether the client can keep its own bounds at all.
+
+    Notes
+    -----
+    The sets a client may hold form a laminar matroid truncation, so that the
+    greedy choice is exact: first the best ``group_min`` of each group, then
+    the best others until ``min_experts``, then while they gain.
+    """
+    smin, smax = (bound[rows] for bound in problem.slot_bounds())
+    allowed = reduced > -np.inf
+    forced = np.zeros_like(allowed)
+    possible = smin <= smax
+    if problem.expert_group is not None:
+        assert problem.group_min is not None and problem.group_max is not None
+        for group in range(problem.n_groups):
+            columns = np.flatnonzero(problem.expert_group == group)
+            low, high = problem.group_min[rows, group], problem.group_max[rows, group]
+            rank = _ranks(reduced[:, columns])
+            possible &= (low <= high) & (allowed[:, columns].sum(axis=1) >= low)
+            forced[:, columns] = (rank < low[:, None]) & allowed[:, columns]
+            allowed[:, columns] &= rank < high[:, None]
+    n_forced = forced.sum(axis=1)
+    candidates = np.where(allowed & ~forced, reduced, -np.inf)
+    available = (candidates > -np.inf).sum(axis=1)
+    fewest, most = smin - n_forced, np.minimum(smax - n_forced, available)
+    possible &= (most >= 0) & (fewest <= most)
+    take = np.clip((candidates > 0).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
+    chosen = forced | (_ranks(candidates) < take[:, None])
+    return chosen & allowed, possible
+
+
+def _ranks(block: Float64Array) -> IntArray:
+    """Return the rank of each entry within its row, 0 for the largest."""
+    order = np.argsort(-block, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(block.shape[1])[None, :], axis=1)
+    return ranks
+
+
+def dual_gap(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+) -> DualGap:
+    """Return how far a feasible answer can be from the optimum, by the given prices.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer.
+    multipliers : Multipliers
+        Prices in max sense.
+
+    Returns
+    -------
+    DualGap
+        ``objective + gap_abs`` bounds the optimum (max sense).
+
+    Notes
+    -----
+    One pass over the matrix in row blocks. Resource budgets and fairness floors
+    enter by their prices alone, so for the mip class the bound is that of the
+    linear relaxation at best.
+    """
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
+    gap, scale = 0.0, penalty_scale(problem, col_ind)
+    demand = np.zeros(problem.n_experts, dtype=np.int64)
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        reduced = reduced_values(problem, rows, multipliers, values)
+        chosen, possible = best_replies(problem, rows, reduced)
+        mask = held.mask(rows)
+        # The symmetric difference alone: equal sets must give exactly zero.
+        gained = np.where(chosen & ~mask, reduced, 0.0).sum(axis=1)
+        lost = np.where(mask & ~chosen, reduced, 0.0).sum(axis=1)
+        gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
+        demand += chosen.sum(axis=0)
+        scale += float(_spread(values).sum())
+    gap += float(holder_residuals(problem, multipliers.experts, col_ind).sum())
+    gap += _relaxed_residuals(problem, row_ind, col_ind, multipliers)
+    return DualGap(gap, scale, demand)
+
+
+def _spread(values: Float64Array) -> Float64Array:
+    """Return largest less smallest finite value of each row; 0 for an empty row."""
+    if not values.shape[1]:
+        return np.zeros(values.shape[0])
+    low = np.where(values > -np.inf, values, np.inf).min(axis=1)
+    high = values.max(axis=1)
+    spread = np.zeros(values.shape[0])
+    np.subtract(high, low, out=spread, where=high > -np.inf)
+    return spread
+
+
+def penalty_steps(
+    problem: AlignmentProblem, holders: IntArray
+) -> tuple[Float64Array, Float64Array]:
+    """Return the change of each expert's penalty by one holder more, and one less.
+
+    The square is expanded, so that integers stay exact.
+    """
+    twice = 2 * (holders - problem.load_target)
+    return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
+
+
+def penalty_scale(problem: AlignmentProblem, col_ind: IntArray) -> float:
+    """Return the size of the penalty steps at an answer, for tolerances."""
+    if Feature.LOAD_PENALTY not in problem.features:
+        return 0.0
+    up, down = penalty_steps(problem, np.bincount(col_ind, minlength=problem.n_experts))
+    return float(np.abs(up).sum() + np.abs(down).sum())
+
+
+def holder_residuals(
+    problem: AlignmentProblem, prices: Float64Array, col_ind: IntArray
+) -> Float64Array:
+    """Return what each expert's holders lack to its best load at the given prices."""
+    low, high = problem.holder_bounds()
+    holders = np.bincount(col_ind, minlength=problem.n_experts)
+    slope, target = problem.load_penalty, problem.load_target
+    best = _best_load(prices, slope, target, low, high)
+    residual = np.zeros(problem.n_experts)
+    for load in (np.floor(best), np.ceil(best)):
+        change = load - holders
+        # p (l - l0) - a ((l - t)^2 - (l0 - t)^2), factored: exactly 0 where l = l0.
+        gain = change * (prices - slope * (load + holders - 2 * target))
+        residual = np.maximum(residual, np.where(change == 0, 0.0, gain))
+    return residual
+
+
+def _relaxed_residuals(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, multipliers: Multipliers
+) -> float:
+    """Return the slack of named loads, budgets and floors times their prices."""
+    gap = 0.0
+    for name, price in multipliers.loads.items():
+        load = problem.loads[name]
+        low, high = np.maximum(load.min, 0), np.asarray(load.max)
+        most = float(np.asarray(load.weight).sum())
+        slope, target = np.asarray(load.penalty), np.asarray(load.target)
+        amount = problem.load_amounts(name, rows, cols)
+        best = _best_load(price, slope, target, low, np.minimum(high, most))
+        change = best - amount
+        gain = change * (price - slope * (best + amount - 2 * target))
+        gap += float(np.maximum(np.where(change == 0, 0.0, gain), 0.0).sum())
+    for name, price in multipliers.budgets.items():
+        budget = np.asarray(problem.resources[name].budget)
+        slack = budget - resource_use(problem, name, rows, cols)
+        gap += _priced(price, slack)
+    if multipliers.fairness is not None:
+        slack = client_fitness(problem, rows, cols) - problem.client_fitness_min
+        gap += _priced(multipliers.fairness, slack)
+    return gap
+
+
+def _priced(price: Float64Array, slack: Float64Array) -> float:
+    """Return the sum of slacks times prices; an infinite slack must be free."""
+    priced = price > 0
+    return float(np.maximum(price[priced] * slack[priced], 0.0).sum())
+
+
+def improved_prices(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    prices: Float64Array,
+    updates: int = PRICE_UPDATES,
+    deadline: float = math.inf,
+) -> tuple[Float64Array, DualGap]:
+    """Sharpen the bound of a flow problem's answer by subgradient steps on the prices.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem of the flow class.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer.
+    prices : float64 array, shape (n_experts,)
+        Where to start.
+    updates : int
+        Number of steps, each one pass over the matrix.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop early.
+
+    Returns
+    -------
+    prices, gap
+        The best prices met, and their gap.
+
+    Notes
+    -----
+    Polyak's step ``(D(p) - objective) / |g|^2`` with the answer's objective as
+    the target, which is right up to the answer's own gap (B T Polyak,
+    Minimization of unsmooth functionals, 1969,
+    doi:10.1016/0041-5553(69)90061-5).
+    """
+    best_prices, best = prices, dual_gap(problem, row_ind, col_ind, Multipliers(prices))
+    current, gap = prices, best
+    for _ in range(updates):
+        # Where the replies give an expert more than it takes, its price must rise.
+        wanted = _supply(problem, current)
+        direction = (gap.demand - wanted).astype(np.float64)
+        length = float(direction @ direction)
+        if length == 0 or not np.isfinite(gap.gap_abs) or time.perf_counter() > deadline:
+            break
+        current = current + gap.gap_abs / length * direction
+        gap = dual_gap(problem, row_ind, col_ind, Multipliers(current))
+        if gap.gap_abs < best.gap_abs:
+            best_prices, best = current, gap
+    return best_prices, best
+
+
+def _supply(problem: AlignmentProblem, prices: Float64Array) -> Float64Array:
+    """Return the load that each expert would take at the given prices."""
+    low, high = problem.holder_bounds()
+    best = _best_load(prices, problem.load_penalty, problem.load_target, low, high)
+    return np.round(best)
+
+
+def _best_load(
+    prices: Float64Array,
+    slope: Float64Array,
+    target: Float64Array,
+    low: Float64Array | IntArray,
+    high: Float64Array | IntArray,
+) -> Float64Array:
+    """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        free = np.where(
+            slope > 0, target + prices / (2 * slope), np.where(prices > 0, np.inf, -np.inf)
+        )
+    return np.clip(free, low, high)

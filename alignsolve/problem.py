@@ -1,0 +1,627 @@
+"""The alignment problem: which client holds which expert this round."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.arrays import (
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    finite_non_negative,
+    fitted,
+    identifiers,
+    not_nan,
+    numeric,
+    read_only,
+    refuse,
+    row_blocks,
+    whole,
+)
+from alignsolve.errors import ProblemError
+from alignsolve.pairs import Pairs
+
+#: Relative slack within which a bound counts as kept, everywhere in the package.
+FEASIBILITY_TOLERANCE = 1e-9
+
+
+def tolerance(bound: npt.ArrayLike) -> Float64Array:
+    """Return the absolute slack granted to `bound`: ``1e-9 * max(1, |bound|)``."""
+    size = np.abs(np.asarray(bound, dtype=np.float64))
+    # An infinite bound is never exceeded; zero keeps inf - inf out of the sums.
+    return np.where(np.isfinite(size), FEASIBILITY_TOLERANCE * np.maximum(1.0, size), 0.0)
+
+
+class Feature(enum.Enum):
+    """A part of the model that a problem uses and a backend may support."""
+
+    MIN_EXPERTS = "client minima"
+    LOAD_BOUNDS = "load bounds"
+    LOAD_PENALTY = "load penalty"
+    FORBIDDEN = "forbidden pairs"
+    GROUPS = "expert groups"
+    SWITCHING = "switching costs"
+    NAMED_LOADS = "named loads"
+    NAMED_LOAD_PENALTY = "named load penalties"
+    RESOURCES = "resources"
+    FAIRNESS = "fairness floors"
+
+
+#: Features that keep the problem a flow problem with integer bounds.
+FLOW_FEATURES = frozenset(
+    {
+        Feature.MIN_EXPERTS,
+        Feature.LOAD_BOUNDS,
+        Feature.LOAD_PENALTY,
+        Feature.FORBIDDEN,
+        Feature.GROUPS,
+        Feature.SWITCHING,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """A further load of every expert: ``sum_i weight_i x_ij``.
+
+    Parameters
+    ----------
+    weight : array_like, shape (n_clients,)
+        Contribution of each client, finite and >= 0: samples, or its
+        probability of finishing the round. A scalar stands for all.
+    min, max : array_like, shape (n_experts,), optional
+        Bounds per expert, in the unit of `weight`.
+    target : array_like, shape (n_experts,), optional
+        Load without penalty; None stands for the mean load if every client
+        fills its slots.
+    penalty : array_like, shape (n_experts,), default 0
+        Convex penalty ``penalty * (load - target)**2``, in units of fitness.
+    """
+
+    weight: npt.ArrayLike
+    min: npt.ArrayLike | None = None
+    max: npt.ArrayLike | None = None
+    target: npt.ArrayLike | None = None
+    penalty: npt.ArrayLike = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """A budget of every client: ``sum_j size_ij x_ij <= budget_i``.
+
+    Parameters
+    ----------
+    size : array_like, shape (n_experts,) or (n_clients, n_experts)
+        What an expert takes, finite and >= 0: MB of memory, MB to download,
+        seconds.
+    budget : array_like, shape (n_clients,)
+        What a client has, in the unit of `size`; +inf for no limit.
+    """
+
+    size: npt.ArrayLike
+    budget: npt.ArrayLike
+
+
+class AlignmentProblem:
+    """Capacity-constrained, load-balanced client-expert assignment.
+
+    Maximise total fitness, less load penalties and switching costs, over
+    binary ``x[i, j]`` (client i holds expert j), within the bounds below.
+
+    Parameters
+    ----------
+    fitness : array_like, shape (n_clients, n_experts), float32 or float64
+        Gain of client i training expert j, in any unit. ``-inf`` forbids the
+        pair. A float32 or float64 array is used in place and never modified;
+        do not modify it while the problem lives.
+    max_experts : array_like of int, shape (n_clients,)
+        Slots of each client.
+    min_experts : array_like of int, shape (n_clients,), default 0
+        Fewest experts of each client.
+    load_min, load_max : array_like, shape (n_experts,), optional
+        Bounds on the number of holders of each expert. Fractions round
+        inward.
+    load_target : array_like, shape (n_experts,), optional
+        Number of holders without penalty; None stands for the mean load if
+        every client fills its slots, ``sum_i min(max_experts_i, n_experts) /
+        n_experts``.
+    load_penalty : array_like, shape (n_experts,), default 0
+        Convex penalty ``load_penalty * (load - load_target)**2``, >= 0, in
+        units of fitness.
+    loads : mapping of str to Load, optional
+        Further named loads, such as samples or expected finishers.
+    resources : mapping of str to Resource, optional
+        Named budgets of each client, such as ``memory_mb``.
+    expert_group : array_like of int, shape (n_experts,), optional
+        Group (MoE layer) of each expert, numbered from 0.
+    group_min, group_max : array_like of int, shape (n_groups,) or
+            (n_clients, n_groups), optional
+        Fewest and most experts of a group that a client may hold.
+    client_fitness_min : array_like, shape (n_clients,), optional
+        Fairness floor on ``sum_j fitness[i, j] x[i, j]``; ``-inf`` for none.
+    held : sparse matrix, bool array of shape (n_clients, n_experts), or
+            (rows, cols), optional
+        Pairs of the previous round.
+    switch_cost : array_like, broadcasts to (n_clients, n_experts), default 0
+        Cost, finite and >= 0, of a pair that was not held before.
+    client_ids, expert_ids : sequence of str, optional
+        Distinct names used in errors, files and explanations.
+
+    Raises
+    ------
+    ProblemError
+        If an argument is malformed. Contradictory bounds are no error: such a
+        problem is infeasible, which `solve` reports.
+
+    Notes
+    -----
+    ``sense`` is "max" here and "min" for `from_cost`; `fitness` is then the
+    negated cost. `value_blocks` is the matrix that solvers see: fitness less
+    the switching cost of pairs not held before, in float64.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> problem.problem_class
+    'flow'
+    >>> float(al.solve(problem).objective_value)
+    5.5
+    """
+
+    sense: Literal["max", "min"]
+    fitness: FloatArray
+    max_experts: IntArray
+    min_experts: IntArray
+    load_min: Float64Array
+    load_max: Float64Array
+    load_target: Float64Array
+    load_penalty: Float64Array
+    loads: Mapping[str, Load]
+    resources: Mapping[str, Resource]
+    expert_group: IntArray | None
+    group_min: IntArray | None
+    group_max: IntArray | None
+    client_fitness_min: Float64Array
+    held: Pairs | None
+    switch_cost: Float64Array
+    client_ids: tuple[str, ...] | None
+    expert_ids: tuple[str, ...] | None
+    features: frozenset[Feature]
+
+    def __init__(
+        self,
+        fitness: npt.ArrayLike,
+        max_experts: npt.ArrayLike,
+        *,
+        min_experts: npt.ArrayLike = 0,
+        load_min: npt.ArrayLike | None = 0,
+        load_max: npt.ArrayLike | None = None,
+        load_target: npt.ArrayLike | None = None,
+        load_penalty: npt.ArrayLike = 0.0,
+        loads: Mapping[str, Load] | None = None,
+        resources: Mapping[str, Resource] | None = None,
+        expert_group: npt.ArrayLike | None = None,
+        group_min: npt.ArrayLike | None = None,
+        group_max: npt.ArrayLike | None = None,
+        client_fitness_min: npt.ArrayLike | None = None,
+        held: Any = None,
+        switch_cost: npt.ArrayLike = 0.0,
+        client_ids: Sequence[object] | None = None,
+        expert_ids: Sequence[object] | None = None,
+    ) -> None:
+        put = super().__setattr__
+        put("sense", "max")
+        put("fitness", _fitness_matrix(fitness))
+        n, m = self.fitness.shape
+        put("client_ids", identifiers("client_ids", client_ids, n))
+        put("expert_ids", identifiers("expert_ids", expert_ids, m))
+        put("max_experts", whole("max_experts", max_experts, n, "one per client"))
+        put("min_experts", whole("min_experts", min_experts, n, "one per client"))
+        put("load_min", _bound("load_min", load_min, m, -np.inf, "one per expert"))
+        put("load_max", _bound("load_max", load_max, m, np.inf, "one per expert"))
+        mean_load = float(np.minimum(self.max_experts, m).sum()) / max(1, m)
+        put("load_target", _target("load_target", load_target, m, mean_load))
+        put("load_penalty", _penalty("load_penalty", load_penalty, m))
+        put("loads", _loads(loads, self.max_experts, n, m))
+        put("resources", _resources(resources, n, m))
+        for name, part in _groups(expert_group, group_min, group_max, n, m).items():
+            put(name, part)
+        put(
+            "client_fitness_min",
+            _bound("client_fitness_min", client_fitness_min, n, -np.inf, "one per client"),
+        )
+        put("held", None if held is None else Pairs.from_any("held", held, n, m))
+        put(
+            "switch_cost",
+            fitted(
+                "switch_cost",
+                switch_cost,
+                (n, m),
+                "clients x experts",
+                valid=finite_non_negative,
+                would_be_right="give a finite cost >= 0",
+            ),
+        )
+        put("features", frozenset(self._find_features()))
+
+    @classmethod
+    def from_cost(
+        cls,
+        cost: npt.ArrayLike,
+        max_experts: npt.ArrayLike,
+        *,
+        client_cost_max: npt.ArrayLike | None = None,
+        **arguments: Any,
+    ) -> AlignmentProblem:
+        """Build a problem that minimises cost; ``+inf`` forbids a pair.
+
+        Parameters
+        ----------
+        cost : array_like, shape (n_clients, n_experts)
+            Cost of each pair. Values, bounds and prices of the results are in
+            this sense: the bound is a lower bound, and a price is the change
+            of the least cost per further slot (hence usually <= 0).
+        max_experts : array_like of int, shape (n_clients,)
+            Slots of each client.
+        client_cost_max : array_like, shape (n_clients,), optional
+            Fairness ceiling on a client's total cost.
+        **arguments
+            As for `AlignmentProblem`, except ``client_fitness_min``.
+
+        Raises
+        ------
+        ProblemError
+            If an argument is malformed.
+        """
+        if "client_fitness_min" in arguments:
+            raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
+        array = numeric("cost", cost)
+        refuse("cost", array, np.isnan(array) | np.isneginf(array),
+               "give finite costs, or +inf to forbid the pair")
+        if array.dtype.kind in "ub":
+            array = array.astype(np.float64)
+        ceiling = _bound("client_cost_max", client_cost_max, -1, np.inf, "one per client")
+        # 0 - x and not -x: a cost of 0 must not become -0.
+        problem = cls(
+            np.subtract(0, array), max_experts, client_fitness_min=0 - ceiling, **arguments
+        )
+        object.__setattr__(problem, "sense", "min")
+        return problem
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"AlignmentProblem is immutable; use problem.replace({name}=...) for a changed copy"
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("AlignmentProblem is immutable")
+
+    def __repr__(self) -> str:
+        return (
+            f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
+            f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
+        )
+
+    # -- size and class ---------------------------------------------------
+
+    @property
+    def n_clients(self) -> int:
+        """Number of clients."""
+        return int(self.fitness.shape[0])
+
+    @property
+    def n_experts(self) -> int:
+        """Number of experts."""
+        return int(self.fitness.shape[1])
+
+    @property
+    def n_groups(self) -> int:
+        """Number of expert groups; 0 without groups."""
+        return 0 if self.group_max is None else int(self.group_max.shape[1])
+
+    @property
+    def sign(self) -> float:
+        """+1 where the problem maximises, -1 where it minimises."""
+        return 1.0 if self.sense == "max" else -1.0
+
+    @property
+    def problem_class(self) -> Literal["flow", "mip"]:
+        """"flow" (exact in polynomial time) or "mip" (NP-hard)."""
+        return "flow" if self.features <= FLOW_FEATURES else "mip"
+
+    @property
+    def class_reason(self) -> str:
+        """Why the problem is in its class, in one phrase."""
+        beyond = sorted(f.value for f in self.features - FLOW_FEATURES)
+        if beyond:
+            return "not a flow because of " + ", ".join(beyond)
+        used = sorted(f.value for f in self.features)
+        return "a flow of client slots" + (" with " + ", ".join(used) if used else "")
+
+    def _find_features(self) -> list[Feature]:
+        """List the features that can change the answer; idle ones do not count."""
+        loads, floors = self.loads.values(), self.client_fitness_min
+        lo, hi = self.holder_bounds()
+        used = {
+            Feature.MIN_EXPERTS: bool(self.min_experts.any()),
+            Feature.LOAD_BOUNDS: bool((lo > 0).any() or (hi < self.n_clients).any()),
+            Feature.LOAD_PENALTY: bool(self.load_penalty.any()),
+            Feature.FORBIDDEN: _has_forbidden(self.fitness),
+            Feature.GROUPS: self.expert_group is not None,
+            Feature.SWITCHING: bool(self.switch_cost.any()),
+            Feature.NAMED_LOADS: any(
+                bool((np.asarray(load.min) > 0).any() or np.isfinite(load.max).any())
+                for load in loads
+            ),
+            Feature.NAMED_LOAD_PENALTY: any(bool(np.any(load.penalty)) for load in loads),
+            Feature.RESOURCES: any(
+                bool(np.isfinite(resource.budget).any()) for resource in self.resources.values()
+            ),
+            Feature.FAIRNESS: bool((floors > -np.inf).any()),
+        }
+        return [feature for feature, present in used.items() if present]
+
+    # -- the integer bounds that solvers use --------------------------------
+
+    def holder_bounds(self) -> tuple[IntArray, IntArray]:
+        """Return the whole bounds on holders, each int64 of shape (n_experts,).
+
+        Fractions round inward, with the package's tolerance so that
+        ``0.1 * 30`` holders are 3. A pair with ``low > high`` is infeasible.
+        """
+        n = self.n_clients
+        low = np.ceil(np.maximum(self.load_min, 0) - tolerance(self.load_min))
+        high = np.floor(np.minimum(self.load_max, n) + tolerance(self.load_max))
+        # Beyond n + 1 or below -1 nothing changes, and int64 cannot overflow.
+        return (
+            np.clip(low, 0, n + 1).astype(np.int64),
+            np.clip(high, -1, n).astype(np.int64),
+        )
+
+    def slot_bounds(self) -> tuple[IntArray, IntArray]:
+        """Return fewest and most experts of each client, int64, at most n_experts (+1)."""
+        m = self.n_experts
+        return np.minimum(self.min_experts, m + 1), np.minimum(self.max_experts, m)
+
+    # -- values -------------------------------------------------------------
+
+    def values(self, rows: slice | IntArray) -> Float64Array:
+        """Return fitness less switching cost of some clients, float64, a fresh array.
+
+        Parameters
+        ----------
+        rows : slice or int array
+            Clients; a slice must have step 1.
+
+        Returns
+        -------
+        values : float64 array, shape (len(rows), n_experts)
+            ``-inf`` where the pair is forbidden.
+        """
+        block = self.fitness[rows].astype(np.float64)
+        if Feature.SWITCHING in self.features:
+            cost = self.switch_cost[rows]
+            if self.held is not None:
+                cost = np.where(self.held.mask(rows), 0.0, cost)
+            block -= cost
+        return block
+
+    def pair_values(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
+        """Return fitness less switching cost of the given pairs, float64."""
+        values = self.fitness[row_ind, col_ind].astype(np.float64)
+        if Feature.SWITCHING in self.features:
+            cost = self.switch_cost[row_ind, col_ind]
+            if self.held is not None:
+                cost = np.where(self.held.contains(row_ind, col_ind), 0.0, cost)
+            values -= cost
+        return values
+
+    def objective(self, row_ind: IntArray, col_ind: IntArray) -> float:
+        """Return the objective of an assignment, in the problem's own sense."""
+        return self.sign * (
+            float(self.pair_values(row_ind, col_ind).sum()) - self.penalty(row_ind, col_ind)
+        )
+
+    def penalty(self, row_ind: IntArray, col_ind: IntArray) -> float:
+        """Return the sum of all load penalties of an assignment, >= 0."""
+        holders = np.bincount(col_ind, minlength=self.n_experts)
+        total = float((self.load_penalty * (holders - self.load_target) ** 2).sum())
+        for name, load in self.loads.items():
+            amount = self.load_amounts(name, row_ind, col_ind)
+            total += float((load.penalty * (amount - load.target) ** 2).sum())  # type: ignore[operator]
+        return total
+
+    def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
+        """Return the named load of every expert under an assignment, float64."""
+        weight = np.asarray(self.loads[name].weight)[row_ind]
+        return np.bincount(col_ind, weights=weight, minlength=self.n_experts)
+
+    # -- names --------------------------------------------------------------
+
+    def client_name(self, client: int) -> str:
+        """Return how messages call a client."""
+        return f"client {client if self.client_ids is None else repr(self.client_ids[client])}"
+
+    def expert_name(self, expert: int) -> str:
+        """Return how messages call an expert."""
+        return f"expert {expert if self.expert_ids is None else repr(self.expert_ids[expert])}"
+
+    # -- copies -------------------------------------------------------------
+
+    def arguments(self) -> dict[str, Any]:
+        """Return constructor arguments that rebuild this problem, in its own sense.
+
+        Returns
+        -------
+        arguments : dict
+            For `AlignmentProblem`, or, where `sense` is "min", for
+            `from_cost` (keys ``cost`` and ``client_cost_max``). Arrays are
+            the problem's own, not copies, except the negated ones.
+        """
+        names = (
+            "max_experts min_experts load_min load_max load_target load_penalty loads resources "
+            "expert_group group_min group_max held switch_cost client_ids expert_ids"
+        )
+        arguments = {name: getattr(self, name) for name in names.split()}
+        if self.sense == "min":
+            arguments["cost"] = np.subtract(0, self.fitness)
+            arguments["client_cost_max"] = 0 - self.client_fitness_min
+        else:
+            arguments["fitness"] = self.fitness
+            arguments["client_fitness_min"] = self.client_fitness_min
+        return arguments
+
+    def replace(self, **changes: Any) -> AlignmentProblem:
+        """Return a problem with some constructor arguments changed, same sense."""
+        arguments = self.arguments() | changes
+        if self.sense == "min":
+            return AlignmentProblem.from_cost(**arguments)
+        return AlignmentProblem(**arguments)
+
+
+def _fitness_matrix(fitness: npt.ArrayLike) -> FloatArray:
+    """Return fitness as a read-only float matrix, without a copy where it is one."""
+    array = numeric("fitness", fitness)
+    if array.ndim != 2:
+        raise ProblemError(
+            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
+        )
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    for rows in row_blocks(*array.shape):
+        block = array[rows]
+        # NaN and +inf both show in the maximum: one pass, no temporary.
+        if block.size and not block.max() < np.inf:
+            bad = np.isnan(array) | np.isposinf(array)
+            refuse("fitness", array, bad, "give finite numbers, or -inf to forbid the pair")
+    return read_only(array)
+
+
+def _has_forbidden(fitness: FloatArray) -> bool:
+    """Tell whether any pair is forbidden."""
+    return any(
+        bool(fitness[rows].min() == -np.inf)
+        for rows in row_blocks(*fitness.shape)
+        if fitness.shape[1]
+    )
+
+
+def _bound(
+    name: str, value: npt.ArrayLike | None, length: int, default: float, meaning: str
+) -> Float64Array:
+    """Return a bound per entry; None stands for no bound; ``length=-1`` keeps the shape."""
+    given = default if value is None else value
+    shape = (length,) if length >= 0 else np.shape(given)
+    return fitted(
+        name, given, shape, meaning, valid=not_nan, would_be_right="give a number, or inf for none"
+    )
+
+
+def _target(name: str, value: npt.ArrayLike | None, length: int, default: float) -> Float64Array:
+    given = default if value is None else value
+    return fitted(name, given, (length,), "one per expert", valid=np.isfinite,
+                  would_be_right="give a finite load")
+
+
+def _penalty(name: str, value: npt.ArrayLike, length: int) -> Float64Array:
+    return fitted(name, value, (length,), "one per expert", valid=finite_non_negative,
+                  would_be_right="give a finite penalty >= 0")
+
+
+def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
+    """Check a mapping of names to `Load` or `Resource`."""
+    if parts is None:
+        return {}
+    if not isinstance(parts, Mapping):
+        raise ProblemError(f"{what} is {type(parts).__name__}; give a mapping of names to "
+                           f"{kind.__name__}")
+    for name, part in parts.items():
+        if not isinstance(name, str) or not name:
+            raise ProblemError(f"{what} has the name {name!r}; give a non-empty string")
+        if not isinstance(part, kind):
+            raise ProblemError(
+                f"{what}[{name!r}] is {type(part).__name__}; give al.{kind.__name__}(...)"
+            )
+    return dict(parts)
+
+
+def _loads(loads: object, max_experts: IntArray, n: int, m: int) -> Mapping[str, Load]:
+    """Check and broadcast the named loads."""
+    checked = {}
+    for name, load in _named("loads", loads, Load).items():
+        at = f"loads[{name!r}]"
+        weight = fitted(f"{at}.weight", load.weight, (n,), "one per client",
+                        valid=finite_non_negative, would_be_right="give a finite weight >= 0")
+        mean = float(weight @ np.minimum(max_experts, m)) / max(1, m)
+        checked[name] = Load(
+            weight=weight,
+            min=_bound(f"{at}.min", load.min, m, -np.inf, "one per expert"),
+            max=_bound(f"{at}.max", load.max, m, np.inf, "one per expert"),
+            target=_target(f"{at}.target", load.target, m, mean),
+            penalty=_penalty(f"{at}.penalty", load.penalty, m),
+        )
+    return checked
+
+
+def _resources(resources: object, n: int, m: int) -> Mapping[str, Resource]:
+    """Check and broadcast the resources; sizes stay per expert where given so."""
+    checked = {}
+    for name, resource in _named("resources", resources, Resource).items():
+        at = f"resources[{name!r}]"
+        checked[name] = Resource(
+            size=fitted(f"{at}.size", resource.size, (n, m), "clients x experts",
+                        valid=finite_non_negative, would_be_right="give a finite size >= 0"),
+            budget=fitted(f"{at}.budget", resource.budget, (n,), "one per client",
+                          valid=lambda a: a > -np.inf,
+                          would_be_right="give a number, or inf for no limit"),
+        )
+    return checked
+
+
+def _groups(
+    expert_group: npt.ArrayLike | None,
+    group_min: npt.ArrayLike | None,
+    group_max: npt.ArrayLike | None,
+    n: int,
+    m: int,
+) -> dict[str, IntArray | None]:
+    """Check the groups and broadcast their bounds to (n_clients, n_groups)."""
+    if expert_group is None:
+        if group_min is not None or group_max is not None:
+            raise ProblemError("group_min and group_max need expert_group, the group of each expert")
+        return {"expert_group": None, "group_min": None, "group_max": None}
+    if np.ndim(expert_group) == 0:
+        raise ProblemError(f"expert_group is a scalar; give {m} group numbers, one per expert")
+    group = whole("expert_group", expert_group, m, "one per expert")
+    n_groups = int(group.max(initial=-1)) + 1
+    missing = np.setdiff1d(np.arange(min(n_groups, m + 1)), group)
+    if missing.size:
+        raise ProblemError(
+            f"expert_group names no expert of group {missing[0]}; number the groups "
+            f"0, 1, 2, ... without gaps"
+        )
+    counts = np.bincount(group, minlength=n_groups)
+
+    def bounds(name: str, value: npt.ArrayLike) -> IntArray:
+        array = fitted(
+            name, value, (n, n_groups), "clients x groups",
+            valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
+            would_be_right="give a whole number >= 0",
+        )
+        return read_only(array.astype(np.int64))
+
+    return {
+        "expert_group": group,
+        "group_min": bounds("group_min", 0 if group_min is None else group_min),
+        "group_max": bounds("group_max", counts if group_max is None else group_max),
+    }

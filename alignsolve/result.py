@@ -1,0 +1,147 @@
+"""What `alignsolve.solve` returns."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.certificate import Certificate
+from alignsolve.conflict import Conflict
+from alignsolve.problem import AlignmentProblem
+
+
+class Status(enum.Enum):
+    """What is known of the problem after a solve."""
+
+    OPTIMAL = "optimal"
+    """An answer, and a certificate that none is better."""
+    FEASIBLE = "feasible"
+    """An answer that keeps every bound, and a bound on how much better another can be."""
+    INFEASIBLE = "infeasible"
+    """A proof that no answer keeps every bound."""
+    NO_SOLUTION_FOUND = "no solution found"
+    """Neither an answer nor a proof that there is none."""
+
+
+class Termination(enum.Enum):
+    """What ended a solve."""
+
+    PROVED = "proved"
+    HEURISTIC_DONE = "heuristic done"
+    GAP_REACHED = "gap reached"
+    TIME_LIMIT = "time limit"
+    WORK_LIMIT = "work limit"
+    INTERRUPTED = "interrupted"
+    FAILED = "backend failed"
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A backend that was tried, or passed over, before the one that answered.
+
+    Attributes
+    ----------
+    backend : str
+        Its name.
+    reason : str
+        Why it did not give the answer.
+    """
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An answer with what is proved about it.
+
+    Attributes
+    ----------
+    problem : AlignmentProblem
+        What was solved.
+    status : Status
+        OPTIMAL only with a certificate.
+    termination : Termination
+        What ended the solve.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        Clients and experts of the held pairs, sorted by (row, col); empty
+        where there is no answer.
+    objective_value, dual_bound : float
+        Value and bound in the problem's own sense; NaN without an answer, and
+        infinite without a bound.
+    gap_abs, gap : float
+        Proved distance from the optimum, and the same over
+        ``max(1, |objective_value|)``; infinite without a bound.
+    loads : int64 array, shape (n_experts,)
+        Holders of each expert.
+    prices : float64 array, shape (n_experts,), or None
+        Shadow price of a holder of each expert, in the problem's own sense.
+    backend : str
+        Who answered.
+    fallbacks : tuple of Fallback
+        Who did not, and why.
+    certificate : Certificate or None
+        The proof behind `status`; None without an answer.
+    conflict : Conflict or None
+        Bounds that cannot hold together, where the problem is infeasible.
+    stats : mapping of str to number or str
+        Seconds (``build_seconds``, ``solve_seconds``, ``certify_seconds``,
+        ``total_seconds``) and counts of the backend.
+    """
+
+    problem: AlignmentProblem = field(repr=False)
+    status: Status
+    termination: Termination
+    row_ind: IntArray = field(repr=False)
+    col_ind: IntArray = field(repr=False)
+    objective_value: float
+    dual_bound: float
+    gap_abs: float
+    gap: float
+    loads: IntArray = field(repr=False)
+    prices: Float64Array | None = field(repr=False)
+    backend: str
+    fallbacks: tuple[Fallback, ...]
+    certificate: Certificate | None = field(repr=False)
+    conflict: Conflict | None
+    stats: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is an assignment, if only an empty one."""
+        return self.status in (Status.OPTIMAL, Status.FEASIBLE)
+
+    def matrix(self) -> sp.csr_array:
+        """Return the assignment as a sparse bool matrix (n_clients, n_experts)."""
+        shape = (self.problem.n_clients, self.problem.n_experts)
+        data = np.ones(self.row_ind.size, dtype=np.bool_)
+        return sp.csr_array((data, (self.row_ind, self.col_ind)), shape=shape)
+
+    def summary(self) -> str:
+        """Return the outcome in a few lines for people."""
+        lines = [f"status       {self.status.value} ({self.termination.value})"]
+        lines.append(f"backend      {self.backend}")
+        lines += [f"  not {step.backend}: {step.reason}" for step in self.fallbacks]
+        if self.has_answer:
+            word = "fitness" if self.problem.sense == "max" else "cost"
+            lines.append(f"objective    {self.objective_value:.12g} ({word})")
+            lines.append(f"bound        {self.dual_bound:.12g} (gap {self.gap:.3g})")
+            if self.loads.size:
+                lines.append(
+                    f"holders      {self.loads.min()} to {self.loads.max()} per expert, "
+                    f"{self.row_ind.size} pairs"
+                )
+        if self.certificate is not None:
+            lines.append(f"certificate  {self.certificate.summary()}")
+        if self.conflict is not None:
+            lines.append(f"conflict     {self.conflict.text}")
+        seconds = self.stats.get("total_seconds")
+        if seconds is not None:
+            lines.append(f"time         {seconds:.3g} s")
+        return "\n".join(lines)

@@ -1,0 +1,273 @@
+"""Solve a problem: choose a backend, check and certify what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from alignsolve.backends import get_backend
+from alignsolve.backends.base import Answer, Backend, Options
+from alignsolve.certificate import Certificate, certify_answer
+from alignsolve.conflict import Conflict, find_conflict
+from alignsolve.errors import (
+    AlignSolveError,
+    BackendError,
+    BackendNotFoundError,
+    ProblemError,
+    UnsupportedProblemError,
+)
+from alignsolve.feasibility import sorted_pairs
+from alignsolve.problem import AlignmentProblem
+from alignsolve.result import Fallback, Result, Status, Termination
+
+logger = logging.getLogger("alignsolve")
+
+#: The order in which ``backend="auto"`` tries backends, by problem class.
+AUTO_ORDER = {
+    "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
+    "mip": ("ortools-cpsat", "ortools-mip", "scipy-milp", "greedy"),
+}
+
+#: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
+FALLBACK_SHARE = 0.1
+
+
+def solve(
+    problem: AlignmentProblem,
+    backend: str = "auto",
+    time_limit: float | None = None,
+    rel_gap: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    warm_start: Result | tuple[Any, Any] | None = None,
+) -> Result:
+    """Solve an alignment problem and certify the answer.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve.
+    backend : str, default "auto"
+        A name from `available_backends`, or "auto": see Notes.
+    time_limit : float, optional
+        Seconds, building and certifying included; kept within 10% or 0.5 s by
+        backends that declare themselves interruptible.
+    rel_gap : float, default 0
+        Relative gap at which a problem of the mip class may stop.
+    seed : int, default 0
+        Seed of anything random.
+    threads : int, optional
+        Threads of the backend; None for all cores.
+    warm_start : Result or (row_ind, col_ind), optional
+        An earlier answer; it may be infeasible here. Ignored by backends that
+        do not declare `warm_start`.
+
+    Returns
+    -------
+    Result
+        Infeasibility is a status with a `conflict`, never an exception.
+
+    Raises
+    ------
+    ProblemError
+        If an argument is malformed.
+    BackendNotFoundError
+        If the backend does not exist or its library is missing.
+    UnsupportedProblemError
+        If the named backend does not support a feature of the problem.
+    BackendError
+        If the named backend fails, or breaks a bound. "auto" goes on to the
+        next backend instead, and records it in `Result.fallbacks`.
+
+    Notes
+    -----
+    "auto" tries `AUTO_ORDER` of the problem's class in turn: it passes over a
+    backend that is missing, does not support the problem, or by its measured
+    cost model does not fit the time limit; it goes on where one fails or finds
+    nothing in time; and it ends with "greedy", which always answers where an
+    answer is easy to find.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1))
+    >>> result.status.value, result.col_ind.tolist()
+    ('optimal', [0, 1])
+    """
+    started = time.perf_counter()
+    options = _options(problem, started, time_limit, rel_gap, seed, threads, warm_start)
+    if not isinstance(backend, str):
+        raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
+    if problem.n_clients == 0 or problem.n_experts == 0:
+        return _finish(problem, backend, _empty_answer(), options, started, ())
+    if backend == "auto":
+        return _solve_auto(problem, options, started)
+    chosen = get_backend(backend)
+    refusal = chosen.refusal(problem)
+    if refusal is not None:
+        raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
+    answer = _run(chosen, problem, options)
+    return _finish(problem, backend, answer, options, started, ())
+
+
+def _options(
+    problem: AlignmentProblem,
+    started: float,
+    time_limit: float | None,
+    rel_gap: float,
+    seed: int,
+    threads: int | None,
+    warm_start: Result | tuple[Any, Any] | None,
+) -> Options:
+    """Check the arguments of `solve`."""
+    if not isinstance(problem, AlignmentProblem):
+        raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
+    if time_limit is not None and not _is_number(time_limit, 0):
+        raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0, or None")
+    if not _is_number(rel_gap, 0) or math.isinf(rel_gap):
+        raise ProblemError(f"rel_gap is {rel_gap!r}; give a finite number >= 0")
+    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
+        raise ProblemError(f"threads is {threads!r}; give a whole number >= 1, or None")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**31:
+        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
+    pairs, prices = None, None
+    if isinstance(warm_start, Result):
+        if warm_start.has_answer:
+            pairs = (warm_start.row_ind, warm_start.col_ind)
+            prices = warm_start.prices
+    elif warm_start is not None:
+        if not isinstance(warm_start, tuple) or len(warm_start) != 2:
+            raise ProblemError("warm_start is neither a Result nor a tuple (row_ind, col_ind)")
+        pairs = warm_start
+    if pairs is not None:
+        pairs = sorted_pairs(problem, *pairs)
+    if prices is not None:
+        prices = problem.sign * prices if prices.shape == (problem.n_experts,) else None
+    return Options(
+        deadline=math.inf if time_limit is None else started + float(time_limit),
+        rel_gap=float(rel_gap),
+        seed=int(seed),
+        threads=None if threads is None else int(threads),
+        warm_start=pairs,
+        warm_prices=prices,
+    )
+
+
+def _is_number(value: object, least: float) -> bool:
+    return isinstance(value, (int, float, np.number)) and float(value) >= least
+
+
+def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> Result:
+    """Try the backends of `AUTO_ORDER` until one answers."""
+    fallbacks: list[Fallback] = []
+    order = AUTO_ORDER[problem.problem_class]
+    limit = options.deadline - started
+    early = dataclasses.replace(options, deadline=options.deadline - FALLBACK_SHARE * limit)
+    interrupted = False
+    for name in order:
+        last = name == order[-1]
+        try:
+            backend = get_backend(name)
+            reason = backend.refusal(problem) or _too_slow(backend, problem, early)
+            if reason is None and interrupted and not last:
+                reason = "interrupted"
+            if reason is None:
+                answer = _run(backend, problem, options if last else early)
+                if answer.row_ind is not None or answer.infeasible or last:
+                    return _finish(problem, name, answer, options, started, tuple(fallbacks))
+                interrupted |= answer.termination is Termination.INTERRUPTED
+                reason = f"found nothing: {answer.termination.value}"
+        except (BackendError, BackendNotFoundError) as error:
+            reason = str(error)
+        logger.info("auto passes over %s: %s", name, reason)
+        fallbacks.append(Fallback(name, reason))
+    nothing = Answer.nothing(Termination.FAILED)
+    return _finish(problem, order[-1], nothing, options, started, tuple(fallbacks))
+
+
+def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
+    """Return why a backend that cannot be interrupted does not fit the time limit."""
+    expected = backend.estimated_seconds(problem)
+    if backend.capabilities.interruptible or not expected > options.remaining():
+        return None
+    return (
+        f"cannot be interrupted and is expected to need {expected:.3g} s of the "
+        f"{options.remaining():.3g} s left"
+    )
+
+
+def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answer:
+    """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
+    try:
+        return backend.solve(problem, options)
+    except KeyboardInterrupt:
+        return Answer.nothing(Termination.INTERRUPTED)
+    except (AlignSolveError, MemoryError):
+        raise
+    except Exception as error:
+        raise BackendError(f"backend {backend.name!r} failed: {error}") from error
+
+
+def _empty_answer() -> Answer:
+    nothing = np.empty(0, dtype=np.int64)
+    return Answer(Termination.PROVED, nothing, nothing)
+
+
+def _finish(
+    problem: AlignmentProblem,
+    name: str,
+    answer: Answer,
+    options: Options,
+    started: float,
+    fallbacks: tuple[Fallback, ...],
+) -> Result:
+    """Check and certify an answer, and make the result."""
+    checked = time.perf_counter()
+    certificate: Certificate | None = None
+    conflict: Conflict | None = None
+    rows = cols = np.empty(0, dtype=np.int64)
+    status, termination = Status.NO_SOLUTION_FOUND, answer.termination
+    if answer.infeasible:
+        status, conflict = Status.INFEASIBLE, find_conflict(problem, options.deadline)
+    elif answer.row_ind is not None and answer.col_ind is not None:
+        rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
+        certificate = certify_answer(problem, rows, cols, answer, options.deadline)
+        if certificate.feasible:
+            status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
+            if certificate.optimal:
+                termination = Termination.PROVED
+        elif problem.n_clients * problem.n_experts == 0:
+            status, conflict = Status.INFEASIBLE, find_conflict(problem, options.deadline)
+        else:
+            raise BackendError(
+                f"backend {name!r} broke a bound: {certificate.violations[0].message}"
+            )
+    now = time.perf_counter()
+    stats = dict(answer.stats) | {
+        "certify_seconds": now - checked,
+        "total_seconds": now - started,
+    }
+    has_answer = certificate is not None and certificate.feasible
+    return Result(
+        problem=problem,
+        status=status,
+        termination=termination,
+        row_ind=rows,
+        col_ind=cols,
+        objective_value=certificate.objective_value if has_answer else math.nan,
+        dual_bound=certificate.dual_bound if has_answer else problem.sign * answer.bound,
+        gap_abs=certificate.gap_abs if has_answer else math.inf,
+        gap=certificate.gap if has_answer else math.inf,
+        loads=np.bincount(cols, minlength=problem.n_experts),
+        prices=certificate.prices if has_answer else None,
+        backend=name,
+        fallbacks=fallbacks,
+        certificate=certificate if has_answer else None,
+        conflict=conflict,
+        stats=stats,
+    )
