@@ -100,27 +100,21 @@ def fitted(
     """
     array = numeric(name, value)
     refuse(name, array, ~valid(array), would_be_right)
-    # The view is new even where no conversion is needed: the caller's flags stay his.
     array = array.astype(np.float64, copy=False)
-    if array.ndim and array.shape != shape:
-        if array.ndim > len(shape) or (array.ndim == len(shape) == 1):
-            _wrong_shape(name, array, shape, meaning)
+    # One value for many clients must be spelled as a scalar: shape (1,) is likelier a mistake.
+    if len(shape) == 1 and array.ndim and array.shape != shape:
+        raise _wrong_shape(name, array, shape, meaning)
     try:
         return read_only(np.broadcast_to(array, shape))
     except ValueError:
-        _wrong_shape(name, array, shape, meaning)
+        raise _wrong_shape(name, array, shape, meaning) from None
 
 
 def _wrong_shape(
     name: str, array: npt.NDArray[Any], shape: tuple[int, ...], meaning: str
-) -> Any:
-    expected = shape[0] if len(shape) == 1 else shape
-    raise ProblemError(
-        f"{name} has shape {array.shape}; give a scalar or shape ({expected},) ({meaning})"
-        if len(shape) == 1
-        else f"{name} has shape {array.shape}; give a scalar or an array that broadcasts to "
-        f"{shape} ({meaning})"
-    )
+) -> ProblemError:
+    wanted = f"shape ({shape[0]},)" if len(shape) == 1 else f"an array that broadcasts to {shape}"
+    return ProblemError(f"{name} has shape {array.shape}; give a scalar or {wanted} ({meaning})")
 
 
 def whole(name: str, value: object, length: int, meaning: str) -> IntArray:
@@ -138,17 +132,25 @@ def whole(name: str, value: object, length: int, meaning: str) -> IntArray:
 
 def not_nan(array: npt.NDArray[Any]) -> BoolArray:
     """Mask of the entries that are numbers, infinities included."""
-    return ~np.isnan(array)
+    mask: BoolArray = ~np.isnan(array)
+    return mask
 
 
 def finite_non_negative(array: npt.NDArray[Any]) -> BoolArray:
     """Mask of the entries that are finite and at least 0."""
-    return np.isfinite(array) & (array >= 0)
+    mask: BoolArray = np.isfinite(array) & (array >= 0)
+    return mask
 
 
-def identifiers(name: str, value: Sequence[object] | npt.NDArray[Any] | None, length: int) -> (
-    tuple[str, ...] | None
-):
+def weighted_count(index: IntArray, weight: Float64Array, length: int) -> Float64Array:
+    """Return the sum of weights at each index, float64 of shape (length,)."""
+    # Without any index, bincount forgets that weights were given.
+    return np.bincount(index, weights=weight, minlength=length).astype(np.float64, copy=False)
+
+
+def identifiers(
+    name: str, value: Sequence[object] | npt.NDArray[Any] | None, length: int
+) -> tuple[str, ...] | None:
     """Return ids as a tuple of distinct strings of the wanted length, or None."""
     if value is None:
         return None

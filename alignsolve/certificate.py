@@ -270,6 +270,7 @@ def _by_prices(
     improving: ImprovingCycle | None,
 ) -> Certificate:
     objective = problem.objective(rows, cols)
+    optimal = is_within_tolerance(problem, gap)
     return Certificate(
         "prices",
         True,
@@ -278,10 +279,11 @@ def _by_prices(
         objective + problem.sign * gap.gap_abs,
         gap.gap_abs,
         gap.gap_abs / max(1.0, abs(objective)),
-        improving is None and is_within_tolerance(problem, gap),
+        optimal,
         # 0 + x and not x: a price of -0 reads badly.
         0 + problem.sign * prices,
-        improving,
+        # An exchange that gains less than the tolerance is rounding, not a refutation.
+        None if optimal else improving,
     )
 
 

@@ -255,7 +255,7 @@ def _relaxed_residuals(
     gap = 0.0
     for name, price in multipliers.loads.items():
         load = problem.loads[name]
-        low, high = np.maximum(load.min, 0), np.asarray(load.max)
+        low, high = np.maximum(np.asarray(load.min), 0), np.asarray(load.max)
         most = float(np.asarray(load.weight).sum())
         slope, target = np.asarray(load.penalty), np.asarray(load.target)
         amount = problem.load_amounts(name, rows, cols)

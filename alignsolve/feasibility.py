@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.arrays import BoolArray, Float64Array, IntArray, weighted_count
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem, tolerance
 
@@ -117,7 +117,7 @@ def resource_use(
 ) -> Float64Array:
     """Return what each client uses of a resource, float64 of shape (n_clients,)."""
     size = np.asarray(problem.resources[name].size)[row_ind, col_ind]
-    return np.bincount(row_ind, weights=size, minlength=problem.n_clients)
+    return weighted_count(row_ind, size, problem.n_clients)
 
 
 def group_counts(problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray) -> IntArray:
@@ -133,7 +133,7 @@ def client_fitness(
 ) -> Float64Array:
     """Return each client's total fitness (max sense), float64 of shape (n_clients,)."""
     fitness = problem.fitness[row_ind, col_ind].astype(np.float64)
-    return np.bincount(row_ind, weights=fitness, minlength=problem.n_clients)
+    return weighted_count(row_ind, fitness, problem.n_clients)
 
 
 def _each(bad: BoolArray) -> Iterator[int]:

@@ -67,7 +67,8 @@ class Pairs:
         _check_shape(name, matrix.shape, n_rows, n_cols)
         if matrix.dtype != np.bool_ and not np.isin(matrix, (0, 1)).all():
             raise ProblemError(f"{name} has entries other than 0 and 1; give a bool matrix")
-        return cls.from_indices(name, *np.nonzero(matrix), n_rows, n_cols)
+        rows, cols = np.nonzero(matrix)
+        return cls.from_indices(name, rows, cols, n_rows, n_cols)
 
     @classmethod
     def from_indices(cls, name: str, rows: Any, cols: Any, n_rows: int, n_cols: int) -> Pairs:

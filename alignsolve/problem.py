@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.arrays import (
-    BoolArray,
     Float64Array,
     FloatArray,
     IntArray,
     finite_non_negative,
     fitted,
     identifiers,
-    not_nan,
     numeric,
-    read_only,
     refuse,
-    row_blocks,
+    weighted_count,
     whole,
 )
 from alignsolve.errors import ProblemError
 from alignsolve.pairs import Pairs
+from alignsolve.problem_parts import (
+    Load,
+    Resource,
+    bound_array,
+    fitness_matrix,
+    group_bounds,
+    has_forbidden,
+    named_loads,
+    named_resources,
+    penalty_array,
+    target_array,
+)
+
+__all__ = ["AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
 
 #: Relative slack within which a bound counts as kept, everywhere in the package.
 FEASIBILITY_TOLERANCE = 1e-9
@@ -65,48 +75,6 @@ FLOW_FEATURES = frozenset(
         Feature.SWITCHING,
     }
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Load:
-    """A further load of every expert: ``sum_i weight_i x_ij``.
-
-    Parameters
-    ----------
-    weight : array_like, shape (n_clients,)
-        Contribution of each client, finite and >= 0: samples, or its
-        probability of finishing the round. A scalar stands for all.
-    min, max : array_like, shape (n_experts,), optional
-        Bounds per expert, in the unit of `weight`.
-    target : array_like, shape (n_experts,), optional
-        Load without penalty; None stands for the mean load if every client
-        fills its slots.
-    penalty : array_like, shape (n_experts,), default 0
-        Convex penalty ``penalty * (load - target)**2``, in units of fitness.
-    """
-
-    weight: npt.ArrayLike
-    min: npt.ArrayLike | None = None
-    max: npt.ArrayLike | None = None
-    target: npt.ArrayLike | None = None
-    penalty: npt.ArrayLike = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Resource:
-    """A budget of every client: ``sum_j size_ij x_ij <= budget_i``.
-
-    Parameters
-    ----------
-    size : array_like, shape (n_experts,) or (n_clients, n_experts)
-        What an expert takes, finite and >= 0: MB of memory, MB to download,
-        seconds.
-    budget : array_like, shape (n_clients,)
-        What a client has, in the unit of `size`; +inf for no limit.
-    """
-
-    size: npt.ArrayLike
-    budget: npt.ArrayLike
 
 
 class AlignmentProblem:
@@ -219,24 +187,24 @@ class AlignmentProblem:
     ) -> None:
         put = super().__setattr__
         put("sense", "max")
-        put("fitness", _fitness_matrix(fitness))
+        put("fitness", fitness_matrix(fitness))
         n, m = self.fitness.shape
         put("client_ids", identifiers("client_ids", client_ids, n))
         put("expert_ids", identifiers("expert_ids", expert_ids, m))
         put("max_experts", whole("max_experts", max_experts, n, "one per client"))
         put("min_experts", whole("min_experts", min_experts, n, "one per client"))
-        put("load_min", _bound("load_min", load_min, m, -np.inf, "one per expert"))
-        put("load_max", _bound("load_max", load_max, m, np.inf, "one per expert"))
+        put("load_min", bound_array("load_min", load_min, m, -np.inf, "one per expert"))
+        put("load_max", bound_array("load_max", load_max, m, np.inf, "one per expert"))
         mean_load = float(np.minimum(self.max_experts, m).sum()) / max(1, m)
-        put("load_target", _target("load_target", load_target, m, mean_load))
-        put("load_penalty", _penalty("load_penalty", load_penalty, m))
-        put("loads", _loads(loads, self.max_experts, n, m))
-        put("resources", _resources(resources, n, m))
-        for name, part in _groups(expert_group, group_min, group_max, n, m).items():
+        put("load_target", target_array("load_target", load_target, m, mean_load))
+        put("load_penalty", penalty_array("load_penalty", load_penalty, m))
+        put("loads", named_loads(loads, self.max_experts, n, m))
+        put("resources", named_resources(resources, n, m))
+        for name, part in group_bounds(expert_group, group_min, group_max, n, m).items():
             put(name, part)
         put(
             "client_fitness_min",
-            _bound("client_fitness_min", client_fitness_min, n, -np.inf, "one per client"),
+            bound_array("client_fitness_min", client_fitness_min, n, -np.inf, "one per client"),
         )
         put("held", None if held is None else Pairs.from_any("held", held, n, m))
         put(
@@ -288,7 +256,7 @@ class AlignmentProblem:
                "give finite costs, or +inf to forbid the pair")
         if array.dtype.kind in "ub":
             array = array.astype(np.float64)
-        ceiling = _bound("client_cost_max", client_cost_max, -1, np.inf, "one per client")
+        ceiling = bound_array("client_cost_max", client_cost_max, -1, np.inf, "one per client")
         # 0 - x and not -x: a cost of 0 must not become -0.
         problem = cls(
             np.subtract(0, array), max_experts, client_fitness_min=0 - ceiling, **arguments
@@ -354,16 +322,17 @@ class AlignmentProblem:
             Feature.MIN_EXPERTS: bool(self.min_experts.any()),
             Feature.LOAD_BOUNDS: bool((lo > 0).any() or (hi < self.n_clients).any()),
             Feature.LOAD_PENALTY: bool(self.load_penalty.any()),
-            Feature.FORBIDDEN: _has_forbidden(self.fitness),
+            Feature.FORBIDDEN: has_forbidden(self.fitness),
             Feature.GROUPS: self.expert_group is not None,
             Feature.SWITCHING: bool(self.switch_cost.any()),
             Feature.NAMED_LOADS: any(
-                bool((np.asarray(load.min) > 0).any() or np.isfinite(load.max).any())
+                bool((np.asarray(load.min) > 0).any() or np.isfinite(np.asarray(load.max)).any())
                 for load in loads
             ),
             Feature.NAMED_LOAD_PENALTY: any(bool(np.any(load.penalty)) for load in loads),
             Feature.RESOURCES: any(
-                bool(np.isfinite(resource.budget).any()) for resource in self.resources.values()
+                bool(np.isfinite(np.asarray(resource.budget)).any())
+                for resource in self.resources.values()
             ),
             Feature.FAIRNESS: bool((floors > -np.inf).any()),
         }
@@ -436,13 +405,14 @@ class AlignmentProblem:
         total = float((self.load_penalty * (holders - self.load_target) ** 2).sum())
         for name, load in self.loads.items():
             amount = self.load_amounts(name, row_ind, col_ind)
-            total += float((load.penalty * (amount - load.target) ** 2).sum())  # type: ignore[operator]
+            slope, target = np.asarray(load.penalty), np.asarray(load.target)
+            total += float((slope * (amount - target) ** 2).sum())
         return total
 
     def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return the named load of every expert under an assignment, float64."""
         weight = np.asarray(self.loads[name].weight)[row_ind]
-        return np.bincount(col_ind, weights=weight, minlength=self.n_experts)
+        return weighted_count(col_ind, weight, self.n_experts)
 
     # -- names --------------------------------------------------------------
 
@@ -485,143 +455,3 @@ class AlignmentProblem:
         if self.sense == "min":
             return AlignmentProblem.from_cost(**arguments)
         return AlignmentProblem(**arguments)
-
-
-def _fitness_matrix(fitness: npt.ArrayLike) -> FloatArray:
-    """Return fitness as a read-only float matrix, without a copy where it is one."""
-    array = numeric("fitness", fitness)
-    if array.ndim != 2:
-        raise ProblemError(
-            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
-        )
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    for rows in row_blocks(*array.shape):
-        block = array[rows]
-        # NaN and +inf both show in the maximum: one pass, no temporary.
-        if block.size and not block.max() < np.inf:
-            bad = np.isnan(array) | np.isposinf(array)
-            refuse("fitness", array, bad, "give finite numbers, or -inf to forbid the pair")
-    return read_only(array)
-
-
-def _has_forbidden(fitness: FloatArray) -> bool:
-    """Tell whether any pair is forbidden."""
-    return any(
-        bool(fitness[rows].min() == -np.inf)
-        for rows in row_blocks(*fitness.shape)
-        if fitness.shape[1]
-    )
-
-
-def _bound(
-    name: str, value: npt.ArrayLike | None, length: int, default: float, meaning: str
-) -> Float64Array:
-    """Return a bound per entry; None stands for no bound; ``length=-1`` keeps the shape."""
-    given = default if value is None else value
-    shape = (length,) if length >= 0 else np.shape(given)
-    return fitted(
-        name, given, shape, meaning, valid=not_nan, would_be_right="give a number, or inf for none"
-    )
-
-
-def _target(name: str, value: npt.ArrayLike | None, length: int, default: float) -> Float64Array:
-    given = default if value is None else value
-    return fitted(name, given, (length,), "one per expert", valid=np.isfinite,
-                  would_be_right="give a finite load")
-
-
-def _penalty(name: str, value: npt.ArrayLike, length: int) -> Float64Array:
-    return fitted(name, value, (length,), "one per expert", valid=finite_non_negative,
-                  would_be_right="give a finite penalty >= 0")
-
-
-def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
-    """Check a mapping of names to `Load` or `Resource`."""
-    if parts is None:
-        return {}
-    if not isinstance(parts, Mapping):
-        raise ProblemError(f"{what} is {type(parts).__name__}; give a mapping of names to "
-                           f"{kind.__name__}")
-    for name, part in parts.items():
-        if not isinstance(name, str) or not name:
-            raise ProblemError(f"{what} has the name {name!r}; give a non-empty string")
-        if not isinstance(part, kind):
-            raise ProblemError(
-                f"{what}[{name!r}] is {type(part).__name__}; give al.{kind.__name__}(...)"
-            )
-    return dict(parts)
-
-
-def _loads(loads: object, max_experts: IntArray, n: int, m: int) -> Mapping[str, Load]:
-    """Check and broadcast the named loads."""
-    checked = {}
-    for name, load in _named("loads", loads, Load).items():
-        at = f"loads[{name!r}]"
-        weight = fitted(f"{at}.weight", load.weight, (n,), "one per client",
-                        valid=finite_non_negative, would_be_right="give a finite weight >= 0")
-        mean = float(weight @ np.minimum(max_experts, m)) / max(1, m)
-        checked[name] = Load(
-            weight=weight,
-            min=_bound(f"{at}.min", load.min, m, -np.inf, "one per expert"),
-            max=_bound(f"{at}.max", load.max, m, np.inf, "one per expert"),
-            target=_target(f"{at}.target", load.target, m, mean),
-            penalty=_penalty(f"{at}.penalty", load.penalty, m),
-        )
-    return checked
-
-
-def _resources(resources: object, n: int, m: int) -> Mapping[str, Resource]:
-    """Check and broadcast the resources; sizes stay per expert where given so."""
-    checked = {}
-    for name, resource in _named("resources", resources, Resource).items():
-        at = f"resources[{name!r}]"
-        checked[name] = Resource(
-            size=fitted(f"{at}.size", resource.size, (n, m), "clients x experts",
-                        valid=finite_non_negative, would_be_right="give a finite size >= 0"),
-            budget=fitted(f"{at}.budget", resource.budget, (n,), "one per client",
-                          valid=lambda a: a > -np.inf,
-                          would_be_right="give a number, or inf for no limit"),
-        )
-    return checked
-
-
-def _groups(
-    expert_group: npt.ArrayLike | None,
-    group_min: npt.ArrayLike | None,
-    group_max: npt.ArrayLike | None,
-    n: int,
-    m: int,
-) -> dict[str, IntArray | None]:
-    """Check the groups and broadcast their bounds to (n_clients, n_groups)."""
-    if expert_group is None:
-        if group_min is not None or group_max is not None:
-            raise ProblemError("group_min and group_max need expert_group, the group of each expert")
-        return {"expert_group": None, "group_min": None, "group_max": None}
-    if np.ndim(expert_group) == 0:
-        raise ProblemError(f"expert_group is a scalar; give {m} group numbers, one per expert")
-    group = whole("expert_group", expert_group, m, "one per expert")
-    n_groups = int(group.max(initial=-1)) + 1
-    missing = np.setdiff1d(np.arange(min(n_groups, m + 1)), group)
-    if missing.size:
-        raise ProblemError(
-            f"expert_group names no expert of group {missing[0]}; number the groups "
-            f"0, 1, 2, ... without gaps"
-        )
-    counts = np.bincount(group, minlength=n_groups)
-
-    def bounds(name: str, value: npt.ArrayLike) -> IntArray:
-        array = fitted(
-            name, value, (n, n_groups), "clients x groups",
-            valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
-            would_be_right="give a whole number >= 0",
-        )
-        return read_only(array.astype(np.int64))
-
-    return {
-        "expert_group": group,
-        "group_min": bounds("group_min", 0 if group_min is None else group_min),
-        "group_max": bounds("group_max", counts if group_max is None else group_max),
-    }

@@ -252,22 +252,22 @@ def _finish(
         "certify_seconds": now - checked,
         "total_seconds": now - started,
     }
-    has_answer = certificate is not None and certificate.feasible
+    proof = certificate if certificate is not None and certificate.feasible else None
     return Result(
         problem=problem,
         status=status,
         termination=termination,
         row_ind=rows,
         col_ind=cols,
-        objective_value=certificate.objective_value if has_answer else math.nan,
-        dual_bound=certificate.dual_bound if has_answer else problem.sign * answer.bound,
-        gap_abs=certificate.gap_abs if has_answer else math.inf,
-        gap=certificate.gap if has_answer else math.inf,
+        objective_value=proof.objective_value if proof else math.nan,
+        dual_bound=proof.dual_bound if proof else problem.sign * answer.bound,
+        gap_abs=proof.gap_abs if proof else math.inf,
+        gap=proof.gap if proof else math.inf,
         loads=np.bincount(cols, minlength=problem.n_experts),
-        prices=certificate.prices if has_answer else None,
+        prices=proof.prices if proof else None,
         backend=name,
         fallbacks=fallbacks,
-        certificate=certificate if has_answer else None,
+        certificate=proof,
         conflict=conflict,
         stats=stats,
     )
