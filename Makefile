@@ -1,0 +1,44 @@
+# `make help` lists the targets. Everything is installed into $(VENV), nothing elsewhere.
+
+PYTHON ?= python3
+VENV ?= .venv
+BENCH_OUT ?= bench-out
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install bench test check clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing alignsolve and its solvers (a minute or two)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing alignsolve with its development tools (a minute or two)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.core
+
+install: $(VENV)/.core ## Install the package into .venv
+
+bench: $(VENV)/.core ## Run every backend on instances/ and print the table
+	@$(BIN)/alignsolve bench instances/small instances/medium --time-limit 5 --out $(BENCH_OUT)
+
+test: $(VENV)/.dev ## Run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## Lint (ruff) and check types (mypy)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean: ## Remove the environment, caches and bench results
+	rm -rf $(VENV) $(BENCH_OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis
