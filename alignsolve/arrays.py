@@ -100,7 +100,8 @@ def fitted(
     """
     array = numeric(name, value)
     refuse(name, array, ~valid(array), would_be_right)
-    array = array.astype(np.float64, copy=False)
+    # A matrix is used in place; anything smaller is copied, safe from later changes.
+    array = array.astype(np.float64, copy=array.ndim < 2)
     # One value for many clients must be spelled as a scalar: shape (1,) is likelier a mistake.
     if len(shape) == 1 and array.ndim and array.shape != shape:
         raise _wrong_shape(name, array, shape, meaning)
