@@ -1,0 +1,210 @@
+"""Random problems of every feature mix, and brute force over all their answers.
+
+`brute_force` evaluates bounds and objective by its own vectorised code and then
+asks `alignsolve.feasibility` and `AlignmentProblem.objective` to agree.
+"""
+
+from functools import cache
+
+import numpy as np
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve.feasibility import is_feasible
+from alignsolve.problem import tolerance
+
+#: Most pairs that brute force enumerates: 2**12 answers.
+MAX_PAIRS = 12
+
+#: Kinds of fitness; each is a strategy of one value and the dtype of the matrix.
+VALUES = {
+    "integers": (st.integers(-4, 9), np.float64),
+    "ties": (st.integers(0, 1), np.float64),
+    "float32": (st.floats(-4, 9, width=32), np.float32),
+    "float64": (st.floats(-4, 9), np.float64),
+    "decimals": (st.integers(-40, 90).map(lambda v: v / 10), np.float64),
+    "offset": (st.integers(-40, 90).map(lambda v: 1e6 + v / 10), np.float64),
+}
+
+
+def one_or_each(draw, value, count):
+    """Draw a scalar, or an array of `count` values."""
+    if draw(st.booleans()):
+        return draw(value)
+    return np.array(draw(st.lists(value, min_size=count, max_size=count)))
+
+
+def matrix_of(draw, value, n, m, dtype=np.float64):
+    """Draw an (n, m) matrix."""
+    entries = draw(st.lists(value, min_size=n * m, max_size=n * m))
+    return np.array(entries, dtype=dtype).reshape(n, m)
+
+
+def flow_arguments(draw, max_pairs, kinds):
+    """Draw constructor arguments of the flow class, with ``fitness``."""
+    n = draw(st.integers(1, max_pairs))
+    m = draw(st.integers(1, max(1, max_pairs // n)))
+    if draw(st.booleans()):
+        n, m = m, n
+    value, dtype = VALUES[draw(st.sampled_from(sorted(kinds)))]
+    fitness = matrix_of(draw, value, n, m, dtype)
+    if draw(st.booleans()):
+        fitness[matrix_of(draw, st.integers(0, 3), n, m) == 0] = -np.inf
+    arguments = {"fitness": fitness, "max_experts": one_or_each(draw, st.integers(0, m + 1), n)}
+    if draw(st.booleans()):
+        arguments["min_experts"] = one_or_each(draw, st.sampled_from([0, 0, 1, 1, 2]), n)
+    half = [v / 2 for v in range(2 * n + 1)]
+    if draw(st.booleans()):
+        arguments["load_max"] = one_or_each(draw, st.sampled_from([*half, np.inf]), m)
+    if draw(st.booleans()):
+        arguments["load_min"] = one_or_each(draw, st.sampled_from([-1, 0, 0, *half[:5]]), m)
+    if draw(st.booleans()):
+        arguments["load_penalty"] = one_or_each(draw, st.sampled_from([0, 0.1, 0.5, 1, 3]), m)
+        if draw(st.booleans()):
+            arguments["load_target"] = one_or_each(draw, st.sampled_from([-1, 0, 0.3, 1, 2.5]), m)
+    if draw(st.booleans()):
+        add_groups(draw, arguments, n, m)
+    if draw(st.booleans()):
+        cost = st.sampled_from([0, 0.1, 1, 2.5])
+        if draw(st.booleans()):
+            arguments["switch_cost"] = matrix_of(draw, cost, n, m)
+        else:
+            arguments["switch_cost"] = one_or_each(draw, cost, m)
+        if draw(st.booleans()):
+            arguments["held"] = matrix_of(draw, st.booleans(), n, m, np.bool_)
+    return arguments
+
+
+def add_groups(draw, arguments, n, m):
+    """Draw expert groups and their bounds."""
+    n_groups = draw(st.integers(1, m))
+    others = draw(st.lists(st.integers(0, n_groups - 1), min_size=m - n_groups,
+                           max_size=m - n_groups))
+    order = draw(st.permutations([*range(n_groups), *others]))
+    arguments["expert_group"] = np.array(order)
+    for name, value in (("group_min", st.sampled_from([0, 0, 0, 1])),
+                        ("group_max", st.sampled_from([0, 1, 1, 2, 2, 3]))):
+        shape = draw(st.sampled_from(["none", "group", "pair"]))
+        if shape == "group":
+            arguments[name] = one_or_each(draw, value, n_groups)
+        elif shape == "pair":
+            arguments[name] = matrix_of(draw, value, n, n_groups)
+
+
+def add_mip_features(draw, arguments):
+    """Draw at least one of named loads, resources and fairness floors that matters."""
+    n, m = arguments["fitness"].shape
+    features = draw(st.sets(st.sampled_from(["loads", "resources", "fairness"]), min_size=1))
+    amount = st.sampled_from([0, 0.5, 1, 1, 2, 3])
+    if "loads" in features:
+        load = {"weight": one_or_each(draw, amount, n)}
+        if draw(st.booleans()):
+            load["penalty"] = one_or_each(draw, st.sampled_from([0, 0.1, 1]), m)
+            load["target"] = one_or_each(draw, st.sampled_from([0, 1, 2.5]), m)
+        if draw(st.booleans()):
+            load["min"] = one_or_each(draw, st.sampled_from([0, 0, 1, 1.5]), m)
+        load["max"] = one_or_each(draw, st.sampled_from([1, 2.5, 4, 100, np.inf]), m)
+        arguments["loads"] = {"samples": al.Load(**load)}
+    if "resources" in features:
+        size = (matrix_of(draw, amount, n, m) if draw(st.booleans())
+                else one_or_each(draw, amount, m))
+        budget = one_or_each(draw, st.sampled_from([0, 1, 2.5, 4, np.inf]), n)
+        arguments["resources"] = {"memory_mb": al.Resource(size, budget)}
+    if "fairness" in features:
+        arguments["client_fitness_min"] = one_or_each(
+            draw, st.sampled_from([-np.inf, -1, 0, 0.5, 2]), n
+        )
+
+
+def build(arguments, minimise):
+    """Return the problem, or the same one stated as costs."""
+    if not minimise:
+        return al.AlignmentProblem(**arguments)
+    arguments = dict(arguments)
+    cost = np.subtract(0, arguments.pop("fitness"))
+    if "client_fitness_min" in arguments:
+        arguments["client_cost_max"] = 0 - arguments.pop("client_fitness_min")
+    return al.AlignmentProblem.from_cost(cost, **arguments)
+
+
+@st.composite
+def flow_problems(draw, max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
+    """Draw a problem of the flow class, of either sense, feasible or not.
+
+    `kinds` chooses among `VALUES`; switching costs and penalties may be
+    fractional even where the fitness is not.
+    """
+    return build(flow_arguments(draw, max_pairs, kinds), draw(st.booleans()))
+
+
+@st.composite
+def mip_problems(draw, max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
+    """Draw a problem of the mip class, of either sense, feasible or not."""
+    arguments = flow_arguments(draw, max_pairs, kinds)
+    add_mip_features(draw, arguments)
+    problem = build(arguments, draw(st.booleans()))
+    if problem.problem_class == "mip":
+        return problem
+    # Every part was idle by chance: a budget that binds settles the class.
+    return problem.replace(resources={"memory_mb": al.Resource(1.0, 1.0)})
+
+
+def any_problems(max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
+    """Draw a problem of either class."""
+    return st.one_of(flow_problems(max_pairs, kinds), mip_problems(max_pairs, kinds))
+
+
+@cache
+def _answers(n, m):
+    """Return all 0/1 matrices, bool of shape (2**(n*m), n, m)."""
+    codes = np.arange(1 << (n * m))[:, None]
+    return ((codes >> np.arange(n * m)) & 1).astype(np.bool_).reshape(-1, n, m)
+
+
+def _penalty(amount, load_like, prefix=""):
+    slope = np.asarray(getattr(load_like, prefix + "penalty"))
+    return (slope * (amount - np.asarray(getattr(load_like, prefix + "target"))) ** 2).sum(axis=1)
+
+
+def _within(amount, low, high):
+    """Tell per answer whether all amounts keep their bounds."""
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    kept = (amount >= low - tolerance(low)) & (amount <= high + tolerance(high))
+    return kept.reshape(len(amount), -1).all(axis=1)
+
+
+def brute_force(problem):
+    """Return the best of all answers to a problem of at most `MAX_PAIRS` pairs.
+
+    Returns
+    -------
+    objective, row_ind, col_ind
+        The best objective in the problem's own sense, or None where no answer
+        is feasible, and the answer, sorted by (row, col).
+    """
+    n, m = problem.n_clients, problem.n_experts
+    assert n * m <= MAX_PAIRS, "too large to enumerate"
+    answers = _answers(n, m)
+    answers = answers[~(answers & (problem.fitness == -np.inf)).any(axis=(1, 2))]
+    holders = answers.sum(axis=1)
+    kept = _within(answers.sum(axis=2), problem.min_experts, problem.max_experts)
+    kept &= _within(holders, problem.load_min, problem.load_max)
+    if problem.expert_group is not None:
+        members = problem.expert_group[:, None] == np.arange(problem.n_groups)
+        kept &= _within(answers @ members.astype(int), problem.group_min, problem.group_max)
+    cost = _penalty(holders, problem, "load_")
+    for load in problem.loads.values():
+        amount = np.einsum("bnm,n->bm", answers, load.weight)
+        kept &= _within(amount, load.min, load.max)
+        cost = cost + _penalty(amount, load)
+    for resource in problem.resources.values():
+        kept &= _within((answers * resource.size).sum(axis=2), -np.inf, resource.budget)
+    raw = np.where(problem.fitness > -np.inf, problem.fitness, 0).astype(np.float64)
+    kept &= _within((answers * raw).sum(axis=2), problem.client_fitness_min, np.inf)
+    if not kept.any():
+        return None, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    values = problem.values(slice(0, n))
+    gain = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
+    row_ind, col_ind = np.nonzero(answers[np.argmax(np.where(kept, gain, -np.inf))])
+    assert is_feasible(problem, row_ind, col_ind), "brute force and feasibility disagree"
+    return problem.objective(row_ind, col_ind), row_ind, col_ind
