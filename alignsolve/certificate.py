@@ -24,9 +24,6 @@ from alignsolve.problem import AlignmentProblem, Feature
 if TYPE_CHECKING:
     from alignsolve.backends.base import Answer
 
-#: OPTIMAL means a gap of at most this, times the sum of the clients' spreads.
-OPTIMALITY_TOLERANCE = 1e-9
-
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -170,24 +167,23 @@ def _certify(
     broken = tuple(violations(problem, rows, cols))
     if broken:
         return _infeasible(problem, rows, cols, broken)
-    gap: DualGap | None = None
     if given is not None:
-        gap = dual_gap(problem, rows, cols, given)
-        if is_within_tolerance(problem, gap) or problem.problem_class == "mip":
-            return _by_prices(problem, rows, cols, given.experts, gap, None)
+        at_given = dual_gap(problem, rows, cols, given)
+        if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
+            return _by_prices(problem, rows, cols, given.experts, at_given, None)
     if problem.problem_class == "mip":
         return _unbounded(problem, rows, cols)
     graph = exchange_graph(problem, rows, cols)
     distance, cycle = bellman_ford(graph.weight)
-    found, improving = distance[-1] - distance[:-1], None
-    if cycle is None:
-        gap = dual_gap(problem, rows, cols, Multipliers(found))
+    found = distance[-1] - distance[:-1]
+    gap = dual_gap(problem, rows, cols, Multipliers(found))
+    # A cycle within the tolerance is rounding: the distances prove the answer all the same.
+    if cycle is None or is_within_tolerance(problem, gap):
         return _by_prices(problem, rows, cols, found, gap, None)
     improving = improving_exchange(problem, rows, cols, graph, cycle)
-    if given is not None and gap is not None:
-        found = given.experts
-    else:
-        found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
+    if given is not None:
+        return _by_prices(problem, rows, cols, given.experts, at_given, improving)
+    found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
     return _by_prices(problem, rows, cols, found, gap, improving)
 
 
@@ -226,7 +222,7 @@ def is_within_tolerance(problem: AlignmentProblem, gap: DualGap) -> bool:
     """Tell whether a gap counts as zero: exactly 0, or within rounding of floats."""
     if gap.gap_abs == 0:
         return True
-    return gap.gap_abs <= OPTIMALITY_TOLERANCE * gap.scale and not is_integral(problem)
+    return bool(gap.gap_abs <= gap.tolerance) and not is_integral(problem)
 
 
 def is_integral(problem: AlignmentProblem) -> bool:
@@ -270,7 +266,6 @@ def _by_prices(
     improving: ImprovingCycle | None,
 ) -> Certificate:
     objective = problem.objective(rows, cols)
-    optimal = is_within_tolerance(problem, gap)
     return Certificate(
         "prices",
         True,
@@ -279,11 +274,10 @@ def _by_prices(
         objective + problem.sign * gap.gap_abs,
         gap.gap_abs,
         gap.gap_abs / max(1.0, abs(objective)),
-        optimal,
+        is_within_tolerance(problem, gap),
         # 0 + x and not x: a price of -0 reads badly.
         0 + problem.sign * prices,
-        # An exchange that gains less than the tolerance is rounding, not a refutation.
-        None if optimal else improving,
+        improving,
     )
 
 

@@ -21,6 +21,9 @@ from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
 
+#: A gap counts as zero up to this, times the sum of the clients' spreads.
+OPTIMALITY_TOLERANCE = 1e-9
+
 #: Updates of the prices by which a refuted answer's bound is sharpened.
 PRICE_UPDATES = 50
 
@@ -55,15 +58,16 @@ class DualGap:
     ----------
     gap_abs : float
         Sum of the residuals, >= 0; infinite where no reply exists.
-    scale : float
-        Sum of the clients' spreads of finite values, plus the experts' penalty
-        of one holder more or less: what tolerances refer to.
+    tolerance : float
+        Gap that counts as zero where values are not integers: 1e-9 times the
+        sum of the clients' spreads of finite values and of the experts'
+        penalty steps, plus a few roundings of the largest of these values.
     demand : int64 array, shape (n_experts,)
         Holders that the best replies would give each expert.
     """
 
     gap_abs: float
-    scale: float
+    tolerance: float
     demand: IntArray
 
 
@@ -183,7 +187,8 @@ def dual_gap(
     linear relaxation at best.
     """
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
-    gap, scale = 0.0, penalty_scale(problem, col_ind)
+    gap = 0.0
+    scale, largest = _penalty_scale(problem, col_ind)
     demand = np.zeros(problem.n_experts, dtype=np.int64)
     for rows in row_blocks(problem.n_clients, problem.n_experts):
         values = problem.values(rows)
@@ -196,9 +201,17 @@ def dual_gap(
         gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
         demand += chosen.sum(axis=0)
         scale += float(_spread(values).sum())
+        largest = max(largest, _largest(values))
     gap += float(holder_residuals(problem, multipliers.experts, col_ind).sum())
     gap += _relaxed_residuals(problem, row_ind, col_ind, multipliers)
-    return DualGap(gap, scale, demand)
+    rounding = 8 * np.finfo(np.float64).eps * largest
+    return DualGap(gap, OPTIMALITY_TOLERANCE * scale + rounding, demand)
+
+
+def _largest(values: Float64Array) -> float:
+    """Return the largest finite absolute value, 0 without any."""
+    low = values.min(initial=np.inf, where=values > -np.inf)
+    return max(0.0, float(values.max(initial=-np.inf)), -float(low))
 
 
 def _spread(values: Float64Array) -> Float64Array:
@@ -223,12 +236,13 @@ def penalty_steps(
     return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
 
 
-def penalty_scale(problem: AlignmentProblem, col_ind: IntArray) -> float:
-    """Return the size of the penalty steps at an answer, for tolerances."""
+def _penalty_scale(problem: AlignmentProblem, col_ind: IntArray) -> tuple[float, float]:
+    """Return the sum and the largest of the penalty steps at an answer, in absolute value."""
     if Feature.LOAD_PENALTY not in problem.features:
-        return 0.0
+        return 0.0, 0.0
     up, down = penalty_steps(problem, np.bincount(col_ind, minlength=problem.n_experts))
-    return float(np.abs(up).sum() + np.abs(down).sum())
+    steps = np.maximum(np.abs(up), np.abs(down))
+    return float(steps.sum()), float(steps.max())
 
 
 def holder_residuals(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.certificate import Certificate
 from alignsolve.conflict import Conflict
 from alignsolve.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 class Status(enum.Enum):
@@ -119,6 +121,8 @@ class Result:
 
     def matrix(self) -> sp.csr_array:
         """Return the assignment as a sparse bool matrix (n_clients, n_experts)."""
+        import scipy.sparse as sp  # costs a tenth of a second, which `import alignsolve` saves
+
         shape = (self.problem.n_clients, self.problem.n_experts)
         data = np.ones(self.row_ind.size, dtype=np.bool_)
         return sp.csr_array((data, (self.row_ind, self.col_ind)), shape=shape)

@@ -166,27 +166,33 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
     """Try the backends of `AUTO_ORDER` until one answers."""
     fallbacks: list[Fallback] = []
     order = AUTO_ORDER[problem.problem_class]
-    limit = options.deadline - started
-    early = dataclasses.replace(options, deadline=options.deadline - FALLBACK_SHARE * limit)
-    interrupted = False
+    early = options
+    if math.isfinite(options.deadline):
+        reserve = FALLBACK_SHARE * (options.deadline - started)
+        early = dataclasses.replace(options, deadline=options.deadline - reserve)
+    # What ended the search for a better answer than greedy's, if anything did.
+    ended: Termination | None = None
     for name in order:
         last = name == order[-1]
         try:
             backend = get_backend(name)
             reason = backend.refusal(problem) or _too_slow(backend, problem, early)
-            if reason is None and interrupted and not last:
-                reason = "interrupted"
+            if reason is None and ended is not None and not last:
+                reason = ended.value
             if reason is None:
                 answer = _run(backend, problem, options if last else early)
                 if answer.row_ind is not None or answer.infeasible or last:
+                    if last and ended is not None:
+                        answer = dataclasses.replace(answer, termination=ended)
                     return _finish(problem, name, answer, options, started, tuple(fallbacks))
-                interrupted |= answer.termination is Termination.INTERRUPTED
+                if answer.termination in (Termination.INTERRUPTED, Termination.TIME_LIMIT):
+                    ended = answer.termination
                 reason = f"found nothing: {answer.termination.value}"
         except (BackendError, BackendNotFoundError) as error:
             reason = str(error)
         logger.info("auto passes over %s: %s", name, reason)
         fallbacks.append(Fallback(name, reason))
-    nothing = Answer.nothing(Termination.FAILED)
+    nothing = Answer.nothing(ended or Termination.FAILED)
     return _finish(problem, order[-1], nothing, options, started, tuple(fallbacks))
 
 

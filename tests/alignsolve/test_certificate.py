@@ -1,0 +1,281 @@
+"""Certificates: the verdict is right whatever the answer came from."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve.dual import Multipliers, best_replies, dual_gap
+from alignsolve.exchange_graph import apply_steps, bellman_ford
+from alignsolve.feasibility import is_feasible
+from tests.strategies import any_problems, brute_force, flow_problems
+
+
+def random_answer(
+    problem: al.AlignmentProblem, data: st.DataObject
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw any set of allowed pairs."""
+    allowed = np.argwhere(problem.fitness > -np.inf)
+    chosen = data.draw(st.lists(st.booleans(), min_size=len(allowed), max_size=len(allowed)))
+    return tuple(allowed[np.array(chosen, dtype=bool)].T)  # type: ignore[return-value]
+
+
+@settings(max_examples=400)
+@given(flow_problems(), st.data())
+def test_verdict_on_any_feasible_answer(
+    problem: al.AlignmentProblem, data: st.DataObject
+) -> None:
+    best, best_rows, best_cols = brute_force(problem)
+    rows, cols = random_answer(problem, data)
+    certificate = al.certify(problem, rows, cols)
+    assert certificate.feasible == is_feasible(problem, rows, cols)
+    if not certificate.feasible:
+        assert certificate.violations
+        assert not certificate.optimal
+        return
+    assert best is not None
+    value = problem.objective(rows, cols)
+    missed = problem.sign * (best - value)
+    slack = 1e-9 * max(1.0, abs(best))
+    assert problem.sign * (certificate.dual_bound - best) >= -slack
+    if missed > 1e-6:
+        assert not certificate.optimal
+        assert certificate.improving_cycle is not None
+        assert certificate.improving_cycle.gain <= missed + slack
+        steps = certificate.improving_cycle.steps
+        better = apply_steps(np.asarray(rows), np.asarray(cols), steps, problem.n_experts)
+        assert is_feasible(problem, *better)
+        gained = problem.sign * (problem.objective(*better) - value)
+        assert gained == pytest.approx(certificate.improving_cycle.gain, abs=slack)
+    elif missed <= 0:
+        assert certificate.optimal, certificate
+    assert al.certify(problem, best_rows, best_cols).optimal
+
+
+@settings(max_examples=150)
+@given(flow_problems(), st.data())
+def test_every_price_vector_bounds_the_optimum(
+    problem: al.AlignmentProblem, data: st.DataObject
+) -> None:
+    best, rows, cols = brute_force(problem)
+    if best is None:
+        return
+    price = st.floats(-20, 20, allow_subnormal=False)
+    prices = data.draw(st.lists(price, min_size=problem.n_experts, max_size=problem.n_experts))
+    gap = dual_gap(problem, rows, cols, Multipliers(np.array(prices)))
+    assert gap.gap_abs >= 0
+    certificate = al.certify(problem, rows, cols, prices=prices)
+    assert certificate.optimal
+    assert problem.sign * (certificate.dual_bound - best) >= 0
+
+
+@settings(max_examples=150)
+@given(any_problems(), st.data())
+def test_any_multipliers_bound_the_mip_class(
+    problem: al.AlignmentProblem, data: st.DataObject
+) -> None:
+    best, rows, cols = brute_force(problem)
+    if best is None or rows.size == 0:
+        return
+    seed = data.draw(st.integers(0, 2**16))
+    rng = np.random.default_rng(seed)
+    n, m = problem.fitness.shape
+    floors = np.where(problem.client_fitness_min > -np.inf, rng.random(n), 0)
+    budgets = {
+        name: np.where(np.isfinite(np.asarray(resource.budget)), rng.random(n), 0)
+        for name, resource in problem.resources.items()
+    }
+    multipliers = Multipliers(
+        experts=rng.normal(size=m),
+        loads={name: rng.normal(size=m) for name in problem.loads},
+        budgets=budgets,
+        fairness=floors,
+    )
+    # Any other feasible answer must lie below the bound derived from this one.
+    gap = dual_gap(problem, rows, cols, multipliers).gap_abs
+    assert gap >= -1e-9
+    for keep in itertools.islice(itertools.product([False, True], repeat=rows.size), 64):
+        other_rows, other_cols = rows[list(keep)], cols[list(keep)]
+        if is_feasible(problem, other_rows, other_cols):
+            certificate = al.certify(problem, other_rows, other_cols, prices=multipliers)
+            assert problem.sign * (certificate.dual_bound - best) >= -1e-7
+
+
+@given(flow_problems(), st.integers(0, 2**16))
+def test_best_replies_by_enumeration(problem: al.AlignmentProblem, seed: int) -> None:
+    n, m = problem.fitness.shape
+    reduced = problem.values(slice(0, n)) - np.random.default_rng(seed).integers(-3, 4, m)
+    chosen, possible = best_replies(problem, slice(0, n), reduced)
+    low, high = problem.slot_bounds()
+    for client in range(n):
+        values = []
+        for size in range(m + 1):
+            for subset in itertools.combinations(range(m), size):
+                columns = np.array(subset, dtype=int)
+                if not low[client] <= size <= high[client]:
+                    continue
+                if problem.expert_group is not None:
+                    counts = np.bincount(
+                        problem.expert_group[columns], minlength=problem.n_groups
+                    )
+                    if (counts < problem.group_min[client]).any():
+                        continue
+                    if (counts > problem.group_max[client]).any():
+                        continue
+                if (reduced[client, columns] > -np.inf).all():
+                    values.append(reduced[client, columns].sum())
+        assert possible[client] == bool(values)
+        if values:
+            assert reduced[client, chosen[client]].sum() == pytest.approx(max(values), abs=1e-9)
+
+
+def assigned(n: int, m: int, offset: float, dtype: type) -> al.AlignmentProblem:
+    fitness = np.random.default_rng(7).random((n, m)).astype(dtype) + dtype(offset)
+    return al.AlignmentProblem(fitness, 1, min_experts=1, load_max=-(-n // m))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, -1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_offset_hides_no_error(offset: float, dtype: type) -> None:
+    problem = assigned(400, 5, offset, dtype)
+    result = al.solve(problem, backend="scipy-lsa")
+    assert result.status is al.Status.OPTIMAL
+    spoiled = result.col_ind.copy()
+    first = int(np.flatnonzero(spoiled != spoiled[0])[0])
+    spoiled[[0, first]] = spoiled[[first, 0]]
+    certificate = al.certify(problem, result.row_ind, spoiled)
+    assert not certificate.optimal
+    assert certificate.improving_cycle is not None
+    lost = problem.pair_values(result.row_ind, result.col_ind) - problem.pair_values(
+        result.row_ind, spoiled
+    )
+    assert certificate.gap_abs >= lost.sum() * (1 - 1e-6)
+
+
+def test_integers_need_a_gap_of_exactly_zero() -> None:
+    # Off by one in a sum of spreads of 1e10: within 1e-9 of it, and still wrong.
+    fitness = np.zeros((4, 2))
+    fitness[0] = [1e10, 0]
+    fitness[1] = [1, 0]
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=2)
+    certificate = al.certify(problem, [0, 1, 2, 3], [0, 1, 0, 1])
+    assert 0 < certificate.gap_abs <= 1e-9 * 1e10
+    assert not certificate.optimal
+    assert certificate.improving_cycle is not None
+    assert certificate.improving_cycle.gain == 1
+
+
+def test_improving_exchange_in_words() -> None:
+    problem = al.AlignmentProblem(
+        [[3, 1], [2, 2.5]], 1, load_max=1, client_ids=["ann", "bob"], expert_ids=["x", "y"]
+    )
+    cycle = al.certify(problem, [0, 1], [1, 0]).improving_cycle
+    assert cycle is not None
+    assert cycle.text == (
+        "client 'ann' swaps expert 'y' for expert 'x'; client 'bob' swaps expert 'x' for "
+        "expert 'y': 2.5 more fitness"
+    ) or cycle.text == (
+        "client 'bob' swaps expert 'x' for expert 'y'; client 'ann' swaps expert 'y' for "
+        "expert 'x': 2.5 more fitness"
+    )
+
+
+def test_prices_are_in_the_problems_own_sense() -> None:
+    fitness = np.array([[5.0, 1.0], [4.0, 2.0], [3.0, 2.5]])
+    up = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=[1, 3])
+    down = al.AlignmentProblem.from_cost(-fitness, 1, min_experts=1, load_max=[1, 3])
+    answer = ([0, 1, 2], [0, 1, 1])
+    high, low = al.certify(up, *answer), al.certify(down, *answer)
+    assert high.optimal
+    assert low.optimal
+    assert high.prices is not None
+    assert low.prices is not None
+    # One more place at expert 0 is worth 4 - 2 to client 1.
+    assert 2 <= high.prices[0] - high.prices[1] <= 4
+    assert -4 <= low.prices[0] - low.prices[1] <= -2
+    assert (high.objective_value, low.objective_value) == (9.5, -9.5)
+    assert (high.dual_bound, low.dual_bound) == (9.5, -9.5)
+
+
+def test_infeasible_answers_are_named() -> None:
+    problem = al.AlignmentProblem(
+        [[1, -np.inf], [1, 1]],
+        [1, 2],
+        min_experts=[1, 0],
+        load_min=[0, 2],
+        load_max=[1, 2],
+        resources={"mb": al.Resource([1, 2], [9, 2])},
+        client_fitness_min=[-np.inf, 3],
+    )
+    messages = [v.message for v in al.certify(problem, [0, 1, 1, 1], [1, 0, 1, 1]).violations]
+    assert messages == [
+        "client 1 is given expert 1 twice",
+        "client 0 may not hold expert 1",
+        "client 1 holds 3 experts; at most 2 allowed",
+        "expert 1 has 3 holders; at most 2 allowed",
+        "client 1 uses 5 of 'mb'; its budget is 2",
+    ]
+    messages = [v.message for v in al.certify(problem, [1], [0]).violations]
+    assert messages == [
+        "client 0 holds 0 experts; at least 1 allowed",
+        "expert 1 has 0 holders; at least 2 allowed",
+        "client 1 has fitness 1; at least 3 allowed",
+    ]
+
+
+def test_decimal_sizes_fit_their_budget() -> None:
+    problem = al.AlignmentProblem(
+        [[1, 1]], 2, resources={"gb": al.Resource([0.1, 0.2], 0.3)}
+    )
+    assert al.certify(problem, [0, 0], [0, 1]).feasible
+    tight = problem.replace(resources={"gb": al.Resource([0.1, 0.2], 0.3 - 1e-8)})
+    assert not al.certify(tight, [0, 0], [0, 1]).feasible
+
+
+def test_mip_without_multipliers_has_no_bound() -> None:
+    problem = al.AlignmentProblem([[1.0, 2.0]], 2, resources={"mb": al.Resource([1, 1], 1)})
+    certificate = al.certify(problem, [0], [1])
+    assert (certificate.kind, certificate.feasible, certificate.optimal) == ("none", True, False)
+    assert certificate.dual_bound == np.inf
+    priced = Multipliers(np.zeros(2), budgets={"mb": np.array([2.0])})
+    proved = al.certify(problem, [0], [1], prices=priced)
+    assert (proved.kind, proved.dual_bound, proved.optimal) == ("prices", 2.0, True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "prices", "message"),
+    [
+        ([0], [0, 1], None, "give two index arrays of one length"),
+        ([2], [0], None, r"row_ind\[0\] is 2; give 0 to 1"),
+        ([0], [-1], None, r"col_ind\[0\] is -1; give 0 to 1"),
+        ([0.5], [0], None, "row_ind has dtype float64; give integers"),
+        ([0], [0], [1, 2, 3], r"prices has shape \(3,\); give shape \(2,\)"),
+        ([0], [0], [np.nan, 0], r"prices\[0\] is not finite"),
+    ],
+)
+def test_malformed_answers(rows: list, cols: list, prices: list | None, message: str) -> None:
+    problem = al.AlignmentProblem(np.zeros((2, 2)), 1)
+    with pytest.raises(al.ProblemError, match=message):
+        al.certify(problem, rows, cols, prices=prices)
+
+
+def test_bellman_ford_ignores_rounding_but_not_a_real_cycle() -> None:
+    weight = np.full((3, 3), np.inf)
+    weight[0, 1], weight[1, 2], weight[2, 0] = 0.1, 0.2, -(0.1 + 0.2)
+    assert bellman_ford(weight)[1] is None
+    weight[2, 0] -= 1e-9
+    cycle = bellman_ford(weight)[1]
+    assert cycle is not None
+    assert sorted(cycle) == [0, 1, 2]
+
+
+def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:
+    fitness = np.random.default_rng(0).random((60_000, 3))
+    problem = al.AlignmentProblem(fitness, 1, load_max=[60_000, 1, 1])
+    rows = np.arange(60_000)
+    assert not al.certify(problem, rows, np.zeros_like(rows)).optimal
