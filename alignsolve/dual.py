@@ -50,7 +50,7 @@ class Multipliers:
     fairness: Float64Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class DualGap:
     """What an answer lacks to the best replies at given prices.
 
@@ -62,13 +62,10 @@ class DualGap:
         Gap that counts as zero where values are not integers: 1e-9 times the
         sum of the clients' spreads of finite values and of the experts'
         penalty steps, plus a few roundings of the largest of these values.
-    demand : int64 array, shape (n_experts,)
-        Holders that the best replies would give each expert.
     """
 
     gap_abs: float
     tolerance: float
-    demand: IntArray
 
 
 def reduced_values(
@@ -171,7 +168,7 @@ def dual_gap(
     problem : AlignmentProblem
         The problem.
     row_ind, col_ind : int64 array, shape (n_pairs,)
-        A feasible answer.
+        A feasible answer, sorted by (row, col).
     multipliers : Multipliers
         Prices in max sense.
 
@@ -182,13 +179,69 @@ def dual_gap(
 
     Notes
     -----
-    One pass over the matrix in row blocks. Resource budgets and fairness floors
-    enter by their prices alone, so for the mip class the bound is that of the
-    linear relaxation at best.
+    One pass over the matrix, compiled where there are no groups and only the
+    experts are priced. Resource budgets and fairness floors enter by their
+    prices alone, so for the mip class the bound is that of the linear
+    relaxation at best.
     """
+    plain = not (multipliers.loads or multipliers.budgets) and multipliers.fairness is None
+    if plain and problem.expert_group is None:
+        sums = _compiled_sums(problem, row_ind, col_ind, multipliers.experts)
+    else:
+        sums, _ = _client_sums(problem, row_ind, col_ind, multipliers)
+    return _total_gap(problem, row_ind, col_ind, multipliers, sums)
+
+
+def _total_gap(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+    sums: tuple[float, float, float],
+) -> DualGap:
+    """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
+    gap, scale, largest = sums
+    gap += float(holder_residuals(problem, multipliers.experts, col_ind).sum())
+    gap += _relaxed_residuals(problem, row_ind, col_ind, multipliers)
+    penalty_scale, penalty_step = _penalty_scale(problem, col_ind)
+    rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
+    return DualGap(gap, OPTIMALITY_TOLERANCE * (scale + penalty_scale) + rounding)
+
+
+def _compiled_sums(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, prices: Float64Array
+) -> tuple[float, float, float]:
+    """Return the clients' residuals, spreads and largest absolute value, by the kernel."""
+    from alignsolve.dual_kernel import residual_sums  # numba is slow to import
+
+    slot_min, slot_max = problem.slot_bounds()
+    indptr = np.zeros(problem.n_clients + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row_ind, minlength=problem.n_clients), out=indptr[1:])
+    if Feature.SWITCHING not in problem.features and problem.fitness.flags.c_contiguous:
+        return residual_sums(problem.fitness, prices, indptr, col_ind, slot_min, slot_max)
+    gap = scale = largest = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        some = residual_sums(
+            problem.values(rows),
+            prices,
+            indptr[rows.start : rows.stop + 1],
+            col_ind,
+            slot_min[rows],
+            slot_max[rows],
+        )
+        gap, scale, largest = gap + some[0], scale + some[1], max(largest, some[2])
+    return gap, scale, largest
+
+
+def _client_sums(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+) -> tuple[tuple[float, float, float], IntArray]:
+    """Return the same for any prices and groups, and the replies' demand by expert."""
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
-    gap = 0.0
-    scale, largest = _penalty_scale(problem, col_ind)
+    gap = scale = largest = 0.0
     demand = np.zeros(problem.n_experts, dtype=np.int64)
     for rows in row_blocks(problem.n_clients, problem.n_experts):
         values = problem.values(rows)
@@ -202,10 +255,7 @@ def dual_gap(
         demand += chosen.sum(axis=0)
         scale += float(_spread(values).sum())
         largest = max(largest, _largest(values))
-    gap += float(holder_residuals(problem, multipliers.experts, col_ind).sum())
-    gap += _relaxed_residuals(problem, row_ind, col_ind, multipliers)
-    rounding = 8 * np.finfo(np.float64).eps * largest
-    return DualGap(gap, OPTIMALITY_TOLERANCE * scale + rounding, demand)
+    return (gap, scale, largest), demand
 
 
 def _largest(values: Float64Array) -> float:
@@ -328,19 +378,20 @@ def improved_prices(
     Minimization of unsmooth functionals, 1969,
     doi:10.1016/0041-5553(69)90061-5).
     """
-    best_prices, best = prices, dual_gap(problem, row_ind, col_ind, Multipliers(prices))
-    current, gap = prices, best
-    for _ in range(updates):
+    best_prices, best = prices, DualGap(np.inf, 0.0)
+    current = prices
+    for update in range(updates + 1):
+        multipliers = Multipliers(current)
+        sums, demand = _client_sums(problem, row_ind, col_ind, multipliers)
+        gap = _total_gap(problem, row_ind, col_ind, multipliers, sums)
+        if gap.gap_abs < best.gap_abs or update == 0:
+            best_prices, best = current, gap
         # Where the replies give an expert more than it takes, its price must rise.
-        wanted = _supply(problem, current)
-        direction = (gap.demand - wanted).astype(np.float64)
+        direction = (demand - _supply(problem, current)).astype(np.float64)
         length = float(direction @ direction)
         if length == 0 or not np.isfinite(gap.gap_abs) or time.perf_counter() > deadline:
             break
         current = current + gap.gap_abs / length * direction
-        gap = dual_gap(problem, row_ind, col_ind, Multipliers(current))
-        if gap.gap_abs < best.gap_abs:
-            best_prices, best = current, gap
     return best_prices, best
 
 

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.dual import Multipliers, best_replies, dual_gap
+from alignsolve.dual import (
+    Multipliers,
+    _client_sums,
+    _compiled_sums,
+    best_replies,
+    dual_gap,
+)
 from alignsolve.exchange_graph import apply_steps, bellman_ford
 from alignsolve.feasibility import is_feasible
 from tests.strategies import any_problems, brute_force, flow_problems
@@ -279,3 +285,35 @@ def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:
     problem = al.AlignmentProblem(fitness, 1, load_max=[60_000, 1, 1])
     rows = np.arange(60_000)
     assert not al.certify(problem, rows, np.zeros_like(rows)).optimal
+
+
+@settings(max_examples=300)
+@given(flow_problems(), st.integers(0, 2**16))
+def test_compiled_pass_agrees_with_numpy(problem: al.AlignmentProblem, seed: int) -> None:
+    best, rows, cols = brute_force(problem)
+    if best is None or problem.expert_group is not None:
+        return
+    prices = np.random.default_rng(seed).integers(-8, 9, problem.n_experts) / 2
+    reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
+    np.testing.assert_allclose(
+        _compiled_sums(problem, rows, cols, prices), reference, rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("slots", [1, 3, 15, 40])
+def test_compiled_pass_at_size(slots: int) -> None:
+    rng = np.random.default_rng(slots)
+    fitness = rng.random((5_000, 40)).astype(np.float32)
+    fitness[rng.random(fitness.shape) < 0.3] = -np.inf
+    problem = al.AlignmentProblem(fitness, rng.integers(0, slots + 1, 5_000))
+    allowed = fitness > -np.inf
+    held = allowed & (np.cumsum(allowed, axis=1) <= problem.max_experts[:, None])
+    rows, cols = np.nonzero(held)
+    prices = rng.random(40)
+    reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
+    parallel = _compiled_sums(problem, rows, cols, prices)
+    np.testing.assert_allclose(parallel, reference, rtol=1e-12)
+    blocks = _compiled_sums(
+        problem.replace(fitness=np.asfortranarray(fitness)), rows, cols, prices
+    )
+    np.testing.assert_allclose(blocks, reference, rtol=1e-12)
