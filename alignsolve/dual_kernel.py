@@ -1,0 +1,178 @@
+"""Compiled pass over the matrix for `alignsolve.dual`: one read, no temporary.
+
+The numpy version in `alignsolve.dual` is the reference; the tests compare them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from alignsolve.arrays import Float64Array, FloatArray, IntArray, read_only
+
+#: Partial sums are kept per chunk of rows, a fixed number of them, so that
+#: every result is the same bits whatever the number of threads.
+N_CHUNKS = 64
+
+#: Entries below which starting threads costs more than it saves.
+SERIAL_SIZE = 1 << 17
+
+#: Up to this many slots the best values are kept by insertion; beyond, the row is sorted.
+INSERTION_LIMIT = 12
+
+
+@njit(cache=True, nogil=True)
+def _best_by_insertion(values, prices, row, most, best):
+    """Fill `best` with the largest `most` reduced values of a row, descending."""
+    found = 0
+    for j in range(values.shape[1]):
+        reduced = values[row, j] - prices[j]
+        if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
+            continue
+        at = found if found < most else most - 1
+        while at > 0 and best[at - 1] < reduced:
+            best[at] = best[at - 1]
+            at -= 1
+        best[at] = reduced
+        found = min(found + 1, most)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _best_by_sorting(values, prices, row, most, best, scratch):
+    """Do the same by sorting the whole row."""
+    for j in range(values.shape[1]):
+        scratch[j] = prices[j] - values[row, j]
+    scratch.sort()
+    found = 0
+    while found < most and scratch[found] < np.inf:
+        best[found] = -scratch[found]
+        found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _row_residual(best, n_best, held, n_held):
+    """Return what held values lack to the best ones, both descending.
+
+    Compared rank by rank: equal values cancel exactly, and no term is negative.
+    """
+    residual = 0.0
+    for t in range(max(n_best, n_held)):
+        if t >= n_held:
+            residual += max(best[t], 0.0)
+        elif t >= n_best:
+            residual += max(-held[t], 0.0)
+        else:
+            residual += max(best[t] - held[t], 0.0)
+    return residual
+
+
+# No value is NaN (the problem checks), which lets the compiler use vector instructions.
+_VECTOR = {"nnan", "nsz", "reassoc"}
+
+
+@njit(cache=True, nogil=True, fastmath=_VECTOR)
+def _row_extremes(values, row):
+    """Return the least and the largest finite value of a row."""
+    low, high = np.inf, -np.inf
+    for j in range(values.shape[1]):
+        value = np.float64(values[row, j])
+        high = max(high, value)
+        low = min(low, value if value > -np.inf else np.inf)
+    return low, high
+
+
+@njit(cache=True, nogil=True, fastmath=_VECTOR)
+def _largest_reduced(values, prices, row):
+    """Return the largest reduced value of a row."""
+    best = -np.inf
+    for j in range(values.shape[1]):
+        best = max(best, values[row, j] - prices[j])
+    return best
+
+
+@njit(cache=True, nogil=True)
+def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop, sums):
+    """Add residuals, spreads and the largest absolute value of some rows to `sums`."""
+    m = values.shape[1]
+    best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
+    for i in range(start, stop):
+        low, high = _row_extremes(values, i)
+        if high > -np.inf:
+            sums[1] += high - low
+            sums[2] = max(sums[2], high, -low)
+        most = min(slot_max[i], m)
+        if most == 1:
+            best[0] = _largest_reduced(values, prices, i)
+            found = 1 if best[0] > -np.inf else 0
+        elif most <= INSERTION_LIMIT:
+            found = _best_by_insertion(values, prices, i, most, best)
+        else:
+            found = _best_by_sorting(values, prices, i, most, best, scratch)
+        if found < slot_min[i]:
+            sums[0] = np.inf
+            continue
+        while found > slot_min[i] and best[found - 1] <= 0:
+            found -= 1
+        n_held = indptr[i + 1] - indptr[i]
+        for t in range(n_held):
+            j = cols[indptr[i] + t]
+            held[t] = prices[j] - values[i, j]
+        if n_held > 1:
+            held[:n_held].sort()
+        for t in range(n_held):
+            held[t] = -held[t]
+        sums[0] += _row_residual(best, found, held, n_held)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _residual_chunks(values, prices, indptr, cols, slot_min, slot_max):
+    """Return per chunk of rows what `residual_rows` adds up."""
+    n = values.shape[0]
+    sums = np.zeros((N_CHUNKS, 3))
+    for chunk in prange(N_CHUNKS):
+        start, stop = chunk * n // N_CHUNKS, (chunk + 1) * n // N_CHUNKS
+        residual_rows(
+            values, prices, indptr, cols, slot_min, slot_max, start, stop, sums[chunk]
+        )
+    return sums
+
+
+def residual_sums(
+    values: FloatArray,
+    prices: Float64Array,
+    indptr: IntArray,
+    cols: IntArray,
+    slot_min: IntArray,
+    slot_max: IntArray,
+) -> tuple[float, float, float]:
+    """Sum the clients' residuals at given prices.
+
+    Parameters
+    ----------
+    values : float32 or float64 array, shape (n, m)
+        Values in C order; ``-inf`` forbids.
+    prices : float64 array, shape (m,)
+        Prices, max sense.
+    indptr : int64 array, shape (n + 1,)
+        Where each client's pairs start in `cols`.
+    cols : int64 array, shape (n_pairs,)
+        Held experts.
+    slot_min, slot_max : int64 array, shape (n,)
+        Bounds on a client's number of experts, at most m (+ 1).
+
+    Returns
+    -------
+    residual, spread, largest : float
+        Sum of the residuals, sum of the spreads of finite values, and the
+        largest finite absolute value.
+    """
+    # The compiler makes a version for each mix of writable and read-only arrays.
+    arrays = [read_only(a) for a in (values, prices, indptr, cols, slot_min, slot_max)]
+    if values.size < SERIAL_SIZE:
+        sums = np.zeros((1, 3))
+        residual_rows(*arrays, 0, values.shape[0], sums[0])
+    else:
+        sums = _residual_chunks(*arrays)
+    return float(sums[:, 0].sum()), float(sums[:, 1].sum()), float(sums[:, 2].max())
