@@ -358,7 +358,7 @@ class AlignmentProblem:
     def slot_bounds(self) -> tuple[IntArray, IntArray]:
         """Return fewest and most experts of each client, int64, at most n_experts (+1)."""
         m = self.n_experts
-        return np.minimum(self.min_experts, m + 1), np.minimum(self.max_experts, m)
+        return _at_most(self.min_experts, m + 1), _at_most(self.max_experts, m)
 
     # -- values -------------------------------------------------------------
 
@@ -455,3 +455,8 @@ class AlignmentProblem:
         if self.sense == "min":
             return AlignmentProblem.from_cost(**arguments)
         return AlignmentProblem(**arguments)
+
+
+def _at_most(array: IntArray, most: int) -> IntArray:
+    """Return the array cut at `most`, itself where nothing is cut: it may be long."""
+    return array if array.max(initial=0) <= most else np.minimum(array, most)
