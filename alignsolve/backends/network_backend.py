@@ -1,0 +1,74 @@
+"""What the backends that solve the flow network have in common."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+
+from alignsolve.arrays import IntArray
+from alignsolve.backends.base import Answer, Backend, Options, library_version
+from alignsolve.backends.flow_network import FlowNetwork, build_network
+from alignsolve.backends.polish import polish
+from alignsolve.problem import AlignmentProblem
+from alignsolve.result import Termination
+
+
+class NetworkBackend(Backend):
+    """A solver of minimum-cost flows with integer costs."""
+
+    @abstractmethod
+    def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
+        """Return the flow of each pair arc in a cheapest flow.
+
+        Returns
+        -------
+        flow : int64 array, shape (n_pair_arcs,), or None
+            None where no flow meets all supplies.
+
+        Raises
+        ------
+        BackendError
+            If the library fails.
+        """
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return a best answer; see `Backend.solve`.
+
+        Notes
+        -----
+        Where the costs had to be rounded, exchanges on the original values win
+        back what that lost.
+        """
+        started = time.perf_counter()
+        network = build_network(problem)
+        built = time.perf_counter()
+        flow = None if network.contradiction else self.least_cost_flow(network)
+        source = library_version(self.capabilities.libraries[0])
+        stats = {
+            "build_seconds": built - started,
+            "nodes": network.n_nodes,
+            "arcs": network.n_arcs,
+            "cost_exponent": network.scaling.exponent,
+            "rounding_error_bound": network.scaling.error_bound,
+        }
+        if flow is None:
+            stats["solve_seconds"] = time.perf_counter() - built
+            return Answer.proved_infeasible(source=source, stats=stats)
+        rows, cols = network.pairs(flow)
+        prices = None
+        if not network.scaling.exact:
+            unit = math.ldexp(1.0, -network.scaling.exponent)
+            polished = polish(problem, rows, cols, unit, options.deadline)
+            rows, cols, prices = polished.row_ind, polished.col_ind, polished.prices
+            stats["polishing_exchanges"] = polished.exchanges
+        stats["solve_seconds"] = time.perf_counter() - built
+        proved = network.scaling.exact or prices is not None
+        return Answer(
+            Termination.PROVED if proved else Termination.HEURISTIC_DONE,
+            rows,
+            cols,
+            prices=prices,
+            source=source,
+            stats=stats,
+        )
