@@ -1,0 +1,91 @@
+"""The problems that users have, made from a seed: the same bit for bit on every machine.
+
+`FAMILIES` lists what there is; `generate` makes a problem. A family, a seed
+and parameters are a spec; `alignsolve.io.specs` keeps specs in TOML files with
+the digest of the problem, so that a difference would not go unnoticed. See
+`alignsolve.generators.draws` for the arithmetic that this rests on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from alignsolve.errors import ProblemError
+from alignsolve.generators import bounds, fitness, fleets, gap
+from alignsolve.generators.family import MAX_PAIRS, Family, Parameter, Value
+from alignsolve.problem import AlignmentProblem
+
+__all__ = ["FAMILIES", "MAX_PAIRS", "Family", "Parameter", "Value", "find_family", "generate"]
+
+#: Every family, by name.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for module in (fitness, fleets, bounds, gap)
+        for family in module.FAMILIES
+    }
+)
+
+
+def find_family(name: str) -> Family:
+    """Return the family of a name.
+
+    Raises
+    ------
+    ProblemError
+        If there is none; the message names the nearest.
+    """
+    if not isinstance(name, str) or name not in FAMILIES:
+        near = difflib.get_close_matches(str(name), FAMILIES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FAMILIES)}"
+        raise ProblemError(f"there is no family {str(name)[:60]!r}; {hint}")
+    return FAMILIES[name]
+
+
+def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentProblem:
+    """Return the problem of a family, a seed and parameters.
+
+    Parameters
+    ----------
+    family : str
+        A key of `FAMILIES`.
+    seed : int, default 0
+        0 to 2**63 - 1.
+    **parameters
+        See ``FAMILIES[family].parameters``; those not given have their
+        defaults.
+
+    Returns
+    -------
+    AlignmentProblem
+        The same on every machine, bit for bit. Its fitness is float32 unless
+        a parameter says otherwise; types of the gap families are float64.
+
+    Raises
+    ------
+    ProblemError
+        If the family or a parameter is unknown, or a value is out of range.
+
+    Notes
+    -----
+    O(n m) time and memory, up to sorting a client's experts.
+
+    Examples
+    --------
+    >>> from alignsolve.generators import generate
+    >>> generate("skewed", seed=1, clients=1000, experts=64)
+    AlignmentProblem(1000 clients x 64 experts, max, float32, class flow: a flow of client \
+slots with load bounds)
+    """
+    chosen = find_family(family)
+    if (
+        not isinstance(seed, (int, np.integer))
+        or isinstance(seed, bool)
+        or not 0 <= seed < 2**63
+    ):
+        raise ProblemError(f"seed is {str(seed)[:60]!r}; give a whole number from 0 to 2**63 - 1")
+    return chosen.generate(int(seed), parameters)

@@ -1,0 +1,201 @@
+"""What a family of problems is: a name, checked parameters, and a function that builds."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from alignsolve.errors import ProblemError
+from alignsolve.generators.draws import Draws, exact
+from alignsolve.problem import AlignmentProblem
+
+#: A parameter's value, as it stands in a spec.
+Value = int | float | str
+
+#: Most entries of a table that is made for a problem: 4 GiB of float32.
+MAX_PAIRS = 2**30
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a family.
+
+    Attributes
+    ----------
+    name : str
+        Name, as in specs and on the command line.
+    default : int, float or str
+        Its value where none is given; its type is the parameter's type.
+    meaning : str
+        What it is, in one phrase, with its unit.
+    low, high : float
+        Smallest and largest value.
+    step : float
+        Where not 0, values must be multiples of it.
+    choices : tuple of str
+        Allowed words of a parameter of type str.
+    """
+
+    name: str
+    default: Value
+    meaning: str
+    low: float = 0
+    high: float = 1e9
+    step: float = 0
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What would be right, in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        multiple = f", a multiple of {self.step:g}" if self.step else ""
+        return f"{kind} from {_spelled(self.low)} to {_spelled(self.high)}{multiple}"
+
+    def checked(self, value: object) -> Value:
+        """Return `value` in the parameter's type, or raise `ProblemError`."""
+        if isinstance(self.default, str):
+            if isinstance(value, str) and value in self.choices:
+                return value
+        elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            if self.low <= value <= self.high and not self._off_step(value):
+                return int(value) if isinstance(self.default, int) else float(value)
+        elif (
+            isinstance(value, (float, np.floating))
+            and isinstance(self.default, float)
+            and self.low <= value <= self.high
+            and not self._off_step(float(value))
+        ):
+            return float(value)
+        raise ProblemError(f"{self.name} is {_shown(value)}; give {self.allowed}")
+
+    def _off_step(self, value: int | float | np.integer) -> bool:
+        return bool(self.step) and exact(float(value)) % exact(self.step) != 0
+
+
+def _spelled(number: float) -> str:
+    return f"{int(number):,}" if number == int(number) else f"{number:g}"
+
+
+def _shown(value: object) -> str:
+    """Spell an untrusted value on one short line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of problems.
+
+    Attributes
+    ----------
+    name : str
+        Name, as in specs and on the command line.
+    description : str
+        What its problems are, in a sentence.
+    parameters : tuple of Parameter
+        What can be chosen, beside the seed.
+    build : callable
+        Maps `Draws` and all parameters, checked, to a problem.
+    feasible : bool or None
+        True where every problem has an answer by construction, False where
+        none has, None where neither is promised.
+    tables : tuple of tuple of str
+        Sides of each table that is made, the fitness matrix first.
+    """
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    build: Callable[..., AlignmentProblem]
+    feasible: bool | None = True
+    tables: tuple[tuple[str, ...], ...] = (("clients", "experts"),)
+
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """Default of each parameter, by name."""
+        return {parameter.name: parameter.default for parameter in self.parameters}
+
+    def checked(self, parameters: Mapping[str, object]) -> dict[str, Value]:
+        """Return all parameters, checked, with defaults where none is given.
+
+        Raises
+        ------
+        ProblemError
+            If a parameter is unknown or out of range, or there would be more
+            than `MAX_PAIRS` pairs.
+        """
+        by_name = {parameter.name: parameter for parameter in self.parameters}
+        for name in parameters:
+            if name not in by_name:
+                near = difflib.get_close_matches(str(name), by_name, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(by_name)}"
+                raise ProblemError(
+                    f"family {self.name!r} has no parameter {_shown(str(name))}; {hint}"
+                )
+        try:
+            values = {
+                name: parameter.checked(parameters.get(name, parameter.default))
+                for name, parameter in by_name.items()
+            }
+        except ProblemError as error:
+            raise ProblemError(f"family {self.name!r}: {error}") from None
+        self._check_size(values)
+        return values
+
+    def _check_size(self, values: Mapping[str, Value]) -> None:
+        """Refuse a table too large before memory is taken for it."""
+        for sides in self.tables:
+            if math.prod(int(values[side]) for side in sides) > MAX_PAIRS:
+                product = " x ".join(f"{values[side]:,} {side}" for side in sides)
+                raise ProblemError(
+                    f"family {self.name!r}: {product} are too many; give a product of at most "
+                    f"{MAX_PAIRS:,}"
+                )
+
+    def generate(self, seed: int, parameters: Mapping[str, object]) -> AlignmentProblem:
+        """Return the family's problem of a seed and parameters."""
+        values = self.checked(parameters)
+        try:
+            return self.build(Draws(seed, (self.name,)), **values)
+        except ProblemError as error:
+            raise ProblemError(f"family {self.name!r}: {error}") from None
+
+
+def clients(default: int) -> Parameter:
+    """Return the parameter of the number of clients."""
+    return Parameter("clients", default, "number of clients", 1, 10_000_000)
+
+
+def experts(default: int, what: str = "number of experts") -> Parameter:
+    """Return the parameter of the number of experts."""
+    return Parameter("experts", default, what, 1, 65_536)
+
+
+def slots(default: int) -> Parameter:
+    """Return the parameter of a client's slots."""
+    return Parameter("slots", default, "most experts that a client may hold", 1, 1000)
+
+
+def balance(default: float) -> Parameter:
+    """Return the parameter of the cap on an expert's holders."""
+    return Parameter(
+        "balance", default, "most holders of an expert, over the mean if all slots are filled",
+        0.01, 1000,
+    )
+
+
+def mean_load(clients: int, experts: int, slots: int) -> Fraction:
+    """Return the mean number of holders if every client fills its slots."""
+    return Fraction(clients * min(slots, experts), experts)
+
+
+def load_cap(clients: int, experts: int, slots: int, balance: float) -> int:
+    """Return `balance` times the mean number of holders, rounded up."""
+    return math.ceil(exact(balance) * mean_load(clients, experts, slots))

@@ -1,0 +1,200 @@
+"""Families that differ in what clients want: the fitness matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.arrays import FloatArray, IntArray
+from alignsolve.generators.draws import Draws, zipf_weights
+from alignsolve.generators.family import (
+    Family,
+    Parameter,
+    balance,
+    clients,
+    experts,
+    load_cap,
+    slots,
+)
+from alignsolve.problem import AlignmentProblem
+
+#: Labels drawn to describe what an expert knows, in `label_skew`.
+EXPERT_LABELS = 32
+
+#: Parameters of the topic mixtures, shared by `latent` and the sticky rounds.
+TOPIC_PARAMETERS = (
+    Parameter("topics", 8, "number of topics", 1, 64),
+    Parameter("focus", 3, "topics that a client or an expert knows", 1, 64),
+    Parameter("levels", 9, "largest weight of a topic", 1, 100),
+)
+
+
+def uniform(
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, dtype: str
+) -> AlignmentProblem:
+    """Build a problem whose fitness is uniform in [0, 1)."""
+    fitness = draws.stream("fitness").fractions((clients, experts), dtype)
+    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+
+
+def skewed(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    slots: int,
+    balance: float,
+    exponent: float,
+    interests: int,
+    penalty: float,
+) -> AlignmentProblem:
+    """Build a problem in which a few experts are wanted by most clients.
+
+    Each client draws its interests by Zipf's law, with repetition; fitness is
+    the number of times the expert was drawn, plus a uniform number in [0, 1).
+    """
+    fitness = draws.stream("noise").fractions((clients, experts), np.float32)
+    # Popular experts are anywhere, so that an order by index is no hint.
+    names = draws.stream("names").order(experts)
+    ranks = draws.stream("interests").weighted(
+        zipf_weights(experts, exponent), (clients, interests)
+    )
+    np.add.at(fitness, (np.arange(clients)[:, None], names[ranks]), np.float32(1))
+    cap = load_cap(clients, experts, slots, balance)
+    return AlignmentProblem(fitness, slots, load_max=cap, load_penalty=penalty)
+
+
+def topic_weights(draws: Draws, rows: int, topics: int, focus: int, levels: int) -> IntArray:
+    """Return weights 1 to `levels` of `focus` random topics, int64 (rows, topics)."""
+    weights = draws.stream("levels").whole(1, levels, (rows, topics))
+    # The order's first `focus` places mark the topics that count.
+    return np.where(draws.stream("focus").orders(rows, topics) < focus, weights, 0)
+
+
+def matched(left: IntArray, right: IntArray) -> FloatArray:
+    """Return ``left @ right.T`` as float32.
+
+    The callers keep the products below 2**24, so that every partial sum is a
+    float32 and the order of a BLAS, or fused arithmetic, changes nothing.
+    """
+    return left.astype(np.float32) @ right.astype(np.float32).T
+
+
+def latent(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    slots: int,
+    balance: float,
+    topics: int,
+    focus: int,
+    levels: int,
+    noise: int,
+) -> AlignmentProblem:
+    """Build a problem from topic mixtures: fitness is a product of small whole weights."""
+    theirs = topic_weights(draws.stream("clients"), clients, topics, focus, levels)
+    wanted = topic_weights(draws.stream("experts"), experts, topics, focus, levels)
+    fitness = matched(theirs, wanted)
+    fitness += draws.stream("noise").whole(0, noise, fitness.shape, np.float32)
+    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+
+
+def label_skew(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    slots: int,
+    balance: float,
+    labels: int,
+    alpha: float,
+    expert_alpha: float,
+    samples: int,
+) -> AlignmentProblem:
+    """Build a problem from label counts: fitness is how much data and expert agree.
+
+    A client's labels, and the labels that an expert knows, are
+    Dirichlet-multinomial counts; fitness is their inner product.
+    """
+    theirs = draws.stream("clients").urn(clients, labels, alpha, samples)
+    known = draws.stream("experts").urn(experts, labels, expert_alpha, EXPERT_LABELS)
+    cap = load_cap(clients, experts, slots, balance)
+    return AlignmentProblem(matched(theirs, known), slots, load_max=cap)
+
+
+def ties(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    slots: int,
+    balance: float,
+    levels: int,
+    kinds: int,
+) -> AlignmentProblem:
+    """Build a problem of plateaus: few values, and clients that are copies of each other."""
+    table = draws.stream("fitness").whole(0, levels - 1, (kinds, experts), np.float32)
+    fitness = table[draws.stream("kinds").whole(0, kinds - 1, clients)]
+    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+
+
+FAMILIES = (
+    Family(
+        "uniform",
+        "Fitness uniform in [0, 1): the neutral case.",
+        (
+            clients(200), experts(16), slots(2), balance(1.2),
+            Parameter("dtype", "float32", "type of the fitness", choices=("float32", "float64")),
+        ),
+        uniform,
+    ),
+    Family(
+        "skewed",
+        "Popular experts: clients draw their favourites by Zipf's law.",
+        (
+            clients(200), experts(16), slots(2), balance(1.2),
+            Parameter("exponent", 1.0, "exponent of Zipf's law", 0, 4, step=0.5),
+            Parameter("interests", 2, "favourites that a client draws, with repetition", 1, 100),
+            Parameter("penalty", 0.0, "penalty of an expert's squared distance from the mean load",
+                      0, 1e6),
+        ),
+        skewed,
+        tables=(("clients", "experts"), ("clients", "interests")),
+    ),
+    Family(
+        "latent",
+        "Clients and experts are mixtures of topics; fitness is their match, a whole number.",
+        (
+            clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
+            Parameter("noise", 20, "largest whole number added at random", 0, 1_000_000),
+        ),
+        latent,
+        tables=(("clients", "experts"), ("clients", "topics")),
+    ),
+    Family(
+        "label-skew",
+        "Clients with Dirichlet-distributed labels, experts that know a mixture of labels.",
+        (
+            clients(200), experts(16), slots(2), balance(1.2),
+            Parameter("labels", 10, "number of labels", 1, 1000),
+            Parameter("alpha", 0.3, "concentration of a client's labels; small is skewed",
+                      0.01, 100, step=0.01),
+            Parameter("expert_alpha", 0.3, "concentration of an expert's labels",
+                      0.01, 100, step=0.01),
+            Parameter("samples", 64, "labelled samples of each client", 1, 1000),
+        ),
+        label_skew,
+        tables=(("clients", "experts"), ("clients", "labels"), ("experts", "labels")),
+    ),
+    Family(
+        "ties",
+        "Few distinct values and repeated clients: plateaus of equally good answers.",
+        (
+            clients(200), experts(16), slots(2), balance(1.0),
+            Parameter("levels", 3, "number of distinct values", 1, 1000),
+            Parameter("kinds", 10, "number of distinct clients", 1, 10_000_000),
+        ),
+        ties,
+        tables=(("clients", "experts"), ("kinds", "experts")),
+    ),
+)

@@ -1,0 +1,321 @@
+"""Families that differ in what clients are: devices, layers of experts, rounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, FloatArray, IntArray
+from alignsolve.generators.draws import Draws, exact, zipf_weights
+from alignsolve.generators.family import (
+    Family,
+    Parameter,
+    balance,
+    clients,
+    experts,
+    load_cap,
+    slots,
+)
+from alignsolve.generators.fitness import TOPIC_PARAMETERS, matched, topic_weights
+from alignsolve.problem import AlignmentProblem, Load, Resource
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A class of devices; the figures are round assumptions, see `TIERS`.
+
+    Attributes
+    ----------
+    memory_mb : int
+        Memory that training may use, in MB.
+    down_mb : int
+        What may be downloaded for one round, in MB.
+    gflops : int
+        Sustained speed of training, in 10**9 operations per second.
+    slots : int
+        Most experts held at a time.
+    """
+
+    memory_mb: int
+    down_mb: int
+    gflops: int
+    slots: int
+
+
+#: Four tiers. Memory is about an eighth of what such a device is sold with (2, 6, 16
+#: and 64 GB); the download is 30 s at 8, 24, 64 and 256 Mbit/s; the speed is a few
+#: percent of the peak, as small batches give.
+TIERS = (
+    Tier(memory_mb=256, down_mb=30, gflops=5, slots=2),  # entry-level phone
+    Tier(memory_mb=768, down_mb=90, gflops=20, slots=3),  # recent phone
+    Tier(memory_mb=2048, down_mb=240, gflops=100, slots=6),  # laptop or edge box
+    Tier(memory_mb=8192, down_mb=960, gflops=1000, slots=12),  # workstation
+)
+
+#: Fleets: how many clients in 100 are of each tier.
+MIXES = {"phones": (60, 35, 5, 0), "mixed": (35, 40, 20, 5), "edge": (0, 10, 60, 30)}
+
+#: Sizes of experts, in million parameters.
+EXPERT_MILLIONS = (2, 4, 6, 8)
+
+#: float32 weights, gradients and two moments of Adam: 16 bytes a parameter.
+MEMORY_BYTES = 16
+
+#: float32 weights: 4 bytes a parameter.
+DOWN_BYTES = 4
+
+#: Forward and backward pass: 6 operations for each parameter and token.
+OPERATIONS = 6
+
+#: Tokens in a training sample.
+TOKENS = 128
+
+#: Length of a round, in seconds.
+ROUND_SECONDS = 600
+
+
+def tiers(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    mix: str,
+    balance: float,
+    fill: float,
+    fairness: float,
+) -> AlignmentProblem:
+    """Build a problem of unequal devices, unequal experts, and loads counted in samples.
+
+    An assignment that fills devices at random within their budgets is made
+    first; the lower bounds are shares of what it reaches, so it keeps them.
+    """
+    tier = draws.stream("tiers").weighted(MIXES[mix], clients)
+    millions = np.array(EXPERT_MILLIONS)[
+        draws.stream("sizes").whole(0, len(EXPERT_MILLIONS) - 1, experts)
+    ]
+    samples = draws.stream("samples").whole(20, 400, clients)
+    memory, down, gflops, max_experts = (
+        np.array([getattr(t, field) for t in TIERS])[tier]
+        for field in ("memory_mb", "down_mb", "gflops", "slots")
+    )
+    # Whole numbers of millions, so the one division is all that rounds.
+    work = OPERATIONS * TOKENS * samples[:, None] * millions
+    resources = {
+        "memory_mb": Resource(MEMORY_BYTES * millions, memory),
+        "down_mb": Resource(DOWN_BYTES * millions, down),
+        "seconds": Resource(work / (1000 * gflops[:, None]), ROUND_SECONDS),
+    }
+    seconds_left = 1000 * gflops * ROUND_SECONDS  # in the unit of `work`
+    planted = _fill(
+        draws.stream("plan").orders(clients, experts),
+        [(MEMORY_BYTES * millions[None, :], memory), (DOWN_BYTES * millions[None, :], down),
+         (work, seconds_left)],
+        max_experts,
+    )
+    fitness = draws.stream("fitness").whole(1, 1000, (clients, experts), np.float32)
+    held_samples = samples @ planted
+    cap = np.maximum(held_samples, math.floor(exact(balance) * int(held_samples.sum()) / experts))
+    share, floor_share = exact(fill), exact(fairness)
+    floor = np.where(planted, fitness, 0).astype(np.int64).sum(axis=1)
+    return AlignmentProblem(
+        fitness,
+        max_experts,
+        loads={"samples": Load(samples, held_samples * share.numerator // share.denominator, cap)},
+        resources=resources,
+        client_fitness_min=(
+            floor * floor_share.numerator // floor_share.denominator if fairness else None
+        ),
+    )
+
+
+def _fill(
+    orders: IntArray, sizes: list[tuple[IntArray, IntArray]], max_experts: IntArray
+) -> BoolArray:
+    """Give every client the experts of its order, each that still fits, (n, m).
+
+    Parameters
+    ----------
+    orders : int64 array, shape (n, m)
+        Order in which a client tries the experts.
+    sizes : list of (int64 array (n, m) or (1, m), int64 array (n,))
+        What an expert takes, and what a client has, of each resource.
+    max_experts : int64 array, shape (n,)
+        Slots.
+    """
+    rows = np.arange(orders.shape[0])
+    held = np.zeros(orders.shape, dtype=np.bool_)
+    slots_left, left = max_experts.copy(), [budget.copy() for _, budget in sizes]
+    for tried in orders.T:
+        taken = [np.broadcast_to(size, orders.shape)[rows, tried] for size, _ in sizes]
+        fits = slots_left > 0
+        for size, rest in zip(taken, left, strict=True):
+            fits &= size <= rest
+        held[rows[fits], tried[fits]] = True
+        slots_left -= fits
+        for size, rest in zip(taken, left, strict=True):
+            rest -= size * fits
+    return held
+
+
+def multi_layer(
+    draws: Draws,
+    *,
+    clients: int,
+    layers: int,
+    experts: int,
+    spare: int,
+    layer_max: int,
+    balance: float,
+    fill: float,
+    exponent: float,
+) -> AlignmentProblem:
+    """Build a problem of several MoE layers; every client holds an expert of each.
+
+    In each layer a client has one favourite, drawn by Zipf's law. Dealing one
+    expert of each layer to the clients in turn keeps every bound.
+    """
+    n_columns = layers * experts
+    fitness = draws.stream("noise").whole(0, 999, (clients, n_columns), np.float32)
+    favourite = draws.stream("favourites").weighted(
+        zipf_weights(experts, exponent), (clients, layers)
+    )
+    fitness[np.arange(clients)[:, None], favourite + experts * np.arange(layers)] += 500
+    in_turn = clients // experts
+    return AlignmentProblem(
+        fitness,
+        layers + spare,
+        load_min=math.floor(exact(fill) * in_turn),
+        load_max=max(-(-clients // experts), load_cap(clients, n_columns, layers + spare, balance)),
+        expert_group=np.arange(n_columns) // experts,
+        group_min=1,
+        group_max=layer_max,
+    )
+
+
+def sticky(
+    draws: Draws,
+    *,
+    clients: int,
+    experts: int,
+    slots: int,
+    balance: float,
+    topics: int,
+    focus: int,
+    levels: int,
+    drift: float,
+    round: int,
+    switch_cost: float,
+) -> AlignmentProblem:
+    """Build one round of a sequence in which tastes drift and moving costs.
+
+    Weights of topics take a step of one up or down with probability `drift`
+    in every round. From round 1 on, the pairs held are what `first_come`
+    makes of the round before: plausible, and within the bounds, not optimal.
+    """
+    mixture = {"topics": topics, "focus": focus, "levels": levels}
+    theirs = topic_weights(draws.stream("clients"), clients, **mixture)
+    wanted = topic_weights(draws.stream("experts"), experts, **mixture)
+    cap, before = load_cap(clients, experts, slots, balance), None
+    for past in range(1, round + 1):
+        before = matched(theirs, wanted) if past == round else None
+        theirs = _drifted(draws.stream(f"clients {past}"), theirs, drift, levels)
+        wanted = _drifted(draws.stream(f"experts {past}"), wanted, drift, levels)
+    held = None if before is None else np.nonzero(first_come(before, slots, cap))
+    fitness = matched(theirs, wanted)
+    return AlignmentProblem(fitness, slots, load_max=cap, held=held, switch_cost=switch_cost)
+
+
+def _drifted(draws: Draws, weights: IntArray, drift: float, levels: int) -> IntArray:
+    """Return topic weights after one round."""
+    moves = draws.stream("moves").chance(drift, weights.shape)
+    steps = 2 * draws.stream("steps").whole(0, 1, weights.shape) - 1
+    drifted: IntArray = np.clip(weights + moves * steps, 0, levels)
+    return drifted
+
+
+def first_come(fitness: FloatArray, slots: int, cap: int) -> BoolArray:
+    """Return who holds what where clients are served by the rank of their wish.
+
+    All clients ask for their first choice, then all with a free slot for their
+    second, and so on; an expert serves them by client number while it has
+    room.
+
+    Parameters
+    ----------
+    fitness : float array, shape (n, m)
+        Wishes; equal ones rank by expert number.
+    slots, cap : int
+        Most experts of a client, and most clients of an expert.
+
+    Returns
+    -------
+    held : bool array, shape (n, m)
+        The assignment.
+
+    Notes
+    -----
+    O(n m log m) time.
+    """
+    n, m = fitness.shape
+    held, room = np.zeros((n, m), dtype=np.bool_), np.full(m, cap)
+    free = np.full(n, slots)
+    for wish in np.argsort(-fitness, axis=1, kind="stable").T:
+        asking = np.flatnonzero(free > 0)
+        by_expert = asking[np.argsort(wish[asking], kind="stable")]
+        expert = wish[by_expert]
+        first = np.searchsorted(expert, expert)  # where each expert's queue starts
+        served = np.arange(expert.size) - first < room[expert]
+        held[by_expert[served], expert[served]] = True
+        free[by_expert[served]] -= 1
+        room -= np.bincount(expert[served], minlength=m)
+    return held
+
+
+FAMILIES = (
+    Family(
+        "tiers",
+        "Devices of four tiers with memory, download and time budgets; loads in samples.",
+        (
+            clients(200), experts(16),
+            Parameter("mix", "mixed", "make-up of the fleet", choices=tuple(MIXES)),
+            balance(1.5),
+            Parameter("fill", 0.5, "least samples of an expert, as a share of an assignment that "
+                      "is known to fit", 0, 1),
+            Parameter("fairness", 0.0, "least fitness of a client, as a share of what that "
+                      "assignment gives it; 0 for no floor", 0, 1),
+        ),
+        tiers,
+    ),
+    Family(
+        "multi-layer",
+        "Several MoE layers: every client holds at least one expert of each.",
+        (
+            clients(200),
+            Parameter("layers", 4, "number of MoE layers", 1, 1000),
+            experts(8, "number of experts in a layer"),
+            Parameter("spare", 2, "slots of a client beyond one in each layer", 0, 1000),
+            Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
+            balance(1.2),
+            Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
+                      "many as a layer has experts", 0, 1),
+            Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
+        ),
+        multi_layer,
+        tables=(("clients", "layers", "experts"),),
+    ),
+    Family(
+        "sticky",
+        "One round of a sequence: tastes drift, and an expert not held before costs.",
+        (
+            clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
+            Parameter("drift", 0.1, "probability that a topic's weight moves in a round", 0, 1),
+            Parameter("round", 1, "number of the round; nothing is held in round 0", 0, 1000),
+            Parameter("switch_cost", 10.0, "cost of an expert not held before, in fitness",
+                      0, 1e6),
+        ),
+        sticky,
+        tables=(("clients", "experts"), ("clients", "topics")),
+    ),
+)

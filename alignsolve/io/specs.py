@@ -1,0 +1,242 @@
+"""Specs: a generated problem as a few lines of TOML, with the digest of what they make.
+
+A spec holds no data and runs nothing: it names a family of
+`alignsolve.generators`, a seed and parameters. ::
+
+    name = "uniform-small"
+    family = "uniform"
+    seed = 1
+    sense = "max"
+    digest = "sha256:..."
+    best_known = 29.75
+    best_bound = 29.75
+    proved = true
+
+    [parameters]
+    clients = 20
+    experts = 8
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alignsolve.digest import problem_digest
+from alignsolve.errors import ProblemError
+from alignsolve.generators import Value, find_family, generate
+from alignsolve.io.files import atomic_write, fail, located, one_line, read_text
+from alignsolve.problem import AlignmentProblem
+
+#: Largest spec that is read, in bytes: it is a page of text.
+MAX_SPEC_BYTES = 2**16
+
+_DIGEST = ("sha256:", 64)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A generated problem, and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    family : str
+        A key of `alignsolve.generators.FAMILIES`.
+    seed : int
+        Seed, >= 0.
+    parameters : mapping of str to int, float or str
+        Parameters of the family; those missing have their defaults.
+    digest : str or None
+        `alignsolve.digest.problem_digest` of the problem.
+    sense : {"max", "min"}
+        The problem's sense.
+    best_known, best_bound : float or None
+        Objective of the best known answer, and the best proved bound.
+    proved : bool
+        Whether `best_known` is proved optimal or, where there is none, that
+        the problem has no answer.
+    note : str
+        Anything else a reader should know.
+    """
+
+    name: str
+    family: str
+    seed: int
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    digest: str | None = None
+    sense: str = "max"
+    best_known: float | None = None
+    best_bound: float | None = None
+    proved: bool = False
+    note: str = ""
+
+    @property
+    def infeasible(self) -> bool:
+        """Whether the problem is known to have no answer."""
+        return self.proved and self.best_known is None
+
+    def build(self, verify: bool = True) -> AlignmentProblem:
+        """Return the problem.
+
+        Parameters
+        ----------
+        verify : bool, default True
+            Whether to compare its digest with the spec's, where there is one.
+
+        Raises
+        ------
+        ProblemError
+            If the family refuses the parameters, or the problem is not the
+            one that the spec describes.
+        """
+        problem = generate(self.family, seed=self.seed, **self.parameters)
+        if problem.sense != self.sense:
+            raise ProblemError(f"spec {self.name!r} says sense {self.sense!r}, but family "
+                               f"{self.family!r} makes problems of sense {problem.sense!r}")
+        if verify and self.digest is not None:
+            found = problem_digest(problem)
+            if found != self.digest:
+                raise ProblemError(
+                    f"spec {self.name!r} says digest {self.digest}, but its family, seed and "
+                    f"parameters make {found}; one of them was changed, or alignsolve was"
+                )
+        return problem
+
+
+def new_spec(
+    name: str,
+    family: str,
+    *,
+    seed: int = 0,
+    parameters: Mapping[str, Value] | None = None,
+    note: str = "",
+) -> Spec:
+    """Return the spec of a problem that is built once for its digest.
+
+    Parameters
+    ----------
+    name, family, seed, parameters, note
+        As in `Spec`. All parameters are written out, defaults included, so
+        that a later change of a default does not change the problem.
+
+    Raises
+    ------
+    ProblemError
+        If the family refuses them.
+    """
+    problem = generate(family, seed=seed, **(parameters or {}))
+    complete = find_family(family).checked(parameters or {})
+    return Spec(name, family, seed, complete, problem_digest(problem), problem.sense, note=note)
+
+
+def read_spec(path: str | Path) -> Spec:
+    """Read a spec; the problem is not built yet.
+
+    Raises
+    ------
+    ProblemError
+        Naming the file, and the key that is missing, unknown or wrong.
+    """
+    text = read_text(path, MAX_SPEC_BYTES)
+    try:
+        document = tomllib.loads(text)
+    except ValueError as error:  # also numbers of too many digits
+        fail(path, f"not TOML: {error}")
+    except RecursionError:
+        fail(path, "not a spec: nested too deeply")
+    for key in document:
+        if key not in _KEYS:
+            fail(path, f"unknown key {one_line(key)}; known: {', '.join(_KEYS)}")
+    for key in ("name", "family", "seed"):
+        if key not in document:
+            fail(path, f"key {key!r} is missing; a spec has name, family, seed and parameters")
+    for key, value in document.items():
+        valid, would_be_right = _KEYS[key]
+        if not valid(value):
+            fail(path, f"key {key!r} is {one_line(value)}; give {would_be_right}")
+    for key in ("best_known", "best_bound"):
+        if key in document:
+            document[key] = float(document[key])
+    spec = Spec(**document)
+    with located(path):
+        find_family(spec.family).checked(spec.parameters)
+    return spec
+
+
+def write_spec(spec: Spec, path: str | Path) -> None:
+    """Write a spec as TOML; the file appears under its name only when it is complete.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be written.
+    """
+    with atomic_write(path) as stream:
+        stream.write(spec_text(spec).encode())
+
+
+def spec_text(spec: Spec) -> str:
+    """Return a spec as TOML."""
+    lines = []
+    for key in _KEYS:
+        value = getattr(spec, key)
+        if key != "parameters" and value is not None and value != "":
+            lines.append(f"{key} = {_toml(value)}")
+    lines += ["", "[parameters]"]
+    lines += [f"{_toml_key(key)} = {_toml(value)}" for key, value in spec.parameters.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Value) -> str:
+    """Return a value in TOML."""
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but that TOML wants DEL escaped too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if key.isidentifier() and key.isascii() else _toml(key)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < 2**1023 and math.isfinite(value)
+
+
+def _is_digest(value: Any) -> bool:
+    prefix, digits = _DIGEST
+    if not isinstance(value, str) or not value.startswith(prefix):
+        return False
+    rest = value[len(prefix) :]
+    return len(rest) == digits and all(digit in "0123456789abcdef" for digit in rest)
+
+
+#: Keys of a spec in the order in which they are written: a check, and what would be right.
+_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_text, "a name of 1 to 200 printable characters"),
+    "note": (lambda v: isinstance(v, str), "a text"),
+    "family": (_is_text, "the name of a family"),
+    "seed": (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**63,
+        "a whole number from 0 to 2**63 - 1",
+    ),
+    "digest": (_is_digest, "\"sha256:\" and 64 hexadecimal digits in lower case"),
+    "sense": (lambda v: v in ("max", "min"), '"max" or "min"'),
+    "best_known": (_is_number, "a finite number, or leave the key out"),
+    "best_bound": (_is_number, "a finite number, or leave the key out"),
+    "proved": (lambda v: isinstance(v, bool), "true or false"),
+    "parameters": (lambda v: isinstance(v, dict), "a table of parameters"),
+}
