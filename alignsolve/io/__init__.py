@@ -1,0 +1,123 @@
+"""Read and write problems and solutions; every format has its own file here.
+
+Limits: text files up to 2 GiB (JSON 256 MiB), at most ten million clients or
+experts, and at most 1,000 cells of the matrix for each pair that a file lists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import fail, located
+from alignsolve.io.formats import FORMATS, detect, for_writing
+from alignsolve.io.solution import Solution, read_solution, write_solution
+from alignsolve.problem import AlignmentProblem
+
+__all__ = [
+    "FORMATS",
+    "Solution",
+    "instance_format",
+    "read_instance",
+    "read_instances",
+    "read_solution",
+    "write_instance",
+    "write_solution",
+]
+
+#: Formats that may need to be told, or may be told, whether to maximise.
+_TAKE_SENSE = ("orlib", "csv", "parquet")
+
+
+def read_instances(path: str | Path, sense: str | None = None) -> list[AlignmentProblem]:
+    """Read the problems of a file, whatever its format.
+
+    Parameters
+    ----------
+    path : path
+        JSON, npz, CSV, Parquet, TOML (a generator's spec), DIMACS, or an
+        OR-Library assignment file. The suffix decides, else the content.
+    sense : {"max", "min"}, optional
+        For files that do not say, as generalized assignment files: whether
+        their values are to be maximised or minimised.
+
+    Returns
+    -------
+    problems : list of AlignmentProblem
+        One or more.
+
+    Raises
+    ------
+    ProblemError
+        Naming file, place and what is wrong, in one line.
+    """
+    if sense not in (None, "max", "min"):
+        raise ProblemError(f"sense is {sense!r}; give 'max', 'min' or None")
+    found = detect(path)
+    if not found.reads:
+        fail(path, f"is a {found.name.upper()} file, which is written for other solvers but not "
+                   f"read")
+    with located(path):
+        if found.name == "spec":
+            from alignsolve.io.specs import read_spec
+
+            problems = [read_spec(Path(path)).build()]
+        elif found.name in _TAKE_SENSE:
+            problems = found.function("read")(path, sense)
+        else:
+            problems = found.function("read")(path)
+    problems = problems if isinstance(problems, list) else [problems]
+    if sense is not None and problems[0].sense != sense:
+        fail(path, f"says itself that its sense is {problems[0].sense!r}; drop sense {sense!r}")
+    return problems
+
+
+def read_instance(path: str | Path, sense: str | None = None) -> AlignmentProblem:
+    """Read the one problem of a file; see `read_instances`.
+
+    Raises
+    ------
+    ProblemError
+        Also if the file holds several problems.
+    """
+    problems = read_instances(path, sense)
+    if len(problems) > 1:
+        fail(path, f"holds {len(problems)} problems; use read_instances and choose one")
+    return problems[0]
+
+
+def write_instance(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem in the format of the suffix.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to write.
+    path : path
+        ``.json`` and ``.npz`` keep everything; ``.csv``, ``.tsv`` and
+        ``.parquet`` write a table of pairs and two tables beside it; ``.min``
+        (DIMACS), ``.mps`` and ``.lp`` are for other solvers.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be written, or its format cannot hold the problem.
+
+    Notes
+    -----
+    The file appears under its name only when it is complete.
+    """
+    if not isinstance(problem, AlignmentProblem):
+        raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
+    for_writing(path).function("write")(problem, path)
+
+
+def instance_format(path: str | Path) -> str:
+    """Return the name of a file's format, as in `FORMATS`.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be read, or is in no known format.
+    """
+    return detect(path).name

@@ -1,0 +1,115 @@
+"""Long tables as CSV: comma, semicolon or tab between the columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.arrays import Float64Array
+from alignsolve.io import table
+from alignsolve.io.files import atomic_write, fail, one_line, read_text
+from alignsolve.io.table import Column, Ids, Table
+from alignsolve.problem import AlignmentProblem
+
+#: Rows converted at a time, so that a large table is never held as strings.
+_CHUNK = 1 << 16
+
+
+def read(path: str | Path, sense: str | None) -> AlignmentProblem:
+    """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
+    return table.read_tables(_read_table, path, sense)
+
+
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem as a table of pairs and its two companions."""
+    beside = (Path(path), table.sidecar(path, "clients"), table.sidecar(path, "experts"))
+    for target, columns in zip(beside, table.from_problem(problem, path), strict=True):
+        write_columns(columns, target)
+
+
+def write_columns(columns: dict[str, Column], path: str | Path) -> None:
+    """Write columns of one length as CSV (tab-separated where the suffix is ``.tsv``)."""
+    delimiter = "\t" if Path(path).suffix == ".tsv" else ","
+    # float() of a float32 has more digits than it needs, but is the same number everywhere.
+    lists = [column if isinstance(column, list) else column.tolist() for column in columns.values()]
+    with atomic_write(path) as stream:
+        text = io.TextIOWrapper(stream, "utf-8", newline="")
+        writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*lists, strict=True))
+        text.flush()
+        text.detach()
+
+
+def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
+    """Read a CSV file into columns of ids and of numbers."""
+    text = read_text(path)
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if not any(header):
+            fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
+        table.check_columns(path, header, ids, known)
+        seen: dict[str, dict[str, int]] = {name: {} for name in ids}
+        parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in header}
+        line = 2
+        for rows in _chunks(path, reader, header):
+            for name, words in zip(header, zip(*rows, strict=True), strict=True):
+                if name in seen:
+                    codes = seen[name]
+                    parts[name].append(np.array([codes.setdefault(word, len(codes))
+                                                 for word in words], dtype=np.int64))
+                else:
+                    parts[name].append(_numbers(path, name, words, line))
+            line += len(rows)
+    except csv.Error as error:
+        fail(path, f"not CSV: {error}", reader.line_num)
+    columns = {name: np.concatenate(part) if part else np.empty(0) for name, part in parts.items()}
+    return Table(
+        path, 2,
+        {name: Ids(columns[name].astype(np.int64), list(codes)) for name, codes in seen.items()},
+        {name: column.astype(np.float64) for name, column in columns.items() if name not in seen},
+    )
+
+
+def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) -> (
+    Iterator[list[list[str]]]
+):
+    """Yield rows in chunks, blank lines at the end left out."""
+    line = 1
+    while rows := list(itertools.islice(reader, _CHUNK)):
+        while rows and not any(rows[-1]):
+            rows.pop()
+        for row in rows:
+            line += 1
+            if len(row) != len(header):
+                fail(path, f"{len(row)} cells under {len(header)} columns", line)
+        if rows:
+            yield rows
+
+
+def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> Float64Array:
+    """Convert cells to numbers; "inf" and "-inf" are allowed."""
+    try:
+        values = np.array(words, dtype=np.float64)
+        if not np.isnan(values).any():
+            return values
+    except ValueError:
+        pass
+    for at, word in enumerate(words):
+        try:
+            bad = np.isnan(float(word))
+        except ValueError:
+            bad = True
+        if bad:
+            shown = one_line(word) if word.strip() else "empty"
+            fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
+    raise AssertionError("numpy and Python disagree on what a number is")

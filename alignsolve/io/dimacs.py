@@ -1,0 +1,266 @@
+"""DIMACS minimum-cost flow files that are assignment or transportation problems.
+
+A line is ``p min NODES ARCS``, ``n NODE SUPPLY``, ``a FROM TO LOWER CAPACITY
+COST`` or a comment ``c`` (D S Johnson and C C McGeoch, editors, Network flows
+and matching: first DIMACS implementation challenge, 1993,
+doi:10.1090/dimacs/012). Nodes with a supply become clients with exactly that
+many experts, nodes with a demand become experts with exactly that many holders.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alignsolve.errors import UnsupportedProblemError
+from alignsolve.io.files import (
+    MAX_SIDE,
+    atomic_write,
+    check_size,
+    fail,
+    located,
+    one_line,
+    read_text,
+)
+from alignsolve.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    from alignsolve.backends.flow_network import FlowNetwork
+
+#: Costs and supplies beyond this are not whole numbers in float64.
+_EXACT = 2**53
+
+_ARC = ("tail", "head", "lower bound", "capacity", "cost")
+
+
+@dataclass(eq=False)
+class _Network:
+    """A file's lines, checked one by one."""
+
+    nodes: int
+    declared_arcs: int
+    supply: dict[int, int] = field(default_factory=dict)
+    arcs: list[tuple[int, ...]] = field(default_factory=list)
+    """Tail, head, lower bound, capacity, cost, line."""
+
+
+def read(path: str | Path) -> AlignmentProblem:
+    """Read a DIMACS minimum-cost flow file that is an assignment or transportation problem.
+
+    Raises
+    ------
+    ProblemError
+        If the file is malformed, or its network is no assignment: a node with
+        arcs in and out, an arc with a lower bound, or one that may carry two
+        units.
+    """
+    network = _parse(path, read_text(path))
+    _refuse_transshipment(path, network)
+    clients = [node for node, supply in sorted(network.supply.items()) if supply > 0]
+    experts = [node for node, supply in sorted(network.supply.items()) if supply < 0]
+    if not clients or not experts:
+        fail(path, "no node has a supply, or none a demand; give lines `n NODE SUPPLY` of both")
+    pairs = _pairs(path, network)
+    check_size(path, len(clients), len(experts), listed=len(pairs))
+    row = {node: at for at, node in enumerate(clients)}
+    column = {node: at for at, node in enumerate(experts)}
+    cost = np.full((len(clients), len(experts)), np.inf)
+    for (tail, head), value in pairs.items():
+        cost[row[tail], column[head]] = value
+    slots = [network.supply[node] for node in clients]
+    demand = [-network.supply[node] for node in experts]
+    with located(path):
+        return AlignmentProblem.from_cost(
+            cost, slots, min_experts=slots, load_min=demand, load_max=demand,
+            client_ids=clients, expert_ids=experts,
+        )
+
+
+def _parse(path: str | Path, text: str) -> _Network:
+    """Read all lines of a file."""
+    network: _Network | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        words = line.split()
+        if not words or words[0] == "c":
+            continue
+        if words[0] == "p":
+            if network is not None:
+                fail(path, "a second problem line; a file holds one problem", number)
+            network = _problem_line(path, number, words)
+        elif words[0] not in ("n", "a"):
+            fail(path, f"a line starts with {one_line(words[0])}; give c, p, n or a", number, 1)
+        elif network is None:
+            fail(path, "the first line that is no comment is not `p min NODES ARCS`", number)
+        elif words[0] == "a":
+            _arc_line(path, number, words, network)
+        else:
+            _node_line(path, number, words, network)
+    if network is None:
+        fail(path, "has no line `p min NODES ARCS`")
+    if len(network.arcs) != network.declared_arcs:
+        fail(path, f"declares {network.declared_arcs:,} arcs and has {len(network.arcs):,}; the "
+                   f"file is truncated, or the problem line wrong")
+    return network
+
+
+def _problem_line(path: str | Path, number: int, words: list[str]) -> _Network:
+    if len(words) != 4 or words[1] != "min":
+        fail(path, f"{one_line(' '.join(words))} is not `p min NODES ARCS`: only minimum-cost flow "
+                   f"problems are read", number)
+    nodes, arcs = (_whole(path, number, name, word, 0)
+                   for name, word in zip(("number of nodes", "number of arcs"), words[2:],
+                                         strict=True))
+    if nodes > 2 * MAX_SIDE:
+        fail(path, f"declares {nodes:,} nodes; at most {2 * MAX_SIDE:,} are read", number)
+    return _Network(nodes, arcs)
+
+
+def _node_line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
+    if len(words) != 3:
+        fail(path, f"a node line has {len(words)} words; give `n NODE SUPPLY`", number)
+    node = _node(path, number, "node", words[1], network)
+    if node in network.supply:
+        fail(path, f"node {node} is given a supply twice", number)
+    network.supply[node] = _whole(path, number, "supply", words[2])
+
+
+def _arc_line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
+    if len(words) != 6:
+        fail(path, f"an arc line has {len(words)} words; give `a FROM TO LOWER CAPACITY COST`",
+             number)
+    tail, head = (_node(path, number, name, word, network)
+                  for name, word in zip(_ARC[:2], words[1:3], strict=True))
+    low, capacity = (_whole(path, number, name, word, 0)
+                     for name, word in zip(_ARC[2:4], words[3:5], strict=True))
+    network.arcs.append((tail, head, low, capacity, _whole(path, number, "cost", words[5]), number))
+
+
+def _whole(
+    path: str | Path, number: int, name: str, word: str, least: int = -_EXACT
+) -> int:
+    """Return a word as a whole number that float64 holds exactly."""
+    digits = word.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        fail(path, f"{name} is {one_line(word, 20)}; give a whole number", number)
+    if len(digits) > 16 or abs(int(word)) > _EXACT:
+        fail(path, f"{name} is {one_line(word, 20)[1:-1]}; give a whole number up to 2**53", number)
+    if int(word) < least:
+        fail(path, f"{name} is {word}; give a whole number >= {least}", number)
+    return int(word)
+
+
+def _node(path: str | Path, number: int, name: str, word: str, network: _Network) -> int:
+    node = _whole(path, number, name, word)
+    if not 1 <= node <= network.nodes:
+        fail(path, f"{name} is {node}; give a node from 1 to {network.nodes}", number)
+    return node
+
+
+def _refuse_transshipment(path: str | Path, network: _Network) -> None:
+    """Refuse a network in which flow passes through a node."""
+    both = {arc[0] for arc in network.arcs} & {arc[1] for arc in network.arcs}
+    if both:
+        fail(path, f"node {min(both)} has arcs in and out: a transshipment problem, not an "
+                   f"assignment")
+
+
+def _pairs(path: str | Path, network: _Network) -> Mapping[tuple[int, int], int]:
+    """Return the cost of every pair that may be used."""
+    pairs: dict[tuple[int, int], int] = {}
+    for tail, head, low, capacity, cost, line in network.arcs:
+        if low > capacity:
+            fail(path, f"an arc has lower bound {low} above its capacity {capacity}", line)
+        if low:
+            fail(path, f"an arc has lower bound {low}: no pair of an assignment is forced; give 0",
+                 line)
+        supply, demand = network.supply.get(tail, 0), -network.supply.get(head, 0)
+        # Without supply or demand at its ends, an arc out of or into a leaf carries nothing.
+        if capacity == 0 or supply <= 0 or demand <= 0:
+            continue
+        units = min(capacity, supply, demand)
+        if (tail, head) in pairs:
+            if min(supply, demand) > 1:
+                fail(path, f"a second arc from {tail} to {head}: a client holds an expert once",
+                     line)
+            cost = min(cost, pairs[tail, head])
+        if units > 1:
+            fail(path, f"an arc may carry {units} units: a client holds an expert once; give "
+                       f"capacity 1", line)
+        pairs[tail, head] = cost
+    return pairs
+
+
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write the network of a problem of the flow class.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        At least one client and one expert.
+    path : path
+        The file; its comments say which nodes are what, and how the objective
+        follows from the cost of a flow.
+
+    Raises
+    ------
+    ProblemError
+        If the problem is not of the flow class.
+
+    Warns
+    -----
+    UserWarning
+        Where fitness needs more digits than whole costs have, and is rounded.
+    """
+    from alignsolve.backends.flow_network import build_network
+
+    if not (problem.n_clients and problem.n_experts):
+        fail(path, "a network without a client or without an expert is not written")
+    try:
+        network = build_network(problem)
+    except UnsupportedProblemError as error:
+        fail(path, f"DIMACS holds minimum-cost flows: {error}")
+    if not network.scaling.exact:
+        warnings.warn(
+            f"{path}: costs are rounded to whole multiples of 2**{-network.scaling.exponent}; a "
+            f"best answer to the file is worse than the best by at most "
+            f"{network.scaling.error_bound:.3g}",
+            stacklevel=2,
+        )
+    lines = [f"c {line}" for line in _explanation(problem, network)]
+    lines.append(f"p min {network.n_nodes} {network.n_arcs}")
+    lines += [f"n {node} {supply}" for node, supply in enumerate(network.supply.tolist(), 1)
+              if supply]
+    columns = [part.tolist() for part in (network.tail + 1, network.head + 1, network.capacity,
+                                          network.cost)]
+    lines += [f"a {tail} {head} 0 {capacity} {cost}"
+              for tail, head, capacity, cost in zip(*columns, strict=True)]
+    with atomic_write(path) as stream:
+        stream.write(("\n".join(lines) + "\n").encode())
+
+
+def _explanation(problem: AlignmentProblem, network: FlowNetwork) -> list[str]:
+    """Return what the nodes and costs mean, one line each."""
+    if network.contradiction is not None:
+        return [f"infeasible: {ascii(network.contradiction)[1:-1]}"]
+    n, m, scaling = problem.n_clients, problem.n_experts, network.scaling
+    slots = problem.slot_bounds()[1].tolist()
+    low = problem.holder_bounds()[0]
+    per_pair = f" + {scaling.common_offset} * pairs" if scaling.common_offset else ""
+    # Python's integers: the products may not fit into int64.
+    constant = sum(slot * offset for slot, offset in
+                   zip(slots, scaling.client_offset.tolist(), strict=True))
+    constant -= scaling.common_offset * sum(slots)
+    base = float((problem.load_penalty * (low - problem.load_target) ** 2).sum())
+    sign = "-" if problem.sense == "min" else ""
+    return [
+        f"nodes 1 to {n}: clients; {n + 1} to {n + m}: experts; {n + m + 1}: unused slots and "
+        f"loads above the minimum" + ("; then groups" if network.n_nodes > n + m + 1 else ""),
+        f"an arc into a node {n + 1} to {n + m} is a pair of a client and an expert",
+        f"{problem.sense} objective = {sign}(({constant}{per_pair} - cost) / 2**{scaling.exponent} "
+        f"- {base!r})",
+    ]

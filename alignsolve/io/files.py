@@ -1,0 +1,211 @@
+"""Read and write files with limits, and say in one line where one is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from alignsolve.errors import ProblemError
+
+#: Largest text file that is read, in bytes (JSON has a smaller limit).
+MAX_TEXT_BYTES = 2**31
+
+#: Largest JSON file that is read, in bytes; npz is the format for more.
+MAX_JSON_BYTES = 2**28
+
+#: Most clients, and most experts, that any file may declare.
+MAX_SIDE = 10_000_000
+
+#: Pairs that a file with listed pairs may stand for without listing them, at least.
+FREE_CELLS = 2**24
+
+#: Cells of the matrix for each pair that such a file lists, beyond `FREE_CELLS`.
+CELLS_PER_PAIR = 1000
+
+#: JSON constants that Python reads and the standard forbids, and the strings around them.
+_CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
+
+
+def fail(
+    path: str | Path, message: str, line: int | None = None, column: int | None = None
+) -> NoReturn:
+    """Raise `ProblemError` with ``file:line:column: message``."""
+    place = "".join(f":{number}" for number in (line, column) if number is not None)
+    raise ProblemError(f"{path}{place}: {message}")
+
+
+def one_line(text: object, limit: int = 60) -> str:
+    """Return untrusted text quoted on one line, cut to `limit` characters."""
+    shown = str(text)
+    return repr(shown if len(shown) <= limit else shown[: limit - 3] + "...")
+
+
+@contextmanager
+def located(path: str | Path) -> Iterator[None]:
+    """Put the file's name before errors about its content; turn a lack of memory into one."""
+    try:
+        yield
+    except ProblemError as error:
+        text = str(error)
+        if text.startswith(f"{path}:"):
+            raise
+        raise ProblemError(f"{path}: {text}") from None
+    except MemoryError:
+        fail(path, "does not fit into memory")
+
+
+def read_bytes(path: str | Path, limit: int = MAX_TEXT_BYTES, first: int | None = None) -> bytes:
+    """Return the content of a regular file, or its `first` bytes.
+
+    Raises
+    ------
+    ProblemError
+        If the file is missing, no regular file, not readable, or has more
+        than `limit` bytes.
+    """
+    if "\0" in str(path):
+        fail(one_line(path), "is not a file name")
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            fail(path, "is a directory; give a file")
+        if not stat.S_ISREG(status.st_mode):
+            fail(path, "is not a regular file; save the data to a file first")
+        if status.st_size > limit and first is None:
+            fail(path, f"has {status.st_size:,} bytes; at most {limit:,} are read in this format")
+        with open(path, "rb") as stream:
+            return stream.read(limit if first is None else first)
+    except OSError as error:
+        fail(path, f"cannot be read: {_reason(error)}")
+
+
+def _reason(error: OSError) -> str:
+    """Return the operating system's words, in lower case."""
+    text = error.strerror or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def read_text(path: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
+    """Return a UTF-8 file as text, without a byte order mark."""
+    data = read_bytes(path, limit)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        fail(path, "is UTF-16 text; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        fail(path, f"byte 0x{data[error.start]:02x} is not UTF-8 text; save the file as UTF-8",
+             line, error.start - (before.rfind(b"\n") + 1) + 1)
+    if "\0" in text:
+        fail(path, "holds a null character, so it is not a text file", *position(text, "\0"))
+    return text
+
+
+def position(text: str, mark: str | int) -> tuple[int, int]:
+    """Return line and column, from 1, of an offset or of the first `mark` in `text`."""
+    offset = mark if isinstance(mark, int) else text.index(mark)
+    return text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1
+
+
+def parse_json(path: str | Path, text: str) -> Any:
+    """Parse strict JSON: no NaN, no repeated keys; errors carry line and column."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            keys = [key for key, _ in items]
+            twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+            fail(path, f"key {one_line(twice)} appears twice in one object")
+        return found
+
+    def constant(name: str) -> NoReturn:
+        found = next(match for match in _CONSTANTS.finditer(text) if match[1])
+        fail(path, f'{name} is not JSON; write numbers, "inf" or "-inf"',
+             *position(text, found.start()))
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+    except json.JSONDecodeError as error:
+        fail(path, f"not JSON: {error.msg[:1].lower() + error.msg[1:]}", error.lineno, error.colno)
+    except RecursionError:
+        fail(path, "nested too deeply for a problem or solution")
+    except ProblemError:
+        raise
+    except ValueError:  # Python's limit on the digits of a whole number
+        fail(path, "holds a whole number of more than 4,300 digits")
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """Return a document as JSON text: one key a line, one row of a matrix a line."""
+    parts = []
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            rows = ",\n  ".join(json.dumps(row, allow_nan=False) for row in value)
+            encoded = f"[\n  {rows}\n ]"
+        else:
+            encoded = json.dumps(value, allow_nan=False)
+        parts.append(f" {json.dumps(key)}: {encoded}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name only when complete.
+
+    The data goes to a temporary file in the same folder, which then replaces
+    `path`. What is not a regular file (a terminal, a pipe) is written directly.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        fail(path, "is a directory; give a file")
+    try:
+        if target.exists() and not target.is_file():
+            with open(path, "wb") as stream:
+                yield stream
+            return
+        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with open(temporary, "xb") as stream:
+                yield stream
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        fail(path, f"cannot be written: {_reason(error)}")
+
+
+def check_size(path: str | Path, n_clients: int, n_experts: int, listed: int | None = None) -> None:
+    """Refuse a declared size that is beyond the limits, before memory is taken for it.
+
+    Parameters
+    ----------
+    n_clients, n_experts : int
+        Declared size.
+    listed : int, optional
+        Number of pairs that the file lists, for formats where the others are
+        forbidden: the matrix may have `FREE_CELLS` cells, or `CELLS_PER_PAIR`
+        times as many as are listed.
+    """
+    if max(n_clients, n_experts) > MAX_SIDE:
+        fail(path, f"declares {n_clients:,} clients x {n_experts:,} experts; at most "
+                   f"{MAX_SIDE:,} of each are read")
+    cells = n_clients * n_experts
+    if listed is not None and cells > max(FREE_CELLS, CELLS_PER_PAIR * listed):
+        fail(path, f"declares {n_clients:,} x {n_experts:,} pairs and lists {listed:,}; at most "
+                   f"{CELLS_PER_PAIR} cells are made for each listed pair")

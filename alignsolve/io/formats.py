@@ -1,0 +1,108 @@
+"""Which format a file has: by its suffix, and where that does not say, by its content."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignsolve.io.files import fail, one_line, read_bytes
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes
+    ----------
+    name : str
+        How `alignsolve info` calls it.
+    module : str
+        Module under `alignsolve.io` with its ``read`` and ``write``.
+    suffixes : tuple of str
+        File suffixes, in lower case; the first is the usual one.
+    reads, writes : bool
+        What the module can do.
+    """
+
+    name: str
+    module: str
+    suffixes: tuple[str, ...]
+    reads: bool = True
+    writes: bool = True
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return the module's ``read`` or ``write``; it is imported only now."""
+        found: Callable[..., Any] = getattr(
+            importlib.import_module(f"alignsolve.io.{self.module}"), name
+        )
+        return found
+
+
+FORMATS = {
+    format_.name: format_
+    for format_ in (
+        Format("json", "native_json", (".json",)),
+        Format("npz", "native_npz", (".npz",)),
+        Format("csv", "csv_table", (".csv", ".tsv")),
+        Format("parquet", "parquet_table", (".parquet",)),
+        Format("dimacs", "dimacs", (".min", ".dmx", ".dimacs")),
+        Format("mps", "mps", (".mps",), reads=False),
+        Format("lp", "lp", (".lp",), reads=False),
+        Format("orlib", "orlib", (), writes=False),
+        Format("spec", "specs", (".toml",), writes=False),
+    )
+}
+
+_BY_SUFFIX = {suffix: format_ for format_ in FORMATS.values() for suffix in format_.suffixes}
+
+#: How files start, for suffixes that do not say; tried in this order.
+_STARTS = (
+    (re.compile(rb"PK\x03\x04"), "npz"),
+    (re.compile(rb"PAR1"), "parquet"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*\{"), "json"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*(c\s|p +min\s)"), "dimacs"),
+    (re.compile(rb"(\xef\xbb\xbf)?\s*[-+.0-9]+\s"), "orlib"),
+    (re.compile(rb"(\xef\xbb\xbf)?[^\n]*\bclient\b[^\n]*\bexpert\b"), "csv"),
+    (re.compile(rb"(\xef\xbb\xbf)?[^\n]*\bexpert\b[^\n]*\bclient\b"), "csv"),
+)
+
+
+def detect(path: str | Path) -> Format:
+    """Return the format of a file that exists.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be read, or is in no known format.
+    """
+    start = read_bytes(path, first=4096)
+    by_suffix = _BY_SUFFIX.get(Path(path).suffix.lower())
+    if by_suffix is not None:
+        return by_suffix
+    for pattern, name in _STARTS:
+        if pattern.match(start + b"\n"):
+            return FORMATS[name]
+    if not start:
+        fail(path, "is empty; give an instance")
+    fail(path, f"is in no known format; it starts with {one_line(ascii(start[:20])[2:-1], 40)}")
+
+
+def for_writing(path: str | Path) -> Format:
+    """Return the format that a file name asks for.
+
+    Raises
+    ------
+    ProblemError
+        If no format that can be written has the suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    found = _BY_SUFFIX.get(suffix)
+    if found is None or not found.writes:
+        known = ", ".join(suffix for suffix, format_ in _BY_SUFFIX.items() if format_.writes)
+        what = f"suffix {one_line(suffix)} is not one that is written" if suffix else "has no suffix"
+        fail(path, f"{what}; give one of {known}")
+    return found

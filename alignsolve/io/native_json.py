@@ -1,0 +1,133 @@
+"""Problems as JSON: for people, small instances and version control.
+
+Infinite numbers are the strings ``"inf"`` and ``"-inf"``, because JSON has
+none; NaN never occurs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import (
+    MAX_JSON_BYTES,
+    atomic_write,
+    json_text,
+    one_line,
+    parse_json,
+    read_text,
+)
+from alignsolve.io.schema import from_document, json_kind, to_document
+from alignsolve.problem import AlignmentProblem
+
+_INFINITE = {"inf": np.inf, "-inf": -np.inf}
+
+#: Whole numbers from here on do not fit into a float64.
+_TOO_LARGE = 2**1024
+
+
+def read(path: str | Path) -> AlignmentProblem:
+    """Read a problem from a JSON file; see `alignsolve.io.schema`."""
+    document = parse_json(path, read_text(path, MAX_JSON_BYTES))
+    return from_document(path, document, array_from_json, ids_from_json)
+
+
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem as JSON, lossless."""
+    text = json_text(_plain(to_document(problem)))
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def _plain(value: Any) -> Any:
+    """Replace the arrays of a document by lists."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return array_to_json(value) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def array_to_json(array: Any) -> Any:
+    """Return an array as nested lists of numbers, infinities as strings.
+
+    Numbers are written so that reading gives the same bits; float32 in as few
+    digits as tell it apart from other float32 numbers.
+    """
+    array = np.asarray(array)
+    if array.dtype == np.float32:
+        array = array.astype(np.str_).astype(np.float64)
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return array.tolist()
+    finite = np.isfinite(array)
+    signs = np.where(np.isnan(array), None, np.where(array > 0, "inf", "-inf"))
+    return np.where(finite, array.astype(object), signs).tolist()
+
+
+def array_from_json(name: str, value: Any) -> npt.NDArray[Any]:
+    """Return a number or (nested) list of numbers as an array.
+
+    Raises
+    ------
+    ProblemError
+        Naming the entry that is no number, or the row of another length.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    # Infinity is spelled as a string, so an infinite number was one like 1e999.
+    if array.dtype.kind in "iuf" and not np.isinf(array).any() and not _has_bool(value):
+        return array
+    _check_shape(name, value, depth=0)
+    return np.asarray(_numbers(name, value), dtype=np.float64)
+
+
+def _has_bool(value: Any) -> bool:
+    """Tell whether a JSON value is or holds true or false, which numpy takes for 1 and 0."""
+    if isinstance(value, list):
+        return any(_has_bool(part) if isinstance(part, list) else part is True or part is False
+                   for part in value)
+    return isinstance(value, bool)
+
+
+def _check_shape(name: str, value: Any, depth: int) -> None:
+    """Refuse lists that are nested more than twice, and rows of different lengths."""
+    if not isinstance(value, list):
+        return
+    if depth == 2:
+        raise ProblemError(f"{name} is nested more than twice; give a list or a list of rows")
+    for at, part in enumerate(value):
+        _check_shape(f"{name}[{at}]", part, depth + 1)
+        if isinstance(part, list) is not isinstance(value[0], list):
+            raise ProblemError(f"{name}[{at}] is {json_kind(part)} among others that are "
+                               f"{json_kind(value[0])}")
+        if isinstance(part, list) and len(part) != len(value[0]):
+            raise ProblemError(f"{name}[{at}] has {len(part)} entries, but {name}[0] has "
+                               f"{len(value[0])}")
+
+
+def _numbers(name: str, value: Any) -> Any:
+    """Return nested lists with "inf" and "-inf" replaced by numbers."""
+    if isinstance(value, list):
+        return [_numbers(f"{name}[{at}]", part) for at, part in enumerate(value)]
+    if isinstance(value, str) and value in _INFINITE:
+        return _INFINITE[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        shown = one_line(value) if isinstance(value, str) else json_kind(value)
+        raise ProblemError(f'{name} is {shown}; give a number, "inf" or "-inf"')
+    if not abs(value) < _TOO_LARGE:
+        raise ProblemError(f"{name} is a number beyond 1e308; give a smaller one")
+    return value
+
+
+def ids_from_json(name: str, value: Any) -> list[str]:
+    """Return a list of strings, or raise `ProblemError`."""
+    if not isinstance(value, list):
+        raise ProblemError(f"{name} is {json_kind(value)}; give a list of strings")
+    for at, part in enumerate(value):
+        if not isinstance(part, str):
+            raise ProblemError(f"{name}[{at}] is {json_kind(part)}; give a string")
+    return value

@@ -1,0 +1,161 @@
+"""Problems as npz: for large instances; plain numpy arrays, no pickle.
+
+The archive has one array for every leaf of the document of
+`alignsolve.io.schema`, and one more, `header`: the document as UTF-8 JSON in
+bytes, with each leaf replaced by ``{"array": name}``. Arrays are stored
+uncompressed, because real fitness hardly compresses; compressed ones are read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import atomic_write, fail, located, one_line, parse_json, read_bytes
+from alignsolve.io.native_json import ids_from_json
+from alignsolve.io.schema import from_document, json_kind, to_document
+from alignsolve.problem import AlignmentProblem
+
+#: An archive may unpack to this many bytes, or to `MAX_RATIO` times its size.
+FREE_BYTES = 2**28
+MAX_RATIO = 100
+
+#: Largest header, and largest list of ids, in bytes.
+_MAX_HEADER_BYTES = 2**20
+_MAX_IDS_BYTES = 2**30
+
+#: What reading a damaged archive or array header can raise.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, IndexError, NotImplementedError,
+    RuntimeError, OSError, OverflowError, TypeError, SyntaxError, UnicodeError, AttributeError,
+)
+
+
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem as npz, lossless, float32 as float32.
+
+    Notes
+    -----
+    The fitness of a maximisation is written without a copy in memory.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def refer(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            # Names of loads and resources can be anything: their arrays are numbered.
+            named = name in ("loads", "resources")
+            return {
+                key: refer(f"{name}.{at if named else key}".lstrip("."), part)
+                for at, (key, part) in enumerate(value.items())
+            }
+        if isinstance(value, list):
+            value = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return value
+        arrays[name] = np.asarray(value)
+        return {"array": name}
+
+    header = json.dumps(refer("", to_document(problem))).encode()
+    arrays = {"header": np.frombuffer(header, dtype=np.uint8), **arrays}
+    with atomic_write(path) as stream, zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
+        for name, array in arrays.items():
+            # A fixed date, so that the same problem gives the same file.
+            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            with archive.open(member, "w", force_zip64=True) as target:
+                np.lib.format.write_array(target, array, allow_pickle=False)
+
+
+def read(path: str | Path) -> AlignmentProblem:
+    """Read a problem from an npz file.
+
+    Raises
+    ------
+    ProblemError
+        If the archive is damaged, unpacks to far more than its size, or holds
+        anything but the plain arrays of a problem.
+    """
+    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_unpacked_size(path, archive)
+            header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
+            document = parse_json(f"{path}: header", _text(header))
+
+            def decode(name: str, leaf: Any) -> npt.NDArray[Any]:
+                array = _read_member(path, archive, _reference(name, leaf))
+                if array.dtype.kind not in "iuf":
+                    raise ProblemError(f"{name} has dtype {array.dtype}; give floats or integers")
+                return array
+
+            def decode_ids(name: str, leaf: Any) -> list[str]:
+                data = _read_member(path, archive, _reference(name, leaf), _MAX_IDS_BYTES)
+                return ids_from_json(name, parse_json(f"{path}: {name}", _text(data)))
+
+            return from_document(path, document, decode, decode_ids)
+    except ProblemError:
+        raise
+    except _DAMAGED as error:
+        fail(path, f"is not a complete npz archive: {one_line(error)[1:-1]}")
+
+
+def _check_unpacked_size(path: str | Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that would fill the memory from a small file."""
+    packed = Path(path).stat().st_size
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+        fail(path, f"has {packed:,} bytes and would unpack to {unpacked:,}; at most "
+                   f"{MAX_RATIO} times the size is unpacked")
+
+
+def _read_member(
+    path: str | Path, archive: zipfile.ZipFile, name: str, limit: int | None = None
+) -> npt.NDArray[Any]:
+    """Return one array, after checking that its header declares what the member holds."""
+    try:
+        member = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        fail(path, f"has no array {one_line(name)}; it is no alignsolve problem, or incomplete")
+    if limit is not None and member.file_size > limit:
+        fail(path, f"array {name} has {member.file_size:,} bytes; at most {limit:,} are read")
+    with archive.open(member) as stream:
+        shape, dtype = _array_header(stream)
+        held = member.file_size - stream.tell()
+    if dtype.hasobject:
+        fail(path, f"array {one_line(name)} holds pickled objects, which are never read")
+    if dtype.kind not in "iufb" or math.prod(shape) * dtype.itemsize != held:
+        fail(path, f"array {one_line(name)} declares {dtype} of shape {shape}, but holds "
+                   f"{held:,} bytes")
+    with located(path), archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        if stream.read(1):  # reaching the end also checks the checksum
+            fail(path, f"array {one_line(name)} goes on after its end")
+    return np.asarray(array)
+
+
+def _array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype that an npy header declares."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    return shape, dtype
+
+
+def _reference(name: str, leaf: Any) -> str:
+    """Return the name of the array that a leaf of the header refers to."""
+    if not isinstance(leaf, dict) or set(leaf) != {"array"} or not isinstance(leaf["array"], str):
+        raise ProblemError(f'{name} is {json_kind(leaf)}; give {{"array": name}}')
+    return str(leaf["array"])
+
+
+def _text(data: npt.NDArray[Any]) -> str:
+    return data.tobytes().decode()

@@ -1,0 +1,106 @@
+"""Long tables as Parquet, with the extra ``parquet`` (pyarrow)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignsolve.errors import ProblemError
+from alignsolve.io import table
+from alignsolve.io.files import MAX_SIDE, atomic_write, fail, one_line, read_bytes
+from alignsolve.io.table import Column, Ids, Table
+from alignsolve.problem import AlignmentProblem
+
+#: Most rows that are read: a Parquet file of a few bytes can declare any number.
+MAX_ROWS = 64 * MAX_SIDE
+
+
+def read(path: str | Path, sense: str | None) -> AlignmentProblem:
+    """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
+    return table.read_tables(_read_table, path, sense)
+
+
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem as a table of pairs and its two companions."""
+    arrow, parquet = _library(path)
+    beside = (Path(path), table.sidecar(path, "clients"), table.sidecar(path, "experts"))
+    for target, columns in zip(beside, table.from_problem(problem, path), strict=True):
+        with atomic_write(target) as stream:
+            parquet.write_table(_arrow_table(arrow, columns), stream)
+
+
+def _arrow_table(arrow: Any, columns: dict[str, Column]) -> Any:
+    """Return columns as an arrow table; columns of ids are strings even without rows."""
+    return arrow.table({
+        name: arrow.array(column, arrow.string()) if isinstance(column, list) else
+        arrow.array(np.ascontiguousarray(column))
+        for name, column in columns.items()
+    })
+
+
+def _library(path: str | Path) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        fail(path, "Parquet needs pyarrow: pip install 'alignsolve[parquet]'")
+    return pyarrow, pyarrow.parquet
+
+
+def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
+    """Read a Parquet file into columns of ids and of numbers."""
+    arrow, parquet = _library(path)
+    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
+    try:
+        with parquet.ParquetFile(path) as file:
+            table.check_columns(path, file.schema_arrow.names, ids, known)
+            if file.metadata.num_rows > MAX_ROWS:
+                fail(path, f"declares {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are "
+                           f"read")
+            columns = file.read()
+        return Table(
+            path, 1,
+            {name: _ids(arrow, path, name, columns[name]) for name in ids},
+            {name: _numbers(arrow, path, name, columns[name])
+             for name in columns.column_names if name not in ids},
+        )
+    except ProblemError:
+        raise
+    except (arrow.ArrowException, OSError, MemoryError, UnicodeError) as error:
+        fail(path, f"not a Parquet file that can be read: {one_line(error)[1:-1]}")
+
+
+def _ids(arrow: Any, path: str | Path, name: str, column: Any) -> Ids:
+    """Return a column of strings or whole numbers as ids."""
+    kind = column.type
+    if arrow.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not (arrow.types.is_integer(kind) or arrow.types.is_string(kind)
+            or arrow.types.is_large_string(kind)):
+        fail(path, f"column {name!r} has type {kind}; give strings or whole numbers")
+    _refuse_missing(path, name, column)
+    coded = column.cast(kind).combine_chunks().dictionary_encode()
+    return Ids(np.asarray(coded.indices, dtype=np.int64),
+               [str(value) for value in coded.dictionary.to_pylist()])
+
+
+def _numbers(arrow: Any, path: str | Path, name: str, column: Any) -> Any:
+    """Return a column of numbers as float64, or as float32 where it is."""
+    kind = column.type
+    if not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)
+            or arrow.types.is_boolean(kind)):
+        fail(path, f"column {one_line(name)} has type {kind}; give numbers")
+    _refuse_missing(path, name, column)
+    values = column.to_numpy()
+    bad = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
+    if bad.any():
+        fail(path, f"{name} is nan; give a number, inf or -inf", 1 + int(np.argmax(bad)))
+    return values if values.dtype == np.float32 else values.astype(np.float64)
+
+
+def _refuse_missing(path: str | Path, name: str, column: Any) -> None:
+    if column.null_count:
+        at = int(np.argmax(column.is_null().to_numpy()))
+        fail(path, f"{one_line(name)[1:-1]} is empty; give a value", 1 + at)

@@ -1,0 +1,214 @@
+"""The one schema of alignsolve's own problem files, shared by JSON and npz.
+
+A problem is a document: a mapping of constructor arguments, with `format`,
+`version`, `sense`, `dtype` and the declared size. Its leaves are arrays; how
+they are spelled is the business of each format. An argument that repeats one
+value along an axis is stored once: sizes per expert stay one row.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import check_size, fail, located, one_line
+from alignsolve.problem import AlignmentProblem, Load, Resource
+
+FORMAT = "alignsolve-problem"
+
+#: Raised when a file of this version could be misread by older code.
+VERSION = 1
+
+#: Arguments that are plain arrays, with those that a maximisation and a minimisation name apart.
+_ARRAYS = (
+    "max_experts min_experts load_min load_max load_target load_penalty expert_group group_min "
+    "group_max client_fitness_min client_cost_max switch_cost"
+).split()
+_MATRIX = {"max": "fitness", "min": "cost"}
+_FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
+_IDS = ("client_ids", "expert_ids")
+_PARTS = {"loads": (Load, ("weight", "min", "max", "target", "penalty")),
+          "resources": (Resource, ("size", "budget"))}
+_HEAD = ("format", "version", "sense", "dtype", "n_clients", "n_experts")
+
+#: Turns a leaf of a document into an array; raises `ProblemError` naming the key path.
+Decode = Callable[[str, Any], npt.NDArray[Any]]
+
+#: Turns a leaf of a document into a list of strings.
+DecodeIds = Callable[[str, Any], list[str]]
+
+
+def compact(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the smallest array that broadcasts back to `array`, bit for bit.
+
+    Parameters
+    ----------
+    array : array of float64 or int64, one or two axes
+
+    Returns
+    -------
+    compacted : array
+        A scalar, a row (n_cols,), a column (n_rows, 1), or `array` itself.
+    """
+    if array.size == 0:
+        return np.zeros((), dtype=array.dtype)
+    bits = array.view(np.int64)  # so that -0.0 and 0.0 stay apart
+    if (bits == bits[:1]).all():
+        return compact(array[0]) if array.ndim == 2 else array[0]
+    if array.ndim == 2 and (bits == bits[:, :1]).all():
+        return array[:, :1]
+    return array
+
+
+def to_document(problem: AlignmentProblem) -> dict[str, Any]:
+    """Return a problem as a document whose leaves are numpy arrays.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        Not copied, except that costs are the negated fitness.
+    """
+    arguments = problem.arguments()
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sense": problem.sense,
+        "dtype": problem.fitness.dtype.name,
+        "n_clients": problem.n_clients,
+        "n_experts": problem.n_experts,
+    }
+    for name in ("client_ids", "expert_ids"):
+        if arguments[name] is not None:
+            document[name] = list(arguments[name])
+    for name in _ARRAYS:
+        value = arguments.get(name)
+        if value is not None:
+            document[name] = value if name == "expert_group" else compact(value)
+    for name, (_, fields) in _PARTS.items():
+        document[name] = {
+            key: {field: compact(np.asarray(getattr(part, field))) for field in fields}
+            for key, part in arguments[name].items()
+        }
+    if problem.held is not None:
+        document["held"] = {"rows": problem.held.rows, "cols": problem.held.indices}
+    document[_MATRIX[problem.sense]] = arguments[_MATRIX[problem.sense]]
+    return document
+
+
+def from_document(
+    path: str | Path, document: Any, decode: Decode, decode_ids: DecodeIds
+) -> AlignmentProblem:
+    """Build the problem of a document.
+
+    Raises
+    ------
+    ProblemError
+        Naming the file and the key that is missing, unknown or wrong.
+    """
+    head = _checked_head(path, document)
+    sense, matrix = head["sense"], _MATRIX[head["sense"]]
+    known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[_other(sense)]}
+    _check_keys(path, "", document, known, required=(matrix, "max_experts"))
+    with located(path):
+        arguments: dict[str, Any] = {
+            name: decode(name, document[name]) for name in _ARRAYS if name in document
+        }
+        for name in _IDS:
+            if name in document:
+                arguments[name] = decode_ids(name, document[name])
+        for name, (kind, fields) in _PARTS.items():
+            arguments[name] = _parts(path, name, document.get(name, {}), kind, fields, decode)
+        if "held" in document:
+            _check_keys(path, "held.", document["held"], ("rows", "cols"), ("rows", "cols"))
+            arguments["held"] = tuple(
+                decode(f"held.{axis}", document["held"][axis]) for axis in ("rows", "cols")
+            )
+        values = decode(matrix, document[matrix])
+        shape = (head["n_clients"], head["n_experts"])
+        if values.size == 0 and 0 in shape:
+            values = values.reshape(shape)
+        if values.shape != shape:
+            raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
+                               f"declare {shape}")
+        arguments[matrix] = values.astype(head["dtype"], copy=False)
+        if sense == "min":
+            return AlignmentProblem.from_cost(**arguments)
+        return AlignmentProblem(**arguments)
+
+
+def check_format(path: str | Path, document: Any, name: str, version: int) -> None:
+    """Refuse a document that is of another kind, or of a version yet unknown."""
+    if not isinstance(document, dict):
+        fail(path, f"holds {json_kind(document)}; give an object with the key \"format\"")
+    if document.get("format") != name:
+        found = one_line(document["format"]) if "format" in document else "missing"
+        fail(path, f'key "format" is {found}; give "{name}"')
+    found = document.get("version")
+    if not _is_count(found) or not 1 <= found <= version:
+        fail(path, f'key "version" is {one_line(found)}; this alignsolve reads 1 to {version}')
+
+
+def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
+    """Check format, version, sense, dtype and size."""
+    check_format(path, document, FORMAT, VERSION)
+    for key, allowed in (("sense", ("max", "min")), ("dtype", ("float64", "float32"))):
+        if document.get(key) not in allowed:
+            fail(path, f'key "{key}" is {one_line(document.get(key))}; give '
+                       + " or ".join(f'"{name}"' for name in allowed))
+    for key in ("n_clients", "n_experts"):
+        if not _is_count(document.get(key)):
+            fail(path, f'key "{key}" is {one_line(document.get(key))}; give a whole number >= 0')
+    check_size(path, document["n_clients"], document["n_experts"])
+    return {key: document[key] for key in _HEAD}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _other(sense: Literal["max", "min"]) -> Literal["max", "min"]:
+    return "min" if sense == "max" else "max"
+
+
+def _check_keys(
+    path: str | Path, prefix: str, mapping: Any, known: Any, required: tuple[str, ...] = ()
+) -> None:
+    """Refuse what is no mapping, and unknown or missing keys."""
+    if not isinstance(mapping, Mapping):
+        fail(path, f"{prefix.rstrip('.')} is {json_kind(mapping)}; give an object")
+    for key in mapping:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), sorted(known), 1)
+            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
+            fail(path, f"unknown key {prefix}{one_line(key)[1:-1]}; {hint}")
+    for key in required:
+        if key not in mapping:
+            fail(path, f"key {prefix}{key} is missing")
+
+
+def _parts(
+    path: str | Path, name: str, parts: Any, kind: type, fields: tuple[str, ...], decode: Decode
+) -> dict[str, Any]:
+    """Build the named loads or resources."""
+    if not isinstance(parts, Mapping):
+        fail(path, f"{name} is {json_kind(parts)}; give an object of names")
+    required = ("weight",) if kind is Load else ("size", "budget")
+    built = {}
+    for key, part in parts.items():
+        at = f"{name}.{one_line(key)[1:-1]}"
+        _check_keys(path, f"{at}.", part, fields, required)
+        built[key] = kind(**{field: decode(f"{at}.{field}", part[field]) for field in part})
+    return built
+
+
+def json_kind(value: Any) -> str:
+    """Return what JSON calls a value."""
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false",
+             int: "a number", float: "a number", type(None): "null"}
+    return kinds.get(type(value), type(value).__name__)

@@ -1,0 +1,349 @@
+"""Problems as long tables: a row for every pair that is not forbidden.
+
+The table has the columns ``client``, ``expert`` and ``fitness`` (or ``cost``,
+to be minimised), and may have ``held`` (0 or 1), ``switch_cost`` and a column
+``size:NAME`` for each resource. Two more tables may lie beside it:
+``scores.csv`` is completed by ``scores.clients.csv`` and
+``scores.experts.csv``, whose columns are the arguments per client and per
+expert (`CLIENT_COLUMNS`, `EXPERT_COLUMNS`); they also fix the order of clients
+and experts. Without them every client may hold one expert, and clients and
+experts come in the order of whole-number ids, else of first appearance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import check_size, fail, located, one_line
+from alignsolve.io.schema import compact
+from alignsolve.problem import AlignmentProblem, Load, Resource
+
+#: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
+CLIENT_COLUMNS = ("max_experts", "min_experts", "client_fitness_min", "client_cost_max",
+                  "weight:NAME", "budget:NAME", "group_min:NAME", "group_max:NAME")
+
+#: Columns of the table of experts; ``min:NAME`` and the like belong to the load NAME.
+EXPERT_COLUMNS = ("load_min", "load_max", "load_target", "load_penalty", "expert_group",
+                  "min:NAME", "max:NAME", "target:NAME", "penalty:NAME", "size:NAME")
+
+#: Columns of the table of pairs, besides ``client`` and ``expert``.
+PAIR_COLUMNS = ("fitness", "cost", "held", "switch_cost", "size:NAME")
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+#: A column to be written: numbers, or strings.
+Column = npt.NDArray[Any] | list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Ids:
+    """A column of ids: ``names[codes[k]]`` is the id in row k.
+
+    Attributes
+    ----------
+    codes : int64 array, shape (n_rows,)
+    names : list of str
+        Distinct, in order of first appearance.
+    """
+
+    codes: IntArray
+    names: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table that was read: columns of ids, and columns of numbers.
+
+    Attributes
+    ----------
+    path : path
+        The file, for errors.
+    first_line : int
+        Number of the first row in error messages.
+    ids : mapping of column to Ids
+    numbers : mapping of column to float64 array
+    """
+
+    path: str | Path
+    first_line: int
+    ids: Mapping[str, Ids]
+    numbers: Mapping[str, Float64Array]
+
+
+def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known: Iterable[str]) -> (
+    None
+):
+    """Refuse a header with unknown, repeated or missing columns."""
+    plain = [*ids, *known]
+    for name in names:
+        prefix, colon, key = name.partition(":")
+        kind = f"{prefix}:NAME" if key else name
+        if kind not in plain or (colon and not key):
+            near = difflib.get_close_matches(kind, plain, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(plain)}"
+            fail(path, f"unknown column {one_line(name)}; {hint}", 1)
+        if names.count(name) > 1:
+            fail(path, f"column {one_line(name)} appears twice", 1)
+    for name in ids:
+        if name not in names:
+            fail(path, f"column {name!r} is missing", 1)
+
+
+def sidecar(path: str | Path, what: str) -> Path:
+    """Return where the table of clients or experts lies."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.{what}{path.suffix}")
+
+
+def read_tables(
+    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table],
+    path: str | Path,
+    sense: str | None,
+) -> AlignmentProblem:
+    """Read a problem from a table of pairs and its companions.
+
+    Parameters
+    ----------
+    read_table : callable
+        Reads one table, given its path, its columns of ids and its other columns.
+    path : path
+        The table of pairs.
+    sense : {"max", "min"} or None
+        What the caller takes the sense to be.
+    """
+    clients, experts = sidecar(path, "clients"), sidecar(path, "experts")
+    return to_problem(
+        read_table(path, ("client", "expert"), PAIR_COLUMNS),
+        read_table(clients, ("client",), CLIENT_COLUMNS) if clients.exists() else None,
+        read_table(experts, ("expert",), EXPERT_COLUMNS) if experts.exists() else None,
+        sense,
+    )
+
+
+def to_problem(
+    pairs: Table, clients: Table | None, experts: Table | None, sense: str | None
+) -> AlignmentProblem:
+    """Build the problem of a table of pairs and, where there are any, its two companions.
+
+    Raises
+    ------
+    ProblemError
+        Naming file, row and column of what is missing, repeated or wrong.
+    """
+    matrix = _matrix_column(pairs, sense)
+    rows, client_names = _coded(pairs, "client", clients)
+    cols, expert_names = _coded(pairs, "expert", experts)
+    n, m = len(client_names), len(expert_names)
+    check_size(pairs.path, n, m, listed=rows.size)
+    _refuse_repeated(pairs, rows * m + cols)
+    forbidden = -np.inf if matrix == "fitness" else np.inf
+
+    def spread(column: str, default: float) -> Float64Array:
+        dense = np.full((n, m), default, dtype=pairs.numbers[column].dtype)
+        dense[rows, cols] = pairs.numbers[column]
+        return dense
+
+    arguments: dict[str, Any] = {
+        matrix: spread(matrix, forbidden),
+        "max_experts": 1,
+        "client_ids": _own_names(client_names),
+        "expert_ids": _own_names(expert_names),
+    }
+    if "switch_cost" in pairs.numbers:
+        arguments["switch_cost"] = spread("switch_cost", 0.0)
+    if "held" in pairs.numbers:
+        held = pairs.numbers["held"]
+        bad = (held != 0) & (held != 1)
+        if bad.any():
+            at = int(np.argmax(bad))
+            fail(pairs.path, f"held is {held[at]:g}; give 0 or 1", pairs.first_line + at)
+        arguments["held"] = (rows[held == 1], cols[held == 1])
+    columns = _by_name(clients, experts)
+    for name in pairs.numbers:
+        if name.startswith("size:"):
+            columns[name] = spread(name, 0.0)
+    with located(pairs.path):
+        arguments |= _arguments(columns)
+        if matrix == "cost":
+            return AlignmentProblem.from_cost(**arguments)
+        return AlignmentProblem(**arguments)
+
+
+def _matrix_column(pairs: Table, sense: str | None) -> str:
+    """Return "fitness" or "cost", whichever the table has."""
+    found = [name for name in ("fitness", "cost") if name in pairs.numbers]
+    if len(found) != 1:
+        fail(pairs.path, "has both a column 'fitness' and a column 'cost'; give one" if found else
+             "column 'fitness' (to be maximised) or 'cost' (to be minimised) is missing", 1)
+    if sense is not None and sense != {"fitness": "max", "cost": "min"}[found[0]]:
+        fail(pairs.path, f"column {found[0]!r} says the sense; drop sense {sense!r}, or rename the "
+                         f"column", 1)
+    return found[0]
+
+
+def _coded(pairs: Table, column: str, companion: Table | None) -> tuple[IntArray, list[str]]:
+    """Return the index of each row's client (or expert), and their names in order."""
+    ids = pairs.ids[column]
+    if companion is None:
+        names = ids.names
+        if all(_WHOLE.fullmatch(name) for name in names):
+            names = sorted(names, key=int)
+    else:
+        listed = companion.ids[column]
+        names = listed.names
+        if len(names) < listed.codes.size:
+            seen, first = np.unique(listed.codes, return_index=True)
+            at = int(np.setdiff1d(np.arange(listed.codes.size), first)[0])
+            fail(companion.path, f"{column} {one_line(names[listed.codes[at]])} appears twice",
+                 companion.first_line + at)
+    index = {name: at for at, name in enumerate(names)}
+    for code, name in enumerate(ids.names):
+        if name not in index and companion is not None:
+            fail(pairs.path, f"{column} {one_line(name)} is not in {Path(companion.path).name}",
+                 pairs.first_line + int(np.argmax(ids.codes == code)))
+    order = np.array([index[name] for name in ids.names], dtype=np.int64)
+    return order[ids.codes], names
+
+
+def _refuse_repeated(pairs: Table, keys: IntArray) -> None:
+    """Refuse a pair with two rows."""
+    order = np.argsort(keys, kind="stable")
+    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    if twice.size:
+        first, second = (int(order[twice[0] + step]) for step in (0, 1))
+        client, expert = (one_line(ids.names[ids.codes[second]]) for ids in
+                          (pairs.ids["client"], pairs.ids["expert"]))
+        fail(pairs.path, f"client {client} and expert {expert} appear twice; first in row "
+                         f"{pairs.first_line + first}", pairs.first_line + second)
+
+
+def _own_names(names: list[str]) -> list[str] | None:
+    """Return names that are more than the numbers from 0."""
+    return None if names == [str(at) for at in range(len(names))] else names
+
+
+def _by_name(*companions: Table | None) -> dict[str, Float64Array]:
+    """Return the columns of the companion tables."""
+    return {name: column for table in companions if table is not None
+            for name, column in table.numbers.items()}
+
+
+def _arguments(columns: Mapping[str, Float64Array]) -> dict[str, Any]:
+    """Return the constructor arguments that the columns stand for."""
+    arguments: dict[str, Any] = {}
+    named: dict[str, dict[str, Float64Array]] = {}
+    for name, column in columns.items():
+        kind, _, key = name.partition(":")
+        if key:
+            named.setdefault(kind, {})[key] = column
+        else:
+            arguments[name] = column
+    loads = {key for kind in ("min", "max", "target", "penalty") for key in named.get(kind, {})}
+    for key in sorted(loads - set(named.get("weight", {}))):
+        raise ProblemError(f"load {one_line(key)} has no column 'weight:{key}' in the table of "
+                           f"clients")
+    for key in sorted(set(named.get("size", {})) ^ set(named.get("budget", {}))):
+        raise ProblemError(f"resource {one_line(key)} needs a column 'budget:{key}' in the table "
+                           f"of clients and 'size:{key}' in that of experts or pairs")
+    arguments["loads"] = {
+        key: Load(weight, **{kind: named[kind][key] for kind in ("min", "max", "target", "penalty")
+                             if key in named.get(kind, {})})
+        for key, weight in named.get("weight", {}).items()
+    }
+    arguments["resources"] = {
+        key: Resource(size, named["budget"][key]) for key, size in named.get("size", {}).items()
+    }
+    for kind in ("group_min", "group_max"):
+        if kind in named:
+            arguments[kind] = _group_columns(kind, named[kind])
+    return arguments
+
+
+def _group_columns(kind: str, columns: Mapping[str, Float64Array]) -> Float64Array:
+    """Return ``group_max:0``, ``group_max:1``, ... side by side."""
+    wanted = [str(group) for group in range(len(columns))]
+    if sorted(columns) != sorted(wanted):
+        raise ProblemError(f"columns {kind}:NAME are {', '.join(sorted(columns))}; number the "
+                           f"groups 0, 1, 2, ... without gaps")
+    return np.stack([columns[group] for group in wanted], axis=1)
+
+
+def from_problem(
+    problem: AlignmentProblem, path: str | Path
+) -> tuple[dict[str, Column], dict[str, Column], dict[str, Column]]:
+    """Return the columns of the tables of pairs, clients and experts.
+
+    Sizes, switching costs and held pairs are kept where the pair is allowed;
+    held pairs that are forbidden have a row with an infinite value.
+
+    Raises
+    ------
+    ProblemError
+        If an id or name cannot stand in a table.
+    """
+    _refuse_names(problem, path)
+    n, m = problem.n_clients, problem.n_experts
+    listed = problem.fitness > -np.inf
+    if problem.held is not None:
+        listed[problem.held.rows, problem.held.indices] = True
+    rows, cols = np.nonzero(listed)
+    names = [np.array(ids if ids is not None else [str(at) for at in range(size)], dtype=object)
+             for ids, size in ((problem.client_ids, n), (problem.expert_ids, m))]
+    arguments = problem.arguments()
+    matrix = "fitness" if problem.sense == "max" else "cost"
+    pairs: dict[str, Column] = {"client": names[0][rows].tolist(), "expert": names[1][cols].tolist(),
+                                matrix: arguments[matrix][rows, cols]}
+    clients: dict[str, Column] = {"client": names[0].tolist()}
+    experts: dict[str, Column] = {"expert": names[1].tolist()}
+    if problem.held is not None:
+        pairs["held"] = problem.held.contains(rows, cols).astype(np.int64)
+    if problem.switch_cost.any():
+        pairs["switch_cost"] = problem.switch_cost[rows, cols]
+    for columns, listed_columns in ((clients, CLIENT_COLUMNS), (experts, EXPERT_COLUMNS)):
+        for name in listed_columns:
+            if arguments.get(name) is not None:
+                columns[name] = arguments[name]
+    for name in ("group_min", "group_max"):
+        for group in range(problem.n_groups):
+            clients[f"{name}:{group}"] = arguments[name][:, group]
+    for key, load in problem.loads.items():
+        clients[f"weight:{key}"] = np.asarray(load.weight)
+        for part in ("min", "max", "target", "penalty"):
+            experts[f"{part}:{key}"] = np.asarray(getattr(load, part))
+    for key, resource in problem.resources.items():
+        clients[f"budget:{key}"] = np.asarray(resource.budget)
+        size = np.asarray(resource.size)
+        if compact(size).ndim < 2:
+            experts[f"size:{key}"] = size[0] if n else np.zeros(m)
+        else:
+            pairs[f"size:{key}"] = size[rows, cols]
+    return pairs, clients, experts
+
+
+def _refuse_names(problem: AlignmentProblem, path: str | Path) -> None:
+    """Refuse ids and names that a table would not give back."""
+    for name in (*problem.loads, *problem.resources):
+        if name != name.strip():
+            fail(path, f"a table cannot hold the name {one_line(name)} with space around it")
+    for name in (*(problem.client_ids or ()), *(problem.expert_ids or ()),
+                 *problem.loads, *problem.resources):
+        if "\0" in name or not name.isprintable() and not _is_utf8(name):
+            fail(path, f"a table cannot hold the name {one_line(name)}: it is not UTF-8 text")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
