@@ -29,7 +29,7 @@ from typing import Any
 
 from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
-from alignsolve.generators import Value, find_family, generate
+from alignsolve.generators import Value, find_family
 from alignsolve.io.files import atomic_write, fail, located, one_line, read_text
 from alignsolve.problem import AlignmentProblem
 
@@ -37,6 +37,9 @@ from alignsolve.problem import AlignmentProblem
 MAX_SPEC_BYTES = 2**16
 
 _DIGEST = ("sha256:", 64)
+
+#: Keys that may be unknown.
+_OPTIONAL = ("digest", "best_known", "best_bound")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Spec:
         the problem has no answer.
     note : str
         Anything else a reader should know.
+
+    Raises
+    ------
+    ProblemError
+        If a field is malformed. The family checks the parameters, in `build`.
     """
 
     name: str
@@ -76,6 +84,12 @@ class Spec:
     best_bound: float | None = None
     proved: bool = False
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for key, (valid, would_be_right) in _KEYS.items():
+            value = getattr(self, key)
+            if not (value is None and key in _OPTIONAL) and not valid(value):
+                raise ProblemError(f"key {key!r} is {one_line(value)}; give {would_be_right}")
 
     @property
     def infeasible(self) -> bool:
@@ -96,7 +110,7 @@ class Spec:
             If the family refuses the parameters, or the problem is not the
             one that the spec describes.
         """
-        problem = generate(self.family, seed=self.seed, **self.parameters)
+        problem = find_family(self.family).generate(self.seed, self.parameters)
         if problem.sense != self.sense:
             raise ProblemError(f"spec {self.name!r} says sense {self.sense!r}, but family "
                                f"{self.family!r} makes problems of sense {problem.sense!r}")
@@ -131,8 +145,8 @@ def new_spec(
     ProblemError
         If the family refuses them.
     """
-    problem = generate(family, seed=seed, **(parameters or {}))
     complete = find_family(family).checked(parameters or {})
+    problem = find_family(family).generate(seed, complete)
     return Spec(name, family, seed, complete, problem_digest(problem), problem.sense, note=note)
 
 
@@ -157,15 +171,8 @@ def read_spec(path: str | Path) -> Spec:
     for key in ("name", "family", "seed"):
         if key not in document:
             fail(path, f"key {key!r} is missing; a spec has name, family, seed and parameters")
-    for key, value in document.items():
-        valid, would_be_right = _KEYS[key]
-        if not valid(value):
-            fail(path, f"key {key!r} is {one_line(value)}; give {would_be_right}")
-    for key in ("best_known", "best_bound"):
-        if key in document:
-            document[key] = float(document[key])
-    spec = Spec(**document)
     with located(path):
+        spec = Spec(**document)
         find_family(spec.family).checked(spec.parameters)
     return spec
 
@@ -227,7 +234,10 @@ def _is_digest(value: Any) -> bool:
 #: Keys of a spec in the order in which they are written: a check, and what would be right.
 _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, "a name of 1 to 200 printable characters"),
-    "note": (lambda v: isinstance(v, str), "a text"),
+    "note": (
+        lambda v: isinstance(v, str) and v.replace("\n", "").isprintable(),
+        "a text of printable characters",
+    ),
     "family": (_is_text, "the name of a family"),
     "seed": (
         lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**63,
