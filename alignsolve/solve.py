@@ -12,7 +12,7 @@ import numpy as np
 
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
-from alignsolve.certificate import Certificate, certify_answer
+from alignsolve.certificate import Certificate, certify_answer, unproved
 from alignsolve.conflict import Conflict, find_conflict
 from alignsolve.errors import (
     AlignSolveError,
@@ -242,7 +242,10 @@ def _finish(
         status, conflict = Status.INFEASIBLE, find_conflict(problem, options.deadline)
     elif answer.row_ind is not None and answer.col_ind is not None:
         rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
-        certificate = certify_answer(problem, rows, cols, answer, options.deadline)
+        try:
+            certificate = certify_answer(problem, rows, cols, answer, options.deadline)
+        except KeyboardInterrupt:
+            certificate, termination = unproved(problem, rows, cols), Termination.INTERRUPTED
         if certificate.feasible:
             status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
             if certificate.optimal:
