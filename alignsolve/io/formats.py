@@ -86,9 +86,9 @@ def detect(path: str | Path) -> Format:
     for pattern, name in _STARTS:
         if pattern.match(start + b"\n"):
             return FORMATS[name]
-    if not start:
-        fail(path, "is empty; give an instance")
-    fail(path, f"is in no known format; it starts with {one_line(ascii(start[:20])[2:-1], 40)}")
+    shown = one_line(ascii(start[:20])[2:-1], 40)
+    return fail(path, f"is in no known format; it starts with {shown}" if start else
+                "is empty; give an instance")
 
 
 def for_writing(path: str | Path) -> Format:
@@ -103,6 +103,6 @@ def for_writing(path: str | Path) -> Format:
     found = _BY_SUFFIX.get(suffix)
     if found is None or not found.writes:
         known = ", ".join(suffix for suffix, format_ in _BY_SUFFIX.items() if format_.writes)
-        what = f"suffix {one_line(suffix)} is not one that is written" if suffix else "has no suffix"
+        what = f"suffix {one_line(suffix)} is not written" if suffix else "has no suffix"
         fail(path, f"{what}; give one of {known}")
     return found

@@ -121,7 +121,7 @@ def _row_names(
     for number, block in enumerate(blocks):
         prefix = f"{block.kind}{number}" if block.name else block.kind
         if block.name:
-            notes.append(f"{prefix}: {block.kind} {ascii(block.name)}")
+            notes.append(f"{prefix}: {block.kind} {block.name!a}")
         for key in block.keys.tolist():
             where = (f"{key // problem.n_groups}_{key % problem.n_groups}"
                      if block.kind == "group" else str(key))

@@ -61,9 +61,9 @@ def array_to_json(array: Any) -> Any:
         array = array.astype(np.str_).astype(np.float64)
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return array.tolist()
-    finite = np.isfinite(array)
-    signs = np.where(np.isnan(array), None, np.where(array > 0, "inf", "-inf"))
-    return np.where(finite, array.astype(object), signs).tolist()
+    listed = array.astype(object)
+    listed[array == np.inf], listed[array == -np.inf], listed[np.isnan(array)] = "inf", "-inf", None
+    return listed.tolist()
 
 
 def array_from_json(name: str, value: Any) -> npt.NDArray[Any]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +32,6 @@ MAX_RATIO = 100
 #: Largest header, and largest list of ids, in bytes.
 _MAX_HEADER_BYTES = 2**20
 _MAX_IDS_BYTES = 2**30
-
-#: What reading a damaged archive or array header can raise.
-_DAMAGED = (
-    zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, IndexError, NotImplementedError,
-    RuntimeError, OSError, OverflowError, TypeError, SyntaxError, UnicodeError, AttributeError,
-)
-
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as npz, lossless, float32 as float32.
@@ -83,26 +77,34 @@ def read(path: str | Path) -> AlignmentProblem:
         anything but the plain arrays of a problem.
     """
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
+    with _damage(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        _check_unpacked_size(path, archive)
+        header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
+        document = parse_json(f"{path}: header", _text(path, "header", header))
+
+        def decode(name: str, leaf: Any) -> npt.NDArray[Any]:
+            array = _read_member(path, archive, _reference(name, leaf))
+            if array.dtype.kind not in "iuf":
+                raise ProblemError(f"{name} has dtype {array.dtype}; give floats or integers")
+            return array
+
+        def decode_ids(name: str, leaf: Any) -> list[str]:
+            data = _read_member(path, archive, _reference(name, leaf), _MAX_IDS_BYTES)
+            return ids_from_json(name, parse_json(f"{path}: {name}", _text(path, name, data)))
+
+        return from_document(path, document, decode, decode_ids)
+
+
+@contextmanager
+def _damage(path: str | Path) -> Iterator[None]:
+    """Turn whatever zipfile, zlib and numpy raise on damaged bytes into one line."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_unpacked_size(path, archive)
-            header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
-            document = parse_json(f"{path}: header", _text(header))
-
-            def decode(name: str, leaf: Any) -> npt.NDArray[Any]:
-                array = _read_member(path, archive, _reference(name, leaf))
-                if array.dtype.kind not in "iuf":
-                    raise ProblemError(f"{name} has dtype {array.dtype}; give floats or integers")
-                return array
-
-            def decode_ids(name: str, leaf: Any) -> list[str]:
-                data = _read_member(path, archive, _reference(name, leaf), _MAX_IDS_BYTES)
-                return ids_from_json(name, parse_json(f"{path}: {name}", _text(data)))
-
-            return from_document(path, document, decode, decode_ids)
-    except ProblemError:
+        yield
+    except (ProblemError, MemoryError):
         raise
-    except _DAMAGED as error:
+    except Exception as error:
         fail(path, f"is not a complete npz archive: {one_line(error)[1:-1]}")
 
 
@@ -125,7 +127,7 @@ def _read_member(
         fail(path, f"has no array {one_line(name)}; it is no alignsolve problem, or incomplete")
     if limit is not None and member.file_size > limit:
         fail(path, f"array {name} has {member.file_size:,} bytes; at most {limit:,} are read")
-    with archive.open(member) as stream:
+    with _damage(path), archive.open(member) as stream:
         shape, dtype = _array_header(stream)
         held = member.file_size - stream.tell()
     if dtype.hasobject:
@@ -133,7 +135,7 @@ def _read_member(
     if dtype.kind not in "iufb" or math.prod(shape) * dtype.itemsize != held:
         fail(path, f"array {one_line(name)} declares {dtype} of shape {shape}, but holds "
                    f"{held:,} bytes")
-    with located(path), archive.open(member) as stream:
+    with located(path), _damage(path), archive.open(member) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):  # reaching the end also checks the checksum
             fail(path, f"array {one_line(name)} goes on after its end")
@@ -157,5 +159,8 @@ def _reference(name: str, leaf: Any) -> str:
     return str(leaf["array"])
 
 
-def _text(data: npt.NDArray[Any]) -> str:
-    return data.tobytes().decode()
+def _text(path: str | Path, name: str, data: npt.NDArray[Any]) -> str:
+    try:
+        return data.tobytes().decode()
+    except UnicodeDecodeError:
+        fail(path, f"array {one_line(name)} is not UTF-8 text")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,13 +89,14 @@ def _fits_gap(values: Float64Array) -> bool:
 
 
 def _fits_counted_gap(values: Float64Array) -> bool:
-    at: int | None = 1
+    at = 1
     if not values[0].is_integer() or values[0] < 1:
         return False
     for _ in range(int(min(values[0], values.size))):
-        at = _gap_end(values, at)
-        if at is None:
+        end = _gap_end(values, at)
+        if end is None:
             return False
+        at = end
     return at == values.size
 
 
@@ -166,7 +168,7 @@ def _gap_problem(
         numbers.fail(end, f"{numbers.values.size - end:,} more numbers after the last problem")
     body = numbers.values[start + 2 : end]
     values, use = body[: m * n].reshape(m, n), body[m * n : 2 * m * n].reshape(m, n)
-    arguments = {
+    arguments: dict[str, Any] = {
         "max_experts": n,
         "load_min": 1,
         "load_max": 1,
@@ -217,11 +219,11 @@ def _read_sparse(numbers: NumberText, sense: str | None) -> list[AlignmentProble
 
 def _linear(numbers: NumberText, values: Float64Array, sense: str | None) -> AlignmentProblem:
     """Return the problem that gives every row one column and every column one row."""
-    exactly_one = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
+    exactly_one: dict[str, Any] = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
     with located(numbers.path):
         if sense == "max":
-            return AlignmentProblem(values, **exactly_one)  # type: ignore[arg-type]
-        return AlignmentProblem.from_cost(values, **exactly_one)  # type: ignore[arg-type]
+            return AlignmentProblem(values, **exactly_one)
+        return AlignmentProblem.from_cost(values, **exactly_one)
 
 
 _READERS: dict[str, Callable[[NumberText, str | None], list[AlignmentProblem]]] = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,10 @@ VERSION = 1
 
 #: Arguments that are plain arrays, with those that a maximisation and a minimisation name apart.
 _ARRAYS = (
-    "max_experts min_experts load_min load_max load_target load_penalty expert_group group_min "
-    "group_max client_fitness_min client_cost_max switch_cost"
-).split()
+    "max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
+    "expert_group", "group_min", "group_max", "client_fitness_min", "client_cost_max",
+    "switch_cost",
+)
 _MATRIX = {"max": "fitness", "min": "cost"}
 _FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 _IDS = ("client_ids", "expert_ids")
@@ -149,9 +150,9 @@ def check_format(path: str | Path, document: Any, name: str, version: int) -> No
     if document.get("format") != name:
         found = one_line(document["format"]) if "format" in document else "missing"
         fail(path, f'key "format" is {found}; give "{name}"')
-    found = document.get("version")
-    if not _is_count(found) or not 1 <= found <= version:
-        fail(path, f'key "version" is {one_line(found)}; this alignsolve reads 1 to {version}')
+    stated = document.get("version")
+    if not _is_count(stated) or not 1 <= stated <= version:
+        fail(path, f'key "version" is {one_line(stated)}; this alignsolve reads 1 to {version}')
 
 
 def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
     return {key: document[key] for key in _HEAD}
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

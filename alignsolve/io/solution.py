@@ -42,9 +42,10 @@ FORMAT = "alignsolve-solution"
 VERSION = 1
 
 _KEYS = (
-    "format version problem n_clients n_experts status termination objective bound bound_kind "
-    "bound_source backend prices multipliers conflict row_ind col_ind"
-).split()
+    "format", "version", "problem", "n_clients", "n_experts", "status", "termination",
+    "objective", "bound", "bound_kind", "bound_source", "backend", "prices", "multipliers",
+    "conflict", "row_ind", "col_ind",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -202,7 +202,7 @@ def _coded(pairs: Table, column: str, companion: Table | None) -> tuple[IntArray
         listed = companion.ids[column]
         names = listed.names
         if len(names) < listed.codes.size:
-            seen, first = np.unique(listed.codes, return_index=True)
+            _, first = np.unique(listed.codes, return_index=True)
             at = int(np.setdiff1d(np.arange(listed.codes.size), first)[0])
             fail(companion.path, f"{column} {one_line(names[listed.codes[at]])} appears twice",
                  companion.first_line + at)
@@ -301,8 +301,11 @@ def from_problem(
              for ids, size in ((problem.client_ids, n), (problem.expert_ids, m))]
     arguments = problem.arguments()
     matrix = "fitness" if problem.sense == "max" else "cost"
-    pairs: dict[str, Column] = {"client": names[0][rows].tolist(), "expert": names[1][cols].tolist(),
-                                matrix: arguments[matrix][rows, cols]}
+    pairs: dict[str, Column] = {
+        "client": names[0][rows].tolist(),
+        "expert": names[1][cols].tolist(),
+        matrix: arguments[matrix][rows, cols],
+    }
     clients: dict[str, Column] = {"client": names[0].tolist()}
     experts: dict[str, Column] = {"expert": names[1].tolist()}
     if problem.held is not None:
@@ -337,7 +340,7 @@ def _refuse_names(problem: AlignmentProblem, path: str | Path) -> None:
             fail(path, f"a table cannot hold the name {one_line(name)} with space around it")
     for name in (*(problem.client_ids or ()), *(problem.expert_ids or ()),
                  *problem.loads, *problem.resources):
-        if "\0" in name or not name.isprintable() and not _is_utf8(name):
+        if "\0" in name or not _is_utf8(name):
             fail(path, f"a table cannot hold the name {one_line(name)}: it is not UTF-8 text")
 
 
