@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,33 +141,39 @@ class FeasibleFlow:
     group : int64 array, shape (n_experts,)
         Group of each expert.
     bounds : FlowBounds
-        Bounds under which no client is impossible.
+        Bounds under which no client is impossible. Replace them at any time by
+        bounds that the clients' current sets keep.
 
     Notes
     -----
-    Memory: the byte matrix and some 40 bytes per client and group. Time: a few
-    passes over the matrix per phase; the number of phases is small in practice
-    and at most the length of the longest shortest path, up to the early end of
-    searches that have found enough.
+    Memory: the byte matrix, and some 30 bytes per client and per group of each
+    client. Time: a few passes over the matrix per phase, and few phases in
+    practice.
     """
 
     def __init__(self, state: StateArray, group: IntArray, bounds: FlowBounds) -> None:
-        from alignsolve import flow_kernels
-
-        self._kernels = flow_kernels
         self.state, self.group, self.bounds = state, group, bounds
-        n, n_groups = bounds.group_size.shape
-        self._expert_level = np.empty(group.size, dtype=np.int32)
+        self._count, self._load = pair_counts(state, 2, group)
+        n, n_groups = self._count.shape
+        self._expert_level = np.full(group.size, -1, dtype=np.int32)
         self._client_level = np.empty(n, dtype=np.int32)
         self._group_level = np.empty((n, n_groups), dtype=np.int32)
+        self.crowded = False
 
     def seed(self) -> None:
         """Give every client its own minima."""
+        from alignsolve.flow_kernels import seed_clients
+
         bounds = self.bounds
-        self._kernels.seed_clients(
+        seed_clients(
             self.state, self.group, bounds.client_low, bounds.group_low, bounds.group_high,
             bounds.load_low, bounds.load_high,
         )
+        self._count, self._load = pair_counts(self.state, 2, self.group)
+
+    def copy(self, bounds: FlowBounds) -> FeasibleFlow:
+        """Return an independent flow from the same state within other bounds."""
+        return FeasibleFlow(self.state.copy(), self.group, bounds)
 
     def run(self, deadline: float = math.inf) -> bool | None:
         """Move to the experts' bounds.
@@ -199,31 +206,40 @@ class FeasibleFlow:
 
     def _move(self, deadline: float) -> bool | None:
         """Take holders away until no expert has too many, or add until none has too few."""
-        kernels, bounds, state = self._kernels, self.bounds, self.state
-        group_count, load = pair_counts(state, kernels.HELD, self.group)
-        client_count = group_count.sum(axis=1)
-        client_up, client_down = bounds.client_high - client_count, client_count - bounds.client_low
-        group_up, group_down = bounds.group_high - group_count, group_count - bounds.group_low
+        bounds, load = self.bounds, self._load
+        need = load - bounds.load_high if self.crowded else bounds.load_low - load
+        if not (need > 0).any():
+            return True
+        from alignsolve.flow_kernels import FREE, HELD
+
+        count, total = self._count, self._count.sum(axis=1)
+        up, down = bounds.client_high - total, total - bounds.client_low
+        group_up, group_down = bounds.group_high - count, count - bounds.group_low
         if self.crowded:
-            need = load - bounds.load_high
-            free, held = kernels.HELD, kernels.FREE
-            client_up, client_down = client_down, client_up
-            group_up, group_down = group_down, group_up
+            done = self._fill(HELD, FREE, need, (down, up, group_down, group_up), deadline)
         else:
-            need = bounds.load_low - load
-            free, held = kernels.FREE, kernels.HELD
+            done = self._fill(FREE, HELD, need, (up, down, group_up, group_down), deadline)
+        self._count = bounds.group_high - group_up
+        self._load = bounds.load_high + need if self.crowded else bounds.load_low - need
+        return done
+
+    def _fill(
+        self, free: int, held: int, need: IntArray, rooms: tuple[Any, ...], deadline: float
+    ) -> bool | None:
+        """Turn free entries into held ones until no expert is in need; all arrays change."""
+        from alignsolve.flow_kernels import augment, search
+
+        up, down, group_up, group_down = rooms
         levels = self._expert_level, self._client_level, self._group_level
+        state, group = self.state, self.group
         while (need > 0).any():
             if time.perf_counter() > deadline:
                 return None
-            best = kernels.search(
-                state, free, held, self.group, client_up, group_up, group_down, need, *levels
-            )
+            best = search(state, free, held, group, up, group_up, group_down, need, *levels)
             if best < 0:
                 return False
-            kernels.augment(
-                state, free, held, self.group, client_up, client_down, group_up, group_down, need,
-                *levels, best,
+            augment(
+                state, free, held, group, up, down, group_up, group_down, need, *levels, best
             )
         return True
 
@@ -249,8 +265,8 @@ def feasible_assignment(
 
     Notes
     -----
-    Fitness is ignored. One byte per pair, some 40 bytes per client and group,
-    and 16 bytes per pair held.
+    Fitness is ignored. Memory: one byte per pair, some 30 bytes per client and
+    per group of each client, and 16 bytes per pair held.
     """
     state = allowed_state(problem)
     bounds = flow_bounds(problem, state)
