@@ -44,21 +44,21 @@ class Tier:
     slots: int
 
 
-#: Four tiers. Memory is about an eighth of what such a device is sold with (2, 6, 16
-#: and 64 GB); the download is 30 s at 8, 24, 64 and 256 Mbit/s; the speed is a few
-#: percent of the peak, as small batches give.
+#: Four tiers. Memory is an eighth of what such a device is sold with (2, 4, 16 and
+#: 64 GB); the download is 30 s at 8, 24, 64 and 256 Mbit/s; the speed is a few percent
+#: of the peak, as small batches give.
 TIERS = (
-    Tier(memory_mb=256, down_mb=30, gflops=5, slots=2),  # entry-level phone
-    Tier(memory_mb=768, down_mb=90, gflops=20, slots=3),  # recent phone
-    Tier(memory_mb=2048, down_mb=240, gflops=100, slots=6),  # laptop or edge box
-    Tier(memory_mb=8192, down_mb=960, gflops=1000, slots=12),  # workstation
+    Tier(memory_mb=256, down_mb=30, gflops=5, slots=3),  # entry-level phone
+    Tier(memory_mb=512, down_mb=90, gflops=10, slots=4),  # recent phone
+    Tier(memory_mb=2048, down_mb=240, gflops=50, slots=8),  # laptop or edge box
+    Tier(memory_mb=8192, down_mb=960, gflops=1000, slots=16),  # workstation
 )
 
 #: Fleets: how many clients in 100 are of each tier.
 MIXES = {"phones": (60, 35, 5, 0), "mixed": (35, 40, 20, 5), "edge": (0, 10, 60, 30)}
 
 #: Sizes of experts, in million parameters.
-EXPERT_MILLIONS = (2, 4, 6, 8)
+EXPERT_MILLIONS = (4, 6, 8, 12)
 
 #: float32 weights, gradients and two moments of Adam: 16 bytes a parameter.
 MEMORY_BYTES = 16
@@ -282,9 +282,9 @@ FAMILIES = (
             Parameter("mix", "mixed", "make-up of the fleet", choices=tuple(MIXES)),
             balance(1.5),
             Parameter("fill", 0.5, "least samples of an expert, as a share of an assignment that "
-                      "is known to fit", 0, 1),
+                      "is known to fit", 0, 1, step=0.01),
             Parameter("fairness", 0.0, "least fitness of a client, as a share of what that "
-                      "assignment gives it; 0 for no floor", 0, 1),
+                      "assignment gives it; 0 for no floor", 0, 1, step=0.01),
         ),
         tiers,
     ),
@@ -299,7 +299,7 @@ FAMILIES = (
             Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
             balance(1.2),
             Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
-                      "many as a layer has experts", 0, 1),
+                      "many as a layer has experts", 0, 1, step=0.01),
             Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
         ),
         multi_layer,
