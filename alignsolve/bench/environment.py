@@ -1,0 +1,65 @@
+"""The versions and the machine behind a result."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import alignsolve
+
+#: Libraries whose version may change a result.
+LIBRARIES = ("numpy", "scipy", "ortools", "networkx", "numba")
+
+#: Parts of the package that print or measure but never change an answer.
+_NO_PART = ("bench", "cli.py")
+
+
+def environment() -> dict[str, str]:
+    """Return versions and machine, as text.
+
+    A result is reused only in the environment it came from. The version of
+    alignsolve carries a fingerprint of its sources, so that a changed solver
+    is measured again though its version number is the same.
+    """
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "missing"
+    found["alignsolve"] = f"{alignsolve.__version__}+{_fingerprint()}"
+    found["system"] = f"{platform.system()} {platform.machine()}"
+    found["processor"] = _processor()
+    found["cores"] = str(cores())
+    return found
+
+
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fingerprint() -> str:
+    """Return a short digest of the package's sources."""
+    package = Path(alignsolve.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package)
+        if relative.parts[0] not in _NO_PART:
+            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _processor() -> str:
+    """Return the processor's name as far as the system tells."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,157 @@
+"""Which files a bench reads, and what is known of their optima."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignsolve.bench.records import Instance, Reference, finite
+from alignsolve.errors import ProblemError
+from alignsolve.io.optima import NAME as OPTIMA
+from alignsolve.io.optima import Optimum, find_optima
+
+#: What a folder of instances also holds; a file named outright is read all the same.
+_OTHER_SUFFIXES = frozenset({".md", ".rst", ".py", ".svg", ".png", ".pdf", ".html", ".log"})
+_OTHER_NAMES = frozenset({OPTIMA, "LICENSE", "LICENSE.txt", "README.txt", "README"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that may hold instances.
+
+    Attributes
+    ----------
+    name : str
+        Path below the folder given, with forward slashes.
+    path : Path
+        Where it is.
+    """
+
+    name: str
+    path: Path
+
+
+def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
+    """List the files to read, sorted by name.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders, searched recursively, and files.
+    out : Path
+        The bench's own output folder, which is not searched.
+
+    Returns
+    -------
+    sources : list of Source
+        Distinct files.
+
+    Raises
+    ------
+    ProblemError
+        If a path does not exist, or there is no file at all.
+    """
+    found: dict[Path, Source] = {}
+    for given in paths:
+        if given.is_dir():
+            files = [path for path in sorted(given.rglob("*")) if _is_candidate(path, given, out)]
+            names = [path.relative_to(given).as_posix() for path in files]
+        elif given.exists():
+            files, names = [given], [given.name]
+        else:
+            raise ProblemError(f"{given}: no such file or folder; give instances or folders")
+        for path, name in zip(files, names, strict=True):
+            found.setdefault(path.resolve(), Source(name, path.absolute()))
+    if not found:
+        listed = ", ".join(str(path) for path in paths)
+        raise ProblemError(f"no instance files under {listed or 'an empty list of paths'}")
+    return sorted(_distinct(found.values()), key=lambda source: source.name)
+
+
+def _is_candidate(path: Path, root: Path, out: Path) -> bool:
+    """Return whether a file in a folder may hold instances."""
+    parts = path.relative_to(root).parts
+    return (
+        path.is_file()
+        and not any(part.startswith((".", "__")) for part in parts)
+        and path.suffix.lower() not in _OTHER_SUFFIXES
+        and path.name not in _OTHER_NAMES
+        and not path.resolve().is_relative_to(out.resolve())
+    )
+
+
+def _distinct(sources: Iterable[Source]) -> list[Source]:
+    """Return the sources with names that differ: with more parent folders, where they clash."""
+    named = list(sources)
+    while True:
+        counts = Counter(source.name for source in named)
+        if max(counts.values()) == 1:
+            return named
+        named = [
+            source if counts[source.name] == 1 else Source(_longer_name(source), source.path)
+            for source in named
+        ]
+
+
+def _longer_name(source: Source) -> str:
+    """Return a source's name with one more of its parent folders."""
+    depth = source.name.count("/") + 2
+    return "/".join(source.path.parts[-depth:])
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes and of the sense that a list of optima gives it."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256")
+    for problem, optimum in sorted(find_optima(path).items()):
+        content.update(f"{problem} {optimum.sense}".encode())
+    return f"sha256:{content.hexdigest()}"
+
+
+def instances_of(source: Source, digest: str, description: Mapping[str, Any]) -> list[Instance]:
+    """Return the instances of a file, from what a worker told about it.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    digest : str
+        Its digest.
+    description : mapping
+        ``problems`` and, for a generated instance, ``known``: see
+        `alignsolve.bench.worker`.
+    """
+    problems: Iterable[Mapping[str, Any]] = description["problems"]
+    several = len(description["problems"]) > 1
+    optima = find_optima(source.path)
+    return [
+        Instance(
+            name=f"{source.name}#{number}" if several else source.name,
+            path=source.path,
+            index=number - 1,
+            digest=f"{digest}#{number}",
+            n_clients=problem["n_clients"],
+            n_experts=problem["n_experts"],
+            problem_class=problem["problem_class"],
+            features=tuple(problem["features"]),
+            sense=problem["sense"],
+            reference=_listed(optima[number]) if number in optima else _of_spec(description),
+        )
+        for number, problem in enumerate(problems, start=1)
+    ]
+
+
+def _listed(optimum: Optimum) -> Reference:
+    """Return what a list of optima says; a proved value is its own bound."""
+    bound = optimum.best_known if optimum.proved else optimum.best_bound
+    return Reference(finite(optimum.best_known), finite(bound))
+
+
+def _of_spec(description: Mapping[str, Any]) -> Reference:
+    """Return what the spec of a generated instance says."""
+    known = description.get("known")
+    return Reference() if known is None else Reference(**known)

@@ -1,0 +1,187 @@
+"""Lay out the closing text of a bench: tables and lists that fit the terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from alignsolve.bench.score import SHIFT, ClassScore, Summary
+
+if TYPE_CHECKING:
+    from alignsolve.bench.records import Row
+    from alignsolve.bench.report import BenchReport
+
+#: Lines shown of a list; the rest is counted and stands in the CSV file.
+LISTED = 12
+
+#: Columns of text that a whole table takes.
+WIDE = 98
+
+_TITLES = {
+    "flow": "Flow class (slots, holder loads, penalties, groups, switching)",
+    "mip": "MIP class (resources, further loads, fairness floors)",
+}
+
+
+def closing_text(report: BenchReport, width: int, color: bool) -> str:
+    """Return everything that a bench says at its end."""
+    text = io.StringIO()
+    console = Console(
+        file=text, width=width, force_terminal=color, color_system="standard" if color else None,
+        highlight=False, markup=False, emoji=False, legacy_windows=False,
+    )
+    for score in report.scores:
+        _print_class(console, score)
+    _print_legend(console, report)
+    _print_starts(console, report)
+    _print_list(console, "Failures", _failures(report))
+    _print_list(console, "Not run", report.notices)
+    if report.wrong:
+        console.print(Rule(Text(f" {len(report.wrong)} WRONG ANSWERS ", "bold red"), characters="!",
+                           style="bold red"))
+        for line in report.wrong:
+            console.print(Text(line, "bold red"))
+        console.print(Rule(characters="!", style="bold red"))
+    if report.interrupted:
+        console.print(Text("Interrupted: the same command goes on from here.", "bold yellow"))
+    folder = report.files["jsonl"].parent
+    names = ", ".join(path.name for path in report.files.values())
+    console.print(Text(f"Written to {folder}: {names}"), soft_wrap=False)
+    lines = (line.rstrip() for line in text.getvalue().splitlines())
+    return "\n".join(lines) + "\n"
+
+
+def _print_class(console: Console, score: ClassScore) -> None:
+    """Print the table of a class."""
+    title = _TITLES.get(score.problem_class, score.problem_class)
+    console.print(Text(f"{title}: {_count(score.instances, 'instance')}", "bold"))
+    columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading == _BACKEND else "right", no_wrap=True)
+    wrong = any(summary.wrong for summary in score.summaries)
+    if wrong:
+        table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
+    fastest = min(
+        (one.proof_seconds for one in score.summaries if one.compared), default=math.nan
+    )
+    for summary in score.summaries:
+        cells = [_COLUMNS[heading](summary) for heading in columns]
+        style = "bold" if summary.compared and summary.proof_seconds == fastest else ""
+        table.add_row(*cells, *([str(summary.wrong or "")] if wrong else []), style=style)
+    console.print(table)
+    common = f"gap, build, solve, to proof: over the {_count(len(score.common), 'instance')} "
+    console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
+
+
+def _print_legend(console: Console, report: BenchReport) -> None:
+    """Say how the figures are made."""
+    settings = report.settings
+    console.print(Text(
+        f"Each run in a process of its own: {settings.time_limit:g} s (killed at "
+        f"{settings.kill_after():g} s), {settings.memory_limit:g} MiB, "
+        f"{_count(settings.threads, 'thread')}, {_count(settings.jobs, 'run')} at a time, seed "
+        f"{settings.seed}. Solved: optimal or infeasible with proof; proved here: prices or "
+        f"conflict recomputed without a solver. At best: value equals the best known. Gap: mean "
+        f"distance from it, 100% without an answer. Times: geometric means shifted by {SHIFT:g} s; "
+        f"to proof charges {settings.time_limit:g} s where not solved. Memory: most that a run "
+        f"took beyond libraries and instance. -: too few instances supported to compare."
+    ))
+    console.print()
+
+
+def _print_starts(console: Console, report: BenchReport) -> None:
+    """Print what the first use of each backend costs."""
+    if report.starts:
+        listed = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.starts.items())
+        console.print(Text(
+            f"First use in a fresh process, imports and compilation, in s (not in the times "
+            f"above): {listed}"
+        ))
+        console.print()
+
+
+def _failures(report: BenchReport) -> list[str]:
+    """Return one line per backend and kind of failure; wrong answers have a list of their own."""
+    kinds: dict[tuple[str, str], list[Row]] = {}
+    for one in report.judgements:
+        if one.failed and not one.wrong:
+            outcome = "late" if one.late else one.row.outcome
+            kinds.setdefault((one.row.backend, outcome), []).append(one.row)
+    lines = []
+    for (backend, outcome), rows in kinds.items():
+        names = ", ".join(row.instance for row in rows[:LISTED])
+        more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
+        reason = "" if outcome in ("late", "timeout") else f": {rows[0].message}"
+        lines.append(f"{backend}: {outcome} on {_count(len(rows), 'instance')} ({names}{more})"
+                     f"{reason}")
+    return lines
+
+
+def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
+    """Print a list under a title, cut where it is long."""
+    listed = list(lines)
+    if not listed:
+        return
+    console.print(Text(f"{title} ({len(listed)})", "bold"))
+    for line in listed[:LISTED]:
+        console.print(Padding(Text(line), (0, 0, 0, 2)))
+    if len(listed) > LISTED:
+        console.print(Text(f"  and {len(listed) - LISTED} more"))
+    console.print()
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _seconds(value: float) -> str:
+    """Return seconds with the digits that matter."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _percent(share: float) -> str:
+    if math.isnan(share):
+        return "-"
+    percent = 100.0 * share
+    if percent == 0:
+        return "0"
+    return f"{percent:.0f}%" if percent >= 10 else f"{percent:.2g}%" if percent >= 0.01 else "<.01%"
+
+
+def _mean(text: Callable[[float], str], name: str) -> Callable[[Summary], str]:
+    """Return a cell of a mean, which only compared backends have."""
+    return lambda one: text(getattr(one, name)) if one.compared else "-"
+
+
+_BACKEND = "\nbackend"
+
+#: Cells by heading. Counts of what should not happen are blank where it did not.
+_COLUMNS: dict[str, Callable[[Summary], str]] = {
+    _BACKEND: lambda one: one.backend,
+    "\nsolved": lambda one: f"{one.solved}/{one.supported}",
+    "proved\nhere": lambda one: str(one.proved_here),
+    "by\nsolver": lambda one: str(one.proved_by_solver),
+    "at\nbest": lambda one: str(one.at_best),
+    "\ngap": _mean(_percent, "gap"),
+    "build\ns": _mean(_seconds, "build_seconds"),
+    "solve\ns": _mean(_seconds, "solve_seconds"),
+    "to proof\ns": _mean(_seconds, "proof_seconds"),
+    "memory\nMiB": lambda one: "-" if math.isnan(one.rise_mib) else f"{one.rise_mib:.0f}",
+    "no\nanswer": lambda one: str(one.nothing or ""),
+    "\nfailed": lambda one: str(one.failed or ""),
+    "not\nsupp.": lambda one: str(one.unsupported or ""),
+}
+
+#: Columns left out where the terminal is narrower than `WIDE`.
+_EXTRA = ("build\ns", "solve\ns")

@@ -1,0 +1,94 @@
+"""Draw performance profiles as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alignsolve.bench.score import ClassScore, performance_profile
+from alignsolve.bench.store import write_whole
+
+#: Colours that people with any colour vision tell apart (Okabe and Ito), then repeated dashed.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":")
+
+_CLASS_TITLES = {"flow": "flow class", "mip": "mip class"}
+
+
+def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]:
+    """Write ``profile.svg`` and ``profile.png``, one panel per class.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    scores : sequence of ClassScore
+        Classes without a common instance are left out.
+
+    Returns
+    -------
+    files : dict of str to Path
+        Keys "svg" and "png"; empty where there is nothing to draw.
+
+    References
+    ----------
+    See `alignsolve.bench.score.performance_profile`.
+    """
+    drawn = [score for score in scores if score.common and len(score.profile) > 1]
+    if not drawn:
+        return {}
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "alignsolve", "font.size": 9.0}):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5.2 * len(drawn), 4.0), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        names = list(dict.fromkeys(name for score in drawn for name in score.profile))
+        styles = {
+            name: {
+                "color": _COLOURS[index % len(_COLOURS)],
+                "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
+            }
+            for index, name in enumerate(names)
+        }
+        panels = figure.subplots(1, len(drawn), squeeze=False)[0]
+        for axes, score in zip(panels, drawn, strict=True):
+            _draw_panel(axes, score, styles)
+        return {
+            "svg": _save(figure, folder / "profile.svg", {"Date": None}),
+            "png": _save(figure, folder / "profile.png", {"Software": None}),
+        }
+
+
+def _draw_panel(axes: Any, score: ClassScore, styles: dict[str, dict[str, str]]) -> None:
+    """Draw the profile of one class."""
+    profile = performance_profile(score.profile)
+    right = 2.0 * max(float(ratios[-1]) for ratios, _ in profile.values())
+    # Those ahead at the end come first in the legend, as they do in the picture.
+    for name in sorted(profile, key=lambda one: -float(profile[one][1][-1])):
+        ratios, shares = profile[name]
+        axes.step([*ratios, right], [*shares, shares[-1]], where="post", label=name,
+                  linewidth=1.6, **styles[name])
+    axes.set_xscale("log")
+    axes.set_xlim(1.0, right)
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel("time to proof, as a multiple of the fastest backend's")
+    axes.set_ylabel("share of instances solved")
+    count = len(score.common)
+    title = _CLASS_TITLES.get(score.problem_class, score.problem_class)
+    axes.set_title(f"{title}: {count} common instance{'s' if count != 1 else ''}")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.legend(loc="best", frameon=True, framealpha=0.85, fontsize=8)
+
+
+def _save(figure: Any, path: Path, metadata: dict[str, None]) -> Path:
+    """Write a figure whole, and the same bytes for the same figures."""
+    import io
+
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], metadata=metadata)
+    write_whole(path, content.getvalue())
+    return path

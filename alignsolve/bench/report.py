@@ -1,0 +1,170 @@
+"""The closing table, and everything that a bench leaves in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alignsolve.bench.profile import draw_profiles
+from alignsolve.bench.records import Instance, Row, Settings, finite
+from alignsolve.bench.score import SHIFT, ClassScore, Judgement, judge, score_class
+from alignsolve.bench.store import write_csv, write_whole
+
+#: Name and version of what `BenchReport.to_json` returns.
+SCHEMA = "alignsolve-bench/1"
+
+CLASSES = ("flow", "mip")
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a bench found.
+
+    Attributes
+    ----------
+    settings : Settings
+        Limits, versions, machine.
+    backends : tuple of str
+        Backends compared, in the order of the tables.
+    instances : tuple of Instance
+        Instances, by name.
+    rows : tuple of Row
+        One per run done, by instance and backend.
+    judgements : tuple of Judgement
+        What each row is worth, in the same order.
+    scores : tuple of ClassScore
+        Figures per problem class; classes without instances are left out.
+    starts : mapping of str to float
+        Seconds of a backend's first use in a fresh process.
+    notices : tuple of str
+        Files that were not read and backends that are missing.
+    wrong : tuple of str
+        Wrong answers, in words.
+    interrupted : bool
+        Whether the bench was stopped before its end.
+    files : mapping of str to Path
+        What was written: "jsonl", "csv", "json", "text", "svg", "png".
+    """
+
+    settings: Settings
+    backends: tuple[str, ...]
+    instances: tuple[Instance, ...]
+    rows: tuple[Row, ...]
+    judgements: tuple[Judgement, ...]
+    scores: tuple[ClassScore, ...]
+    starts: Mapping[str, float]
+    notices: tuple[str, ...]
+    wrong: tuple[str, ...]
+    interrupted: bool
+    files: Mapping[str, Path]
+
+    @classmethod
+    def write(
+        cls,
+        folder: Path,
+        settings: Settings,
+        backends: Sequence[str],
+        instances: Sequence[Instance],
+        rows: Sequence[Row],
+        starts: Mapping[str, float],
+        notices: Sequence[str],
+        interrupted: bool,
+    ) -> BenchReport:
+        """Score the rows, write the files, and return the report."""
+        instances = sorted(instances, key=lambda one: one.name)
+        order = {backend: rank for rank, backend in enumerate(backends)}
+        rows = sorted(rows, key=lambda row: (row.instance, order[row.backend]))
+        judgements = judge(instances, rows, settings)
+        scores = [
+            score_class(one, instances, judgements, backends, settings)
+            for one in CLASSES
+            if any(instance.problem_class == one for instance in instances)
+        ]
+        files = {
+            "jsonl": folder / "results.jsonl",
+            "csv": folder / "results.csv",
+            "json": folder / "report.json",
+            "text": folder / "report.txt",
+        }
+        report = cls(
+            settings=settings,
+            backends=tuple(backends),
+            instances=tuple(instances),
+            rows=tuple(rows),
+            judgements=tuple(judgements),
+            scores=tuple(scores),
+            starts=dict(starts),
+            notices=tuple(notices),
+            wrong=tuple(
+                f"{one.row.backend} on {one.row.instance}: {one.wrong}"
+                for one in judgements
+                if one.wrong
+            ),
+            interrupted=interrupted,
+            files=files | draw_profiles(folder, scores),
+        )
+        write_csv(files["csv"], rows)
+        write_whole(files["json"], (json.dumps(report.to_json(), indent=1) + "\n").encode())
+        write_whole(files["text"], report.table().encode())
+        return report
+
+    def table(self, width: int = 100, color: bool = False) -> str:
+        """Return the closing text, at most `width` columns wide.
+
+        Parameters
+        ----------
+        width : int, default 100
+            Columns, at least 80.
+        color : bool, default False
+            Whether to mark wrong answers and headings with ANSI codes.
+        """
+        from alignsolve.bench.layout import closing_text
+
+        return closing_text(self, width, color)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object; what is unknown or infinite is null."""
+        return {
+            "schema": SCHEMA,
+            "settings": self.settings.to_json(),
+            "shift_seconds": SHIFT,
+            "backends": list(self.backends),
+            "interrupted": self.interrupted,
+            "start_seconds": dict(self.starts),
+            "classes": {score.problem_class: _class_json(score) for score in self.scores},
+            "wrong": list(self.wrong),
+            "notices": list(self.notices),
+            "instances": [instance.to_json() for instance in self.instances],
+            "rows": [_row_json(one) for one in self.judgements],
+            "files": {kind: path.name for kind, path in self.files.items()},
+        }
+
+
+def _class_json(score: ClassScore) -> dict[str, Any]:
+    """Return the figures of a class as a JSON object."""
+    return {
+        "instances": score.instances,
+        "common": list(score.common),
+        "backends": {
+            one.backend: {
+                name: finite(value) if isinstance(value, float) else value
+                for name, value in asdict(one).items()
+                if name != "backend"
+            }
+            for one in score.summaries
+        },
+    }
+
+
+def _row_json(judgement: Judgement) -> dict[str, Any]:
+    """Return a row with its verdict as a JSON object."""
+    return judgement.row.to_json() | {
+        "solved": judgement.solved,
+        "at_best": judgement.at_best,
+        "late": judgement.late,
+        "gap_to_best": finite(judgement.gap),
+        "wrong": judgement.wrong,
+    }

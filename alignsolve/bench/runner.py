@@ -1,0 +1,321 @@
+"""The bench from start to end: find, read, start up, run, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignsolve.backends import BACKEND_NAMES, get_backend
+from alignsolve.bench.environment import cores, environment
+from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
+from alignsolve.bench.live import Live
+from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, WorkerLostError
+from alignsolve.bench.records import (
+    WARM_UP_LIMIT,
+    Instance,
+    Row,
+    Settings,
+    file_key,
+    run_key,
+    start_key,
+)
+from alignsolve.bench.report import BenchReport
+from alignsolve.bench.store import Store
+from alignsolve.errors import BackendNotFoundError, ProblemError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Seconds beyond a run's own limits after which its worker counts as lost.
+WORKER_GRACE = 30.0
+
+
+def run_bench(
+    paths: Sequence[str | Path],
+    *,
+    backends: Sequence[str] | None = None,
+    time_limit: float = 10.0,
+    memory_limit: float = 4096.0,
+    jobs: int = 1,
+    seed: int = 0,
+    out: str | Path = "bench-out",
+    progress: Console | None = None,
+    plugins: Sequence[str] = (),
+) -> BenchReport:
+    """Run backends on instances, each run in a process of its own.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Folders, searched recursively, and files of instances.
+    backends : sequence of str, optional
+        Names, "auto" included; None for "auto" and all that are installed.
+    time_limit : float, default 10
+        Seconds per run. A run is killed at 110% of it and 1 s.
+    memory_limit : float, default 4096
+        Resident memory per run, MiB.
+    jobs : int, default 1
+        Runs at the same time; each gets an equal share of the cores.
+    seed : int, default 0
+        Seed given to `alignsolve.solve`.
+    out : str or Path, default "bench-out"
+        Folder of the results. What it already holds for the same instance,
+        backend, settings, versions and machine is not run again.
+    progress : rich.console.Console, optional
+        Draws a progress bar if it is a terminal.
+    plugins : sequence of str
+        Modules that every worker imports first, to register further backends.
+
+    Returns
+    -------
+    BenchReport
+        What is done; after Ctrl-C, what was done, with `interrupted` set.
+
+    Raises
+    ------
+    ProblemError
+        If an argument is malformed, a path does not exist, or another bench
+        is writing to `out`.
+    BackendNotFoundError
+        If a named backend does not exist or its library is missing.
+    """
+    settings = _settings(time_limit, memory_limit, jobs, seed, plugins)
+    names, notices = _backends(backends)
+    folder = Path(out)
+    sources = find_sources([Path(path) for path in paths], folder)
+    bench = _Bench(settings, names, notices)
+    with Store(folder) as store, Live(progress) as live:
+        interrupted = bench.work(sources, store, live)
+    return BenchReport.write(
+        folder, settings, names, bench.instances, bench.rows, bench.starts, bench.notices,
+        interrupted,
+    )
+
+
+def _settings(
+    time_limit: float, memory_limit: float, jobs: int, seed: int, plugins: Sequence[str]
+) -> Settings:
+    """Check the numbers given to `run_bench`."""
+    for name, value, unit in (("time_limit", time_limit, "seconds"),
+                              ("memory_limit", memory_limit, "MiB")):
+        if not 0 < value < float("inf"):
+            raise ProblemError(f"{name} is {value!r}; give a finite number of {unit} > 0")
+    if jobs < 1:
+        raise ProblemError(f"jobs is {jobs!r}; give a whole number >= 1")
+    if not 0 <= seed < 2**31:
+        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
+    threads = max(1, cores() // jobs)
+    return Settings(
+        float(time_limit), float(memory_limit), jobs, threads, seed, environment(), tuple(plugins)
+    )
+
+
+def _backends(names: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
+    """Return the backends to run, in the registry's order, and who is missing."""
+    if names is not None:
+        if not names:
+            raise ProblemError("no backend is named; give at least one, or leave the choice open")
+        for name in names:
+            if name != "auto":
+                get_backend(name)
+        return tuple(dict.fromkeys(names)), []
+    found, notices = ["auto"], []
+    for name in BACKEND_NAMES:
+        try:
+            get_backend(name)
+            found.append(name)
+        except BackendNotFoundError as error:
+            notices.append(str(error))
+    return tuple(found), notices
+
+
+class _Bench:
+    """One call of `run_bench`: what is known so far, and what is left to do."""
+
+    def __init__(self, settings: Settings, backends: tuple[str, ...], notices: list[str]) -> None:
+        self.settings, self.backends, self.notices = settings, backends, notices
+        self.instances: list[Instance] = []
+        self.rows: list[Row] = []
+        self.starts: dict[str, float] = {}
+        self._modules: set[str] = set()
+        self._pool: Pool[Any, Any] = Pool(settings.jobs, self._new_worker)
+
+    def work(self, sources: list[Source], store: Store, live: Live) -> bool:
+        """Do everything that `store` does not hold; return whether Ctrl-C came first."""
+        try:
+            self._describe(sources, store, live)
+            pending = self._pending(store)
+            self._start_up(pending, store, live)
+            self._run(pending, store, live)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            self._pool.stop()
+        return False
+
+    def _new_worker(self) -> Worker:
+        """Start a worker with the libraries of the backends loaded."""
+        worker = Worker()
+        modules = [*self.settings.plugins, *sorted(self._modules)]
+        worker.ask("preload", WARM_UP_LIMIT, modules=modules)
+        return worker
+
+    # -- read -----------------------------------------------------------------
+
+    def _describe(self, sources: list[Source], store: Store, live: Live) -> None:
+        """Fill `instances` from the files; a file that cannot be read becomes a notice."""
+        live.phase("reading", len(sources))
+        queue = list(reversed(sources))
+        described: dict[str, list[Instance]] = {}
+        for source, digest, reply in self._pool.each(
+            lambda slot: queue.pop() if queue else None,
+            lambda slot, source: self._read(slot, source, store, live),
+        ):
+            live.step()
+            if "error" in reply:
+                # Readers name the place, as in path:line: the name here is short enough.
+                reason = reply["error"].removeprefix(str(source.path))
+                colon = "" if reason.startswith(":") else ": "
+                self.notices.append(f"{source.name}{colon}{reason}")
+                continue
+            key = file_key(digest, self.settings)
+            if store.get("file", key) is None:
+                store.put("file", key, {"reply": reply})
+            described[source.name] = instances_of(source, digest, reply)
+        self.notices.sort()
+        by_digest: dict[str, str] = {}
+        for instance in [one for name in sorted(described) for one in described[name]]:
+            twin = by_digest.setdefault(instance.digest, instance.name)
+            if twin == instance.name:
+                self.instances.append(instance)
+            else:
+                self.notices.append(f"{instance.name}: not run: the same as {twin}")
+
+    def _read(
+        self, slot: int, source: Source, store: Store, live: Live
+    ) -> tuple[Source, str, dict[str, Any]]:
+        """Return the digest and the description of a file, from the store or from a worker."""
+        try:
+            digest = file_digest(source.path)
+            known = store.get("file", file_key(digest, self.settings))
+            if known is not None:
+                return source, digest, known["reply"]
+            live.doing(source.name)
+            return source, digest, self._open(slot, source.path)
+        except (OSError, ProblemError) as error:
+            return source, "", {"error": str(error)}
+        except WorkerLostError as error:
+            self._pool.discard(slot)
+            return source, "", {"error": str(error)}
+
+    def _open(self, slot: int, path: Path) -> dict[str, Any]:
+        """Let a worker read a file."""
+        return self._pool.worker(slot).ask(
+            "open", READ_LIMIT, self.settings.memory_limit, path=str(path)
+        )
+
+    # -- start up ---------------------------------------------------------------
+
+    def _start_up(self, pending: dict[Instance, list[str]], store: Store, live: Live) -> None:
+        """Use every backend once in a fresh process: what it costs, and what it imports."""
+        wanted = {backend for backends in pending.values() for backend in backends}
+        queue = [name for name in reversed(self.backends) if name in wanted]
+        live.phase("starting up", len(queue))
+        for backend, reply in self._pool.each(
+            lambda slot: queue.pop() if queue else None, lambda slot, name: self._first_use(name)
+        ):
+            live.step()
+            self._modules.update(reply.pop("modules", ()))
+            key = start_key(backend, self.settings)
+            # The first time counts: later processes find kernels compiled on disk.
+            if store.get("start", key) is None:
+                store.put("start", key, {"backend": backend, **reply})
+        for backend in self.backends:
+            start = store.get("start", start_key(backend, self.settings)) or {}
+            if "seconds" in start:
+                self.starts[backend] = start["seconds"]
+            if "error" in start:
+                self.notices.append(f"{backend}: start-up failed: {start['error']}")
+        # The workers that read the files lack the libraries.
+        for slot in range(self.settings.jobs):
+            self._pool.discard(slot)
+
+    def _first_use(self, backend: str) -> tuple[str, dict[str, Any]]:
+        worker = Worker()
+        try:
+            worker.ask("preload", WARM_UP_LIMIT, modules=list(self.settings.plugins))
+            return backend, worker.ask("first_use", WARM_UP_LIMIT, backend=backend)
+        except WorkerLostError as error:
+            return backend, {"error": str(error)}
+        finally:
+            worker.stop()
+
+    # -- run --------------------------------------------------------------------
+
+    def _pending(self, store: Store) -> dict[Instance, list[str]]:
+        """Fill `rows` with what the store holds; return the rest, small instances first."""
+        pending: dict[Instance, list[str]] = {}
+        by_size = sorted(self.instances, key=lambda one: (one.n_clients * one.n_experts, one.name))
+        for instance in by_size:
+            for backend in self.backends:
+                key = run_key(instance.digest, backend, self.settings)
+                record = store.get("run", key)
+                if record is None:
+                    pending.setdefault(instance, []).append(backend)
+                else:
+                    fields = {name: value for name, value in record.items() if name != "kind"}
+                    self.rows.append(Row(**fields | {"instance": instance.name}))
+        return pending
+
+    def _run(self, pending: dict[Instance, list[str]], store: Store, live: Live) -> None:
+        """Run what is pending; a thread stays with its instance while there is work on it."""
+        todo = {instance: list(reversed(backends)) for instance, backends in pending.items()}
+        at: dict[int, Instance] = {}
+        left = sum(map(len, todo.values()))
+        live.phase("running", left + len(self.rows), done=len(self.rows))
+
+        def take(slot: int) -> tuple[Instance, str] | None:
+            mine = at.get(slot)
+            if mine is None or not todo.get(mine):
+                open_ones = [one for one, backends in todo.items() if backends]
+                fresh = [one for one in open_ones if one not in at.values()]
+                chosen = next(iter(fresh or open_ones), None)
+                if chosen is None:
+                    return None
+                at[slot] = mine = chosen
+            live.doing(f"{todo[mine][-1]} on {mine.name}")
+            return mine, todo[mine].pop()
+
+        for row in self._pool.each(take, lambda slot, task: self._one(slot, *task)):
+            fields = row.to_json()
+            store.put("run", fields.pop("key"), fields)
+            self.rows.append(row)
+            live.step()
+
+    def _one(self, slot: int, instance: Instance, backend: str) -> Row:
+        """Run a backend on an instance."""
+        settings = self.settings
+        options = {
+            "time_limit": settings.time_limit, "seed": settings.seed, "threads": settings.threads
+        }
+        try:
+            reply = self._open(slot, instance.path)
+            if "error" not in reply:
+                # Warm-up, run and the check of a conflict each have their own limit.
+                reply = self._pool.worker(slot).ask(
+                    "run",
+                    WARM_UP_LIMIT + 2 * settings.kill_after() + WORKER_GRACE,
+                    index=instance.index,
+                    backend=backend,
+                    options=options,
+                    kill_after=settings.kill_after(),
+                    memory_limit=settings.memory_limit,
+                )
+        except WorkerLostError as error:
+            self._pool.discard(slot)
+            reply = {"outcome": "crash", "message": str(error)}
+        if "error" in reply:
+            reply = {"outcome": "error", "message": reply["error"]}
+        key = run_key(instance.digest, backend, settings)
+        return Row(key=key, instance=instance.name, backend=backend, **reply)

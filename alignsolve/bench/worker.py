@@ -1,0 +1,293 @@
+"""The process that holds an instance and forks one child per run.
+
+Why so, and not a fresh interpreter or one long-lived process per backend:
+
+* A fresh interpreter spends 1 to 2 s importing SciPy, OR-Tools and numba, and
+  would read the instance once per backend. A fork of a process that holds both
+  costs about 10 ms, and its memory is shared until it is written.
+* A run must be killable on its own, and its memory must be its own. A process
+  that has solved before keeps freed memory, caches and threads; a fork of one
+  that never solves starts every run from the same state.
+* This process never solves, so numba's and the solvers' thread pools, which do
+  not survive a fork, do not exist in it. The price: every child loads numba's
+  compiled kernels from its disk cache, outside the measured time.
+
+Memory is limited by watching the child's resident memory, not by RLIMIT_AS:
+numba, OpenBLAS and thread stacks reserve address space that they never use,
+and a limit on it fails runs that need little. A child that grows between two
+looks overshoots by a few hundred MiB at most; should the machine itself run
+out, the kernel is told to end the child first.
+
+The process ends when its standard input does, and kills its child then: a
+bench that is killed leaves nothing running.
+
+Protocol: one JSON object a line, a request on standard input, a reply on
+standard output. Requests: ``preload``, ``open``, ``run``, ``first_use``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+import alignsolve as al
+from alignsolve.bench import measure
+from alignsolve.bench.records import WARM_UP_LIMIT, one_line
+from alignsolve.io import read_instances
+from alignsolve.io.specs import read_spec
+
+#: Sends an object to the parent.
+Send = Callable[[dict[str, Any]], None]
+#: What a child does.
+Work = Callable[[Send], None]
+
+#: Seconds between two looks at a child's memory.
+WATCH_INTERVAL = 0.02
+
+
+class Server:
+    """Answers requests; holds the problems of the file opened last."""
+
+    def __init__(self, stdin: int, replies: int) -> None:
+        self._stdin, self._replies = stdin, replies
+        self._opened: str | None = None
+        self._problems: list[al.AlignmentProblem] = []
+
+    def preload(self, modules: list[str]) -> dict[str, Any]:
+        """Import modules, so that children do not have to."""
+        for name in modules:
+            # A library may list modules that only it can import.
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        return {}
+
+    def open(self, path: str) -> dict[str, Any]:
+        """Read a file, unless it is the one open, and describe its problems."""
+        if self._opened != path:
+            self._problems, self._opened = [], None
+            self._problems = read_instances(path)
+            self._opened = path
+        return {
+            "problems": [
+                {
+                    "n_clients": problem.n_clients,
+                    "n_experts": problem.n_experts,
+                    "problem_class": problem.problem_class,
+                    "features": sorted(feature.value for feature in problem.features),
+                    "sense": problem.sense,
+                }
+                for problem in self._problems
+            ],
+            "known": known(Path(path)),
+        }
+
+    def first_use(self, backend: str) -> dict[str, Any]:
+        """Measure a backend's first use; sensible in a process that did nothing else."""
+        return measure.first_use(backend)
+
+    def run(
+        self,
+        index: int,
+        backend: str,
+        options: dict[str, Any],
+        kill_after: float,
+        memory_limit: float,
+    ) -> dict[str, Any]:
+        """Run a backend on a problem of the open file, in a child of its own."""
+        problem = self._problems[index]
+        with tempfile.TemporaryFile() as errors:
+            child = Child(
+                lambda send: _solve(send, backend, problem, options), errors, self._replies
+            )
+            fields = self._watch(child, kill_after, memory_limit)
+            if fields["outcome"] == "crash":
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip()
+                fields["message"] += f": {said}" if said else ""
+        fields["message"] = one_line(fields.get("message", ""))
+        return fields
+
+    def _watch(self, child: Child, kill_after: float, memory_limit: float) -> dict[str, Any]:
+        """Wait for a child within its limits and return the fields of its row."""
+        fields: dict[str, Any] | None = None
+        resident, peak, began = 0.0, 0.0, None
+        deadline = time.perf_counter() + WARM_UP_LIMIT
+        verdict = ""
+        while not verdict:
+            ready, _, _ = select.select([child.pipe, self._stdin], [], [], WATCH_INTERVAL)
+            peak = max(peak, child.resident_mib())
+            if self._stdin in ready:
+                # Nobody asks anything during a run: the bench is gone.
+                child.kill()
+                os._exit(1)
+            for message in child.messages() if child.pipe in ready else ():
+                if "began" in message:
+                    resident = peak = message["began"]
+                    began = time.perf_counter()
+                    deadline = began + kill_after
+                elif "fields" in message:
+                    fields = message["fields"]
+                    deadline = time.perf_counter() + kill_after
+                elif fields is not None:
+                    fields["proof"] = "conflict"
+            if child.ended:
+                verdict = "ended"
+            elif time.perf_counter() > deadline:
+                verdict = "timeout"
+            elif peak > memory_limit:
+                verdict = "memory"
+        spent = None if began is None else time.perf_counter() - began
+        how = child.kill()
+        if fields is not None:
+            return fields
+        reasons = {
+            "ended": f"process {how}",
+            "timeout": "killed" if began is not None else "killed in the warm-up",
+            "memory": f"killed at {peak:.0f} MiB",
+        }
+        return {
+            "outcome": "crash" if verdict == "ended" else verdict,
+            "message": reasons[verdict],
+            "total_seconds": spent,
+            "peak_mib": peak or None,
+            "rise_mib": peak - resident if resident else None,
+        }
+
+
+class Child:
+    """A forked process that sends JSON lines through a pipe.
+
+    Parameters
+    ----------
+    work : callable
+        Called in the child with a function that sends an object.
+    errors : file
+        Where the child's standard error goes.
+    closed : int
+        Descriptor that the child must not hold open.
+    """
+
+    def __init__(self, work: Work, errors: IO[bytes], closed: int) -> None:
+        self.pipe, writer = os.pipe()
+        self.ended = False
+        self._partial = b""
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(closed)
+            _be_child(work, writer, errors)
+        os.close(writer)
+        self._process = psutil.Process(self.pid)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return what arrived; the pipe must be readable."""
+        content = os.read(self.pipe, 1 << 16)
+        self.ended = not content
+        *lines, self._partial = (self._partial + content).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def resident_mib(self) -> float:
+        """Return the resident memory, 0 once it has ended."""
+        try:
+            return float(self._process.memory_info().rss) / measure.MIB
+        except psutil.Error:
+            return 0.0
+
+    def kill(self) -> str:
+        """End the child if it runs, and return how it ended."""
+        if not self.ended:
+            os.kill(self.pid, signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.pipe)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            return f"ended by signal {signal.Signals(-code).name}"
+        return f"exited with code {code}"
+
+
+def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
+    """Do the work of a child; never return."""
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 0)
+        os.dup2(nowhere, 1)
+        os.dup2(errors.fileno(), 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Should the machine run out of memory, the kernel takes this process first.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+        work(lambda message: _send(writer, message))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _solve(
+    send: Send,
+    backend: str,
+    problem: al.AlignmentProblem,
+    options: dict[str, Any],
+) -> None:
+    """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
+    fields, conflict = measure.run(
+        backend, problem, options, began=lambda resident: send({"began": resident})
+    )
+    send({"fields": fields})
+    if conflict is not None and measure.contradictory(problem, conflict):
+        send({"conflict_checked": True})
+
+
+def known(path: Path) -> dict[str, Any] | None:
+    """Return the fields of a `Reference` that the spec of a generated instance gives."""
+    if path.suffix != ".toml":
+        return None
+    spec = read_spec(path)
+    bound = spec.best_known if spec.proved else spec.best_bound
+    return {"best_known": spec.best_known, "best_bound": bound}
+
+
+def _send(file: int, message: dict[str, Any]) -> None:
+    """Write an object as one line."""
+    os.write(file, json.dumps(message, allow_nan=False).encode() + b"\n")
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    # Only this process speaks on the protocol's pipe; a chatty library gets /dev/null.
+    replies = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    # Python warns of a fork beside OpenBLAS's threads, which survive it.
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    server = Server(0, replies)
+    # Unbuffered: what waits to be read must be visible to select.
+    for line in os.fdopen(0, "rb", buffering=0):
+        request = json.loads(line)
+        try:
+            reply = getattr(server, request.pop("do"))(**request)
+        except al.AlignSolveError as error:
+            reply = {"error": one_line(str(error))}
+        except MemoryError:
+            reply = {"error": "does not fit in memory"}
+        except Exception as error:
+            reply = {"error": one_line(f"{type(error).__name__}: {error}")}
+        _send(replies, reply)
+
+
+if __name__ == "__main__":
+    main()

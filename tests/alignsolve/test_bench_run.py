@@ -1,0 +1,340 @@
+"""Whole benches: every way in which a run can end, resuming, and what is left behind."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from rich.console import Console
+
+import alignsolve as al
+from alignsolve.bench import run_bench
+from alignsolve.bench.store import CSV_FIELDS
+from alignsolve.io import write_instance
+
+HERE = Path(__file__).parent
+# Here and in every worker, importing this module registers the backends that go wrong.
+sys.path.insert(0, str(HERE))
+importlib.import_module("bench_backends")
+
+LIMITS = {"time_limit": 1.0, "memory_limit": 400.0, "plugins": ["bench_backends"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_find_the_fakes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE))
+        # Sources that change under the tests must not make a second run start anew.
+        patch.setattr("alignsolve.bench.runner.environment", lambda: {"alignsolve": "tested"})
+        yield
+
+
+def problem(n=30, **changes):
+    fitness = np.random.default_rng(0).integers(1, 100, (n, 4))
+    return al.AlignmentProblem(fitness, 1, **changes)
+
+
+def fill(folder):
+    (folder / "sub").mkdir(parents=True)
+    write_instance(problem(), folder / "flow.json")
+    floors = {"client_fitness_min": np.where(np.arange(30) < 1, 0.0, -np.inf)}
+    write_instance(problem(**floors), folder / "sub" / "mip.npz")
+    write_instance(problem(expert_group=[0, 0, 1, 1], group_max=1), folder / "groups.json")
+    (folder / "broken.json").write_text('{"torn')
+    (folder / "README.md").write_text("not an instance")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("instances")
+    fill(folder)
+    return folder
+
+
+BACKENDS = ["honest", "crash", "exit", "hang", "late", "hog", "raise", "empty"]
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return run_bench([folder], backends=BACKENDS, jobs=2, out=folder / "out", **LIMITS)
+
+
+def rows(report, instance):
+    return {row.backend: row for row in report.rows if row.instance == instance}
+
+
+# -- every way in which a run can end ----------------------------------------------------
+
+
+def test_every_failure_is_a_row(report):
+    found = rows(report, "flow.json")
+    assert {name: row.outcome for name, row in found.items() if name != "empty"} == {
+        "honest": "optimal",
+        "crash": "crash",
+        "exit": "crash",
+        "hang": "timeout",
+        "late": "feasible",
+        "hog": "memory",
+        "raise": "error",
+    }
+    assert "SIGSEGV" in found["crash"].message
+    assert found["exit"].message == "process exited with code 7: library says goodbye"
+    assert "a library's own error" in found["raise"].message
+    assert "killed at" in found["hog"].message
+
+
+def test_kills_keep_their_limits(report):
+    found = rows(report, "flow.json")
+    assert 2.0 <= found["hang"].total_seconds <= 4.0
+    assert found["hog"].peak_mib >= 400.0
+    assert found["hog"].rise_mib > 100.0
+    assert found["hog"].peak_mib < 2000.0
+    assert found["honest"].rise_mib < 100.0
+
+
+def test_a_late_answer_does_not_count(report):
+    (late,) = (one for one in report.judgements
+               if (one.row.backend, one.row.instance) == ("late", "flow.json"))
+    assert late.late
+    assert late.failed
+
+
+def test_a_declared_refusal_is_no_failure(report):
+    found = rows(report, "groups.json")
+    assert {row.outcome for name, row in found.items() if name != "honest"} == {"unsupported"}
+    flow = report.scores[0]
+    assert {one.unsupported for one in flow.summaries if one.backend != "honest"} == {1}
+
+
+def test_a_liar_is_convicted(report):
+    # "empty" and "late" hold nothing and call 0 the bound, which for the mip class is believed.
+    found = rows(report, "sub/mip.npz")
+    assert found["honest"].objective > 0
+    assert {line.split(" on ")[0] for line in report.wrong} == {"empty", "late"}
+    assert all("sub/mip.npz: claims that" in line for line in report.wrong)
+    assert "WRONG" in report.table()
+
+
+def test_what_cannot_be_read_is_a_notice(report):
+    assert len(report.notices) == 1
+    assert report.notices[0].startswith("broken.json:1:2: not JSON")
+
+
+def test_nothing_of_the_bench_runs_on(report):
+    mine = psutil.Process().children(recursive=True)
+    assert not [one for one in mine if "alignsolve.bench.worker" in " ".join(one.cmdline())]
+
+
+# -- what is left behind -----------------------------------------------------------------
+
+
+def test_order_is_instance_then_backend_as_given(report):
+    assert [row.instance for row in report.rows] == sorted(row.instance for row in report.rows)
+    assert [row.backend for row in report.rows if row.instance == "flow.json"] == BACKENDS
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_keeps_to_its_width(report, width):
+    lines = report.table(width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("honest") for line in lines)
+    table = report.table(width).partition("Failures")[0]
+    assert "…" not in table  # nothing is cut
+
+
+def test_colour_only_on_request(report):
+    assert "\x1b[" not in report.table()
+    assert "\x1b[" in report.table(color=True)
+
+
+def test_json_is_json_and_complete(report):
+    content = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert content == json.loads(report.files["json"].read_text())
+    assert content["schema"] == "alignsolve-bench/1"
+    assert set(content) == {
+        "schema", "settings", "shift_seconds", "backends", "interrupted", "start_seconds",
+        "classes", "wrong", "notices", "instances", "rows", "files",
+    }
+    assert len(content["rows"]) == 3 * len(BACKENDS)
+    assert {"solved", "wrong", "gap_to_best", "outcome"} <= set(content["rows"][0])
+    assert set(content["classes"]) == {"flow", "mip"}
+    assert str(Path.home()) not in json.dumps(content["instances"])
+
+
+def test_csv_lists_every_row(report):
+    lines = report.files["csv"].read_text().splitlines()
+    assert lines[0] == ",".join(CSV_FIELDS)
+    assert len(lines) == 1 + len(report.rows)
+
+
+def test_pictures_are_pictures(report):
+    assert report.files["png"].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    root = ElementTree.parse(report.files["svg"]).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert report.files["svg"].read_text().count("common instance") >= 1
+
+
+def test_start_up_is_shown_apart(report):
+    assert report.starts["honest"] >= 0.0
+    assert "First use in a fresh process" in report.table()
+
+
+# -- a second run ------------------------------------------------------------------------
+
+
+def test_a_second_run_does_nothing_and_says_the_same(report, folder):
+    before = report.files["jsonl"].read_bytes()
+    csv_before = report.files["csv"].read_bytes()
+    again = run_bench([folder], backends=BACKENDS, jobs=2, out=folder / "out", **LIMITS)
+    assert report.files["jsonl"].read_bytes() == before
+    assert report.files["csv"].read_bytes() == csv_before
+    assert again.rows == report.rows
+    assert again.table() == report.table()
+
+
+def test_other_settings_are_run_anew_and_a_changed_file_too(tmp_path):
+    write_instance(problem(), tmp_path / "a.json")
+
+    def bench(**changes):
+        options = LIMITS | {"backends": ["empty"], "out": tmp_path / "out"} | changes
+        report = run_bench([tmp_path / "a.json"], **options)
+        lines = report.files["jsonl"].read_text().splitlines()
+        assert len(report.rows) == 1
+        return sum('"kind": "run"' in line for line in lines)
+
+    assert bench() == 1
+    assert bench() == 1
+    assert bench(seed=1) == 2
+    write_instance(problem(n=31), tmp_path / "a.json")
+    assert bench(seed=1) == 3
+
+
+def test_the_same_content_twice_is_run_once(tmp_path):
+    for name in ("a.json", "b.json"):
+        write_instance(problem(), tmp_path / name)
+    report = run_bench([tmp_path], backends=["empty"], out=tmp_path / "out", **LIMITS)
+    assert [row.instance for row in report.rows] == ["a.json"]
+    assert report.notices == ("b.json: not run: the same as a.json",)
+
+
+# -- interruptions -----------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+import bench_backends
+from alignsolve.bench import run_bench, runner
+runner.environment = lambda: {"alignsolve": "tested"}
+report = run_bench([sys.argv[1]], backends=["slow"], out=sys.argv[2], time_limit=1.0,
+                   memory_limit=400.0, plugins=["bench_backends"])
+print(report.interrupted, len(report.rows), *report.files.values())
+"""
+
+
+def start_slow_bench(folder, out):
+    """Start a bench of eight slow runs and wait until three are done."""
+    folder.mkdir()
+    for seed in range(8):
+        write_instance(problem(n=30 + seed), folder / f"{seed:02}.json")
+    bench = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(out)], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while runs_done(out) < 3:
+        assert time.monotonic() < deadline, "the bench does not get on"
+        assert bench.poll() is None, "the bench ended by itself"
+        time.sleep(0.02)
+    return bench, psutil.Process(bench.pid).children(recursive=True)
+
+
+def runs_done(out):
+    path = out / "results.jsonl"
+    return path.read_text().count('"kind": "run"') if path.exists() else 0
+
+
+def test_a_killed_bench_leaves_no_process_and_goes_on(tmp_path):
+    bench, workers = start_slow_bench(tmp_path / "in", tmp_path / "out")
+    os.kill(bench.pid, signal.SIGKILL)
+    bench.wait()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert workers
+    assert not alive
+    done = runs_done(tmp_path / "out")
+    assert 3 <= done < 8
+    with (tmp_path / "out" / "results.jsonl").open("ab") as file:
+        file.write(b'{"kind": "run", "key": "torn')
+    report = run_bench(
+        [tmp_path / "in"], backends=["slow"], out=tmp_path / "out", **LIMITS
+    )
+    assert len(report.rows) == 8
+    assert not report.interrupted
+    assert runs_done(tmp_path / "out") == 8 + 1  # each once, and the torn line
+
+
+def test_ctrl_c_leaves_usable_files(tmp_path):
+    bench, workers = start_slow_bench(tmp_path / "in", tmp_path / "out")
+    os.kill(bench.pid, signal.SIGINT)
+    said, _ = bench.communicate(timeout=30)
+    interrupted, count, *files = said.split()
+    assert bench.returncode == 0
+    assert interrupted == "True"
+    assert 3 <= int(count) < 8
+    assert all(Path(file).exists() for file in files)
+    lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
+    assert len(lines) == 1 + int(count)
+    assert "Interrupted" in (tmp_path / "out" / "report.txt").read_text()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+# -- arguments and progress --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time_limit": 0}, "time_limit is 0"),
+        ({"time_limit": float("nan")}, "time_limit is nan"),
+        ({"memory_limit": -1.0}, "memory_limit is -1.0"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"backends": []}, "no backend is named"),
+        ({"backends": ["gurobi"]}, "there is no backend 'gurobi'"),
+        ({"paths": ["nowhere"], "backends": ["honest"]}, "nowhere: no such file"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(tmp_path, changes, message):
+    (tmp_path / "a.json").write_text("{}")
+    options = {"paths": [tmp_path], "out": tmp_path / "out"} | changes
+    with pytest.raises(al.AlignSolveError, match=message):
+        run_bench(options.pop("paths"), **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_drawn_on_a_terminal_only(report, folder, terminal):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=100)
+    run_bench(
+        [folder], backends=BACKENDS, jobs=2, out=folder / "out", progress=console, **LIMITS
+    )
+    assert ("running" in text.getvalue()) == terminal
+    assert bool(text.getvalue()) == terminal
+
+
+def test_a_folder_of_nothing_readable_still_reports(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    report = run_bench([tmp_path], backends=["empty"], out=tmp_path / "out", **LIMITS)
+    assert report.rows == ()
+    assert "a.json" in report.table()
+    assert set(report.files) == {"jsonl", "csv", "json", "text"}
