@@ -1,0 +1,193 @@
+"""Steer the kernels: sampled prices, Newton steps, exact shortest paths.
+
+In outline: learn prices from samples that grow eightfold, each starting from the
+last one's prices; give all clients their best replies in one pass over the
+matrix; clear most of what the sample got wrong by Newton steps, which read only
+clients near a boundary again; move the rest along shortest paths, exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.exchange import newton, paths
+from alignsolve.exchange.level import Bounds, Graph, Level, Matrix, Stats
+from alignsolve.exchange.sampling import SMALLEST, draw, first_prices, sample_sizes
+
+#: Samples of up to this many clients per expert are solved exactly; so are larger
+#: ones that Newton steps leave with more than this much excess per expert (ties).
+EXACT_SAMPLE = 64
+EXACT_EXCESS = 2
+#: Clients listed at first: per unit of excess, and per node; most of a level.
+LIST_EXCESS = 12
+LIST_NODE = 4
+LIST_SHARE = 0.4
+#: Relative work of a widening: how much farther the next lists reach.
+WIDER = 4.0
+#: Operations of the searches between two looks at the clock.
+SEARCH_WORK = 2e7
+#: Work beyond which the method has stalled, in units of about 1 ns: per entry of
+#: the matrix and flat. A general flow solver needs about 1500 per entry.
+STALL_ENTRY = 300.0
+STALL_FLAT = 3e8
+
+STALLED = 5
+
+Run = Callable[[Callable[[int, int], Any], int], list[Any]]
+
+
+def _timed(stats: Stats, phase: str, started: float) -> float:
+    now = time.perf_counter()
+    stats.seconds[phase] = stats.seconds.get(phase, 0.0) + now - started
+    return now
+
+
+def _work(level: Level) -> float:
+    """Return about the nanoseconds that exact paths took so far."""
+    stats = level.stats
+    nodes = level.m + 1
+    return 60.0 * stats.listed + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes
+
+
+def _first_threshold(level: Level, total: int) -> tuple[float, int]:
+    """Return the slack to list up to, and the room for entries, that an excess calls for."""
+    wanted = LIST_EXCESS * total + LIST_NODE * (level.m + 1)
+    share = min(LIST_SHARE, wanted / level.size)
+    return level.slack_quantile(share), 4 * wanted + 64 * level.m
+
+
+def _next_threshold(level: Level, theta: float, everyone: bool) -> float:
+    """Return a larger slack to list up to; +inf once all clients are listed anyway."""
+    if everyone:
+        return float("inf") if theta > 0.0 else level.least_slack_above(0.0)
+    wider = max(WIDER * theta, level.slack_quantile(LIST_SHARE / 4) if theta <= 0.0 else 0.0)
+    return wider if wider > 0.0 else level.least_slack_above(0.0)
+
+
+def move_excess(level: Level, stop: Callable[[], bool]) -> int:
+    """Move a level's excess along shortest paths.
+
+    Returns
+    -------
+    int
+        `paths.DONE`, `paths.INFEASIBLE`, `paths.MORE` (stopped) or `STALLED`.
+    """
+    load, excess = level.imbalance()
+    total = int(np.abs(excess).sum()) // 2
+    if total == 0:
+        return paths.DONE
+    theta, room = _first_threshold(level, total)
+    limit = _work(level) + STALL_ENTRY * level.size * level.m + STALL_FLAT
+    phases = max(8, int(SEARCH_WORK / (level.m + 1) ** 2))
+    cap = 0
+    while True:
+        # A cap matters where very many clients tie: no need to list them all.
+        cap = max(cap, 64, 2 * total)
+        graph = Graph(level, theta, cap, room)
+        code = paths.MORE
+        while code in (paths.MORE, paths.POOL_FULL):
+            if stop():
+                return paths.MORE
+            code = graph.augment(load, excess, phases)
+        if code != paths.WIDEN:
+            return code
+        if _work(level) > limit:
+            return STALLED
+        level.stats.widenings += 1
+        before, total = total, int(np.abs(excess).sum()) // 2
+        if not graph.capped or 2 * total > before:
+            cap *= 4 if graph.capped else 1
+            theta = _next_threshold(level, theta, graph.chosen >= level.movable())
+
+
+def solve_level(level: Level, whole: bool, exact: bool, stop: Callable[[], bool]) -> int:
+    """Clear a level's excess, exactly if asked or where Newton steps leave much."""
+    stats = level.stats
+    clock = time.perf_counter()
+    if level.size > 4 * SMALLEST * level.m:
+        newton.improve(level, whole, level.m // 2, stop)
+    clock = _timed(stats, "newton", clock)
+    code = paths.MORE
+    if not exact:
+        total = int(np.abs(level.imbalance()[1]).sum()) // 2
+        exact = level.size <= EXACT_SAMPLE * level.m or total > EXACT_EXCESS * level.m
+    if exact:
+        code = move_excess(level, stop)
+    _timed(stats, "paths", clock)
+    return code
+
+
+def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
+                   stop: Callable[[], bool], seed: int) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Return prices, shape (m + 1,), learnt from samples of the clients."""
+    n, m = matrix.fitness.shape
+    price = np.zeros(m + 1)
+    price[:-1][bounds.load_max == 0] = np.inf
+    generator = np.random.default_rng(seed)
+    first = True
+    for size in sample_sizes(n, m):
+        if stop():
+            break
+        clock = time.perf_counter()
+        rows, scaled = draw(matrix, bounds, size, generator)
+        level = Level(matrix, rows, scaled, price, run, stats)
+        level.reply()
+        if first:
+            level = _better_start(level)
+            first = False
+        _timed(stats, "samples", clock)
+        solve_level(level, whole, False, stop)
+        price = level.price
+    return price
+
+
+def _better_start(level: Level) -> Level:
+    """Return the level at prices of zero, or at guessed ones where those leave less excess."""
+    excess = int(np.abs(level.imbalance()[1]).sum())
+    if excess > level.m // 2:
+        guess = first_prices(level.matrix, level.rows, level.bounds)
+        other = Level(level.matrix, level.rows, level.bounds, guess, level.run, level.stats)
+        other.reply()
+        if int(np.abs(other.imbalance()[1]).sum()) < excess:
+            return other
+    return level
+
+
+def solve_all(
+    matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
+    stop: Callable[[], bool], seed: int,
+    warm: tuple[npt.NDArray[np.float64], Any] | None,
+) -> tuple[int, Level, int]:  # fmt: skip
+    """Solve the whole problem from samples, or from earlier prices and assignment.
+
+    Returns
+    -------
+    code : int
+        As `move_excess`.
+    level : Level
+        All clients.
+    bad : int
+        A client without any reply, or -1.
+    """
+    if warm is not None:
+        price = warm[0]
+    else:
+        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed)
+    clock = time.perf_counter()
+    level = Level(matrix, np.empty(0, np.int64), bounds, price, run, stats)
+    if warm is not None and warm[1] is not None:
+        level.hold(*warm[1])
+    bad = level.reply(keep=warm is not None)
+    _timed(stats, "pass", clock)
+    if bad >= 0:
+        return paths.INFEASIBLE, level, bad
+    if warm is not None and not stop():
+        total = int(np.abs(level.imbalance()[1]).sum()) // 2
+        if total > 0.1 * level.held.size + level.m:  # not much of the earlier prices holds
+            return solve_all(matrix, bounds, whole, run, stats, stop, seed, None)
+    return solve_level(level, whole, True, stop), level, -1

@@ -1,0 +1,75 @@
+"""Where compiled kernels are kept, and the word to the user while they compile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("alignsolve")
+
+_told = False
+
+
+def _writable(folder: Path) -> bool:
+    """Say whether a folder is there, or can be made, and takes files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def prepare() -> None:
+    """Make sure that numba finds a place for compiled kernels; call before importing them.
+
+    Notes
+    -----
+    Numba keeps them in ``NUMBA_CACHE_DIR``, else beside the sources, else in the
+    user's cache folder, and cannot even be imported against if it may write to
+    none of them. In that last case a folder of the user's own in the system's
+    folder for temporary files is taken.
+    """
+    import numba
+
+    if numba.config.CACHE_DIR:
+        return
+    if _writable(Path(__file__).parent / "__pycache__"):
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if _writable(home / "numba"):
+        return
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    folder = Path(tempfile.gettempdir()) / f"alignsolve-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        # Another user's folder could hold another user's machine code.
+        folder = Path(tempfile.mkdtemp(prefix="alignsolve-"))
+    numba.config.CACHE_DIR = str(folder)
+
+
+def _is_compiled(kernel: Any, dtype: str) -> bool:
+    """Say whether a kernel is compiled, or kept, for a matrix of this dtype."""
+    if any(dtype in str(signature) for signature in kernel.signatures):
+        return True
+    try:
+        kept = kernel._cache._cache_file._load_index()
+    except Exception:  # numba's own business, and different in other versions
+        return False
+    return any(dtype in str(key[0]) for key in kept)
+
+
+def announce(kernels: tuple[Any, ...], dtype: str) -> None:
+    """Say once that kernels are being compiled, if they are: to the log and a terminal."""
+    global _told
+    if _told or all(_is_compiled(kernel, dtype) for kernel in kernels):
+        return
+    _told = True
+    message = "alignsolve: compiling the exchange solver, once (about half a minute)"
+    logger.info(message)
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(message, file=sys.stderr)

@@ -1,0 +1,368 @@
+"""A set of clients being solved: the whole problem, or a sample of its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.exchange import paths, rows
+
+#: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
+BLOCK = 8192
+_NONE = np.empty(0, np.int64)
+
+
+@dataclass
+class Matrix:
+    """The matrix with what belongs to its rows, in the form the kernels take.
+
+    Attributes
+    ----------
+    fitness : float32 or float64 array, shape (n, m)
+    cost, cost_row, cost_col : float64 array (flat), int, int
+        Switching costs with strides in entries; an empty array for none.
+    held_ptr, held_ind : int64 arrays, shapes (n + 1,) and (number of pairs,)
+        Pairs held before.
+    slot_min, slot_max : int64 arrays, shape (n,)
+    """
+
+    fitness: npt.NDArray[Any]
+    cost: npt.NDArray[np.float64]
+    cost_row: int
+    cost_col: int
+    held_ptr: npt.NDArray[np.int64]
+    held_ind: npt.NDArray[np.int64]
+    slot_min: npt.NDArray[np.int64]
+    slot_max: npt.NDArray[np.int64]
+
+    @property
+    def read(self) -> tuple[Any, ...]:
+        """What every kernel that reads rows takes first."""
+        return (self.fitness, self.cost, self.cost_row, self.cost_col, self.held_ptr,
+                self.held_ind)  # fmt: skip
+
+
+@dataclass
+class Bounds:
+    """Load bounds and penalties of the experts, shape (m,) each, in holders."""
+
+    load_min: npt.NDArray[np.int64]
+    load_max: npt.NDArray[np.int64]
+    penalty: npt.NDArray[np.float64]
+    goal: npt.NDArray[np.float64]
+
+    def wanted(
+        self, price: npt.NDArray[np.float64], load: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Return each expert's best load at its price, the nearest one to `load`."""
+        p = price[:-1]
+        low = np.where(p > 0, self.load_max, self.load_min)
+        high = np.where(p < 0, self.load_min, self.load_max)
+        if self.penalty.any():
+            w = np.where(self.penalty > 0, self.penalty, 1.0)
+            best = self.goal + np.where(np.isfinite(p), p, 0.0) / (2.0 * w)
+            best = np.clip(best, -4e15, 4e15)
+            soft = self.penalty > 0
+            low = np.where(soft, np.ceil(best - 0.5).astype(np.int64), low)
+            high = np.where(soft, np.floor(best + 0.5).astype(np.int64), high)
+            low = np.clip(low, self.load_min, self.load_max)
+            high = np.clip(high, self.load_min, self.load_max)
+        return np.clip(load, low, high)
+
+
+@dataclass
+class Stats:
+    """What a solve did: counts, and seconds of each phase."""
+
+    passes: float = 0.0
+    searches: int = 0
+    paths: int = 0
+    swaps: int = 0
+    listed: int = 0
+    widenings: int = 0
+    newton: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Blocks:
+    """Runs a kernel over all blocks of rows, in threads where a pool is given and it pays."""
+
+    def __init__(self, pool: ThreadPoolExecutor | None) -> None:
+        self.pool = pool
+
+    @staticmethod
+    def pay(size: int) -> bool:
+        """Say whether so many rows are worth a second thread."""
+        return size > 2 * BLOCK
+
+    def __call__(self, work: Callable[[int, int], Any], size: int) -> list[Any]:
+        spans = range(0, size, BLOCK)
+        if self.pool is None or not self.pay(size):
+            return [work(lo, min(size, lo + BLOCK)) for lo in spans]
+        return list(self.pool.map(lambda lo: work(lo, min(size, lo + BLOCK)), spans))
+
+
+class Level:
+    """Answer, slack and prices of the clients of one level.
+
+    Attributes
+    ----------
+    rows : int64 array
+        Clients of the level; empty when it is the whole problem.
+    size : int
+        Number of clients s.
+    price : float64 array, shape (m + 1,)
+        Prices, the null expert's 0 last; +inf for an expert that cannot be held.
+    ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
+        Client k holds ``held[ptr[k] : ptr[k] + count[k]]``.
+    slack : float32 array, shape (s,)
+        Lower bound of each client's slack at `slack_price`.
+    """
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        rows: npt.NDArray[np.int64],
+        bounds: Bounds,
+        price: npt.NDArray[np.float64],
+        run: Callable[[Callable[[int, int], Any], int], list[Any]],
+        stats: Stats,
+    ) -> None:
+        self.matrix = matrix
+        self.rows = rows
+        self.size = rows.size or matrix.fitness.shape[0]
+        self.m = matrix.fitness.shape[1]
+        self.bounds = bounds
+        self.price = price
+        self.slack_price = price.copy()
+        self.run = run
+        self.stats = stats
+        slots = matrix.slot_max[rows] if rows.size else matrix.slot_max
+        self.ptr = np.zeros(self.size + 1, np.int64)
+        np.cumsum(slots, out=self.ptr[1:])
+        self.held = np.zeros(int(self.ptr[-1]), np.int32)
+        self.count = np.zeros(self.size, np.int32)
+        self.slack = np.empty(self.size, np.float32)
+        self.rival = np.empty(self.size, np.int32)
+        self.clients_load = np.zeros(self.m + 1, np.int64)
+        self.near: npt.NDArray[np.int64] | None = None
+        self.fresh = 0.0
+
+    def reply(self, keep: bool = False) -> int:
+        """Give all clients their best replies; return a client that has none, or -1."""
+        bad, self.clients_load = self._reply(_NONE, self.size, keep, np.inf)
+        self.slack_price = self.price.copy()
+        self.near = None
+        return bad
+
+    def move_to(self, price: npt.NDArray[np.float64], margin: float = 0.0) -> None:
+        """Change the prices, and the replies of those clients whom this may concern.
+
+        Parameters
+        ----------
+        price : float64 array, shape (m + 1,)
+            New prices.
+        margin : float
+            Slack up to which clients must be known exactly afterwards: they are
+            `near`, and `fresh` is the margin.
+        """
+        self.price = price
+        chosen = self.within(margin)
+        if chosen.size > self.size // 2:
+            self.reply(keep=True)
+            return
+        # Others keep their reply; their slack shrinks at most by what prices moved.
+        self.slack -= np.nextafter(np.float32(self.drift() * (1.0 + 1e-6)), np.float32(np.inf))
+        if chosen.size:
+            before = np.zeros(self.m + 1, np.int64)
+            rows.chosen_load(chosen, self.ptr, self.held, self.count, before)
+            _, after = self._reply(chosen, chosen.size, True, np.inf)
+            self.clients_load = self.clients_load - before + after
+        self.slack_price = price.copy()
+        self.near = chosen
+        self.fresh = margin
+
+    def nearest(self, wanted: int) -> tuple[npt.NDArray[np.int64], float]:
+        """Return clients of small exact slack, and the slack that about `wanted` stay below."""
+        if self.near is None:
+            limit = self.slack_quantile(min(0.5, wanted / self.size))
+            return self.within(limit), limit
+        some = self.slack[self.near]
+        if some.size <= wanted:
+            return self.near, self.fresh
+        limit = min(self.fresh, float(np.partition(some, wanted)[wanted]))
+        return self.near[some <= limit], limit
+
+    def _reply(
+        self, chosen: npt.NDArray[np.int64], size: int, keep: bool, near_slack: float
+    ) -> tuple[int, npt.NDArray[np.int64]]:
+        """Reply for some clients; return one that has no reply, or -1, and their loads."""
+        share = self.bounds.load_max / max(1, self.size)
+        load = np.zeros((-(-size // BLOCK), self.m + 1), np.int64)
+
+        def work(lo: int, hi: int) -> int:
+            return int(
+                rows.reply_rows(
+                    *self.matrix.read, self.rows, self.matrix.slot_min, self.matrix.slot_max,
+                    chosen, lo, hi, self.price, share, keep, near_slack, self.ptr, self.held,
+                    self.count, self.slack, self.rival, load[lo // BLOCK],
+                )  # fmt: skip
+            )
+
+        bad = max(self.run(work, size))
+        self.stats.passes += size / self.matrix.fitness.shape[0]
+        return bad, load.sum(axis=0)
+
+    def refresh_slack(self) -> None:
+        """Recompute all slack at the present prices, keeping the answer."""
+
+        def work(lo: int, hi: int) -> None:
+            rows.slack_rows(
+                *self.matrix.read, self.rows, self.matrix.slot_min, self.matrix.slot_max,
+                lo, hi, self.price, self.ptr, self.held, self.count, self.slack,
+            )  # fmt: skip
+
+        self.run(work, self.size)
+        self.slack_price = self.price.copy()
+        self.stats.passes += self.size / self.matrix.fitness.shape[0]
+
+    def drift(self) -> float:
+        """Return how far prices moved against each other since the slack was computed."""
+        known = np.isfinite(self.price)
+        move = self.price[known] - self.slack_price[known]
+        return float(move.max() - move.min())
+
+    def within(self, theta: float) -> npt.NDArray[np.int64]:
+        """Return all clients whose slack may be `theta` or less."""
+        limit = theta + self.drift()
+        if limit >= 3e38:
+            return np.flatnonzero(self.slack < np.inf)
+        return np.flatnonzero(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
+
+    def movable(self) -> int:
+        """Return how many clients have any swap at all."""
+        return int((self.slack < np.inf).sum())
+
+    def slack_quantile(self, share: float) -> float:
+        """Return the slack that about this share of the clients stay below."""
+        if share >= 1.0:
+            return float("inf")
+        some = self.slack[:: max(1, self.size // 16384)]
+        at = min(some.size - 1, int(share * some.size))
+        return float(np.partition(some, at)[at])
+
+    def least_slack_above(self, theta: float) -> float:
+        """Return the least slack of any client beyond `theta`; +inf for none."""
+        above = self.slack[self.slack > theta]
+        return float(np.nextafter(above.min(), np.float32(np.inf))) if above.size else np.inf
+
+    def hold(self, row_ind: npt.NDArray[np.int64], col_ind: npt.NDArray[np.int64]) -> None:
+        """Hold an earlier answer, as far as slots allow, to settle ties in its favour.
+
+        Parameters
+        ----------
+        row_ind, col_ind : int64 arrays, shape (n_pairs,)
+            Pairs sorted by row.
+        """
+        place = np.arange(row_ind.size) - np.searchsorted(row_ind, row_ind)
+        fits = place < (self.ptr[row_ind + 1] - self.ptr[row_ind])
+        self.held[self.ptr[row_ind[fits]] + place[fits]] = col_ind[fits]
+        self.count[:] = np.bincount(row_ind[fits], minlength=self.size)
+
+    def pairs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the answer as pairs sorted by row, then column."""
+        places = np.arange(self.held.size)
+        client = np.repeat(np.arange(self.size), np.diff(self.ptr))
+        used = places - self.ptr[client] < self.count[client]
+        rows_held, cols = client[used], self.held[used].astype(np.int64)
+        order = np.lexsort((cols, rows_held))
+        return rows_held[order], cols[order]
+
+    def imbalance(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the loads wanted at the prices, and the clients' excess over them."""
+        load = np.zeros(self.m + 1, np.int64)
+        load[:-1] = self.bounds.wanted(self.price, self.clients_load[:-1])
+        excess = self.clients_load - load
+        excess[-1] = -excess[:-1].sum()
+        return load, excess
+
+
+class Graph:
+    """The exchange graph of a level: heaps of clients for every ordered pair of nodes."""
+
+    def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
+        self.level = level
+        chosen = level.within(theta)
+        self.chosen = chosen.size
+        self._allocate(level.m + 1, room)
+        matrix = level.matrix
+        while True:
+            # Clients not chosen lose more than theta in every swap, at these prices.
+            self._clear(theta)
+            room_left = paths.list_clients(
+                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, level.price,
+                cap, level.ptr, level.held, level.count, *self.heaps(),
+            )  # fmt: skip
+            if room_left:
+                break
+            self._allocate(level.m + 1, 3 * self.key.size)
+        self.capped = bool(self.meta[5])
+        level.stats.listed += int(self.meta[0])
+
+    def _allocate(self, nodes: int, room: int) -> None:
+        self.head = np.empty((nodes, nodes), np.int32)
+        self.loss_top = np.empty((nodes, nodes))
+        self.key = np.empty(room, np.float64)
+        self.who = np.empty(room, np.int32)
+        self.child = np.empty(room, np.int32)
+        self.sibling = np.empty(room, np.int32)
+
+    def _clear(self, theta: float) -> None:
+        price = self.level.price
+        barred = ~np.isfinite(price)
+        known = np.where(barred, 0.0, price)
+        self.sentinel = theta + np.subtract.outer(known, known)
+        self.sentinel[barred, :] = np.inf
+        self.sentinel[:, barred] = np.inf
+        np.fill_diagonal(self.sentinel, np.inf)
+        self.arc = self.sentinel.copy()
+        self.head.fill(-1)
+        self.loss_top.fill(np.inf)
+        self.meta = np.array([0, -1, 0, 0, 0, 0], np.int64)
+
+    def heaps(self) -> tuple[Any, ...]:
+        return (self.head, self.loss_top, self.arc, self.sentinel, self.key, self.who,
+                self.child, self.sibling, self.meta)  # fmt: skip
+
+    def grow(self) -> None:
+        """Make room for three times as many entries."""
+        for name in ("key", "who", "child", "sibling"):
+            old = getattr(self, name)
+            new = np.empty(3 * old.size, old.dtype)
+            new[: old.size] = old
+            setattr(self, name, new)
+
+    def augment(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64],
+                phases: int) -> int:  # fmt: skip
+        level = self.level
+        matrix = level.matrix
+        bounds = level.bounds
+        before = self.meta.copy()
+        code = paths.augment(
+            *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, level.price,
+            load, bounds.load_min, bounds.load_max, bounds.penalty, bounds.goal, excess,
+            level.ptr, level.held, level.count, level.slack, *self.heaps(), phases,
+        )  # fmt: skip
+        if code == paths.POOL_FULL:
+            self.grow()
+        did = self.meta - before
+        level.stats.searches += int(did[2])
+        level.stats.swaps += int(did[3])
+        level.stats.paths += int(did[4])
+        level.clients_load = load + excess
+        return int(code)

@@ -1,0 +1,461 @@
+"""Compiled exchange graph over near-boundary clients, and shortest paths that move excess.
+
+For each ordered pair of nodes (experts and the null expert m) a pairing heap
+(Fredman, Sedgewick, Sleator, Tarjan 1986, doi:10.1007/BF01840439) holds the
+clients that could swap the first for the second, by the value they would lose.
+That loss does not depend on prices, so a heap stays in order while prices move.
+Entries are deleted lazily, when they come to the top and no longer apply.
+
+Heaps are complete only up to ``sentinel[h, u]``: every client not listed there
+would lose more. A path that needs more than the sentinel ends the work with
+`WIDEN`, so the answer never depends on how much was listed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from alignsolve.exchange.rows import TIE, read_values
+
+DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
+# Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
+_CLIENT, _LOAD, _UNLISTED = range(3)
+# Slots of `meta`.
+_FRESH, _FREE, _PHASES, _MOVES, _PATHS, _CAPPED = range(6)
+
+
+@njit(cache=True, nogil=True)
+def _meld(a, b, key, child, sibling):
+    """Join two heaps given by their roots; return the root."""
+    if key[b] < key[a]:
+        a, b = b, a
+    sibling[b] = child[a]
+    child[a] = b
+    return a
+
+
+@njit(cache=True, nogil=True)
+def _without_root(root, key, child, sibling):
+    """Return the heap without its root, melding children in pairs, then from the right."""
+    c = child[root]
+    stack = np.int32(-1)
+    while c != -1:
+        a = c
+        b = sibling[a]
+        if b == -1:
+            sibling[a] = stack
+            stack = a
+            break
+        c = sibling[b]
+        a = _meld(a, b, key, child, sibling)
+        sibling[a] = stack
+        stack = a
+    new = np.int32(-1)
+    while stack != -1:
+        c = sibling[stack]
+        sibling[stack] = -1
+        new = stack if new == -1 else _meld(new, stack, key, child, sibling)
+        stack = c
+    return new
+
+
+@njit(cache=True, nogil=True)
+def _push(h, u, loss, k, head, loss_top, arc, sentinel, key, who, child, sibling, meta):
+    """List client k under the swap of h for u."""
+    x = meta[_FREE]
+    if x >= 0:
+        meta[_FREE] = sibling[x]
+    else:
+        x = meta[_FRESH]
+        meta[_FRESH] += 1
+    key[x] = loss
+    who[x] = k
+    child[x] = -1
+    sibling[x] = -1
+    root = head[h, u]
+    if root >= 0:
+        root = _meld(root, np.int32(x), key, child, sibling)
+    else:
+        root = np.int32(x)
+    head[h, u] = root
+    loss_top[h, u] = key[root]
+    arc[h, u] = min(key[root], sentinel[h, u])
+
+
+@njit(cache=True, nogil=True)
+def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
+    """Say whether client k of the level, client i of the problem, can still swap h for u."""
+    holds = False
+    if h == m:
+        holds = count[k] < slot_max[i]
+    if u == m and count[k] <= slot_min[i]:
+        return False
+    for q in range(ptr[k], ptr[k] + count[k]):
+        if held[q] == u:
+            return False
+        if held[q] == h:
+            holds = True
+    return holds
+
+
+@njit(cache=True, nogil=True)
+def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
+           head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+    """Drop entries from the top of a heap until one applies."""
+    x = head[h, u]
+    while x >= 0:
+        k = who[x]
+        i = rows[k] if rows.size > 0 else k
+        if _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
+            break
+        new = _without_root(x, key, child, sibling)
+        sibling[x] = meta[_FREE]
+        meta[_FREE] = x
+        x = new
+    head[h, u] = x
+    loss_top[h, u] = key[x] if x >= 0 else np.inf
+    arc[h, u] = min(loss_top[h, u], sentinel[h, u])
+
+
+@njit(cache=True, nogil=True)
+def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+                 chosen, price, cap, ptr, held, count,
+                 head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+    """Fill the heaps from the chosen clients, up to each pair's sentinel.
+
+    Parameters
+    ----------
+    chosen : int64 array, shape (c,)
+        Clients of the level; all whose slack allows an entry.
+    cap : int
+        Most entries of a pair; what it turns away lowers the pair's sentinel.
+
+    Returns
+    -------
+    bool
+        False when the pool of entries is full.
+    """
+    m = fitness.shape[1]
+    value = np.empty(m + 1, np.float64)
+    is_held = np.zeros(m + 1, np.bool_)
+    listed = np.zeros((m + 1, m + 1), np.int64)
+    mine = np.empty(m + 1, np.int64)
+    for c in range(chosen.size):
+        k = chosen[c]
+        i = rows[k] if rows.size > 0 else k
+        if slot_max[i] <= 0:
+            continue
+        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
+        value[m] = 0.0
+        n_mine = count[k]
+        for q in range(n_mine):
+            mine[q] = held[ptr[k] + q]
+            is_held[mine[q]] = True
+        if count[k] < slot_max[i]:
+            mine[n_mine] = m
+            n_mine += 1
+        if count[k] <= slot_min[i]:
+            is_held[m] = True
+        if meta[_FRESH] + n_mine * (m + 1) > key.size:
+            return False
+        for q in range(n_mine):
+            h = mine[q]
+            v = value[h]
+            for u in range(m + 1):
+                loss = v - value[u]
+                if loss <= sentinel[h, u] and loss < np.inf and not is_held[u] and u != h:
+                    if price[u] == np.inf:
+                        continue
+                    if listed[h, u] >= cap:
+                        meta[_CAPPED] = 1
+                        sentinel[h, u] = loss
+                        arc[h, u] = min(loss_top[h, u], loss)
+                        continue
+                    listed[h, u] += 1
+                    _push(h, u, loss, k, head, loss_top, arc, sentinel,
+                          key, who, child, sibling, meta)  # fmt: skip
+        for q in range(n_mine):
+            is_held[mine[q]] = False
+        is_held[m] = False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+          price, ptr, held, count, slack, value, is_held,
+          head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+    """Let the first client listed for it swap h for u, and bring the heaps up to date."""
+    m = fitness.shape[1]
+    k = who[head[h, u]]
+    i = rows[k] if rows.size > 0 else k
+    a = slot_min[i]
+    b = slot_max[i]
+    start = ptr[k]
+    before = count[k]
+    if u == m:
+        for q in range(start, start + before):
+            if held[q] == h:
+                held[q] = held[start + before - 1]
+                break
+        count[k] = before - 1
+    elif h == m:
+        held[start + before] = u
+        count[k] = before + 1
+    else:
+        for q in range(start, start + before):
+            if held[q] == h:
+                held[q] = u
+                break
+    slack[k] = 0.0
+    after = count[k]
+    read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
+    value[m] = 0.0
+    for j in range(m):
+        if price[j] == np.inf:
+            value[j] = -np.inf
+    # Entries of this client that stopped applying, where they are on top.
+    for t in range(m + 1):
+        x = head[h, t]
+        if x >= 0 and who[x] == k:
+            _clean(h, t, m, rows, slot_min, slot_max, ptr, held, count,
+                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+        x = head[m, t]
+        if x >= 0 and who[x] == k:
+            _clean(m, t, m, rows, slot_min, slot_max, ptr, held, count,
+                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+    for w in range(after):
+        g = held[start + w]
+        x = head[g, u]
+        if x >= 0 and who[x] == k:
+            _clean(g, u, m, rows, slot_min, slot_max, ptr, held, count,
+                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+        x = head[g, m]
+        if x >= 0 and who[x] == k:
+            _clean(g, m, m, rows, slot_min, slot_max, ptr, held, count,
+                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+    for w in range(after):
+        is_held[held[start + w]] = True
+    has_null = after < b
+    takes_null = after > a
+    # Entries that are new: swaps of u, swaps for h, and the null expert's when it changed side.
+    for w in range(-1, after):
+        if w == -1:
+            if not has_null:
+                continue
+            g = m
+        else:
+            g = np.int64(held[start + w])
+        all_new = g == u or (g == m and before == b)
+        null_new = takes_null and before <= a and g != m
+        for t in range(m + 1):
+            if t == m:
+                wanted = takes_null and g != m and (all_new or null_new or h == m)
+            else:
+                wanted = not is_held[t] and (all_new or t == h)
+            if wanted:
+                loss = value[g] - value[t]
+                if loss <= sentinel[g, t] and loss < np.inf:
+                    _push(g, t, loss, k, head, loss_top, arc, sentinel,
+                          key, who, child, sibling, meta)  # fmt: skip
+    for w in range(after):
+        is_held[held[start + w]] = False
+
+
+@njit(cache=True, nogil=True)
+def penalty_step(j, t, up, penalty, goal):
+    """Return the change of expert j's penalty when its load t grows (up) or shrinks by one."""
+    if penalty[j] == 0.0:
+        return 0.0
+    d = t - goal[j]
+    return penalty[j] * (2.0 * d + 1.0) if up else penalty[j] * (1.0 - 2.0 * d)
+
+
+@njit(cache=True, nogil=True)
+def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
+    """Return the weight of letting expert h take one more (u null) or u lose one (h null)."""
+    if u == m and h < m and load[h] < load_max[h]:
+        return penalty_step(h, load[h], True, penalty, goal)
+    if h == m and u < m and load[u] > load_min[u]:
+        return penalty_step(u, load[u], False, penalty, goal)
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
+def _clip(c, w, p, q):
+    """Return a reduced weight without its rounding: zero where it is not clearly positive."""
+    return c if c > TIE * (abs(w) + abs(p) + abs(q)) else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
+            dist, parent, kind, done, order):  # fmt: skip
+    """Run Dijkstra from all nodes in excess; return (settled nodes, deficits among them, reach).
+
+    Distances up to ``reach`` are right. It ends at the first node that only
+    unlisted clients could reach, or when all deficits are reached.
+    """
+    sinks = 0
+    for j in range(m + 1):
+        dist[j] = 0.0 if excess[j] > 0 else np.inf
+        parent[j] = -1
+        kind[j] = _CLIENT
+        done[j] = False
+        if excess[j] < 0:
+            sinks += 1
+    settled = 0
+    found = 0
+    reach = 0.0
+    while True:
+        h = -1
+        near = np.inf
+        for j in range(m + 1):
+            if not done[j] and dist[j] < near:
+                near = dist[j]
+                h = j
+        if h < 0:
+            return settled, found, reach, False
+        if kind[h] == _UNLISTED:
+            return settled, found, near, True
+        done[h] = True
+        order[settled] = h
+        settled += 1
+        if excess[h] < 0:
+            found += 1
+            reach = near
+            if found == sinks:
+                return settled, found, reach, False
+        p = price[h]
+        for u in range(m + 1):
+            w = arc[h, u]
+            c = w - p + price[u]
+            if near + c < dist[u]:
+                d = near + _clip(c, w, p, price[u])
+                if d < dist[u] and not done[u]:
+                    dist[u] = d
+                    parent[u] = h
+                    kind[u] = _CLIENT if loss_top[h, u] <= w else _UNLISTED
+        if h < m:
+            w = _load_arc(h, m, m, load, load_min, load_max, penalty, goal)
+            if w < np.inf and not done[m]:
+                d = near + _clip(w - p, w, p, 0.0)
+                if d < dist[m] or (d == dist[m] and kind[m] == _UNLISTED):
+                    dist[m] = d
+                    parent[m] = h
+                    kind[m] = _LOAD
+        else:
+            for u in range(m):
+                w = _load_arc(m, u, m, load, load_min, load_max, penalty, goal)
+                if w < np.inf and not done[u]:
+                    d = near + _clip(w + price[u], w, 0.0, price[u])
+                    if d < dist[u] or (d == dist[u] and kind[u] == _UNLISTED):
+                        dist[u] = d
+                        parent[u] = m
+                        kind[u] = _LOAD
+
+
+@njit(cache=True, nogil=True)
+def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
+    """Say whether an arc can be used now at no loss."""
+    if by_load:
+        w = _load_arc(h, u, m, load, load_min, load_max, penalty, goal)
+    else:
+        w = loss_top[h, u]
+        if w > arc[h, u]:
+            return False
+    if w == np.inf:
+        return False
+    return _clip(w - price[h] + price[u], w, price[h], price[u]) == 0.0
+
+
+@njit(cache=True, nogil=True)
+def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+            price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
+            head, loss_top, arc, sentinel, key, who, child, sibling, meta, phases):  # fmt: skip
+    """Move excess to deficits along shortest paths, keeping every reply a best one.
+
+    Parameters
+    ----------
+    price : float64 array, shape (m + 1,)
+        Prices at which all held replies are best. Updated.
+    load : int64 array, shape (m + 1,)
+        The load each expert wants at its price. Updated.
+    load_min, load_max : int64 arrays, shape (m,)
+        Bounds of the load.
+    penalty, goal : float64 arrays, shape (m,)
+        Penalty ``penalty * (load - goal)**2``, in units of fitness.
+    excess : int64 array, shape (m + 1,)
+        Holders beyond `load`; they sum to 0 with the null expert's. Updated.
+    phases : int
+        Most searches of this call.
+
+    Returns
+    -------
+    int
+        `DONE`, `WIDEN`, `INFEASIBLE` (the last search reached no deficit),
+        `POOL_FULL` or `MORE`.
+    """
+    m = fitness.shape[1]
+    value = np.empty(m + 1, np.float64)
+    is_held = np.zeros(m + 1, np.bool_)
+    dist = np.empty(m + 1, np.float64)
+    parent = np.empty(m + 1, np.int64)
+    kind = np.empty(m + 1, np.int64)
+    done = np.empty(m + 1, np.bool_)
+    order = np.empty(m + 1, np.int64)
+    for _ in range(phases):
+        sources = 0
+        for j in range(m + 1):
+            if excess[j] > 0:
+                sources += 1
+        if sources == 0:
+            return DONE
+        settled, found, reach, cut = _search(
+            m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
+            dist, parent, kind, done, order)  # fmt: skip
+        meta[_PHASES] += 1
+        if found == 0 and not cut:
+            return INFEASIBLE
+        shift = min(dist[m], reach) if done[m] else reach
+        if reach > 0.0:
+            for j in range(m):
+                if price[j] < np.inf:
+                    price[j] += shift - (min(dist[j], reach) if done[j] else reach)
+        if found == 0:
+            return WIDEN
+        for s in range(settled):
+            sink = order[s]
+            while excess[sink] < 0:
+                length = 0
+                x = sink
+                free = True
+                while parent[x] >= 0:
+                    if not _is_free(parent[x], x, kind[x] == _LOAD, m, price, arc, loss_top,
+                                    load, load_min, load_max, penalty, goal):  # fmt: skip
+                        free = False
+                        break
+                    x = parent[x]
+                    length += 1
+                if not free or excess[x] <= 0:
+                    break
+                if meta[_FRESH] + length * 4 * (m + 2) > key.size:
+                    return POOL_FULL
+                excess[x] -= 1
+                excess[sink] += 1
+                x = sink
+                while parent[x] >= 0:
+                    h = parent[x]
+                    if kind[x] == _LOAD:
+                        if x == m:
+                            load[h] += 1
+                        else:
+                            load[x] -= 1
+                    else:
+                        _swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
+                              slot_min, slot_max, price, ptr, held, count, slack, value, is_held,
+                              head, loss_top, arc, sentinel, key, who, child, sibling,
+                              meta)  # fmt: skip
+                        meta[_MOVES] += 1
+                    x = h
+                meta[_PATHS] += 1
+    return MORE

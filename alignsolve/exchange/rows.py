@@ -1,0 +1,463 @@
+"""Compiled passes over rows of the fitness matrix: best replies and their slack.
+
+Names used by all kernels of this package: n clients, m experts, s clients of a
+level (the whole problem, or a sample of its clients). Node m, the *null* expert,
+stands for an unused slot: value 0, price 0, as many copies as a client's slots
+beyond its minimum. With it every client holds exactly ``slot_max`` places, and
+every change of an answer is a swap of one place for another.
+
+A reply's *slack* is the least loss, at the prices, of swapping one held place
+for one not held: prices may move by that much against each other before the
+reply changes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
+_LOWEST = np.int64(-(2**63))
+#: Key of -inf: every key of a number is greater.
+_LOWEST_FINITE = np.int64(-0x7FF0000000000001)
+#: Two reduced values closer than this, relative to what they were computed from,
+#: differ by rounding only. Below 1 for whole numbers up to 2**49: those stay exact.
+TIE = 8e-16
+#: Keeps a slack stored as float32 below the float64 slack it stands for.
+_SHRINK = 1.0 - 2.0**-22
+
+
+@njit(cache=True, nogil=True)
+def read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out):
+    """Write client i's values, fitness less switching cost, to ``out[:m]`` as float64."""
+    m = fitness.shape[1]
+    for j in range(m):
+        out[j] = np.float64(fitness[i, j])
+    if cost.size > 0:
+        base = i * cost_row
+        for j in range(m):
+            out[j] = out[j] - cost[base + j * cost_col]
+        for q in range(held_ptr[i], held_ptr[i + 1]):
+            out[held_ind[q]] = np.float64(fitness[i, held_ind[q]])
+
+
+@njit(cache=True, nogil=True)
+def read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, out):
+    """Write client i's values less prices to ``out[:m]``; a price of +inf bars an expert."""
+    m = fitness.shape[1]
+    if cost.size > 0:
+        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out)
+        for j in range(m):
+            out[j] -= price[j]
+    else:
+        for j in range(m):
+            out[j] = np.float64(fitness[i, j]) - price[j]
+
+
+@njit(cache=True, nogil=True)
+def largest_price(price):
+    """Return the largest finite magnitude among prices: what rounding is relative to."""
+    top = 0.0
+    for j in range(price.size):
+        if abs(price[j]) < np.inf:
+            top = max(top, abs(price[j]))
+    return top
+
+
+@njit(cache=True, nogil=True)
+def _neediest(reduced, near, far, share, seen, load, m):
+    """Return the expert in ``[near, far)`` that lags its share of the block most, or -1."""
+    pick = -1
+    lag = -np.inf
+    for j in range(m):
+        if reduced[j] >= near and reduced[j] < far:
+            d = share[j] * seen - load[j]
+            if d > lag:
+                lag = d
+                pick = j
+    return pick
+
+
+@njit(cache=True, nogil=True)
+def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+                chosen, lo, hi, price, share, keep, near_slack, ptr, held, count, slack, rival,
+                load):  # fmt: skip
+    """Reply as `reply_rows` for clients of at most one slot: its fast case.
+
+    Floats are compared through integer keys of the same order, because compilers
+    turn maxima of integers, not of floats, into vector instructions. No function
+    is called on the common path: a call costs more than reading a row.
+    """
+    m = fitness.shape[1]
+    reduced = np.empty(m, np.float64)
+    bits = reduced.view(np.int64)
+    keys = np.empty(m, np.int64)
+    word = np.empty(1, np.float64)
+    word_bits = word.view(np.int64)
+    p_max = largest_price(price)
+    some = chosen.size > 0
+    sampled = rows.size > 0
+    costly = cost.size > 0
+    bad = np.int64(-1)
+    for c in range(lo, hi):
+        k = chosen[c] if some else c
+        i = rows[k] if sampled else k
+        rival[k] = m + 1
+        slack[k] = np.inf
+        least = slot_min[i]
+        if slot_max[i] <= 0:
+            count[k] = 0
+            if least > 0:
+                bad = k
+            continue
+        if costly:
+            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+        else:
+            for j in range(m):
+                reduced[j] = np.float64(fitness[i, j]) - price[j]
+        best = _LOWEST
+        for j in range(m):
+            b = bits[j]
+            key = b ^ ((b >> np.int64(63)) & _SIGN)
+            keys[j] = key
+            best = max(best, key)
+        word_bits[0] = best ^ ((best >> np.int64(63)) & _SIGN)
+        top = word[0]
+        if top == -np.inf:
+            count[k] = 0
+            if least > 0:
+                bad = k
+            continue
+        tol = TIE * (p_max + abs(top))
+        word[0] = top - tol
+        b = word_bits[0]
+        near = b ^ ((b >> np.int64(63)) & _SIGN)
+        second = _LOWEST
+        n_near = np.int64(0)
+        for j in range(m):
+            key = keys[j]
+            second = max(second, key if key < near else _LOWEST)
+            n_near += np.int64(1) if key >= near else np.int64(0)
+        pick = 0
+        gap = 0.0
+        if n_near == 1:
+            while keys[pick] < near:
+                pick += 1
+            word_bits[0] = second ^ ((second >> np.int64(63)) & _SIGN)
+            gap = top - word[0] if second > _LOWEST_FINITE else np.inf
+            if gap < np.inf and gap <= near_slack:
+                other = 0
+                while keys[other] != second:
+                    other += 1
+                rival[k] = other
+        elif keep and count[k] == 1 and keys[held[ptr[k]]] >= near:
+            pick = held[ptr[k]]
+        else:
+            pick = _neediest(reduced, top - tol, np.inf, share, c - lo + 1, load, m)
+        if least == 0 and top <= max(gap, TIE * p_max):
+            tied = abs(top) <= TIE * p_max
+            if tied:
+                gap = 0.0
+                none = count[k] == 0 if keep else share[pick] * (c - lo + 1) <= load[pick]
+            else:
+                none = top < 0.0
+            if none:
+                count[k] = 0
+                rival[k] = -1 - pick
+                slack[k] = 0.0 if tied else np.float32(-top * _SHRINK)
+                continue
+            gap = 0.0 if tied else top
+            rival[k] = m
+        held[ptr[k]] = pick
+        count[k] = 1
+        load[pick] += 1
+        slack[k] = np.float32(gap * _SHRINK)
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def _reply_many(k, a, b, reduced, top_v, top_j, p_max, share, seen, keep,
+                start, held, count, rival, load, m):  # fmt: skip
+    """Give a client of several slots its best set; return the slack, -1 if it has no reply."""
+    size = 0
+    for j in range(m):
+        x = reduced[j]
+        if x > -np.inf and (size <= b or x > top_v[size - 1]):
+            at = size if size <= b else b
+            while at > 0 and top_v[at - 1] < x:
+                top_v[at] = top_v[at - 1]
+                top_j[at] = top_j[at - 1]
+                at -= 1
+            top_v[at] = x
+            top_j[at] = j
+            size = min(size + 1, b + 1)
+    if size < a:
+        count[k] = 0
+        return -1.0
+    c = a
+    tol0 = TIE * p_max
+    slack = np.inf
+    while c < b and c < size:
+        if abs(top_v[c]) <= tol0:
+            slack = 0.0
+            if share[top_j[c]] * seen <= load[top_j[c]]:
+                break
+        elif top_v[c] < 0.0:
+            break
+        c += 1
+    rival[k] = m + 1
+    if c > a and top_v[c - 1] < slack:
+        slack = max(0.0, top_v[c - 1])
+        rival[k] = m
+    if c < b and c < size and -top_v[c] < slack:
+        slack = max(0.0, -top_v[c])
+        rival[k] = -1 - top_j[c]
+    if c > 0 and c < size:
+        tol = TIE * (p_max + abs(top_v[c - 1]))
+        gap = top_v[c - 1] - top_v[c]
+        if gap < slack:
+            slack = gap if gap > tol else 0.0
+            rival[k] = top_j[c]
+        if gap <= tol:
+            _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
+                         start, held, count, load, m)  # fmt: skip
+    for q in range(c):
+        held[start + q] = top_j[q]
+        load[top_j[q]] += 1
+    count[k] = c
+    return slack
+
+
+@njit(cache=True, nogil=True)
+def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
+                 start, held, count, load, m):  # fmt: skip
+    """Choose among experts tied at the edge of the best c: first held ones, then needy ones."""
+    edge = top_v[c - 1]
+    q = c
+    while q > 0 and top_v[q - 1] <= edge + tol:
+        q -= 1
+    if keep:
+        for w in range(count[k]):
+            j = held[start + w]
+            if q < c and abs(reduced[j] - edge) <= tol:
+                top_j[q] = j
+                q += 1
+                reduced[j] = -np.inf
+    while q < c:
+        j = _neediest(reduced, edge - tol, edge + 2.0 * tol, share, seen, load, m)
+        if j < 0:
+            break
+        top_j[q] = j
+        q += 1
+        reduced[j] = -np.inf
+
+
+@njit(cache=True, nogil=True)
+def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+               chosen, lo, hi, price, share, keep, near_slack, ptr, held, count, slack, rival,
+               load):  # fmt: skip
+    """Give clients of a level their best replies to the prices.
+
+    Parameters
+    ----------
+    fitness : float32 or float64 array, shape (n, m)
+        The matrix, only read.
+    cost, cost_row, cost_col, held_ptr, held_ind
+        Switching costs (flat, with strides in entries; empty: none) and pairs
+        held before, as CSR.
+    rows : int64 array, shape (s,) or (0,)
+        Clients of the level; empty for all n in order.
+    slot_min, slot_max : int64 arrays, shape (n,)
+        Slots, with ``slot_max <= m``.
+    chosen : int64 array, shape (c,) or (0,)
+        Clients of the level to work on; empty for all.
+    lo, hi : int
+        The part of `chosen`, or of the level, to work on.
+    price : float64 array, shape (m + 1,)
+        Prices; 0 for the null expert, +inf for an expert that nobody may hold.
+    share : float64 array, shape (m,)
+        Wanted holders of each expert per client of the level; settles ties.
+    keep : bool
+        Settle ties for what `held` holds already.
+    near_slack : float
+        Slack up to which the rival is wanted (finding it costs time).
+    ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
+        The answer: client k holds ``held[ptr[k] : ptr[k] + count[k]]``, the
+        least wanted last. Written.
+    slack : float32 array, shape (s,)
+        Slack of each reply, rounded down. Written.
+    rival : int32 array, shape (s,)
+        The swap of least loss: expert u (m for the null expert) for the one held
+        last; ``-1 - u`` for u instead of an unused slot; m + 1 for not sought.
+    load : int64 array, shape (m + 1,)
+        Holders given out by this call are added.
+
+    Returns
+    -------
+    int
+        A client of the level without any reply, or -1.
+    """
+    m = fitness.shape[1]
+    some = chosen.size > 0
+    widest = np.int64(0)
+    for c in range(lo, hi):
+        k = chosen[c] if some else c
+        widest = max(widest, ptr[k + 1] - ptr[k])
+    if widest <= 1:
+        return _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+                           slot_max, chosen, lo, hi, price, share, keep, near_slack, ptr, held,
+                           count, slack, rival, load)  # fmt: skip
+    reduced = np.empty(m, np.float64)
+    top_v = np.empty(widest + 1, np.float64)
+    top_j = np.empty(widest + 1, np.int32)
+    p_max = largest_price(price)
+    sampled = rows.size > 0
+    bad = np.int64(-1)
+    for c in range(lo, hi):
+        k = chosen[c] if some else c
+        i = rows[k] if sampled else k
+        a = slot_min[i]
+        b = slot_max[i]
+        s = np.inf
+        rival[k] = m + 1
+        if b <= 0:
+            count[k] = 0
+            s = -1.0 if a > 0 else np.inf
+        else:
+            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+            s = _reply_many(k, a, b, reduced, top_v, top_j, p_max, share, c - lo + 1,
+                            keep, ptr[k], held, count, rival, load, m)  # fmt: skip
+        if s < 0.0:
+            bad = k
+            s = np.inf
+            rival[k] = m + 1
+        slack[k] = np.float32(s * _SHRINK)
+    return bad
+
+
+@njit(cache=True, nogil=True)
+def chosen_load(chosen, ptr, held, count, load):
+    """Add what the chosen clients hold to ``load``, shape (m + 1,)."""
+    for c in range(chosen.size):
+        k = chosen[c]
+        for q in range(ptr[k], ptr[k] + count[k]):
+            load[held[q]] += 1
+
+
+@njit(cache=True, nogil=True)
+def near_swaps(chosen, rival, ptr, held, count, pairs):
+    """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
+
+    Parameters
+    ----------
+    pairs : float64 array, shape (m + 1, m + 1)
+        ``pairs[h, u]`` grows by one for each client whose least lossy swap gives
+        h for u.
+    """
+    m = pairs.shape[0] - 1
+    for c in range(chosen.size):
+        k = chosen[c]
+        u = rival[k]
+        if u < 0:
+            pairs[m, -1 - u] += 1.0
+        elif u <= m and count[k] > 0:
+            pairs[held[ptr[k] + count[k] - 1], u] += 1.0
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def solve_damped(rate, extra, right, free, step, tolerance, rounds):
+    """Solve a graph Laplacian's system on the free nodes by conjugate gradients.
+
+    Parameters
+    ----------
+    rate : float64 array, shape (m + 1, m + 1)
+        Symmetric weights >= 0 of the edges, zero on the diagonal.
+    extra : float64 array, shape (m,)
+        Added to the diagonal, > 0.
+    right : float64 array, shape (m,)
+        Right-hand side.
+    free : bool array, shape (m,)
+        Nodes to solve for; others keep their value of `step`, the last node 0.
+    step : float64 array, shape (m,)
+        Solution; fixed values on entry. Written where free.
+    tolerance : float
+        Residual to reach, relative to the first.
+    rounds : int
+        Most iterations.
+    """
+    m = right.size
+    at = np.flatnonzero(free)
+    size = at.size
+    diagonal = np.empty(size)
+    residual = np.empty(size)
+    for a in range(size):
+        j = at[a]
+        total = extra[j]
+        known = right[j]
+        for k in range(m + 1):
+            total += rate[j, k]
+            if k < m and not free[k]:
+                known += rate[j, k] * step[k]
+        diagonal[a] = total
+        residual[a] = known
+    inner = np.empty((size, size))
+    for a in range(size):
+        for b in range(size):
+            inner[a, b] = rate[at[a], at[b]]
+    solution = np.zeros(size)
+    direction = residual / diagonal
+    energy = 0.0
+    for a in range(size):
+        energy += residual[a] * direction[a]
+    first = energy
+    image = np.empty(size)
+    for _ in range(rounds):
+        if energy <= tolerance * tolerance * first or energy <= 0.0:
+            break
+        curve = 0.0
+        for a in range(size):
+            total = diagonal[a] * direction[a]
+            for b in range(size):
+                total -= inner[a, b] * direction[b]
+            image[a] = total
+            curve += total * direction[a]
+        if curve <= 0.0:
+            break
+        alpha = energy / curve
+        new = 0.0
+        for a in range(size):
+            solution[a] += alpha * direction[a]
+            residual[a] -= alpha * image[a]
+            new += residual[a] * residual[a] / diagonal[a]
+        for a in range(size):
+            direction[a] = residual[a] / diagonal[a] + new / energy * direction[a]
+        energy = new
+    for a in range(size):
+        step[at[a]] = solution[a]
+
+
+@njit(cache=True, nogil=True)
+def slack_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+               lo, hi, price, ptr, held, count, slack):  # fmt: skip
+    """Recompute the slack of what clients ``lo..hi`` of a level hold, at new prices."""
+    m = fitness.shape[1]
+    reduced = np.empty(m, np.float64)
+    sampled = rows.size > 0
+    for k in range(lo, hi):
+        i = rows[k] if sampled else k
+        read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+        least = np.inf
+        for q in range(ptr[k], ptr[k] + count[k]):
+            least = min(least, reduced[held[q]])
+            reduced[held[q]] = -np.inf
+        best = -np.inf
+        for j in range(m):
+            best = max(best, reduced[j])
+        s = np.inf
+        if least < np.inf and best > -np.inf:
+            s = least - best
+        if count[k] > slot_min[i]:
+            s = min(s, least)
+        if count[k] < slot_max[i]:
+            s = min(s, -best)
+        slack[k] = np.float32(max(s, 0.0) * _SHRINK)
