@@ -161,19 +161,32 @@ def write_solution(
         solution = result
     if problem is None:
         raise ProblemError("write_solution needs the problem of a Solution")
-    suffix = Path(path).suffix.lower()
-    if suffix == ".json":
+    if check_solution_path(path) == ".json":
         text = json_text(solution_document(solution, problem))
         with atomic_write(path) as stream:
             stream.write(text.encode())
-    elif suffix in (".csv", ".tsv"):
+    else:
         write_columns(
             {"client": _names(problem.client_ids, solution.row_ind),
              "expert": _names(problem.expert_ids, solution.col_ind)}, path,
         )
-    else:
+
+
+def check_solution_path(path: str | Path) -> str:
+    """Return the suffix of a solution file that can be written, before anything is solved.
+
+    Raises
+    ------
+    ProblemError
+        If the suffix is another, or there is no such folder.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".json", ".csv", ".tsv"):
         fail(path, f"suffix {one_line(suffix)} is not that of a solution; give .json, or .csv for "
                    f"the pairs alone")
+    if not Path(path).parent.is_dir():
+        fail(path, "cannot be written: there is no such folder")
+    return suffix
 
 
 def _names(ids: tuple[str, ...] | None, index: IntArray) -> list[str]:
