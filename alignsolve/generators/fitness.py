@@ -132,9 +132,12 @@ def ties(
     levels: int,
     kinds: int,
 ) -> AlignmentProblem:
-    """Build a problem of plateaus: few values, and clients that are copies of each other."""
-    table = draws.stream("fitness").whole(0, levels - 1, (kinds, experts), np.float32)
-    fitness = table[draws.stream("kinds").whole(0, kinds - 1, clients)]
+    """Build a problem of plateaus: few values, and clients that are copies of each other.
+
+    A value is the smaller of two draws: the best values are rare and wanted by all of a kind.
+    """
+    values = draws.stream("fitness").whole(0, levels - 1, (2, kinds, experts), np.float32)
+    fitness = values.min(axis=0)[draws.stream("kinds").whole(0, kinds - 1, clients)]
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
 
 

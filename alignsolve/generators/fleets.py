@@ -213,6 +213,7 @@ def sticky(
     Weights of topics take a step of one up or down with probability `drift`
     in every round. From round 1 on, the pairs held are what `first_come`
     makes of the round before: plausible, and within the bounds, not optimal.
+    In round 0 nothing is held, and nothing costs.
     """
     mixture = {"topics": topics, "focus": focus, "levels": levels}
     theirs = topic_weights(draws.stream("clients"), clients, **mixture)
@@ -223,8 +224,13 @@ def sticky(
         theirs = _drifted(draws.stream(f"clients {past}"), theirs, drift, levels)
         wanted = _drifted(draws.stream(f"experts {past}"), wanted, drift, levels)
     held = None if before is None else np.nonzero(first_come(before, slots, cap))
-    fitness = matched(theirs, wanted)
-    return AlignmentProblem(fitness, slots, load_max=cap, held=held, switch_cost=switch_cost)
+    return AlignmentProblem(
+        matched(theirs, wanted),
+        slots,
+        load_max=cap,
+        held=held,
+        switch_cost=switch_cost if round else 0,
+    )
 
 
 def _drifted(draws: Draws, weights: IntArray, drift: float, levels: int) -> IntArray:
@@ -311,7 +317,7 @@ FAMILIES = (
         (
             clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
             Parameter("drift", 0.1, "probability that a topic's weight moves in a round", 0, 1),
-            Parameter("round", 1, "number of the round; nothing is held in round 0", 0, 1000),
+            Parameter("round", 1, "number of the round; in round 0 nothing is held", 0, 1000),
             Parameter("switch_cost", 10.0, "cost of an expert not held before, in fitness",
                       0, 1e6),
         ),

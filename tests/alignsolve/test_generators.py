@@ -23,6 +23,7 @@ from alignsolve.problem import Feature
 CAUSES = FAMILIES["infeasible"].parameters[-1].choices
 CASES = [(name, {}) for name in FAMILIES] + [("infeasible", {"cause": c}) for c in CAUSES[1:]] + [
     ("uniform", {"dtype": "float64"}),
+    ("sticky", {"round": 0}),
     ("sticky", {"round": 3}),
     ("tiers", {"mix": "phones", "fairness": 0.5}),
     ("skewed", {"exponent": 1.5, "penalty": 0.1}),
@@ -45,7 +46,7 @@ DIGESTS = {
     "label-skew":
         "sha256:8ac74b23b7ef71f6cd10e58aecf423ce87f1d7a5d5ac2d605b4089b2dd72b271",
     "ties":
-        "sha256:f3399ea87469654e277bf936249e1f1a1b4e62dd841ad157f6c8fd1aa2e57274",
+        "sha256:10e69b54e88905abae1d80441bdeed6f1810898f05b80752e0f13bba27f49fe3",
     "tiers":
         "sha256:272bc3763b28087812c12f37ba404ca1f141d26668611c7b0cf1dd6b17c80c55",
     "multi-layer":
@@ -84,6 +85,8 @@ DIGESTS = {
         "sha256:51468cd9a273b3005de2c8ce2013cb8dda0e765a795295ba5ee2bcfbf6cfe54e",
     "uniform dtype=float64":
         "sha256:af4e8aae1d6309df2d01c8dbba4b8b8aa38bb5b53add03f4affd819cafe986c4",
+    "sticky round=0":
+        "sha256:c29238ea6c91c1b9f7bc92ce7c0309c698a553288bef5940d307f94a09ad1f34",
     "sticky round=3":
         "sha256:0fda155250a400eedd6b3ba44133ce7f13692dea5653e1d27bf0a2af453c7762",
     "tiers mix=phones fairness=0.5":
@@ -397,6 +400,7 @@ def test_multi_layer_groups():
 def test_sticky_rounds_are_one_sequence():
     rounds = [generate("sticky", seed=5, round=t, drift=0.05) for t in range(4)]
     assert rounds[0].held is None
+    assert Feature.SWITCHING not in rounds[0].features
     for t in (1, 2, 3):
         before, now = rounds[t - 1], rounds[t]
         # A round's wishes are near the last one's, and far from another seed's.
