@@ -210,6 +210,18 @@ def build_network(problem: AlignmentProblem) -> FlowNetwork:
     )
 
 
+def count_arcs(problem: AlignmentProblem) -> tuple[int, int]:
+    """Return about how many nodes and arcs the network of a problem has, without building it.
+
+    Neither is too small; groups that cannot bind and forbidden pairs count too.
+    """
+    n, m = problem.n_clients, problem.n_experts
+    low, high = problem.holder_bounds()
+    unit_arcs = np.maximum(high - low, 0)[problem.load_penalty > 0].sum()
+    groups = n * problem.n_groups
+    return n + m + 1 + groups, n * m + n + m + groups + int(unit_arcs)
+
+
 def _infeasible_network(problem: AlignmentProblem, contradiction: str) -> FlowNetwork:
     """Return two nodes, one with a unit that the other wants, and no arc."""
     scaling = Scaling(0, 0.0, 0, np.zeros(problem.n_clients, dtype=np.int64))

@@ -216,7 +216,8 @@ def _offsets(
         common = _common_offset(least, most, detour + up, detour + down)
     best = np.where(some, large, common)
     best = np.where(optional, np.maximum(best, common), best)
-    costs = np.maximum(best - np.where(some, small, common), best - common)
+    unused = np.where(optional, best - common, 0)
+    costs = np.maximum(best - np.where(some, small, common), unused)
     size = max(int(costs.max(initial=0)), up, down)
     return common, best, size
 

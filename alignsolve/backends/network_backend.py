@@ -9,7 +9,7 @@ from abc import abstractmethod
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Backend, Options, library_version
 from alignsolve.backends.flow_network import FlowNetwork, build_network
-from alignsolve.backends.polish import polish
+from alignsolve.backends.polish import Polished, polish
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Termination
 
@@ -56,19 +56,20 @@ class NetworkBackend(Backend):
             stats["solve_seconds"] = time.perf_counter() - built
             return Answer.proved_infeasible(source=source, stats=stats)
         rows, cols = network.pairs(flow)
-        prices = None
+        answer = Polished(rows, cols, None, 0, Termination.PROVED)
         if not network.scaling.exact:
             unit = math.ldexp(1.0, -network.scaling.exponent)
-            polished = polish(problem, rows, cols, unit, options.deadline)
-            rows, cols, prices = polished.row_ind, polished.col_ind, polished.prices
-            stats["polishing_exchanges"] = polished.exchanges
+            try:
+                answer = polish(problem, rows, cols, unit, options.deadline)
+            except KeyboardInterrupt:
+                answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
+            stats["polishing_exchanges"] = answer.exchanges
         stats["solve_seconds"] = time.perf_counter() - built
-        proved = network.scaling.exact or prices is not None
         return Answer(
-            Termination.PROVED if proved else Termination.HEURISTIC_DONE,
-            rows,
-            cols,
-            prices=prices,
+            answer.termination,
+            answer.row_ind,
+            answer.col_ind,
+            prices=answer.prices,
             source=source,
             stats=stats,
         )

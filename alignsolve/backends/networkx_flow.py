@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
 
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Capabilities
-from alignsolve.backends.flow_network import FlowNetwork
+from alignsolve.backends.flow_network import FlowNetwork, count_arcs
 from alignsolve.backends.network_backend import NetworkBackend
-from alignsolve.problem import FLOW_FEATURES
+from alignsolve.problem import FLOW_FEATURES, AlignmentProblem
+
+#: Seconds per arc and square root of nodes: measured from 0.3 to 1.2 of this, on problems of 400
+#: to 19,000 pairs, by a 2-core x86-64 machine.
+SECONDS = 8e-6
 
 
 class NetworkxBackend(NetworkBackend):
@@ -31,6 +36,11 @@ class NetworkxBackend(NetworkBackend):
         interruptible=False,
         libraries=("networkx",),
     )
+
+    def estimated_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that a measured cost model expects."""
+        nodes, arcs = count_arcs(problem)
+        return SECONDS * arcs * math.sqrt(nodes)
 
     def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
         """Return a cheapest flow; see `NetworkBackend.least_cost_flow`."""

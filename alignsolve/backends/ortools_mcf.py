@@ -8,10 +8,16 @@ import numpy as np
 
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Capabilities
-from alignsolve.backends.flow_network import FlowNetwork
+from alignsolve.backends.flow_network import FlowNetwork, count_arcs
 from alignsolve.backends.network_backend import NetworkBackend
 from alignsolve.errors import BackendError
-from alignsolve.problem import FLOW_FEATURES
+from alignsolve.problem import FLOW_FEATURES, AlignmentProblem
+
+#: Cost model ``a * arcs**b`` of build and solve together.
+SECONDS, EXPONENT = 1.2e-7, 1.16
+
+#: The library numbers arcs, and their reverses, by int32.
+MAX_ARCS = 1 << 30
 
 
 class MinCostFlowBackend(NetworkBackend):
@@ -31,6 +37,18 @@ class MinCostFlowBackend(NetworkBackend):
         interruptible=False,
         libraries=("ortools",),
     )
+
+    def refusal(self, problem: AlignmentProblem) -> str | None:
+        """Return why the backend cannot take a problem, or None if it can."""
+        reason = super().refusal(problem)
+        if reason is None and count_arcs(problem)[1] > MAX_ARCS:
+            reason = f"numbers at most {MAX_ARCS} arcs; this problem has {count_arcs(problem)[1]}"
+        return reason
+
+    def estimated_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that a measured cost model expects."""
+        seconds: float = SECONDS * count_arcs(problem)[1] ** EXPONENT
+        return seconds
 
     def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
         """Return a cheapest flow; see `NetworkBackend.least_cost_flow`."""

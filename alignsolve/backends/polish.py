@@ -15,12 +15,14 @@ from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.certificate import is_within_tolerance
 from alignsolve.dual import Multipliers, dual_gap
 from alignsolve.exchange_graph import (
+    ExchangeGraph,
     apply_steps,
     bellman_ford,
     exchange_graph,
     improving_exchange,
 )
 from alignsolve.problem import AlignmentProblem
+from alignsolve.result import Termination
 
 #: Most exchanges made; each builds the graph anew.
 MAX_EXCHANGES = 200
@@ -39,12 +41,15 @@ class Polished:
         early.
     exchanges : int
         Exchanges made.
+    termination : Termination
+        PROVED, or what ended the work early.
     """
 
     row_ind: IntArray
     col_ind: IntArray
     prices: Float64Array | None
     exchanges: int
+    termination: Termination
 
 
 def polish(
@@ -77,20 +82,37 @@ def polish(
     exchanges = 0
     while True:
         graph = exchange_graph(problem, row_ind, col_ind)
-        distance, cycle = bellman_ford(graph.weight + rounding)
+        prices, cycle = _proof(problem, row_ind, col_ind, graph, rounding)
         if cycle is None:
-            prices = distance[-1] - distance[:-1]
-            gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
-            if is_within_tolerance(problem, gap):
-                return Polished(row_ind, col_ind, prices, exchanges)
-            distance, cycle = bellman_ford(graph.weight)
-        if cycle is None:
-            return Polished(row_ind, col_ind, distance[-1] - distance[:-1], exchanges)
-        if exchanges == MAX_EXCHANGES or time.perf_counter() > deadline:
+            ended = Termination.PROVED
             break
-        better = improving_exchange(problem, row_ind, col_ind, graph, cycle)
+        ended = Termination.TIME_LIMIT
+        if time.perf_counter() > deadline:
+            break
+        ended = Termination.WORK_LIMIT
+        better = None
+        if exchanges < MAX_EXCHANGES:
+            better = improving_exchange(problem, row_ind, col_ind, graph, cycle)
         if better is None:
             break
         row_ind, col_ind = apply_steps(row_ind, col_ind, better.steps, problem.n_experts)
         exchanges += 1
-    return Polished(row_ind, col_ind, None, exchanges)
+    return Polished(row_ind, col_ind, prices, exchanges, ended)
+
+
+def _proof(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    graph: ExchangeGraph,
+    rounding: float,
+) -> tuple[Float64Array | None, list[int] | None]:
+    """Return prices that prove the answer optimal, or a cycle that refutes it."""
+    distance, cycle = bellman_ford(graph.weight + rounding)
+    if cycle is None:
+        prices = distance[-1] - distance[:-1]
+        gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
+        if is_within_tolerance(problem, gap):
+            return prices, None
+    distance, cycle = bellman_ford(graph.weight)
+    return (distance[-1] - distance[:-1] if cycle is None else None), cycle
