@@ -40,10 +40,10 @@ def write_columns(columns: dict[str, Column], path: str | Path) -> None:
     lists = [column if isinstance(column, list) else column.tolist() for column in columns.values()]
     # Before Python 3.13 a carriage return alone is not quoted by itself.
     returns = any("\r" in cell for column in lists for cell in column if isinstance(cell, str))
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
     with atomic_write(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="")
-        writer = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=quoting)
+        writer = csv.writer(text, delimiter=delimiter, lineterminator="\n",
+                            quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
         writer.writerow(columns)
         writer.writerows(zip(*lists, strict=True))
         text.flush()

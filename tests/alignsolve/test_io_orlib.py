@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.io.optima import read_optima
+from tests.files import assert_read_or_refused, damaged, error_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "instances"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no instances at {SHARED}")
@@ -59,13 +60,9 @@ def test_generalized_assignment(problems, sense, counted, one_line, tmp_path_fac
     text = f" {len(problems)} \n{text}" if counted else text
     path = tmp_path_factory.mktemp("gap") / "gap.txt"
     path.write_text(" ".join(text.split()) if one_line else text)
-    try:
-        found = io.read_instances(path, sense)
-    except al.ProblemError as error:
-        # The numbers alone can fit two layouts; without lines that is not decided.
-        assert "not an OR-Library file" in str(error)
-        assert one_line
-        return
+    if one_line and "not an OR-Library file" in (error_of(io.read_instances, path, sense) or ""):
+        return  # The numbers alone can fit two layouts; without lines that is not decided.
+    found = io.read_instances(path, sense)
     assert len(found) == len(problems)
     for problem, gap in zip(found, problems, strict=True):
         same_gap(problem, gap, sense)
@@ -110,21 +107,11 @@ def test_sparse_assignment(tmp_path):
 @settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_files_never_raise_anything_else(data, tmp_path_factory):
-    text = data.draw(st.sampled_from(["1\n" + GAP, GAP, "3\n" + "1 2 3\n" * 3, "4\n1 2 5\n4 1 6\n"]))
-    content = bytearray(text.encode())
-    if data.draw(st.booleans()):
-        del content[data.draw(st.integers(0, len(content) - 1)):]
-    for _ in range(data.draw(st.integers(0, 3))):
-        if content:
-            at = data.draw(st.integers(0, len(content) - 1))
-            content[at] = data.draw(st.sampled_from(list(b"0123456789.-+e _nai\n\xff\x00")))
+    dense, sparse = "3\n" + "1 2 3\n" * 3, "4\n1 2 5\n4 1 6\n"
+    text = data.draw(st.sampled_from([f"1\n{GAP}", GAP, dense, sparse]))
     path = tmp_path_factory.mktemp("damaged") / "problem.txt"
-    path.write_bytes(content)
-    try:
-        io.read_instances(path, "max")
-    except al.ProblemError as error:
-        assert str(error).startswith(str(path))
-        assert "\n" not in str(error)
+    path.write_bytes(data.draw(damaged(text.encode(), b"0123456789.-+e _nai\n\xff\x00")))
+    assert_read_or_refused(path, io.read_instances, path, "max")
 
 
 @needs_shared
