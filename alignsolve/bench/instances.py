@@ -13,6 +13,7 @@ from alignsolve.bench.records import Instance, Reference, finite
 from alignsolve.errors import ProblemError
 from alignsolve.io.optima import NAME as OPTIMA
 from alignsolve.io.optima import Optimum, find_optima
+from alignsolve.io.specs import Spec, read_spec
 
 #: What a folder of instances also holds; a file named outright is read all the same.
 _OTHER_SUFFIXES = frozenset({".md", ".rst", ".py", ".svg", ".png", ".pdf", ".html", ".log"})
@@ -104,10 +105,22 @@ def _longer_name(source: Source) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes and of the sense that a list of optima gives it."""
+    """Return a digest of what a file makes: problems, not what is known of their optima.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ProblemError
+        If a spec, or the list of optima that names the file, is malformed.
+    """
+    spec = _spec(path)
+    if spec is not None and spec.digest is not None:
+        return spec.digest
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256")
     for problem, optimum in sorted(find_optima(path).items()):
+        # The list may say in which sense the file is read.
         content.update(f"{problem} {optimum.sense}".encode())
     return f"sha256:{content.hexdigest()}"
 
@@ -122,12 +135,11 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
     digest : str
         Its digest.
     description : mapping
-        ``problems`` and, for a generated instance, ``known``: see
-        `alignsolve.bench.worker`.
+        ``problems``: see `alignsolve.bench.worker`.
     """
     problems: Iterable[Mapping[str, Any]] = description["problems"]
     several = len(description["problems"]) > 1
-    optima = find_optima(source.path)
+    optima, spec = find_optima(source.path), _spec(source.path)
     return [
         Instance(
             name=f"{source.name}#{number}" if several else source.name,
@@ -139,19 +151,22 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
             problem_class=problem["problem_class"],
             features=tuple(problem["features"]),
             sense=problem["sense"],
-            reference=_listed(optima[number]) if number in optima else _of_spec(description),
+            reference=_reference(optima.get(number), spec),
         )
         for number, problem in enumerate(problems, start=1)
     ]
 
 
-def _listed(optimum: Optimum) -> Reference:
-    """Return what a list of optima says; a proved value is its own bound."""
-    bound = optimum.best_known if optimum.proved else optimum.best_bound
-    return Reference(finite(optimum.best_known), finite(bound))
+def _spec(path: Path) -> Spec | None:
+    """Return the spec in a file, or None where it is another kind of file."""
+    return read_spec(path) if path.suffix == ".toml" else None
 
 
-def _of_spec(description: Mapping[str, Any]) -> Reference:
-    """Return what the spec of a generated instance says."""
-    known = description.get("known")
-    return Reference() if known is None else Reference(**known)
+def _reference(optimum: Optimum | None, spec: Spec | None) -> Reference:
+    """Return what a list of optima says, else a spec; a proved value is its own bound."""
+    known = optimum or spec
+    if known is None:
+        return Reference()
+    best = finite(known.best_known)
+    bound = best if known.proved else finite(known.best_bound)
+    return Reference(best, bound, infeasible=spec is not None and spec.infeasible)

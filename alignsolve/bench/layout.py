@@ -43,7 +43,7 @@ def closing_text(report: BenchReport, width: int, color: bool) -> str:
     _print_legend(console, report)
     _print_starts(console, report)
     _print_list(console, "Failures", _failures(report))
-    _print_list(console, "Not run", report.notices)
+    _print_list(console, "Not run", _grouped(report.notices))
     if report.wrong:
         console.print(Rule(Text(f" {len(report.wrong)} WRONG ANSWERS ", "bold red"), characters="!",
                            style="bold red"))
@@ -66,7 +66,10 @@ def _print_class(console: Console, score: ClassScore) -> None:
     columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     for heading in columns:
-        table.add_column(heading, justify="left" if heading == _BACKEND else "right", no_wrap=True)
+        left = heading == _BACKEND
+        table.add_column(
+            heading, justify="left" if left else "right", no_wrap=True, min_width=13 if left else 5
+        )
     wrong = any(summary.wrong for summary in score.summaries)
     if wrong:
         table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
@@ -78,22 +81,23 @@ def _print_class(console: Console, score: ClassScore) -> None:
         style = "bold" if summary.compared and summary.proof_seconds == fastest else ""
         table.add_row(*cells, *([str(summary.wrong or "")] if wrong else []), style=style)
     console.print(table)
-    common = f"gap, build, solve, to proof: over the {_count(len(score.common), 'instance')} "
+    common = f"gap, build, solve, proof: over the {_count(len(score.common), 'instance')} "
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
 
 
 def _print_legend(console: Console, report: BenchReport) -> None:
     """Say how the figures are made."""
     settings = report.settings
+    limit = settings.time_limit
     console.print(Text(
-        f"Each run in a process of its own: {settings.time_limit:g} s (killed at "
-        f"{settings.kill_after():g} s), {settings.memory_limit:g} MiB, "
-        f"{_count(settings.threads, 'thread')}, {_count(settings.jobs, 'run')} at a time, seed "
-        f"{settings.seed}. Solved: optimal or infeasible with proof; proved here: prices or "
-        f"conflict recomputed without a solver. At best: value equals the best known. Gap: mean "
-        f"distance from it, 100% without an answer. Times: geometric means shifted by {SHIFT:g} s; "
-        f"to proof charges {settings.time_limit:g} s where not solved. Memory: most that a run "
-        f"took beyond libraries and instance. -: too few instances supported to compare."
+        f"Each run in a process of its own: {limit:g} s (killed at {settings.kill_after():g} s), "
+        f"{settings.memory_limit:g} MiB, {_count(settings.threads, 'thread')}, "
+        f"{_count(settings.jobs, 'run')} at a time, seed {settings.seed}. Solved: optimal or "
+        f"infeasible with proof; proved here: prices or conflict recomputed without a solver. "
+        f"At best: value equals the best known. Gap: mean distance from it, 100% without an "
+        f"answer. Times: geometric means shifted by {SHIFT:g} s; proof is all time until solved, "
+        f"or {limit:g} s where not. Memory: most that a run took beyond libraries and instance. "
+        f"-: too few instances supported to compare."
     ))
     console.print()
 
@@ -124,6 +128,18 @@ def _failures(report: BenchReport) -> list[str]:
         lines.append(f"{backend}: {outcome} on {_count(len(rows), 'instance')} ({names}{more})"
                      f"{reason}")
     return lines
+
+
+def _grouped(notices: Iterable[str]) -> list[str]:
+    """Return notices ``name: reason``, those with the same reason on one line."""
+    names: dict[str, list[str]] = {}
+    for notice in notices:
+        name, _, reason = notice.partition(": ")
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{same[0]} and {len(same) - 1} more: {reason}" if len(same) > 1 else f"{same[0]}: {reason}"
+        for reason, same in names.items()
+    ]
 
 
 def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
@@ -164,19 +180,24 @@ def _mean(text: Callable[[float], str], name: str) -> Callable[[Summary], str]:
     return lambda one: text(getattr(one, name)) if one.compared else "-"
 
 
+def _tally(name: str) -> Callable[[Summary], str]:
+    """Return a cell of a count, which only backends that support something have."""
+    return lambda one: str(getattr(one, name)) if one.supported else "-"
+
+
 _BACKEND = "\nbackend"
 
 #: Cells by heading. Counts of what should not happen are blank where it did not.
 _COLUMNS: dict[str, Callable[[Summary], str]] = {
     _BACKEND: lambda one: one.backend,
-    "\nsolved": lambda one: f"{one.solved}/{one.supported}",
-    "proved\nhere": lambda one: str(one.proved_here),
-    "by\nsolver": lambda one: str(one.proved_by_solver),
-    "at\nbest": lambda one: str(one.at_best),
+    "\nsolved": lambda one: f"{one.solved}/{one.supported}" if one.supported else "-",
+    "proved\nhere": _tally("proved_here"),
+    "by\nsolver": _tally("proved_by_solver"),
+    "at\nbest": _tally("at_best"),
     "\ngap": _mean(_percent, "gap"),
     "build\ns": _mean(_seconds, "build_seconds"),
     "solve\ns": _mean(_seconds, "solve_seconds"),
-    "to proof\ns": _mean(_seconds, "proof_seconds"),
+    "proof\ns": _mean(_seconds, "proof_seconds"),
     "memory\nMiB": lambda one: "-" if math.isnan(one.rise_mib) else f"{one.rise_mib:.0f}",
     "no\nanswer": lambda one: str(one.nothing or ""),
     "\nfailed": lambda one: str(one.failed or ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(5.2 * len(drawn), 4.0), dpi=150, layout="constrained")
+        figure = Figure(figsize=(4.6 * len(drawn) + 1.4, 4.0), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         names = list(dict.fromkeys(name for score in drawn for name in score.profile))
         styles = {
@@ -57,6 +59,10 @@ def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]
         panels = figure.subplots(1, len(drawn), squeeze=False)[0]
         for axes, score in zip(panels, drawn, strict=True):
             _draw_panel(axes, score, styles)
+        panels[0].set_ylabel("share of instances solved")
+        lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+        figure.legend([lines[name] for name in names], names, loc="outside right center",
+                      frameon=False)
         return {
             "svg": _save(figure, folder / "profile.svg", {"Date": None}),
             "png": _save(figure, folder / "profile.png", {"Software": None}),
@@ -67,27 +73,27 @@ def _draw_panel(axes: Any, score: ClassScore, styles: dict[str, dict[str, str]])
     """Draw the profile of one class."""
     profile = performance_profile(score.profile)
     right = 2.0 * max(float(ratios[-1]) for ratios, _ in profile.values())
-    # Those ahead at the end come first in the legend, as they do in the picture.
-    for name in sorted(profile, key=lambda one: -float(profile[one][1][-1])):
-        ratios, shares = profile[name]
+    for name, (ratios, shares) in profile.items():
         axes.step([*ratios, right], [*shares, shares[-1]], where="post", label=name,
                   linewidth=1.6, **styles[name])
     axes.set_xscale("log")
     axes.set_xlim(1.0, right)
     axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("time to proof, as a multiple of the fastest backend's")
-    axes.set_ylabel("share of instances solved")
+    steps = (1, 2, 5) if right < 100 else (1,)
+    decades = range(math.ceil(math.log10(right)) + 1)
+    ticks = [step * 10**decade for decade in decades for step in steps]
+    ticks = [tick for tick in ticks if tick <= right]
+    axes.set_xticks(ticks, [f"{tick}×" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("time to proof over the fastest backend's")
     count = len(score.common)
     title = _CLASS_TITLES.get(score.problem_class, score.problem_class)
     axes.set_title(f"{title}: {count} common instance{'s' if count != 1 else ''}")
     axes.grid(alpha=0.25, linewidth=0.6)
-    axes.legend(loc="best", frameon=True, framealpha=0.85, fontsize=8)
 
 
 def _save(figure: Any, path: Path, metadata: dict[str, None]) -> Path:
     """Write a figure whole, and the same bytes for the same figures."""
-    import io
-
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:], metadata=metadata)
     write_whole(path, content.getvalue())

@@ -264,7 +264,7 @@ class ClassScore:
     common : tuple of str
         Instances behind the means.
     summaries : tuple of Summary
-        One per backend that supports any, in the order given.
+        One per backend that has run, in the order given.
     profile : dict of str to sequence of float
         Time to proof on the common instances, +inf where not solved: input of
         `performance_profile`.
@@ -303,7 +303,7 @@ def score_class(
         summaries=tuple(
             _summary(backend, table[backend], common if backend in compared else (), settings)
             for backend in backends
-            if taken[backend]
+            if table[backend]
         ),
         profile={
             backend: [_proof_seconds(table[backend][name], math.inf) for name in common]

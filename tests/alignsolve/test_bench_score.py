@@ -187,11 +187,12 @@ def test_a_class_by_hand():
     assert score.instances == 4
     # y does not support c; narrow supports too few to be compared, and does not shrink the set.
     assert score.common == ("a", "b", "d")
-    x, y, narrow = score.summaries
+    x, y, narrow, never = score.summaries
     assert (x.solved, x.supported, x.proved_here, x.proved_by_solver) == (4, 4, 3, 1)
     assert (y.solved, y.supported, y.unsupported, y.nothing, y.failed) == (0, 3, 1, 1, 1)
     assert (narrow.supported, narrow.unsupported, narrow.compared) == (1, 3, False)
     assert math.isnan(narrow.proof_seconds)
+    assert (never.supported, never.unsupported, never.compared) == (0, 4, False)
     # a 1 s, b 7 s, d 1 s: (2 * 8 * 2)**(1/3) - 1; y proves nothing and is charged 10 s thrice.
     assert x.proof_seconds == pytest.approx(32 ** (1 / 3) - 1)
     assert y.proof_seconds == pytest.approx(10.0)
