@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import alignsolve as al
-from alignsolve.backends import Options, get_backend, ortools_mcf
+from alignsolve.backends import Options, get_backend, network_backend, ortools_mcf
 from alignsolve.backends.flow_network import build_network
 from alignsolve.backends.ortools_mcf import MinCostFlowBackend
 from alignsolve.backends.scipy_lsa import MAX_ENTRIES
@@ -105,6 +105,17 @@ class TestMinCostFlow:
         network.cost[0] = 2**62
         with pytest.raises(BackendError, match="BAD_COST_RANGE"):
             MinCostFlowBackend().least_cost_flow(network)
+
+    def test_keeps_its_answer_when_interrupted_while_polishing(self, monkeypatch):
+        def interrupt(*arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(network_backend, "polish", interrupt)
+        rng = np.random.default_rng(0)
+        problem = al.AlignmentProblem(rng.random((50, 4)) * 10 ** rng.normal(size=(50, 4)), 1)
+        result = al.solve(problem, backend="ortools-mcf")
+        assert result.termination in (al.Termination.INTERRUPTED, al.Termination.PROVED)
+        assert result.row_ind.size == 50
 
     def test_does_not_modify_the_fitness(self):
         fitness = np.random.default_rng(0).random((20, 3))
