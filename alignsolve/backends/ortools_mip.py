@@ -1,0 +1,260 @@
+"""HiGHS and SCIP through MathOpt of OR-Tools."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import signal
+import tempfile
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignsolve.arrays import Float64Array
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
+from alignsolve.backends.float_scaling import ScaledModel, scaled_model
+from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.waiting import wait_for
+from alignsolve.errors import BackendError
+from alignsolve.problem import AlignmentProblem, Feature
+
+_CAPABILITIES = Capabilities(
+    features=frozenset(Feature),
+    exact=True,
+    proves_infeasibility=True,
+    interruptible=True,
+    warm_start=True,
+    libraries=("ortools",),
+)
+
+#: A line of HiGHS' log with its bound: the number after the share explored.
+_HIGHS_BOUND = re.compile(r"%\s+(-?[0-9.]+(?:e[+-]?[0-9]+)?)\s")
+
+
+class MathOptBackend(Backend):
+    """HiGHS on the linear model.
+
+    Notes
+    -----
+    MathOpt cannot tell HiGHS to stop. On Ctrl-C, or where HiGHS overruns its
+    time limit, the answer is the best that HiGHS has written to a file so far
+    with the bound of its log, and HiGHS works on in the background until it
+    sees the limit or the process ends. MathOpt takes no number of threads for
+    HiGHS; ``threads=1`` turns its parallel parts off.
+    """
+
+    name = "ortools-mip"
+    capabilities = _CAPABILITIES
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return an answer and the bound of HiGHS."""
+        return solve_linear(problem, options, _Highs())
+
+
+class ScipBackend(Backend):
+    """SCIP on the linear model.
+
+    Notes
+    -----
+    SCIP runs in one thread. While it solves, Ctrl-C is its own: it stops at
+    the end of the linear program at hand. Where Python's handler of Ctrl-C is
+    not the default one, or the caller is not the main thread, Ctrl-C takes
+    effect when SCIP returns.
+    """
+
+    name = "ortools-scip"
+    capabilities = _CAPABILITIES
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return an answer and the bound of SCIP."""
+        return solve_linear(problem, options, _Scip())
+
+
+class _MathOpt:
+    """A solver of MathOpt as a solver of linear models."""
+
+    source: str
+
+    @abstractmethod
+    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
+        """Run the solver."""
+
+    def run(self, task: Task) -> Outcome:
+        """Scale one model, solve it, and translate the result."""
+        from ortools.math_opt.python import mathopt
+
+        scaled = scaled_model(task.model)
+        if (scaled.row_lower > scaled.row_upper).any():
+            return Outcome(infeasible=True)
+        model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
+        extra: dict[str, Any] = {}
+        if task.hint is not None:
+            values = ((task.hint - scaled.shift) / scaled.step).tolist()
+            hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
+            extra["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
+        return self._solve(model, task, scaled, extra)
+
+    def _parameters(self, task: Task, scaled: ScaledModel) -> Any:
+        from ortools.math_opt.python import mathopt
+
+        parameters = mathopt.SolveParameters(
+            relative_gap_tolerance=task.rel_gap,
+            absolute_gap_tolerance=scaled.gap,
+            random_seed=task.seed,
+        )
+        if math.isfinite(task.seconds):
+            parameters.time_limit = datetime.timedelta(seconds=task.seconds)
+        return parameters
+
+    def _outcome(self, result: Any, model: Any, task: Task, scaled: ScaledModel) -> Outcome:
+        """Translate MathOpt's result."""
+        from ortools.math_opt.python import mathopt
+
+        reason = result.termination.reason
+        # The model is bounded: binaries, and penalties from below.
+        if reason in (
+            mathopt.TerminationReason.INFEASIBLE,
+            mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
+        ):
+            return Outcome(infeasible=True)
+        if reason not in (
+            mathopt.TerminationReason.OPTIMAL,
+            mathopt.TerminationReason.FEASIBLE,
+            mathopt.TerminationReason.NO_SOLUTION_FOUND,
+        ):
+            detail = result.termination.detail
+            raise BackendError(f"{self.source} ended with {reason.value}: {detail}")
+        points = []
+        if result.solutions and result.has_primal_feasible_solution():
+            points.append(scaled.original(np.array(result.variable_values(model.variables()))))
+        interrupted = result.termination.limit is mathopt.Limit.INTERRUPTED
+        return Outcome(
+            points,
+            scaled.bound(result.termination.objective_bounds.dual_bound),
+            finished=reason is mathopt.TerminationReason.OPTIMAL,
+            interrupted=interrupted,
+            nodes=int(result.solve_stats.node_count),
+        )
+
+
+class _Highs(_MathOpt):
+    """HiGHS, which keeps a file of its answers for the case that it must be left behind."""
+
+    def __init__(self) -> None:
+        self.source = f"HiGHS (MathOpt, {library_version('ortools')})"
+
+    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
+        from ortools.math_opt.python import mathopt
+
+        parameters = self._parameters(task, scaled)
+        if task.threads == 1:
+            parameters.highs.string_options["parallel"] = "off"
+        bounds: list[float] = []
+
+        def read_log(lines: Sequence[str]) -> None:
+            bounds.extend(float(found) for line in lines for found in _HIGHS_BOUND.findall(line))
+
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            answers = Path(folder, "answers.txt")
+            parameters.highs.bool_options["mip_improving_solution_save"] = True
+            parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
+            parameters.highs.string_options["mip_improving_solution_file"] = str(answers)
+            waited = wait_for(
+                lambda: mathopt.solve(
+                    model, mathopt.SolverType.HIGHS, params=parameters, msg_cb=read_log, **extra
+                ),
+                _patience(task),
+            )
+            if waited.value is not None:
+                return self._outcome(waited.value, model, task, scaled)
+            points = _written_points(answers, task.model.n_columns)
+        bound = math.inf
+        if bounds:
+            # The log has ten digits: take the last one's worth more.
+            bound = scaled.bound(bounds[-1] + 1e-9 * abs(bounds[-1]))
+        return Outcome([scaled.original(point) for point in points], bound,
+                       interrupted=waited.interrupted)
+
+
+class _Scip(_MathOpt):
+    """SCIP, which handles Ctrl-C itself where it may."""
+
+    def __init__(self) -> None:
+        self.source = f"SCIP (MathOpt, {library_version('ortools')})"
+
+    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
+        from ortools.math_opt.python import mathopt
+
+        parameters = self._parameters(task, scaled)
+        # SCIP's tolerance is relative, so that no scale makes up for it.
+        parameters.gscip.real_params["numerics/feastol"] = 1e-9
+        # MathOpt's own interrupter fails with SCIP once the search has begun (ortools 9.15).
+        parameters.gscip.bool_params["misc/catchctrlc"] = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        waited = wait_for(
+            lambda: mathopt.solve(model, mathopt.SolverType.GSCIP, params=parameters, **extra),
+            _patience(task),
+        )
+        if waited.value is None:
+            return Outcome(interrupted=waited.interrupted)
+        return self._outcome(waited.value, model, task, scaled)
+
+
+def _patience(task: Task) -> float:
+    """Return the seconds after which a solver that overruns its limit is left behind."""
+    return task.seconds * 1.02 + 0.05
+
+
+def _model_proto(scaled: ScaledModel, is_integer: Any) -> Any:
+    """Return the scaled model as MathOpt's protocol buffer, filled from arrays."""
+    from ortools.math_opt import model_pb2
+
+    proto = model_pb2.ModelProto()
+    n_columns, n_rows = scaled.objective.size, scaled.row_lower.size
+    proto.variables.ids.extend(range(n_columns))
+    proto.variables.lower_bounds.extend([0.0] * n_columns)
+    proto.variables.upper_bounds.extend(scaled.upper.tolist())
+    proto.variables.integers.extend(is_integer.tolist())
+    used = np.flatnonzero(scaled.objective)
+    proto.objective.maximize = True
+    proto.objective.linear_coefficients.ids.extend(used.tolist())
+    proto.objective.linear_coefficients.values.extend(scaled.objective[used].tolist())
+    proto.linear_constraints.ids.extend(range(n_rows))
+    proto.linear_constraints.lower_bounds.extend(scaled.row_lower.tolist())
+    proto.linear_constraints.upper_bounds.extend(scaled.row_upper.tolist())
+    matrix = scaled.matrix.sorted_indices()
+    rows = np.repeat(np.arange(n_rows), np.diff(matrix.indptr))
+    proto.linear_constraint_matrix.row_ids.extend(rows.tolist())
+    proto.linear_constraint_matrix.column_ids.extend(matrix.indices.tolist())
+    proto.linear_constraint_matrix.coefficients.extend(matrix.data.tolist())
+    return proto
+
+
+def _written_points(path: Path, n_columns: int) -> list[Float64Array]:
+    """Return the complete points in HiGHS' file of improving answers, best last.
+
+    Notes
+    -----
+    Each begins with "Objective value" and "# Columns -count"; then one line
+    "value column" per non-zero. The last one may be cut short.
+    """
+    if not path.exists():
+        return []
+    points: list[Float64Array] = []
+    missing = 0
+    for line in path.read_text().splitlines():
+        words = line.split()
+        if words[:2] == ["#", "Columns"]:
+            missing = abs(int(words[2]))
+            points.append(np.zeros(n_columns))
+        elif missing and len(words) == 2 and points:
+            points[-1][int(words[1])] = float(words[0])
+            missing -= 1
+    return points[:-1] if missing else points

@@ -1,0 +1,94 @@
+"""Calls into libraries that must not keep the caller waiting.
+
+A library call blocks Python's signal handling, and some libraries overrun
+their time limit. Here the call runs in a thread of its own while the caller
+waits, so that Ctrl-C and the deadline take effect at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds that a call gets to return after it was asked to stop.
+STOP_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Waited(Generic[T]):
+    """What came of a call.
+
+    Attributes
+    ----------
+    value : T or None
+        What it returned; None if it was left behind.
+    interrupted : bool
+        Whether Ctrl-C ended the waiting.
+    """
+
+    value: T | None
+    interrupted: bool
+
+
+def wait_for(
+    call: Callable[[], T], seconds: float, stop: Callable[[], None] | None = None
+) -> Waited[T]:
+    """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
+
+    Parameters
+    ----------
+    call : callable
+        Releases the interpreter lock while it works.
+    seconds : float
+        How long to wait; +inf for as long as it takes.
+    stop : callable, optional
+        Asks the call to return early. It then gets `STOP_SECONDS` to do so.
+
+    Returns
+    -------
+    Waited
+
+    Raises
+    ------
+    Exception
+        Whatever the call raised.
+
+    Notes
+    -----
+    A call that does not return in time is left behind: its thread works on
+    until the library's own limit, or the end of the process, and its result
+    is dropped.
+    """
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    interrupted = False
+    until = time.perf_counter() + seconds
+    try:
+        # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
+        while thread.is_alive() and time.perf_counter() < until:
+            thread.join(min(1.0, max(0.001, until - time.perf_counter())))
+    except KeyboardInterrupt:
+        interrupted = True
+    if thread.is_alive() and stop is not None:
+        stop()
+    try:
+        thread.join(STOP_SECONDS)
+    except KeyboardInterrupt:
+        interrupted = True
+    if errors:
+        raise errors[0]
+    return Waited(outcome[0] if outcome else None, interrupted)
