@@ -6,7 +6,7 @@ copies only where the input has to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,13 +41,19 @@ def numeric(name: str, value: object) -> npt.NDArray[Any]:
     """Return `value` as a real numeric array, or raise `ProblemError`."""
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ProblemError(f"{name} is not a rectangular array of numbers: {error}") from None
+    except (ValueError, TypeError, OverflowError):
+        raise ProblemError(
+            f"{name} is not a rectangular array of numbers; give rows of one length"
+        ) from None
     if array.dtype.kind not in "fiub":
         if array.size == 0:
             return array.astype(np.float64)
+        found = {"U": "holds text", "S": "holds bytes", "O": "holds objects"}.get(
+            array.dtype.kind, f"has dtype {array.dtype}"
+        )
         raise ProblemError(
-            f"{name} has dtype {array.dtype}; give real numbers (float64, float32 or integers)"
+            f"{name} {'is None' if value is None else found}; give real numbers (float64, float32 "
+            f"or integers)"
         )
     return array
 
@@ -157,6 +163,8 @@ def identifiers(
         return None
     if isinstance(value, str):
         raise ProblemError(f"{name} is one string; give a sequence of {length} ids")
+    if not isinstance(value, Iterable):
+        raise ProblemError(f"{name} is {type(value).__name__}; give a sequence of {length} ids")
     ids = tuple(str(v) for v in value)
     if len(ids) != length:
         raise ProblemError(f"{name} has {len(ids)} entries; give {length}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.arrays import Float64Array, IntArray, row_blocks
+from alignsolve.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.dual import DualGap, Multipliers, dual_gap, improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.exchange_graph import (
@@ -245,7 +245,7 @@ def _given_multipliers(
     """Check prices given by the caller and turn them to max sense."""
     if prices is None or isinstance(prices, Multipliers):
         return prices
-    array = np.asarray(prices, dtype=np.float64)
+    array = numeric("prices", prices).astype(np.float64)
     if array.shape != (problem.n_experts,):
         raise ProblemError(
             f"prices has shape {array.shape}; give shape ({problem.n_experts},), one per expert"

@@ -92,7 +92,7 @@ def open_problem(
 def check_index(path: str, index: int, problems: list[AlignmentProblem]) -> int:
     """Return a problem's number in its file, or raise `ProblemError`."""
     if not 1 <= index <= len(problems):
-        raise ProblemError(f"{path}: there is no problem {index}; give 1 to {len(problems)}")
+        raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
     return index
 
 

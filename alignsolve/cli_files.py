@@ -43,7 +43,9 @@ def generate(
     parameters: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=VALUE", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed; the same on every machine.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed; the same on every machine.")
+    ] = 0,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", show_default=False,
                                  help="Where to write: .npz, .json, ...; .toml for a spec of a "

@@ -254,9 +254,11 @@ class AlignmentProblem:
         array = numeric("cost", cost)
         refuse("cost", array, np.isnan(array) | np.isneginf(array),
                "give finite costs, or +inf to forbid the pair")
-        if array.dtype.kind in "ub":
+        if array.dtype.kind in "iub":
+            # Before the sign changes: -(-128) does not fit into int8.
             array = array.astype(np.float64)
-        ceiling = bound_array("client_cost_max", client_cost_max, -1, np.inf, "one per client")
+        n = array.shape[0] if array.ndim else 0
+        ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
         # 0 - x and not -x: a cost of 0 must not become -0.
         problem = cls(
             np.subtract(0, array), max_experts, client_fitness_min=0 - ceiling, **arguments

@@ -99,11 +99,11 @@ def has_forbidden(fitness: FloatArray) -> bool:
 def bound_array(
     name: str, value: npt.ArrayLike | None, length: int, default: float, meaning: str
 ) -> Float64Array:
-    """Return a bound per entry; None stands for no bound; ``length=-1`` keeps the shape."""
+    """Return a bound per entry; None stands for no bound."""
     given = default if value is None else value
-    shape = (length,) if length >= 0 else np.shape(given)
     return fitted(
-        name, given, shape, meaning, valid=not_nan, would_be_right="give a number, or inf for none"
+        name, given, (length,), meaning,
+        valid=not_nan, would_be_right="give a number, or inf for none",
     )
 
 

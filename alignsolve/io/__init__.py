@@ -56,7 +56,7 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
         raise ProblemError(f"sense is {sense!r}; give 'max', 'min' or None")
     found = detect(path)
     if not found.reads:
-        fail(path, f"is a {found.name.upper()} file, which is written for other solvers but not "
+        fail(path, f"has format {found.name.upper()}, which is written for other solvers but not "
                    f"read")
     with located(path):
         if found.name == "spec":

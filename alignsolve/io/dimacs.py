@@ -220,10 +220,13 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
 
     if not (problem.n_clients and problem.n_experts):
         fail(path, "a network without a client or without an expert is not written")
+    if problem.problem_class != "flow":
+        fail(path, f"DIMACS holds minimum-cost flows, but the problem is {problem.class_reason}; "
+                   f"write .mps or .lp")
     try:
         network = build_network(problem)
     except UnsupportedProblemError as error:
-        fail(path, f"DIMACS holds minimum-cost flows: {error}")
+        fail(path, str(error))
     if not network.scaling.exact:
         warnings.warn(
             f"{path}: costs are rounded to whole multiples of 2**{-network.scaling.exponent}; a "

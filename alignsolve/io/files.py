@@ -135,7 +135,8 @@ def parse_json(path: str | Path, text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except json.JSONDecodeError as error:
-        fail(path, f"not JSON: {error.msg[:1].lower() + error.msg[1:]}", error.lineno, error.colno)
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
+        fail(path, f"not JSON: {reason}", error.lineno, error.colno)
     except RecursionError:
         fail(path, "nested too deeply for a problem or solution")
     except ProblemError:

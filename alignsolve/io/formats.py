@@ -80,15 +80,15 @@ def detect(path: str | Path) -> Format:
         If the file cannot be read, or is in no known format.
     """
     start = read_bytes(path, first=4096)
+    if not start:
+        fail(path, "is empty; give an instance")
     by_suffix = _BY_SUFFIX.get(Path(path).suffix.lower())
     if by_suffix is not None:
         return by_suffix
     for pattern, name in _STARTS:
         if pattern.match(start + b"\n"):
             return FORMATS[name]
-    shown = one_line(ascii(start[:20])[2:-1], 40)
-    return fail(path, f"is in no known format; it starts with {shown}" if start else
-                "is empty; give an instance")
+    return fail(path, f"is in no known format; it starts with {ascii(start[:20])[1:]}")
 
 
 def for_writing(path: str | Path) -> Format:

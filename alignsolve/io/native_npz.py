@@ -105,7 +105,8 @@ def _damage(path: str | Path) -> Iterator[None]:
     except (ProblemError, MemoryError):
         raise
     except Exception as error:
-        fail(path, f"is not a complete npz archive: {one_line(error)[1:-1]}")
+        reason = one_line(error)[1:-1]
+        fail(path, f"is not a complete npz archive: {reason[:1].lower()}{reason[1:]}")
 
 
 def _check_unpacked_size(path: str | Path, archive: zipfile.ZipFile) -> None:

@@ -77,7 +77,7 @@ def _by_lines(numbers: NumberText) -> str | None:
             return "gap"
         case [1, 2, *_]:
             return "counted gap"
-        case [1, 3, 3] | [1, 3] if numbers.values[0] != 3:
+        case [1, 3, *_] if numbers.values[0] != 3:
             return "sparse"
         case [1, *_]:
             return "dense"
@@ -165,7 +165,7 @@ def _gap_problem(
             f"numbers, but the file ends after {numbers.values.size - start - 2:,}",
         )
     if last and end < numbers.values.size:
-        numbers.fail(end, f"{numbers.values.size - end:,} more numbers after the last problem")
+        numbers.fail(end, "the file goes on after its last problem")
     body = numbers.values[start + 2 : end]
     values, use = body[: m * n].reshape(m, n), body[m * n : 2 * m * n].reshape(m, n)
     arguments: dict[str, Any] = {

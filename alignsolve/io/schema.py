@@ -114,6 +114,9 @@ def from_document(
     """
     head = _checked_head(path, document)
     sense, matrix = head["sense"], _MATRIX[head["sense"]]
+    for taken, other in ((matrix, _MATRIX[_other(sense)]), (_FLOOR[sense], _FLOOR[_other(sense)])):
+        if other in document:
+            fail(path, f'key "{other}" is there, but sense "{sense}" takes "{taken}" in its place')
     known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[_other(sense)]}
     _check_keys(path, "", document, known, required=(matrix, "max_experts"))
     with located(path):
@@ -148,11 +151,22 @@ def check_format(path: str | Path, document: Any, name: str, version: int) -> No
     if not isinstance(document, dict):
         fail(path, f"holds {json_kind(document)}; give an object with the key \"format\"")
     if document.get("format") != name:
-        found = one_line(document["format"]) if "format" in document else "missing"
-        fail(path, f'key "format" is {found}; give "{name}"')
-    stated = document.get("version")
-    if not _is_count(stated) or not 1 <= stated <= version:
-        fail(path, f'key "version" is {one_line(stated)}; this alignsolve reads 1 to {version}')
+        fail(path, f'{stated(document, "format")}; give "{name}"')
+    found = document.get("version")
+    if not _is_count(found) or not 1 <= found <= version:
+        fail(path, f'{stated(document, "version")}; this alignsolve reads 1 to {version}')
+
+
+def stated(document: dict[str, Any], key: str) -> str:
+    """Return what a document says under a key, for the start of an error."""
+    if key not in document:
+        return f'key "{key}" is missing'
+    value = document[key]
+    if isinstance(value, str):
+        return f'key "{key}" is {one_line(value)}'
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f'key "{key}" is {one_line(value, 30)[1:-1]}'
+    return f'key "{key}" is {json_kind(value)}'
 
 
 def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
@@ -160,11 +174,11 @@ def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
     check_format(path, document, FORMAT, VERSION)
     for key, allowed in (("sense", ("max", "min")), ("dtype", ("float64", "float32"))):
         if document.get(key) not in allowed:
-            fail(path, f'key "{key}" is {one_line(document.get(key))}; give '
-                       + " or ".join(f'"{name}"' for name in allowed))
+            wanted = " or ".join(f'"{name}"' for name in allowed)
+            fail(path, f"{stated(document, key)}; give {wanted}")
     for key in ("n_clients", "n_experts"):
         if not _is_count(document.get(key)):
-            fail(path, f'key "{key}" is {one_line(document.get(key))}; give a whole number >= 0')
+            fail(path, f"{stated(document, key)}; give a whole number >= 0")
     check_size(path, document["n_clients"], document["n_experts"])
     return {key: document[key] for key in _HEAD}
 
@@ -187,10 +201,10 @@ def _check_keys(
         if key not in known:
             near = difflib.get_close_matches(str(key), sorted(known), 1)
             hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
-            fail(path, f"unknown key {prefix}{one_line(key)[1:-1]}; {hint}")
+            fail(path, f"unknown key {one_line(prefix + key)}; {hint}")
     for key in required:
         if key not in mapping:
-            fail(path, f"key {prefix}{key} is missing")
+            fail(path, f'key "{prefix}{key}" is missing')
 
 
 def _parts(

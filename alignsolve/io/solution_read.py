@@ -19,7 +19,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.feasibility import sorted_pairs
 from alignsolve.io.files import MAX_JSON_BYTES, fail, located, one_line, parse_json, read_text
 from alignsolve.io.native_json import array_from_json
-from alignsolve.io.schema import check_format, json_kind
+from alignsolve.io.schema import check_format, json_kind, stated
 from alignsolve.io.solution import FORMAT, VERSION, Solution
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Status, Termination
@@ -53,15 +53,13 @@ def _from_document(path: str | Path, document: Any, problem: AlignmentProblem) -
     for key in document:
         if key not in _KEYS:
             fail(path, f"unknown key {one_line(key)}; known: {', '.join(_KEYS)}")
-    size = (document.get("n_clients"), document.get("n_experts"))
-    if size != (problem.n_clients, problem.n_experts):
-        fail(path, f"is for {one_line(size[0])[1:-1]} clients x {one_line(size[1])[1:-1]} experts, "
-                   f"but the problem has {problem.n_clients} x {problem.n_experts}")
+    for key, size in (("n_clients", problem.n_clients), ("n_experts", problem.n_experts)):
+        if document.get(key) != size:
+            fail(path, f"is for another problem: {stated(document, key)}, not {size}")
     digest = problem_digest(problem)
     if document.get("problem") != digest:
-        fail(path, f"is for another problem: its digest is "
-                   f"{one_line(document.get('problem'), 24)}, that of the problem "
-                   f"{one_line(digest, 24)}")
+        fail(path, f"is for another problem: {stated(document, 'problem')}, but the digest of this "
+                   f"one is {digest!r}")
     index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
     rows, cols = sorted_pairs(problem, *index)
     multipliers = document.get("multipliers")
