@@ -27,8 +27,10 @@ EXACT_EXCESS = 2
 LIST_EXCESS = 12
 LIST_NODE = 4
 LIST_SHARE = 0.4
-#: Relative work of a widening: how much farther the next lists reach.
-WIDER = 4.0
+#: Entries listed for an ordered pair of nodes at least, before more are turned away.
+LEAST_CAP = 32
+#: Widenings between two looks at whether there is any way at all.
+PROBE = 8
 #: Operations of the searches between two looks at the clock.
 SEARCH_WORK = 2e7
 #: Work beyond which the method has stalled, in units of about 1 ns: per entry of
@@ -51,7 +53,7 @@ def _work(level: Level) -> float:
     """Return about the nanoseconds that exact paths took so far."""
     stats = level.stats
     nodes = level.m + 1
-    return 60.0 * stats.listed + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes
+    return 40.0 * stats.listed + 60.0 * stats.scanned + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes
 
 
 def _first_threshold(level: Level, total: int) -> tuple[float, int]:
@@ -59,14 +61,6 @@ def _first_threshold(level: Level, total: int) -> tuple[float, int]:
     wanted = LIST_EXCESS * total + LIST_NODE * (level.m + 1)
     share = min(LIST_SHARE, wanted / level.size)
     return level.slack_quantile(share), 4 * wanted + 64 * level.m
-
-
-def _next_threshold(level: Level, theta: float, everyone: bool) -> float:
-    """Return a larger slack to list up to; +inf once all clients are listed anyway."""
-    if everyone:
-        return float("inf") if theta > 0.0 else level.least_slack_above(0.0)
-    wider = max(WIDER * theta, level.slack_quantile(LIST_SHARE / 4) if theta <= 0.0 else 0.0)
-    return wider if wider > 0.0 else level.least_slack_above(0.0)
 
 
 def move_excess(level: Level, stop: Callable[[], bool]) -> int:
@@ -84,25 +78,23 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
     theta, room = _first_threshold(level, total)
     limit = _work(level) + STALL_ENTRY * level.size * level.m + STALL_FLAT
     phases = max(8, int(SEARCH_WORK / (level.m + 1) ** 2))
-    cap = 0
+    # A cap matters where very many clients tie: no need to list them all.
+    graph = Graph(level, theta, max(LEAST_CAP, 4 * total // (level.m + 1)), room)
+    widenings = 0
     while True:
-        # A cap matters where very many clients tie: no need to list them all.
-        cap = max(cap, 64, 2 * total)
-        graph = Graph(level, theta, cap, room)
-        code = paths.MORE
-        while code in (paths.MORE, paths.POOL_FULL):
-            if stop():
-                return paths.MORE
-            code = graph.augment(load, excess, phases)
+        if stop():
+            return paths.MORE
+        code = graph.augment(load, excess, phases)
+        if code in (paths.MORE, paths.POOL_FULL):
+            continue
         if code != paths.WIDEN:
             return code
         if _work(level) > limit:
             return STALLED
-        level.stats.widenings += 1
-        before, total = total, int(np.abs(excess).sum()) // 2
-        if not graph.capped or 2 * total > before:
-            cap *= 4 if graph.capped else 1
-            theta = _next_threshold(level, theta, graph.chosen >= level.movable())
+        widenings += 1
+        if widenings % PROBE == 0 and level.unreachable(load, excess):
+            return paths.INFEASIBLE
+        graph.widen()
 
 
 def solve_level(level: Level, whole: bool, exact: bool, stop: Callable[[], bool]) -> int:

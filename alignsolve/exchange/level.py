@@ -14,6 +14,11 @@ from alignsolve.exchange import paths, rows
 
 #: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
 BLOCK = 8192
+#: Relative growth of widths, and of the caps of pairs whose clients tie.
+WIDER = 4.0
+CAP_GROWTH = 4
+#: Entries per pair of nodes from which only pairs in the way are listed farther.
+LONG_LISTS = 48
 _NONE = np.empty(0, np.int64)
 
 
@@ -84,7 +89,9 @@ class Stats:
     paths: int = 0
     swaps: int = 0
     listed: int = 0
+    scanned: int = 0
     widenings: int = 0
+    calls: int = 0
     newton: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -244,9 +251,10 @@ class Level:
             return np.flatnonzero(self.slack < np.inf)
         return np.flatnonzero(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
 
-    def movable(self) -> int:
-        """Return how many clients have any swap at all."""
-        return int((self.slack < np.inf).sum())
+    def largest_slack(self) -> float:
+        """Return an upper bound on the finite slack of any client."""
+        known = self.slack[self.slack < np.inf]
+        return float(known.max(initial=0.0)) + self.drift()
 
     def slack_quantile(self, share: float) -> float:
         """Return the slack that about this share of the clients stay below."""
@@ -276,12 +284,33 @@ class Level:
 
     def pairs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the answer as pairs sorted by row, then column."""
-        places = np.arange(self.held.size)
-        client = np.repeat(np.arange(self.size), np.diff(self.ptr))
-        used = places - self.ptr[client] < self.count[client]
-        rows_held, cols = client[used], self.held[used].astype(np.int64)
-        order = np.lexsort((cols, rows_held))
-        return rows_held[order], cols[order]
+        total = int(self.count.sum())
+        row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+        rows.write_pairs(self.ptr, self.held, self.count, row_ind, col_ind)
+        return row_ind, col_ind
+
+    def unreachable(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64]) -> bool:
+        """Say whether no swaps at all, at any loss, lead from the excess to a deficit."""
+        matrix = self.matrix
+
+        def work(lo: int, hi: int) -> npt.NDArray[np.bool_]:
+            exists = np.zeros((self.m + 1, self.m + 1), np.bool_)
+            paths.swap_exists(
+                matrix.fitness, self.rows, matrix.slot_min, matrix.slot_max, lo, hi, self.price,
+                self.ptr, self.held, self.count, exists,
+            )  # fmt: skip
+            return exists
+
+        exists = np.logical_or.reduce(self.run(work, self.size))
+        self.stats.passes += self.size / matrix.fitness.shape[0]
+        exists[:-1, -1] |= load[:-1] < self.bounds.load_max
+        exists[-1, :-1] |= load[:-1] > self.bounds.load_min
+        reached = excess > 0
+        while True:
+            more = reached | exists[reached].any(axis=0)
+            if (more == reached).all():
+                return not bool((reached & (excess < 0)).any())
+            reached = more
 
     def imbalance(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the loads wanted at the prices, and the clients' excess over them."""
@@ -293,47 +322,101 @@ class Level:
 
 
 class Graph:
-    """The exchange graph of a level: heaps of clients for every ordered pair of nodes."""
+    """The exchange graph of a level: heaps of clients for every ordered pair of nodes.
+
+    Parameters
+    ----------
+    level : Level
+        Clients, replied at its prices.
+    theta : float
+        Slack up to which clients are listed at first.
+    cap : int
+        Most entries of a pair at first; more only where clients tie.
+    room : int
+        Entries to make room for.
+    """
 
     def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
+        nodes = level.m + 1
         self.level = level
-        chosen = level.within(theta)
-        self.chosen = chosen.size
-        self._allocate(level.m + 1, room)
-        matrix = level.matrix
-        while True:
-            # Clients not chosen lose more than theta in every swap, at these prices.
-            self._clear(theta)
-            room_left = paths.list_clients(
-                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, level.price,
-                cap, level.ptr, level.held, level.count, *self.heaps(),
-            )  # fmt: skip
-            if room_left:
-                break
-            self._allocate(level.m + 1, 3 * self.key.size)
-        self.capped = bool(self.meta[5])
-        level.stats.listed += int(self.meta[0])
-
-    def _allocate(self, nodes: int, room: int) -> None:
-        self.head = np.empty((nodes, nodes), np.int32)
-        self.loss_top = np.empty((nodes, nodes))
+        self.width = np.full((nodes, nodes), theta)
+        self.cap = np.full((nodes, nodes), cap, np.int64)
+        self.head = np.full((nodes, nodes), -1, np.int32)
+        self.loss_top = np.full((nodes, nodes), np.inf)
+        self.arc = np.full((nodes, nodes), np.inf)
+        self.sentinel = np.full((nodes, nodes), np.inf)
+        self.goal = np.full((nodes, nodes), np.inf)
         self.key = np.empty(room, np.float64)
         self.who = np.empty(room, np.int32)
         self.child = np.empty(room, np.int32)
         self.sibling = np.empty(room, np.int32)
+        self.meta = np.array([0, -1, 0, 0, 0], np.int64)
+        self.frontier = np.zeros((nodes, nodes), np.bool_)
+        known = np.isfinite(level.price)
+        self.possible = known[:, None] & known[None, :] & ~np.eye(nodes, dtype=np.bool_)
+        self._list(self.possible)
 
-    def _clear(self, theta: float) -> None:
-        price = self.level.price
-        barred = ~np.isfinite(price)
-        known = np.where(barred, 0.0, price)
-        self.sentinel = theta + np.subtract.outer(known, known)
-        self.sentinel[barred, :] = np.inf
-        self.sentinel[:, barred] = np.inf
-        np.fill_diagonal(self.sentinel, np.inf)
-        self.arc = self.sentinel.copy()
-        self.head.fill(-1)
-        self.loss_top.fill(np.inf)
-        self.meta = np.array([0, -1, 0, 0, 0, 0], np.int64)
+    def widen(self) -> None:
+        """List more clients, at least for the pairs where the last search had to stop.
+
+        Pairs that ran out of listed clients because very many tie are listed
+        anew, with room for more. Otherwise all pairs are listed farther while
+        lists are short, and only those in the way once they are long.
+        """
+        stopped = self.frontier.copy()
+        self.frontier.fill(False)
+        capped = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
+        if (capped & stopped).any():
+            self.cap[capped] *= CAP_GROWTH
+            self._list(capped | stopped)
+            return
+        if self.meta[0] < LONG_LISTS * stopped.size:
+            stopped = self.possible
+            self.meta[:2] = 0, -1
+            width = np.where(stopped, self.width.max(where=stopped, initial=0.0), 0.0)
+        else:
+            width = self.width
+        wide = WIDER * width[stopped]
+        if wide.min() <= 0.0:
+            wide = np.where(wide > 0.0, wide, self.level.least_slack_above(0.0))
+        self.width[stopped] = wide
+        self._list(stopped)
+
+    def _list(self, pairs: npt.NDArray[np.bool_]) -> None:
+        """List clients for some pairs, up to their widths."""
+        level = self.level
+        far = float(self.width[pairs].max())
+        chosen = level.within(far)
+        if chosen.size > level.size // 8 and level.drift() > far:
+            level.refresh_slack()
+            chosen = level.within(far)
+        price = np.where(np.isfinite(level.price), level.price, 0.0)
+        width = self.width[pairs]
+        # Beyond the largest slack, everything is listed.
+        largest = level.largest_slack()
+        width[width > largest] = np.inf
+        self.goal[pairs] = width + np.subtract.outer(price, price)[pairs]
+        # Clients not chosen lose more than the width in every swap, at these prices.
+        self.sentinel[pairs] = self.goal[pairs]
+        self.head[pairs] = -1
+        self.loss_top[pairs] = np.inf
+        self.arc[pairs] = self.sentinel[pairs]
+        matrix = level.matrix
+        chosen = chosen if far <= largest else level.within(np.inf)
+        listed = np.zeros_like(self.cap)
+        before = int(self.meta[0])
+        first = 0
+        while first < chosen.size:
+            first = paths.list_clients(
+                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, first,
+                level.price, pairs, self.cap, listed, level.ptr, level.held, level.count,
+                *self.heaps(),
+            )  # fmt: skip
+            if first < chosen.size:
+                self.grow()
+        level.stats.listed += int(self.meta[0]) - before
+        level.stats.scanned += chosen.size
+        level.stats.widenings += 1
 
     def heaps(self) -> tuple[Any, ...]:
         return (self.head, self.loss_top, self.arc, self.sentinel, self.key, self.who,
@@ -353,10 +436,12 @@ class Graph:
         matrix = level.matrix
         bounds = level.bounds
         before = self.meta.copy()
+        level.stats.calls += 1
         code = paths.augment(
             *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, level.price,
             load, bounds.load_min, bounds.load_max, bounds.penalty, bounds.goal, excess,
             level.ptr, level.held, level.count, level.slack, *self.heaps(), phases,
+            self.frontier,
         )  # fmt: skip
         if code == paths.POOL_FULL:
             self.grow()

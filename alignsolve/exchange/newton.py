@@ -25,6 +25,8 @@ MAX_STEPS = 24
 MAX_HALVINGS = 4
 #: Clients, per expert, from whose slack the density is counted at least.
 DENSITY = 64
+#: Clients of a pair from which their own mean slack, not the common limit, is used.
+CROWD = 8
 
 
 def _direction(
@@ -34,10 +36,17 @@ def _direction(
     """Return the change of prices that would clear the excess if densities stayed the same."""
     m = level.m
     pairs = np.zeros((m + 1, m + 1))
-    rows.near_swaps(near, level.rival, level.ptr, level.held, level.count, pairs)
+    far = np.zeros((m + 1, m + 1))
+    rows.near_swaps(near, level.slack, level.rival, level.ptr, level.held, level.count, pairs,
+                    far)  # fmt: skip
     price = level.price[:-1]
     bounds = level.bounds
-    rate = (pairs + pairs.T) / (2.0 * limit)
+    # Slack spread evenly up to the limit has half of it for its mean; where a pair's
+    # clients crowd closer to the boundary, the mean tells their density there.
+    pairs += pairs.T
+    far += far.T
+    mean = np.clip(far / np.maximum(pairs, 1.0), 1e-6 * limit, 0.5 * limit)
+    rate = np.where(pairs >= CROWD, pairs / (4.0 * mean), pairs / (2.0 * limit))
     np.fill_diagonal(rate, 0.0)
     soft = bounds.penalty > 0
     inner = soft & (load[:-1] > bounds.load_min) & (load[:-1] < bounds.load_max)

@@ -22,7 +22,7 @@ DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
 # Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
 _CLIENT, _LOAD, _UNLISTED = range(3)
 # Slots of `meta`.
-_FRESH, _FREE, _PHASES, _MOVES, _PATHS, _CAPPED = range(6)
+_FRESH, _FREE, _PHASES, _MOVES, _PATHS = range(5)
 
 
 @njit(cache=True, nogil=True)
@@ -120,65 +120,109 @@ def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
 
 @njit(cache=True, nogil=True)
 def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                 chosen, price, cap, ptr, held, count,
+                 chosen, first, price, wanted, cap, listed, ptr, held, count,
                  head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
-    """Fill the heaps from the chosen clients, up to each pair's sentinel.
+    """Fill the heaps of the wanted pairs from the chosen clients, up to each pair's sentinel.
 
     Parameters
     ----------
     chosen : int64 array, shape (c,)
         Clients of the level; all whose slack allows an entry.
-    cap : int
+    first : int
+        Where in `chosen` to begin.
+    wanted : bool array, shape (m + 1, m + 1)
+        Pairs to list.
+    cap : int64 array, shape (m + 1, m + 1)
         Most entries of a pair; what it turns away lowers the pair's sentinel.
+    listed : int64 array, shape (m + 1, m + 1)
+        Entries of each pair so far. Updated.
 
     Returns
     -------
-    bool
-        False when the pool of entries is full.
+    int
+        Where in `chosen` the pool of entries was full, or its size.
     """
     m = fitness.shape[1]
     value = np.empty(m + 1, np.float64)
     is_held = np.zeros(m + 1, np.bool_)
-    listed = np.zeros((m + 1, m + 1), np.int64)
     mine = np.empty(m + 1, np.int64)
-    for c in range(chosen.size):
+    gives = np.zeros(m + 1, np.bool_)
+    for h in range(m + 1):
+        for u in range(m + 1):
+            gives[h] |= wanted[h, u]
+    for c in range(first, chosen.size):
         k = chosen[c]
         i = rows[k] if rows.size > 0 else k
         if slot_max[i] <= 0:
             continue
-        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
-        value[m] = 0.0
-        n_mine = count[k]
-        for q in range(n_mine):
-            mine[q] = held[ptr[k] + q]
-            is_held[mine[q]] = True
-        if count[k] < slot_max[i]:
+        n_mine = 0
+        for q in range(ptr[k], ptr[k] + count[k]):
+            if gives[held[q]]:
+                mine[n_mine] = held[q]
+                n_mine += 1
+        if gives[m] and count[k] < slot_max[i]:
             mine[n_mine] = m
             n_mine += 1
-        if count[k] <= slot_min[i]:
-            is_held[m] = True
+        if n_mine == 0:
+            continue
         if meta[_FRESH] + n_mine * (m + 1) > key.size:
-            return False
+            return c
+        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
+        value[m] = 0.0
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_held[held[q]] = True
+        is_held[m] = count[k] <= slot_min[i]
         for q in range(n_mine):
             h = mine[q]
             v = value[h]
             for u in range(m + 1):
                 loss = v - value[u]
-                if loss <= sentinel[h, u] and loss < np.inf and not is_held[u] and u != h:
-                    if price[u] == np.inf:
+                if loss <= sentinel[h, u] and wanted[h, u] and loss < np.inf:
+                    if is_held[u] or u == h or price[u] == np.inf:
                         continue
-                    if listed[h, u] >= cap:
-                        meta[_CAPPED] = 1
+                    if listed[h, u] >= cap[h, u]:
                         sentinel[h, u] = loss
                         arc[h, u] = min(loss_top[h, u], loss)
                         continue
                     listed[h, u] += 1
                     _push(h, u, loss, k, head, loss_top, arc, sentinel,
                           key, who, child, sibling, meta)  # fmt: skip
-        for q in range(n_mine):
-            is_held[mine[q]] = False
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_held[held[q]] = False
         is_held[m] = False
-    return True
+    return chosen.size
+
+
+@njit(cache=True, nogil=True)
+def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, count, exists):
+    """Mark the ordered pairs of nodes that some client ``lo..hi`` could swap at any loss.
+
+    Parameters
+    ----------
+    exists : bool array, shape (m + 1, m + 1)
+        Marked, never cleared.
+    """
+    m = fitness.shape[1]
+    is_held = np.zeros(m + 1, np.bool_)
+    for k in range(lo, hi):
+        i = rows[k] if rows.size > 0 else k
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_held[held[q]] = True
+        takes_null = count[k] > slot_min[i]
+        for q in range(ptr[k] - 1, ptr[k] + count[k]):
+            if q < ptr[k]:
+                if count[k] >= slot_max[i]:
+                    continue
+                h = np.int64(m)
+            else:
+                h = np.int64(held[q])
+                if takes_null:
+                    exists[h, m] = True
+            for u in range(m):
+                if not is_held[u] and fitness[i, u] > -np.inf and price[u] < np.inf:
+                    exists[h, u] = True
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_held[held[q]] = False
 
 
 @njit(cache=True, nogil=True)
@@ -371,7 +415,8 @@ def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, p
 @njit(cache=True, nogil=True)
 def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
             price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
-            head, loss_top, arc, sentinel, key, who, child, sibling, meta, phases):  # fmt: skip
+            head, loss_top, arc, sentinel, key, who, child, sibling, meta, phases,
+            frontier):  # fmt: skip
     """Move excess to deficits along shortest paths, keeping every reply a best one.
 
     Parameters
@@ -388,6 +433,8 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         Holders beyond `load`; they sum to 0 with the null expert's. Updated.
     phases : int
         Most searches of this call.
+    frontier : bool array, shape (m + 1, m + 1)
+        Written with `WIDEN`: the pairs that have to be listed further.
 
     Returns
     -------
@@ -422,6 +469,9 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                 if price[j] < np.inf:
                     price[j] += shift - (min(dist[j], reach) if done[j] else reach)
         if found == 0:
+            for j in range(m + 1):
+                if not done[j] and parent[j] >= 0 and kind[j] == _UNLISTED:
+                    frontier[parent[j], j] = True
             return WIDEN
         for s in range(settled):
             sink = order[s]

@@ -345,7 +345,24 @@ def chosen_load(chosen, ptr, held, count, load):
 
 
 @njit(cache=True, nogil=True)
-def near_swaps(chosen, rival, ptr, held, count, pairs):
+def write_pairs(ptr, held, count, row_ind, col_ind):
+    """Write an answer as pairs sorted by row, then column; shape (n_pairs,) each."""
+    at = 0
+    for k in range(count.size):
+        first = at
+        for q in range(ptr[k], ptr[k] + count[k]):
+            j = held[q]
+            place = at
+            while place > first and col_ind[place - 1] > j:
+                col_ind[place] = col_ind[place - 1]
+                place -= 1
+            col_ind[place] = j
+            row_ind[at] = k
+            at += 1
+
+
+@njit(cache=True, nogil=True)
+def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 
     Parameters
@@ -353,15 +370,22 @@ def near_swaps(chosen, rival, ptr, held, count, pairs):
     pairs : float64 array, shape (m + 1, m + 1)
         ``pairs[h, u]`` grows by one for each client whose least lossy swap gives
         h for u.
+    far : float64 array, shape (m + 1, m + 1)
+        Grows by the slack of those swaps.
     """
     m = pairs.shape[0] - 1
     for c in range(chosen.size):
         k = chosen[c]
         u = rival[k]
+        h = np.int64(m)
         if u < 0:
-            pairs[m, -1 - u] += 1.0
+            u = -1 - u
         elif u <= m and count[k] > 0:
-            pairs[held[ptr[k] + count[k] - 1], u] += 1.0
+            h = held[ptr[k] + count[k] - 1]
+        else:
+            continue
+        pairs[h, u] += 1.0
+        far[h, u] += slack[k]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
