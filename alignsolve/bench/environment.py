@@ -13,8 +13,11 @@ import alignsolve
 #: Libraries whose version may change a result.
 LIBRARIES = ("numpy", "scipy", "ortools", "networkx", "numba")
 
-#: Parts of the package that print or measure but never change an answer.
-_NO_PART = ("bench", "cli.py")
+#: Parts of the package that only read arguments, count and print.
+_NO_PART = ("cli", "describe", "bench/")
+
+#: Parts of the bench that measure.
+_MEASURES = ("bench/measure.py", "bench/worker.py")
 
 
 def environment() -> dict[str, str]:
@@ -49,9 +52,9 @@ def _fingerprint() -> str:
     package = Path(alignsolve.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        relative = path.relative_to(package)
-        if relative.parts[0] not in _NO_PART:
-            digest.update(relative.as_posix().encode() + b"\0" + path.read_bytes())
+        name = path.relative_to(package).as_posix()
+        if name in _MEASURES or not name.startswith(_NO_PART):
+            digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,11 +16,13 @@ from rich.text import Text
 from alignsolve.bench.score import SHIFT, ClassScore, Summary
 
 if TYPE_CHECKING:
-    from alignsolve.bench.records import Row
     from alignsolve.bench.report import BenchReport
 
 #: Lines shown of a list; the rest is counted and stands in the CSV file.
 LISTED = 12
+
+#: Names shown on such a line.
+NAMED = 4
 
 #: Columns of text that a whole table takes.
 WIDE = 98
@@ -114,20 +116,27 @@ def _print_starts(console: Console, report: BenchReport) -> None:
 
 
 def _failures(report: BenchReport) -> list[str]:
-    """Return one line per backend and kind of failure; wrong answers have a list of their own."""
-    kinds: dict[tuple[str, str], list[Row]] = {}
+    """Return failures, those alike on one line; wrong answers have a list of their own."""
+    failed: dict[tuple[str, str, str], list[str]] = {}
     for one in report.judgements:
         if one.failed and not one.wrong:
             outcome = "late" if one.late else one.row.outcome
-            kinds.setdefault((one.row.backend, outcome), []).append(one.row)
-    lines = []
-    for (backend, outcome), rows in kinds.items():
-        names = ", ".join(row.instance for row in rows[:LISTED])
-        more = f" and {len(rows) - LISTED} more" if len(rows) > LISTED else ""
-        reason = "" if outcome in ("late", "timeout") else f": {rows[0].message}"
-        lines.append(f"{backend}: {outcome} on {_count(len(rows), 'instance')} ({names}{more})"
-                     f"{reason}")
-    return lines
+            # How a killed run ended says nothing new; how others did, may.
+            reason = "" if outcome in ("late", "timeout", "memory") else f": {one.row.message}"
+            failed.setdefault((one.row.backend, outcome, reason), []).append(one.row.instance)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (backend, outcome, reason), names in failed.items():
+        alike.setdefault((outcome, reason, tuple(names)), []).append(backend)
+    return [
+        f"{', '.join(backends)}: {outcome} on {_names(names)}{reason}"
+        for (outcome, reason, names), backends in alike.items()
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many follow."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _grouped(notices: Iterable[str]) -> list[str]:
@@ -136,10 +145,7 @@ def _grouped(notices: Iterable[str]) -> list[str]:
     for notice in notices:
         name, _, reason = notice.partition(": ")
         names.setdefault(reason, []).append(name)
-    return [
-        f"{same[0]} and {len(same) - 1} more: {reason}" if len(same) > 1 else f"{same[0]}: {reason}"
-        for reason, same in names.items()
-    ]
+    return [f"{_names(same)}: {reason}" for reason, same in names.items()]
 
 
 def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
@@ -205,4 +211,4 @@ _COLUMNS: dict[str, Callable[[Summary], str]] = {
 }
 
 #: Columns left out where the terminal is narrower than `WIDE`.
-_EXTRA = ("build\ns", "solve\ns")
+_EXTRA = ("build\ns", "solve\ns", "memory\nMiB")

@@ -153,6 +153,12 @@ def test_the_table_keeps_to_its_width(report, width):
     assert "…" not in table  # nothing is cut
 
 
+def test_failures_alike_share_a_line(report):
+    lines = " ".join(report.table().split())
+    assert "hang: timeout on flow.json, sub/mip.npz" in lines
+    assert "exit: crash on flow.json, sub/mip.npz: process exited with code 7" in lines
+
+
 def test_colour_only_on_request(report):
     assert "\x1b[" not in report.table()
     assert "\x1b[" in report.table(color=True)

@@ -7,8 +7,8 @@ import csv
 import pytest
 
 import alignsolve as al
-from alignsolve.bench.instances import file_digest, find_sources
-from alignsolve.bench.records import Row
+from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
+from alignsolve.bench.records import Reference, Row
 from alignsolve.bench.store import Store, read_records, write_csv, write_whole
 
 
@@ -135,3 +135,54 @@ def test_the_digest_knows_content_and_sense_but_not_the_name(tmp_path):
         (tmp_path / "OPTIMA.csv").write_text(optima.format(sense))
         seen.add(file_digest(tmp_path / "a.txt"))
     assert len(seen) == 3
+
+
+# -- what is known beforehand --------------------------------------------------------------
+
+PROBLEM = {
+    "n_clients": 4, "n_experts": 3, "problem_class": "flow", "features": [], "sense": "min"
+}
+
+
+def described(path, problems=1):
+    return instances_of(Source(path.name, path), "digest", {"problems": [PROBLEM] * problems})
+
+
+def test_lists_of_optima_are_read_by_problem(tmp_path):
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "sub" / "a.txt"
+    path.write_text("")
+    (tmp_path / "OPTIMA.csv").write_text(
+        "file,problem,sense,best_known,best_bound,proved\n"
+        "sub/a.txt,1,min,5,5,yes\nsub/a.txt,2,min,7,6,no\n"
+    )
+    first, second, third = described(path, problems=3)
+    assert [one.name for one in (first, second, third)] == ["a.txt#1", "a.txt#2", "a.txt#3"]
+    assert first.reference == Reference(5.0, 5.0)
+    assert second.reference == Reference(7.0, 6.0)
+    assert third.reference == Reference()
+    assert len({first.digest, second.digest, third.digest}) == 3
+
+
+def spec(tmp_path, known):
+    path = tmp_path / "a.toml"
+    path.write_text(
+        f'name = "a"\nfamily = "uniform"\nseed = 1\ndigest = "sha256:{"0" * 64}"\n{known}\n'
+    )
+    return path
+
+
+def test_specs_say_what_is_known(tmp_path):
+    (solved,) = described(spec(tmp_path, "best_known = 3.5\nproved = true"))
+    assert solved.reference == Reference(3.5, 3.5)
+    (bounded,) = described(spec(tmp_path, "best_known = 3.5\nbest_bound = 4.0"))
+    assert bounded.reference == Reference(3.5, 4.0)
+    (without,) = described(spec(tmp_path, "proved = true"))
+    assert without.reference == Reference(infeasible=True)
+    (unknown,) = described(spec(tmp_path, ""))
+    assert unknown.reference == Reference()
+
+
+def test_a_better_known_value_makes_no_other_problem(tmp_path):
+    before = file_digest(spec(tmp_path, "best_known = 3.0"))
+    assert file_digest(spec(tmp_path, "best_known = 3.5")) == before
