@@ -15,6 +15,14 @@ from alignsolve.errors import (
     ProblemError,
     UnsupportedProblemError,
 )
+from alignsolve.io import (
+    Solution,
+    read_instance,
+    read_instances,
+    read_solution,
+    write_instance,
+    write_solution,
+)
 from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
 from alignsolve.result import Fallback, Result, Status, Termination
 from alignsolve.solve import solve
@@ -36,10 +44,16 @@ __all__ = [
     "ProblemError",
     "Resource",
     "Result",
+    "Solution",
     "Status",
     "Termination",
     "UnsupportedProblemError",
     "available_backends",
     "certify",
+    "read_instance",
+    "read_instances",
+    "read_solution",
     "solve",
+    "write_instance",
+    "write_solution",
 ]

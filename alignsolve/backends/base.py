@@ -7,7 +7,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,6 +170,9 @@ class Backend(ABC):
 
 def library_version(distribution: str) -> str:
     """Return "name version" of an installed distribution."""
+    # Slow to import, and needed only where a solver vouches for a bound.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"{distribution} {version(distribution)}"
     except PackageNotFoundError:
