@@ -12,8 +12,6 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-
 from alignsolve.errors import ProblemError
 from alignsolve.generators import bounds, fitness, fleets, gap
 from alignsolve.generators.family import MAX_PAIRS, Family, Parameter, Value
@@ -81,11 +79,4 @@ def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentPro
     AlignmentProblem(1000 clients x 64 experts, max, float32, class flow: a flow of client \
 slots with load bounds)
     """
-    chosen = find_family(family)
-    if (
-        not isinstance(seed, (int, np.integer))
-        or isinstance(seed, bool)
-        or not 0 <= seed < 2**63
-    ):
-        raise ProblemError(f"seed is {str(seed)[:60]!r}; give a whole number from 0 to 2**63 - 1")
-    return chosen.generate(int(seed), parameters)
+    return find_family(family).generate(seed, parameters)

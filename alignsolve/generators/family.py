@@ -160,10 +160,14 @@ class Family:
                 )
 
     def generate(self, seed: int, parameters: Mapping[str, object]) -> AlignmentProblem:
-        """Return the family's problem of a seed and parameters."""
+        """Return the family's problem of a seed and parameters; see `generate`."""
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not (
+            0 <= seed < 2**63
+        ):
+            raise ProblemError(f"seed is {_shown(seed)}; give a whole number from 0 to 2**63 - 1")
         values = self.checked(parameters)
         try:
-            return self.build(Draws(seed, (self.name,)), **values)
+            return self.build(Draws(int(seed), (self.name,)), **values)
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
 

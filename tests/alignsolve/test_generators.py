@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -498,3 +499,28 @@ def test_gap_e_follows_its_formulas():
         expected = math.exp(-k / 10) - math.exp(-(k + 1) / 10)
         assert (size == k + 1).mean() == pytest.approx(expected, abs=0.006)
     assert size.min() == 1
+
+
+def published(path, leading_count):
+    numbers = iter(map(int, path.read_text().split()))
+    for _ in range(next(numbers) if leading_count else 1):
+        agents, jobs = next(numbers), next(numbers)
+        rows = [np.array([next(numbers) for _ in range(agents * jobs)]) for _ in range(2)]
+        cost, size = (row.reshape(agents, jobs) for row in rows)
+        yield cost, size, np.array([next(numbers) for _ in range(agents)])
+
+
+def test_gap_budgets_are_those_of_the_published_files():
+    """The budget rules, rounding included, reproduce the budgets of files in common use."""
+    folder = Path(__file__).parents[3] / "shared" / "instances"
+    if not folder.is_dir():
+        pytest.skip("the folder ../shared/instances is absent")
+    for cost, size, budget in published(folder / "orlib" / "gapa.txt", True):
+        numerator, denominator = gap._type_a_budget(cost, size)
+        assert (budget == numerator // denominator).all()
+    for cost, size, budget in published(folder / "orlib" / "gapb.txt", True):
+        numerator, denominator = gap._type_a_budget(cost, size)
+        assert (budget == 7 * numerator // (10 * denominator)).all()
+    for path in sorted((folder / "yagiura").iterdir()):
+        for _, size, budget in published(path, False):
+            assert (budget == gap._share_of_work(size)).all(), path.name
