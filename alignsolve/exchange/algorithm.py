@@ -23,6 +23,8 @@ from alignsolve.exchange.sampling import SMALLEST, draw, first_prices, sample_si
 #: ones that Newton steps leave with more than this much excess per expert (ties).
 EXACT_SAMPLE = 64
 EXACT_EXCESS = 2
+#: Entries of the matrix up to which exact paths alone are fastest.
+SMALL = 4096
 #: Clients listed at first: per unit of excess, and per node; most of a level.
 LIST_EXCESS = 12
 LIST_NODE = 4
@@ -101,7 +103,7 @@ def solve_level(level: Level, whole: bool, exact: bool, stop: Callable[[], bool]
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
     stats = level.stats
     clock = time.perf_counter()
-    if level.size > 4 * SMALLEST * level.m:
+    if level.size * level.m > SMALL and level.size > 4 * SMALLEST * level.m:
         newton.improve(level, whole, level.m // 2, stop)
     clock = _timed(stats, "newton", clock)
     code = paths.MORE
@@ -115,14 +117,15 @@ def solve_level(level: Level, whole: bool, exact: bool, stop: Callable[[], bool]
 
 
 def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
-                   stop: Callable[[], bool], seed: int) -> npt.NDArray[np.float64]:  # fmt: skip
+                   stop: Callable[[], bool], seed: int,
+                   latest: list[Level]) -> npt.NDArray[np.float64]:  # fmt: skip
     """Return prices, shape (m + 1,), learnt from samples of the clients."""
     n, m = matrix.fitness.shape
     price = np.zeros(m + 1)
     price[:-1][bounds.load_max == 0] = np.inf
     generator = np.random.default_rng(seed)
     first = True
-    for size in sample_sizes(n, m):
+    for size in sample_sizes(n, m) if n * m > SMALL else []:
         if stop():
             break
         clock = time.perf_counter()
@@ -132,6 +135,7 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
         if first:
             level = _better_start(level)
             first = False
+        latest[:] = [level]
         _timed(stats, "samples", clock)
         solve_level(level, whole, False, stop)
         price = level.price
@@ -153,9 +157,15 @@ def _better_start(level: Level) -> Level:
 def solve_all(
     matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
     stop: Callable[[], bool], seed: int,
-    warm: tuple[npt.NDArray[np.float64], Any] | None,
+    warm: tuple[npt.NDArray[np.float64], Any] | None, latest: list[Level],
 ) -> tuple[int, Level, int]:  # fmt: skip
     """Solve the whole problem from samples, or from earlier prices and assignment.
+
+    Parameters
+    ----------
+    latest : list of Level
+        Its one entry becomes the level worked on: what is known if all else is
+        interrupted.
 
     Returns
     -------
@@ -169,17 +179,18 @@ def solve_all(
     if warm is not None:
         price = warm[0]
     else:
-        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed)
+        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest)
     clock = time.perf_counter()
     level = Level(matrix, np.empty(0, np.int64), bounds, price, run, stats)
     if warm is not None and warm[1] is not None:
         level.hold(*warm[1])
     bad = level.reply(keep=warm is not None)
+    latest[:] = [level]
     _timed(stats, "pass", clock)
     if bad >= 0:
         return paths.INFEASIBLE, level, bad
     if warm is not None and not stop():
         total = int(np.abs(level.imbalance()[1]).sum()) // 2
         if total > 0.1 * level.held.size + level.m:  # not much of the earlier prices holds
-            return solve_all(matrix, bounds, whole, run, stats, stop, seed, None)
+            return solve_all(matrix, bounds, whole, run, stats, stop, seed, None, latest)
     return solve_level(level, whole, True, stop), level, -1

@@ -257,14 +257,26 @@ def solve_exchange(
     warm = _warm(warm_prices, warm_rows, warm_cols, bounds)
     workers = threads or os.cpu_count() or 1
     pool = ThreadPoolExecutor(workers) if workers > 1 and Blocks.pay(n) else None
+    latest: list[Level] = []
     try:
         run = Blocks(pool)
-        code, level, bad = algorithm.solve_all(matrix, bounds, whole, run, stats, stop, seed, warm)
+        try:
+            code, level, bad = algorithm.solve_all(
+                matrix, bounds, whole, run, stats, stop, seed, warm, latest
+            )
+        except KeyboardInterrupt:
+            # Whatever was under way may be half done: reply anew at the prices so far.
+            stop.stopped = True
+            prices = latest[0].price if latest else np.where(bounds.load_max > 0, 0.0, np.inf)
+            warm = np.append(prices[:m], 0.0), None
+            code, level, bad = algorithm.solve_all(
+                matrix, bounds, whole, Blocks(None), stats, stop, seed, warm, latest
+            )
         if code == paths.MORE:
             code = algorithm.move_excess(level, stop.last_chance())
     finally:
         if pool is not None:
-            pool.shutdown(wait=False)
+            pool.shutdown(cancel_futures=True)
     stats.seconds["total"] = time.perf_counter() - started
     return _answer(code, level, bad, stop.stopped, asdict(stats))
 

@@ -12,6 +12,8 @@ from typing import Any
 logger = logging.getLogger("alignsolve")
 
 _told = False
+_prepared = False
+_seen: set[str] = set()
 
 
 def _writable(folder: Path) -> bool:
@@ -34,6 +36,10 @@ def prepare() -> None:
     none of them. In that last case a folder of the user's own in the system's
     folder for temporary files is taken.
     """
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
     import numba
 
     if numba.config.CACHE_DIR:
@@ -66,6 +72,9 @@ def _is_compiled(kernel: Any, dtype: str) -> bool:
 def announce(kernels: tuple[Any, ...], dtype: str) -> None:
     """Say once that kernels are being compiled, if they are: to the log and a terminal."""
     global _told
+    if dtype in _seen:
+        return
+    _seen.add(dtype)
     if _told or all(_is_compiled(kernel, dtype) for kernel in kernels):
         return
     _told = True

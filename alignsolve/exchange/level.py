@@ -14,9 +14,6 @@ from alignsolve.exchange import paths, rows
 
 #: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
 BLOCK = 8192
-#: Relative growth of widths, and of the caps of pairs whose clients tie.
-WIDER = 4.0
-CAP_GROWTH = 4
 #: Entries per pair of nodes from which only pairs in the way are listed farther.
 LONG_LISTS = 48
 _NONE = np.empty(0, np.int64)
@@ -266,8 +263,8 @@ class Level:
 
     def least_slack_above(self, theta: float) -> float:
         """Return the least slack of any client beyond `theta`; +inf for none."""
-        above = self.slack[self.slack > theta]
-        return float(np.nextafter(above.min(), np.float32(np.inf))) if above.size else np.inf
+        least = float(self.slack.min(where=self.slack > theta, initial=np.inf))
+        return least * (1.0 + 1e-6)
 
     def hold(self, row_ind: npt.NDArray[np.int64], col_ind: npt.NDArray[np.int64]) -> None:
         """Hold an earlier answer, as far as slots allow, to settle ties in its favour.
@@ -352,9 +349,8 @@ class Graph:
         self.sibling = np.empty(room, np.int32)
         self.meta = np.array([0, -1, 0, 0, 0], np.int64)
         self.frontier = np.zeros((nodes, nodes), np.bool_)
-        known = np.isfinite(level.price)
-        self.possible = known[:, None] & known[None, :] & ~np.eye(nodes, dtype=np.bool_)
-        self._list(self.possible)
+        self.pairs = np.ones((nodes, nodes), np.bool_)
+        self._list(theta)
 
     def widen(self) -> None:
         """List more clients, at least for the pairs where the last search had to stop.
@@ -363,53 +359,36 @@ class Graph:
         anew, with room for more. Otherwise all pairs are listed farther while
         lists are short, and only those in the way once they are long.
         """
-        stopped = self.frontier.copy()
-        self.frontier.fill(False)
-        capped = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
-        if (capped & stopped).any():
-            self.cap[capped] *= CAP_GROWTH
-            self._list(capped | stopped)
-            return
-        if self.meta[0] < LONG_LISTS * stopped.size:
-            stopped = self.possible
-            self.meta[:2] = 0, -1
-            width = np.where(stopped, self.width.max(where=stopped, initial=0.0), 0.0)
-        else:
-            width = self.width
-        wide = WIDER * width[stopped]
-        if wide.min() <= 0.0:
-            wide = np.where(wide > 0.0, wide, self.level.least_slack_above(0.0))
-        self.width[stopped] = wide
-        self._list(stopped)
+        everywhere = self.meta[0] < LONG_LISTS * self.width.size
+        paths.widen_pairs(
+            self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
+            bool(everywhere), self.level.least_slack_above(0.0), self.pairs,
+        )  # fmt: skip
+        self._list(float(self.width.max(where=self.pairs, initial=0.0)))
 
-    def _list(self, pairs: npt.NDArray[np.bool_]) -> None:
-        """List clients for some pairs, up to their widths."""
+    def _list(self, far: float) -> None:
+        """List clients for the chosen pairs, up to their widths, of which `far` is the largest."""
         level = self.level
-        far = float(self.width[pairs].max())
         chosen = level.within(far)
         if chosen.size > level.size // 8 and level.drift() > far:
             level.refresh_slack()
             chosen = level.within(far)
-        price = np.where(np.isfinite(level.price), level.price, 0.0)
-        width = self.width[pairs]
-        # Beyond the largest slack, everything is listed.
         largest = level.largest_slack()
-        width[width > largest] = np.inf
-        self.goal[pairs] = width + np.subtract.outer(price, price)[pairs]
+        if far > largest:
+            chosen = level.within(np.inf)
         # Clients not chosen lose more than the width in every swap, at these prices.
-        self.sentinel[pairs] = self.goal[pairs]
-        self.head[pairs] = -1
-        self.loss_top[pairs] = np.inf
-        self.arc[pairs] = self.sentinel[pairs]
+        paths.clear_pairs(self.pairs, level.price, self.width, largest, self.head, self.loss_top,
+                          self.arc, self.sentinel, self.goal)  # fmt: skip
+        if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
+            self.meta[:2] = 0, -1
         matrix = level.matrix
-        chosen = chosen if far <= largest else level.within(np.inf)
         listed = np.zeros_like(self.cap)
         before = int(self.meta[0])
         first = 0
         while first < chosen.size:
             first = paths.list_clients(
                 *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, first,
-                level.price, pairs, self.cap, listed, level.ptr, level.held, level.count,
+                level.price, self.pairs, self.cap, listed, level.ptr, level.held, level.count,
                 *self.heaps(),
             )  # fmt: skip
             if first < chosen.size:

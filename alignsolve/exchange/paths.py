@@ -18,6 +18,10 @@ from numba import njit
 
 from alignsolve.exchange.rows import TIE, read_values
 
+#: Relative growth of widths, and of the caps of pairs whose clients tie.
+WIDER = 4.0
+CAP_GROWTH = 4
+
 DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
 # Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
 _CLIENT, _LOAD, _UNLISTED = range(3)
@@ -116,6 +120,68 @@ def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
     head[h, u] = x
     loss_top[h, u] = key[x] if x >= 0 else np.inf
     arc[h, u] = min(loss_top[h, u], sentinel[h, u])
+
+
+@njit(cache=True, nogil=True)
+def widen_pairs(frontier, sentinel, goal, loss_top, width, cap, everywhere, least, pairs):
+    """Choose the pairs to list anew and how far; see `Graph.widen`.
+
+    Parameters
+    ----------
+    frontier : bool array, shape (m + 1, m + 1)
+        Pairs where the last search had to stop. Cleared.
+    sentinel, goal, loss_top, width : float64 arrays, shape (m + 1, m + 1)
+        What is listed, what should have been, the first entry, and the slack
+        listed up to, which is updated.
+    cap : int64 array, shape (m + 1, m + 1)
+        Most entries of a pair. Updated.
+    everywhere : bool
+        List all pairs farther, not only those of the frontier.
+    least : float
+        Width that takes the place of zero.
+    pairs : bool array, shape (m + 1, m + 1)
+        Written: the pairs to list.
+    """
+    nodes = sentinel.shape[0]
+    tied = False
+    widest = 0.0
+    for h in range(nodes):
+        for u in range(nodes):
+            pairs[h, u] = sentinel[h, u] < goal[h, u] and loss_top[h, u] > sentinel[h, u]
+            tied |= pairs[h, u] and frontier[h, u]
+            if frontier[h, u]:
+                widest = max(widest, width[h, u])
+    for h in range(nodes):
+        for u in range(nodes):
+            if tied:
+                # Turned away for the cap: tied clients took the places.
+                if pairs[h, u]:
+                    cap[h, u] *= CAP_GROWTH
+                pairs[h, u] |= frontier[h, u]
+            else:
+                pairs[h, u] = frontier[h, u] or (everywhere and h != u)
+                if pairs[h, u]:
+                    near = widest if everywhere else width[h, u]
+                    width[h, u] = max(WIDER * near, least)
+            frontier[h, u] = False
+
+
+@njit(cache=True, nogil=True)
+def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goal):
+    """Empty the heaps of some pairs and set what they are to be listed up to."""
+    nodes = sentinel.shape[0]
+    for h in range(nodes):
+        for u in range(nodes):
+            if not pairs[h, u] or h == u or price[h] == np.inf or price[u] == np.inf:
+                pairs[h, u] = False
+                continue
+            # Beyond the largest slack, everything is listed.
+            w = width[h, u] if width[h, u] <= largest else np.inf
+            goal[h, u] = w + (price[h] - price[u])
+            sentinel[h, u] = goal[h, u]
+            arc[h, u] = goal[h, u]
+            head[h, u] = -1
+            loss_top[h, u] = np.inf
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,89 @@
+"""Backend ``exchange``: the package's own exact solver of the flow class."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from alignsolve.arrays import IntArray
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.exchange import ExchangeAnswer, solve_exchange
+from alignsolve.problem import FLOW_FEATURES, AlignmentProblem, Feature
+from alignsolve.result import Termination
+
+_ENDED = {
+    "optimal": Termination.PROVED,
+    "stopped": Termination.TIME_LIMIT,
+    "stalled": Termination.WORK_LIMIT,
+}
+
+
+class ExchangeBackend(Backend):
+    """Sampled prices, then exact exchanges over the clients near a boundary.
+
+    Notes
+    -----
+    Supports the flow class but for layer groups: with groups the exchanges open
+    to a client depend on what else it holds, and the lists of exchanges would
+    have to be kept per combination of groups. Those problems go to
+    ``ortools-mcf``.
+
+    Reads the matrix a handful of times and never copies it. Answers are exact
+    in float64, and depend on the seed alone, not on the number of threads.
+    Where its method does not help, it gives up with `Termination.WORK_LIMIT`,
+    so that ``auto`` goes on.
+    """
+
+    name: ClassVar[str] = "exchange"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        features=FLOW_FEATURES - {Feature.GROUPS},
+        exact=True,
+        proves_infeasibility=True,
+        interruptible=True,
+        warm_start=True,
+        libraries=("numba",),
+    )
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return the best answer; see `Backend.solve`."""
+        started = time.perf_counter()
+        slot_min, slot_max = problem.slot_bounds()
+        load_min, load_max = problem.holder_bounds()
+        rows, cols = options.warm_start or (None, None)
+        found = solve_exchange(
+            problem.fitness, slot_min, slot_max, load_min, load_max,
+            penalty=_penalty(problem), switch=_switch(problem),
+            warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
+            threads=options.threads, seed=options.seed, deadline=options.deadline,
+        )  # fmt: skip
+        return _answer(found, time.perf_counter() - started, started, options)
+
+
+def _penalty(problem: AlignmentProblem) -> tuple[object, object] | None:
+    if Feature.LOAD_PENALTY not in problem.features:
+        return None
+    return problem.load_penalty, problem.load_target
+
+
+def _switch(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | None:
+    """Return switching costs and the pairs held before, or None for no costs."""
+    if Feature.SWITCHING not in problem.features:
+        return None
+    if problem.held is None:
+        import numpy as np
+
+        none = np.zeros(problem.n_clients + 1, np.int64)
+        return problem.switch_cost, none, none[:0]
+    return problem.switch_cost, problem.held.indptr, problem.held.indices
+
+
+def _answer(found: ExchangeAnswer, seconds: float, started: float, options: Options) -> Answer:
+    phases = found.stats.pop("seconds", {})
+    stats = {f"{name}_seconds": value for name, value in phases.items()}
+    stats |= found.stats | {"build_seconds": 0.0, "solve_seconds": seconds}
+    if found.status == "infeasible":
+        return Answer.proved_infeasible(conflict_experts=found.conflict_experts, stats=stats)
+    ended = _ENDED[found.status]
+    if found.status == "stopped" and time.perf_counter() < options.deadline:
+        ended = Termination.INTERRUPTED
+    return Answer(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)
