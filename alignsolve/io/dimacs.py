@@ -253,17 +253,18 @@ def _explanation(problem: AlignmentProblem, network: FlowNetwork) -> list[str]:
     n, m, scaling = problem.n_clients, problem.n_experts, network.scaling
     slots = problem.slot_bounds()[1].tolist()
     low = problem.holder_bounds()[0]
-    per_pair = f" + {scaling.common_offset} * pairs" if scaling.common_offset else ""
     # Python's integers: the products may not fit into int64.
     constant = sum(slot * offset for slot, offset in
                    zip(slots, scaling.client_offset.tolist(), strict=True))
     constant -= scaling.common_offset * sum(slots)
     base = float((problem.load_penalty * (low - problem.load_target) ** 2).sum())
-    sign = "-" if problem.sense == "min" else ""
+    # What the costs leave of the fitness, and what the network leaves out.
+    scaled = f"({constant} + {scaling.common_offset} * pairs - cost) / 2**{scaling.exponent}"
+    if problem.sense == "min":
+        scaled = f"(cost - {constant} - {scaling.common_offset} * pairs) / 2**{scaling.exponent}"
     return [
         f"nodes 1 to {n}: clients; {n + 1} to {n + m}: experts; {n + m + 1}: unused slots and "
         f"loads above the minimum" + ("; then groups" if network.n_nodes > n + m + 1 else ""),
         f"an arc into a node {n + 1} to {n + m} is a pair of a client and an expert",
-        f"{problem.sense} objective = {sign}(({constant}{per_pair} - cost) / 2**{scaling.exponent} "
-        f"- {base!r})",
+        f"{problem.sense} objective = {scaled} {'-' if problem.sense == 'max' else '+'} {base!r}",
     ]

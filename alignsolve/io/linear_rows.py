@@ -104,7 +104,7 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
         model.upper,
         model.is_integer,
         model.n_pairs,
-        [f"{problem.sense} {ascii(repr(problem))[1:-1]}", HEADING, *notes],
+        [repr(problem), HEADING, *notes],
     )
 
 

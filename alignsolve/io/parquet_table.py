@@ -9,12 +9,13 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
-from alignsolve.io.files import MAX_SIDE, atomic_write, fail, one_line, read_bytes
+from alignsolve.io.files import FREE_CELLS, MAX_SIDE, atomic_write, fail, one_line, read_bytes
 from alignsolve.io.table import Column, Ids, Table
 from alignsolve.problem import AlignmentProblem
 
-#: Most rows that are read: a Parquet file of a few bytes can declare any number.
+#: Most rows that are read, and most for each byte of a large file: repeated values take no room.
 MAX_ROWS = 64 * MAX_SIDE
+ROWS_PER_BYTE = 100
 
 
 def read(path: str | Path, sense: str | None) -> AlignmentProblem:
@@ -56,9 +57,10 @@ def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) 
     try:
         with parquet.ParquetFile(path) as file:
             table.check_columns(path, file.schema_arrow.names, ids, known)
-            if file.metadata.num_rows > MAX_ROWS:
-                fail(path, f"declares {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are "
-                           f"read")
+            most = min(MAX_ROWS, max(FREE_CELLS, ROWS_PER_BYTE * Path(path).stat().st_size))
+            if file.metadata.num_rows > most:
+                fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
+                           f"from a file of its size")
             columns = file.read()
         return Table(
             path, 1,

@@ -129,3 +129,15 @@ def test_a_large_sparse_table_is_refused_before_memory_is_taken(tmp_path):
     path.write_text(f"client,expert,fitness\n{ids}\n")
     with pytest.raises(al.ProblemError, match=r"20,000 x 20,000 pairs and lists 20,000"):
         io.read_instance(path)
+
+
+def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("alignsolve.io.parquet_table.FREE_CELLS", 1000)
+    monkeypatch.setattr("alignsolve.io.parquet_table.ROWS_PER_BYTE", 10)
+    column = arrow.array(np.zeros(2_000_000, dtype=np.int64))
+    table = arrow.table({"client": column, "expert": column, "fitness": column})
+    parquet.write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(al.ProblemError, match=r"declares 2,000,000 rows; at most"):
+        io.read_instance(tmp_path / "s.parquet")
