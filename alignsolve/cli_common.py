@@ -84,7 +84,7 @@ def open_problem(
     if index is None and len(problems) > 1:
         raise ProblemError(f"{path}: holds {len(problems)} problems; choose one with --index 1 to "
                            f"{len(problems)}, or {path}#1")
-    number = check_index(path, index or 1, problems)
+    number = check_index(path, 1 if index is None else index, problems)
     label = f"{path}#{number}" if len(problems) > 1 else path
     return changed(problems[number - 1], settings), label
 

@@ -548,6 +548,8 @@ COMMANDS = [
      "nowhere/plan.json: cannot be written: there is no such folder"),
     ("solve p.json#2",
      "p.json: there is no problem 2; the file holds 1"),
+    ("solve p.json#0",
+     "p.json: there is no problem 0; the file holds 1"),
     ("solve p.json#1 --index 1",
      "p.json#1 and --index 1 both choose a problem; give one"),
     ("solve gap.txt --sense max",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import alignsolve as al
 from alignsolve import io
-from alignsolve.cli import COMMANDS, main
+from alignsolve.cli import COMMANDS, app, main
 from alignsolve.dual import Multipliers
 from alignsolve.generators import FAMILIES
 from alignsolve.result import Termination
@@ -249,11 +251,18 @@ def test_errors_with_json_are_one_document(folder, capsys):
         assert err == f"error: {json.loads(out)['error']}\n"
 
 
-@pytest.mark.parametrize("command", [command.__name__ for command, _, _ in COMMANDS])
-def test_help_has_examples_that_parse(command, capsys):
+@pytest.mark.parametrize(("command", "examples"),
+                         [(command.__name__, examples) for command, _, examples in COMMANDS])
+def test_help_has_examples_that_parse(command, examples, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
-    assert f"alignsolve {command}" in out.partition("Examples:")[2]
+    shown = " ".join(out.partition("Examples:")[2].split())
+    parser = typer.main.get_command(app).commands[command]
+    for example in examples:
+        assert example in shown
+        program, name, *words = shlex.split(example)
+        assert (program, name) == ("alignsolve", command)
+        parser.make_context(command, words)
 
 
 @pytest.mark.parametrize("words", [(), ("solve",), ("check",), ("convert",), ("bench",)])

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,3 +252,11 @@ def test_scalars_stand_for_arrays_and_most_keys_may_be_left_out(tmp_path):
     problem = io.read_instance(tmp_path / "p.json")
     assert problem.sense == "min"
     assert problem.fitness.tolist() == [[-1, -math.inf], [-2, -3]]
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    (tmp_path / "p.json").write_text(text.split("```json\n")[1].split("```")[0])
+    assert io.read_instance(tmp_path / "p.json").load_max.tolist() == [1, 1, math.inf]
+    (tmp_path / "s.csv").write_text("client," + text.split("```\nclient,")[1].split("```")[0])
+    assert io.read_instance(tmp_path / "s.csv").client_ids == ("anna", "bob")
