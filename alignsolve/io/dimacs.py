@@ -232,7 +232,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
             f"{path}: costs are rounded to whole multiples of 2**{-network.scaling.exponent}; a "
             f"best answer to the file is worse than the best by at most "
             f"{network.scaling.error_bound:.3g}",
-            stacklevel=2,
+            stacklevel=3,
         )
     lines = [f"c {line}" for line in _explanation(problem, network)]
     lines.append(f"p min {network.n_nodes} {network.n_arcs}")

@@ -606,6 +606,8 @@ COMMANDS = [
     ("generate uniform --out x.xls",
      "x.xls: suffix '.xls' is not written; give one of .json, .npz, .csv, .tsv, .parquet, "
      ".min, .dmx, .dimacs, .mps, .lp"),
+    ("bench nowhere",
+     "nowhere: no such file or folder; give instances or folders"),
     ("bench p.json --jobs 0",
      "jobs is 0; give a whole number >= 1"),
     ("bench p.json --backends exchange,,greedy",
