@@ -88,8 +88,9 @@ def solve(
     -----
     "auto" tries `AUTO_ORDER` of the problem's class in turn: it passes over a
     backend that is missing, does not support the problem, or by its measured
-    cost model does not fit the time limit; it goes on where one fails or finds
-    nothing in time; and it ends with "greedy", which always answers where an
+    cost model does not fit the time limit; it goes on where one fails, gives up
+    ("exchange" does where its method does not help) or finds nothing in time; and
+    it ends with "greedy", which always answers where an
     answer is easy to find.
 
     Examples
@@ -172,8 +173,12 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
         early = dataclasses.replace(options, deadline=options.deadline - reserve)
     # What ended the search for a better answer than greedy's, if anything did.
     ended: Termination | None = None
+    # The answer of a backend that gave up: better than greedy's, if no other is found.
+    stalled: tuple[str, Answer] | None = None
     for name in order:
         last = name == order[-1]
+        if last and stalled is not None:
+            return _finish(problem, *stalled, options, started, tuple(fallbacks))
         try:
             backend = get_backend(name)
             reason = backend.refusal(problem) or _too_slow(backend, problem, early)
@@ -181,13 +186,16 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
                 reason = ended.value
             if reason is None:
                 answer = _run(backend, problem, options if last else early)
-                if answer.row_ind is not None or answer.infeasible or last:
+                gave_up = answer.termination is Termination.WORK_LIMIT
+                if last or answer.infeasible or (answer.row_ind is not None and not gave_up):
                     if last and ended is not None:
                         answer = dataclasses.replace(answer, termination=ended)
                     return _finish(problem, name, answer, options, started, tuple(fallbacks))
-                if answer.termination in (Termination.INTERRUPTED, Termination.TIME_LIMIT):
+                if answer.row_ind is not None:
+                    stalled = (name, answer)
+                elif not gave_up:
                     ended = answer.termination
-                reason = f"found nothing: {answer.termination.value}"
+                reason = f"gave up: {answer.termination.value}"
         except (BackendError, BackendNotFoundError) as error:
             reason = str(error)
         logger.info("auto passes over %s: %s", name, reason)
@@ -239,7 +247,9 @@ def _finish(
     rows = cols = np.empty(0, dtype=np.int64)
     status, termination = Status.NO_SOLUTION_FOUND, answer.termination
     if answer.infeasible:
-        status, conflict = Status.INFEASIBLE, find_conflict(problem, options.deadline)
+        status, conflict = Status.INFEASIBLE, find_conflict(
+            problem, options.deadline, answer.conflict_experts
+        )
     elif answer.row_ind is not None and answer.col_ind is not None:
         rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
         try:

@@ -50,6 +50,10 @@ def pairs(rows: list[int], cols: list[int], **more: object) -> base.Answer:
     return base.Answer(al.Termination.PROVED, np.array(rows), np.array(cols), **more)  # type: ignore[arg-type]
 
 
+def pairs_of(cols: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(len(cols)), np.array(cols)
+
+
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
     """Put a fake first in the automatic order, before greedy alone."""
@@ -91,7 +95,7 @@ def test_optimal_with_proof() -> None:
         (raising(al.BackendError("no luck")), "no luck"),
         (
             lambda *_: base.Answer.nothing(al.Termination.WORK_LIMIT),
-            "found nothing: work limit",
+            "gave up: work limit",
         ),
         (
             lambda *_: pairs([0, 1], [0, 0]),
@@ -112,6 +116,26 @@ def test_auto_falls_back_and_says_so(
     assert result.fallbacks == (al.Fallback("exchange", reason),)
     assert reason in caplog.text
     assert reason in result.summary()
+
+
+def test_auto_hands_over_from_a_backend_that_gave_up(
+    use: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(FakeBackend(lambda *_: base.Answer(al.Termination.WORK_LIMIT, *pairs_of([1, 0]))))
+    order = {"flow": ("exchange", "ortools-mcf", "greedy")}
+    monkeypatch.setattr(SOLVE, "AUTO_ORDER", order)
+    found = {
+        "exchange": SOLVE.get_backend("exchange"),
+        "ortools-mcf": FakeBackend(lambda *_: pairs([0, 1], [0, 1])),
+    }
+    monkeypatch.setattr(SOLVE, "get_backend", found.__getitem__)
+    result = al.solve(PROBLEM)
+    assert (result.backend, result.status) == ("ortools-mcf", al.Status.OPTIMAL)
+    assert result.fallbacks == (al.Fallback("exchange", "gave up: work limit"),)
+    found["ortools-mcf"] = FakeBackend(raising(al.BackendError("no luck")))
+    result = al.solve(PROBLEM)
+    assert (result.backend, result.objective_value) == ("exchange", 3.0)
+    assert result.termination is al.Termination.WORK_LIMIT
 
 
 def test_a_named_backend_does_not_fall_back(use: Callable[[FakeBackend], None]) -> None:
@@ -174,7 +198,7 @@ def test_greedy_answers_when_time_is_up(
     result = al.solve(AlignmentProblem([[1.0, 1.5], [1.0, 3.0]], 1), time_limit=5)
     assert result.backend == "greedy"
     assert result.has_answer
-    assert result.fallbacks[0].reason == f"found nothing: {ended.value}"
+    assert result.fallbacks[0].reason == f"gave up: {ended.value}"
     # A proof beats the limit: what greedy finds here is certified.
     assert result.termination in (ended, al.Termination.PROVED)
 
