@@ -6,7 +6,7 @@ the proof.
 
 from alignsolve.backends import available_backends
 from alignsolve.certificate import Certificate, certify
-from alignsolve.conflict import Bound, Conflict
+from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
 from alignsolve.dual import Multipliers
 from alignsolve.errors import (
     AlignSolveError,
@@ -37,6 +37,7 @@ __all__ = [
     "Bound",
     "Certificate",
     "Conflict",
+    "ConflictCheck",
     "Fallback",
     "Feature",
     "Load",
@@ -50,6 +51,7 @@ __all__ = [
     "UnsupportedProblemError",
     "available_backends",
     "certify",
+    "check_conflict",
     "read_instance",
     "read_instances",
     "read_solution",
