@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.exchange import newton, paths
-from alignsolve.exchange.level import Bounds, Graph, Level, Matrix, Stats
+from alignsolve.exchange.graph import Graph
+from alignsolve.exchange.level import Bounds, Level, Matrix, Stats
 from alignsolve.exchange.sampling import SMALLEST, draw, first_prices, sample_sizes
 
 #: Samples of up to this many clients per expert are solved exactly; so are larger
@@ -55,7 +56,8 @@ def _work(level: Level) -> float:
     """Return about the nanoseconds that exact paths took so far."""
     stats = level.stats
     nodes = level.m + 1
-    return 40.0 * stats.listed + 60.0 * stats.scanned + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes
+    lists = 40.0 * stats.listed + 60.0 * stats.scanned
+    return float(lists + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes)
 
 
 def _first_threshold(level: Level, total: int) -> tuple[float, int]:

@@ -239,7 +239,7 @@ def solve_exchange(
     from alignsolve.exchange import compile_cache
 
     compile_cache.prepare()
-    from alignsolve.exchange import algorithm, paths, rows, sampling
+    from alignsolve.exchange import algorithm, heaps, paths, rows, sampling
     from alignsolve.exchange.level import Blocks, Stats
 
     started = time.perf_counter()
@@ -250,7 +250,7 @@ def solve_exchange(
     if _obvious_conflict(matrix, bounds):
         return ExchangeAnswer("infeasible", stats=asdict(stats))
     compile_cache.announce(
-        (rows.reply_rows, paths.list_clients, paths.augment), fitness.dtype.name
+        (rows.reply_rows, heaps.list_clients, paths.augment), fitness.dtype.name
     )
     stop = _Stop(deadline, should_stop)
     whole = sampling.looks_whole(matrix, bounds)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import rows
+from alignsolve.exchange import steps
 from alignsolve.exchange.level import Level
 
 #: Steps at one level, and halvings of one step.
@@ -37,7 +37,7 @@ def _direction(
     m = level.m
     pairs = np.zeros((m + 1, m + 1))
     far = np.zeros((m + 1, m + 1))
-    rows.near_swaps(near, level.slack, level.rival, level.ptr, level.held, level.count, pairs,
+    steps.near_swaps(near, level.slack, level.rival, level.ptr, level.held, level.count, pairs,
                     far)  # fmt: skip
     price = level.price[:-1]
     bounds = level.bounds
@@ -64,7 +64,7 @@ def _direction(
     for _ in range(MAX_HALVINGS):
         if not free.any():
             break
-        rows.solve_damped(rate, extra, target, free, step[:-1], 1e-3, 2 * m + 10)
+        steps.solve_damped(rate, extra, target, free, step[:-1], 1e-3, 2 * m + 10)
         np.clip(step, -reach, reach, out=step)
         new = price + step[:-1]
         over = free & stops & ((new * price < 0) | ((price == 0) & (step[:-1] * target < 0)))

@@ -1,0 +1,130 @@
+"""The exchange graph of a level, which grows as far as it has to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.exchange import heaps, paths
+from alignsolve.exchange.level import Level
+
+#: Entries per pair of nodes from which only pairs in the way are listed farther.
+LONG_LISTS = 48
+
+
+class Graph:
+    """The exchange graph of a level: heaps of clients for every ordered pair of nodes.
+
+    Parameters
+    ----------
+    level : Level
+        Clients, replied at its prices.
+    theta : float
+        Slack up to which clients are listed at first.
+    cap : int
+        Most entries of a pair at first; more only where clients tie.
+    room : int
+        Entries to make room for.
+    """
+
+    def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
+        nodes = level.m + 1
+        self.level = level
+        self.width = np.full((nodes, nodes), theta)
+        self.cap = np.full((nodes, nodes), cap, np.int64)
+        self.head = np.full((nodes, nodes), -1, np.int32)
+        self.loss_top = np.full((nodes, nodes), np.inf)
+        self.arc = np.full((nodes, nodes), np.inf)
+        self.sentinel = np.full((nodes, nodes), np.inf)
+        self.goal = np.full((nodes, nodes), np.inf)
+        self.key = np.empty(room, np.float64)
+        self.who = np.empty(room, np.int32)
+        self.child = np.empty(room, np.int32)
+        self.sibling = np.empty(room, np.int32)
+        self.meta = np.array([0, -1, 0, 0, 0], np.int64)
+        self.frontier = np.zeros((nodes, nodes), np.bool_)
+        self.pairs = np.ones((nodes, nodes), np.bool_)
+        self._list(theta)
+
+    def widen(self) -> None:
+        """List more clients, at least for the pairs where the last search had to stop.
+
+        Pairs that ran out of listed clients because very many tie are listed
+        anew, with room for more. Otherwise all pairs are listed farther while
+        lists are short, and only those in the way once they are long.
+        """
+        everywhere = self.meta[0] < LONG_LISTS * self.width.size
+        heaps.widen_pairs(
+            self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
+            bool(everywhere), self.level.least_slack_above(0.0), self.pairs,
+        )  # fmt: skip
+        self._list(float(self.width.max(where=self.pairs, initial=0.0)))
+
+    def _list(self, far: float) -> None:
+        """List clients for the chosen pairs, up to their widths, of which `far` is the largest."""
+        level = self.level
+        chosen = level.within(far)
+        if chosen.size > level.size // 8 and level.drift() > far:
+            level.refresh_slack()
+            chosen = level.within(far)
+        largest = level.largest_slack()
+        if far > largest:
+            chosen = level.within(np.inf)
+        # Clients not chosen lose more than the width in every swap, at these prices.
+        heaps.clear_pairs(self.pairs, level.price, self.width, largest, self.head, self.loss_top,
+                          self.arc, self.sentinel, self.goal)  # fmt: skip
+        if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
+            self.meta[:2] = 0, -1
+        matrix = level.matrix
+        listed = np.zeros_like(self.cap)
+        before = int(self.meta[0])
+        first = 0
+        while first < chosen.size:
+            first = heaps.list_clients(
+                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, first,
+                level.price, self.pairs, self.cap, listed, level.ptr, level.held, level.count,
+                *self.lists(),
+            )  # fmt: skip
+            if first < chosen.size:
+                self.grow()
+        level.stats.listed += int(self.meta[0]) - before
+        level.stats.scanned += chosen.size
+        level.stats.widenings += 1
+
+    def lists(self) -> tuple[Any, ...]:
+        """Return the arrays of the heaps, in the order that kernels take them."""
+        return (self.head, self.loss_top, self.arc, self.sentinel, self.key, self.who,
+                self.child, self.sibling, self.meta)  # fmt: skip
+
+    def grow(self) -> None:
+        """Make room for three times as many entries."""
+        for name in ("key", "who", "child", "sibling"):
+            old = getattr(self, name)
+            new = np.empty(3 * old.size, old.dtype)
+            new[: old.size] = old
+            setattr(self, name, new)
+
+    def augment(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64],
+                phases: int) -> int:  # fmt: skip
+        """Move excess along paths, as `paths.augment`; both arrays are updated."""
+        level = self.level
+        matrix = level.matrix
+        bounds = level.bounds
+        before = self.meta.copy()
+        level.stats.calls += 1
+        code = paths.augment(
+            *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, level.price,
+            load, bounds.load_min, bounds.load_max, bounds.penalty, bounds.goal, excess,
+            level.ptr, level.held, level.count, level.slack, *self.lists(), phases,
+            self.frontier,
+        )  # fmt: skip
+        if code == paths.POOL_FULL:
+            self.grow()
+        did = self.meta - before
+        level.stats.searches += int(did[2])
+        level.stats.swaps += int(did[3])
+        level.stats.paths += int(did[4])
+        level.clients_load = load + excess
+        return int(code)

@@ -1,0 +1,212 @@
+"""Each kernel against its slow, obvious version."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignsolve.exchange import heaps, rows, steps
+from tests.alignsolve.exchange.reference import best_set, swap_losses, values_of
+
+NO_COST = (np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64))
+EMPTY = np.empty(0, np.int64)
+
+
+@st.composite
+def clients(draw):
+    """Draw fitness, slots, prices with a null price, and an answer's arrays."""
+    n, m = draw(st.integers(1, 12)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    fitness = rng.integers(-4, 9, (n, m)).astype(np.float64)
+    if draw(st.booleans()):
+        fitness += rng.random((n, m))
+    fitness[rng.random((n, m)) < 0.2] = -np.inf
+    most = np.minimum(rng.integers(0, draw(st.integers(2, 5)), n), m)
+    least = np.minimum(rng.integers(0, 3, n), most)
+    price = np.append(rng.integers(-2, 5, m).astype(np.float64), 0.0)
+    if m > 2 and draw(st.booleans()):
+        price[0] = np.inf
+    return fitness, least, most, price
+
+
+def reply(fitness, least, most, price, keep=False, held=None, count=None):
+    """Run `reply_rows`; return what it writes."""
+    n, m = fitness.shape
+    ptr = np.concatenate([[0], np.cumsum(most)]).astype(np.int64)
+    held = np.zeros(ptr[-1], np.int32) if held is None else held
+    count = np.zeros(n, np.int32) if count is None else count
+    slack, rival = np.empty(n, np.float32), np.empty(n, np.int32)
+    load = np.zeros(m + 1, np.int64)
+    bad = rows.reply_rows(
+        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep, np.inf,
+        ptr, held, count, slack, rival, load,
+    )  # fmt: skip
+    sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
+    return bad, sets, (ptr, held, count), slack, rival, load
+
+
+class TestReplies:
+    @settings(max_examples=400)
+    @given(drawn=clients())
+    def test_best_replies_and_slack(self, drawn):
+        fitness, least, most, price = drawn
+        m = fitness.shape[1]
+        bad, sets, _, slack, rival, load = reply(*drawn)
+        reduced = np.where(price[:m] < np.inf, fitness - price[:m], -np.inf)
+        hopeless = np.isfinite(reduced).sum(axis=1) < least
+        assert (bad >= 0) == hopeless.any()
+        for k in np.flatnonzero(~hopeless):
+            best = best_set(reduced[k], least[k], most[k])
+            mine = sorted(sets[k])
+            assert least[k] <= len(mine) <= most[k]
+            np.testing.assert_allclose(reduced[k, mine].sum(), reduced[k, list(best)].sum())
+            losses = swap_losses(reduced[k], mine, least[k], most[k])
+            expected = min(losses.values(), default=np.inf)
+            assert slack[k] <= expected + 1e-15
+            if expected == np.inf:
+                assert slack[k] == np.inf
+            else:
+                np.testing.assert_allclose(slack[k], expected, rtol=1e-5, atol=1e-12)
+            if rival[k] <= m and expected > 0:
+                if rival[k] < 0:
+                    np.testing.assert_allclose(losses[m, -1 - rival[k]], expected)
+                else:
+                    to_rival = [loss for (_, u), loss in losses.items() if u == rival[k]]
+                    assert min(abs(loss - expected) for loss in to_rival) < 1e-9
+        if not hopeless.any():
+            held_by = np.bincount([j for s in sets for j in s], minlength=m)
+            assert (load[:m] == held_by).all()
+
+    @given(drawn=clients())
+    def test_slack_of_a_given_answer(self, drawn):
+        fitness, least, most, price = drawn
+        bad, _, answer, slack, _, _ = reply(*drawn)
+        if bad >= 0:
+            return
+        again = np.empty_like(slack)
+        rows.slack_rows(fitness, *NO_COST, EMPTY, least, most, 0, len(fitness), price, *answer,
+                        again)  # fmt: skip
+        np.testing.assert_allclose(again, slack, rtol=1e-5, atol=1e-12)
+
+    def test_ties_follow_the_wanted_shares(self):
+        fitness = np.zeros((1000, 4))
+        ones = np.ones(1000, np.int64)
+        *_, load = reply(fitness, ones, ones, np.zeros(5))
+        assert load[:4].max() - load[:4].min() <= 1
+
+    def test_ties_keep_what_is_held(self):
+        ones = np.ones(50, np.int64)
+        held = np.arange(50, dtype=np.int32) % 4
+        before = held.copy()
+        reply(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
+        assert (held == before).all()
+
+    @given(drawn=clients(), seed=st.integers(0, 999))
+    def test_values_with_switching_costs(self, drawn, seed):
+        fitness = drawn[0]
+        n, m = fitness.shape
+        rng = np.random.default_rng(seed)
+        held = rng.random((n, m)) < 0.3
+        indptr = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
+        indices = np.nonzero(held)[1]
+        cost = rng.random((n, m))
+        expected = values_of(fitness, (cost, indptr, indices))
+        out = np.empty(m)
+        for i in range(n):
+            rows.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
+            assert (out == expected[i]).all()
+
+
+class TestLists:
+    @settings(max_examples=200)
+    @given(drawn=clients(), width=st.floats(0, 8))
+    def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width):
+        fitness, least, most, price = drawn
+        m = fitness.shape[1]
+        bad, sets, (ptr, held, count), *_ = reply(*drawn)
+        if bad >= 0:
+            return
+        known = np.where(price < np.inf, price, 0.0)
+        sentinel = width + np.subtract.outer(known, known)
+        nodes = m + 1
+        lists = {
+            "head": np.full((nodes, nodes), -1, np.int32),
+            "top": np.full((nodes, nodes), np.inf),
+            "arc": sentinel.copy(),
+            "sentinel": sentinel,
+            "key": np.empty(4000), "who": np.empty(4000, np.int32),
+            "child": np.empty(4000, np.int32), "sibling": np.empty(4000, np.int32),
+            "meta": np.array([0, -1, 0, 0, 0]),
+        }  # fmt: skip
+        wanted = ~np.eye(nodes, dtype=bool)
+        heaps.list_clients(
+            fitness, *NO_COST, EMPTY, least, most, np.arange(len(fitness)), 0, price, wanted,
+            np.full((nodes, nodes), 99), np.zeros((nodes, nodes), np.int64), ptr, held, count,
+            *lists.values(),
+        )  # fmt: skip
+        expected = {}
+        for k, mine in enumerate(sets):
+            values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
+            for swap, loss in swap_losses(values, sorted(mine), least[k], most[k]).items():
+                if loss <= sentinel[swap]:
+                    expected.setdefault(swap, []).append((loss, k))
+        found = {}
+        for h in range(nodes):
+            for u in range(nodes):
+                x = lists["head"][h, u]
+                while x >= 0:
+                    found.setdefault((h, u), []).append((lists["key"][x], lists["who"][x]))
+                    x = heaps._without_root(x, lists["key"], lists["child"], lists["sibling"])
+        assert {s: sorted(v) for s, v in found.items()} == {
+            s: sorted(v) for s, v in expected.items()
+        }
+        for swap, entries in found.items():
+            keys = [key for key, _ in entries]
+            assert keys == sorted(keys)
+            assert lists["top"][swap] == keys[0]
+
+    @given(drawn=clients())
+    def test_which_swaps_exist_at_all(self, drawn):
+        fitness, least, most, price = drawn
+        n, m = fitness.shape
+        bad, sets, answer, *_ = reply(*drawn)
+        if bad >= 0:
+            return
+        exists = np.zeros((m + 1, m + 1), np.bool_)
+        heaps.swap_exists(fitness, EMPTY, least, most, 0, n, price, *answer, exists)
+        expected = np.zeros_like(exists)
+        for k, mine in enumerate(sets):
+            values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
+            for swap in swap_losses(values, sorted(mine), least[k], most[k]):
+                expected[swap] = True
+        assert (exists == expected).all()
+
+
+class TestSmallKernels:
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 12))
+    def test_damped_laplacian(self, seed, m):
+        rng = np.random.default_rng(seed)
+        rate = rng.random((m + 1, m + 1)) * (rng.random((m + 1, m + 1)) < 0.5)
+        rate = np.triu(rate, 1)
+        rate += rate.T
+        extra, right = rng.random(m) + 0.1, rng.normal(size=m)
+        free = rng.random(m) < 0.7
+        step = np.where(free, 0.0, rng.normal(size=m))
+        fixed = step.copy()
+        steps.solve_damped(rate, extra, right, free, step, 1e-12, 200)
+        full = np.diag(rate.sum(axis=1)[:m] + extra) - rate[:m, :m]
+        np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
+        assert (step[~free] == fixed[~free]).all()
+
+    @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=20), seed=st.integers(0, 99))
+    def test_pairs_come_out_sorted(self, counts, seed):
+        rng = np.random.default_rng(seed)
+        sets = [rng.permutation(6)[:c] for c in counts]
+        ptr = np.arange(len(counts) + 1) * 4
+        held = np.zeros(ptr[-1], np.int32)
+        for k, chosen in enumerate(sets):
+            held[ptr[k] : ptr[k] + len(chosen)] = chosen
+        total = sum(counts)
+        row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+        steps.write_pairs(ptr, held, np.array(counts, np.int32), row_ind, col_ind)
+        expected = [(k, j) for k, chosen in enumerate(sets) for j in sorted(chosen)]
+        assert list(zip(row_ind.tolist(), col_ind.tolist(), strict=True)) == expected
