@@ -101,12 +101,12 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
         graph.widen()
 
 
-def solve_level(level: Level, whole: bool, exact: bool, stop: Callable[[], bool]) -> int:
+def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
     stats = level.stats
     clock = time.perf_counter()
     if level.size * level.m > SMALL and level.size > 4 * SMALLEST * level.m:
-        newton.improve(level, whole, level.m // 2, stop)
+        newton.improve(level, level.m // 2, stop)
     clock = _timed(stats, "newton", clock)
     code = paths.MORE
     if not exact:
@@ -132,14 +132,14 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
             break
         clock = time.perf_counter()
         rows, scaled = draw(matrix, bounds, size, generator)
-        level = Level(matrix, rows, scaled, price, run, stats)
+        level = Level(matrix, rows, scaled, price, whole, run, stats)
         level.reply()
         if first:
             level = _better_start(level)
             first = False
         latest[:] = [level]
         _timed(stats, "samples", clock)
-        solve_level(level, whole, False, stop)
+        solve_level(level, False, stop)
         price = level.price
     return price
 
@@ -149,7 +149,8 @@ def _better_start(level: Level) -> Level:
     excess = int(np.abs(level.imbalance()[1]).sum())
     if excess > level.m // 2:
         guess = first_prices(level.matrix, level.rows, level.bounds)
-        other = Level(level.matrix, level.rows, level.bounds, guess, level.run, level.stats)
+        other = Level(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
+                      level.stats)  # fmt: skip
         other.reply()
         if int(np.abs(other.imbalance()[1]).sum()) < excess:
             return other
@@ -183,7 +184,7 @@ def solve_all(
     else:
         price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest)
     clock = time.perf_counter()
-    level = Level(matrix, np.empty(0, np.int64), bounds, price, run, stats)
+    level = Level(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
     if warm is not None and warm[1] is not None:
         level.hold(*warm[1])
     bad = level.reply(keep=warm is not None)
@@ -195,4 +196,4 @@ def solve_all(
         total = int(np.abs(level.imbalance()[1]).sum()) // 2
         if total > 0.1 * level.held.size + level.m:  # not much of the earlier prices holds
             return solve_all(matrix, bounds, whole, run, stats, stop, seed, None, latest)
-    return solve_level(level, whole, True, stop), level, -1
+    return solve_level(level, True, stop), level, -1

@@ -31,6 +31,7 @@ class Graph:
 
     def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
         nodes = level.m + 1
+        theta = self._width(level, theta)
         self.level = level
         self.width = np.full((nodes, nodes), theta)
         self.cap = np.full((nodes, nodes), cap, np.int64)
@@ -48,6 +49,11 @@ class Graph:
         self.pairs = np.ones((nodes, nodes), np.bool_)
         self._list(theta)
 
+    @staticmethod
+    def _width(level: Level, theta: float) -> float:
+        """Return a width to list up to: prices move by it, and must stay whole where they are."""
+        return float(np.ceil(theta)) if level.whole else theta
+
     def widen(self) -> None:
         """List more clients, at least for the pairs where the last search had to stop.
 
@@ -55,10 +61,11 @@ class Graph:
         anew, with room for more. Otherwise all pairs are listed farther while
         lists are short, and only those in the way once they are long.
         """
+        least = self._width(self.level, self.level.least_slack_above(0.0))
         everywhere = self.meta[0] < LONG_LISTS * self.width.size
         heaps.widen_pairs(
             self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
-            bool(everywhere), self.level.least_slack_above(0.0), self.pairs,
+            bool(everywhere), least, self.pairs,
         )  # fmt: skip
         self._list(float(self.width.max(where=self.pairs, initial=0.0)))
 

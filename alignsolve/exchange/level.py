@@ -121,6 +121,8 @@ class Level:
         Number of clients s.
     price : float64 array, shape (m + 1,)
         Prices, the null expert's 0 last; +inf for an expert that cannot be held.
+    whole : bool
+        Keep prices whole numbers, and thereby exact.
     ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
         Client k holds ``held[ptr[k] : ptr[k] + count[k]]``.
     slack : float32 array, shape (s,)
@@ -133,6 +135,7 @@ class Level:
         rows: npt.NDArray[np.int64],
         bounds: Bounds,
         price: npt.NDArray[np.float64],
+        whole: bool,
         run: Callable[[Callable[[int, int], Any], int], list[Any]],
         stats: Stats,
     ) -> None:
@@ -141,7 +144,8 @@ class Level:
         self.size = rows.size or matrix.fitness.shape[0]
         self.m = matrix.fitness.shape[1]
         self.bounds = bounds
-        self.price = price
+        self.price = np.rint(price) if whole else price
+        self.whole = whole
         self.slack_price = price.copy()
         self.run = run
         self.stats = stats

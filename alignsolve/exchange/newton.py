@@ -75,26 +75,25 @@ def _direction(
     return step
 
 
-def _at_bounds(level: Level, price: npt.NDArray[np.float64], step: npt.NDArray[np.float64],
-               whole: bool) -> npt.NDArray[np.float64]:  # fmt: skip
+def _at_bounds(
+    level: Level, price: npt.NDArray[np.float64], step: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Return the stepped prices; a price does not jump over zero where a bound is slack there."""
     new = price + step
     bounds = level.bounds
     stops = (new[:-1] * price[:-1] < 0) & (bounds.load_min < bounds.load_max)
     stops &= bounds.penalty == 0
     new[:-1][stops] = 0.0
-    return np.rint(new) if whole else new
+    return np.rint(new) if level.whole else new
 
 
-def improve(level: Level, whole: bool, enough: int, stop: Callable[[], bool]) -> None:
+def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
     """Step while the excess shrinks well and is more than `enough` holders.
 
     Parameters
     ----------
     level : Level
         Replied at its prices. Prices, replies and slack are updated.
-    whole : bool
-        Keep prices whole numbers.
     enough : int
         Excess, in holders, that exact paths move as cheaply.
     stop : callable
@@ -118,7 +117,7 @@ def improve(level: Level, whole: bool, enough: int, stop: Callable[[], bool]) ->
         margin = limit * max(0.3, min(1.0, least / near.size))
         step = _direction(level, near, load, excess, limit, reach)
         for _ in range(MAX_HALVINGS):
-            new = _at_bounds(level, price, step, whole)
+            new = _at_bounds(level, price, step)
             step[known] = new[known] - price[known]
             slope = float(step @ excess)
             if slope <= 0.0:
