@@ -165,12 +165,15 @@ def search(
                 state, free, group, i, distance, frontier[:size], group_level
             ):
                 continue
-            found += _reach_client(
+            has_room = _reach_client(
                 i, distance, client_room, group_room, group_back, client_level, group_level
             )
-            found += _reach_experts(
+            reaches = _reach_experts(
                 state, held, group, i, distance, need, expert_level, group_level
             )
+            # A client stands for one unit at least: one expert may have much to spare.
+            if has_room or reaches:
+                found += 1
             if found >= missing and missing <= FEW_UNITS:
                 break
         best = _source_distance(best, distance, client_room, client_level, need, expert_level)
@@ -195,38 +198,36 @@ def _reach_groups(
 def _reach_client(
     i: int, distance: int, client_room: Any, group_room: Any, group_back: Any,
     client_level: Any, group_level: Any,
-) -> int:
-    """Label client i and the groups that it can reduce; return 1 where it has room itself."""
+) -> bool:
+    """Label client i and the groups that it can reduce; tell whether it has room itself."""
     if client_level[i] != -1:
-        return 0
+        return False
     for g in range(group_level.shape[1]):
         if group_level[i, g] == distance + 1 and group_room[i, g] > 0:
             client_level[i] = distance + 2
     if client_level[i] == -1:
-        return 0
+        return False
     for g in range(group_level.shape[1]):
         if group_level[i, g] == -1 and group_back[i, g] > 0:
             group_level[i, g] = distance + 3
-    return 1 if client_room[i] > 0 else 0
+    return bool(client_room[i] > 0)
 
 
 @njit(cache=True)
 def _reach_experts(
     state: Any, held: int, group: Any, i: int, distance: int, need: Any,
     expert_level: Any, group_level: Any,
-) -> int:
-    """Label the experts that client i can give up; return what new ones can spare."""
-    spare = 0
+) -> bool:
+    """Label the experts that client i can give up; tell whether one can be spared."""
+    reaches = False
     for j in range(state.shape[1]):
         if state[i, j] == held:
             level = group_level[i, group[j]]
             if level == distance + 1 or level == distance + 3:
-                if expert_level[j] == -1:
-                    spare += max(0, -need[j])
+                reaches |= need[j] < 0
+                if expert_level[j] == -1 or expert_level[j] > level + 1:
                     expert_level[j] = level + 1
-                elif expert_level[j] > level + 1:
-                    expert_level[j] = level + 1
-    return spare
+    return reaches
 
 
 @njit(cache=True)
@@ -299,6 +300,8 @@ def _next_hop(
     """Return a client that can take expert k, and what it gives up (SOURCE: nothing)."""
     level = expert_level[k]
     g = group[k]
+    if level + 3 > best:
+        return -1, -1
     for i in range(pointer[k], state.shape[0]):
         if group_level[i, g] != level + 1 or state[i, k] != free:
             continue

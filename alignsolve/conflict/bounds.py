@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.errors import ProblemError
-from alignsolve.problem import AlignmentProblem, Load, Resource, tolerance
+from alignsolve.problem import AlignmentProblem, Load, Resource
 
 #: More bounds of clients than this are listed as families, one per kind.
 FAMILY_LIMIT = 1000
@@ -156,14 +157,14 @@ class BoundSet:
         families = sum(index.size for index in self.clients.values()) > limit
         for kind, name, group in sorted(self.clients, key=_order):
             index = self.clients[kind, name, group]
-            values = client_values(problem, kind, name, group)[index]
+            amounts = client_values(problem, kind, name, group)[index]
             if families and index.size > 1:
-                total = float(values.sum())
+                total = float(amounts.sum())
                 found.append(Bound(kind, None, None, group, name, total, tuple(index.tolist())))
                 continue
             found += [
                 Bound(kind, i, None, group, name, float(value))
-                for i, value in zip(index.tolist(), values.tolist(), strict=True)
+                for i, value in zip(index.tolist(), amounts.tolist(), strict=True)
             ]
         return tuple(found)
 
@@ -219,7 +220,7 @@ def all_bounds(problem: AlignmentProblem) -> BoundSet:
     put(found.experts, ("load_max", None, None), high < n)
     for name, load in problem.loads.items():
         put(found.experts, ("load_min", name, None), np.asarray(load.min) > 0)
-        put(found.experts, ("load_max", name, None), np.isfinite(load.max))
+        put(found.experts, ("load_max", name, None), np.asarray(load.max) < np.inf)
     return found
 
 
@@ -279,7 +280,7 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> AlignmentProblem:
     fitness = problem.fitness
     if not (floor > -np.inf).any():
         fitness = np.where(fitness > -np.inf, np.float32(0), np.float32(-np.inf))
-    groups = {}
+    groups: dict[str, Any] = {}
     if any(kind in ("group_min", "group_max") for kind, _, _ in kept.clients):
         keys = range(problem.n_groups)
         groups = {

@@ -6,17 +6,90 @@ import math
 
 import numpy.typing as npt
 
-from alignsolve.conflict.bounds import Conflict, ConflictCheck
+from alignsolve.conflict.bounds import (
+    Conflict,
+    ConflictCheck,
+    all_bounds,
+    require_bounds,
+)
+from alignsolve.conflict.check import check_flow_bounds
+from alignsolve.conflict.flow import FlowConflict, find_flow_conflict
+from alignsolve.conflict.text import flow_text
+from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem
 
 
 def find_conflict(
     problem: AlignmentProblem, deadline: float = math.inf, experts: npt.ArrayLike | None = None
 ) -> Conflict:
-    """Return a conflict of an infeasible problem."""
-    raise NotImplementedError
+    """Return a small set of bounds of an infeasible problem that cannot hold together.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        An infeasible problem.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop. A set found so far is
+        returned, perhaps larger than it need be; see `Conflict.irreducible`
+        and `Conflict.proved`.
+    experts : array_like of int, optional
+        Experts whose load bounds a backend found in conflict. It saves time
+        where it is right, and does no harm where it is not.
+
+    Raises
+    ------
+    ProblemError
+        If the problem is feasible.
+    """
+    try:
+        found = find_flow_conflict(problem, deadline, experts)
+    except TimeoutError:
+        return _unproved(problem)
+    if found is not None:
+        return _flow_conflict(problem, found)
+    if problem.problem_class == "flow":
+        raise ProblemError("the problem is feasible: its bounds have no conflict")
+    return _unproved(problem)
+
+
+def _flow_conflict(problem: AlignmentProblem, found: FlowConflict) -> Conflict:
+    """Name a conflict of the flow class."""
+    experts = next(iter(found.kept.experts.values()), ())
+    return Conflict(
+        bounds=found.kept.bounds(problem),
+        text=flow_text(problem, found),
+        irreducible=found.irreducible,
+        experts=tuple(int(j) for j in experts),
+        needed=None if found.needed is None else float(found.needed),
+        possible=None if found.possible is None else float(found.possible),
+    )
+
+
+def _unproved(problem: AlignmentProblem) -> Conflict:
+    """Return all bounds, and say that no smaller set was found."""
+    kept = all_bounds(problem)
+    return Conflict(
+        bounds=kept.bounds(problem, limit=0),
+        text=f"time ran out before a conflict was found among the {kept.size:,} bounds",
+        irreducible=False,
+        proved=False,
+    )
 
 
 def check_conflict(problem: AlignmentProblem, conflict: Conflict) -> ConflictCheck:
-    """Re-check a conflict."""
-    raise NotImplementedError
+    """Re-check a conflict from its bounds alone, however it was found.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    conflict : Conflict
+        Only its `bounds` are looked at.
+
+    Raises
+    ------
+    ProblemError
+        If a listed bound is not one of the problem.
+    """
+    require_bounds(problem, conflict.bounds)
+    return check_flow_bounds(problem, conflict.bounds)
