@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-from alignsolve.bench.records import one_line
+from alignsolve.bench.records import last_words, one_line
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -100,10 +100,8 @@ class Worker:
     def _last_words(self) -> str:
         """Return how the worker ended, with the end of what it said."""
         code = self._process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
         how = f"ended by signal {-code}" if code < 0 else f"exited with code {code}"
-        return one_line(f"the reading process {how}" + (f": {said[-1]}" if said else ""))
+        return one_line(f"the reading process {how}{last_words(self._errors)}")
 
 
 class Pool(Generic[Task, Done]):

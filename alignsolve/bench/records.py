@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: Outcomes of a run that ended with an answer or a proof that there is none.
 ANSWERED = ("optimal", "infeasible", "feasible")
@@ -222,6 +222,16 @@ def one_line(text: str) -> str:
     """Return a message on one line, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
+
+
+def last_words(errors: IO[bytes]) -> str:
+    """Return the telling line of what a process wrote before it ended, after a colon."""
+    errors.seek(0)
+    lines = errors.read(1 << 16).decode(errors="replace").strip().splitlines()
+    if not lines:
+        return ""
+    # A traceback ends with the error; a failed check of a C++ library begins with it.
+    return f": {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
 
 
 def run_key(instance_digest: str, backend: str, settings: Settings) -> str:

@@ -302,10 +302,10 @@ class _Bench:
         try:
             reply = self._open(slot, instance.path)
             if "error" not in reply:
-                # Warm-up, run and the check of a conflict each have their own limit.
+                # Warm-up, compilation, two attempts and the check of a conflict.
                 reply = self._pool.worker(slot).ask(
                     "run",
-                    WARM_UP_LIMIT + 2 * settings.kill_after() + WORKER_GRACE,
+                    2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
                     index=instance.index,
                     backend=backend,
                     options=options,

@@ -42,6 +42,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,7 +50,7 @@ import psutil
 
 import alignsolve as al
 from alignsolve.bench import measure
-from alignsolve.bench.records import WARM_UP_LIMIT, one_line
+from alignsolve.bench.records import WARM_UP_LIMIT, last_words, one_line
 from alignsolve.io import read_instances
 
 #: Sends an object to the parent.
@@ -119,9 +120,7 @@ class Server:
             )
             fields = self._watch(child, kill_after, memory_limit)
             if fields["outcome"] == "crash":
-                errors.seek(0)
-                said = errors.read().decode(errors="replace").strip()
-                fields["message"] += f": {said}" if said else ""
+                fields["message"] += last_words(errors)
         fields["message"] = one_line(fields.get("message", ""))
         return fields
 
@@ -143,6 +142,8 @@ class Server:
                     resident = peak = message["began"]
                     began = time.perf_counter()
                     deadline = began + kill_after
+                elif "compiling" in message:
+                    deadline = time.perf_counter() + WARM_UP_LIMIT
                 elif "fields" in message:
                     fields = message["fields"]
                     deadline = time.perf_counter() + kill_after
@@ -242,6 +243,19 @@ def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
         os._exit(code)
 
 
+@dataclass(frozen=True)
+class _Telling:
+    """Tells the parent how far a run is."""
+
+    send: Send
+
+    def began(self, resident: float) -> None:
+        self.send({"began": resident})
+
+    def compiling(self) -> None:
+        self.send({"compiling": True})
+
+
 def _solve(
     send: Send,
     backend: str,
@@ -249,9 +263,7 @@ def _solve(
     options: dict[str, Any],
 ) -> None:
     """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
-    fields, conflict = measure.run(
-        backend, problem, options, began=lambda resident: send({"began": resident})
-    )
+    fields, conflict = measure.run(backend, problem, options, _Telling(send))
     send({"fields": fields})
     if conflict is not None and measure.contradictory(problem, conflict):
         send({"conflict_checked": True})

@@ -90,11 +90,31 @@ def _temper(behaviour: Callable[[AlignmentProblem, Options], Answer]) -> type[Ba
     return Fake
 
 
+_loaded: list[str] = []
+
+
+def _loads(problem: AlignmentProblem, options: Options) -> Answer:
+    if "library" not in _loaded:
+        _loaded.append("library")
+        time.sleep(0.6)
+    return _honest(problem, options)
+
+
+def _compiles(problem: AlignmentProblem, options: Options) -> Answer:
+    if "kernel" not in _loaded:
+        import numba
+
+        _loaded.append("kernel")
+        numba.njit(lambda number: number + 1)(1.0)
+        time.sleep(1.6)
+    return _honest(problem, options)
+
+
 def _empty(problem: AlignmentProblem, options: Options) -> Answer:
     return _nobody(problem, options)
 
 
-BEHAVIOURS = (_honest, _crash, _exit, _hang, _late, _hog, _raise, _slow, _empty)
+BEHAVIOURS = (_honest, _crash, _exit, _hang, _late, _hog, _raise, _slow, _empty, _loads, _compiles)
 FAKES = {
     fake.name: fake
     for fake in map(_temper, BEHAVIOURS)
