@@ -91,9 +91,9 @@ def test_conflicts_come_back(tmp_path):
 
 def test_a_solution_of_another_problem_is_recognised(tmp_path):
     io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / "s.json")
-    with pytest.raises(al.ProblemError, match="is for another problem: key .problem. is 'sha256:"):
+    with pytest.raises(al.ProblemError, match=r"for another problem: key .problem. is 'sha256:"):
         io.read_solution(tmp_path / "s.json", PROBLEM.replace(load_max=2))
-    with pytest.raises(al.ProblemError, match="is for another problem: key .n_clients. is 2, not 1"):
+    with pytest.raises(al.ProblemError, match=r"for another problem: key .n_clients. is 2, not 1"):
         io.read_solution(tmp_path / "s.json", al.AlignmentProblem([[1, 2, 3]], 1))
 
 
