@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 
 #: Backends asked in turn until one proves the answer, by problem class.
 BACKENDS = {
-    "flow": ("ortools-mcf", "networkx"),
+    "flow": ("auto",),
     "mip": ("ortools-cpsat", "ortools-mip", "ortools-scip", "greedy"),
 }
 
