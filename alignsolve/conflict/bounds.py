@@ -256,60 +256,80 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
     return float(values[index].sum())
 
 
-def restricted(problem: AlignmentProblem, kept: BoundSet) -> AlignmentProblem:
+def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProblem, IntArray]:
     """Return the problem with only the given bounds in force, and no preferences.
 
-    Fitness stays where a fairness floor is kept, and is 0 elsewhere; load
-    penalties and switching costs go. Max sense.
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    kept : BoundSet
+        Bounds to keep.
+
+    Returns
+    -------
+    problem : AlignmentProblem
+        Max sense, without load penalties and switching costs. Fitness is 0
+        unless a fairness floor is kept.
+    clients : int64 array
+        The clients in it. Those without a kept bound are left out where no
+        expert needs them.
     """
-    n, m = problem.n_clients, problem.n_experts
+    clients = np.arange(problem.n_clients)
+    if not any(kind == "load_min" for kind, _, _ in kept.experts):
+        clients = np.unique(np.concatenate([clients[:0], *kept.clients.values()]))
+    rows: Any = slice(None) if clients.size == problem.n_clients else clients
 
-    def clients(key: Key, free: float) -> Float64Array:
-        values = np.full(n, free)
-        index = kept.clients.get(key, np.empty(0, dtype=np.int64))
+    def of_clients(key: Key, free: float) -> Float64Array:
+        values = np.full(problem.n_clients, free)
+        index = kept.clients.get(key, clients[:0])
         values[index] = client_values(problem, *key)[index]
-        return values
+        return np.asarray(values[rows])
 
-    def experts(kind: str, name: str | None, free: float) -> Float64Array:
-        values = np.full(m, free)
-        index = kept.experts.get((kind, name, None), np.empty(0, dtype=np.int64))
-        values[index] = expert_values(problem, kind, name)[index]
-        return values
-
-    floor = problem.sign * clients(("client_fitness_min", None, None), -problem.sign * np.inf)
-    fitness = problem.fitness
+    floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
+    fitness = problem.fitness[rows]
     if not (floor > -np.inf).any():
         fitness = np.where(fitness > -np.inf, np.float32(0), np.float32(-np.inf))
-    groups: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if any(kind in ("group_min", "group_max") for kind, _, _ in kept.clients):
-        keys = range(problem.n_groups)
-        groups = {
-            "expert_group": problem.expert_group,
-            "group_min": np.stack([clients(("group_min", None, g), 0) for g in keys], axis=1),
-            "group_max": np.stack([clients(("group_max", None, g), m) for g in keys], axis=1),
-        }
-    return AlignmentProblem(
+        groups = range(problem.n_groups)
+        low = [of_clients(("group_min", None, g), 0) for g in groups]
+        high = [of_clients(("group_max", None, g), problem.n_experts) for g in groups]
+        arguments["expert_group"] = problem.expert_group
+        arguments["group_min"], arguments["group_max"] = np.stack(low, 1), np.stack(high, 1)
+    reduced = AlignmentProblem(
         fitness,
-        clients(("max_experts", None, None), m),
-        min_experts=clients(("min_experts", None, None), 0),
-        load_min=experts("load_min", None, -np.inf),
-        load_max=experts("load_max", None, np.inf),
+        of_clients(("max_experts", None, None), problem.n_experts),
+        min_experts=of_clients(("min_experts", None, None), 0),
+        load_min=_of_experts(problem, kept, "load_min", None),
+        load_max=_of_experts(problem, kept, "load_max", None),
         loads={
             name: Load(
-                load.weight,
-                min=experts("load_min", name, -np.inf),
-                max=experts("load_max", name, np.inf),
+                np.asarray(load.weight)[rows],
+                min=_of_experts(problem, kept, "load_min", name),
+                max=_of_experts(problem, kept, "load_max", name),
             )
             for name, load in problem.loads.items()
             if any(key[1] == name for key in kept.experts)
         },
         resources={
-            name: Resource(resource.size, clients(("resource", name, None), np.inf))
+            name: Resource(
+                np.asarray(resource.size)[rows], of_clients(("resource", name, None), np.inf)
+            )
             for name, resource in problem.resources.items()
             if ("resource", name, None) in kept.clients
         },
         client_fitness_min=floor,
-        client_ids=problem.client_ids,
-        expert_ids=problem.expert_ids,
-        **groups,
+        **arguments,
     )
+    return reduced, clients
+
+
+def _of_experts(
+    problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None
+) -> Float64Array:
+    """Return a kind of bound of all experts, infinite where it is not kept."""
+    values = np.full(problem.n_experts, -np.inf if kind == "load_min" else np.inf)
+    index = kept.experts.get((kind, name, None), np.empty(0, dtype=np.int64))
+    values[index] = expert_values(problem, kind, name)[index]
+    return values

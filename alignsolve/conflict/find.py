@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import numpy.typing as npt
 
 from alignsolve.conflict.bounds import (
+    FAMILY_LIMIT,
     Conflict,
     ConflictCheck,
     all_bounds,
@@ -14,9 +16,13 @@ from alignsolve.conflict.bounds import (
 )
 from alignsolve.conflict.check import check_flow_bounds
 from alignsolve.conflict.flow import FlowConflict, find_flow_conflict
-from alignsolve.conflict.text import flow_text
+from alignsolve.conflict.mip import MipConflict, check_mip_bounds, find_mip_conflict
+from alignsolve.conflict.text import bounds_text, flow_text
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem
+
+#: Added to the sentence where the reduction was not completed.
+UNFINISHED = "; time ran out before it was shown that every listed bound is needed"
 
 
 def find_conflict(
@@ -43,25 +49,44 @@ def find_conflict(
     """
     try:
         found = find_flow_conflict(problem, deadline, experts)
+        if found is not None:
+            return _flow_conflict(problem, found)
+        if problem.problem_class == "mip":
+            mip = find_mip_conflict(problem, deadline)
+            if mip is not None:
+                return _mip_conflict(problem, mip)
     except TimeoutError:
         return _unproved(problem)
-    if found is not None:
-        return _flow_conflict(problem, found)
-    if problem.problem_class == "flow":
-        raise ProblemError("the problem is feasible: its bounds have no conflict")
-    return _unproved(problem)
+    raise ProblemError("the problem is feasible: its bounds have no conflict")
 
 
 def _flow_conflict(problem: AlignmentProblem, found: FlowConflict) -> Conflict:
     """Name a conflict of the flow class."""
     experts = next(iter(found.kept.experts.values()), ())
+    text = flow_text(problem, found)
+    if not found.irreducible:
+        text += UNFINISHED
     return Conflict(
         bounds=found.kept.bounds(problem),
-        text=flow_text(problem, found),
+        text=text,
         irreducible=found.irreducible,
         experts=tuple(int(j) for j in experts),
         needed=None if found.needed is None else float(found.needed),
         possible=None if found.possible is None else float(found.possible),
+    )
+
+
+def _mip_conflict(problem: AlignmentProblem, found: MipConflict) -> Conflict:
+    """Name a conflict of the mip class."""
+    text = bounds_text(problem, found.kept)
+    if not found.irreducible:
+        text += UNFINISHED
+    experts = np.unique(np.concatenate([[], *found.kept.experts.values()]))
+    return Conflict(
+        bounds=found.kept.bounds(problem, 0 if found.families else FAMILY_LIMIT),
+        text=text,
+        irreducible=found.irreducible,
+        experts=tuple(int(j) for j in experts),
     )
 
 
@@ -76,7 +101,9 @@ def _unproved(problem: AlignmentProblem) -> Conflict:
     )
 
 
-def check_conflict(problem: AlignmentProblem, conflict: Conflict) -> ConflictCheck:
+def check_conflict(
+    problem: AlignmentProblem, conflict: Conflict, deadline: float = math.inf
+) -> ConflictCheck:
     """Re-check a conflict from its bounds alone, however it was found.
 
     Parameters
@@ -85,11 +112,17 @@ def check_conflict(problem: AlignmentProblem, conflict: Conflict) -> ConflictChe
         The problem.
     conflict : Conflict
         Only its `bounds` are looked at.
+    deadline : float
+        Value of ``time.perf_counter()`` at which a check of the mip class ends;
+        what it did not show by then is False.
 
     Raises
     ------
     ProblemError
         If a listed bound is not one of the problem.
     """
-    require_bounds(problem, conflict.bounds)
-    return check_flow_bounds(problem, conflict.bounds)
+    bounds = conflict.bounds
+    require_bounds(problem, bounds)
+    if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
+        return check_flow_bounds(problem, bounds)
+    return check_mip_bounds(problem, bounds, deadline)

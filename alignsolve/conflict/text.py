@@ -110,8 +110,8 @@ def _range_text(problem: AlignmentProblem, expert: int) -> str:
             f"{number(high)} holders; no whole number lies between"
         )
     return (
-        f"{problem.expert_name(expert)} needs at least {number(low)} holders but may have at most "
-        f"{number(high)}"
+        f"{problem.expert_name(expert)} needs at least {counted(low, 'holder')} but may have at "
+        f"most {number(high)}"
     )
 
 
@@ -151,32 +151,33 @@ def _allowed_by_group(problem: AlignmentProblem, client: int) -> IntArray:
 
 def bounds_text(problem: AlignmentProblem, kept: BoundSet) -> str:
     """Say that bounds of any kind cannot hold together."""
-    parts = [_part_text(problem, key, kept.experts[key], True) for key in kept.experts]
-    parts += [_part_text(problem, key, kept.clients[key], False) for key in kept.clients]
+    keys = [(key, kept.experts[key], True) for key in kept.experts]
+    keys += [(key, kept.clients[key], False) for key in kept.clients]
     clients = np.unique(np.concatenate([[-1], *kept.clients.values()]))[1:]
     if not kept.experts and clients.size == 1:
-        return f"{problem.client_name(int(clients[0]))} cannot keep all of {listing(parts)}"
-    if len(parts) == 1 and kept.size == 1:
-        return f"{parts[0]} cannot be kept"
-    return f"these bounds cannot hold together: {listing(parts)}"
+        parts = [_kind_text(problem, key, index, of) for key, index, of in keys]
+        together = " together" if len(parts) > 1 else ""
+        return f"{problem.client_name(int(clients[0]))} cannot keep {listing(parts)}{together}"
+    parts = []
+    for key, index, of_experts in keys:
+        word, name = ("expert", problem.expert_name) if of_experts else (
+            "client", problem.client_name
+        )
+        what = _kind_text(problem, key, index, of_experts)
+        parts.append(f"{what} of {names(word, name, index)}")
+    return f"{listing(parts)} {'cannot hold together' if kept.size > 1 else 'cannot be kept'}"
 
 
-def _part_text(problem: AlignmentProblem, key: Key, index: IntArray, of_experts: bool) -> str:
-    """Name bounds of one kind, with the value where it is one."""
+def _kind_text(problem: AlignmentProblem, key: Key, index: IntArray, of_experts: bool) -> str:
+    """Name a kind of bound, with its value where all have one, as in "group_min 1 of group 0"."""
     kind, name, group = key
     what = {"resource": "budget", "client_fitness_min": "fitness floor"}.get(kind, kind)
     if kind == "client_fitness_min" and problem.sense == "min":
         what = "cost ceiling"
+    values = expert_values(problem, kind, name) if of_experts else client_values(problem, *key)
+    values = values[index]
+    if (values == values[0]).all():
+        what += f" {number(float(values[0]))}"
     if name is not None:
         what += f" of {name!r}"
-    if group is not None:
-        what += f" of group {group}"
-    values = (
-        expert_values(problem, kind, name) if of_experts else client_values(problem, *key)
-    )[index]
-    if (values == values[0]).all():
-        what += f" = {number(values[0])}"
-    if of_experts:
-        return f"{what} for {names('expert', problem.expert_name, index)}"
-    return f"{what} for {names('client', problem.client_name, index)}"
-
+    return what if group is None else f"{what} of group {group}"
