@@ -243,7 +243,10 @@ def _given_multipliers(
     problem: AlignmentProblem, prices: npt.ArrayLike | Multipliers | None
 ) -> Multipliers | None:
     """Check prices given by the caller and turn them to max sense."""
-    if prices is None or isinstance(prices, Multipliers):
+    if prices is None:
+        return None
+    if isinstance(prices, Multipliers):
+        prices.check(problem)
         return prices
     array = numeric("prices", prices).astype(np.float64)
     if array.shape != (problem.n_experts,):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.errors import ProblemError
 from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
@@ -48,6 +49,32 @@ class Multipliers:
     loads: Mapping[str, Float64Array] = field(default_factory=dict)
     budgets: Mapping[str, Float64Array] = field(default_factory=dict)
     fairness: Float64Array | None = None
+
+    def check(self, problem: AlignmentProblem) -> None:
+        """Raise `ProblemError` where a price does not fit the problem."""
+        n, m = problem.n_clients, problem.n_experts
+        given: list[tuple[str, Float64Array, int, bool]] = [("experts", self.experts, m, False)]
+        for kind, prices, known, length, signed in (
+            ("loads", self.loads, problem.loads, m, False),
+            ("budgets", self.budgets, problem.resources, n, True),
+        ):
+            for name, price in prices.items():
+                if name not in known:
+                    raise ProblemError(
+                        f"multipliers.{kind} names {name!r}, which the problem lacks"
+                    )
+                given.append((f"{kind}[{name!r}]", price, length, signed))
+        if self.fairness is not None:
+            given.append(("fairness", self.fairness, n, True))
+        for name, price, length, signed in given:
+            array = np.asarray(price)
+            if array.shape != (length,):
+                raise ProblemError(
+                    f"multipliers.{name} has shape {array.shape}; give shape ({length},)"
+                )
+            if not np.isfinite(array).all() or (signed and (array < 0).any()):
+                least = "finite prices >= 0" if signed else "finite prices"
+                raise ProblemError(f"multipliers.{name} holds a wrong price; give {least}")
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,9 @@ class Result:
         Clients and experts of the held pairs, sorted by (row, col); empty
         where there is no answer.
     objective_value, dual_bound : float
-        Value and bound in the problem's own sense; NaN without an answer, and
-        infinite without a bound.
+        Value and bound in the problem's own sense; the value is NaN without an
+        answer, the bound infinite where there is none, and infinitely bad where
+        the problem is infeasible.
     gap_abs, gap : float
         Proved distance from the optimum, and the same over
         ``max(1, |objective_value|)``; infinite without a bound.

@@ -279,7 +279,10 @@ def _finish(
         row_ind=rows,
         col_ind=cols,
         objective_value=proof.objective_value if proof else math.nan,
-        dual_bound=proof.dual_bound if proof else problem.sign * answer.bound,
+        # No answer is the worst there is: the bound of an infeasible problem.
+        dual_bound=proof.dual_bound
+        if proof
+        else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
         gap_abs=proof.gap_abs if proof else math.inf,
         gap=proof.gap if proof else math.inf,
         loads=np.bincount(cols, minlength=problem.n_experts),

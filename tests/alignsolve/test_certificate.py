@@ -270,6 +270,22 @@ def test_malformed_answers(rows: list, cols: list, prices: list | None, message:
         al.certify(problem, rows, cols, prices=prices)
 
 
+@pytest.mark.parametrize(
+    ("multipliers", "message"),
+    [
+        (Multipliers(np.zeros(3)), r"multipliers\.experts has shape \(3,\); give shape \(2,\)"),
+        (Multipliers(np.zeros(2), loads={"s": np.zeros(2)}), "names 's', which the problem lacks"),
+        (Multipliers(np.zeros(2), budgets={"mb": np.zeros(9)}), r"give shape \(1,\)"),
+        (Multipliers(np.zeros(2), budgets={"mb": np.array([-1.0])}), "give finite prices >= 0"),
+        (Multipliers(np.array([np.inf, 0])), r"multipliers\.experts holds a wrong price"),
+    ],
+)
+def test_malformed_multipliers(multipliers: Multipliers, message: str) -> None:
+    problem = al.AlignmentProblem([[1.0, 2.0]], 2, resources={"mb": al.Resource([1, 1], 1)})
+    with pytest.raises(al.ProblemError, match=message):
+        al.certify(problem, [0], [1], prices=multipliers)
+
+
 def test_bellman_ford_ignores_rounding_but_not_a_real_cycle() -> None:
     weight = np.full((3, 3), np.inf)
     weight[0, 1], weight[1, 2], weight[2, 0] = 0.1, 0.2, -(0.1 + 0.2)

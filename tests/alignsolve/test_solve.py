@@ -280,6 +280,7 @@ def test_nothing_to_assign(shape: tuple[int, int], backend: str) -> None:
         result = al.solve(wanting, backend=backend)
         assert result.status is al.Status.INFEASIBLE
         assert result.conflict is not None
+        assert result.dual_bound == -math.inf
 
 
 def test_inputs_are_not_modified() -> None:
