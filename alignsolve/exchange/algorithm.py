@@ -22,7 +22,7 @@ from alignsolve.exchange.sampling import SMALLEST, draw, first_prices, sample_si
 
 #: Samples of up to this many clients per expert are solved exactly; so are larger
 #: ones that Newton steps leave with more than this much excess per expert (ties).
-EXACT_SAMPLE = 64
+EXACT_SAMPLE = 16
 EXACT_EXCESS = 2
 #: Entries of the matrix up to which exact paths alone are fastest.
 SMALL = 4096

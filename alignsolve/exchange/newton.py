@@ -24,7 +24,7 @@ from alignsolve.exchange.level import Level
 MAX_STEPS = 24
 MAX_HALVINGS = 4
 #: Clients, per expert, from whose slack the density is counted at least.
-DENSITY = 64
+DENSITY = 24
 #: Clients of a pair from which their own mean slack, not the common limit, is used.
 CROWD = 8
 
