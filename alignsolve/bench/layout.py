@@ -101,6 +101,11 @@ def _print_legend(console: Console, report: BenchReport) -> None:
         f"or {limit:g} s where not. Memory: most that a run took beyond libraries and instance. "
         f"-: too few instances supported to compare."
     ))
+    versions = dict(settings.environment)
+    machine = f"{versions.pop('processor', '?')}, {versions.pop('cores', '?')} cores"
+    system = versions.pop("system", "?")
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    console.print(Text(f"{listed}; {system}, {machine}"))
     console.print()
 
 
