@@ -149,7 +149,8 @@ class Judgement:
     solved : bool
         Proved, right and in time.
     at_best : bool
-        Whether its value is the best known, proved or not.
+        Whether its value is the best known, proved or not; for an infeasible
+        instance, whether it is solved.
     late : bool
         Whether it came after the limit and its grace.
     gap : float
@@ -187,7 +188,8 @@ def _judgement(instance: Instance, row: Row, best: float | None, settings: Setti
     wrong = contradiction(instance, row, best)
     late = row.outcome in ANSWERED and (row.total_seconds or 0.0) > settings.late_after()
     proved = row.outcome == "infeasible" or (row.outcome == "optimal" and row.proof != "")
-    at_best, gap = False, math.nan
+    solved = proved and not wrong and not late
+    at_best, gap = solved and row.outcome == "infeasible", math.nan
     if best is not None:
         gap = 1.0
         if row.has_value and row.objective is not None:
@@ -195,7 +197,7 @@ def _judgement(instance: Instance, row: Row, best: float | None, settings: Setti
             at_best = gap <= VALUE_TOLERANCE and not wrong and not late
     return Judgement(
         row=row,
-        solved=proved and not wrong and not late,
+        solved=solved,
         at_best=at_best,
         late=late,
         gap=min(1.0, gap) if not math.isnan(gap) else gap,
@@ -219,7 +221,8 @@ class Summary:
     solved, proved_here, proved_by_solver : int
         Proved; thereof recomputed here, and on a named solver's word.
     at_best : int
-        Answers as good as the best known, proved or not.
+        Answers as good as the best known, proved or not, and infeasible
+        instances solved.
     nothing, failed, wrong : int
         Clean ends without an answer; failures; thereof wrong answers.
     compared : bool

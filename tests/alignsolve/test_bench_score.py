@@ -189,6 +189,7 @@ def test_a_class_by_hand():
     assert score.common == ("a", "b", "d")
     x, y, narrow, never = score.summaries
     assert (x.solved, x.supported, x.proved_here, x.proved_by_solver) == (4, 4, 3, 1)
+    assert (x.at_best, y.at_best) == (4, 0)
     assert (y.solved, y.supported, y.unsupported, y.nothing, y.failed) == (0, 3, 1, 1, 1)
     assert (narrow.supported, narrow.unsupported, narrow.compared) == (1, 3, False)
     assert math.isnan(narrow.proof_seconds)
