@@ -1,0 +1,281 @@
+"""Measure the `exchange` backend against reading the matrix and against its peers.
+
+Every command measures one thing and adds one line to
+``benchmarks/results/exchange.jsonl``, with machine and versions; what is there
+already is not measured again (``--again`` does). All calls are whole `al.solve`
+calls, certificate included, and peers' times include building their network::
+
+    python benchmarks/exchange.py ours 1024000x64 uniform
+    python benchmarks/exchange.py peer 102400x64 uniform ortools-mcf
+    python benchmarks/exchange.py hard "rank one"
+    python benchmarks/exchange.py memory
+    python benchmarks/exchange.py warm
+    python benchmarks/exchange.py growth clients 102400
+    python benchmarks/exchange.py all --quick
+    python benchmarks/exchange.py report
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from _exchange_cases import CASES, FAMILIES, HARD, PEERS, Case, seconds_of_argmax
+from _machine import machine_record
+
+import alignsolve as al
+
+RESULTS = Path(__file__).parent / "results" / "exchange.jsonl"
+PLOT = RESULTS.with_suffix(".png")
+CLIENTS = (10_000, 32_000, 102_400, 320_000, 1_024_000)
+EXPERTS = (8, 16, 32, 64, 128, 256, 512)
+#: A peer that takes longer is run once.
+PATIENCE = 30.0
+
+app = typer.Typer(add_completion=False, help=__doc__)
+Again = Annotated[bool, typer.Option(help="Measure even what is stored already.")]
+Runs = Annotated[int, typer.Option(help="Runs, after one to warm up.")]
+
+
+def stored() -> list[dict[str, Any]]:
+    """Return all results, the latest of each key last."""
+    if not RESULTS.exists():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text().splitlines() if line]
+
+
+def record(key: str, again: bool, measure: Any) -> None:
+    """Measure and store under a key, unless it is stored already."""
+    if not again and any(result["key"] == key for result in stored()):
+        print(f"{key}: stored already")
+        return
+    result = {"key": key} | measure() | {"machine": machine_record()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(result, default=float) + "\n")
+    shown = {name: value for name, value in result.items() if name not in ("machine", "key")}
+    print(key, json.dumps(shown, default=float)[:400])
+
+
+def timed(problem: al.AlignmentProblem, runs: int, **options: Any) -> dict[str, Any]:
+    """Solve and certify several times; interleave numpy's argmax, to share the noise."""
+    al.solve(problem, "exchange", **options)
+    wall, argmax, cpu = [], [], []
+    for _ in range(runs):
+        started, busy = time.perf_counter(), time.process_time()
+        result = al.solve(problem, "exchange", **options)
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - busy)
+        argmax += seconds_of_argmax(problem.fitness, 1)
+    return {
+        "seconds": float(np.median(wall)), "fastest": min(wall), "cpu": float(np.median(cpu)),
+        "argmax": float(np.median(argmax)), "argmax_fastest": min(argmax),
+        "status": result.status.value, "gap_abs": result.gap_abs,
+        "objective": result.objective_value,
+        "stats": {k: v for k, v in result.stats.items() if isinstance(v, (int, float))},
+    }  # fmt: skip
+
+
+@app.command()
+def ours(case: str, family: str, runs: Runs = 7, shift: float = 0.0, again: Again = False) -> None:
+    """Time `exchange` on a case and family; `--shift 1e6` adds a common offset."""
+    key = f"ours/{case}/{family}" + (f"/shift{shift:g}" if shift else "")
+    record(key, again, lambda: timed(CASES[case].problem(family, 0, shift), runs))
+
+
+def time_peer(problem: al.AlignmentProblem, peer: str, runs: int) -> dict[str, Any]:
+    """Time a peer; once only if it is slow."""
+    times, objective = [], np.nan
+    for _ in range(runs):
+        started = time.perf_counter()
+        try:
+            objective = PEERS[peer](problem)
+        except (al.AlignSolveError, ImportError, MemoryError) as error:
+            return {"failed": f"{type(error).__name__}: {error}"}
+        times.append(time.perf_counter() - started)
+        if times[-1] > PATIENCE:
+            break
+    return {"seconds": float(np.median(times)), "runs": len(times), "objective": objective}
+
+
+@app.command()
+def peer(case: str, family: str, name: str, runs: Runs = 5, again: Again = False) -> None:
+    """Time another solver on a case and family."""
+    key = f"peer/{case}/{family}/{name}"
+    record(key, again, lambda: time_peer(CASES[case].problem(family, 0), name, runs))
+
+
+@app.command()
+def hard(name: str, runs: Runs = 5, peer_too: bool = True, again: Again = False) -> None:
+    """Time a hard case of 102,400 x 64, ours and `ortools-mcf`."""
+    problem = CASES["102400x64"].problem(name, 0)
+    record(f"ours/102400x64/{name}", again, lambda: timed(problem, runs))
+    if peer_too:
+        key = f"peer/102400x64/{name}/ortools-mcf"
+        record(key, again, lambda: time_peer(problem, "ortools-mcf", 1))
+
+
+@app.command()
+def warm(runs: Runs = 5, again: Again = False) -> None:
+    """Time a warm start after 1% of the clients changed, and after 1% noise everywhere."""
+
+    def measure() -> dict[str, Any]:
+        problem = CASES["1024000x64"].problem("uniform", 0)
+        rng = np.random.default_rng(1)
+        first = al.solve(problem, "exchange")
+        found = {"cold": timed(problem, runs)}
+        fitness = problem.fitness.copy()
+        changed = rng.random(len(fitness)) < 0.01
+        fitness[changed] = rng.random((changed.sum(), fitness.shape[1]), dtype=np.float32)
+        found["rows"] = timed(problem.replace(fitness=fitness), runs, warm_start=first)
+        fitness = problem.fitness * (
+            1 + np.float32(0.01) * rng.standard_normal(problem.fitness.shape, dtype=np.float32)
+        )
+        found["noise"] = timed(problem.replace(fitness=fitness), runs, warm_start=first)
+        return found
+
+    record("warm/1024000x64/uniform", again, measure)
+
+
+class _Peak(threading.Thread):
+    """Follows the anonymous memory of this process, in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.first = self.most = self.now()
+        self.ended = threading.Event()
+
+    @staticmethod
+    def now() -> int:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("this system does not tell the memory of a process")
+
+    def run(self) -> None:
+        while not self.ended.wait(0.001):
+            self.most = max(self.most, self.now())
+
+
+@app.command()
+def memory(again: Again = False) -> None:
+    """Measure the growth of memory during a call over a memory-mapped matrix."""
+
+    def measure() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "fitness.npy"
+            np.save(path, FAMILIES["uniform"](np.random.default_rng(0), 1_024_000, 64))
+            done = subprocess.run(
+                [sys.executable, __file__, "memory-child", str(path)],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    record("memory/1024000x64/uniform", again, measure)
+
+
+@app.command(hidden=True)
+def memory_child(path: Path) -> None:
+    """Solve a mapped matrix in this process; print the growth of memory."""
+    small = CASES["102400x64"].problem("uniform", 0)
+    al.solve(small, "exchange")
+    del small
+    fitness = np.load(path, mmap_mode="r")
+    n, m = fitness.shape
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=-(-n // m))
+    peak = _Peak()
+    peak.start()
+    result = al.solve(problem, "exchange")
+    peak.ended.set()
+    peak.join()
+    grown = peak.most - peak.first
+    print(json.dumps({"bytes": grown, "bytes_per_client": grown / n,
+                      "status": result.status.value}))  # fmt: skip
+
+
+@app.command()
+def growth(axis: str, size: int, runs: Runs = 5, again: Again = False) -> None:
+    """Time one size: of ``clients`` at 64 experts, or of ``experts`` at 100,000 clients."""
+    case = Case(size, 64) if axis == "clients" else Case(100_000, size)
+    record(f"growth/{axis}/{size}", again, lambda: timed(case.problem("uniform", 0), runs))
+
+
+@app.command(name="all")
+def run_all(quick: bool = False) -> None:
+    """Run every command, each in a process of its own; `--quick` leaves slow peers out."""
+    commands = [["ours", case, family] for case in CASES for family in FAMILIES]
+    commands += [[*command, "--shift", "1e6"] for command in list(commands)]
+    commands += [["hard", name, *(["--no-peer-too"] if quick else [])] for name in HARD]
+    commands += [["memory"], ["warm"]]
+    commands += [["growth", "clients", str(n)] for n in CLIENTS]
+    commands += [["growth", "experts", str(m)] for m in EXPERTS]
+    slow = ("1024000x64", "262144x256", "102400x64", "102400x64-mixed")
+    for case in CASES:
+        if case in slow and quick:
+            continue
+        names = ["ortools-mcf"] if case in slow else list(PEERS)
+        commands += [["peer", case, family, name] for family in FAMILIES for name in names]
+    for command in commands:
+        subprocess.run([sys.executable, __file__, *command], check=False)
+
+
+@app.command()
+def report() -> None:
+    """Print the table of all results and draw the plot of growth."""
+    results = {result["key"]: result for result in stored()}
+    for key, result in sorted(results.items()):
+        kind, *where = key.split("/")
+        if kind == "ours" and "seconds" in result:
+            line = f"{'/'.join(where):36s} {result['seconds'] * 1e3:9.2f} ms"
+            line += f"  argmax x {result['seconds'] / result['argmax']:6.1f}"
+            line += f"  gap {result['gap_abs']:.2g} {result['status']}"
+            for name in PEERS:
+                other = results.get(f"peer/{'/'.join(where)}/{name}")
+                if other and "seconds" in other:
+                    line += f"  {name} x {other['seconds'] / result['seconds']:.1f}"
+            print(line)
+        elif kind == "memory":
+            print(f"memory: {result['bytes_per_client']:.1f} bytes a client")
+        elif kind == "warm":
+            cold = result["cold"]["seconds"]
+            print(f"warm: rows {result['rows']['seconds'] / cold:.2f}, noise "
+                  f"{result['noise']['seconds'] / cold:.2f} of the cold {cold:.3f} s")  # fmt: skip
+    _plot(results)
+
+
+def _plot(results: dict[str, dict[str, Any]]) -> None:
+    """Draw time against size, print the fitted exponents."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    for axis, sizes, ax in (("clients", CLIENTS, axes[0]), ("experts", EXPERTS, axes[1])):
+        known = [(s, results[k]) for s in sizes if (k := f"growth/{axis}/{s}") in results]
+        if len(known) < 2:
+            continue
+        at = np.array([s for s, _ in known], float)
+        for name, label in (("seconds", "exchange, certified"), ("argmax", "numpy argmax")):
+            seconds = np.array([result[name] for _, result in known])
+            slope = np.polyfit(np.log(at), np.log(seconds), 1)[0]
+            print(f"growth in {axis}: {label} exponent {slope:.2f}")
+            ax.loglog(at, seconds, "o-", label=f"{label}: exponent {slope:.2f}")
+        fixed = "64 experts" if axis == "clients" else "100,000 clients"
+        ax.set(xlabel=f"{axis} ({fixed})", ylabel="seconds")
+        ax.grid(True, which="both", alpha=0.3)
+        ax.legend()
+    figure.savefig(PLOT, dpi=130)
+    print(f"plot in {PLOT}")
+
+
+if __name__ == "__main__":
+    app()
