@@ -39,7 +39,7 @@ Point = tuple[IntArray, IntArray]
 ORACLES = ("ortools-cpsat", "ortools-mip", "scipy-milp")
 
 #: Where more bounds are left, those of clients are not reduced one by one.
-SINGLE_LIMIT = 256
+SINGLE_LIMIT = 64
 
 #: Any answer will do: the gap at which a backend may stop.
 ANY_GAP = 1e9

@@ -82,16 +82,18 @@ def _shortage_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
 
 
 def _given_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
-    """Name the bounds of clients behind a shortage where they are few, or count them."""
+    """Name the bounds of clients behind a shortage if they are few, else count them."""
     kept = conflict.kept.clients
     if not kept:
         return ""
+    if sum(index.size for index in kept.values()) > LISTED:
+        what = f"{number(sum(index.size for index in kept.values()))} bounds of clients"
+    else:
+        what = listing([_key_text(problem, key, kept[key]) for key in kept])
     listed = conflict.needed if conflict.crowded else conflict.possible
-    alone = "" if listed == conflict.in_all else f" ({number(listed or 0)} by these bounds alone)"
-    total = sum(index.size for index in kept.values())
-    if total > LISTED:
-        return f", given {number(total)} bounds of clients{alone}"
-    return f", given {listing([_key_text(problem, key, kept[key]) for key in kept])}{alone}"
+    if listed == conflict.in_all:
+        return f", given {what}"
+    return f" ({number(listed or 0)} given {what} alone)"
 
 
 def _key_text(problem: AlignmentProblem, key: Key, clients: IntArray) -> str:
