@@ -328,7 +328,7 @@ class AlignmentProblem:
             Feature.GROUPS: self.expert_group is not None,
             Feature.SWITCHING: bool(self.switch_cost.any()),
             Feature.NAMED_LOADS: any(
-                bool((np.asarray(load.min) > 0).any() or np.isfinite(np.asarray(load.max)).any())
+                bool((np.asarray(load.min) > 0).any() or (np.asarray(load.max) < np.inf).any())
                 for load in loads
             ),
             Feature.NAMED_LOAD_PENALTY: any(bool(np.any(load.penalty)) for load in loads),
