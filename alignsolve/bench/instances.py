@@ -27,7 +27,8 @@ class Source:
     Attributes
     ----------
     name : str
-        Path below the folder given, with forward slashes.
+        Path below the folder given, with forward slashes; with the folder's
+        own name where several were given.
     path : Path
         Where it is.
     """
@@ -60,7 +61,9 @@ def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
     for given in paths:
         if given.is_dir():
             files = [path for path in sorted(given.rglob("*")) if _is_candidate(path, given, out)]
-            names = [path.relative_to(given).as_posix() for path in files]
+            # Of several folders, each name begins with its folder's.
+            folder = "" if len(paths) == 1 else f"{given.resolve().name}/"
+            names = [folder + path.relative_to(given).as_posix() for path in files]
         elif given.exists():
             files, names = [given], [given.name]
         else:

@@ -114,7 +114,16 @@ def test_equal_names_from_two_folders_are_told_apart(tmp_path):
         (tmp_path / folder / "sub" / "a.json").write_text("")
     (tmp_path / "one" / "b.json").write_text("")
     sources = find_sources([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
-    assert [source.name for source in sources] == ["b.json", "one/sub/a.json", "two/sub/a.json"]
+    assert [source.name for source in sources] == [
+        "one/b.json", "one/sub/a.json", "two/sub/a.json",
+    ]
+    again = tmp_path / "again" / "two" / "sub"
+    again.mkdir(parents=True)
+    (again / "a.json").write_text("")
+    sources = find_sources([tmp_path / "two", again.parent], tmp_path / "out")
+    assert [source.name for source in sources] == [
+        "again/two/sub/a.json", f"{tmp_path.name}/two/sub/a.json",
+    ]
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
