@@ -32,8 +32,8 @@ LIST_NODE = 4
 LIST_SHARE = 0.4
 #: Entries listed for an ordered pair of nodes at least, before more are turned away.
 LEAST_CAP = 32
-#: Widenings between two looks at whether there is any way at all.
-PROBE = 8
+#: Widenings before the first look at whether there is any way at all.
+PROBE = 4
 #: Operations of the searches between two looks at the clock.
 SEARCH_WORK = 2e7
 #: Work beyond which the method has stalled, in units of about 1 ns: per entry of
@@ -96,7 +96,8 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
         if _work(level) > limit:
             return STALLED
         widenings += 1
-        if widenings % PROBE == 0 and level.unreachable(load, excess):
+        # Rarer and rarer: at the 4th, 8th, 16th, ... widening.
+        if widenings >= PROBE and widenings.bit_count() == 1 and level.unreachable(load, excess):
             return paths.INFEASIBLE
         graph.widen()
 

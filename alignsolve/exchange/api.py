@@ -255,7 +255,7 @@ def solve_exchange(
     stop = _Stop(deadline, should_stop)
     whole = sampling.looks_whole(matrix, bounds)
     warm = _warm(warm_prices, warm_rows, warm_cols, bounds)
-    workers = threads or os.cpu_count() or 1
+    workers = threads or _cores()
     pool = ThreadPoolExecutor(workers) if workers > 1 and Blocks.pay(n) else None
     latest: list[Level] = []
     try:
@@ -279,6 +279,13 @@ def solve_exchange(
             pool.shutdown(cancel_futures=True)
     stats.seconds["total"] = time.perf_counter() - started
     return _answer(code, level, bad, stop.stopped, asdict(stats))
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _answer(code: int, level: Level, bad: int, stopped: bool,

@@ -23,6 +23,8 @@ from alignsolve.exchange.level import Level
 #: Steps at one level, and halvings of one step.
 MAX_STEPS = 24
 MAX_HALVINGS = 4
+#: Longest first step, in slacks of the clients that densities are counted from.
+FIRST_REACH = 10.0
 #: Clients, per expert, from whose slack the density is counted at least.
 DENSITY = 24
 #: Clients of a pair from which their own mean slack, not the common limit, is used.
@@ -113,7 +115,7 @@ def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
         near, limit = level.nearest(max(2 * total, least))
         if not 0.0 < limit < np.inf or near.size == 0:
             return
-        reach = max(reach, limit) if reach > 0.0 else 3.0 * limit
+        reach = max(reach, limit) if reach > 0.0 else FIRST_REACH * limit
         margin = limit * max(0.3, min(1.0, least / near.size))
         step = _direction(level, near, load, excess, limit, reach)
         for _ in range(MAX_HALVINGS):
@@ -133,8 +135,10 @@ def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
             step = step * max(0.1, slope / (slope - after))
         left = int(np.abs(now).sum()) // 2
         far = float(np.abs(step).max())
-        reach = 2.0 * max(reach, far) if after > 0.3 * slope else max(far, 0.5 * reach)
-        stalled = stalled + 1 if left >= 0.9 * best else 0
+        # While the dual still falls steeply, loads may get worse before they get better.
+        falling = after > 0.3 * slope
+        reach = 4.0 * max(reach, far) if falling else max(far, 0.5 * reach)
+        stalled = stalled + 1 if left >= 0.9 * best and not falling else 0
         best = min(best, left)
         if stalled > 3:
             return

@@ -215,7 +215,7 @@ class TestPromises:
         }  # fmt: skip
         again = solve_exchange(fitness, 1, 1, 0, 1250, **warm_start)
         assert (again.col_ind == cold.col_ind).all()
-        assert again.stats["passes"] < 0.5 * cold.stats["passes"]
+        assert again.stats["passes"] < min(1.2, cold.stats["passes"])
         fitness[rng.random(20_000) < 0.01] = rng.random(16)
         changed = solve_exchange(fitness, 1, 1, 0, 1250, **warm_start)
         assert residual(changed, fitness, (1, 1), (0, 1250)) <= tolerance(fitness)
