@@ -40,10 +40,7 @@ class Graph:
         self.arc = np.full((nodes, nodes), np.inf)
         self.sentinel = np.full((nodes, nodes), np.inf)
         self.goal = np.full((nodes, nodes), np.inf)
-        self.key = np.empty(room, np.float64)
-        self.who = np.empty(room, np.int32)
-        self.child = np.empty(room, np.int32)
-        self.sibling = np.empty(room, np.int32)
+        self.pool = np.empty(room, heaps.ENTRY)
         self.meta = np.array([0, -1, 0, 0, 0], np.int64)
         self.frontier = np.zeros((nodes, nodes), np.bool_)
         self.pairs = np.ones((nodes, nodes), np.bool_)
@@ -102,16 +99,13 @@ class Graph:
 
     def lists(self) -> tuple[Any, ...]:
         """Return the arrays of the heaps, in the order that kernels take them."""
-        return (self.head, self.loss_top, self.arc, self.sentinel, self.key, self.who,
-                self.child, self.sibling, self.meta)  # fmt: skip
+        return self.head, self.loss_top, self.arc, self.sentinel, self.pool, self.meta
 
     def grow(self) -> None:
         """Make room for three times as many entries."""
-        for name in ("key", "who", "child", "sibling"):
-            old = getattr(self, name)
-            new = np.empty(3 * old.size, old.dtype)
-            new[: old.size] = old
-            setattr(self, name, new)
+        pool = np.empty(3 * self.pool.size, heaps.ENTRY)
+        pool[: self.pool.size] = self.pool
+        self.pool = pool
 
     def augment(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64],
                 phases: int) -> int:  # fmt: skip

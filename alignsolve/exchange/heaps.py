@@ -21,64 +21,71 @@ from alignsolve.exchange.rows import read_values
 WIDER = 4.0
 CAP_GROWTH = 4
 
+#: An entry: what the client would lose, the client of the level, and the places in
+#: the pool of its first child and next sibling, or -1.
+ENTRY = np.dtype(
+    [("key", np.float64), ("who", np.int32), ("child", np.int32), ("sibling", np.int32)],
+    align=True,
+)
+
 # Slots of `meta`: entries made, first entry free for use again; counts of searches,
 # swaps and paths.
 FRESH, FREE, SEARCHES, SWAPS, PATHS = range(5)
 
 
 @njit(cache=True, nogil=True)
-def _meld(a, b, key, child, sibling):
+def _meld(a, b, pool):
     """Join two heaps given by their roots; return the root."""
-    if key[b] < key[a]:
+    if pool[b].key < pool[a].key:
         a, b = b, a
-    sibling[b] = child[a]
-    child[a] = b
+    pool[b].sibling = pool[a].child
+    pool[a].child = b
     return a
 
 
 @njit(cache=True, nogil=True)
-def _without_root(root, key, child, sibling):
+def _without_root(root, pool):
     """Return the heap without its root, melding children in pairs, then from the right."""
-    c = child[root]
+    c = pool[root].child
     stack = np.int32(-1)
     while c != -1:
         a = c
-        b = sibling[a]
+        b = pool[a].sibling
         if b == -1:
-            sibling[a] = stack
+            pool[a].sibling = stack
             stack = a
             break
-        c = sibling[b]
-        a = _meld(a, b, key, child, sibling)
-        sibling[a] = stack
+        c = pool[b].sibling
+        a = _meld(a, b, pool)
+        pool[a].sibling = stack
         stack = a
     new = np.int32(-1)
     while stack != -1:
-        c = sibling[stack]
-        sibling[stack] = -1
-        new = stack if new == -1 else _meld(new, stack, key, child, sibling)
+        c = pool[stack].sibling
+        pool[stack].sibling = -1
+        new = stack if new == -1 else _meld(new, stack, pool)
         stack = c
     return new
 
 
 @njit(cache=True, nogil=True)
-def _push(h, u, loss, k, head, loss_top, arc, sentinel, key, who, child, sibling, meta):
+def _push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
     """List client k under the swap of h for u."""
     x = meta[FREE]
     if x >= 0:
-        meta[FREE] = sibling[x]
+        meta[FREE] = pool[x].sibling
     else:
         x = meta[FRESH]
         meta[FRESH] += 1
-    key[x] = loss
-    who[x] = k
-    child[x] = -1
-    sibling[x] = -1
+    pool[x].key = loss
+    pool[x].who = k
+    pool[x].child = -1
+    pool[x].sibling = -1
     root = head[h, u]
-    root = _meld(root, np.int32(x), key, child, sibling) if root >= 0 else np.int32(x)
+    root = _meld(root, np.int32(x), pool) if root >= 0 else np.int32(x)
     head[h, u] = root
-    loss_top[h, u] = key[root]
-    arc[h, u] = min(key[root], sentinel[h, u])
+    loss_top[h, u] = pool[root].key
+    arc[h, u] = min(pool[root].key, sentinel[h, u])
 
 
 @njit(cache=True, nogil=True)
@@ -99,20 +106,20 @@ def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
 
 @njit(cache=True, nogil=True)
 def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
-           head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+           head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Drop entries from the top of a heap until one applies."""
     x = head[h, u]
     while x >= 0:
-        k = who[x]
+        k = pool[x].who
         i = rows[k] if rows.size > 0 else k
         if _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
             break
-        new = _without_root(x, key, child, sibling)
-        sibling[x] = meta[FREE]
+        new = _without_root(x, pool)
+        pool[x].sibling = meta[FREE]
         meta[FREE] = x
         x = new
     head[h, u] = x
-    loss_top[h, u] = key[x] if x >= 0 else np.inf
+    loss_top[h, u] = pool[x].key if x >= 0 else np.inf
     arc[h, u] = min(loss_top[h, u], sentinel[h, u])
 
 
@@ -181,7 +188,7 @@ def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goa
 @njit(cache=True, nogil=True)
 def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                  chosen, first, price, wanted, cap, listed, ptr, held, count,
-                 head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+                 head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Fill the heaps of the wanted pairs from the chosen clients, up to each pair's sentinel.
 
     Parameters
@@ -225,7 +232,7 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             n_mine += 1
         if n_mine == 0:
             continue
-        if meta[FRESH] + n_mine * (m + 1) > key.size:
+        if meta[FRESH] + n_mine * (m + 1) > pool.size:
             return c
         read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
         value[m] = 0.0
@@ -246,7 +253,7 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
                         continue
                     listed[h, u] += 1
                     _push(h, u, loss, k, head, loss_top, arc, sentinel,
-                          key, who, child, sibling, meta)  # fmt: skip
+                          pool, meta)  # fmt: skip
         for q in range(ptr[k], ptr[k] + count[k]):
             is_held[held[q]] = False
         is_held[m] = False
@@ -288,10 +295,10 @@ def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, cou
 @njit(cache=True, nogil=True)
 def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
           price, ptr, held, count, slack, value, is_held,
-          head, loss_top, arc, sentinel, key, who, child, sibling, meta):  # fmt: skip
+          head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Let the first client listed for it swap h for u, and bring the heaps up to date."""
     m = fitness.shape[1]
-    k = who[head[h, u]]
+    k = pool[head[h, u]].who
     i = rows[k] if rows.size > 0 else k
     a = slot_min[i]
     b = slot_max[i]
@@ -321,23 +328,23 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
     # Entries of this client that stopped applying, where they are on top.
     for t in range(m + 1):
         x = head[h, t]
-        if x >= 0 and who[x] == k:
+        if x >= 0 and pool[x].who == k:
             _clean(h, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
         x = head[m, t]
-        if x >= 0 and who[x] == k:
+        if x >= 0 and pool[x].who == k:
             _clean(m, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
         g = held[start + w]
         x = head[g, u]
-        if x >= 0 and who[x] == k:
+        if x >= 0 and pool[x].who == k:
             _clean(g, u, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
         x = head[g, m]
-        if x >= 0 and who[x] == k:
+        if x >= 0 and pool[x].who == k:
             _clean(g, m, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, key, who, child, sibling, meta)  # fmt: skip
+                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
         is_held[held[start + w]] = True
     has_null = after < b
@@ -361,6 +368,6 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
                 loss = value[g] - value[t]
                 if loss <= sentinel[g, t] and loss < np.inf:
                     _push(g, t, loss, k, head, loss_top, arc, sentinel,
-                          key, who, child, sibling, meta)  # fmt: skip
+                          pool, meta)  # fmt: skip
     for w in range(after):
         is_held[held[start + w]] = False

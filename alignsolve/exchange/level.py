@@ -146,6 +146,7 @@ class Level:
         self.bounds = bounds
         self.price = np.rint(price) if whole else price
         self.whole = whole
+        self.barred = bool(np.isinf(price).any())
         self.slack_price = price.copy()
         self.run = run
         self.stats = stats
@@ -240,8 +241,11 @@ class Level:
 
     def drift(self) -> float:
         """Return how far prices moved against each other since the slack was computed."""
-        known = np.isfinite(self.price)
-        move = self.price[known] - self.slack_price[known]
+        if self.barred:
+            known = np.isfinite(self.price)
+            move = self.price[known] - self.slack_price[known]
+        else:
+            move = self.price - self.slack_price
         return float(move.max() - move.min())
 
     def within(self, theta: float) -> npt.NDArray[np.int64]:
@@ -253,8 +257,8 @@ class Level:
 
     def largest_slack(self) -> float:
         """Return an upper bound on the finite slack of any client."""
-        known = self.slack[self.slack < np.inf]
-        return float(known.max(initial=0.0)) + self.drift()
+        known = self.slack.max(where=self.slack < np.inf, initial=0.0)
+        return float(known) + self.drift()
 
     def slack_quantile(self, share: float) -> float:
         """Return the slack that about this share of the clients stay below."""

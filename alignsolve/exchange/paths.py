@@ -130,7 +130,7 @@ def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, p
 @njit(cache=True, nogil=True)
 def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
             price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
-            head, loss_top, arc, sentinel, key, who, child, sibling, meta, phases,
+            head, loss_top, arc, sentinel, pool, meta, phases,
             frontier):  # fmt: skip
     """Move excess to deficits along shortest paths, keeping every reply a best one.
 
@@ -203,7 +203,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                     length += 1
                 if not free or excess[x] <= 0:
                     break
-                if meta[FRESH] + length * 4 * (m + 2) > key.size:
+                if meta[FRESH] + length * 4 * (m + 2) > pool.size:
                     return POOL_FULL
                 excess[x] -= 1
                 excess[sink] += 1
@@ -218,8 +218,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                     else:
                         swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
                               slot_min, slot_max, price, ptr, held, count, slack, value, is_held,
-                              head, loss_top, arc, sentinel, key, who, child, sibling,
-                              meta)  # fmt: skip
+                              head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
                         meta[SWAPS] += 1
                     x = h
                 meta[PATHS] += 1

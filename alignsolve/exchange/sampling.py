@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 from alignsolve.exchange.level import Bounds, Matrix
 
-#: Clients of the smallest sample, per expert; each sample is `GROWTH` times larger.
+#: Clients of the smallest sample per expert, and its entries; both are kept. Each
+#: sample is `GROWTH` times larger than the one before.
 SMALLEST = 2
+FIRST_ENTRIES = 8192
 GROWTH = 8
 #: Rows looked at to tell whether all values are whole numbers.
 WHOLE_ROWS = 256
@@ -16,13 +18,14 @@ WHOLE_ROWS = 256
 
 def sample_sizes(n: int, m: int) -> list[int]:
     """Return the sizes of the samples, growing; empty for a problem as small as one."""
+    least = max(SMALLEST * m, FIRST_ENTRIES // m)
     sizes = []
     size = n // GROWTH
-    while size > SMALLEST * m:
+    while size > least:
         sizes.append(size)
         size //= GROWTH
-    if n > 2 * SMALLEST * m and (not sizes or sizes[-1] > 2 * SMALLEST * m):
-        sizes.append(SMALLEST * m)
+    if n > 4 * least and (not sizes or sizes[-1] > 4 * least):
+        sizes.append(least)
     return sizes[::-1]
 
 

@@ -133,8 +133,7 @@ class TestLists:
             "top": np.full((nodes, nodes), np.inf),
             "arc": sentinel.copy(),
             "sentinel": sentinel,
-            "key": np.empty(4000), "who": np.empty(4000, np.int32),
-            "child": np.empty(4000, np.int32), "sibling": np.empty(4000, np.int32),
+            "pool": np.empty(4000, heaps.ENTRY),
             "meta": np.array([0, -1, 0, 0, 0]),
         }  # fmt: skip
         wanted = ~np.eye(nodes, dtype=bool)
@@ -154,8 +153,9 @@ class TestLists:
             for u in range(nodes):
                 x = lists["head"][h, u]
                 while x >= 0:
-                    found.setdefault((h, u), []).append((lists["key"][x], lists["who"][x]))
-                    x = heaps._without_root(x, lists["key"], lists["child"], lists["sibling"])
+                    loss, k = lists["pool"][x].tolist()[:2]
+                    found.setdefault((h, u), []).append((loss, k))
+                    x = heaps._without_root(x, lists["pool"])
         assert {s: sorted(v) for s, v in found.items()} == {
             s: sorted(v) for s, v in expected.items()
         }
