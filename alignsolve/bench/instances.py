@@ -154,7 +154,7 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
             problem_class=problem["problem_class"],
             features=tuple(problem["features"]),
             sense=problem["sense"],
-            reference=_reference(optima.get(number), spec),
+            reference=_reference(optima.get(number) or spec),
         )
         for number, problem in enumerate(problems, start=1)
     ]
@@ -165,11 +165,14 @@ def _spec(path: Path) -> Spec | None:
     return read_spec(path) if path.suffix == ".toml" else None
 
 
-def _reference(optimum: Optimum | None, spec: Spec | None) -> Reference:
-    """Return what a list of optima says, else a spec; a proved value is its own bound."""
-    known = optimum or spec
+def _reference(known: Optimum | Spec | None) -> Reference:
+    """Return what a list of optima or a spec says.
+
+    A proved value is its own bound; proved without a value means infeasible.
+    """
     if known is None:
         return Reference()
     best = finite(known.best_known)
-    bound = best if known.proved else finite(known.best_bound)
-    return Reference(best, bound, infeasible=spec is not None and spec.infeasible)
+    if known.proved:
+        return Reference(best, best, infeasible=best is None)
+    return Reference(best, finite(known.best_bound))

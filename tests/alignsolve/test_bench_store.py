@@ -164,9 +164,11 @@ def test_lists_of_optima_are_read_by_problem(tmp_path):
     (tmp_path / "OPTIMA.csv").write_text(
         "file,problem,sense,best_known,best_bound,proved\n"
         "sub/a.txt,1,min,5,5,yes\nsub/a.txt,2,min,7,6,no\n"
+        "sub/a.txt,4,min,,,yes\n"
     )
-    first, second, third = described(path, problems=3)
+    first, second, third, fourth = described(path, problems=4)
     assert [one.name for one in (first, second, third)] == ["a.txt#1", "a.txt#2", "a.txt#3"]
+    assert fourth.reference == Reference(infeasible=True)
     assert first.reference == Reference(5.0, 5.0)
     assert second.reference == Reference(7.0, 6.0)
     assert third.reference == Reference()
