@@ -204,6 +204,12 @@ class FeasibleFlow:
         """
         return self._expert_level >= 0
 
+    @property
+    def missing(self) -> int:
+        """Units by which the loads of the current state miss their bounds."""
+        low, high, load = self.bounds.load_low, self.bounds.load_high, self._load
+        return int(np.maximum(0, low - load).sum() + np.maximum(0, load - high).sum())
+
     def _move(self, deadline: float) -> bool | None:
         """Take holders away until no expert has too many, or add until none has too few."""
         bounds, load = self.bounds, self._load
@@ -238,9 +244,10 @@ class FeasibleFlow:
             best = search(state, free, held, group, up, group_up, group_down, need, *levels)
             if best < 0:
                 return False
-            augment(
+            met = augment(
                 state, free, held, group, up, down, group_up, group_down, need, *levels, best
             )
+            assert met > 0, "a labelled path could not be filled"
         return True
 
 

@@ -39,8 +39,8 @@ def check_flow_bounds(problem: AlignmentProblem, bounds: tuple[Bound, ...]) -> C
     listed = _ListedFlow(problem, bounds)
     if not listed.contradictory:
         return ConflictCheck(contradictory=False, irreducible=False)
-    irreducible = all(
-        listed.can_hold(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds))
+    irreducible = len(set(bounds)) == len(bounds) and all(
+        listed.can_hold_without(at) for at in range(len(bounds))
     )
     return ConflictCheck(contradictory=True, irreducible=irreducible)
 
@@ -65,42 +65,59 @@ class _ListedFlow:
         listed = BoundSet.of(bounds)
         rows = np.unique(np.concatenate([np.empty(0, np.int64), *listed.clients.values()]))
         self._problem, self._group, self._rows = problem, expert_groups(problem), rows
+        self._bounds = bounds
         state = allowed_state(problem)
         _, everyone = pair_counts(state, 1, self._group)
         self._state = state[rows]
         self._size, self._load_size = pair_counts(self._state, 1, self._group)
         self._others = everyone - self._load_size
-        self._of_clients = _of_clients(bounds)
+        self._low, self._high = self._loads(listed)
         # A flow within all the clients' bounds, and so within any part of them.
         self._flow: FeasibleFlow | None = None
-        self._flow, possible = self._attempt(bounds)
-        self.contradictory = not possible
+        limits = self._limits(listed)
+        if not limits.impossible_clients().any():
+            self._flow = FeasibleFlow(self._state.copy(), self._group, limits)
+            self._flow.seed()
+        self.contradictory = not self._run(self._flow, self._low, self._high)
+        self._missing = 0 if self._flow is None else self._flow.missing
 
-    def can_hold(self, bounds: tuple[Bound, ...]) -> bool:
-        """Tell whether a part of the bounds can hold together."""
-        return self._attempt(bounds)[1]
+    def can_hold_without(self, at: int) -> bool:
+        """Tell whether the bounds without one of them, given by its place, can hold together."""
+        bound = self._bounds[at]
+        if bound.expert is not None and self._flow is not None:
+            return self._can_hold_without_load(bound, self._flow)
+        rest = BoundSet.of(self._bounds[:at] + self._bounds[at + 1 :])
+        limits = self._limits(rest)
+        if limits.impossible_clients().any():
+            return False
+        if self._flow is not None:
+            flow = self._flow.copy(limits)
+        else:
+            flow = FeasibleFlow(self._state.copy(), self._group, limits)
+            flow.seed()
+        return self._run(flow, *self._loads(rest))
 
-    def _attempt(self, bounds: tuple[Bound, ...]) -> tuple[FeasibleFlow | None, bool]:
-        """Return a flow within the clients' bounds, if any, and whether all can hold."""
-        listed = BoundSet.of(bounds)
-        low, high = self._loads(listed)
-        empty = bool((low > high).any())
+    def _can_hold_without_load(self, bound: Bound, flow: FeasibleFlow) -> bool:
+        """Drop a bound on holders: first by what is missing, which moves few units."""
+        never = self._problem.n_clients + 1
+        for slack in (self._missing, never):
+            low, high = self._low.copy(), self._high.copy()
+            if bound.kind == "load_min":
+                low[bound.expert] -= slack
+            else:
+                high[bound.expert] += slack
+            if self._run(flow, low, high):
+                return True
+        return False
+
+    def _run(self, flow: FeasibleFlow | None, low: IntArray, high: IntArray) -> bool:
+        """Tell whether the holders of all clients can get within bounds."""
+        if flow is None or (low > high).any():
+            return False
         low = np.maximum(0, low - self._others)
         high = np.minimum(high, self._load_size)
-        flow = self._flow
-        if flow is not None and _of_clients(bounds) == self._of_clients:
-            flow.bounds = replace(flow.bounds, load_low=low, load_high=high)
-        else:
-            limits = self._limits(listed, low, high)
-            if limits.impossible_clients().any():
-                return None, False
-            if flow is not None:
-                flow = flow.copy(limits)
-            else:
-                flow = FeasibleFlow(self._state.copy(), self._group, limits)
-                flow.seed()
-        possible = not empty and not (low > high).any() and bool(flow.run())
-        return flow, possible
+        flow.bounds = replace(flow.bounds, load_low=low, load_high=high)
+        return not (low > high).any() and bool(flow.run())
 
     def _loads(self, listed: BoundSet) -> tuple[IntArray, IntArray]:
         """Return the listed bounds on holders, each int64 of shape (n_experts,)."""
@@ -111,8 +128,8 @@ class _ListedFlow:
         )
         return np.where(need, low, 0), np.where(limit, high, self._problem.n_clients)
 
-    def _limits(self, listed: BoundSet, load_low: IntArray, load_high: IntArray) -> FlowBounds:
-        """Return the listed bounds of the listed clients."""
+    def _limits(self, listed: BoundSet) -> FlowBounds:
+        """Return the listed bounds of the listed clients, and none on holders."""
         problem, rows, size = self._problem, self._rows, self._size
         total = np.asarray(size.sum(axis=1), dtype=np.int64)
 
@@ -136,12 +153,9 @@ class _ListedFlow:
             ),
             group_low=group_low,
             group_high=np.minimum(group_high, size),
-            load_low=load_low,
-            load_high=load_high,
+            load_low=np.zeros_like(self._load_size),
+            load_high=self._load_size,
             group_size=size,
             load_size=self._load_size,
         )
 
-
-def _of_clients(bounds: tuple[Bound, ...]) -> tuple[Bound, ...]:
-    return tuple(bound for bound in bounds if bound.kind not in EXPERT_KINDS)
