@@ -79,6 +79,14 @@ def run_bench(
         is writing to `out`.
     BackendNotFoundError
         If a named backend does not exist or its library is missing.
+
+    Notes
+    -----
+    Needs an operating system that forks processes: Linux, where all is
+    measured, or macOS, which does not tell the memory of a run. How runs are
+    kept apart stands in `alignsolve.bench.worker`, what is measured in
+    `alignsolve.bench.measure`, and what counts as solved in
+    `alignsolve.bench.score`.
     """
     settings = _settings(time_limit, memory_limit, jobs, seed, plugins)
     names, notices = _backends(backends)
