@@ -3,14 +3,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= bench-out
+QUICK := $(addprefix instances/,small medium infeasible rounds)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench test check clean
+.PHONY: help install bench bench-large test check clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -31,7 +32,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 install: $(VENV)/.core ## Install the package into .venv
 
 bench: $(VENV)/.core ## Run every backend on instances/ and print the table
-	@$(BIN)/alignsolve bench instances/small instances/medium --time-limit 5 --out $(BENCH_OUT)
+	@$(BIN)/alignsolve bench $(QUICK) --time-limit 3 --jobs 2 --out $(BENCH_OUT)
+
+bench-large: $(VENV)/.core ## Run them on instances/large as well (about 20 min)
+	@$(BIN)/alignsolve bench $(QUICK) instances/large --time-limit 30 --out $(BENCH_OUT)-large
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest
@@ -41,4 +45,4 @@ check: $(VENV)/.dev ## Lint (ruff) and check types (mypy)
 	@$(BIN)/mypy
 
 clean: ## Remove the environment, caches and bench results
-	rm -rf $(VENV) $(BENCH_OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large .mypy_cache .ruff_cache .pytest_cache .hypothesis
