@@ -1,10 +1,11 @@
 """Make every spec, stored instance and best known value in this folder anew.
 
     python instances/refresh.py [FOLDER ...] [--time-limit SECONDS] [--again]
+    python instances/refresh.py --take large/gap-c SOLUTION
 
-Best known values come from `alignsolve.solve` and only ever get better: a value
-is kept while its problem has the same digest. Problems that are proved are not
-solved again unless asked for.
+Best known values come from `alignsolve.solve`, or from a solution file by whatever
+method, and only ever get better: a value is kept while its problem has the same
+digest. Problems that are proved are not solved again unless asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import alignsolve as al
 from alignsolve.generators import Value
-from alignsolve.io import write_instance
+from alignsolve.io import read_solution, write_instance
 from alignsolve.io.files import atomic_write
 from alignsolve.io.specs import Spec, new_spec, read_spec, write_spec
 
@@ -104,7 +105,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help=f"of {', '.join(SPECS)}")
     parser.add_argument("--time-limit", type=float, default=60, help="seconds for each backend")
     parser.add_argument("--again", action="store_true", help="solve what is proved, too")
+    parser.add_argument("--take", nargs=2, metavar=("NAME", "SOLUTION"),
+                        help="take a better answer from a file, and do nothing else")
     options = parser.parse_args()
+    if options.take:
+        take(HERE / f"{options.take[0]}.toml", options.take[1])
+        write_optima()
+        return
     for folder in options.folders or SPECS:
         for name, (family, parameters) in SPECS[folder].items():
             path = HERE / folder / f"{name}.toml"
@@ -130,6 +137,19 @@ def _with_known(spec: Spec, path: Path) -> Spec:
         spec, best_known=old.best_known, best_bound=old.best_bound, proved=old.proved,
         note=old.note,
     )
+
+
+def take(path: Path, solution_path: str) -> None:
+    """Put the value of an answer in a file into a spec, if it keeps every bound and is better."""
+    spec = read_spec(path)
+    problem = spec.build()
+    solution = read_solution(solution_path, problem)
+    proof = al.certify(problem, solution.row_ind, solution.col_ind)
+    if not proof.feasible:
+        raise SystemExit(f"{solution_path}: {proof.summary()}")
+    sign = 1 if spec.sense == "max" else -1
+    if spec.best_known is None or sign * proof.objective_value > sign * spec.best_known:
+        write_spec(dataclasses.replace(spec, best_known=proof.objective_value), path)
 
 
 def improved(spec: Spec, time_limit: float) -> Spec:

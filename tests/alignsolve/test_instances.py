@@ -1,5 +1,6 @@
 """The folder `instances/`: every file builds, and is what the lists say."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 import alignsolve as al
 from alignsolve.digest import problem_digest
 from alignsolve.generators import FAMILIES
-from alignsolve.io import read_instance, read_instances
+from alignsolve.io import read_instance, read_instances, write_solution
 from alignsolve.io.optima import read_optima
-from alignsolve.io.specs import read_spec
+from alignsolve.io.specs import read_spec, write_spec
 
 FOLDER = Path(__file__).parents[2] / "instances"
 SPECS = sorted(FOLDER.glob("*/*.toml"))
@@ -108,6 +109,18 @@ def test_known_values_only_get_better(tmp_path):
     assert refresh._with_known(fresh, path).best_known == spec.best_known
     other = refresh.new_spec("x", spec.family, seed=2, parameters=spec.parameters)
     assert refresh._with_known(other, path).best_known is None
+
+
+def test_better_answers_are_taken_from_files(tmp_path):
+    spec = read_spec(FOLDER / "small" / "gap-c.toml")
+    path, answer = tmp_path / "s.toml", tmp_path / "answer.json"
+    write_spec(dataclasses.replace(spec, best_known=999.0, proved=False), path)
+    write_solution(al.solve(spec.build(), time_limit=60), answer)
+    refresh.take(path, answer)
+    assert read_spec(path).best_known == spec.best_known
+    write_spec(dataclasses.replace(spec, best_known=-999.0, proved=False), path)
+    refresh.take(path, answer)
+    assert read_spec(path).best_known == -999.0
 
 
 # -- third-party files, from a folder in place of the network --------------------------
