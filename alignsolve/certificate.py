@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.arrays import Float64Array, IntArray, numeric, row_blocks
-from alignsolve.dual import DualGap, Multipliers, dual_gap, improved_prices
+from alignsolve.dual import (
+    DualGap,
+    Multipliers,
+    client_stakes,
+    dual_gap,
+    improved_prices,
+)
 from alignsolve.errors import ProblemError
 from alignsolve.exchange_graph import (
     ImprovingCycle,
@@ -74,11 +80,13 @@ class Certificate:
             listed = [violation.message for violation in self.violations[:5]]
             more = len(self.violations) - len(listed)
             return "infeasible: " + "; ".join(listed) + (f"; and {more} more" if more else "")
-        value = f"objective {self.objective_value:.12g}, bound {self.dual_bound:.12g}"
+        objective = f"objective {self.objective_value:.12g}"
+        value = f"{objective}, bound {self.dual_bound:.12g}"
         by = f"solver ({self.source})" if self.kind == "solver" else self.kind
         if self.optimal:
             return f"optimal, certified by {by}: {value}, gap_abs {self.gap_abs:.3g}"
-        lines = f"feasible, not proved optimal: {value}, gap {self.gap:.3%}"
+        known = f"{objective}, no bound" if math.isinf(self.gap) else f"{value}, gap {self.gap:.3%}"
+        lines = f"feasible, not proved optimal: {known}"
         if self.improving_cycle is not None:
             lines += f"\nimproving exchange: {self.improving_cycle.text}"
         return lines
@@ -106,7 +114,7 @@ def certify(
     -------
     Certificate
         For the flow class a proof or, with `improving_cycle`, a refutation.
-        For the mip class feasibility, and the bound at `prices` where given.
+        For the mip class feasibility, and the bound at `prices`.
 
     Raises
     ------
@@ -122,7 +130,7 @@ def certify(
     O(n_pairs n_experts + n_experts**3).
 
     Mip class: the bound uses prices alone (no knapsack), so that it is at best
-    that of the linear relaxation.
+    that of the linear relaxation; without any, it is that of free experts.
 
     Examples
     --------
@@ -167,12 +175,13 @@ def _certify(
     broken = tuple(violations(problem, rows, cols))
     if broken:
         return _infeasible(problem, rows, cols, broken)
+    if given is None and problem.problem_class == "mip":
+        # Any prices give a bound: without better ones, that of free experts.
+        given = Multipliers(np.zeros(problem.n_experts))
     if given is not None:
         at_given = dual_gap(problem, rows, cols, given)
         if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
             return _by_prices(problem, rows, cols, given.experts, at_given, None)
-    if problem.problem_class == "mip":
-        return unproved(problem, rows, cols)
     graph = exchange_graph(problem, rows, cols)
     distance, cycle = bellman_ford(graph.weight)
     found = distance[-1] - distance[:-1]
@@ -201,20 +210,26 @@ def _certify_by_solver(
 
     Notes
     -----
-    Solvers compute in floating point: a bound within 1e-6 (relative) of the
-    objective counts as equal to it, which is their own tolerance.
+    Solvers compute in floating point. Where all values are whole numbers, so is
+    the optimum, and the bound counts rounded down. Elsewhere it proves the answer
+    within 1e-6 of what the clients' answers could have lost, plus 1e-12 of the
+    sum of their largest values.
     """
     broken = tuple(violations(problem, row_ind, col_ind))
     if broken:
         return _infeasible(problem, row_ind, col_ind, broken)
-    if not np.isfinite(bound):
-        return unproved(problem, row_ind, col_ind)
     objective = problem.objective(row_ind, col_ind)
-    gap_abs = max(0.0, bound - problem.sign * objective)
-    optimal = gap_abs <= 1e-6 * max(1.0, abs(objective))
+    value = problem.sign * objective
+    if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
+        bound = math.floor(bound + 1e-9 * max(1.0, abs(bound)))
+        tolerance = 0.0
+    else:
+        regret, stake = client_stakes(problem, row_ind, col_ind)
+        tolerance = 1e-6 * regret + 1e-12 * (stake + problem.penalty(row_ind, col_ind))
+    gap_abs = max(0.0, bound - value)
     return Certificate(
         "solver", True, (), objective, objective + problem.sign * gap_abs, gap_abs,
-        gap_abs / max(1.0, abs(objective)), optimal, None, None, source,
+        gap_abs / max(1.0, abs(objective)), gap_abs <= tolerance, None, None, source,
     )
 
 

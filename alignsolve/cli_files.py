@@ -187,7 +187,7 @@ def _described(facts: dict[str, Any]) -> str:
     known = facts["known"]
     lines = [
         f"#{facts['index']:<8} {facts['n_clients']:,} clients x {facts['n_experts']:,} experts, "
-        f"{facts['sense']}, {facts['dtype']}, {facts['allowed']:.3g} of the pairs allowed",
+        f"{facts['sense']}, {facts['dtype']}, {_percent(facts['allowed'])} of the pairs allowed",
         f"class     {facts['problem_class']}: {facts['class_reason']}",
         f"slots     {facts['slots'][0]:,} to {facts['slots'][1]:,} by the clients, "
         f"{facts['holders'][0]:,} to {facts['holders'][1]:,} by the experts",
@@ -198,6 +198,11 @@ def _described(facts: dict[str, Any]) -> str:
         proved = "proved optimal" if known["proved"] else f"bound {known['best_bound']}"
         lines.append(f"best      {known['best_known']} ({proved})")
     return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    """Spell a share; only the whole is 100%."""
+    return f"{100.0 if share == 1.0 else min(99.9, 100.0 * share):.3g}%"
 
 
 def _describe_installation(json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ class Result:
     prices : float64 array, shape (n_experts,), or None
         Shadow price of a holder of each expert, in the problem's own sense.
     backend : str
-        Who answered.
+        Who answered; "none" where there is no client or no expert.
     fallbacks : tuple of Fallback
         Who did not, and why.
     certificate : Certificate or None
@@ -136,7 +137,8 @@ class Result:
         if self.has_answer:
             word = "fitness" if self.problem.sense == "max" else "cost"
             lines.append(f"objective    {self.objective_value:.12g} ({word})")
-            lines.append(f"bound        {self.dual_bound:.12g} (gap {self.gap:.3g})")
+            bound = f"{self.dual_bound:.12g} (gap {self.gap:.3g})"
+            lines.append(f"bound        {'no bound' if math.isinf(self.gap) else bound}")
             if self.loads.size:
                 lines.append(
                     f"holders      {self.loads.min()} to {self.loads.max()} per expert, "

@@ -230,6 +230,24 @@ def test_info_shows_contradictions(folder, capsys):
     assert "infeasible: the experts need 4 holders and the clients have 2 slots for them" in out
 
 
+@pytest.mark.parametrize(("forbidden", "share"), [(0, "100%"), (1, "99.9%"), (1500, "25%"),
+                                                  (1999, "0.05%")])
+def test_info_says_how_many_pairs_are_allowed(forbidden, share, folder, capsys):
+    fitness = np.ones((1000, 2))
+    fitness.flat[:forbidden] = -np.inf
+    io.write_instance(al.AlignmentProblem(fitness, 1), "p.npz")
+    assert f", {share} of the pairs allowed\n" in run(capsys, "info", "p.npz")[1]
+
+
+def test_an_answer_without_a_bound_has_no_gap(folder, capsys):
+    code, out, _ = run(capsys, "solve", "mip.json", "--backend", "greedy", "--out", "plan.csv")
+    assert code == 0
+    assert "bound        no bound\n" in out
+    assert "certificate  feasible, not proved optimal: objective 7.5, no bound\n" in out
+    assert "inf" not in out
+    assert ", no bound\n" in run(capsys, "check", "mip.json", "plan.csv")[1]
+
+
 def test_info_without_a_file(capsys):
     code, out, _ = run(capsys, "info")
     assert code == 0
