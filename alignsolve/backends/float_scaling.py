@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.arrays import BoolArray, Float64Array
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends.integer_scaling import row_reduce, row_units, whole_bounds
 from alignsolve.backends.linear_model import LinearModel
 
@@ -23,6 +23,9 @@ WANTED_SIZE = 2.0**10
 
 #: Largest whole coefficient, and largest whole bound, that stays as it is.
 LARGEST_WHOLE = 2**20
+
+#: Largest scaled penalty: a tolerance of 1e-6 is then within the digits of float64.
+LARGEST_PENALTY = 2.0**24
 
 #: HiGHS ignores coefficients up to this size.
 IGNORED = 1e-9
@@ -138,11 +141,11 @@ def _objective_scale(model: LinearModel) -> tuple[float, float]:
     # A penalty far larger than the fitness must stay within the solver's digits.
     for group in model.penalties:
         least, most = group.penalty_range()
-        scale = min(scale, 2.0**30 / max(float((most - least).max()), 1e-300))
+        scale = min(scale, LARGEST_PENALTY / max(float((most - least).max()), 1e-300))
     return 2.0 ** float(np.floor(np.log2(scale))), 0.0
 
 
-def _whole_rows(model: LinearModel, whole: np.ndarray, per_unit: Float64Array) -> BoolArray:  # type: ignore[type-arg]
+def _whole_rows(model: LinearModel, whole: IntArray, per_unit: Float64Array) -> BoolArray:
     """Return which rows are written in whole units: all columns whole, numbers moderate."""
     indptr, indices = model.matrix.indptr, model.matrix.indices
     all_integer = row_reduce(np.logical_and, model.is_integer[indices], indptr, True)
@@ -150,7 +153,8 @@ def _whole_rows(model: LinearModel, whole: np.ndarray, per_unit: Float64Array) -
     bound = np.zeros(model.n_rows)
     for side in (model.row_lower, model.row_upper):
         bound = np.maximum(bound, np.where(np.isfinite(side), np.abs(side), 0.0) * per_unit)
-    return all_integer & (per_unit > 0) & (np.maximum(largest, bound) <= LARGEST_WHOLE)
+    moderate = np.maximum(largest, bound) <= LARGEST_WHOLE
+    return np.asarray(all_integer & moderate & (per_unit > 0))
 
 
 def _row_scale(

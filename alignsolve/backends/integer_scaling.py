@@ -35,7 +35,7 @@ _ULPS = 1e-14
 
 
 def row_reduce(
-    ufunc: np.ufunc, data: npt.NDArray[Any], indptr: IntArray, empty: float
+    ufunc: np.ufunc, data: npt.NDArray[Any], indptr: npt.NDArray[np.integer[Any]], empty: float
 ) -> npt.NDArray[Any]:
     """Reduce each CSR row; rows without entries get `empty`."""
     counts = np.diff(indptr)
@@ -46,7 +46,9 @@ def row_reduce(
     return result
 
 
-def row_units(data: Float64Array, indptr: IntArray) -> tuple[IntArray, Float64Array]:
+def row_units(
+    data: Float64Array, indptr: npt.NDArray[np.integer[Any]]
+) -> tuple[IntArray, Float64Array]:
     """Write the rows of a CSR matrix as whole multiples of one unit each, where possible.
 
     Parameters
@@ -73,27 +75,27 @@ def row_units(data: Float64Array, indptr: IntArray) -> tuple[IntArray, Float64Ar
     counts = np.diff(indptr)
     whole = np.zeros(data.size, dtype=np.int64)
     per_unit = np.zeros(counts.size)
-    pending = np.ones(counts.size, dtype=np.bool_)
+    pending = counts > 0
+    per_unit[~pending] = 1.0
     for digits in range(MOST_DIGITS + 1):
         scale = 10.0**digits
-        entries = np.flatnonzero(np.repeat(pending, counts))
-        if not entries.size:
-            break
-        scaled = np.rint(data[entries] * scale)
-        fits = np.zeros(data.size, dtype=np.bool_)
-        fits[entries] = (scaled / scale == data[entries]) & (np.abs(scaled) < 2.0**53)
-        done = pending & row_reduce(np.logical_and, fits, indptr, True)
-        per_unit[done] = scale
-        chosen = np.repeat(done, counts)
-        whole[chosen] = np.rint(data[chosen] * scale).astype(np.int64)
-        pending &= ~done
-    if pending.any():
-        scale = _power_of_two(data, indptr)
-        done = pending & (scale > 0)
-        per_unit[done] = scale[done]
-        chosen = np.repeat(done, counts)
-        factors = np.repeat(np.where(done, scale, 0.0), counts)[chosen]
-        whole[chosen] = np.rint(data[chosen] * factors).astype(np.int64)
+        # Most rows that do not fit show it in their first entry.
+        hopeful = np.flatnonzero(pending)
+        hopeful = hopeful[_is_decimal(data[indptr[:-1][hopeful]], scale)]
+        entries, of_row = _entries(indptr, hopeful)
+        fits = np.ones(hopeful.size, dtype=np.bool_)
+        np.logical_and.at(fits, of_row, _is_decimal(data[entries], scale))
+        kept = fits[of_row]
+        whole[entries[kept]] = np.rint(data[entries[kept]] * scale).astype(np.int64)
+        per_unit[hopeful[fits]] = scale
+        pending[hopeful[fits]] = False
+    rest = np.flatnonzero(pending)
+    if rest.size:
+        entries, of_row = _entries(indptr, rest)
+        starts = np.concatenate([[0], np.cumsum(counts[rest])])
+        scales = _power_of_two(data[entries], starts)
+        per_unit[rest] = scales
+        whole[entries] = np.rint(data[entries] * scales[of_row]).astype(np.int64)
     divisor = np.maximum(row_reduce(np.gcd, np.abs(whole), indptr, 1), 1)
     whole //= np.repeat(divisor, counts)
     per_unit = per_unit / divisor
@@ -103,7 +105,23 @@ def row_units(data: Float64Array, indptr: IntArray) -> tuple[IntArray, Float64Ar
     return whole, per_unit
 
 
-def _power_of_two(data: Float64Array, indptr: IntArray) -> Float64Array:
+def _is_decimal(values: Float64Array, scale: float) -> BoolArray:
+    """Tell which floats are the nearest to a whole number over `scale`."""
+    scaled = np.rint(values * scale)
+    return np.asarray((scaled / scale == values) & (np.abs(scaled) < 2.0**53))
+
+
+def _entries(
+    indptr: npt.NDArray[np.integer[Any]], rows: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Return the positions of some rows' entries, and which of the rows each is in."""
+    counts = np.diff(indptr)[rows]
+    of_row = np.repeat(np.arange(rows.size), counts)
+    offset = np.arange(of_row.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return indptr[:-1][rows][of_row] + offset, of_row
+
+
+def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return per row the power of two that makes it whole, below 2**53; 0 for none."""
     fraction, exponent = np.frexp(data)
     digits = np.abs(fraction * 2.0**53).astype(np.int64)
@@ -284,7 +302,7 @@ def _integer_rows(
     # Fixed columns enter the bounds alone: on a fine grid their entries could overflow.
     data = np.where(upper[columns] > 0, matrix.data * step[columns], 0.0)
     moved = matrix @ model.lower
-    error = np.abs(matrix) @ rounding
+    error = abs(matrix) @ rounding
     slack = model.row_slack + error
     lower, high = model.row_lower - moved, model.row_upper - moved
     whole, per_unit = row_units(data, indptr)

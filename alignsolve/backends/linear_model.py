@@ -187,7 +187,8 @@ def build_linear_model(
     for group in penalties:
         matrix, lower = piece_rows(group, *pieces(group), n_columns)
         numbers = np.arange(lower.size)
-        builder.add_block("penalty", group.name, numbers, matrix, lower, np.full(lower.size, np.inf))
+        infinite = np.full(lower.size, np.inf)
+        builder.add_block("penalty", group.name, numbers, matrix, lower, infinite)
     objective, lower, upper = np.zeros(n_columns), np.zeros(n_columns), np.ones(n_columns)
     objective[: clients.size] = problem.pair_values(clients, experts)
     is_integer = np.ones(n_columns, dtype=np.bool_)
@@ -279,8 +280,8 @@ class _Builder:
         self._counts("holders", self.experts, *problem.holder_bounds(), free)
         if problem.expert_group is not None and problem.group_min is not None:
             keys = self.clients * problem.n_groups + problem.expert_group[self.experts]
-            low, high = problem.group_min.ravel(), problem.group_max.ravel()  # type: ignore[union-attr]
-            self._counts("group", keys, low, high)
+            fewest, most = problem.group_min.ravel(), problem.group_max.ravel()  # type: ignore[union-attr]
+            self._counts("group", keys, fewest, most)
         for name, load in problem.loads.items():
             weight = np.asarray(load.weight)[self.clients]
             low, high = np.asarray(load.min), np.asarray(load.max)

@@ -12,17 +12,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.arrays import Float64Array, IntArray, row_blocks
 from alignsolve.backends.base import Answer, Options
 from alignsolve.backends.exact_cuts import exact_cuts
 from alignsolve.backends.integer_scaling import row_reduce
 from alignsolve.backends.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.penalty_pieces import missing_pieces, piece_rows
+from alignsolve.backends.waiting import wait_for
 from alignsolve.dual import best_replies
 from alignsolve.errors import BackendError
 from alignsolve.feasibility import is_feasible
@@ -38,8 +39,8 @@ class Task:
     ----------
     model : LinearModel
         What to maximise.
-    seconds : float
-        Time for it; +inf for no limit.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop; +inf for none.
     rel_gap : float
         Relative gap at which it may stop.
     seed : int
@@ -51,11 +52,15 @@ class Task:
     """
 
     model: LinearModel
-    seconds: float
+    deadline: float
     rel_gap: float
     seed: int
     threads: int | None
     hint: Float64Array | None
+
+    def remaining(self) -> float:
+        """Return the seconds left, >= 0; +inf without a limit."""
+        return max(0.0, self.deadline - time.perf_counter())
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +78,7 @@ class Outcome:
     finished : bool
         Whether it closed its gap.
     interrupted : bool
-        Whether Ctrl-C stopped it.
+        Whether it saw Ctrl-C itself.
     nodes : int
         Nodes or branches of its search; 0 where not known.
     """
@@ -86,13 +91,26 @@ class Outcome:
     nodes: int = 0
 
 
+#: The outcome of a model without columns, which no solver takes.
+_EMPTY = Outcome([np.empty(0)], 0.0, finished=True)
+
+
 class LinearSolver(Protocol):
-    """A library that solves linear models with whole columns."""
+    """A library that solves linear models with whole columns, one at a time."""
 
     source: str
 
     def run(self, task: Task) -> Outcome:
-        """Solve one model."""
+        """Solve one model, in a thread of its own."""
+
+    def stop(self, interrupted: bool) -> bool:
+        """Ask `run` to return early; tell whether it can.
+
+        Called from another thread, after Ctrl-C or else when time is over.
+        """
+
+    def so_far(self, task: Task) -> Outcome:
+        """Return what is known of a run that did not return in time."""
 
 
 @dataclass(eq=False)
@@ -158,8 +176,7 @@ def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Terminat
         if options.remaining() <= 0:
             return Termination.TIME_LIMIT
         began = time.perf_counter()
-        task = _task(search, model, options)
-        outcome = solver.run(task) if model.n_columns else Outcome((np.empty(0),), 0.0, finished=True)
+        outcome = _run(solver, _task(search, model, options)) if model.n_columns else _EMPTY
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -187,9 +204,18 @@ def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Terminat
 def _task(search: _Search, model: LinearModel, options: Options) -> Task:
     """Return the next round's work; a share of the time is kept for what follows it."""
     hint = None if search.pairs is None else model.point(search.problem, *search.pairs)
-    seconds = options.remaining()
-    reserve = min(0.05, 0.05 * seconds) if math.isfinite(seconds) else 0.0
-    return Task(model, seconds - reserve, options.rel_gap, options.seed, options.threads, hint)
+    deadline = options.deadline
+    if math.isfinite(deadline):
+        deadline -= min(0.05, 0.05 * options.remaining())
+    return Task(model, deadline, options.rel_gap, options.seed, options.threads, hint)
+
+
+def _run(solver: LinearSolver, task: Task) -> Outcome:
+    """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
+    patience = 0.05 + 0.02 * task.remaining()
+    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop)
+    outcome = solver.so_far(task) if waited.value is None else waited.value
+    return replace(outcome, interrupted=outcome.interrupted or waited.interrupted)
 
 
 def _corrected(search: _Search, model: LinearModel, values: Float64Array) -> LinearModel:
@@ -276,16 +302,19 @@ def _answer(search: _Search, termination: Termination, source: str) -> Answer:
     """Return what the search found."""
     if search.infeasible:
         return Answer.proved_infeasible(source=source, stats=search.stats)
-    bound = search.bound
-    if not math.isfinite(bound):
-        bound, source = simple_bound(search.problem), "best replies without prices"
+    bound, value = search.bound, search.value
     rows, cols = (None, None) if search.pairs is None else search.pairs
-    # A bound below a feasible answer is wrong by rounding: the answer is as good as any.
+    # A bound below a feasible answer is wrong: by rounding, or altogether.
+    wrong = bound < value - 1e-6 * max(1.0, abs(value))
+    if wrong:
+        termination = Termination.FAILED
+    if wrong or not math.isfinite(bound):
+        bound, source = simple_bound(search.problem), "best replies without prices"
     return Answer(
         termination,
         rows,
         cols,
-        bound=max(bound, search.value),
+        bound=max(bound, value),
         source=source,
         stats=search.stats,
     )

@@ -10,7 +10,6 @@ import numpy as np
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
 from alignsolve.backends.integer_scaling import IntegerModel, integer_model
 from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
-from alignsolve.backends.waiting import wait_for
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, Feature
 
@@ -49,6 +48,8 @@ class _CpSat:
 
     def __init__(self) -> None:
         self.source = f"CP-SAT ({library_version('ortools')})"
+        self._solver: Any = None
+        self._stopped = False
 
     def run(self, task: Task) -> Outcome:
         """Solve one model in integers."""
@@ -61,38 +62,44 @@ class _CpSat:
         model = _proto_model(whole, hint)
         solver = cp_model.CpSolver()
         _set_parameters(solver.parameters, task, whole)
-        waited = wait_for(lambda: solver.solve(model), task.seconds, solver.stop_search)
-        if waited.value is None:
-            return Outcome(interrupted=waited.interrupted)
-        status = waited.value
+        self._solver = solver
+        if self._stopped or task.remaining() <= 0:
+            return Outcome()
+        status = solver.solve(model)
         if status == cp_model.INFEASIBLE:
             return Outcome(infeasible=True)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
             raise BackendError(f"{self.source} ended with status {solver.status_name(status)}: "
                                f"{model.validate()}")
-        points = []
+        points, objective = [], solver.best_objective_bound
         if status != cp_model.UNKNOWN:
             integers = np.array(solver.response_proto.solution, dtype=np.float64)
             points.append(whole.shift + whole.step * integers)
+        # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
+        known = points or (objective != 0 and abs(objective) < 2.0**62)
         return Outcome(
             points,
-            _bound(whole, solver.best_objective_bound),
+            whole.bound(objective) if known else math.inf,
             finished=status == cp_model.OPTIMAL,
-            interrupted=waited.interrupted,
             nodes=solver.num_branches,
         )
 
+    def stop(self, interrupted: bool) -> bool:
+        """Ask the search to stop."""
+        self._stopped = True
+        if self._solver is not None:
+            self._solver.stop_search()
+        return True
 
-def _bound(whole: IntegerModel, objective: float) -> float:
-    """Return the bound on the original objective behind CP-SAT's."""
-    # CP-SAT reports huge finite numbers where it knows nothing yet.
-    return whole.bound(objective) if abs(objective) < 2.0**62 else math.inf
+    def so_far(self, task: Task) -> Outcome:
+        """Return nothing: CP-SAT shows its answers at the end."""
+        return Outcome()
 
 
 def _set_parameters(parameters: Any, task: Task, whole: IntegerModel) -> None:
     """Pass the task's limits on."""
-    if math.isfinite(task.seconds):
-        parameters.max_time_in_seconds = task.seconds
+    if math.isfinite(task.deadline):
+        parameters.max_time_in_seconds = task.remaining()
     parameters.relative_gap_limit = task.rel_gap
     largest = float(np.abs(whole.objective).max(initial=0))
     parameters.absolute_gap_limit = 0.5 if whole.is_exact else max(0.5, _ROUNDED_GAP * largest)

@@ -8,7 +8,7 @@ import re
 import signal
 import tempfile
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from alignsolve.arrays import Float64Array
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
 from alignsolve.backends.float_scaling import ScaledModel, scaled_model
 from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
-from alignsolve.backends.waiting import wait_for
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, Feature
 
@@ -32,8 +31,8 @@ _CAPABILITIES = Capabilities(
     libraries=("ortools",),
 )
 
-#: A line of HiGHS' log with its bound: the number after the share explored.
-_HIGHS_BOUND = re.compile(r"%\s+(-?[0-9.]+(?:e[+-]?[0-9]+)?)\s")
+#: A line of HiGHS' log: source, nodes, queue, leaves, share explored, bound.
+_HIGHS_BOUND = re.compile(r"^\s*[A-Za-z]?(?:\s+\d+){3}\s+[\d.]+%\s+(-?[\d.]+(?:e[+-]?\d+)?)\s")
 
 
 class MathOptBackend(Backend):
@@ -43,9 +42,10 @@ class MathOptBackend(Backend):
     -----
     MathOpt cannot tell HiGHS to stop. On Ctrl-C, or where HiGHS overruns its
     time limit, the answer is the best that HiGHS has written to a file so far
-    with the bound of its log, and HiGHS works on in the background until it
-    sees the limit or the process ends. MathOpt takes no number of threads for
-    HiGHS; ``threads=1`` turns its parallel parts off.
+    with the bound of its log. HiGHS then works on in the background until it
+    sees its limit or, after Ctrl-C, until it next writes to its log, where it
+    sleeps with its memory until the process ends. MathOpt takes no number of
+    threads for HiGHS; ``threads=1`` turns its parallel parts off.
     """
 
     name = "ortools-mip"
@@ -53,7 +53,8 @@ class MathOptBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return an answer and the bound of HiGHS."""
-        return solve_linear(problem, options, _Highs())
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            return solve_linear(problem, options, _Highs(folder))
 
 
 class ScipBackend(Backend):
@@ -75,14 +76,14 @@ class ScipBackend(Backend):
         return solve_linear(problem, options, _Scip())
 
 
-class _MathOpt:
+class _MathOpt(ABC):
     """A solver of MathOpt as a solver of linear models."""
 
     source: str
 
     @abstractmethod
-    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
-        """Run the solver."""
+    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
+        """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
     def run(self, task: Task) -> Outcome:
         """Scale one model, solve it, and translate the result."""
@@ -92,26 +93,36 @@ class _MathOpt:
         if (scaled.row_lower > scaled.row_upper).any():
             return Outcome(infeasible=True)
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
-        extra: dict[str, Any] = {}
-        if task.hint is not None:
-            values = ((task.hint - scaled.shift) / scaled.step).tolist()
-            hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
-            extra["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
-        return self._solve(model, task, scaled, extra)
-
-    def _parameters(self, task: Task, scaled: ScaledModel) -> Any:
-        from ortools.math_opt.python import mathopt
-
+        if task.remaining() <= 0:
+            return Outcome()
         parameters = mathopt.SolveParameters(
             relative_gap_tolerance=task.rel_gap,
             absolute_gap_tolerance=scaled.gap,
             random_seed=task.seed,
         )
-        if math.isfinite(task.seconds):
-            parameters.time_limit = datetime.timedelta(seconds=task.seconds)
-        return parameters
+        if math.isfinite(task.deadline):
+            parameters.time_limit = datetime.timedelta(seconds=task.remaining())
+        arguments = self._arguments(task, scaled, parameters)
+        if task.hint is not None:
+            values = ((task.hint - scaled.shift) / scaled.step).tolist()
+            hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
+            arguments["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
+        try:
+            result = mathopt.solve(model, params=parameters, **arguments)
+        except Exception as error:
+            # MathOpt 9.15 hides a solver's error behind one of its own.
+            raise BackendError(f"{self.source} failed: {error.__context__ or error}") from error
+        return self._outcome(result, model, scaled)
 
-    def _outcome(self, result: Any, model: Any, task: Task, scaled: ScaledModel) -> Outcome:
+    def stop(self, interrupted: bool) -> bool:
+        """Do nothing: MathOpt passes no interruption on to these solvers."""
+        return False
+
+    def so_far(self, task: Task) -> Outcome:
+        """Return nothing, unless a solver writes its answers down."""
+        return Outcome()
+
+    def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> Outcome:
         """Translate MathOpt's result."""
         from ortools.math_opt.python import mathopt
 
@@ -132,53 +143,55 @@ class _MathOpt:
         points = []
         if result.solutions and result.has_primal_feasible_solution():
             points.append(scaled.original(np.array(result.variable_values(model.variables()))))
-        interrupted = result.termination.limit is mathopt.Limit.INTERRUPTED
         return Outcome(
             points,
             scaled.bound(result.termination.objective_bounds.dual_bound),
             finished=reason is mathopt.TerminationReason.OPTIMAL,
-            interrupted=interrupted,
+            interrupted=result.termination.limit is mathopt.Limit.INTERRUPTED,
             nodes=int(result.solve_stats.node_count),
         )
 
 
 class _Highs(_MathOpt):
-    """HiGHS, which keeps a file of its answers for the case that it must be left behind."""
+    """HiGHS, which writes its answers to a file for the case that it must be left behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
         self.source = f"HiGHS (MathOpt, {library_version('ortools')})"
+        self._answers = Path(folder, "answers.txt")
+        self._scaled: ScaledModel | None = None
+        self._bounds: list[float] = []
+        self._is_parked = False
 
-    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
+    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
-        parameters = self._parameters(task, scaled)
+        self._scaled, self._bounds = scaled, []
+        self._answers.unlink(missing_ok=True)
+        parameters.highs.bool_options["mip_improving_solution_save"] = True
+        parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
+        parameters.highs.string_options["mip_improving_solution_file"] = str(self._answers)
         if task.threads == 1:
             parameters.highs.string_options["parallel"] = "off"
-        bounds: list[float] = []
+        return {"solver_type": mathopt.SolverType.HIGHS, "msg_cb": self._read_log}
 
-        def read_log(lines: Sequence[str]) -> None:
-            bounds.extend(float(found) for line in lines for found in _HIGHS_BOUND.findall(line))
+    def _read_log(self, lines: Sequence[str]) -> None:
+        if self._is_parked:
+            threading.Event().wait()
+        self._bounds += [float(found[1]) for found in map(_HIGHS_BOUND.match, lines) if found]
 
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            answers = Path(folder, "answers.txt")
-            parameters.highs.bool_options["mip_improving_solution_save"] = True
-            parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
-            parameters.highs.string_options["mip_improving_solution_file"] = str(answers)
-            waited = wait_for(
-                lambda: mathopt.solve(
-                    model, mathopt.SolverType.HIGHS, params=parameters, msg_cb=read_log, **extra
-                ),
-                _patience(task),
-            )
-            if waited.value is not None:
-                return self._outcome(waited.value, model, task, scaled)
-            points = _written_points(answers, task.model.n_columns)
-        bound = math.inf
-        if bounds:
-            # The log has ten digits: take the last one's worth more.
-            bound = scaled.bound(bounds[-1] + 1e-9 * abs(bounds[-1]))
-        return Outcome([scaled.original(point) for point in points], bound,
-                       interrupted=waited.interrupted)
+    def stop(self, interrupted: bool) -> bool:
+        """After Ctrl-C, put HiGHS to sleep for good where it next writes to its log."""
+        self._is_parked = interrupted
+        return False
+
+    def so_far(self, task: Task) -> Outcome:
+        """Return the answers in the file and the bound of the log."""
+        if self._scaled is None:
+            return Outcome()
+        points = _written_points(self._answers, task.model.n_columns)
+        # The log has ten digits: take the last one's worth more.
+        bound = min((bound + 1e-9 * abs(bound) for bound in self._bounds), default=math.inf)
+        return Outcome([self._scaled.original(p) for p in points], self._scaled.bound(bound))
 
 
 class _Scip(_MathOpt):
@@ -186,30 +199,19 @@ class _Scip(_MathOpt):
 
     def __init__(self) -> None:
         self.source = f"SCIP (MathOpt, {library_version('ortools')})"
-
-    def _solve(self, model: Any, task: Task, scaled: ScaledModel, extra: dict[str, Any]) -> Outcome:
-        from ortools.math_opt.python import mathopt
-
-        parameters = self._parameters(task, scaled)
-        # SCIP's tolerance is relative, so that no scale makes up for it.
-        parameters.gscip.real_params["numerics/feastol"] = 1e-9
-        # MathOpt's own interrupter fails with SCIP once the search has begun (ortools 9.15).
-        parameters.gscip.bool_params["misc/catchctrlc"] = (
+        self._may_catch = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        waited = wait_for(
-            lambda: mathopt.solve(model, mathopt.SolverType.GSCIP, params=parameters, **extra),
-            _patience(task),
-        )
-        if waited.value is None:
-            return Outcome(interrupted=waited.interrupted)
-        return self._outcome(waited.value, model, task, scaled)
 
+    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
+        from ortools.math_opt.python import mathopt
 
-def _patience(task: Task) -> float:
-    """Return the seconds after which a solver that overruns its limit is left behind."""
-    return task.seconds * 1.02 + 0.05
+        # SCIP's tolerance is relative, so that no scale makes up for it.
+        parameters.gscip.real_params["numerics/feastol"] = 1e-9
+        # MathOpt's own interrupter fails with SCIP once the search has begun (ortools 9.15).
+        parameters.gscip.bool_params["misc/catchctrlc"] = self._may_catch
+        return {"solver_type": mathopt.SolverType.GSCIP}
 
 
 def _model_proto(scaled: ScaledModel, is_integer: Any) -> Any:

@@ -73,7 +73,7 @@ class PenaltyGroup:
     def loads(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Float64Array:
         """Return the loads of the group's experts under an answer, float64 of shape (k,)."""
         amount = np.bincount(cols, weights=self.weight[rows], minlength=problem.n_experts)
-        return amount[self.experts]
+        return np.asarray(amount[self.experts], dtype=np.float64)
 
     def values(self, loads: Float64Array) -> Float64Array:
         """Return the penalties of loads, float64 of shape (k,)."""
@@ -85,7 +85,10 @@ class PenaltyGroup:
         Holders have theirs here. Those of a real load are rows of the model;
         its column gets none that could bind.
         """
-        return (self.low, self.high) if self.is_count else (0 * self.low, 2 * self.high + 1)
+        if self.is_count:
+            return self.low, self.high
+        zero = np.zeros(self.low.size)
+        return zero, 2.0 * np.maximum(self.high, 1.0)
 
     def penalty_range(self) -> tuple[Float64Array, Float64Array]:
         """Return bounds on the penalty within the range of each load.

@@ -10,12 +10,11 @@ import numpy as np
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
 from alignsolve.backends.float_scaling import ScaledModel, scaled_model
 from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
-from alignsolve.backends.waiting import wait_for
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, Feature
 
 #: What `scipy.optimize.milp` reports as `status`.
-_OPTIMAL, _LIMIT, _INFEASIBLE = 0, 1, 2
+_OPTIMAL, _LIMIT = 0, 1
 
 
 class ScipyMilpBackend(Backend):
@@ -41,7 +40,10 @@ class ScipyMilpBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return an answer and the bound of HiGHS."""
-        return solve_linear(problem, options, _ScipyHighs())
+        with warnings.catch_warnings():
+            # SciPy warns that it passes options on to HiGHS unseen: as wanted.
+            warnings.filterwarnings("ignore", message="Unrecognized options detected")
+            return solve_linear(problem, options, _ScipyHighs())
 
 
 class _ScipyHighs:
@@ -57,30 +59,32 @@ class _ScipyHighs:
         scaled = scaled_model(task.model)
         if (scaled.row_lower > scaled.row_upper).any():
             return Outcome(infeasible=True)
-        rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)  # type: ignore[arg-type]
+        rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
+        if task.remaining() <= 0:
+            return Outcome()
+        result = milp(
+            -scaled.objective,
+            integrality=task.model.is_integer.astype(np.int64),
+            bounds=Bounds(0, scaled.upper),
+            constraints=rows if task.model.n_rows else None,
+            options=_options(task, scaled),  # type: ignore[arg-type]
+        )
+        return self._outcome(result, scaled)
 
-        def call() -> object:
-            return milp(
-                -scaled.objective,
-                integrality=task.model.is_integer.astype(np.int64),
-                bounds=Bounds(0, scaled.upper),  # type: ignore[arg-type]
-                constraints=rows if task.model.n_rows else None,
-                options=_options(task, scaled),  # type: ignore[arg-type]
-            )
+    def stop(self, interrupted: bool) -> bool:
+        """Do nothing: SciPy offers no way."""
+        return False
 
-        with warnings.catch_warnings():
-            # SciPy warns that it passes options on to HiGHS unseen: as wanted.
-            warnings.filterwarnings("ignore", message="Unrecognized options detected")
-            waited = wait_for(call, task.seconds * 1.02 + 0.05)
-        if waited.value is None:
-            return Outcome(interrupted=waited.interrupted)
-        return self._outcome(waited.value, task, scaled)
+    def so_far(self, task: Task) -> Outcome:
+        """Return nothing: SciPy shows HiGHS' answers at the end."""
+        return Outcome()
 
-    def _outcome(self, result: object, task: Task, scaled: ScaledModel) -> Outcome:
+    def _outcome(self, result: object, scaled: ScaledModel) -> Outcome:
         """Translate SciPy's result."""
         status, message = result.status, str(result.message)  # type: ignore[attr-defined]
-        # The model is bounded: binaries, and penalties from below.
-        if status == _INFEASIBLE or "nfeasible" in message:
+        # The status of infeasible problems also stands for models that HiGHS refuses. The
+        # model is bounded: binaries, and penalties from below.
+        if message.startswith(("The problem is infeasible", "The problem is unbounded or inf")):
             return Outcome(infeasible=True)
         if status not in (_OPTIMAL, _LIMIT):
             raise BackendError(f"{self.source} ended with status {status}: {message}")
@@ -103,8 +107,8 @@ def _options(task: Task, scaled: ScaledModel) -> dict[str, object]:
         "mip_abs_gap": scaled.gap,
         "random_seed": task.seed,
     }
-    if math.isfinite(task.seconds):
-        options["time_limit"] = task.seconds
+    if math.isfinite(task.deadline):
+        options["time_limit"] = task.remaining()
     if task.threads is not None:
         options["threads"] = task.threads
     return options

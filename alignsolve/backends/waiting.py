@@ -7,6 +7,7 @@ waits, so that Ctrl-C and the deadline take effect at once.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 #: Seconds that a call gets to return after it was asked to stop.
-STOP_SECONDS = 0.25
+STOP_SECONDS = 0.4
+
+#: Seconds that the end of the process waits for each call that overran its limit:
+#: one that returns while the interpreter shuts down aborts the process.
+EXIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,18 @@ class Waited(Generic[T]):
     interrupted: bool
 
 
-def wait_for(
-    call: Callable[[], T], seconds: float, stop: Callable[[], None] | None = None
-) -> Waited[T]:
+def wait_for(call: Callable[[], T], deadline: float, stop: Callable[[bool], bool]) -> Waited[T]:
     """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
 
     Parameters
     ----------
     call : callable
-        Releases the interpreter lock while it works.
-    seconds : float
-        How long to wait; +inf for as long as it takes.
-    stop : callable, optional
-        Asks the call to return early. It then gets `STOP_SECONDS` to do so.
+        Releases the interpreter lock now and then.
+    deadline : float
+        Value of ``time.perf_counter()`` until which to wait; +inf for ever.
+    stop : callable
+        Asks the call to return early, and tells whether it can. If so, it gets
+        `STOP_SECONDS` to do so. Its argument tells whether Ctrl-C was the cause.
 
     Returns
     -------
@@ -74,21 +78,21 @@ def wait_for(
             errors.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     interrupted = False
-    until = time.perf_counter() + seconds
     try:
+        thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
-        while thread.is_alive() and time.perf_counter() < until:
-            thread.join(min(1.0, max(0.001, until - time.perf_counter())))
+        while thread.is_alive() and time.perf_counter() < deadline:
+            thread.join(min(1.0, max(0.001, deadline - time.perf_counter())))
     except KeyboardInterrupt:
         interrupted = True
-    if thread.is_alive() and stop is not None:
-        stop()
     try:
-        thread.join(STOP_SECONDS)
+        if thread.is_alive() and stop(interrupted):
+            thread.join(STOP_SECONDS)
     except KeyboardInterrupt:
         interrupted = True
+    if thread.is_alive() and not interrupted:
+        atexit.register(thread.join, EXIT_SECONDS)
     if errors:
         raise errors[0]
     return Waited(outcome[0] if outcome else None, interrupted)
