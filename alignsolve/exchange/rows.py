@@ -176,56 +176,93 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
 
 
 @njit(cache=True, nogil=True)
-def _reply_many(k, a, b, reduced, top_v, top_j, p_max, share, seen, keep,
-                start, held, count, rival, load, m):  # fmt: skip
-    """Give a client of several slots its best set; return the slack, -1 if it has no reply."""
-    size = 0
-    for j in range(m):
-        x = reduced[j]
-        if x > -np.inf and (size <= b or x > top_v[size - 1]):
-            at = size if size <= b else b
-            while at > 0 and top_v[at - 1] < x:
-                top_v[at] = top_v[at - 1]
-                top_j[at] = top_j[at - 1]
-                at -= 1
-            top_v[at] = x
-            top_j[at] = j
-            size = min(size + 1, b + 1)
-    if size < a:
-        count[k] = 0
-        return -1.0
-    c = a
+def _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+                 chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, rival,
+                 load):  # fmt: skip
+    """Reply as `reply_rows` for clients of any number of slots; written for speed as above."""
+    m = fitness.shape[1]
+    reduced = np.empty(m, np.float64)
+    bits = reduced.view(np.int64)
+    keys = np.empty(m, np.int64)
+    top_v = np.empty(widest + 1, np.float64)
+    top_j = np.empty(widest + 1, np.int32)
+    p_max = largest_price(price)
     tol0 = TIE * p_max
-    slack = np.inf
-    while c < b and c < size:
-        if abs(top_v[c]) <= tol0:
-            slack = 0.0
-            if share[top_j[c]] * seen <= load[top_j[c]]:
+    some = chosen.size > 0
+    sampled = rows.size > 0
+    costly = cost.size > 0
+    bad = -1
+    for c in range(lo, hi):
+        k = chosen[c] if some else c
+        i = rows[k] if sampled else k
+        a = slot_min[i]
+        b = slot_max[i]
+        rival[k] = m + 1
+        slack[k] = np.inf
+        if b <= 0:
+            count[k] = 0
+            if a > 0:
+                bad = k
+            continue
+        if costly:
+            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+        else:
+            for j in range(m):
+                reduced[j] = np.float64(fitness[i, j]) - price[j]
+        for j in range(m):
+            word = bits[j]
+            keys[j] = word ^ ((word >> np.int64(63)) & _SIGN)
+        # The best b, and the one after them, by one vectorised maximum each.
+        size = 0
+        while size <= b and size < m:
+            best = _LOWEST
+            for j in range(m):
+                best = max(best, keys[j])
+            if best <= _LOWEST_FINITE:
                 break
-        elif top_v[c] < 0.0:
-            break
-        c += 1
-    rival[k] = m + 1
-    if c > a and top_v[c - 1] < slack:
-        slack = max(0.0, top_v[c - 1])
-        rival[k] = m
-    if c < b and c < size and -top_v[c] < slack:
-        slack = max(0.0, -top_v[c])
-        rival[k] = -1 - top_j[c]
-    if c > 0 and c < size:
-        tol = TIE * (p_max + abs(top_v[c - 1]))
-        gap = top_v[c - 1] - top_v[c]
-        if gap < slack:
-            slack = gap if gap > tol else 0.0
-            rival[k] = top_j[c]
-        if gap <= tol:
-            _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
-                         start, held, count, load, m)  # fmt: skip
-    for q in range(c):
-        held[start + q] = top_j[q]
-        load[top_j[q]] += 1
-    count[k] = c
-    return slack
+            j = 0
+            while keys[j] != best:
+                j += 1
+            keys[j] = _LOWEST
+            top_v[size] = reduced[j]
+            top_j[size] = j
+            size += 1
+        if size < a:
+            count[k] = 0
+            bad = k
+            continue
+        seen = c - lo + 1
+        t = a
+        least = np.inf
+        while t < b and t < size:
+            if abs(top_v[t]) <= tol0:
+                least = 0.0
+                if share[top_j[t]] * seen <= load[top_j[t]]:
+                    break
+            elif top_v[t] < 0.0:
+                break
+            t += 1
+        if t > a and top_v[t - 1] < least:
+            least = max(0.0, top_v[t - 1])
+            rival[k] = m
+        if t < b and t < size and -top_v[t] < least:
+            least = max(0.0, -top_v[t])
+            rival[k] = -1 - top_j[t]
+        if t > 0 and t < size:
+            tol = TIE * (p_max + abs(top_v[t - 1]))
+            gap = top_v[t - 1] - top_v[t]
+            if gap < least:
+                least = gap if gap > tol else 0.0
+                rival[k] = top_j[t]
+            if gap <= tol:
+                _settle_ties(k, t, reduced, top_v, top_j, tol, share, seen, keep,
+                             ptr[k], held, count, load, m)  # fmt: skip
+        for q in range(t):
+            held[ptr[k] + q] = top_j[q]
+            load[top_j[q]] += 1
+        count[k] = t
+        slack[k] = np.float32(least * _SHRINK)
+    return bad
 
 
 @njit(cache=True, nogil=True)
@@ -297,7 +334,6 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
     int
         A client of the level without any reply, or -1.
     """
-    m = fitness.shape[1]
     some = chosen.size > 0
     widest = 0
     for c in range(lo, hi):
@@ -307,32 +343,9 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         return _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
                            slot_max, chosen, lo, hi, price, share, keep, near_slack, ptr, held,
                            count, slack, rival, load)  # fmt: skip
-    reduced = np.empty(m, np.float64)
-    top_v = np.empty(widest + 1, np.float64)
-    top_j = np.empty(widest + 1, np.int32)
-    p_max = largest_price(price)
-    sampled = rows.size > 0
-    bad = -1
-    for c in range(lo, hi):
-        k = chosen[c] if some else c
-        i = rows[k] if sampled else k
-        a = slot_min[i]
-        b = slot_max[i]
-        s = np.inf
-        rival[k] = m + 1
-        if b <= 0:
-            count[k] = 0
-            s = -1.0 if a > 0 else np.inf
-        else:
-            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
-            s = _reply_many(k, a, b, reduced, top_v, top_j, p_max, share, c - lo + 1,
-                            keep, ptr[k], held, count, rival, load, m)  # fmt: skip
-        if s < 0.0:
-            bad = k
-            s = np.inf
-            rival[k] = m + 1
-        slack[k] = np.float32(s * _SHRINK)
-    return bad
+    return _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+                        slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
+                        slack, rival, load)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
