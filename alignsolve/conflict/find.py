@@ -42,10 +42,34 @@ def find_conflict(
         Experts whose load bounds a backend found in conflict. It saves time
         where it is right, and does no harm where it is not.
 
+    Returns
+    -------
+    Conflict
+        Without any one of its entries the others can hold, except where time
+        ran out. Other such sets may exist, and smaller ones.
+
     Raises
     ------
     ProblemError
         If the problem is feasible.
+
+    Notes
+    -----
+    In the flow class a conflict lies within one client, within the bounds of
+    one expert, or between the bounds of some experts and those of the clients
+    around them; it is found by counting and by maximum flows, in a few passes
+    over the matrix, and one byte per pair. In the mip class the flow part is
+    tried first. Then bounds are left out as long as an exact backend proves the
+    rest infeasible: each of perhaps hundreds of questions is NP-hard, so give a
+    deadline.
+
+    Examples
+    --------
+    >>> import numpy as np, alignsolve as al
+    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
+    >>> find_conflict(problem).text
+    'experts 0 and 1 need at least 6 client slots; only 5 clients may hold them, given \
+max_experts of clients 0, 1, 2, 3 and 4'
     """
     try:
         found = find_flow_conflict(problem, deadline, experts)
@@ -120,6 +144,18 @@ def check_conflict(
     ------
     ProblemError
         If a listed bound is not one of the problem.
+
+    Notes
+    -----
+    Bounds of the flow class are checked by maximum flows, one per bound; others
+    by exact backends. Forbidden pairs are in force, other bounds are not.
+
+    Examples
+    --------
+    >>> import numpy as np, alignsolve as al
+    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
+    >>> check_conflict(problem, find_conflict(problem))
+    ConflictCheck(contradictory=True, irreducible=True)
     """
     bounds = conflict.bounds
     require_bounds(problem, bounds)

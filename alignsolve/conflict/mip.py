@@ -35,11 +35,17 @@ from alignsolve.problem import AlignmentProblem
 #: Clients and experts of an assignment.
 Point = tuple[IntArray, IntArray]
 
-#: Exact backends that are asked, in this order.
+#: Exact backends; the first that is there and does not fail is asked.
 ORACLES = ("ortools-cpsat", "ortools-mip", "scipy-milp")
 
 #: Where more bounds are left, those of clients are not reduced one by one.
 SINGLE_LIMIT = 64
+
+#: Where none of so many parts can go, they are not divided further.
+SPREAD_PARTS = 16
+
+#: Share of the time left that one question may take: one hard question is not the last.
+QUESTION_SHARE = 0.25
 
 #: Any answer will do: the gap at which a backend may stop.
 ANY_GAP = 1e9
@@ -114,8 +120,6 @@ def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False]
     threads = 1 if problem.n_clients * problem.n_experts <= SMALL_PAIRS else None
     options = Options(deadline=deadline, rel_gap=ANY_GAP, threads=threads)
     for name in ORACLES:
-        if time.perf_counter() > deadline:
-            return None
         try:
             answer = get_backend(name).solve(problem, options)
         except (BackendError, BackendNotFoundError):
@@ -125,6 +129,7 @@ def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False]
         rows, cols = answer.row_ind, answer.col_ind
         if rows is not None and cols is not None and is_feasible(problem, rows, cols):
             return rows, cols
+        return None
     return None
 
 
@@ -228,13 +233,20 @@ class _Deletion:
                 yield np.arange(self.kept.size) == at
 
     def halve(self) -> None:
-        """Leave out halves, quarters and so on, in at most `SINGLE_LIMIT` parts."""
+        """Leave out halves, quarters and so on, down to `SINGLE_LIMIT` parts.
+
+        Where the conflict is spread over more than `SPREAD_PARTS`, smaller
+        parts will hardly go either, and the bounds stay together.
+        """
         pieces = 2
         while pieces <= min(SINGLE_LIMIT, int(self.kept.sum()) - 1):
+            before = self.kept
             for part in np.array_split(np.flatnonzero(self.kept), pieces):
                 mask = np.zeros_like(self.kept)
                 mask[part] = True
                 self.leave_out(iter([mask]))
+            if pieces >= SPREAD_PARTS and self.kept is before:
+                break
             pieces *= 2
 
     def leave_out(self, chunks: Iterator[BoolArray]) -> None:
@@ -244,11 +256,13 @@ class _Deletion:
             # One that is needed makes its chunk needed.
             if not chunk.any() or (chunk & self._needed).any():
                 continue
-            if time.perf_counter() > self.deadline:
+            now = time.perf_counter()
+            if now > self.deadline:
                 self.complete = False
                 return
             rest = self.kept & ~chunk
-            point = point_within(self.problem, self.bound_set(rest), self.deadline)
+            until = now + QUESTION_SHARE * (self.deadline - now)
+            point = point_within(self.problem, self.bound_set(rest), until)
             if point is False:
                 self.kept, self.proved = rest, True
             elif point is None:

@@ -82,14 +82,13 @@ def _shortage_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
 
 
 def _given_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
-    """Name the bounds of clients behind a shortage if they are few, else count them."""
+    """Name the bounds of clients behind a shortage if they are of few kinds, else count them."""
     kept = conflict.kept.clients
     if not kept:
         return ""
-    if sum(index.size for index in kept.values()) > LISTED:
+    what = listing([_key_text(problem, key, kept[key]) for key in kept])
+    if len(kept) > SHOWN:
         what = f"{number(sum(index.size for index in kept.values()))} bounds of clients"
-    else:
-        what = listing([_key_text(problem, key, kept[key]) for key in kept])
     listed = conflict.needed if conflict.crowded else conflict.possible
     if listed == conflict.in_all:
         return f", given {what}"

@@ -52,7 +52,8 @@ def thinned_clients(bounds: FlowBounds, count: CountArray, spare: int) -> tuple[
     """
     kept = _binding(bounds, count)
     gain = count.sum(axis=1) - supplies(kept, count)
-    order = np.argsort(gain, kind="stable")
+    # Among equals the last go, so that those named first stay.
+    order = gain.size - 1 - np.argsort(gain[::-1], kind="stable")
     gone = order[np.cumsum(gain[order]) <= spare]
     spare -= int(gain[gone].sum())
     kept = _without_clients(kept, gone)

@@ -199,7 +199,7 @@ def groups_of(*sizes):
 
 SENTENCES = {
     "experts 3 and 7 need at least 40 client slots; only 31 clients may hold them "
-    "(39 given 23 bounds of clients alone)": al.AlignmentProblem(
+    "(39 given max_experts of clients 0, 1, 2 and 20 more alone)": al.AlignmentProblem(
         forbidding(50, [3, 7], may=31), 1, load_min=[0, 0, 0, 20, 0, 0, 0, 20]
     ),
     "expert 3 needs at least 40 holders; only 31 clients may hold it": al.AlignmentProblem(
@@ -208,7 +208,7 @@ SENTENCES = {
     "experts 0, 1, 2 and 3 need at least 8 client slots; the clients have at most 7 for them, "
     "given max_experts of client 1": al.AlignmentProblem(np.zeros((2, 8)), [5, 3], load_min=2),
     "expert 'rare' needs at least 2 client slots; no client may hold it (1 given max_experts of "
-    "client 'phone' alone)": al.AlignmentProblem(
+    "client 'tablet' alone)": al.AlignmentProblem(
         [[1, 1], [1, 1]], 0, load_min=[2, 0], expert_ids=["rare", "common"],
         client_ids=["tablet", "phone"],
     ),
