@@ -210,10 +210,10 @@ def _certify_by_solver(
 
     Notes
     -----
-    Solvers compute in floating point. Where all values are whole numbers, so is
-    the optimum, and the bound counts rounded down. Elsewhere it proves the answer
-    within 1e-6 of what the clients' answers could have lost, plus 1e-12 of the
-    sum of their largest values.
+    Solvers compute in floating point. Where all values are whole numbers,
+    objectives differ by whole numbers, and the bound counts rounded down.
+    Elsewhere it proves the answer within 1e-6 of what the clients' answers could
+    have lost, plus 1e-12 of the sum of their largest values.
     """
     broken = tuple(violations(problem, row_ind, col_ind))
     if broken:
@@ -221,7 +221,8 @@ def _certify_by_solver(
     objective = problem.objective(row_ind, col_ind)
     value = problem.sign * objective
     if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
-        bound = math.floor(bound + 1e-9 * max(1.0, abs(bound)))
+        # All objectives differ by whole numbers, even where a penalty's constant is none.
+        bound = value + math.floor(bound - value + 1e-9 * max(1.0, abs(bound)))
         tolerance = 0.0
     else:
         regret, stake = client_stakes(problem, row_ind, col_ind)

@@ -22,7 +22,7 @@ from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
 
-#: A gap counts as zero up to this, times the sum of the clients' spreads.
+#: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
 
 #: Updates of the prices by which a refuted answer's bound is sharpened.
@@ -87,8 +87,10 @@ class DualGap:
         Sum of the residuals, >= 0; infinite where no reply exists.
     tolerance : float
         Gap that counts as zero where values are not integers: 1e-9 times the
-        sum of the clients' spreads of finite values and of the experts'
-        penalty steps, plus a few roundings of the largest of these values.
+        sum of the clients' regrets (largest value less least held one) and of
+        the experts' penalty steps, plus a few roundings of the largest of these
+        values. A value that nobody holds or wants, such as -1e20 in place of a
+        forbidden pair, has no part in it.
     """
 
     gap_abs: float
@@ -238,7 +240,7 @@ def _total_gap(
 def _compiled_sums(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, prices: Float64Array
 ) -> tuple[float, float, float]:
-    """Return the clients' residuals, spreads and largest absolute value, by the kernel."""
+    """Return the clients' residuals, regrets and largest absolute value, by the kernel."""
     from alignsolve.dual_kernel import residual_sums  # numba is slow to import
 
     slot_min, slot_max = problem.slot_bounds()
@@ -280,26 +282,48 @@ def _client_sums(
         lost = np.where(mask & ~chosen, reduced, 0.0).sum(axis=1)
         gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
         demand += chosen.sum(axis=0)
-        scale += float(_spread(values).sum())
-        largest = max(largest, _largest(values))
+        regret, highest = _regrets(values, mask)
+        scale, largest = scale + regret, max(largest, highest)
     return (gap, scale, largest), demand
 
 
-def _largest(values: Float64Array) -> float:
-    """Return the largest finite absolute value, 0 without any."""
-    low = values.min(initial=np.inf, where=values > -np.inf)
-    return max(0.0, float(values.max(initial=-np.inf)), -float(low))
+def client_stakes(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+) -> tuple[float, float]:
+    """Return what clients' answers could have lost, and the sum of their largest values.
+
+    Parameters
+    ----------
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        The answer.
+
+    Returns
+    -------
+    regret : float
+        Sum over clients of the largest value less the least held one.
+    stake : float
+        Sum over clients of the largest value, absolute.
+    """
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
+    regret = stake = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        regret += _regrets(values, held.mask(rows))[0]
+        high = values.max(axis=1, initial=-np.inf)
+        stake += float(np.abs(high[high > -np.inf]).sum())
+    return regret, stake
 
 
-def _spread(values: Float64Array) -> Float64Array:
-    """Return largest less smallest finite value of each row; 0 for an empty row."""
+def _regrets(values: Float64Array, held: BoolArray) -> tuple[float, float]:
+    """Return the sum of largest less least held value, and the largest absolute of these."""
     if not values.shape[1]:
-        return np.zeros(values.shape[0])
-    low = np.where(values > -np.inf, values, np.inf).min(axis=1)
+        return 0.0, 0.0
     high = values.max(axis=1)
-    spread = np.zeros(values.shape[0])
-    np.subtract(high, low, out=spread, where=high > -np.inf)
-    return spread
+    least = np.where(held, values, np.inf).min(axis=1)
+    finite, holds = high > -np.inf, held.any(axis=1)
+    regret = np.subtract(high, least, out=np.zeros_like(high), where=finite & holds)
+    largest = np.abs(high[finite]).max(initial=0.0)
+    return float(regret.sum()), float(max(largest, -least[holds].min(initial=0.0)))
 
 
 def penalty_steps(
@@ -344,8 +368,9 @@ def _relaxed_residuals(
 ) -> float:
     """Return the slack of named loads, budgets and floors times their prices."""
     gap = 0.0
-    for name, price in multipliers.loads.items():
-        load = problem.loads[name]
+    for name, load in problem.loads.items():
+        # Without a price it is 0: the penalty still has a best load.
+        price = np.asarray(multipliers.loads.get(name, np.zeros(problem.n_experts)))
         low, high = np.maximum(np.asarray(load.min), 0), np.asarray(load.max)
         most = float(np.asarray(load.weight).sum())
         slope, target = np.asarray(load.penalty), np.asarray(load.target)

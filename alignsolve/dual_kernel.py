@@ -73,14 +73,12 @@ _VECTOR = {"nnan", "nsz", "reassoc"}
 
 
 @njit(cache=True, nogil=True, fastmath=_VECTOR)
-def _row_extremes(values, row):
-    """Return the least and the largest finite value of a row."""
-    low, high = np.inf, -np.inf
+def _largest_value(values, row):
+    """Return the largest value of a row."""
+    high = -np.inf
     for j in range(values.shape[1]):
-        value = np.float64(values[row, j])
-        high = max(high, value)
-        low = min(low, value if value > -np.inf else np.inf)
-    return low, high
+        high = max(high, np.float64(values[row, j]))
+    return high
 
 
 @njit(cache=True, nogil=True, fastmath=_VECTOR)
@@ -94,14 +92,13 @@ def _largest_reduced(values, prices, row):
 
 @njit(cache=True, nogil=True)
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop, sums):
-    """Add residuals, spreads and the largest absolute value of some rows to `sums`."""
+    """Add residuals, regrets and the largest absolute value of some rows to `sums`."""
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
     for i in range(start, stop):
-        low, high = _row_extremes(values, i)
+        high = _largest_value(values, i)
         if high > -np.inf:
-            sums[1] += high - low
-            sums[2] = max(sums[2], high, -low)
+            sums[2] = max(sums[2], abs(high))
         most = min(slot_max[i], m)
         if most == 1:
             best[0] = _largest_reduced(values, prices, i)
@@ -116,9 +113,14 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop,
         while found > slot_min[i] and best[found - 1] <= 0:
             found -= 1
         n_held = indptr[i + 1] - indptr[i]
+        least = high
         for t in range(n_held):
             j = cols[indptr[i] + t]
             held[t] = prices[j] - values[i, j]
+            least = min(least, np.float64(values[i, j]))
+        if n_held:
+            sums[1] += high - least
+            sums[2] = max(sums[2], -least)
         if n_held > 1:
             held[:n_held].sort()
         for t in range(n_held):
@@ -164,9 +166,9 @@ def residual_sums(
 
     Returns
     -------
-    residual, spread, largest : float
-        Sum of the residuals, sum of the spreads of finite values, and the
-        largest finite absolute value.
+    residual, regret, largest : float
+        Sum of the residuals; sum over clients of the largest value less the
+        least held one; and the largest absolute value among these.
     """
     # The compiler makes a version for each mix of writable and read-only arrays.
     arrays = [read_only(a) for a in (values, prices, indptr, cols, slot_min, slot_max)]

@@ -56,9 +56,8 @@ class Pairs:
             _check_shape(name, coo.shape, n_rows, n_cols)
             stored = np.asarray(coo.data) != 0
             return cls.from_indices(name, coo.row[stored], coo.col[stored], n_rows, n_cols)
-        if isinstance(value, (tuple, list)) and len(value) == 2 and not isinstance(
-            value[0], (bool, np.bool_)
-        ):
+        # A list is a matrix: only a tuple can be told from two clients of two experts.
+        if isinstance(value, tuple) and len(value) == 2:
             rows, cols = numeric(f"{name} rows", value[0]), numeric(f"{name} cols", value[1])
             # Two rows of booleans are a matrix of two clients, not indices.
             if rows.dtype != np.bool_ or cols.dtype != np.bool_:

@@ -29,7 +29,6 @@ from alignsolve.problem_parts import (
     bound_array,
     fitness_matrix,
     group_bounds,
-    has_forbidden,
     named_loads,
     named_resources,
     penalty_array,
@@ -87,8 +86,7 @@ class AlignmentProblem:
     ----------
     fitness : array_like, shape (n_clients, n_experts), float32 or float64
         Gain of client i training expert j, in any unit. ``-inf`` forbids the
-        pair. A float32 or float64 array is used in place and never modified;
-        do not modify it while the problem lives.
+        pair. A float32 or float64 array is used in place and never modified.
     max_experts : array_like of int, shape (n_clients,)
         Slots of each client.
     min_experts : array_like of int, shape (n_clients,), default 0
@@ -130,9 +128,13 @@ class AlignmentProblem:
 
     Notes
     -----
-    ``sense`` is "max" here and "min" for `from_cost`; `fitness` is then the
-    negated cost. `value_blocks` is the matrix that solvers see: fitness less
-    the switching cost of pairs not held before, in float64.
+    Matrices (fitness, sizes and costs per pair) are used in place, not copied: do
+    not modify them while the problem lives. Everything smaller is copied.
+
+    ``largest`` is the largest finite absolute fitness. ``sense`` is "max" here and
+    "min" for `from_cost`; `fitness` is then the negated cost. `values` is the
+    matrix that solvers see: fitness less the switching cost of pairs not held
+    before, in float64.
 
     Examples
     --------
@@ -163,6 +165,7 @@ class AlignmentProblem:
     client_ids: tuple[str, ...] | None
     expert_ids: tuple[str, ...] | None
     features: frozenset[Feature]
+    largest: float
 
     def __init__(
         self,
@@ -187,7 +190,9 @@ class AlignmentProblem:
     ) -> None:
         put = super().__setattr__
         put("sense", "max")
-        put("fitness", fitness_matrix(fitness))
+        matrix, forbids, largest = fitness_matrix(fitness)
+        put("fitness", matrix)
+        put("largest", largest)
         n, m = self.fitness.shape
         put("client_ids", identifiers("client_ids", client_ids, n))
         put("expert_ids", identifiers("expert_ids", expert_ids, m))
@@ -218,7 +223,7 @@ class AlignmentProblem:
                 would_be_right="give a finite cost >= 0",
             ),
         )
-        put("features", frozenset(self._find_features()))
+        put("features", frozenset(self._find_features(forbids)))
 
     @classmethod
     def from_cost(
@@ -274,6 +279,9 @@ class AlignmentProblem:
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError("AlignmentProblem is immutable")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.sense, self.arguments())
+
     def __repr__(self) -> str:
         return (
             f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
@@ -316,7 +324,7 @@ class AlignmentProblem:
         used = sorted(f.value for f in self.features)
         return "a flow of client slots" + (" with " + ", ".join(used) if used else "")
 
-    def _find_features(self) -> list[Feature]:
+    def _find_features(self, forbids: bool) -> list[Feature]:
         """List the features that can change the answer; idle ones do not count."""
         loads, floors = self.loads.values(), self.client_fitness_min
         lo, hi = self.holder_bounds()
@@ -324,7 +332,7 @@ class AlignmentProblem:
             Feature.MIN_EXPERTS: bool(self.min_experts.any()),
             Feature.LOAD_BOUNDS: bool((lo > 0).any() or (hi < self.n_clients).any()),
             Feature.LOAD_PENALTY: bool(self.load_penalty.any()),
-            Feature.FORBIDDEN: has_forbidden(self.fitness),
+            Feature.FORBIDDEN: forbids,
             Feature.GROUPS: self.expert_group is not None,
             Feature.SWITCHING: bool(self.switch_cost.any()),
             Feature.NAMED_LOADS: any(
@@ -443,6 +451,8 @@ class AlignmentProblem:
             "expert_group group_min group_max held switch_cost client_ids expert_ids"
         )
         arguments = {name: getattr(self, name) for name in names.split()}
+        arguments["loads"] = dict(self.loads)
+        arguments["resources"] = dict(self.resources)
         if self.sense == "min":
             arguments["cost"] = np.subtract(0, self.fitness)
             arguments["client_cost_max"] = 0 - self.client_fitness_min
@@ -453,12 +463,16 @@ class AlignmentProblem:
 
     def replace(self, **changes: Any) -> AlignmentProblem:
         """Return a problem with some constructor arguments changed, same sense."""
-        arguments = self.arguments() | changes
-        if self.sense == "min":
-            return AlignmentProblem.from_cost(**arguments)
-        return AlignmentProblem(**arguments)
+        return _rebuilt(self.sense, self.arguments() | changes)
 
 
 def _at_most(array: IntArray, most: int) -> IntArray:
     """Return the array cut at `most`, itself where nothing is cut: it may be long."""
     return array if array.max(initial=0) <= most else np.minimum(array, most)
+
+
+def _rebuilt(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
+    """Return the problem of some constructor arguments in its own sense."""
+    if sense == "min":
+        return AlignmentProblem.from_cost(**arguments)
+    return AlignmentProblem(**arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,22 @@ class Resource:
     budget: npt.ArrayLike
 
 
-def fitness_matrix(fitness: npt.ArrayLike) -> FloatArray:
-    """Return fitness as a read-only float matrix, without a copy where it is one."""
+#: Sums of all values of a problem must stay below this: far from where floats overflow.
+LARGEST_SUM = 1e306
+
+
+def fitness_matrix(fitness: npt.ArrayLike) -> tuple[FloatArray, bool, float]:
+    """Return fitness as a read-only float matrix, without a copy where it is one.
+
+    Returns
+    -------
+    fitness : float32 or float64 array, shape (n_clients, n_experts)
+        The matrix.
+    forbids : bool
+        Whether any pair is forbidden.
+    largest : float
+        Largest finite absolute value; 0 without any.
+    """
     array = numeric("fitness", fitness)
     if array.ndim != 2:
         raise ProblemError(
@@ -78,22 +93,24 @@ def fitness_matrix(fitness: npt.ArrayLike) -> FloatArray:
         array = array.astype(np.float32)
     elif array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    for rows in row_blocks(*array.shape):
+    forbids, largest = False, 0.0
+    for rows in row_blocks(*array.shape) if array.size else ():
         block = array[rows]
-        # NaN and +inf both show in the maximum: one pass, no temporary.
-        if block.size and not block.max() < np.inf:
+        low, high = float(block.min()), float(block.max())
+        # NaN and +inf both show in the maximum: no temporary.
+        if not high < np.inf:
             bad = np.isnan(array) | np.isposinf(array)
             refuse("fitness", array, bad, "give finite numbers, or -inf to forbid the pair")
-    return read_only(array)
-
-
-def has_forbidden(fitness: FloatArray) -> bool:
-    """Tell whether any pair is forbidden."""
-    return any(
-        bool(fitness[rows].min() == -np.inf)
-        for rows in row_blocks(*fitness.shape)
-        if fitness.shape[1]
-    )
+        if low == -np.inf:
+            forbids = True
+            low = float(block.min(initial=np.inf, where=block > -np.inf))
+        if high > -np.inf:
+            largest = max(largest, high, -low)
+    if largest * array.size > LARGEST_SUM:
+        bad = np.isfinite(array) & (np.abs(array) == largest)
+        limit = LARGEST_SUM / array.size
+        refuse("fitness", array, bad, f"sums would overflow: scale to at most {limit:.0e}")
+    return read_only(array), forbids, largest
 
 
 def bound_array(
@@ -158,7 +175,7 @@ def named_loads(loads: object, max_experts: IntArray, n: int, m: int) -> Mapping
             target=target_array(f"{at}.target", load.target, m, mean),
             penalty=penalty_array(f"{at}.penalty", load.penalty, m),
         )
-    return checked
+    return MappingProxyType(checked)
 
 
 def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]:
@@ -173,7 +190,7 @@ def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]
                           valid=lambda a: a > -np.inf,
                           would_be_right="give a number, or inf for no limit"),
         )
-    return checked
+    return MappingProxyType(checked)
 
 
 def group_bounds(

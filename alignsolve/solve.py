@@ -36,6 +36,9 @@ AUTO_ORDER = {
 #: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
 FALLBACK_SHARE = 0.1
 
+#: Seconds after Ctrl-C within which greedy may still find an answer.
+INTERRUPT_GRACE = 0.3
+
 
 def solve(
     problem: AlignmentProblem,
@@ -104,11 +107,11 @@ def solve(
     options = _options(problem, started, time_limit, rel_gap, seed, threads, warm_start)
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
+    chosen = None if backend == "auto" else get_backend(backend)
     if problem.n_clients == 0 or problem.n_experts == 0:
-        return _finish(problem, backend, _empty_answer(), options, started, ())
-    if backend == "auto":
+        return _finish(problem, "none", _empty_answer(), options, started, ())
+    if chosen is None:
         return _solve_auto(problem, options, started)
-    chosen = get_backend(backend)
     refusal = chosen.refusal(problem)
     if refusal is not None:
         raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
@@ -185,7 +188,7 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
             if reason is None and ended is not None and not last:
                 reason = ended.value
             if reason is None:
-                answer = _run(backend, problem, options if last else early)
+                answer = _run(backend, problem, _last_options(options, ended) if last else early)
                 gave_up = answer.termination is Termination.WORK_LIMIT
                 if last or answer.infeasible or (answer.row_ind is not None and not gave_up):
                     if last and ended is not None:
@@ -198,10 +201,20 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
                 reason = f"gave up: {answer.termination.value}"
         except (BackendError, BackendNotFoundError) as error:
             reason = str(error)
+        except MemoryError:
+            reason = "ran out of memory"
         logger.info("auto passes over %s: %s", name, reason)
         fallbacks.append(Fallback(name, reason))
     nothing = Answer.nothing(ended or Termination.FAILED)
     return _finish(problem, order[-1], nothing, options, started, tuple(fallbacks))
+
+
+def _last_options(options: Options, ended: Termination | None) -> Options:
+    """Return the options of the last resort: after Ctrl-C it must be quick."""
+    if ended is not Termination.INTERRUPTED:
+        return options
+    soon = time.perf_counter() + INTERRUPT_GRACE
+    return dataclasses.replace(options, deadline=min(options.deadline, soon))
 
 
 def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
@@ -227,6 +240,16 @@ def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answe
         raise BackendError(f"backend {backend.name!r} failed: {error}") from error
 
 
+def _conflict(name: str, problem: AlignmentProblem, answer: Answer, options: Options) -> Conflict:
+    """Return why there is no answer, or raise `BackendError` where there is one after all."""
+    try:
+        return find_conflict(problem, options.deadline, answer.conflict_experts)
+    except ProblemError as error:
+        raise BackendError(
+            f"backend {name!r} called the problem infeasible, and it is not: {error}"
+        ) from error
+
+
 def _empty_answer() -> Answer:
     nothing = np.empty(0, dtype=np.int64)
     return Answer(Termination.PROVED, nothing, nothing)
@@ -247,9 +270,7 @@ def _finish(
     rows = cols = np.empty(0, dtype=np.int64)
     status, termination = Status.NO_SOLUTION_FOUND, answer.termination
     if answer.infeasible:
-        status, conflict = Status.INFEASIBLE, find_conflict(
-            problem, options.deadline, answer.conflict_experts
-        )
+        status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
     elif answer.row_ind is not None and answer.col_ind is not None:
         rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
         try:
@@ -261,7 +282,7 @@ def _finish(
             if certificate.optimal:
                 termination = Termination.PROVED
         elif problem.n_clients * problem.n_experts == 0:
-            status, conflict = Status.INFEASIBLE, find_conflict(problem, options.deadline)
+            status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
         else:
             raise BackendError(
                 f"backend {name!r} broke a bound: {certificate.violations[0].message}"

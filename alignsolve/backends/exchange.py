@@ -11,6 +11,9 @@ from alignsolve.exchange import ExchangeAnswer, solve_exchange
 from alignsolve.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.result import Termination
 
+#: Beyond, differences of values overflow the float32 in which slack is kept.
+LARGEST_VALUE = 1e37
+
 _ENDED = {
     "optimal": Termination.PROVED,
     "stopped": Termination.TIME_LIMIT,
@@ -43,6 +46,12 @@ class ExchangeBackend(Backend):
         warm_start=True,
         libraries=("numba",),
     )
+
+    def refusal(self, problem: AlignmentProblem) -> str | None:
+        """Return why the backend cannot take a problem, or None if it can."""
+        if problem.largest > LARGEST_VALUE:
+            return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
+        return super().refusal(problem)
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return the best answer; see `Backend.solve`."""
@@ -84,6 +93,9 @@ def _answer(found: ExchangeAnswer, seconds: float, started: float, options: Opti
     if found.status == "infeasible":
         return Answer.proved_infeasible(conflict_experts=found.conflict_experts, stats=stats)
     ended = _ENDED[found.status]
+    if found.status == "stalled":
+        # What is there is feasible at best: another backend proves an optimum.
+        return Answer.nothing(ended, prices=found.prices, stats=stats)
     if found.status == "stopped" and time.perf_counter() < options.deadline:
         ended = Termination.INTERRUPTED
     return Answer(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.backends import base
+from alignsolve.certificate import certify_answer
 from alignsolve.dual import (
     Multipliers,
     _client_sums,
@@ -243,11 +245,11 @@ def test_decimal_sizes_fit_their_budget() -> None:
     assert not al.certify(tight, [0, 0], [0, 1]).feasible
 
 
-def test_mip_without_multipliers_has_no_bound() -> None:
+def test_mip_without_multipliers_has_the_bound_of_free_experts() -> None:
     problem = al.AlignmentProblem([[1.0, 2.0]], 2, resources={"mb": al.Resource([1, 1], 1)})
     certificate = al.certify(problem, [0], [1])
-    assert (certificate.kind, certificate.feasible, certificate.optimal) == ("none", True, False)
-    assert certificate.dual_bound == np.inf
+    assert (certificate.kind, certificate.feasible, certificate.optimal) == ("prices", True, False)
+    assert certificate.dual_bound == 3
     priced = Multipliers(np.zeros(2), budgets={"mb": np.array([2.0])})
     proved = al.certify(problem, [0], [1], prices=priced)
     assert (proved.kind, proved.dual_bound, proved.optimal) == ("prices", 2.0, True)
@@ -284,6 +286,47 @@ def test_malformed_multipliers(multipliers: Multipliers, message: str) -> None:
     problem = al.AlignmentProblem([[1.0, 2.0]], 2, resources={"mb": al.Resource([1, 1], 1)})
     with pytest.raises(al.ProblemError, match=message):
         al.certify(problem, [0], [1], prices=multipliers)
+
+
+@pytest.mark.parametrize("prices", [None, [0.0, 0.0], Multipliers(np.zeros(2))])
+def test_an_unpriced_load_keeps_its_penalty_in_the_bound(prices: object) -> None:
+    problem = al.AlignmentProblem(
+        [[1.0, 0.0]] * 3,
+        1,
+        min_experts=1,
+        loads={"s": al.Load(1.0, target=1.5, penalty=10.0)},
+    )
+    certificate = al.certify(problem, [0, 1, 2], [0, 0, 0], prices=prices)  # type: ignore[arg-type]
+    assert certificate.objective_value == -42
+    assert certificate.dual_bound >= -3
+    assert not certificate.optimal
+
+
+@pytest.mark.parametrize("mask", [-1e9, -1e20, -1e300, float(np.finfo(np.float32).min)])
+def test_a_mask_does_not_loosen_the_proof(mask: float) -> None:
+    fitness = np.array([[0.9, 0.1, mask], [0.8, 0.7, 0.1], [0.2, 0.9, 0.3]])
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=1)
+    certificate = al.certify(problem, [0, 1, 2], [1, 0, 2])
+    assert not certificate.optimal
+    assert certificate.improving_cycle is not None
+    assert al.certify(problem, [0, 1, 2], [0, 1, 2]).optimal is bool(0.9 + 0.7 + 0.3 >= 1.9)
+
+
+def by_solver(problem: al.AlignmentProblem, cols: list[int], bound: float) -> al.Certificate:
+    answer = base.Answer(al.Termination.PROVED, bound=bound, source="HiGHS 1")
+    rows = np.arange(len(cols))
+    return certify_answer(problem, rows, np.array(cols, dtype=np.int64), answer, np.inf)
+
+
+def test_a_solvers_bound_counts_by_what_is_at_stake() -> None:
+    limited = {"resources": {"mb": al.Resource(1, 1)}}
+    whole = al.AlignmentProblem(np.full((3, 2), 1e7), 1, **limited)  # type: ignore[arg-type]
+    assert by_solver(whole, [0, 0, 0], 3e7 + 1e-3).optimal
+    assert by_solver(whole, [0, 0, 0], 3e7 + 0.9).gap_abs == 0
+    assert not by_solver(whole, [0, 0, 0], 3e7 + 25).optimal
+    tiny = al.AlignmentProblem(np.full((3, 2), 3e-7), 1, **limited)  # type: ignore[arg-type]
+    assert not by_solver(tiny, [], 9e-7).optimal
+    assert by_solver(tiny, [0, 0, 0], 9e-7).optimal
 
 
 def test_bellman_ford_ignores_rounding_but_not_a_real_cycle() -> None:

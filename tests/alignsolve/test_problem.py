@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -187,6 +189,38 @@ def test_two_clients_of_booleans_are_a_matrix() -> None:
     problem = al.AlignmentProblem(np.zeros((2, 2)), 1, held=([True, False], [False, True]))
     assert problem.held is not None
     np.testing.assert_array_equal(problem.held.mask(slice(0, 2)), np.eye(2))
+
+
+def test_a_list_of_two_clients_is_a_matrix() -> None:
+    problem = al.AlignmentProblem(np.zeros((2, 2)), 1, held=[[1, 0], [0, 1]])
+    assert problem.held is not None
+    np.testing.assert_array_equal(problem.held.mask(slice(0, 2)), np.eye(2))
+
+
+def test_parts_are_immutable_too() -> None:
+    problem = al.AlignmentProblem(FULL, **everything())  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        problem.loads["more"] = al.Load(1)  # type: ignore[index]
+    with pytest.raises(TypeError):
+        del problem.resources["seconds"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("sense", ["max", "min"])
+def test_pickle_round_trip(sense: str) -> None:
+    build = al.AlignmentProblem if sense == "max" else al.AlignmentProblem.from_cost
+    problem = build(FULL, 1, loads={"s": al.Load(1, max=3)}, held=FULL > 8, switch_cost=1)
+    copy = pickle.loads(pickle.dumps(problem))
+    assert (copy.sense, copy.features) == (sense, problem.features)
+    np.testing.assert_array_equal(copy.values(slice(0, 4)), problem.values(slice(0, 4)))
+
+
+def test_values_whose_sums_overflow_are_refused() -> None:
+    fitness = np.zeros((6, 4))
+    fitness[2, 1] = -1e306
+    with pytest.raises(al.ProblemError, match=r"fitness\[2, 1\] is -1e\+306; sums would overflow"):
+        al.AlignmentProblem(fitness, 1)
+    fitness[2, 1] = -np.inf
+    assert al.AlignmentProblem(fitness, 1).largest == 0
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])

@@ -93,6 +93,12 @@ def test_optimal_with_proof() -> None:
     [
         (raising(ValueError("bad licence")), "backend 'exchange' failed: bad licence"),
         (raising(al.BackendError("no luck")), "no luck"),
+        (raising(MemoryError()), "ran out of memory"),
+        (
+            lambda *_: base.Answer.proved_infeasible(),
+            "backend 'exchange' called the problem infeasible, and it is not: the problem is "
+            "feasible: its bounds have no conflict",
+        ),
         (
             lambda *_: base.Answer.nothing(al.Termination.WORK_LIMIT),
             "gave up: work limit",
@@ -281,6 +287,22 @@ def test_nothing_to_assign(shape: tuple[int, int], backend: str) -> None:
         assert result.status is al.Status.INFEASIBLE
         assert result.conflict is not None
         assert result.dual_bound == -math.inf
+
+
+def test_values_near_the_end_of_float32_go_to_another_backend() -> None:
+    fitness = np.full((4, 2), 3e38, np.float32)
+    fitness[:, 1] = -3e38
+    result = al.solve(AlignmentProblem(fitness, 1, load_max=2, min_experts=1))
+    assert (result.status, result.loads.tolist()) == (al.Status.OPTIMAL, [2, 2])
+    assert "takes values up to 1e+37" in result.fallbacks[0].reason
+
+
+def test_nothing_to_assign_still_checks_the_backend() -> None:
+    with pytest.raises(al.BackendNotFoundError, match="there is no backend 'nonsense'"):
+        al.solve(AlignmentProblem(np.zeros((0, 2)), 1), backend="nonsense")
+    budget = {"mb": al.Resource(1, 1)}
+    empty = al.solve(AlignmentProblem(np.zeros((2, 0)), 1, resources=budget))
+    assert (empty.backend, empty.status, empty.gap) == ("none", al.Status.OPTIMAL, 0)
 
 
 def test_inputs_are_not_modified() -> None:
