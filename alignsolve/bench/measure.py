@@ -215,9 +215,8 @@ def _result_fields(result: al.Result) -> dict[str, Any]:
     proof = source = message = ""
     if result.status is al.Status.OPTIMAL and result.certificate is not None:
         proof, source = result.certificate.kind, result.certificate.source
-    if result.status is al.Status.INFEASIBLE:
-        proof = "solver"
-        message = "" if result.conflict is None else result.conflict.text
+    if result.status is al.Status.INFEASIBLE and result.conflict is not None:
+        proof, message = "solver" if result.conflict.proved else "", result.conflict.text
     if result.fallbacks:
         message = "; ".join(f"not {step.backend}: {step.reason}" for step in result.fallbacks)
     return {

@@ -163,7 +163,8 @@ class Row:
         Proved relative gap.
     proof : str
         "prices" or "conflict": recomputed without a solver; "solver": the
-        word of a named solver; "" without a proof.
+        word of a named solver; "" without a proof, such as where time ran out
+        before a conflict was found.
     source : str
         That solver and its version.
     answered_by : str

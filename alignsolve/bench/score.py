@@ -187,7 +187,7 @@ def judge(
 def _judgement(instance: Instance, row: Row, best: float | None, settings: Settings) -> Judgement:
     wrong = contradiction(instance, row, best)
     late = row.outcome in ANSWERED and (row.total_seconds or 0.0) > settings.late_after()
-    proved = row.outcome == "infeasible" or (row.outcome == "optimal" and row.proof != "")
+    proved = row.outcome in ("optimal", "infeasible") and row.proof != ""
     solved = proved and not wrong and not late
     at_best, gap = solved and row.outcome == "infeasible", math.nan
     if best is not None:

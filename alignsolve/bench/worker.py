@@ -265,7 +265,8 @@ def _solve(
     """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
     fields, conflict = measure.run(backend, problem, options, _Telling(send))
     send({"fields": fields})
-    if conflict is not None and measure.contradictory(problem, conflict):
+    # What the run itself did not prove in time is not proved for it afterwards.
+    if conflict is not None and conflict.proved and measure.contradictory(problem, conflict):
         send({"conflict_checked": True})
 
 

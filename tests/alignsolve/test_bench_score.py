@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import alignsolve as al
+from alignsolve.bench import worker
 from alignsolve.bench.records import Instance, Reference, Row, Settings
 from alignsolve.bench.score import (
     best_values,
@@ -108,6 +111,28 @@ def test_wrong_answers_are_flagged(known, fields, word):
 def test_right_answers_are_not_flagged(known, fields):
     (one,) = verdict(instance(**known), row(**fields))
     assert one.wrong == ""
+
+
+def test_an_unproved_conflict_solves_nothing(monkeypatch):
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_min=2)
+    result = al.solve(problem, "ortools-mcf")
+    claim = dataclasses.replace(result, conflict=dataclasses.replace(result.conflict, proved=False))
+    for found, proof in ((result, "conflict"), (claim, "")):
+        monkeypatch.setattr(al, "solve", lambda *_, found=found, **__: found)
+        sent = []
+        worker._solve(sent.append, "ortools-mcf", problem, {})
+        fields = next(message["fields"] for message in sent if "fields" in message)
+        if sent[-1] == {"conflict_checked": True}:
+            fields["proof"] = "conflict"
+        assert (fields["outcome"], fields["proof"]) == ("infeasible", proof)
+        assert fields["message"] == found.conflict.text
+        (one,) = verdict(instance(), row(**fields))
+        assert one.solved is one.at_best is bool(proof)
+        assert one.wrong == ""
+        (summary,) = score_class("flow", [instance()], [one], ["x"], SETTINGS).summaries
+        assert summary.solved == summary.proved_here == bool(proof)
+        if not proof:
+            assert summary.proof_seconds == pytest.approx(SETTINGS.time_limit)
 
 
 def test_minimisation_turns_every_comparison_round():
