@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alignsolve.exchange.level import Bounds, Level, Matrix
 
 #: Seconds that a stopped solve may take to make its answer feasible.
-GRACE = 0.4
+GRACE = 0.2
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -274,11 +274,12 @@ def solve_exchange(
             )
         if code == paths.MORE:
             code = algorithm.move_excess(level, stop.last_chance())
+        feasible = code == paths.DONE or (code != paths.INFEASIBLE and level.repair())
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
     stats.seconds["total"] = time.perf_counter() - started
-    return _answer(code, level, bad, stop.stopped, asdict(stats))
+    return _answer(code, level, bad, feasible, stop.stopped, asdict(stats))
 
 
 def _cores() -> int:
@@ -288,7 +289,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _answer(code: int, level: Level, bad: int, stopped: bool,
+def _answer(code: int, level: Level, bad: int, feasible: bool, stopped: bool,
             stats: dict[str, Any]) -> ExchangeAnswer:  # fmt: skip
     from alignsolve.exchange import paths
 
@@ -296,8 +297,6 @@ def _answer(code: int, level: Level, bad: int, stopped: bool,
         cut = None if bad >= 0 else np.flatnonzero(level.clients_load[:-1] > level.bounds.load_max)
         return ExchangeAnswer("infeasible", conflict_experts=cut, conflict_client=bad, stats=stats)
     prices = _finite_prices(level)
-    if code == paths.DONE:
-        row_ind, col_ind = level.pairs()
-        return ExchangeAnswer("optimal", row_ind, col_ind, prices, stats=stats)
-    status = "stopped" if stopped else "stalled"
-    return ExchangeAnswer(status, prices=prices, stats=stats)
+    row_ind, col_ind = level.pairs() if feasible else (None, None)
+    status = "optimal" if code == paths.DONE else "stopped" if stopped else "stalled"
+    return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats)

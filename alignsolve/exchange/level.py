@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import heaps, rows, steps
+from alignsolve.exchange import heaps, repair, rows, steps
 
 #: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
 BLOCK = 8192
@@ -292,6 +292,15 @@ class Level:
         row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
         steps.write_pairs(self.ptr, self.held, self.count, row_ind, col_ind)
         return row_ind, col_ind
+
+    def repair(self) -> bool:
+        """Bring all loads within their bounds, at some loss; return whether that worked."""
+        matrix = self.matrix
+        left = repair.keep_loads(
+            *matrix.read, matrix.slot_min, matrix.slot_max, self.price, self.ptr, self.held,
+            self.count, self.clients_load, self.bounds.load_min, self.bounds.load_max,
+        )  # fmt: skip
+        return int(left) == 0
 
     def unreachable(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64]) -> bool:
         """Say whether no swaps at all, at any loss, lead from the excess to a deficit."""
