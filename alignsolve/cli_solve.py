@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from alignsolve.backends import BACKEND_NAMES
-from alignsolve.backends.base import Answer
-from alignsolve.certificate import Certificate, certify, certify_answer
+from alignsolve.certificate import Certificate, certify
 from alignsolve.cli_common import (
     DONE,
     FAILED,
@@ -68,6 +67,10 @@ def solve(
     with an answer, 1 where the problem is infeasible, and 3 where nothing was
     found within the limits.
     """
+    if time_limit is not None and not time_limit >= 0:
+        raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
+    if threads is not None and threads < 1:
+        raise ProblemError(f"--threads is {threads}; give a whole number >= 1")
     if out is not None:
         check_solution_path(out)
     with working("reading", json):
@@ -121,49 +124,96 @@ def check(
 
     FILE is an instance file, SOLUTION what solve wrote or a table of pairs.
     Feasibility, value and, for the flow class, optimality are computed anew;
-    for other problems the bound is recomputed where the file holds
-    multipliers, else it is that of the solver the file names. The exit code is
-    1 where the solution breaks a bound or claims what is not so.
+    for other problems a bound in the file that is better than what is proved
+    here is called a claim of the solver the file names. The exit code is 1 where
+    the solution breaks a bound or claims what is not so.
     """
     problem, label = open_problem(file, index, sense, settings)
     claimed = read_solution(solution, problem)
     with working("checking", json):
-        failures, remarks, certificate = verdict(problem, claimed)
+        found = verdict(problem, claimed)
     if json:
-        print_json({"file": label, "solution": solution, "ok": not failures,
-                    "failures": failures, "remarks": remarks} | _certified(certificate))
+        print_json({"file": label, "solution": solution, "ok": not found.failures,
+                    "failures": found.failures, "remarks": found.remarks} | _certified(found))
     else:
-        for failure in failures:
+        for failure in found.failures:
             print_text(f"failed: {failure}")
-        if certificate is not None and certificate.feasible:
-            print_text(certificate.summary())
-        for remark in remarks:
+        if found.certificate is not None and found.certificate.feasible:
+            print_text(found.certificate.summary() if found.claim is None
+                       else found.claim.summary(found.certificate.objective_value))
+        for remark in found.remarks:
             print_text(remark)
-        if not failures:
+        if not found.failures:
             print_text("ok")
-    return FAILED if failures else DONE
+    return FAILED if found.failures else DONE
 
 
-def _certified(certificate: Certificate | None) -> dict[str, Any]:
-    """Return the parts of a certificate that a program wants to know."""
-    if certificate is None:
+@dataclass(frozen=True)
+class Claim:
+    """A bound that a file states and nothing in it proves.
+
+    Attributes
+    ----------
+    bound : float
+        The bound, in the problem's own sense.
+    by : str
+        Whose word it is.
+    gap_abs, gap : float
+        Distance of the answer from it, as in `Certificate`.
+    optimal : bool
+        Whether the answer would be optimal if it held.
+    """
+
+    bound: float
+    by: str
+    gap_abs: float
+    gap: float
+    optimal: bool
+
+    def summary(self, value: float) -> str:
+        """Return in words what the bound would mean for an answer of a value."""
+        known = f"objective {value:.12g}, bound {self.bound:.12g}"
+        if self.optimal:
+            return (f"optimal, claimed by {self.by}, not recomputed: {known}, "
+                    f"gap_abs {self.gap_abs:.3g}")
+        return (f"feasible, not proved optimal: {known} claimed by {self.by}, not recomputed, "
+                f"gap {self.gap:.3%}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a solution, what else is to be said, what is proved, what claimed."""
+
+    failures: list[str]
+    remarks: list[str]
+    certificate: Certificate | None = None
+    claim: Claim | None = None
+
+
+def _certified(found: Verdict) -> dict[str, Any]:
+    """Return what is proved, and what only claimed, as a program wants to know it."""
+    if found.certificate is None:
         return {}
     names = ("kind", "source", "feasible", "optimal", "objective_value", "dual_bound", "gap",
              "gap_abs", "violations")
-    return {name: getattr(certificate, name) for name in names}
+    proved = {name: getattr(found.certificate, name) for name in names}
+    if found.claim is None:
+        return proved
+    return proved | {"claimed_by": found.claim.by, "claimed_bound": found.claim.bound,
+                     "claimed_gap": found.claim.gap, "claimed_optimal": found.claim.optimal}
 
 
-def verdict(
-    problem: AlignmentProblem, claimed: Solution
-) -> tuple[list[str], list[str], Certificate | None]:
-    """Return what is wrong with a solution, what else is to be said, and its certificate."""
+def verdict(problem: AlignmentProblem, claimed: Solution) -> Verdict:
+    """Return what is to be said of a solution."""
     if claimed.status is Status.INFEASIBLE:
-        return *_check_infeasible(problem, claimed), None
+        return Verdict(*_check_infeasible(problem, claimed))
     if claimed.status is Status.NO_SOLUTION_FOUND:
-        return ["the file says that nothing was found; there is nothing to check"], [], None
-    certificate = _certify(problem, claimed)
+        return Verdict(["the file says that nothing was found; there is nothing to check"], [])
+    prices = claimed.prices if claimed.multipliers is None else claimed.multipliers
+    certificate = certify(problem, claimed.row_ind, claimed.col_ind, prices)
     if not certificate.feasible:
-        return [violation.message for violation in certificate.violations], [], certificate
+        return Verdict([violation.message for violation in certificate.violations], [],
+                       certificate)
     failures, remarks = [], []
     value, sign = certificate.objective_value, problem.sign
     slack = CLAIM_TOLERANCE * max(1.0, abs(value))
@@ -171,24 +221,36 @@ def verdict(
         failures.append(f"the objective is {value:.12g}, not {claimed.objective_value:.12g}")
     if sign * claimed.dual_bound < sign * value - slack:
         failures.append(f"the bound {claimed.dual_bound:.12g} is beaten by the answer itself")
-    if claimed.status is Status.OPTIMAL and not certificate.optimal:
+    claim = _claim(problem, claimed, certificate, slack)
+    if claimed.status is Status.OPTIMAL and not (
+        certificate.optimal or (claim is not None and claim.optimal)
+    ):
         failures.append("the answer is claimed optimal, but that is not proved")
-    if certificate.kind == "solver":
-        remarks.append(f"the bound is that of {certificate.source or 'an unnamed solver'}; it is "
-                       f"not recomputed")
-    elif abs(claimed.dual_bound - certificate.dual_bound) > slack:
+    if claim is None and abs(claimed.dual_bound - certificate.dual_bound) > slack:
         remarks.append(f"the file states the bound {claimed.dual_bound:.12g}")
-    return failures, remarks, certificate
+    if claim is not None and certificate.kind == "prices":
+        remarks.append(f"the bound proved here is {certificate.dual_bound:.12g}")
+    return Verdict(failures, remarks, certificate, claim)
 
 
-def _certify(problem: AlignmentProblem, claimed: Solution) -> Certificate:
-    """Certify by prices where the file has them, else by the bound of the solver it names."""
-    prices = claimed.prices if claimed.multipliers is None else claimed.multipliers
-    if problem.problem_class == "mip" and prices is None and math.isfinite(claimed.dual_bound):
-        answer = Answer(Termination.PROVED, claimed.row_ind, claimed.col_ind,
-                        bound=problem.sign * claimed.dual_bound, source=claimed.bound_source)
-        return certify_answer(problem, claimed.row_ind, claimed.col_ind, answer, math.inf)
-    return certify(problem, claimed.row_ind, claimed.col_ind, prices)
+def _claim(
+    problem: AlignmentProblem, claimed: Solution, certificate: Certificate, slack: float
+) -> Claim | None:
+    """Return the bound of a file where it says more than is proved, and may be right.
+
+    Notes
+    -----
+    In the flow class everything that is true can be proved, so nothing is left
+    to claims. The word of a solver is taken within its own tolerance.
+    """
+    if problem.problem_class == "flow" or certificate.optimal:
+        return None
+    bound, value, sign = claimed.dual_bound, certificate.objective_value, problem.sign
+    if not sign * value - slack <= sign * bound < sign * certificate.dual_bound - slack:
+        return None
+    gap_abs = max(0.0, sign * (bound - value))
+    return Claim(bound, claimed.bound_source or "an unnamed solver", gap_abs,
+                 gap_abs / max(1.0, abs(value)), gap_abs <= slack)
 
 
 def _check_infeasible(

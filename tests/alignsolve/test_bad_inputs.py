@@ -536,9 +536,11 @@ COMMANDS = [
      "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, ortools-cpsat, "
      "ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
     ("solve p.json --time-limit=-1",
-     "time_limit is -1.0; give seconds >= 0, or None"),
+     "--time-limit is -1; give seconds >= 0"),
+    ("solve p.json --time-limit nan",
+     "--time-limit is nan; give seconds >= 0"),
     ("solve p.json --threads 0",
-     "threads is 0; give a whole number >= 1, or None"),
+     "--threads is 0; give a whole number >= 1"),
     ("solve p.json --sense min",
      "p.json: says itself that its sense is 'max'; drop sense 'min'"),
     ("solve p.json --out plan.txt",

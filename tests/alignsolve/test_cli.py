@@ -170,12 +170,52 @@ def test_check_finds_false_claims(changes, failure, folder, capsys):
     assert (code, document["failures"]) == (1, [failure])
 
 
-def test_check_states_the_bound_of_a_solver(folder, capsys):
+def test_check_calls_the_bound_of_a_solver_a_claim(folder, capsys):
     assert run(capsys, "solve", "mip.json", "--out", "plan.json")[0] == 0
     code, out, _ = run(capsys, "check", "mip.json", "plan.json")
     assert code == 0
-    assert "certified by solver" in out
-    assert "it is not recomputed" in out
+    assert out.startswith("optimal, claimed by ")
+    assert ", not recomputed: objective 7.5, bound 7.5, gap_abs 0\n" in out
+    assert out.endswith("ok\n")
+    assert "certified" not in out
+
+
+@pytest.mark.parametrize(("changes", "said", "claims"), [
+    ({"status": al.Status.OPTIMAL, "dual_bound": 7.5},
+     "optimal, claimed by trust me, not recomputed: ", True),
+    ({"dual_bound": 7.5}, "optimal, claimed by trust me, not recomputed: ", True),
+    ({"dual_bound": 8.25},
+     "objective 7.5, bound 8.25 claimed by trust me, not recomputed, gap 10.000%", False),
+    # Multipliers that prove less than is claimed do not prove the claim.
+    ({"dual_bound": 7.5, "multipliers": Multipliers(np.zeros(2), budgets={"m": np.zeros(2)})},
+     "the bound proved here is 8.5", True),
+])
+def test_check_believes_no_bound_in_a_file(changes, said, claims, folder, capsys):
+    answer = np.array([0, 1, 1]), np.array([0, 0, 1])
+    answer = io.Solution(*answer, bound_kind="solver", bound_source="trust me", **changes)
+    io.write_solution(answer, "claim.json", MIP)
+    code, out, _ = run(capsys, "check", "mip.json", "claim.json")
+    assert (code, "certified" in out) == (0, False)
+    assert said in out
+    code, document = run_json(capsys, "check", "mip.json", "claim.json")
+    assert (code, document["ok"], document["feasible"], document["violations"]) == (0, True, True,
+                                                                                    [])
+    assert (document["optimal"], document["claimed_optimal"]) == (False, claims)
+    assert document["claimed_by"] == "trust me"
+    assert document["claimed_bound"] == changes["dual_bound"]
+    assert document["dual_bound"] != document["claimed_bound"]
+
+
+@pytest.mark.parametrize(("changes", "failure"), [
+    ({"status": al.Status.OPTIMAL, "dual_bound": 9.0},
+     "the answer is claimed optimal, but that is not proved"),
+    ({"dual_bound": 7.0}, "the bound 7 is beaten by the answer itself"),
+])
+def test_check_finds_claims_that_contradict_themselves(changes, failure, folder, capsys):
+    answer = np.array([0, 1, 1]), np.array([0, 0, 1])
+    io.write_solution(io.Solution(*answer, **changes), "claim.json", MIP)
+    code, document = run_json(capsys, "check", "mip.json", "claim.json")
+    assert (code, document["failures"], document["optimal"]) == (1, [failure], False)
 
 
 def test_check_recomputes_the_bound_from_multipliers(folder, capsys):
