@@ -213,7 +213,8 @@ def _certify_by_solver(
     Solvers compute in floating point. Where all values are whole numbers,
     objectives differ by whole numbers, and the bound counts rounded down.
     Elsewhere it proves the answer within 1e-6 of what the clients' answers could
-    have lost, plus 1e-12 of the sum of their largest values.
+    have lost, plus 1e-8 of the penalties and of the sum of the clients' largest
+    values.
     """
     broken = tuple(violations(problem, row_ind, col_ind))
     if broken:
@@ -226,7 +227,8 @@ def _certify_by_solver(
         tolerance = 0.0
     else:
         regret, stake = client_stakes(problem, row_ind, col_ind)
-        tolerance = 1e-6 * regret + 1e-12 * (stake + problem.penalty(row_ind, col_ind))
+        penalty = problem.penalty(row_ind, col_ind)
+        tolerance = 1e-6 * regret + 1e-8 * (penalty + stake)
     gap_abs = max(0.0, bound - value)
     return Certificate(
         "solver", True, (), objective, objective + problem.sign * gap_abs, gap_abs,

@@ -81,7 +81,7 @@ def test_the_optimum_of_any_problem(name: str) -> None:
     capabilities = declared(name)
     flow_only = capabilities.features <= FLOW_FEATURES
     problems = flow_problems() if flow_only else any_problems()
-    seen = {"optimal": 0, "infeasible": 0}
+    seen = {"optimal": 0, "infeasible": 0, "failed": 0}
 
     @settings(
         max_examples=EXAMPLES[name],
@@ -95,7 +95,12 @@ def test_the_optimum_of_any_problem(name: str) -> None:
                 al.solve(problem, backend=name)
             return
         best, _, _ = brute_force(problem)
-        result = al.solve(problem, backend=name)
+        try:
+            result = al.solve(problem, backend=name)
+        except al.BackendError:
+            # A library may fail, if rarely and openly; `auto` must then answer.
+            seen["failed"] += 1
+            result = al.solve(problem)
         assert_sound(problem, result)
         if best is None:
             expected = al.Status.INFEASIBLE
@@ -115,6 +120,7 @@ def test_the_optimum_of_any_problem(name: str) -> None:
         seen["optimal"] += 1
 
     ask()
+    assert seen["failed"] <= EXAMPLES[name] // 50
     if capabilities.exact:
         assert seen["optimal"] >= EXAMPLES[name] // 20
         assert seen["infeasible"] >= EXAMPLES[name] // 50
