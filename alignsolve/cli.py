@@ -18,6 +18,7 @@ from alignsolve.cli_bench import bench
 from alignsolve.cli_common import BAD_INPUT, DONE, INTERRUPTED, NOTHING_FOUND, note
 from alignsolve.cli_files import convert, generate, info
 from alignsolve.cli_solve import check, solve
+from alignsolve.cli_stdout import own_stdout
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
@@ -83,6 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one document on standard output, ``{"error": message}``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with own_stdout():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    """Run the command line; turn errors into a line and an exit code."""
     try:
         code = app(words, prog_name="alignsolve", standalone_mode=False)
         return code if isinstance(code, int) else DONE

@@ -135,7 +135,7 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def print_text(text: str) -> None:
     """Print to standard output; what its encoding lacks is escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
