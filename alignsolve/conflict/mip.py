@@ -1,7 +1,8 @@
 """Conflicts of the mip class: bounds are left out as long as the rest is infeasible.
 
-Whether bounds can hold together is asked of an exact backend, on a problem with
-only those bounds and nothing to optimise. Bounds are left out in chunks, from
+Whether bounds can hold together is asked of the flow part, of the linear
+relaxation, and then of an exact backend, on a problem with only those bounds
+and nothing to optimise. Bounds are left out in chunks, from
 whole kinds down to single bounds, so that at any time those still there are in
 conflict (a deletion filter: J W Chinneck, E W Dravnieks, Locating minimal
 infeasible constraint sets in linear programs, ORSA Journal on Computing 3,
@@ -28,6 +29,7 @@ from alignsolve.conflict.bounds import (
     all_bounds,
     restricted,
 )
+from alignsolve.conflict.relaxation import linear_core
 from alignsolve.feasibility import Violation, is_feasible, violations
 from alignsolve.feasible_flow import feasible_assignment
 from alignsolve.problem import AlignmentProblem
@@ -74,9 +76,9 @@ class MipConflict:
     families: bool
 
 
-def point_within(
+def decide(
     problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf
-) -> Point | Literal[False] | None:
+) -> Point | BoundSet | None:
     """Decide whether some bounds of a problem can hold together.
 
     Parameters
@@ -90,23 +92,26 @@ def point_within(
 
     Returns
     -------
-    (row_ind, col_ind), False or None
-        An assignment that keeps them, False where there is none, None where
-        that was not decided in time.
+    (row_ind, col_ind), BoundSet or None
+        An assignment that keeps them, or those of them that cannot hold
+        together, or None where that was not decided in time.
     """
     reduced, clients = restricted(problem, kept)
     nothing = np.empty(0, dtype=np.int64)
     if is_feasible(reduced, nothing, nothing):
         return nothing, nothing
     if clients.size == 0 or problem.n_experts == 0:
-        return False
+        return kept
     point = feasible_assignment(reduced, deadline)
     if point is None:
-        return False if time.perf_counter() < deadline else None
+        return kept if time.perf_counter() < deadline else None
     if not is_feasible(reduced, *point):
+        core = linear_core(problem, kept, deadline)
+        if core is not None:
+            return core
         found = _asked(reduced, deadline)
         if found is None or found is False:
-            return found
+            return kept if found is False else None
         point = found
     return clients[point[0]], point[1]
 
@@ -157,15 +162,18 @@ def find_mip_conflict(
         If the deadline passed before any set was shown to be in conflict.
     """
     deletion = _Deletion(problem, all_bounds(problem), deadline)
+    now = time.perf_counter()
+    until = now + 2 * QUESTION_SHARE * (deadline - now)
+    deletion.keep_core(linear_core(problem, all_bounds(problem), until))
     deletion.leave_out(deletion.kinds())
     deletion.halve()
     families = int(deletion.kept.sum()) > SINGLE_LIMIT
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
-        point = point_within(problem, deletion.bound_set(deletion.kept), deadline)
-        if point is None:
+        found = decide(problem, deletion.bound_set(deletion.kept), deadline)
+        if found is None:
             raise TimeoutError("no conflict found in time")
-        if point is not False:
+        if not isinstance(found, BoundSet):
             return None
     return MipConflict(deletion.bound_set(deletion.kept), deletion.complete, families)
 
@@ -173,14 +181,12 @@ def find_mip_conflict(
 def check_mip_bounds(
     problem: AlignmentProblem, bounds: tuple[Bound, ...], deadline: float = math.inf
 ) -> ConflictCheck:
-    """Check bounds of any kind by asking for each part of them, see `point_within`."""
-    if point_within(problem, BoundSet.of(bounds), deadline) is not False:
+    """Check bounds of any kind by asking for each part of them, see `decide`."""
+    if not isinstance(decide(problem, BoundSet.of(bounds), deadline), BoundSet):
         return ConflictCheck(contradictory=False, irreducible=False)
-    for at in range(len(bounds)):
-        point = point_within(problem, BoundSet.of(bounds[:at] + bounds[at + 1 :]), deadline)
-        if point is None or point is False:
-            return ConflictCheck(contradictory=True, irreducible=False)
-    return ConflictCheck(contradictory=True, irreducible=True)
+    parts = (BoundSet.of(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds)))
+    irreducible = all(isinstance(decide(problem, part, deadline), tuple) for part in parts)
+    return ConflictCheck(contradictory=True, irreducible=irreducible)
 
 
 class _Deletion:
@@ -245,7 +251,7 @@ class _Deletion:
                 mask = np.zeros_like(self.kept)
                 mask[part] = True
                 self.leave_out(iter([mask]))
-            if pieces >= SPREAD_PARTS and self.kept is before:
+            if pieces >= SPREAD_PARTS and np.array_equal(self.kept, before):
                 break
             pieces *= 2
 
@@ -262,13 +268,23 @@ class _Deletion:
                 return
             rest = self.kept & ~chunk
             until = now + QUESTION_SHARE * (self.deadline - now)
-            point = point_within(self.problem, self.bound_set(rest), until)
-            if point is False:
-                self.kept, self.proved = rest, True
-            elif point is None:
+            found = decide(self.problem, self.bound_set(rest), until)
+            if isinstance(found, BoundSet):
+                self.keep_core(found)
+            elif found is None:
                 self.complete = False
             else:
-                self._learn(chunk, *point)
+                self._learn(chunk, *found)
+
+    def keep_core(self, core: BoundSet | None) -> None:
+        """Leave out all but some bounds that were shown to be in conflict."""
+        if core is None:
+            return
+        self.proved = True
+        self.kept = np.zeros_like(self.kept)
+        for key, index in [*core.experts.items(), *core.clients.items()]:
+            of_kind = self._kind == self._keys.index(key)
+            self.kept |= of_kind & np.isin(self._where, index)
 
     def _learn(self, chunk: BoolArray, rows: IntArray, cols: IntArray) -> None:
         """Note a bound that a point which keeps all others breaks."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict, find_conflict
 from alignsolve.conflict.bounds import FAMILY_LIMIT, all_bounds
+from alignsolve.conflict.relaxation import linear_core
 from alignsolve.feasibility import is_feasible
 from alignsolve.feasible_flow import feasible_assignment
 from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
@@ -144,6 +145,14 @@ def test_padded_and_shortened_conflicts_are_refused(problem, data):
     assert check_conflict(problem, claim((*bounds, bounds[0]))) == ConflictCheck(True, False)
     shorter = data.draw(st.sampled_from(list(without_each(bounds))))
     assert check_conflict(problem, claim(shorter)) == ConflictCheck(False, False)
+
+
+@settings(max_examples=100)
+@given(any_problems())
+def test_what_the_linear_relaxation_proves_is_true(problem):
+    core = linear_core(problem, all_bounds(problem))
+    if core is not None:
+        assert not can_hold(problem, core.bounds(problem))
 
 
 def crowded_fleet(seed):
@@ -416,4 +425,4 @@ def test_the_reduction_of_a_mip_conflict_ends_at_the_deadline():
     assert not conflict.irreducible
     assert "time ran out" in conflict.text
     if conflict.proved:
-        assert check_conflict(problem, conflict).contradictory
+        assert check_conflict(problem, conflict, deadline=time.perf_counter() + 3).contradictory
