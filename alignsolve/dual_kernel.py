@@ -5,8 +5,11 @@ The numpy version in `alignsolve.dual` is the reference; the tests compare them.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from alignsolve.arrays import Float64Array, FloatArray, IntArray, read_only
 
@@ -15,7 +18,7 @@ from alignsolve.arrays import Float64Array, FloatArray, IntArray, read_only
 N_CHUNKS = 64
 
 #: Entries below which starting threads costs more than it saves.
-SERIAL_SIZE = 1 << 17
+SERIAL_SIZE = 1 << 20
 
 #: Up to this many slots the best values are kept by insertion; beyond, the row is sorted.
 INSERTION_LIMIT = 12
@@ -69,41 +72,38 @@ def _row_residual(best, n_best, held, n_held):
 
 
 # No value is NaN (the problem checks), which lets the compiler use vector instructions.
-_VECTOR = {"nnan", "nsz", "reassoc"}
-
-
-@njit(cache=True, nogil=True, fastmath=_VECTOR)
-def _largest_value(values, row):
-    """Return the largest value of a row."""
-    high = -np.inf
-    for j in range(values.shape[1]):
-        high = max(high, np.float64(values[row, j]))
-    return high
-
-
-@njit(cache=True, nogil=True, fastmath=_VECTOR)
-def _largest_reduced(values, prices, row):
-    """Return the largest reduced value of a row."""
-    best = -np.inf
-    for j in range(values.shape[1]):
-        best = max(best, values[row, j] - prices[j])
-    return best
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop, sums):
     """Add residuals, regrets and the largest absolute value of some rows to `sums`."""
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
     for i in range(start, stop):
-        high = _largest_value(values, i)
+        n_held, most = indptr[i + 1] - indptr[i], min(slot_max[i], m)
+        high, least, lowest, top = -np.inf, np.inf, np.inf, -np.inf
+        for j in range(m):
+            value = np.float64(values[i, j])
+            high = max(high, value)
+            scratch[j] = value - prices[j]
+        for t in range(n_held):
+            j = cols[indptr[i] + t]
+            held[t] = -scratch[j]
+            least, lowest = min(least, np.float64(values[i, j])), min(lowest, scratch[j])
+            scratch[j] = -np.inf
+        for j in range(m):
+            top = max(top, scratch[j])
+        if n_held:
+            sums[1] += high - least
+            sums[2] = max(sums[2], -least)
         if high > -np.inf:
             sums[2] = max(sums[2], abs(high))
-        most = min(slot_max[i], m)
-        if most == 1:
-            best[0] = _largest_reduced(values, prices, i)
-            found = 1 if best[0] > -np.inf else 0
-        elif most <= INSERTION_LIMIT:
+        # The common case: nothing not held beats anything held, or would be worth a free slot.
+        if (
+            top <= lowest
+            and (n_held == most or top <= 0)
+            and (lowest >= 0 if n_held > slot_min[i] else n_held == slot_min[i])
+        ):
+            continue
+        if most <= INSERTION_LIMIT:
             found = _best_by_insertion(values, prices, i, most, best)
         else:
             found = _best_by_sorting(values, prices, i, most, best, scratch)
@@ -112,33 +112,10 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop,
             continue
         while found > slot_min[i] and best[found - 1] <= 0:
             found -= 1
-        n_held = indptr[i + 1] - indptr[i]
-        least = high
-        for t in range(n_held):
-            j = cols[indptr[i] + t]
-            held[t] = prices[j] - values[i, j]
-            least = min(least, np.float64(values[i, j]))
-        if n_held:
-            sums[1] += high - least
-            sums[2] = max(sums[2], -least)
-        if n_held > 1:
-            held[:n_held].sort()
+        held[:n_held].sort()
         for t in range(n_held):
             held[t] = -held[t]
         sums[0] += _row_residual(best, found, held, n_held)
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def _residual_chunks(values, prices, indptr, cols, slot_min, slot_max):
-    """Return per chunk of rows what `residual_rows` adds up."""
-    n = values.shape[0]
-    sums = np.zeros((N_CHUNKS, 3))
-    for chunk in prange(N_CHUNKS):
-        start, stop = chunk * n // N_CHUNKS, (chunk + 1) * n // N_CHUNKS
-        residual_rows(
-            values, prices, indptr, cols, slot_min, slot_max, start, stop, sums[chunk]
-        )
-    return sums
 
 
 def residual_sums(
@@ -172,9 +149,14 @@ def residual_sums(
     """
     # The compiler makes a version for each mix of writable and read-only arrays.
     arrays = [read_only(a) for a in (values, prices, indptr, cols, slot_min, slot_max)]
+    n = values.shape[0]
     if values.size < SERIAL_SIZE:
         sums = np.zeros((1, 3))
-        residual_rows(*arrays, 0, values.shape[0], sums[0])
+        residual_rows(*arrays, 0, n, sums[0])
     else:
-        sums = _residual_chunks(*arrays)
+        sums = np.zeros((N_CHUNKS, 3))
+        cuts = [chunk * n // N_CHUNKS for chunk in range(N_CHUNKS + 1)]
+        # Threads of our own: unlike numba's, they do not spin when there is nothing to do.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda a, b, s: residual_rows(*arrays, a, b, s), cuts, cuts[1:], sums))
     return float(sums[:, 0].sum()), float(sums[:, 1].sum()), float(sums[:, 2].max())
