@@ -1,6 +1,6 @@
 """Make every spec, stored instance and best known value in this folder anew.
 
-    python instances/refresh.py [FOLDER ...] [--time-limit SECONDS] [--again]
+    python instances/refresh.py [FOLDER | FOLDER/NAME ...] [--time-limit SECONDS] [--again]
     python instances/refresh.py --take large/gap-c SOLUTION
 
 Best known values come from `alignsolve.solve`, or from a solution file by whatever
@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 #: Backends asked in turn until one proves the answer, by problem class.
 BACKENDS = {
     "flow": ("auto",),
-    "mip": ("ortools-cpsat", "ortools-mip", "ortools-scip", "greedy"),
+    "mip": ("ortools-cpsat", "ortools-mip", "ortools-scip", "scipy-milp", "greedy"),
 }
 
 SEED = 1
@@ -102,7 +102,8 @@ STORED = {
 def main() -> None:
     """Refresh the folders named, and then the lists that cover all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=f"of {', '.join(SPECS)}")
+    parser.add_argument("chosen", nargs="*", metavar="FOLDER", help=f"of {', '.join(SPECS)}; or "
+                        "one instance, such as large/gap-c")
     parser.add_argument("--time-limit", type=float, default=60, help="seconds for each backend")
     parser.add_argument("--again", action="store_true", help="solve what is proved, too")
     parser.add_argument("--take", nargs=2, metavar=("NAME", "SOLUTION"),
@@ -112,13 +113,15 @@ def main() -> None:
         take(HERE / f"{options.take[0]}.toml", options.take[1])
         write_optima()
         return
-    for folder in options.folders or SPECS:
-        for name, (family, parameters) in SPECS[folder].items():
-            path = HERE / folder / f"{name}.toml"
+    table = {f"{f}/{name}": made for f, specs in SPECS.items() for name, made in specs.items()}
+    for word in options.chosen:
+        if word not in SPECS and word not in table:
+            parser.error(f"no folder or instance {word!r}; choose from {', '.join(table)}")
+    for name, (family, parameters) in table.items():
+        if not options.chosen or name in options.chosen or name.split("/")[0] in options.chosen:
+            path = HERE / f"{name}.toml"
             path.parent.mkdir(exist_ok=True)
-            spec = _with_known(
-                new_spec(f"{folder}/{name}", family, seed=SEED, parameters=parameters), path
-            )
+            spec = _with_known(new_spec(name, family, seed=SEED, parameters=parameters), path)
             if options.again or not spec.proved:
                 spec = improved(spec, options.time_limit)
             write_spec(spec, path)
