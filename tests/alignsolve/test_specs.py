@@ -201,3 +201,18 @@ def test_best_known_survives_solving(tmp_path):
     spec = dataclasses.replace(spec, best_known=value, best_bound=value, proved=True)
     write_spec(spec, tmp_path / "s.toml")
     assert al.solve(read_spec(tmp_path / "s.toml").build()).objective_value == spec.best_known
+
+
+@given(at=st.integers(0, len(GOOD)), cut=st.integers(0, 30),
+       paste=st.binary(max_size=6) | st.sampled_from([b"[", b"\n[a]\n", b"'''", b"0x", b"inf"]))
+def test_damaged_files_are_read_or_refused(tmp_path_factory, at, cut, paste):
+    path = tmp_path_factory.getbasetemp() / "damaged.toml"
+    data = GOOD.encode()
+    path.write_bytes(data[:at] + paste + data[at + cut:])
+    message = f"{path}:"
+    try:
+        read_spec(path)
+    except ProblemError as error:
+        message = str(error)
+    assert message.startswith(f"{path}:")
+    assert "\n" not in message
