@@ -72,11 +72,13 @@ def _proposals(
     for block in effort.blocks(clients.size, state.n_experts):
         rows = clients[block]
         score = state.values[rows] - _priced(state, rows, prices)
-        fits, needed = addable(state, rows, most)
+        fits, change = addable(state, rows, most)
         score = _by_share(state, rows, score)
+        # What mends most of the client's minima comes first.
+        mended = np.where(fits, change, 0.0).min(axis=1)
+        needy = mended < 0
+        fits &= change <= 0.999 * mended[:, None]
         score[~fits] = -np.inf
-        needy = needed.any(axis=1)
-        score[needy[:, None] & ~needed] = -np.inf
         first = score.argmax(axis=1)
         at = np.arange(rows.size)
         top = score[at, first]
@@ -94,34 +96,35 @@ def _proposals(
 def _priced(state: State, clients: IntArray, prices: Float64Array) -> Float64Array:
     """Return what the loads of each pair cost, (k, n_experts) or (n_experts,)."""
     if len(prices) == 1:
-        return prices[0]
+        return np.asarray(prices[0])
     return np.asarray(state.weight[:, clients].T @ prices)
 
 
 def addable(
     state: State, clients: IntArray, most: Float64Array | None
-) -> tuple[BoolArray, BoolArray]:
-    """Tell which experts clients can add without harm, and which they need.
+) -> tuple[BoolArray, Float64Array]:
+    """Tell which experts clients can add without harm, and what that mends.
 
     Returns
     -------
     fits : bool array, shape (k, n_experts)
         No bound is broken (further) by the addition.
-    needed : bool array, shape (k, n_experts)
-        It fits, and a broken minimum of the client gets better.
+    change : float64 array, shape (k, n_experts)
+        How the excess of the client changes: below 0 where a minimum is mended.
     """
     fits = ~state.held[clients]
     fits &= state.values[clients] > -np.inf
-    needed = np.zeros_like(fits)
-    for change in state.client_changes(clients, None, ALL):
+    total = np.zeros(fits.shape)
+    for _, change in state.client_changes(clients, None, ALL):
         fits &= change <= 0
-        needed |= change < 0
+        total += change
     if most is not None:
         for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
             fits &= amount + weight[clients, None] <= high
-    if needed.any():
-        fits &= ~needed | leaves_room(state, clients)
-    return fits, needed & fits
+    mends = total < 0
+    if mends.any():
+        fits &= ~mends | leaves_room(state, clients)
+    return fits, total
 
 
 def leaves_room(state: State, clients: IntArray) -> BoolArray:
@@ -224,7 +227,7 @@ def mend_clients(
         Charged; ends the work early.
     """
     for _ in range(MEND_ROUNDS):
-        clients = np.flatnonzero(state.broken_clients() & (state.count > 0))
+        clients = np.flatnonzero(state.broken_clients().any(axis=0) & (state.count > 0))
         if not clients.size or effort.is_spent():
             return
         drop, add, loss = _mending_swaps(state, clients, prices, most, effort)

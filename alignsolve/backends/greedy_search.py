@@ -14,7 +14,7 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Arc, ArcTable, Effort, arc_table
-from alignsolve.backends.greedy_state import State
+from alignsolve.backends.greedy_state import LEAST_EXCESS, State
 from alignsolve.exchange_graph import bellman_ford
 
 #: Clients per arc that one rotation considers.
@@ -62,7 +62,7 @@ def rotate(state: State, arcs: list[Arc]) -> bool:
     length = min(clients.size for clients, _ in lists)
     if length == 0:
         return False
-    total = sum(np.cumsum(loss[:length]) for _, loss in lists)
+    total = np.sum([np.cumsum(loss[:length]) for _, loss in lists], axis=0)
     for expert in _experts(arcs):
         total = total + state.expert_change(
             expert, _running_load(state, expert, arcs, lists, length)
@@ -170,7 +170,8 @@ def sweep(state: State, rng: np.random.Generator, effort: Effort, failed: Failed
     """
     table = arc_table(state, rng, effort)
     improved, failures = False, 0
-    for predicted, arcs in _short_cycles(state, table):
+    least = LEAST_EXCESS * state.strain if state.excess() else state.noise
+    for predicted, arcs in _short_cycles(state, table, least):
         if failed.get(tuple(arcs)) == predicted:
             continue
         if effort.is_spent() or failures > FAILURES + state.n_experts:
@@ -186,11 +187,13 @@ def sweep(state: State, rng: np.random.Generator, effort: Effort, failed: Failed
     return _long_cycles(state, table, effort)
 
 
-def _short_cycles(state: State, table: ArcTable) -> list[tuple[float, list[Arc]]]:
-    """Return the lone moves and the exchanges of two that seem to gain, the best first."""
+def _short_cycles(
+    state: State, table: ArcTable, least: float
+) -> list[tuple[float, list[Arc]]]:
+    """Return lone moves and exchanges of two with what they seem to gain, the best first."""
     both = np.triu(table.swap + table.swap.T, 1)
-    single_u, single_v = np.nonzero(table.move < -state.noise)
-    double_u, double_v = np.nonzero(both < -state.noise)
+    single_u, single_v = np.nonzero(table.move < -least)
+    double_u, double_v = np.nonzero(both < -least)
     gains = np.concatenate([table.move[single_u, single_v], both[double_u, double_v]])
     found: list[tuple[float, list[Arc]]] = []
     for k in np.argsort(gains, kind="stable").tolist():
@@ -263,17 +266,18 @@ def search(
     method for escaping from local minima, AAAI 1993.
     """
     failed: Failed = {}
-    feasible = state.is_feasible()
-    if feasible:
+    excess = state.excess()
+    if excess == 0:
         keep(state)
     while not effort.is_spent():
+        before = excess
         improved = sweep(state, rng, effort, failed)
-        feasible = state.is_feasible()
-        if feasible and improved:
+        excess = state.excess()
+        if excess == 0 and improved:
             keep(state)
-        if improved:
+        if excess < before or (improved and (excess == 0 or escapes == 0)):
             continue
-        if feasible or escapes == 0:
+        if excess == 0 or escapes == 0:
             return
         escapes -= 1
         state.client_weight[state.broken_clients()] *= ESCAPE_FACTOR

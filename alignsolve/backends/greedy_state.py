@@ -4,7 +4,7 @@ The bounds of the model fall on two sides. A client has its own: slots, groups,
 budgets, a fairness floor. An expert has its loads: holders, each of weight 1,
 and the named loads. A move changes one client, and an expert or two. Every
 bound may be broken for a while; what that costs is its excess, in units of a
-typical entry, times `State.strain` and the weight of the client or expert.
+typical entry, times `State.strain` and the bound's weight.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ TOLERANCE_SHARE = 0.5
 LEAST_EXCESS = 0.1
 
 
+#: Kinds of bounds of a client: slots, groups, then every bounded sum.
+SLOTS, GROUPS, FIRST_SUM = 0, 1, 2
+
+
 class State:
     """An assignment with its sums, its broken bounds, and the cost of a move.
 
@@ -48,8 +52,11 @@ class State:
         Loads of every expert and their bounds, tolerance included.
     count, slot_low, slot_high : int64 array, shape (n_clients,)
         Experts of every client and their bounds.
-    client_weight, expert_weight : float64 array
-        How much the broken bounds of each client and expert count.
+    client_weight : float64 array, shape (n_kinds, n_clients)
+        How much each broken bound of a client counts: its slots, its groups,
+        its budgets and floor.
+    expert_weight : float64 array, shape (n_loads, n_experts)
+        How much each broken load bound counts.
     strain : float
         Cost of one unit of excess: more than any single move gains.
     noise : float
@@ -66,7 +73,8 @@ class State:
         self.values: FloatArray = problem.values(slice(0, n)) if switching else problem.fitness
         self._load_parts()
         self._client_parts()
-        self.client_weight, self.expert_weight = np.ones(n), np.ones(m)
+        self.client_weight = np.ones((FIRST_SUM + len(self.entries), n))
+        self.expert_weight = np.ones_like(self.amount)
         largest = _largest(self.values) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
         self.strain = 10.0 * largest + float(steps.max(initial=0.0))
@@ -82,7 +90,7 @@ class State:
             load
             for load in problem.loads.values()
             if np.any(np.asarray(load.min) > 0)
-            or np.isfinite(load.max).any()
+            or np.isfinite(np.asarray(load.max)).any()
             or np.any(load.penalty)
         ]
         lows = [np.asarray(load.min) - _slack(load.min) for load in named]
@@ -118,7 +126,8 @@ class State:
             floor = problem.client_fitness_min
             lows.append(floor - _slack(floor))
             highs.append(np.full(n, np.inf))
-        self.sum_low, self.sum_high = np.array(lows), np.array(highs)
+        self.sum_low = np.array(lows).reshape(-1, n)
+        self.sum_high = np.array(highs).reshape(-1, n)
         self.sum_unit = [_typical(entries) for entries in self.entries]
         self.sums = np.zeros((len(self.entries), n))
 
@@ -142,30 +151,34 @@ class State:
         """
         shape = (clients.size, self.n_experts) if add is ALL else (clients.size,)
         total = np.zeros(shape)
-        for change in self.client_changes(clients, drop, add):
-            total += change
-        cost = self.strain * self.client_weight[clients]
-        total *= cost[:, None] if add is ALL else cost
+        for kind, change in self.client_changes(clients, drop, add):
+            cost = self.strain * self.client_weight[kind, clients]
+            total += change * (cost[:, None] if add is ALL else cost)
         return total
 
     def client_changes(
         self, clients: IntArray, drop: IntArray | None, add: Experts | None
-    ) -> Iterator[npt.NDArray[Any]]:
-        """Yield the change of each kind of excess, (k,), (k, 1) or (k, n_experts)."""
+    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield each kind of bound and the change of its excess.
+
+        The kinds are slots, groups, then the bounded sums; a change has shape
+        (k,), (k, 1) or (k, n_experts).
+        """
         if (drop is None) != (add is None):
             step = 1 if drop is None else -1
             low, high = self.slot_low[clients], self.slot_high[clients]
             change = _integer_step(self.count[clients], step, low, high)
-            yield change[:, None] if add is ALL else change
+            yield SLOTS, change[:, None] if add is ALL else change
         if self.group is not None:
-            yield self._group_change(clients, drop, add)
+            yield GROUPS, self._group_change(clients, drop, add)
         for k, entries in enumerate(self.entries):
             net = _net(entries, clients, drop, add)
             now, low, high = (part[k][clients] for part in (self.sums, self.sum_low, self.sum_high))
             if add is ALL:
                 now, low, high = now[:, None], low[:, None], high[:, None]
             unit = self.sum_unit[k]
-            yield _excess(now + net, low, high, unit) - _excess(now, low, high, unit)
+            change = _excess(now + net, low, high, unit) - _excess(now, low, high, unit)
+            yield FIRST_SUM + k, change
 
     def _group_change(
         self, clients: IntArray, drop: IntArray | None, add: Experts | None
@@ -199,7 +212,9 @@ class State:
         return _integer_step(self.in_group[clients], 1, low, high)
 
     def expert_change(
-        self, experts: int | IntArray | slice, delta: Sequence[npt.NDArray[Any] | float]
+        self,
+        experts: int | IntArray | slice,
+        delta: Sequence[npt.NDArray[Any] | float] | npt.NDArray[Any],
     ) -> Float64Array:
         """Return how much more experts would cost: penalties and broken load bounds.
 
@@ -216,7 +231,7 @@ class State:
             low, high = self.low[c, experts], self.high[c, experts]
             unit = self.load_unit[c]
             excess = _excess(now + change, low, high, unit) - _excess(now, low, high, unit)
-            total = total + self.strain * self.expert_weight[experts] * excess
+            total = total + self.strain * self.expert_weight[c, experts] * excess
             # The difference of two squares, factored: integers stay exact.
             slope = self.slope[c, experts]
             total = total + slope * change * (change + 2 * (now - self.target[c, experts]))
@@ -330,24 +345,30 @@ class State:
     # -- what is broken -------------------------------------------------------
 
     def broken_clients(self) -> BoolArray:
-        """Tell of each client whether it breaks a bound of its own."""
+        """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
         problem = self.problem
-        broken: BoolArray = (self.count < self.slot_low) | (self.count > self.slot_high)
+        broken = np.zeros(self.client_weight.shape, dtype=np.bool_)
+        broken[SLOTS] = (self.count < self.slot_low) | (self.count > self.slot_high)
         if problem.group_min is not None and problem.group_max is not None:
             outside = (self.in_group < problem.group_min) | (self.in_group > problem.group_max)
-            broken |= outside.any(axis=1)
-        for now, low, high in zip(self.sums, self.sum_low, self.sum_high, strict=True):
-            broken |= (now < low) | (now > high)
+            broken[GROUPS] = outside.any(axis=1)
+        broken[FIRST_SUM:] = (self.sums < self.sum_low) | (self.sums > self.sum_high)
         return broken
 
     def broken_experts(self) -> BoolArray:
-        """Tell of each expert whether it breaks a load bound."""
-        outside: BoolArray = ((self.amount < self.low) | (self.amount > self.high)).any(axis=0)
-        return outside
+        """Tell which load bounds experts break, bool of shape (n_loads, n_experts)."""
+        return np.asarray((self.amount < self.low) | (self.amount > self.high))
 
-    def is_feasible(self) -> bool:
-        """Tell whether every bound is kept, by the running sums."""
-        return not (self.broken_experts().any() or self.broken_clients().any())
+    def excess(self) -> float:
+        """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
+        problem = self.problem
+        total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
+        total += _excess(self.count, self.slot_low, self.slot_high, 1.0).sum()
+        if problem.group_min is not None and problem.group_max is not None:
+            total += _excess(self.in_group, problem.group_min, problem.group_max, 1.0).sum()
+        for k, now in enumerate(self.sums):
+            total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
+        return float(total)
 
 
 def _stack(rows: Sequence[npt.ArrayLike]) -> Float64Array:
@@ -360,7 +381,10 @@ def _slack(bound: npt.ArrayLike | None) -> Float64Array:
 
 
 def _excess(
-    now: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[Any], unit: float
+    now: npt.NDArray[Any],
+    low: npt.NDArray[Any],
+    high: npt.NDArray[Any],
+    unit: float | npt.NDArray[Any],
 ) -> npt.NDArray[Any]:
     """Return by how many units amounts are outside their bounds; a part counts as one."""
     outside = np.maximum(low - now, now - high)
