@@ -281,10 +281,7 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProb
     rows: Any = slice(None) if clients.size == problem.n_clients else clients
 
     def of_clients(key: Key, free: float) -> Float64Array:
-        values = np.full(problem.n_clients, free)
-        index = kept.clients.get(key, clients[:0])
-        values[index] = client_values(problem, *key)[index]
-        return np.asarray(values[rows])
+        return np.asarray(_of_clients(problem, kept, key, free)[rows])
 
     floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
     fitness = problem.fitness[rows]
@@ -297,32 +294,46 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProb
         high = [of_clients(("group_max", None, g), problem.n_experts) for g in groups]
         arguments["expert_group"] = problem.expert_group
         arguments["group_min"], arguments["group_max"] = np.stack(low, 1), np.stack(high, 1)
+    resources = {
+        name: Resource(
+            np.asarray(resource.size)[rows], of_clients(("resource", name, None), np.inf)
+        )
+        for name, resource in problem.resources.items()
+        if ("resource", name, None) in kept.clients
+    }
     reduced = AlignmentProblem(
         fitness,
         of_clients(("max_experts", None, None), problem.n_experts),
         min_experts=of_clients(("min_experts", None, None), 0),
         load_min=_of_experts(problem, kept, "load_min", None),
         load_max=_of_experts(problem, kept, "load_max", None),
-        loads={
-            name: Load(
-                np.asarray(load.weight)[rows],
-                min=_of_experts(problem, kept, "load_min", name),
-                max=_of_experts(problem, kept, "load_max", name),
-            )
-            for name, load in problem.loads.items()
-            if any(key[1] == name for key in kept.experts)
-        },
-        resources={
-            name: Resource(
-                np.asarray(resource.size)[rows], of_clients(("resource", name, None), np.inf)
-            )
-            for name, resource in problem.resources.items()
-            if ("resource", name, None) in kept.clients
-        },
+        loads=_loads(problem, kept, rows),
+        resources=resources,
         client_fitness_min=floor,
         **arguments,
     )
     return reduced, clients
+
+
+def _loads(problem: AlignmentProblem, kept: BoundSet, rows: Any) -> dict[str, Load]:
+    """Return the named loads of some clients that have a kept bound, without penalties."""
+    return {
+        name: Load(
+            np.asarray(load.weight)[rows],
+            min=_of_experts(problem, kept, "load_min", name),
+            max=_of_experts(problem, kept, "load_max", name),
+        )
+        for name, load in problem.loads.items()
+        if any(key[1] == name for key in kept.experts)
+    }
+
+
+def _of_clients(problem: AlignmentProblem, kept: BoundSet, key: Key, free: float) -> Float64Array:
+    """Return a kind of bound of all clients, own sense, and `free` where it is not kept."""
+    values = np.full(problem.n_clients, free)
+    index = kept.clients.get(key, np.empty(0, dtype=np.int64))
+    values[index] = client_values(problem, *key)[index]
+    return values
 
 
 def _of_experts(

@@ -6,12 +6,13 @@ hold more than ``load_max(S)`` (see `alignsolve.feasible_flow`). The second
 condition is the first one on the pairs left out, so both are treated as one: a
 *shortage* of the bounds, or of their complement.
 
-A shortage is reduced in two steps. First S: an expert goes where the others
-are still short, which a flow decides. Then the bounds of clients: one goes where
-S stays short by at least one unit without it, which needs only counting. What
-is left is irreducible: without a load bound the flow has shown the others to
-be satisfiable, under even more bounds of clients; without a bound of a client S
-is not short, and no smaller set was.
+A shortage of S is reduced in three steps. Experts leave S while counting shows
+the others still short. Bounds of clients go while S stays short by one unit,
+which needs only counting, too. Then flows look for a smaller short set under
+the bounds left; where there is one, it takes the place of S, and the second
+step is repeated. What is left is irreducible: without a load bound, a flow has
+met the others; without a bound of a client S is not short, and no smaller set
+was short with it.
 """
 
 from __future__ import annotations
@@ -115,14 +116,11 @@ def find_flow_conflict(
     alone = np.flatnonzero(bounds.impossible_clients())
     if alone.size:
         return _client_conflict(bounds, int(alone[0]))
-    shortages = [_Shortage(crowded, state, group, bounds, deadline) for crowded in (False, True)]
-    for shortage in shortages:
-        side = shortage.bounds
-        short = side.load_low - single_supply(
-            state, group, side.client_high, side.group_low, side.group_high
-        )
+    sides = [_Side(crowded, state, group, bounds, deadline) for crowded in (False, True)]
+    for side in sides:
+        short = side.bounds.load_low - single_supply(state, group, *side.clients)
         if (short > 0).any():
-            return shortage.reduced(np.arange(short.size) == np.argmax(short))
+            return side.reduced(np.arange(short.size) == np.argmax(short))
     empty = np.flatnonzero(bounds.load_low > bounds.load_high)
     if empty.size:
         keys: list[Key] = [("load_min", None, None), ("load_max", None, None)]
@@ -131,9 +129,9 @@ def find_flow_conflict(
     if hint is not None:
         guesses.insert(0, np.isin(np.arange(group.size), np.asarray(hint)))
     for within in guesses:
-        for shortage in shortages:
-            if shortage.size(within) > 0:
-                return shortage.reduced(within)
+        for side in sides:
+            if side.shortage(within, side.bounds) > 0:
+                return side.reduced(within)
     return _flow_cut(state, group, bounds, deadline)
 
 
@@ -148,11 +146,11 @@ def _flow_cut(
         raise TimeoutError("no conflict found in time")
     if done:
         return None
-    return _Shortage(flow.crowded, state, group, bounds, deadline).reduced(flow.cut)
+    return _Side(flow.crowded, state, group, bounds, deadline).reduced(flow.cut)
 
 
-class _Shortage:
-    """Sets of experts that need more holders than the clients can give.
+class _Side:
+    """One side of the bounds: experts that need more holders than the clients can give.
 
     Parameters
     ----------
@@ -191,11 +189,9 @@ class _Shortage:
         count_within(self.state, self.group, within, count)
         return count
 
-    def size(self, within: BoolArray) -> int:
-        """Return by how many holders a set of experts is short."""
-        from alignsolve.conflict.kernels import total_supply
-
-        supply = total_supply(self.count(within), *self.clients)
+    def shortage(self, within: BoolArray, bounds: FlowBounds) -> int:
+        """Return by how many holders a set of experts is short under some bounds of clients."""
+        supply = supplies(bounds, self.count(within)).sum()
         return int(self.bounds.load_low[within].sum()) - int(supply)
 
     def reduced(self, within: BoolArray) -> FlowConflict:
@@ -227,7 +223,8 @@ class _Shortage:
         from alignsolve.conflict.kernels import put_back, supply_without
 
         within = within.copy()
-        short, count, low = self.size(within), self.count(within), self.bounds.load_low
+        short, count = self.shortage(within, self.bounds), self.count(within)
+        low = self.bounds.load_low
         choice = self.bounds.load_size - low
         for j in sorted(np.flatnonzero(within).tolist(), key=lambda j: (-choice[j], -j)):
             if time.perf_counter() > self.deadline:
@@ -242,12 +239,7 @@ class _Shortage:
 
     def _thinned(self, within: BoolArray, bounds: FlowBounds) -> tuple[FlowBounds, int]:
         """Leave out bounds of clients, see `thinned_clients`."""
-        return thinned_clients(bounds, self.count(within), self._shortage(within, bounds) - 1)
-
-    def _shortage(self, within: BoolArray, bounds: FlowBounds) -> int:
-        """Return by how many holders a set of experts is short under some bounds of clients."""
-        supply = supplies(bounds, self.count(within)).sum()
-        return int(self.bounds.load_low[within].sum()) - int(supply)
+        return thinned_clients(bounds, self.count(within), self.shortage(within, bounds) - 1)
 
     def _without_idle_experts(self, within: BoolArray, bounds: FlowBounds) -> BoolArray:
         """Drop experts until a flow shows that without any other the rest can be met.
@@ -263,7 +255,7 @@ class _Shortage:
             np.subtract(3, self.state, out=self.state, where=self.state > 0)
         flow = FeasibleFlow(self.state, self.group, bounds)
         needed = np.zeros_like(within)
-        short, wanted = self._shortage(within, bounds), np.where(within, low, 0)
+        short, wanted = self.shortage(within, bounds), np.where(within, low, 0)
         j = -1
         while True:
             flow.bounds = replace(bounds, load_low=wanted)
@@ -275,7 +267,7 @@ class _Shortage:
                 needed[j] = True
             else:
                 within = flow.cut & (wanted > 0)
-                short = self._shortage(within, bounds)
+                short = self.shortage(within, bounds)
             untested = within & ~needed
             # The cut lies inside every shortest set: short by 1, it has no short part.
             if short == 1 or not untested.any():

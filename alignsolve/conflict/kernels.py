@@ -60,15 +60,6 @@ def single_supply(
 
 
 @njit(cache=True)
-def total_supply(count: Any, client_high: Any, group_low: Any, group_high: Any) -> int:
-    """Return how many holders the clients can give to the counted set of experts."""
-    total = 0
-    for i in range(count.shape[0]):
-        total += _most(count, i, client_high, group_low, group_high)
-    return total
-
-
-@njit(cache=True)
 def supply_without(
     column: Any, g: int, count: Any, client_high: Any, group_low: Any, group_high: Any
 ) -> int:

@@ -110,7 +110,7 @@ def assert_conflict_is_right(problem):
     assert "\n" not in conflict.text
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(flow_problems())
 def test_flow_conflicts_are_contradictory_and_irreducible(problem):
     assert_conflict_is_right(problem)
@@ -122,7 +122,7 @@ def test_mip_conflicts_are_contradictory_and_irreducible(problem):
     assert_conflict_is_right(problem)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(any_problems(), st.data())
 def test_the_check_agrees_with_brute_force_on_any_set_of_bounds(problem, data):
     every = all_bounds(problem).bounds(problem)
@@ -366,10 +366,10 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 find_conflict(al.AlignmentProblem(np.zeros((4, 4)), 1, load_min=2))
-fitness = np.zeros((300_000, 64), np.float32)
-for start in range(0, 300_000, 1000):
+fitness = np.zeros((150_000, 64), np.float32)
+for start in range(0, 150_000, 1000):
     fitness[start:start + 1000][np.random.default_rng(start).random((1000, 64)) < 0.5] = -np.inf
-problem = al.AlignmentProblem(fitness, 1, load_min=300_000 / 50)
+problem = al.AlignmentProblem(fitness, 1, load_min=150_000 / 50)
 before, started = peak(), time.perf_counter()
 conflict = find_conflict(problem)
 assert conflict.irreducible and len(conflict.experts) == 51, conflict.text

@@ -20,7 +20,7 @@ from alignsolve.feasible_flow import (
 from tests.strategies import brute_force, flow_problems
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(flow_problems())
 def test_a_point_is_found_exactly_where_there_is_one(problem):
     point = feasible_assignment(problem)
