@@ -30,6 +30,8 @@ EXPERT_WORK = 1 << 28
 ESCAPES = 40
 #: Pairs up to which every way to start is tried, even after a feasible answer.
 SMALL_PAIRS = 1 << 14
+#: How often a small problem's best answer loses pairs at random and is mended, and how many.
+KICKS, KICK_SHARE = 10, 0.3
 
 
 class GreedyBackend(Backend):
@@ -112,6 +114,13 @@ class _Attempts:
                 return
             if self.effort.is_spent() or (self.best is not None and not several):
                 return
+        for _ in range(KICKS):
+            if self.best is None or self.effort.is_spent():
+                return
+            rows, cols = self.best
+            kept = self.rng.random(rows.size) >= KICK_SHARE
+            state.hold(rows[kept], cols[kept])
+            self._improve(state)
 
     def _construct(self, state: State, way: str) -> None:
         """Start afresh: by client at prices, or by expert by "value" or by "share"."""
