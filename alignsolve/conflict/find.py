@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,12 @@ from alignsolve.conflict.bounds import (
 )
 from alignsolve.conflict.check import check_flow_bounds
 from alignsolve.conflict.flow import FlowConflict, find_flow_conflict
-from alignsolve.conflict.mip import MipConflict, check_mip_bounds, find_mip_conflict
 from alignsolve.conflict.text import bounds_text, flow_text
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    from alignsolve.conflict.mip import MipConflict
 
 #: Added to the sentence where the reduction was not completed.
 UNFINISHED = "; time ran out before it was shown that every listed bound is needed"
@@ -76,6 +79,8 @@ max_experts of clients 0, 1, 2, 3 and 4'
         if found is not None:
             return _flow_conflict(problem, found)
         if problem.problem_class == "mip":
+            from alignsolve.conflict.mip import find_mip_conflict  # SciPy is slow to import
+
             mip = find_mip_conflict(problem, deadline)
             if mip is not None:
                 return _mip_conflict(problem, mip)
@@ -161,4 +166,6 @@ def check_conflict(
     require_bounds(problem, bounds)
     if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
         return check_flow_bounds(problem, bounds)
+    from alignsolve.conflict.mip import check_mip_bounds  # SciPy is slow to import
+
     return check_mip_bounds(problem, bounds, deadline)
