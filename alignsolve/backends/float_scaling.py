@@ -27,6 +27,9 @@ LARGEST_WHOLE = 2**20
 #: Largest scaled penalty: a tolerance of 1e-6 is then within the digits of float64.
 LARGEST_PENALTY = 2.0**24
 
+#: Largest scaled coefficient; HiGHS refuses models with those above 1e15.
+LARGEST_COEFFICIENT = 2.0**40
+
 #: HiGHS ignores coefficients up to this size.
 IGNORED = 1e-9
 
@@ -82,29 +85,42 @@ class ScaledModel:
         return objective / self.objective_scale + self.offset
 
 
-def scaled_model(model: LinearModel) -> ScaledModel:
-    """Scale a linear model; only powers of two and whole units, so that nothing is rounded."""
+def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel:
+    """Scale a linear model; only powers of two and whole units, so that nothing is rounded.
+
+    Parameters
+    ----------
+    model : LinearModel
+        The model.
+    loose_sums : bool
+        Whether the equations that define real loads get a slack of 1e-9 of
+        the load's typical step. SCIP's presolve errs on equations of floats
+        (SCIP 10.0), that of HiGHS on narrow ranges (HiGHS 1.12).
+    """
     objective_scale, unit = _objective_scale(model)
     shift, step, upper = model.lower, np.ones(model.n_columns), model.upper.copy()
     for group in model.penalties:
-        # Bounds that cannot bind tempt presolve: HiGHS 1.12 takes a load column for
-        # whole and then errs on bounds that are not
-        # (https://github.com/ERGO-Code/HiGHS/issues/3274).
-        upper[group.penalty_columns] = np.inf
+        # Without a finite bound HiGHS 1.12 now and then ends with an error; it is so
+        # far away that it implies nothing about loads.
+        width = upper[group.penalty_columns] - shift[group.penalty_columns]
+        upper[group.penalty_columns] += 8 * width + WANTED_SIZE / objective_scale
         step[group.penalty_columns] = 1 / objective_scale
         if not group.is_count:
+            # HiGHS 1.12 may take a load for whole, and then errs on fractional bounds
+            # (https://github.com/ERGO-Code/HiGHS/issues/3274).
             upper[group.load_columns] = np.inf
             step[group.load_columns] = 2.0 ** np.round(np.log2(group.unit))
     indptr = model.matrix.indptr
     counts = np.diff(indptr)
     data = model.matrix.data * step[model.matrix.indices]
+    slack = model.row_slack + (_sum_slack(model) if loose_sums else 0.0)
     moved = model.matrix @ shift
     lower, higher = model.row_lower - moved, model.row_upper - moved
     whole, per_unit = row_units(data, indptr)
     whole_rows = _whole_rows(model, whole, per_unit)
     scale = _row_scale(model, data, lower, higher, objective_scale)
     scaled = np.where(np.repeat(whole_rows, counts), whole, data * np.repeat(scale, counts))
-    low, high = whole_bounds(lower, higher, model.row_slack, per_unit)
+    low, high = whole_bounds(lower, higher, slack, per_unit)
     # What a solver would ignore goes here, and the bounds give way by as much.
     tiny = (np.abs(scaled) <= IGNORED) & model.is_integer[model.matrix.indices]
     lost = row_reduce(np.add, np.where(tiny, np.abs(scaled), 0.0), indptr, 0.0)
@@ -115,8 +131,8 @@ def scaled_model(model: LinearModel) -> ScaledModel:
     matrix.eliminate_zeros()
     return ScaledModel(
         matrix,
-        np.where(whole_rows, low, (lower - model.row_slack) * scale - lost),
-        np.where(whole_rows, high, (higher + model.row_slack) * scale + lost),
+        np.where(whole_rows, low, (lower - slack) * scale - lost),
+        np.where(whole_rows, high, (higher + slack) * scale + lost),
         (upper - shift) / step,
         shift,
         step,
@@ -127,6 +143,18 @@ def scaled_model(model: LinearModel) -> ScaledModel:
         model.offset + float(model.objective @ shift),
         unit,
     )
+
+
+def _sum_slack(model: LinearModel) -> Float64Array:
+    """Return 1e-9 of a typical step in the rows that define real loads, 0 elsewhere."""
+    units = {group.name: group.unit for group in model.penalties if not group.is_count}
+    parts = [
+        1e-9 * units[block.name]
+        if block.kind == "load_sum" and block.name
+        else np.zeros(block.keys.size)
+        for block in model.blocks
+    ]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _objective_scale(model: LinearModel) -> tuple[float, float]:
@@ -142,6 +170,8 @@ def _objective_scale(model: LinearModel) -> tuple[float, float]:
     for group in model.penalties:
         least, most = group.penalty_range()
         scale = min(scale, LARGEST_PENALTY / max(float((most - least).max()), 1e-300))
+        steepest = float((group.steepest() * group.unit).max())
+        scale = min(scale, LARGEST_COEFFICIENT / max(steepest, 1e-300))
     return 2.0 ** float(np.floor(np.log2(scale))), 0.0
 
 

@@ -370,6 +370,4 @@ class _Builder:
         shape = (group.experts.size, self.n_columns)
         matrix = sp.csr_array(sp.coo_array((data, (row, column)), shape=shape))
         zero = np.zeros(group.experts.size)
-        # An exact equation of floats misleads SCIP's presolve.
-        slack = zero if group.is_count else 1e-9 * group.unit
-        self.add_block("load_sum", group.name, group.experts, matrix, zero, zero, slack)
+        self.add_block("load_sum", group.name, group.experts, matrix, zero, zero)

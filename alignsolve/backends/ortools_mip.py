@@ -80,6 +80,7 @@ class _MathOpt(ABC):
     """A solver of MathOpt as a solver of linear models."""
 
     source: str
+    loose_sums = False
 
     @abstractmethod
     def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class _MathOpt(ABC):
         """Scale one model, solve it, and translate the result."""
         from ortools.math_opt.python import mathopt
 
-        scaled = scaled_model(task.model)
+        scaled = scaled_model(task.model, loose_sums=self.loose_sums)
         if (scaled.row_lower > scaled.row_upper).any():
             return Outcome(infeasible=True)
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
@@ -100,19 +101,32 @@ class _MathOpt(ABC):
             absolute_gap_tolerance=scaled.gap,
             random_seed=task.seed,
         )
-        if math.isfinite(task.deadline):
-            parameters.time_limit = datetime.timedelta(seconds=task.remaining())
         arguments = self._arguments(task, scaled, parameters)
         if task.hint is not None:
             values = ((task.hint - scaled.shift) / scaled.step).tolist()
             hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
             arguments["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
-        try:
-            result = mathopt.solve(model, params=parameters, **arguments)
-        except Exception as error:
-            # MathOpt 9.15 hides a solver's error behind one of its own.
-            raise BackendError(f"{self.source} failed: {error.__context__ or error}") from error
-        return self._outcome(result, model, scaled)
+        return self._outcome(self._solve(model, task, parameters, arguments), model, scaled)
+
+    def _solve(self, model: Any, task: Task, parameters: Any, arguments: dict[str, Any]) -> Any:
+        """Call MathOpt, and once more without presolve where the solver fails.
+
+        HiGHS 1.12 gives up where presolve's way back leaves an optimal point
+        1e-6 and a little outside a row.
+        """
+        from ortools.math_opt.python import mathopt
+
+        failure: BaseException | None = None
+        for presolve in (None, mathopt.Emphasis.OFF):
+            parameters.presolve = presolve
+            if math.isfinite(task.deadline):
+                parameters.time_limit = datetime.timedelta(seconds=task.remaining())
+            try:
+                return mathopt.solve(model, params=parameters, **arguments)
+            except Exception as error:
+                # MathOpt 9.15 hides a solver's error behind one of its own.
+                failure = error.__context__ or error
+        raise BackendError(f"{self.source} failed: {failure}") from failure
 
     def stop(self, interrupted: bool) -> bool:
         """Do nothing: MathOpt passes no interruption on to these solvers."""
@@ -196,6 +210,8 @@ class _Highs(_MathOpt):
 
 class _Scip(_MathOpt):
     """SCIP, which handles Ctrl-C itself where it may."""
+
+    loose_sums = True
 
     def __init__(self) -> None:
         self.source = f"SCIP (MathOpt, {library_version('ortools')})"

@@ -90,6 +90,14 @@ class PenaltyGroup:
         zero = np.zeros(self.low.size)
         return zero, 2.0 * np.maximum(self.high, 1.0)
 
+    def reach(self) -> Float64Array:
+        """Return how far from its target each load can be."""
+        return np.maximum(np.abs(self.high - self.target), np.abs(self.low - self.target))
+
+    def steepest(self) -> Float64Array:
+        """Return the largest gradient of each penalty within the range of its load."""
+        return 2 * self.slope * (self.reach() + self.is_count)
+
     def penalty_range(self) -> tuple[Float64Array, Float64Array]:
         """Return bounds on the penalty within the range of each load.
 
@@ -171,8 +179,8 @@ def first_pieces(group: PenaltyGroup) -> Pieces:
     """Return pieces that are dense near the target and sparse far from it."""
     if group.is_count and (group.high - group.low).max() <= FEW_LOADS:
         return all_pieces(group)
-    reach = np.maximum(np.abs(group.high - group.target), np.abs(group.low - group.target))
-    n_doublings = min(60, math.ceil(math.log2(max(2.0, float((reach / group.unit).max())))) + 1)
+    reach = float((group.reach() / group.unit).max())
+    n_doublings = min(60, math.ceil(math.log2(max(2.0, reach))) + 1)
     doublings = 2.0 ** np.arange(n_doublings)
     steps = np.concatenate([-doublings[::-1], [0.0], doublings])
     load = group.target[:, None] + group.unit[:, None] * steps

@@ -62,13 +62,18 @@ class _ScipyHighs:
         rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
         if task.remaining() <= 0:
             return Outcome()
-        result = milp(
-            -scaled.objective,
-            integrality=task.model.is_integer.astype(np.int64),
-            bounds=Bounds(0, scaled.upper),
-            constraints=rows if task.model.n_rows else None,
-            options=_options(task, scaled),  # type: ignore[arg-type]
-        )
+        # HiGHS 1.12 gives up where presolve's way back leaves an optimal point 1e-6 and a
+        # little outside a row; it then works without.
+        for presolve in (True, False):
+            result = milp(
+                -scaled.objective,
+                integrality=task.model.is_integer.astype(np.int64),
+                bounds=Bounds(0, scaled.upper),
+                constraints=rows if task.model.n_rows else None,
+                options=_options(task, scaled) | {"presolve": presolve},  # type: ignore[arg-type]
+            )
+            if "Solve error" not in str(result.message):
+                break
         return self._outcome(result, scaled)
 
     def stop(self, interrupted: bool) -> bool:
