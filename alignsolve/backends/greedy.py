@@ -21,7 +21,7 @@ from alignsolve.result import Termination
 
 #: Seconds that even an expired limit leaves: an answer a little late beats none.
 GRACE_SECONDS = 0.2
-#: Table entries that each attempt may read to improve, and as often again to repair.
+#: Table entries that an attempt may read to improve; of the mip class, times as many to repair.
 IMPROVE_WORK = 1 << 26
 REPAIR_FACTOR = 4
 #: Entries that filling the experts one pair at a time may read.
@@ -44,9 +44,10 @@ class GreedyBackend(Backend):
 
     An attempt builds an answer that breaks no maximum (by client at prices
     learnt from a sample, or by expert), then mends minima and gains value by
-    exchanges. Of a large problem one attempt is made, of a small one several.
-    For the flow class an answer is found whenever there is one and time allows.
-    For the mip class it may be missed where few answers are feasible.
+    exchanges. One attempt that succeeds is enough, except for small problems of
+    the mip class. For the flow class an answer is found whenever there is one
+    and time allows. For the mip class it may be missed where few answers are
+    feasible.
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
@@ -110,7 +111,7 @@ class _Attempts:
         for position, way in enumerate(ways):
             self._construct(state, way)
             self._improve(state)
-            if position == 0 and self.best is None and not self._hold_flow(state):
+            if position == 0 and self.best is None and not self._improve_flow(state):
                 return
             if self.effort.is_spent() or (self.best is not None and not several):
                 return
@@ -136,8 +137,10 @@ class _Attempts:
         add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
         mend_clients(state, prices, state.high, self.effort)
 
-    def _hold_flow(self, state: State) -> bool:
+    def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""
+        if self.effort.is_spent():
+            return False
         # Compiled on first use: worth it only where all else failed.
         from alignsolve.feasible_flow import feasible_assignment
 
@@ -151,7 +154,10 @@ class _Attempts:
     def _improve(self, state: State) -> None:
         """Repair and improve the state; keep what is feasible and better than before."""
         self.made += 1
-        effort = Effort(self.effort.deadline, REPAIR_FACTOR * IMPROVE_WORK)
+        is_flow = self.problem.problem_class == "flow"
+        # A flow problem that resists is better left to `feasible_assignment`.
+        factor, escapes = (1, 0) if is_flow else (REPAIR_FACTOR, ESCAPES)
+        effort = Effort(self.effort.deadline, factor * IMPROVE_WORK)
 
         def keep(state: State) -> None:
             effort.work = min(effort.work, IMPROVE_WORK)
@@ -164,5 +170,4 @@ class _Attempts:
             if self.best is None or value > self.best_value:
                 self.best, self.best_value = (rows, cols), value
 
-        escapes = ESCAPES if self.problem.problem_class == "mip" else 0
         search(state, self.rng, effort, escapes, keep)
