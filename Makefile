@@ -32,7 +32,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 install: $(VENV)/.core ## Install the package into .venv
 
 bench: $(VENV)/.core ## Run every backend on instances/ and print the table
-	@$(BIN)/alignsolve bench $(QUICK) --time-limit 3 --jobs 2 --out $(BENCH_OUT)
+	@$(BIN)/alignsolve bench $(QUICK) --time-limit 2 --jobs 2 --out $(BENCH_OUT)
 
 bench-large: $(VENV)/.core ## Run them on instances/large as well (about 20 min)
 	@$(BIN)/alignsolve bench $(QUICK) instances/large --time-limit 30 --out $(BENCH_OUT)-large
