@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import math
 import time
 
 import numpy as np
@@ -12,82 +11,34 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import alignsolve as al
-from alignsolve.backends import BACKEND_NAMES, Capabilities, get_backend
-from alignsolve.feasibility import is_feasible
-from alignsolve.problem import FLOW_FEATURES
-from tests.strategies import any_problems, brute_force, flow_problems
+from alignsolve.backends import BACKEND_NAMES, get_backend
+from tests.conformance.asking import (
+    assert_sound,
+    declared,
+    exact_backends,
+    examples,
+    problems_for,
+)
+from tests.strategies import any_problems, brute_force
 
 #: The module; `al.solve` is the function.
 AUTO_ORDER = importlib.import_module("alignsolve.solve").AUTO_ORDER
-
-#: Random problems per backend: thousands in all, fewer where a solve takes longer.
-EXAMPLES = {
-    "exchange": 500,
-    "ortools-mcf": 500,
-    "networkx": 250,
-    "scipy-lsa": 400,
-    "greedy": 400,
-    "ortools-cpsat": 150,
-    "ortools-mip": 150,
-    "ortools-scip": 100,
-    "scipy-milp": 200,
-}
-
-AVAILABLE = al.available_backends()
-
-
-def declared(name: str) -> Capabilities:
-    """Return what a backend declares; skip where its library is not installed."""
-    capabilities = AVAILABLE[name]
-    if isinstance(capabilities, str):
-        pytest.skip(capabilities)
-    return capabilities
 
 
 def solved_value(result: al.Result) -> tuple[str, float]:
     return result.status.value, round(result.objective_value, 9)
 
 
-def assert_sound(problem: al.AlignmentProblem, result: al.Result) -> None:
-    """Check what every result promises, whatever the backend."""
-    if result.status is al.Status.INFEASIBLE:
-        assert result.conflict is not None
-        assert result.conflict.bounds
-        assert result.row_ind.size == 0
-        return
-    if not result.has_answer:
-        assert math.isnan(result.objective_value)
-        return
-    assert is_feasible(problem, result.row_ind, result.col_ind)
-    keys = result.row_ind * problem.n_experts + result.col_ind
-    assert (np.diff(keys) > 0).all()
-    assert result.objective_value == problem.objective(result.row_ind, result.col_ind)
-    slack = 1e-9 * max(1.0, abs(result.objective_value))
-    assert problem.sign * (result.dual_bound - result.objective_value) >= -slack
-    assert result.gap_abs >= 0
-    certificate = result.certificate
-    assert certificate is not None
-    assert (result.status is al.Status.OPTIMAL) == certificate.optimal
-    if certificate.optimal and problem.problem_class == "flow":
-        assert certificate.kind == "prices"
-        again = al.certify(problem, result.row_ind, result.col_ind, prices=result.prices)
-        assert again.optimal
-    if certificate.kind == "solver":
-        assert certificate.source
-
-
 @pytest.mark.parametrize("name", BACKEND_NAMES)
 def test_the_optimum_of_any_problem(name: str) -> None:
     capabilities = declared(name)
-    flow_only = capabilities.features <= FLOW_FEATURES
-    problems = flow_problems() if flow_only else any_problems()
     seen = {"optimal": 0, "infeasible": 0, "failed": 0}
 
     @settings(
-        max_examples=EXAMPLES[name],
+        max_examples=examples(name),
         suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
     )
-    @given(problems)
+    @given(problems_for(name))
     def ask(problem: al.AlignmentProblem) -> None:
         refusal = get_backend(name).refusal(problem)
         if refusal is not None:
@@ -120,10 +71,10 @@ def test_the_optimum_of_any_problem(name: str) -> None:
         seen["optimal"] += 1
 
     ask()
-    assert seen["failed"] <= EXAMPLES[name] // 50
+    assert seen["failed"] <= examples(name) // 50
     if capabilities.exact:
-        assert seen["optimal"] >= EXAMPLES[name] // 20
-        assert seen["infeasible"] >= EXAMPLES[name] // 50
+        assert seen["optimal"] >= examples(name) // 20
+        assert seen["infeasible"] >= examples(name) // 50
 
 
 @settings(max_examples=150)
@@ -146,14 +97,6 @@ def test_conflicts_hold_what_they_say(problem: al.AlignmentProblem) -> None:
     check = al.check_conflict(problem, result.conflict)
     assert check.contradictory
     assert check.irreducible == result.conflict.irreducible
-
-
-def exact_backends() -> list[str]:
-    return [
-        name
-        for name in BACKEND_NAMES
-        if not isinstance(AVAILABLE[name], Capabilities) or AVAILABLE[name].exact
-    ]
 
 
 def wide(n: int = 24, m: int = 4, seed: int = 0, **changes: object) -> al.AlignmentProblem:
