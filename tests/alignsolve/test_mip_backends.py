@@ -259,6 +259,8 @@ import os, signal, sys, threading, time
 import numpy as np
 from tests.alignsolve.test_mip_backends import fleet
 import alignsolve as al
+# A parent that runs in the background may have had Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 problem = fleet(200, 48).replace(load_min=0)
 nothing = np.empty(0, dtype=np.int64)
