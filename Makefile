@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large test check clean
+.PHONY: help install bench bench-large test fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench-large: $(VENV)/.core ## Run them on instances/large as well (about 20 min)
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev ## Run the tests on new random examples
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
 
 check: $(VENV)/.dev ## Lint (ruff) and check types (mypy)
 	@$(BIN)/ruff check .

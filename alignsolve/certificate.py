@@ -213,8 +213,8 @@ def _certify_by_solver(
     Solvers compute in floating point. Where all values are whole numbers,
     objectives differ by whole numbers, and the bound counts rounded down.
     Elsewhere it proves the answer within 1e-6 of what the clients' answers could
-    have lost, plus 1e-8 of the penalties and of the sum of the clients' largest
-    values.
+    have lost, plus 1e-8 of the penalties, of what one holder alone would be
+    penalised, and of the sum of the clients' largest values.
     """
     broken = tuple(violations(problem, row_ind, col_ind))
     if broken:
@@ -227,7 +227,7 @@ def _certify_by_solver(
         tolerance = 0.0
     else:
         regret, stake = client_stakes(problem, row_ind, col_ind)
-        penalty = problem.penalty(row_ind, col_ind)
+        penalty = problem.penalty(row_ind, col_ind) + _unit_penalty(problem)
         tolerance = 1e-6 * regret + 1e-8 * (penalty + stake)
     gap_abs = max(0.0, bound - value)
     return Certificate(
@@ -255,6 +255,14 @@ def is_integral(problem: AlignmentProblem) -> bool:
         if (np.floor(values) != values).any():
             return False
     return True
+
+
+def _unit_penalty(problem: AlignmentProblem) -> float:
+    """Return what one holder would add to a penalised load of zero, over all loads."""
+    unit = float(np.sum(problem.load_penalty))
+    for load in problem.loads.values():
+        unit += float(np.sum(load.penalty)) * float(np.max(load.weight, initial=0.0)) ** 2
+    return unit
 
 
 def _given_multipliers(

@@ -1,4 +1,4 @@
-"""Hypothesis profiles: no deadline anywhere, the same examples on every run in CI."""
+"""Hypothesis profiles: no deadline anywhere, the same examples on every run of `make test`."""
 
 import os
 
@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, settings
 # Importing it registers backends that crash and hang; only the bench's tests want them.
 collect_ignore = ["alignsolve/bench_backends.py"]
 
+# New examples on every run: what `make fuzz` is for.
 settings.register_profile(
-    "dev", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "dev")
+settings.register_profile("same", settings.get_profile("fuzz"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
