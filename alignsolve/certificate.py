@@ -250,7 +250,8 @@ def is_integral(problem: AlignmentProblem) -> bool:
         steps = np.concatenate([slope, 2 * slope * target])
         if (np.floor(steps) != steps).any():
             return False
-    for rows in row_blocks(problem.n_clients, problem.n_experts):
+    # A few rows tell at once where values are fractions, as they mostly are.
+    for rows in (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts)):
         values = problem.values(rows)
         if (np.floor(values) != values).any():
             return False

@@ -39,6 +39,8 @@ CLIENTS = (10_000, 32_000, 102_400, 320_000, 1_024_000)
 EXPERTS = (8, 16, 32, 64, 128, 256, 512)
 #: A peer that takes longer is run once.
 PATIENCE = 30.0
+#: Seconds after which `all` gives up on one command.
+LONGEST = 120.0
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Again = Annotated[bool, typer.Option(help="Measure even what is stored already.")]
@@ -93,17 +95,19 @@ def ours(case: str, family: str, runs: Runs = 7, shift: float = 0.0, again: Agai
 
 def time_peer(problem: al.AlignmentProblem, peer: str, runs: int) -> dict[str, Any]:
     """Time a peer; once only if it is slow."""
-    times, objective = [], np.nan
+    times, cpu, objective = [], [], np.nan
     for _ in range(runs):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         try:
             objective = PEERS[peer](problem)
         except (al.AlignSolveError, ImportError, MemoryError) as error:
             return {"failed": f"{type(error).__name__}: {error}"}
         times.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - busy)
         if times[-1] > PATIENCE:
             break
-    return {"seconds": float(np.median(times)), "runs": len(times), "objective": objective}
+    return {"seconds": float(np.median(times)), "cpu": float(np.median(cpu)),
+            "runs": len(times), "objective": objective}  # fmt: skip
 
 
 @app.command()
@@ -224,7 +228,10 @@ def run_all(quick: bool = False) -> None:
         names = ["ortools-mcf"] if case in slow else list(PEERS)
         commands += [["peer", case, family, name] for family in FAMILIES for name in names]
     for command in commands:
-        subprocess.run([sys.executable, __file__, *command], check=False)
+        try:
+            subprocess.run([sys.executable, __file__, *command], check=False, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            print(f"{' '.join(command)}: not done in {LONGEST:g} s", flush=True)
 
 
 @app.command()

@@ -62,6 +62,8 @@ def _work(level: Level) -> float:
 
 def _first_threshold(level: Level, total: int) -> tuple[float, int]:
     """Return the slack to list up to, and the room for entries, that an excess calls for."""
+    if level.size * level.m <= SMALL:
+        return np.inf, level.size * level.m
     wanted = LIST_EXCESS * total + LIST_NODE * (level.m + 1)
     share = min(LIST_SHARE, wanted / level.size)
     return level.slack_quantile(share), 4 * wanted + 64 * level.m
@@ -83,7 +85,8 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
     limit = _work(level) + STALL_ENTRY * level.size * level.m + STALL_FLAT
     phases = max(8, int(SEARCH_WORK / (level.m + 1) ** 2))
     # A cap matters where very many clients tie: no need to list them all.
-    graph = Graph(level, theta, max(LEAST_CAP, 4 * total // (level.m + 1)), room)
+    cap = level.size if np.isinf(theta) else max(LEAST_CAP, 4 * total // (level.m + 1))
+    graph = Graph(level, theta, cap, room)
     widenings = 0
     while True:
         if stop():

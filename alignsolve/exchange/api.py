@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,7 +248,7 @@ def solve_exchange(
     matrix = _matrix(fitness, slot_min, slot_max, switch)
     bounds = _bounds(n, m, load_min, load_max, penalty)
     if _obvious_conflict(matrix, bounds):
-        return ExchangeAnswer("infeasible", stats=asdict(stats))
+        return ExchangeAnswer("infeasible", stats=stats.as_dict())
     compile_cache.announce(
         (rows.reply_rows, heaps.list_clients, paths.augment), fitness.dtype.name
     )
@@ -279,7 +279,7 @@ def solve_exchange(
         if pool is not None:
             pool.shutdown(cancel_futures=True)
     stats.seconds["total"] = time.perf_counter() - started
-    return _answer(code, level, bad, feasible, stop.stopped, asdict(stats))
+    return _answer(code, level, bad, feasible, stop.stopped, stats.as_dict())
 
 
 def _cores() -> int:

@@ -37,19 +37,11 @@ def _direction(
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Return the change of prices that would clear the excess if densities stayed the same."""
     m = level.m
-    pairs = np.zeros((m + 1, m + 1))
-    far = np.zeros((m + 1, m + 1))
-    steps.near_swaps(near, level.slack, level.rival, level.ptr, level.held, level.count, pairs,
-                    far)  # fmt: skip
+    rate = np.empty((m + 1, m + 1))
+    steps.swap_rates(near, level.slack, level.rival, level.ptr, level.held, level.count, limit,
+                     CROWD, rate)  # fmt: skip
     price = level.price[:-1]
     bounds = level.bounds
-    # Slack spread evenly up to the limit has half of it for its mean; where a pair's
-    # clients crowd closer to the boundary, the mean tells their density there.
-    pairs += pairs.T
-    far += far.T
-    mean = np.clip(far / np.maximum(pairs, 1.0), 1e-6 * limit, 0.5 * limit)
-    rate = np.where(pairs >= CROWD, pairs / (4.0 * mean), pairs / (2.0 * limit))
-    np.fill_diagonal(rate, 0.0)
     soft = bounds.penalty > 0
     inner = soft & (load[:-1] > bounds.load_min) & (load[:-1] < bounds.load_max)
     extra = np.where(inner, 0.5 / np.where(soft, bounds.penalty, 1.0), 0.0)

@@ -7,6 +7,29 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
+def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
+    """Write each expert's best load at its price, the nearest one to ``load``, into ``best``.
+
+    Parameters
+    ----------
+    price : float64 array, shape (m + 1,)
+        +inf for an expert that cannot be held.
+    load, load_min, load_max, best : int64 arrays, shape (m,)
+    penalty, goal : float64 arrays, shape (m,)
+    """
+    for j in range(best.size):
+        p = price[j]
+        low = load_max[j] if p > 0 else load_min[j]
+        high = load_min[j] if p < 0 else load_max[j]
+        if penalty[j] > 0:
+            aim = goal[j] + (p / (2.0 * penalty[j]) if np.isfinite(p) else 0.0)
+            aim = min(max(aim, -4e15), 4e15)
+            low = min(max(np.int64(np.ceil(aim - 0.5)), load_min[j]), load_max[j])
+            high = min(max(np.int64(np.floor(aim + 0.5)), load_min[j]), load_max[j])
+        best[j] = min(max(load[j], low), high)
+
+
+@njit(cache=True, nogil=True)
 def chosen_load(chosen, ptr, held, count, load):
     """Add what the chosen clients hold to ``load``, shape (m + 1,)."""
     for c in range(chosen.size):
@@ -57,6 +80,39 @@ def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
             continue
         pairs[h, u] += 1.0
         far[h, u] += slack[k]
+
+
+@njit(cache=True, nogil=True)
+def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
+    """Write how fast clients swap between two nodes as their prices move apart.
+
+    Parameters
+    ----------
+    chosen : int64 array
+        Clients whose slack is `limit` or less.
+    limit : float
+        Slack spread evenly up to it has half of it for its mean.
+    crowd : float
+        Where a pair has so many clients, their own mean slack tells the density
+        at the boundary instead.
+    rate : float64 array, shape (m + 1, m + 1)
+        Written: clients per unit of price, symmetric, 0 on the diagonal.
+    """
+    nodes = rate.shape[0]
+    rate[:] = 0.0
+    far = np.zeros((nodes, nodes))
+    near_swaps(chosen, slack, rival, ptr, held, count, rate, far)
+    for h in range(nodes):
+        rate[h, h] = 0.0
+        for u in range(h):
+            pairs = rate[h, u] + rate[u, h]
+            if pairs >= crowd:
+                mean = (far[h, u] + far[u, h]) / pairs
+                mean = min(max(mean, 1e-6 * limit), 0.5 * limit)
+                pairs *= 0.5 / mean
+            else:
+                pairs /= limit
+            rate[h, u] = rate[u, h] = 0.5 * pairs
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

@@ -106,3 +106,33 @@ def least_cost_flow(fitness, slots, loads):
     if (np.minimum(high, n) < low).any() or flow.solve() != flow.OPTIMAL:
         return None
     return -flow.optimal_cost()
+
+
+def wanted_load(price, load, least, most, weight, goal):
+    """Return the load in bounds of best price times load less penalty, nearest to `load`."""
+    loads = np.arange(least, most + 1)
+    worth = price * loads - weight * (loads - goal) ** 2
+    best = loads[worth >= worth.max() - 1e-9]
+    return best[np.argmin(np.abs(best - load))]
+
+
+def swap_rates(chosen, slack, rival, holdings, nodes, limit, crowd):
+    """Return clients per unit of price at each pair's boundary, from the clients' slack."""
+    slacks = {}
+    for k in chosen:
+        u, h = rival[k], nodes - 1
+        if u < 0:
+            u = -1 - u
+        elif u < nodes and len(holdings[k]):
+            h = holdings[k][-1]
+        else:
+            continue
+        slacks.setdefault(frozenset((int(h), int(u))), []).append(slack[k])
+    rate = np.zeros((nodes, nodes))
+    for pair, known in slacks.items():
+        if len(pair) == 2:
+            h, u = pair
+            mean = np.clip(np.mean(known), 1e-6 * limit, 0.5 * limit)
+            density = 0.5 / mean if len(known) >= crowd else 1 / limit
+            rate[h, u] = rate[u, h] = 0.5 * len(known) * density
+    return rate

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignsolve.exchange import heaps, rows, steps
-from tests.alignsolve.exchange.reference import best_set, swap_losses, values_of
+from tests.alignsolve.exchange.reference import (
+    best_set,
+    swap_losses,
+    swap_rates,
+    values_of,
+    wanted_load,
+)
 
 NO_COST = (np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64))
 EMPTY = np.empty(0, np.int64)
@@ -182,6 +188,38 @@ class TestLists:
 
 
 class TestSmallKernels:
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 6))
+    def test_wanted_loads(self, seed, m):
+        rng = np.random.default_rng(seed)
+        price = np.append(rng.integers(-4, 5, m) / 2, 0.0)
+        low = rng.integers(0, 5, m)
+        high = low + rng.integers(0, 6, m)
+        load = rng.integers(0, 12, m)
+        weight = rng.integers(0, 3, m) / 4
+        goal = rng.integers(0, 12, m) / 2
+        best = np.empty(m, np.int64)
+        steps.wanted_loads(price, load, low, high, weight, goal, best)
+        experts = zip(price[:-1], load, low, high, weight, goal, strict=True)
+        assert best.tolist() == [wanted_load(*expert) for expert in experts]
+
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 6), crowd=st.integers(1, 6))
+    def test_swap_rates(self, seed, m, crowd):
+        rng = np.random.default_rng(seed)
+        size, limit = 24, 0.5
+        holdings = [rng.permutation(m)[: rng.integers(0, m + 1)] for _ in range(size)]
+        ptr = np.arange(size + 1) * m
+        held = np.zeros(ptr[-1], np.int32)
+        for k, experts in enumerate(holdings):
+            held[ptr[k] : ptr[k] + len(experts)] = experts
+        count = np.array([len(experts) for experts in holdings], np.int32)
+        rival = rng.integers(-1 - m, m + 2, size).astype(np.int32)
+        slack = (rng.random(size) * limit).astype(np.float32)
+        chosen = np.flatnonzero(rng.random(size) < 0.8)
+        rate = np.full((m + 1, m + 1), np.nan)
+        steps.swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate)
+        expected = swap_rates(chosen, slack, rival, holdings, m + 1, limit, crowd)
+        np.testing.assert_allclose(rate, expected, rtol=1e-6)
+
     @given(seed=st.integers(0, 9999), m=st.integers(1, 12))
     def test_damped_laplacian(self, seed, m):
         rng = np.random.default_rng(seed)
