@@ -4,6 +4,19 @@ See `AlignmentProblem` for the model, `solve` for the answer and `certify` for
 the proof.
 """
 
+from alignsolve.aligner import (
+    Aligner,
+    CapacitySettings,
+    ClientProfile,
+    ClientReport,
+    ExpertReport,
+    FitnessSettings,
+    LoadSettings,
+    Observation,
+    Plan,
+    PolicySettings,
+    Refusal,
+)
 from alignsolve.backends import available_backends
 from alignsolve.certificate import Certificate, certify
 from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
@@ -31,18 +44,29 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlignSolveError",
+    "Aligner",
     "AlignmentProblem",
     "BackendError",
     "BackendNotFoundError",
     "Bound",
+    "CapacitySettings",
     "Certificate",
+    "ClientProfile",
+    "ClientReport",
     "Conflict",
     "ConflictCheck",
+    "ExpertReport",
     "Fallback",
     "Feature",
+    "FitnessSettings",
     "Load",
+    "LoadSettings",
     "Multipliers",
+    "Observation",
+    "Plan",
+    "PolicySettings",
     "ProblemError",
+    "Refusal",
     "Resource",
     "Result",
     "Solution",

@@ -1,0 +1,102 @@
+"""What others do, on the interface of the optimal strategy, so that anyone can compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.aligner.policy import Round
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.problem import tolerance
+from alignsolve.result import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Pairs that a strategy chose.
+
+    Attributes
+    ----------
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        The pairs, sorted by (row, col).
+    result : Result or None
+        What a solver said of them.
+    relaxations : tuple
+        Bounds that gave way.
+    """
+
+    row_ind: IntArray
+    col_ind: IntArray
+    result: Result | None = None
+    relaxations: tuple[object, ...] = ()
+
+
+def random_choice(round_: Round) -> Choice:
+    """Fill the slots of every participant with experts drawn at random."""
+    rng = np.random.default_rng((round_.seed, round_.number))
+    return in_order(round_, rng.random(round_.fitness.shape))
+
+
+def round_robin(round_: Round) -> Choice:
+    """Deal the experts in turn, going on where the last round ended."""
+    start = int(round_.planned.sum()) + np.cumsum(round_.slots) - round_.slots
+    turn = (np.arange(round_.n_experts) - start[:, None]) % round_.n_experts
+    return in_order(round_, -turn.astype(np.float64))
+
+
+def greedy(round_: Round) -> Choice:
+    """Give every participant its experts of highest fitness, whatever the load."""
+    return in_order(round_, round_.fitness)
+
+
+def in_order(round_: Round, score: Float64Array) -> Choice:
+    """Fill every participant's slots by falling score, within budgets and layers.
+
+    Parameters
+    ----------
+    score : float64 array, shape (n, n_experts)
+        What is taken first; forbidden pairs are passed over.
+
+    Notes
+    -----
+    All participants at once, one rank after the other: O(n m log m).
+    """
+    n, m = round_.fitness.shape
+    order = np.argsort(-score, axis=1, kind="stable")
+    clients = np.arange(n)
+    held = np.zeros((n, m), dtype=np.bool_)
+    free = round_.slots.copy()
+    left = {
+        name: np.asarray(part.budget) + tolerance(part.budget)
+        for name, part in round_.resources.items()
+    }
+    sizes = {
+        name: np.broadcast_to(np.asarray(part.size), (n, m))
+        for name, part in round_.resources.items()
+    }
+    layer = None if round_.groups is None else np.tile(round_.groups.max, (n, 1))
+    for rank in range(m):
+        expert = order[:, rank]
+        take = (free > 0) & (round_.fitness[clients, expert] > -np.inf)
+        for name, size in sizes.items():
+            take &= size[clients, expert] <= left[name]
+        if round_.groups is not None and layer is not None:
+            group = round_.groups.of[expert]
+            take &= layer[clients, group] > 0
+            layer[clients, group] -= take
+        for name, size in sizes.items():
+            left[name] -= np.where(take, size[clients, expert], 0.0)
+        held[clients, expert] |= take
+        free -= take
+    row_ind, col_ind = np.nonzero(held)
+    return Choice(row_ind, col_ind)
+
+
+#: Strategies that look at one round alone, by name.
+BASELINES: dict[str, Callable[[Round], Choice]] = {
+    "random": random_choice,
+    "round-robin": round_robin,
+    "greedy": greedy,
+}

@@ -1,0 +1,68 @@
+"""Budgets that are no more than slots, so that a round stays a flow problem where it can."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.problem import Resource, tolerance
+
+
+def fold_budget(
+    size: Float64Array, budget: Float64Array, slots: IntArray, allowed: BoolArray
+) -> tuple[IntArray, IntArray, Resource | None]:
+    """Turn a budget into slots where that loses nothing.
+
+    Parameters
+    ----------
+    size : float64 array, broadcasts to (n_clients, n_experts)
+        What each expert takes, >= 0.
+    budget : float64 array, shape (n_clients,)
+        What each client has; inf for no limit.
+    slots : int64 array, shape (n_clients,)
+        Most experts of each client.
+    allowed : bool array, shape (n_clients, n_experts)
+        Pairs that are not forbidden.
+
+    Returns
+    -------
+    slots : int64 array, shape (n_clients,)
+        At most the given ones: how many of its smallest experts fit a client.
+    likely : int64 array, shape (n_clients,)
+        How many fit of average size.
+    resource : Resource or None
+        What slots cannot express; None where they express everything. The
+        budget is inf for clients whose slots do.
+
+    Notes
+    -----
+    Slots say the same as the budget where all experts of a client take the same,
+    or where its largest ones fit together. Time O(n m log m) for the clients
+    where neither is plain to see.
+    """
+    limited = np.flatnonzero(np.isfinite(budget) & (slots > 0))
+    slots, likely = slots.copy(), slots.copy()
+    left = np.full(budget.shape, np.inf)
+    if limited.size:
+        sizes = np.broadcast_to(size, allowed.shape)[limited]
+        sizes = np.sort(np.where(allowed[limited], sizes, np.inf), axis=1)
+        number = np.isfinite(sizes).sum(axis=1)
+        room = budget[limited] + tolerance(budget[limited])
+        used = np.cumsum(sizes, axis=1)
+        fit = np.minimum((used <= room[:, None]).sum(axis=1), slots[limited])
+        total = np.where(np.isfinite(sizes), sizes, 0.0).sum(axis=1)
+        mean = total / np.maximum(number, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            average = np.where(mean > 0, np.floor(room / mean), np.inf)
+        slots[limited] = fit
+        likely[limited] = np.minimum(fit, np.maximum(average, np.minimum(fit, 1)))
+        # The largest `fit` allowed experts: where they fit together, any `fit` do.
+        upto = np.where(np.isfinite(used), used, 0.0)
+        before = np.concatenate([np.zeros((limited.size, 1)), upto], axis=1)
+        at = np.arange(limited.size)
+        largest = before[at, number] - before[at, np.maximum(number - fit, 0)]
+        binding = largest > room
+        left[limited[binding]] = budget[limited[binding]]
+    if np.isfinite(left).any():
+        return slots, likely, Resource(size, left)
+    return slots, likely, None

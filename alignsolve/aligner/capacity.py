@@ -1,0 +1,210 @@
+"""What every client can do in a round: declared, observed, and robust to outliers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alignsolve.aligner.rows import Rows
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.errors import ProblemError
+
+#: Observed rates, all in the sense that larger is slower or more.
+RATES = ("seconds_per_sample", "down_seconds_per_mb", "up_seconds_per_mb", "samples")
+
+#: Newest observations kept of each rate.
+WINDOW = 7
+
+#: Of these, how many newest ones can raise an estimate on their own.
+RECENT = 3
+
+#: Megabits in a megabyte.
+BITS = 8.0
+
+
+@dataclass(frozen=True)
+class CapacitySettings:
+    """How clients' capacity is judged.
+
+    Parameters
+    ----------
+    max_experts : int, default 1
+        Slots of a client that declared none.
+    memory_factor : float, default 4
+        Memory that training an expert takes, in sizes of the expert: 4 is
+        weights, gradients and two moments of Adam.
+    finish_prior : tuple of float, default (9, 1)
+        Rounds finished and not finished that a new client is judged by.
+    finish_half_life : float, default 20
+        Rounds asked after which an old finish counts half.
+    """
+
+    max_experts: int = 1
+    memory_factor: float = 4.0
+    finish_prior: tuple[float, float] = (9.0, 1.0)
+    finish_half_life: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.max_experts < 0 or self.max_experts != int(self.max_experts):
+            raise ProblemError(f"max_experts is {self.max_experts!r}; give a whole number >= 0")
+        if not 0 < self.memory_factor < math.inf:
+            raise ProblemError(f"memory_factor is {self.memory_factor!r}; give a number > 0")
+        if not all(0 < part < math.inf for part in self.finish_prior):
+            raise ProblemError(f"finish_prior is {self.finish_prior!r}; give two numbers > 0")
+        if not self.finish_half_life > 0:
+            raise ProblemError(f"finish_half_life is {self.finish_half_life!r}; give a number > 0")
+
+
+@dataclass(frozen=True)
+class ClientProfile:
+    """What a client declares; None for what it does not know.
+
+    Attributes
+    ----------
+    max_experts : int
+        Most experts held at a time.
+    memory_mb : float
+        Megabytes of memory for training experts.
+    budget_mb : float
+        Megabytes that the client may download in a round.
+    down_mbps, up_mbps : float
+        Rates of transfer, in megabits per second.
+    seconds_per_sample : float
+        Seconds that one expert trains on one sample.
+    samples : float
+        Samples that an expert sees on this client in a round.
+    """
+
+    max_experts: int | None = None
+    memory_mb: float | None = None
+    budget_mb: float | None = None
+    down_mbps: float | None = None
+    up_mbps: float | None = None
+    seconds_per_sample: float | None = None
+    samples: float | None = None
+
+    def rates(self) -> Float64Array:
+        """Return what the profile says of `RATES`, NaN where nothing."""
+        return np.array([
+            _or_nan(self.seconds_per_sample),
+            BITS / _or_nan(self.down_mbps),
+            BITS / _or_nan(self.up_mbps),
+            _or_nan(self.samples),
+        ])
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+class CapacityProfiler(Rows):
+    """Rates, limits and reliability of every client.
+
+    Notes
+    -----
+    A rate is estimated by ::
+
+        max(median of the last 7, median of the last 3)
+
+    where a declared rate counts as the oldest observation. Medians ignore
+    outliers: one in three, or three in seven. The second term makes the estimate
+    follow a slow-down after two slow rounds out of three, while a speed-up has
+    to last for a majority of seven: a deadline missed costs a whole round, one
+    undershot costs little. This rule is our own. A rate never declared nor
+    observed is the fleet's median; where the fleet has none, it limits nothing.
+
+    The probability that a client finishes is a discounted mean, shrunk to that
+    of the fleet, which is itself shrunk to `CapacitySettings.finish_prior`.
+    """
+
+    ROWS: ClassVar[dict[str, float]] = {
+        "max_experts": -1, "memory_mb": np.inf, "budget_mb": np.inf,
+        "observed": np.nan, "finished": 0, "asked": 0,
+    }  # fmt: skip
+    PLAIN: ClassVar[tuple[str, ...]] = ("fleet",)
+
+    def __init__(self, settings: CapacitySettings) -> None:
+        self.settings = settings
+        self.max_experts: IntArray = np.zeros(0, dtype=np.int64)
+        self.memory_mb: Float64Array = np.zeros(0)
+        self.budget_mb: Float64Array = np.zeros(0)
+        #: Observations, newest last, NaN where there is none yet.
+        self.observed: Float64Array = np.zeros((0, len(RATES), WINDOW))
+        #: Discounted rounds that were finished, and that were asked for.
+        self.finished: Float64Array = np.zeros(0)
+        self.asked: Float64Array = np.zeros(0)
+        #: The same over the whole fleet.
+        self.fleet: Float64Array = np.zeros(2)
+
+    def declare(self, client: int, profile: ClientProfile) -> None:
+        """Take over what a client declares; what it does not know stays as it was."""
+        for name in ("max_experts", "memory_mb", "budget_mb"):
+            value = getattr(profile, name)
+            if value is not None:
+                getattr(self, name)[client] = value
+        declared = profile.rates()
+        known = np.isfinite(declared)
+        # A new declaration replaces the history: the device may be another one.
+        self.observed[client, known] = np.nan
+        self.observed[client, known, -1] = declared[known]
+
+    def observe(self, clients: IntArray, values: Float64Array) -> None:
+        """Take in the rates seen in a round.
+
+        Parameters
+        ----------
+        clients : int64 array, shape (n,)
+            Distinct rows.
+        values : float64 array, shape (n, len(RATES))
+            Rates; NaN where nothing was seen.
+        """
+        rows, rates = np.nonzero(np.isfinite(values))
+        seen = self.observed[clients[rows], rates]
+        seen[:, :-1] = seen[:, 1:]
+        seen[:, -1] = values[rows, rates]
+        self.observed[clients[rows], rates] = seen
+
+    def observe_finish(self, clients: IntArray, finished: Float64Array) -> None:
+        """Take in who finished (1) and who did not (0), of those asked."""
+        keep = 2.0 ** (-1.0 / self.settings.finish_half_life)
+        self.finished[clients] = keep * self.finished[clients] + finished
+        self.asked[clients] = keep * self.asked[clients] + 1
+        if clients.size:
+            # One round of a fleet counts as one observation, whatever its size.
+            self.fleet = keep * self.fleet + (float(finished.mean()), 1.0)
+
+    def rates(self, clients: IntArray) -> dict[str, Float64Array]:
+        """Return the estimate of every rate, float64 (n,); NaN where nothing is known."""
+        observed = self.observed[clients]
+        long, short = _median(observed), _median(observed[..., -RECENT:])
+        estimate = np.fmax(long, short)
+        fleet = _median(np.moveaxis(estimate, 0, -1))
+        estimate = np.where(np.isnan(estimate), fleet, estimate)
+        return dict(zip(RATES, estimate.T, strict=True))
+
+    def finish_probability(self, clients: IntArray) -> Float64Array:
+        """Return the probability that each client finishes the round, float64 (n,)."""
+        good, bad = self.settings.finish_prior
+        number = good + bad
+        fleet = (self.fleet[0] + good) / (self.fleet[1] + number)
+        return np.asarray(
+            (self.finished[clients] + number * fleet) / (self.asked[clients] + number)
+        )
+
+    def slots(self, clients: IntArray, n_experts: int) -> IntArray:
+        """Return the slots of each client, int64 (n,), at most `n_experts`."""
+        declared = self.max_experts[clients]
+        slots = np.where(declared < 0, self.settings.max_experts, declared)
+        return np.minimum(slots, n_experts)
+
+
+def _median(values: Float64Array) -> Float64Array:
+    """Return the median along the last axis without NaN, NaN where there is nothing else."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    number = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+    # Of an even number the upper middle: never an average of a normal and a wild value.
+    middle = np.minimum(number // 2, values.shape[-1] - 1)
+    return np.asarray(np.take_along_axis(ordered, middle, axis=-1)[..., 0])

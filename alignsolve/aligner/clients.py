@@ -1,0 +1,62 @@
+"""The clients that an aligner knows, and the row of each in its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from alignsolve.aligner.reports import ClientId, client_id
+from alignsolve.arrays import IntArray
+from alignsolve.errors import ProblemError
+
+
+class Clients:
+    """Ids of clients in the order in which they appeared."""
+
+    def __init__(self, ids: Iterable[ClientId] = ()) -> None:
+        self.ids: list[ClientId] = []
+        self.row: dict[ClientId, int] = {}
+        self._texts: set[str] = set()
+        for client in ids:
+            self.add(client)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, value: object) -> int:
+        """Return the row of a client, a new one where it is not known.
+
+        Raises
+        ------
+        ProblemError
+            If it is no id, or reads like another client's.
+        """
+        client = client_id(value)
+        row = self.row.get(client)
+        if row is None:
+            # Problems, files and logs call clients by their text.
+            if str(client) in self._texts:
+                raise ProblemError(
+                    f"client {client!r} reads like another's id; give ids that differ as text"
+                )
+            row = self.row[client] = len(self.ids)
+            self.ids.append(client)
+            self._texts.add(str(client))
+        return row
+
+    def rows(self, values: Iterable[object]) -> IntArray:
+        """Return the rows of distinct clients, int64, adding the unknown ones.
+
+        Raises
+        ------
+        ProblemError
+            If a client is given twice, or is no id.
+        """
+        wanted = list(values)
+        rows = np.array([self.add(value) for value in wanted], dtype=np.int64)
+        first, count = np.unique(rows, return_counts=True)
+        if (count > 1).any():
+            twice = self.ids[int(first[np.argmax(count > 1)])]
+            raise ProblemError(f"client {twice!r} is given twice; give every participant once")
+        return rows

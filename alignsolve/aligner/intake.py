@@ -1,0 +1,132 @@
+"""Take in a round's reports one by one; refuse what does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alignsolve.aligner.capacity import RATES
+from alignsolve.aligner.fitness import Score
+from alignsolve.aligner.plan import Plan
+from alignsolve.aligner.reports import (
+    ClientId,
+    ClientReport,
+    Refusal,
+    client_id,
+    report_fault,
+    score_fault,
+)
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.errors import ProblemError
+
+
+@dataclass
+class Intake:
+    """Accepted reports of a round as columns, in the order of the plan's rows.
+
+    Attributes
+    ----------
+    accepted : dict of client to ClientReport
+        The reports.
+    refused : list of Refusal
+        The others.
+    scores : list of (row, expert, score)
+        Scores in the accepted reports; rows index the plan.
+    """
+
+    plan: Plan
+    score: Score
+    accepted: dict[ClientId, ClientReport] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    scores: list[tuple[int, int, float]] = field(default_factory=list)
+
+    def take(self, reports: Iterable[object], open_round: bool) -> None:
+        """Look at every report; `open_round` tells whether the plan still waits for any."""
+        for report in reports:
+            kind, reason = self._fault(report, open_round)
+            if kind:
+                named = getattr(report, "client", None)
+                self.refused.append(Refusal(named, reason, kind))
+
+    def _fault(self, report: object, open_round: bool) -> tuple[str, str]:
+        """Return why a report is refused, as kind and reason; take it in where it is not."""
+        if not isinstance(report, ClientReport):
+            return "malformed", f"report is {type(report).__name__}; give a ClientReport"
+        try:
+            client = client_id(report.client)
+        except ProblemError as error:
+            return "malformed", str(error)
+        if isinstance(report.round, bool) or not isinstance(report.round, (int, np.integer)):
+            return "malformed", f"round is {type(report.round).__name__}; give the plan's round"
+        if report.round != self.plan.round or not open_round:
+            return "late", (
+                f"the report is of round {report.round}, and "
+                + (f"round {self.plan.round} is open" if open_round
+                   else f"round {self.plan.round} is closed")
+            )
+        row = self.plan.rows.get(client)
+        if row is None:
+            return "not asked", f"client {client!r} has no part in round {self.plan.round}"
+        if client in self.accepted:
+            return "duplicate", "a report of this client was accepted before"
+        held = frozenset(self.plan.experts_of(client).tolist())
+        if fault := report_fault(report, self.plan.n_experts, held):
+            return "malformed", fault
+        scores = []
+        for expert, seen in report.experts.items():
+            value = self.score(seen)
+            if value is None:
+                continue
+            if fault := score_fault(value):
+                return "malformed", f"expert {expert}: {fault}"
+            scores.append((row, int(expert), float(value)))
+        self.accepted[client] = report
+        self.scores += scores
+        return "", ""
+
+    def finished(self) -> BoolArray:
+        """Tell for each row of the plan whether its report was accepted."""
+        return np.array([client in self.accepted for client in self.plan.clients], dtype=np.bool_)
+
+    def samples(self) -> Float64Array:
+        """Return what each pair of the plan trained on, float64 (n_pairs,); 0 for nothing."""
+        trained = np.zeros(self.plan.row_ind.size)
+        for position, (row, col) in enumerate(
+            zip(self.plan.row_ind.tolist(), self.plan.col_ind.tolist(), strict=True)
+        ):
+            report = self.accepted.get(self.plan.clients[row])
+            if report is not None and col in report.experts:
+                trained[position] = float(report.experts[col].samples)
+        return trained
+
+    def score_columns(self) -> tuple[IntArray, IntArray, Float64Array]:
+        """Return rows, experts and values of the scores, sorted by row and expert.
+
+        The order of reports must not matter: sums of floats depend on it.
+        """
+        ordered = sorted(self.scores)
+        rows = np.array([row for row, _, _ in ordered], dtype=np.int64)
+        experts = np.array([expert for _, expert, _ in ordered], dtype=np.int64)
+        return rows, experts, np.array([value for _, _, value in ordered], dtype=np.float64)
+
+    def rates(self) -> Float64Array:
+        """Return the rates seen by each row of the plan, float64 (n, len(RATES)), or NaN."""
+        values = np.full((len(self.plan.clients), len(RATES)), np.nan)
+        for client, report in self.accepted.items():
+            used = [float(seen.samples) for seen in report.experts.values() if seen.samples > 0]
+            total = sum(used)
+            values[self.plan.rows[client]] = (
+                report.seconds / total if total else np.nan,
+                _per(report.down_seconds, report.down_mb),
+                _per(report.up_seconds, report.up_mb),
+                total / len(used) if used else np.nan,
+            )
+        return values
+
+
+def _per(seconds: float | None, megabytes: float | None) -> float:
+    if seconds is None or megabytes is None or megabytes <= 0:
+        return float("nan")
+    return float(seconds) / float(megabytes)

@@ -1,0 +1,219 @@
+"""Load of every expert over all rounds, and the bounds that keep it balanced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alignsolve.aligner.rows import Rows
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.errors import ProblemError
+
+#: Halvings of the interval in which the level of `fill_level` is sought.
+HALVINGS = 100
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """How load is balanced over the rounds.
+
+    Parameters
+    ----------
+    share : sequence of float, optional
+        Wanted share of each expert in all load, > 0, in any unit; None for equal.
+    slack : float, default 0
+        By how much a round's holders of an expert may miss their target, as a
+        share of the mean target; 0 leaves the two whole numbers around it.
+    sample_slack : float, optional
+        The same for samples; None leaves samples unbounded. Bounds on samples
+        make the round a problem of the class "mip".
+    """
+
+    share: Sequence[float] | None = None
+    slack: float = 0.0
+    sample_slack: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("slack", "sample_slack"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ProblemError(f"{name} is {value!r}; give a finite number >= 0")
+
+
+class LoadMonitor(Rows):
+    """Finished holders and processed samples of every expert, and what each is owed.
+
+    Notes
+    -----
+    Round t shall bring expert j as close to ``share_j L`` as it can, where L is
+    the total after the round: its target is ``max(least, share_j L - load_j)``,
+    cut at what can be had, with L such that the targets sum to what the
+    participants are expected to finish (`fill_level`). A round too small for all
+    deficits serves the largest first; what rounding, dropouts or a small round
+    leave undone is in `load_j`, and so in the next target. That is error
+    diffusion: with targets met up to e holders in every round, the sums differ
+    by O(e) after any number of rounds, and their coefficient of variation falls
+    like 1/t.
+    """
+
+    PLAIN: ClassVar[tuple[str, ...]] = ("holders", "samples", "planned")
+
+    def __init__(self, settings: LoadSettings, n_experts: int) -> None:
+        self.settings = settings
+        self.share = _shares(settings.share, n_experts)
+        #: Finished holders of each expert, all rounds.
+        self.holders: IntArray = np.zeros(n_experts, dtype=np.int64)
+        #: Samples that finished holders put through each expert.
+        self.samples: Float64Array = np.zeros(n_experts)
+        #: Holders that plans asked for, finished or not.
+        self.planned: IntArray = np.zeros(n_experts, dtype=np.int64)
+
+    def holder_bounds(
+        self, slots: float, finish: float, least: float, most: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return the bounds on this round's holders of every expert.
+
+        Parameters
+        ----------
+        slots : float
+            Slots of all participants.
+        finish : float
+            Probability that a holder finishes, averaged over the slots.
+        least : float
+            Holders expected to finish that every expert shall have.
+        most : float64 array, shape (n_experts,)
+            Clients that may hold each expert.
+
+        Returns
+        -------
+        low, high : float64 array, shape (n_experts,)
+            Whole numbers around the target, wider by `LoadSettings.slack`.
+        """
+        finish = max(finish, 1e-6)
+        target = fill_level(self.holders, self.share, slots * finish, least, most * finish)
+        target = target / finish
+        slack = self.settings.slack * slots / target.size
+        # A hair's breadth, so that 3 times 1/3 is a whole number.
+        low = np.floor(target - slack + 1e-9 * (1 + target))
+        high = np.ceil(target + slack - 1e-9 * (1 + target))
+        return np.maximum(low, 0.0), np.minimum(high, most)
+
+    def sample_bounds(self, total: float) -> tuple[Float64Array, Float64Array] | None:
+        """Return the bounds on this round's expected samples of every expert.
+
+        Parameters
+        ----------
+        total : float
+            Samples that all slots together are expected to process.
+        """
+        if self.settings.sample_slack is None:
+            return None
+        most = np.full(self.samples.size, np.inf)
+        target = fill_level(self.samples, self.share, total, 0.0, most)
+        slack = self.settings.sample_slack * total / target.size
+        return np.maximum(target - slack, 0.0), target + slack
+
+    def add(self, experts: IntArray, samples: Float64Array) -> None:
+        """Credit finished holders with the samples that they processed.
+
+        Parameters
+        ----------
+        experts : int64 array, shape (n_holders,)
+            Expert of each finished holder.
+        samples : float64 array, shape (n_holders,)
+            Samples that it put through the expert.
+        """
+        self.holders += np.bincount(experts, minlength=self.holders.size)
+        self.samples += np.bincount(experts, samples, self.samples.size)
+
+
+def fill_level(
+    load: Float64Array | IntArray,
+    share: Float64Array,
+    total: float,
+    least: float,
+    most: Float64Array,
+) -> Float64Array:
+    """Return ``clip(share * L - load, least, most)`` with L such that it sums to `total`.
+
+    Parameters
+    ----------
+    load : array, shape (n_experts,)
+        What each expert has.
+    share : float64 array, shape (n_experts,)
+        Wanted shares, sum 1.
+    total : float
+        What is to be given out.
+    least : float
+        Fewest for each expert; `most` goes before.
+    most : float64 array, shape (n_experts,)
+        Most for each expert.
+
+    Returns
+    -------
+    target : float64 array, shape (n_experts,)
+        Sums to `total` where `least` and `most` allow.
+
+    Notes
+    -----
+    The sum grows with L: bisection, O(n_experts) times `HALVINGS`.
+    """
+    floor = np.minimum(least, most)
+    low, high = 0.0, (float(load.sum()) + total + float(np.max(load + floor, initial=0.0)))
+    high /= float(share.min())
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if np.clip(share * middle - load, floor, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(np.clip(share * high - load, floor, most))
+
+
+def balance_metrics(load: Float64Array | IntArray, share: Float64Array) -> dict[str, float]:
+    """Return how evenly a load is spread, relative to the wanted shares.
+
+    Parameters
+    ----------
+    load : array, shape (n_experts,)
+        Load >= 0.
+    share : float64 array, shape (n_experts,)
+        Wanted shares, sum 1.
+
+    Returns
+    -------
+    metrics : dict
+        Over ``x = load / share``: ``cv`` (standard deviation over mean),
+        ``max_over_mean``, ``min_over_mean`` and ``jain``; those of perfect
+        balance where there is no load.
+
+    References
+    ----------
+    R. Jain, D. Chiu, W. Hawe, A Quantitative Measure of Fairness, DEC-TR-301,
+    1984, arXiv:cs/9809099: ``(sum x)**2 / (n sum x**2)``.
+    """
+    relative = load / share
+    mean = float(relative.mean())
+    if mean <= 0:
+        return {"cv": 0.0, "max_over_mean": 1.0, "min_over_mean": 1.0, "jain": 1.0}
+    relative = relative / mean
+    return {
+        "cv": float(relative.std()),
+        "max_over_mean": float(relative.max()),
+        "min_over_mean": float(relative.min()),
+        "jain": float(1.0 / (relative**2).mean()),
+    }
+
+
+def _shares(share: Sequence[float] | None, n_experts: int) -> Float64Array:
+    """Return the wanted shares with sum 1."""
+    if share is None:
+        return np.full(n_experts, 1.0 / n_experts)
+    array = np.asarray(share, dtype=np.float64)
+    if array.shape != (n_experts,) or not (np.isfinite(array) & (array > 0)).all():
+        raise ProblemError(f"share is {share!r}; give {n_experts} finite numbers > 0")
+    return np.asarray(array / array.sum())

@@ -1,0 +1,39 @@
+"""The optimal strategy: solve the round's problem, relaxed where its bounds conflict."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.aligner.baselines import Choice
+from alignsolve.aligner.policy import PolicySettings
+from alignsolve.arrays import IntArray
+from alignsolve.problem import AlignmentProblem
+from alignsolve.solve import solve
+
+
+def solve_round(
+    problem: AlignmentProblem, policy: PolicySettings, seed: int, warm: tuple[IntArray, IntArray]
+) -> Choice:
+    """Solve a round's problem.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        From `round_problem`.
+    policy : PolicySettings
+        Limits.
+    seed : int
+        Seed of anything random.
+    warm : tuple of two int64 arrays
+        Pairs of the participants' last placements.
+    """
+    result = solve(
+        problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=warm
+    )
+    if not result.has_answer:
+        problem = problem.replace(
+            load_min=0, load_max=np.inf, loads={}, min_experts=0, group_min=None,
+            client_fitness_min=None,
+        )
+        result = solve(problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap)
+    return Choice(result.row_ind, result.col_ind, result)

@@ -1,0 +1,128 @@
+"""The plan of a round: who trains what, and what that costs to set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from alignsolve.aligner.reports import ClientId
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.errors import ProblemError
+from alignsolve.result import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Which participant trains which experts in one round.
+
+    Attributes
+    ----------
+    round : int
+        Number of the round, from 1.
+    clients : tuple of str or int
+        Participants, in the order of the rows.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        Participant and expert of every pair, sorted by (row, col).
+    expert_mb : float64 array, shape (n_experts,)
+        Megabytes of each expert.
+    download : bool array, shape (n_pairs,)
+        Whether the client lacks the server's version, so that it must be sent.
+    moved : bool array, shape (n_pairs,)
+        Whether the expert was not in the client's last placement.
+    finish : float64 array, shape (n_clients,)
+        Probability with which each participant was expected to finish.
+    strategy : str
+        Who made it.
+    seconds : float
+        Time that planning took.
+    result : Result or None
+        What the solver said; None where none was called.
+    relaxations : tuple
+        The bounds that gave way, each with a `text`; empty where all hold.
+    digest : str
+        Digest of the problem (`alignsolve.digest`), "" where none was solved.
+    """
+
+    round: int
+    clients: tuple[ClientId, ...]
+    row_ind: IntArray = field(repr=False)
+    col_ind: IntArray = field(repr=False)
+    expert_mb: Float64Array = field(repr=False)
+    download: BoolArray = field(repr=False)
+    moved: BoolArray = field(repr=False)
+    finish: Float64Array = field(repr=False)
+    strategy: str = "optimal"
+    seconds: float = 0.0
+    result: Result | None = field(default=None, repr=False)
+    relaxations: tuple[object, ...] = ()
+    digest: str = field(default="", repr=False)
+
+    @property
+    def n_experts(self) -> int:
+        """Number of experts."""
+        return int(self.expert_mb.size)
+
+    @cached_property
+    def rows(self) -> dict[ClientId, int]:
+        """Row of each participant."""
+        return {client: row for row, client in enumerate(self.clients)}
+
+    @cached_property
+    def _starts(self) -> IntArray:
+        return np.searchsorted(self.row_ind, np.arange(len(self.clients) + 1))
+
+    def _pairs_of(self, client: ClientId) -> slice:
+        row = self.rows.get(client)
+        if row is None:
+            raise ProblemError(f"client {client!r} has no part in round {self.round}")
+        return slice(int(self._starts[row]), int(self._starts[row + 1]))
+
+    def experts_of(self, client: ClientId) -> IntArray:
+        """Return the experts of a client, int64, ascending.
+
+        Raises
+        ------
+        ProblemError
+            If the client has no part in the round.
+        """
+        return self.col_ind[self._pairs_of(client)]
+
+    def downloads_of(self, client: ClientId) -> IntArray:
+        """Return those of the client's experts that must be sent to it, int64, ascending.
+
+        Raises
+        ------
+        ProblemError
+            If the client has no part in the round.
+        """
+        pairs = self._pairs_of(client)
+        return self.col_ind[pairs][self.download[pairs]]
+
+    def holders_of(self, expert: int) -> tuple[ClientId, ...]:
+        """Return the clients that train an expert, in row order.
+
+        Raises
+        ------
+        ProblemError
+            If there is no such expert.
+        """
+        if not 0 <= expert < self.n_experts:
+            raise ProblemError(f"expert {expert} does not exist; give 0 to {self.n_experts - 1}")
+        return tuple(self.clients[row] for row in self.row_ind[self.col_ind == expert])
+
+    @property
+    def loads(self) -> IntArray:
+        """Holders of each expert, int64 (n_experts,)."""
+        return np.bincount(self.col_ind, minlength=self.n_experts)
+
+    @property
+    def down_mb(self) -> float:
+        """Megabytes to send: experts of which clients lack the server's version."""
+        return float(self.expert_mb[self.col_ind[self.download]].sum())
+
+    @property
+    def placements_changed(self) -> int:
+        """Pairs that were not in their client's last placement."""
+        return int(self.moved.sum())

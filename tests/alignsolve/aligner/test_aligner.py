@@ -1,0 +1,37 @@
+"""The per-round service, round by round."""
+
+import numpy as np
+
+import alignsolve as al
+from alignsolve.feasibility import violations
+
+
+def reports_of(plan, loss=0.5, samples=10):
+    """Every client of a plan reports on all of its experts."""
+    return [
+        al.ClientReport(client, plan.round, samples, 1.0, experts={
+            int(expert): al.ExpertReport(samples, loss=loss) for expert in plan.experts_of(client)
+        })
+        for client in plan.clients
+    ]
+
+
+def test_rounds_balance_and_optimise():
+    aligner = al.Aligner(4)
+    for client in range(10):
+        aligner.declare(client, max_experts=2)
+    for _ in range(5):
+        plan = aligner.plan(range(10))
+        assert plan.result.status is al.Status.OPTIMAL
+        assert not violations(plan.result.problem, plan.row_ind, plan.col_ind)
+        assert aligner.observe(plan, reports_of(plan)).accepted == 10
+    assert aligner.metrics()["holders"]["cv"] == 0
+
+
+def test_every_strategy_fills_slots():
+    for strategy in ("optimal", "random", "round-robin", "greedy"):
+        aligner = al.Aligner(5, strategy=strategy)
+        for client in "abcdef":
+            aligner.declare(client, max_experts=3)
+        plan = aligner.plan("abcdef")
+        assert np.bincount(plan.row_ind).tolist() == [3] * 6
