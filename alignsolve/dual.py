@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.errors import ProblemError
 from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
@@ -86,11 +86,11 @@ class DualGap:
     gap_abs : float
         Sum of the residuals, >= 0; infinite where no reply exists.
     tolerance : float
-        Gap that counts as zero where values are not integers: 1e-9 times the
-        sum of the clients' regrets (largest value less least held one) and of
-        the experts' penalty steps, plus a few roundings of the largest of these
-        values. A value that nobody holds or wants, such as -1e20 in place of a
-        forbidden pair, has no part in it.
+        0 where the gap is 0. Otherwise the gap that counts as zero where values
+        are not integers: 1e-9 times the sum of the clients' regrets (largest
+        value less least held one) and of the experts' penalty steps, plus a few
+        roundings of the largest of these values. A value that nobody holds or
+        wants, such as -1e20 in place of a forbidden pair, has no part in it.
     """
 
     gap_abs: float
@@ -214,11 +214,14 @@ def dual_gap(
     relaxation at best.
     """
     plain = not (multipliers.loads or multipliers.budgets) and multipliers.fairness is None
-    if plain and problem.expert_group is None:
-        sums = _compiled_sums(problem, row_ind, col_ind, multipliers.experts)
-    else:
+    if not plain or problem.expert_group is not None:
         sums, _ = _client_sums(problem, row_ind, col_ind, multipliers)
-    return _total_gap(problem, row_ind, col_ind, multipliers, sums)
+        return _total_gap(problem, row_ind, col_ind, multipliers, sums)
+    residual = _compiled_residual(problem, row_ind, col_ind, multipliers.experts)
+    gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
+    if gap == 0:
+        return DualGap(0.0, 0.0)
+    return DualGap(gap, _tolerance(problem, col_ind, *_compiled_regrets(problem, row_ind, col_ind)))
 
 
 def _total_gap(
@@ -229,37 +232,73 @@ def _total_gap(
     sums: tuple[float, float, float],
 ) -> DualGap:
     """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
-    gap, scale, largest = sums
-    gap += float(holder_residuals(problem, multipliers.experts, col_ind).sum())
-    gap += _relaxed_residuals(problem, row_ind, col_ind, multipliers)
+    residual, regret, largest = sums
+    gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
+    return DualGap(gap, _tolerance(problem, col_ind, regret, largest))
+
+
+def _other_residuals(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
+) -> float:
+    """Return the experts' and the relaxed bounds' residuals."""
+    experts = float(holder_residuals(problem, multipliers.experts, col_ind).sum())
+    return experts + _relaxed_residuals(problem, row_ind, col_ind, multipliers)
+
+
+def _tolerance(
+    problem: AlignmentProblem, col_ind: IntArray, regret: float, largest: float
+) -> float:
+    """Return the gap that counts as zero; see `DualGap`."""
     penalty_scale, penalty_step = _penalty_scale(problem, col_ind)
     rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
-    return DualGap(gap, OPTIMALITY_TOLERANCE * (scale + penalty_scale) + rounding)
+    return float(OPTIMALITY_TOLERANCE * (regret + penalty_scale) + rounding)
 
 
-def _compiled_sums(
+def _compiled_residual(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, prices: Float64Array
-) -> tuple[float, float, float]:
-    """Return the clients' residuals, regrets and largest absolute value, by the kernel."""
-    from alignsolve.dual_kernel import residual_sums  # numba is slow to import
+) -> float:
+    """Return the sum of the clients' residuals, by the kernel."""
+    from alignsolve.dual_kernel import residual_sum  # numba is slow to import
 
     slot_min, slot_max = problem.slot_bounds()
+    indptr = _pointers(problem, row_ind)
+    return math.fsum(
+        residual_sum(
+            values, prices, indptr[rows.start : rows.stop + 1], col_ind,
+            slot_min[rows], slot_max[rows],
+        )
+        for rows, values in _value_blocks(problem)
+    )  # fmt: skip
+
+
+def _compiled_regrets(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+) -> tuple[float, float]:
+    """Return the sum of the clients' regrets, and the largest absolute value, by the kernel."""
+    from alignsolve.dual_kernel import regret_sums
+
+    indptr = _pointers(problem, row_ind)
+    regret = largest = 0.0
+    for rows, values in _value_blocks(problem):
+        some = regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
+        regret, largest = regret + some[0], max(largest, some[1])
+    return regret, largest
+
+
+def _pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
+    """Return where each client's pairs start, shape (n_clients + 1,)."""
     indptr = np.zeros(problem.n_clients + 1, dtype=np.int64)
     np.cumsum(np.bincount(row_ind, minlength=problem.n_clients), out=indptr[1:])
+    return indptr
+
+
+def _value_blocks(problem: AlignmentProblem) -> Iterator[tuple[slice, FloatArray]]:
+    """Yield the values by rows: all at once, in place, where that is possible."""
     if Feature.SWITCHING not in problem.features and problem.fitness.flags.c_contiguous:
-        return residual_sums(problem.fitness, prices, indptr, col_ind, slot_min, slot_max)
-    gap = scale = largest = 0.0
+        yield slice(0, problem.n_clients), problem.fitness
+        return
     for rows in row_blocks(problem.n_clients, problem.n_experts):
-        some = residual_sums(
-            problem.values(rows),
-            prices,
-            indptr[rows.start : rows.stop + 1],
-            col_ind,
-            slot_min[rows],
-            slot_max[rows],
-        )
-        gap, scale, largest = gap + some[0], scale + some[1], max(largest, some[2])
-    return gap, scale, largest
+        yield rows, problem.values(rows)
 
 
 def _client_sums(

@@ -6,7 +6,9 @@ The numpy version in `alignsolve.dual` is the reference; the tests compare them.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -71,37 +73,28 @@ def _row_residual(best, n_best, held, n_held):
     return residual
 
 
-# No value is NaN (the problem checks), which lets the compiler use vector instructions.
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+@njit(cache=True, nogil=True)
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop, sums):
-    """Add residuals, regrets and the largest absolute value of some rows to `sums`."""
+    """Add the residuals of some rows to ``sums[0]``."""
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
     for i in range(start, stop):
-        n_held, most = indptr[i + 1] - indptr[i], min(slot_max[i], m)
-        high, least, lowest, top = -np.inf, np.inf, np.inf, -np.inf
-        for j in range(m):
-            value = np.float64(values[i, j])
-            high = max(high, value)
-            scratch[j] = value - prices[j]
+        first, n_held = indptr[i], indptr[i + 1] - indptr[i]
+        most = min(slot_max[i], m)
+        lowest = np.inf
         for t in range(n_held):
-            j = cols[indptr[i] + t]
-            held[t] = -scratch[j]
-            least, lowest = min(least, np.float64(values[i, j])), min(lowest, scratch[j])
-            scratch[j] = -np.inf
+            j = cols[first + t]
+            held[t] = prices[j] - values[i, j]
+            lowest = min(lowest, -held[t])
+        # The common case: nothing not held beats anything held, or is worth a free slot.
+        # Counting vectorises, where a maximum of floats does not; and a call would cost more.
+        limit = lowest if n_held == most else min(lowest, 0.0)
+        beyond = np.int64(0)
         for j in range(m):
-            top = max(top, scratch[j])
-        if n_held:
-            sums[1] += high - least
-            sums[2] = max(sums[2], -least)
-        if high > -np.inf:
-            sums[2] = max(sums[2], abs(high))
-        # The common case: nothing not held beats anything held, or would be worth a free slot.
-        if (
-            top <= lowest
-            and (n_held == most or top <= 0)
-            and (lowest >= 0 if n_held > slot_min[i] else n_held == slot_min[i])
-        ):
+            beyond += np.int64(np.float64(values[i, j]) - prices[j] > limit)
+        for t in range(n_held):
+            beyond -= np.int64(-held[t] > limit)
+        if beyond == 0 and (lowest >= 0 if n_held > slot_min[i] else n_held == slot_min[i]):
             continue
         if most <= INSERTION_LIMIT:
             found = _best_by_insertion(values, prices, i, most, best)
@@ -118,14 +111,30 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop,
         sums[0] += _row_residual(best, found, held, n_held)
 
 
-def residual_sums(
+@njit(cache=True, nogil=True)
+def regret_rows(values, indptr, cols, start, stop, sums):
+    """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest value."""
+    for i in range(start, stop):
+        high, least = -np.inf, np.inf
+        for j in range(values.shape[1]):
+            high = max(high, np.float64(values[i, j]))
+        for t in range(indptr[i], indptr[i + 1]):
+            least = min(least, np.float64(values[i, cols[t]]))
+        if indptr[i] < indptr[i + 1]:
+            sums[0] += high - least
+            sums[1] = max(sums[1], -least)
+        if high > -np.inf:
+            sums[1] = max(sums[1], abs(high))
+
+
+def residual_sum(
     values: FloatArray,
     prices: Float64Array,
     indptr: IntArray,
     cols: IntArray,
     slot_min: IntArray,
     slot_max: IntArray,
-) -> tuple[float, float, float]:
+) -> float:
     """Sum the clients' residuals at given prices.
 
     Parameters
@@ -143,20 +152,35 @@ def residual_sums(
 
     Returns
     -------
-    residual, regret, largest : float
-        Sum of the residuals; sum over clients of the largest value less the
-        least held one; and the largest absolute value among these.
+    float
+        Sum of what held sets lack to best replies, >= 0; infinite where a
+        client has no reply at all.
     """
+    sums = _chunk_sums(residual_rows, values, prices, indptr, cols, slot_min, slot_max)
+    return float(sums[:, 0].sum())
+
+
+def regret_sums(values: FloatArray, indptr: IntArray, cols: IntArray) -> tuple[float, float]:
+    """Return the sum of largest less least held value, and the largest absolute of these.
+
+    Parameters are those of `residual_sum`.
+    """
+    sums = _chunk_sums(regret_rows, values, indptr, cols)
+    return float(sums[:, 0].sum()), float(sums[:, 1].max())
+
+
+def _chunk_sums(kernel: Callable[..., None], values: FloatArray, *others: Any) -> Float64Array:
+    """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
     # The compiler makes a version for each mix of writable and read-only arrays.
-    arrays = [read_only(a) for a in (values, prices, indptr, cols, slot_min, slot_max)]
+    arrays = [read_only(a) for a in (values, *others)]
     n = values.shape[0]
     if values.size < SERIAL_SIZE:
-        sums = np.zeros((1, 3))
-        residual_rows(*arrays, 0, n, sums[0])
-    else:
-        sums = np.zeros((N_CHUNKS, 3))
-        cuts = [chunk * n // N_CHUNKS for chunk in range(N_CHUNKS + 1)]
-        # Threads of our own: unlike numba's, they do not spin when there is nothing to do.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda a, b, s: residual_rows(*arrays, a, b, s), cuts, cuts[1:], sums))
-    return float(sums[:, 0].sum()), float(sums[:, 1].sum()), float(sums[:, 2].max())
+        sums = np.zeros((1, 2))
+        kernel(*arrays, 0, n, sums[0])
+        return sums
+    sums = np.zeros((N_CHUNKS, 2))
+    cuts = [chunk * n // N_CHUNKS for chunk in range(N_CHUNKS + 1)]
+    # Threads of our own: unlike numba's, they do not spin when there is nothing to do.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda a, b, s: kernel(*arrays, a, b, s), cuts, cuts[1:], sums))
+    return sums

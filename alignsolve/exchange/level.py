@@ -275,10 +275,7 @@ class Level:
         row_ind, col_ind : int64 arrays, shape (n_pairs,)
             Pairs sorted by row.
         """
-        place = np.arange(row_ind.size) - np.searchsorted(row_ind, row_ind)
-        fits = place < (self.ptr[row_ind + 1] - self.ptr[row_ind])
-        self.held[self.ptr[row_ind[fits]] + place[fits]] = col_ind[fits]
-        self.count[:] = np.bincount(row_ind[fits], minlength=self.size)
+        steps.read_pairs(row_ind, col_ind, self.ptr, self.held, self.count)
 
     def pairs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the answer as pairs sorted by row, then column."""

@@ -56,6 +56,17 @@ def write_pairs(ptr, held, count, row_ind, col_ind):
 
 
 @njit(cache=True, nogil=True)
+def read_pairs(row_ind, col_ind, ptr, held, count):
+    """Let clients hold pairs, in any order, as far as their slots allow."""
+    for a in range(row_ind.size):
+        k = row_ind[a]
+        at = ptr[k] + count[k]
+        if at < ptr[k + 1]:
+            held[at] = col_ind[a]
+            count[k] += 1
+
+
+@njit(cache=True, nogil=True)
 def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 

@@ -15,7 +15,8 @@ from alignsolve.certificate import certify_answer
 from alignsolve.dual import (
     Multipliers,
     _client_sums,
-    _compiled_sums,
+    _compiled_regrets,
+    _compiled_residual,
     best_replies,
     dual_gap,
 )
@@ -352,6 +353,13 @@ def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:
     assert not al.certify(problem, rows, np.zeros_like(rows)).optimal
 
 
+def compiled_sums(
+    problem: al.AlignmentProblem, rows: np.ndarray, cols: np.ndarray, prices: np.ndarray
+) -> tuple[float, float, float]:
+    residual = _compiled_residual(problem, rows, cols, prices)
+    return residual, *_compiled_regrets(problem, rows, cols)
+
+
 @settings(max_examples=300)
 @given(flow_problems(), st.integers(0, 2**16))
 def test_compiled_pass_agrees_with_numpy(problem: al.AlignmentProblem, seed: int) -> None:
@@ -362,11 +370,12 @@ def test_compiled_pass_agrees_with_numpy(problem: al.AlignmentProblem, seed: int
     reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
     # Sums in another order differ by roundings of the largest value.
     np.testing.assert_allclose(
-        _compiled_sums(problem, rows, cols, prices),
+        compiled_sums(problem, rows, cols, prices),
         reference,
         rtol=1e-12,
         atol=1e-12 + 1e-14 * problem.largest,
     )
+    assert (compiled_sums(problem, rows, cols, prices)[0] == 0) == (reference[0] == 0)
 
 
 @pytest.mark.parametrize("slots", [1, 3, 15, 40])
@@ -380,9 +389,9 @@ def test_compiled_pass_at_size(slots: int) -> None:
     rows, cols = np.nonzero(held)
     prices = rng.random(40)
     reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
-    parallel = _compiled_sums(problem, rows, cols, prices)
+    parallel = compiled_sums(problem, rows, cols, prices)
     np.testing.assert_allclose(parallel, reference, rtol=1e-12)
-    blocks = _compiled_sums(
+    blocks = compiled_sums(
         problem.replace(fitness=np.asfortranarray(fitness)), rows, cols, prices
     )
     np.testing.assert_allclose(blocks, reference, rtol=1e-12)

@@ -248,3 +248,9 @@ class TestSmallKernels:
         steps.write_pairs(ptr, held, np.array(counts, np.int32), row_ind, col_ind)
         expected = [(k, j) for k, chosen in enumerate(sets) for j in sorted(chosen)]
         assert list(zip(row_ind.tolist(), col_ind.tolist(), strict=True)) == expected
+        again, filled = np.zeros_like(held), np.zeros(len(counts), np.int32)
+        short = np.arange(len(counts) + 1) * 2
+        steps.read_pairs(row_ind, col_ind, short, again, filled)
+        assert filled.tolist() == [min(2, c) for c in counts]
+        for k, chosen in enumerate(sets):
+            assert again[2 * k : 2 * k + filled[k]].tolist() == sorted(chosen)[:2]
