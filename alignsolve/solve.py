@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.arrays import Float64Array, fitted
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
@@ -47,7 +48,7 @@ def solve(
     rel_gap: float = 0.0,
     seed: int = 0,
     threads: int | None = None,
-    warm_start: Result | tuple[Any, Any] | None = None,
+    warm_start: Result | tuple[Any, ...] | None = None,
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -66,7 +67,7 @@ def solve(
         Seed of anything random.
     threads : int, optional
         Threads of the backend; None for all cores.
-    warm_start : Result or (row_ind, col_ind), optional
+    warm_start : Result, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
         An earlier answer; it may be infeasible here. Ignored by backends that
         do not declare `warm_start`.
 
@@ -126,7 +127,7 @@ def _options(
     rel_gap: float,
     seed: int,
     threads: int | None,
-    warm_start: Result | tuple[Any, Any] | None,
+    warm_start: Result | tuple[Any, ...] | None,
 ) -> Options:
     """Check the arguments of `solve`."""
     if not isinstance(problem, AlignmentProblem):
@@ -145,9 +146,13 @@ def _options(
             pairs = (warm_start.row_ind, warm_start.col_ind)
             prices = warm_start.prices
     elif warm_start is not None:
-        if not isinstance(warm_start, tuple) or len(warm_start) != 2:
-            raise ProblemError("warm_start is neither a Result nor a tuple (row_ind, col_ind)")
-        pairs = warm_start
+        if not isinstance(warm_start, tuple) or len(warm_start) not in (2, 3):
+            raise ProblemError(
+                "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"
+            )
+        pairs = (warm_start[0], warm_start[1])
+        if len(warm_start) == 3:
+            prices = _warm_prices(problem, warm_start[2])
     if pairs is not None:
         pairs = sorted_pairs(problem, *pairs)
     if prices is not None:
@@ -159,6 +164,14 @@ def _options(
         threads=None if threads is None else int(threads),
         warm_start=pairs,
         warm_prices=prices,
+    )
+
+
+def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:
+    """Check the prices of a warm start, in the problem's own sense."""
+    return fitted(
+        "warm_start prices", prices, (problem.n_experts,), "one per expert",
+        valid=np.isfinite, would_be_right="give finite prices",
     )
 
 

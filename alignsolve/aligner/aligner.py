@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.aligner.baselines import BASELINES, Choice
-from alignsolve.aligner.capacity import CapacityProfiler, CapacitySettings, ClientProfile
-from alignsolve.aligner.clients import Clients
-from alignsolve.aligner.fitness import FitnessSettings, FitnessTracker
+from alignsolve.aligner import state as files
+from alignsolve.aligner.baselines import BASELINES
+from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
+from alignsolve.aligner.fitness import FitnessSettings
+from alignsolve.aligner.formulations import FORMULATIONS
 from alignsolve.aligner.intake import Intake
-from alignsolve.aligner.load import LoadMonitor, LoadSettings, balance_metrics
-from alignsolve.aligner.log import RoundLog
+from alignsolve.aligner.load import LoadSettings, balance_metrics
+from alignsolve.aligner.log import RoundLog, plan_figures, round_figures
 from alignsolve.aligner.optimal import solve_round
-from alignsolve.aligner.placement import Placements
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Groups, PolicySettings, Round, round_problem
-from alignsolve.aligner.reports import ClientId, ClientReport, Observation, number_fault
+from alignsolve.aligner.reports import (
+    ClientId,
+    ClientReport,
+    Observation,
+    client_id,
+    number_fault,
+)
+from alignsolve.aligner.tables import Tables
 from alignsolve.arrays import Float64Array, IntArray, fitted, identifiers
 from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
 
 #: Strategies of `Aligner`.
-STRATEGIES = ("optimal", *BASELINES)
+STRATEGIES = ("optimal", *BASELINES, *FORMULATIONS)
 
 
 class Aligner:
@@ -45,7 +51,8 @@ class Aligner:
     expert_mb : array_like, shape (n_experts,), default 1
         Megabytes of each expert.
     strategy : str, default "optimal"
-        Or one of the baselines "random", "round-robin", "greedy".
+        Or one of the baselines "random", "round-robin", "greedy", "flex-moe",
+        "fedamole".
     fitness, load, capacity, policy : settings, optional
         See their classes.
     seed : int, default 0
@@ -57,10 +64,17 @@ class Aligner:
     -----
     A round is `plan`, then `observe`. `observe` closes the round: clients of the
     plan without an accepted report count as dropped out, and later reports are
-    late. A plan that is never observed leaves no trace when the next one is made.
+    late. A plan that is never observed leaves no trace but its number and the
+    prices at which the next solve starts. Nothing is learnt from a refused report,
+    and no array that is passed in is changed.
 
-    Nothing is learnt from a refused report, and no array that is passed in is
-    changed.
+    Plans depend on the state, the arguments and the seed alone: solvers end by
+    proofs or limits on work, unless `PolicySettings.time_limit` is set. An aligner
+    restored from `state_dict` goes on with the same plans, bit for bit, on the
+    same machine and versions.
+
+    `alignsolve.aligner.placement.Placements` says exactly what must be sent
+    after aggregation.
 
     Examples
     --------
@@ -103,32 +117,31 @@ class Aligner:
             raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
         self.n_experts = int(n_experts)
         self.expert_ids = identifiers("expert_ids", expert_ids, self.n_experts)
-        self.expert_mb = fitted(
+        megabytes = fitted(
             "expert_mb", expert_mb, (self.n_experts,), "one per expert",
             valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0",
         )
-        self.groups: Groups | None = None
+        groups: Groups | None = None
         if expert_group is not None:
-            self.groups = Groups.of_any(expert_group, group_min, group_max, self.n_experts)
+            groups = Groups.of_any(expert_group, group_min, group_max, self.n_experts)
         elif group_min is not None or group_max is not None:
             raise ProblemError("group_min and group_max need expert_group (a group per expert)")
         self.strategy = strategy
         self.policy = policy or PolicySettings()
         self.seed = int(seed)
         self.round = 0
-        self.clients = Clients()
-        self.fitness = FitnessTracker(fitness or FitnessSettings(), self.n_experts)
-        self.load = LoadMonitor(load or LoadSettings(), self.n_experts)
-        self.capacity = CapacityProfiler(capacity or CapacitySettings())
-        self.placements = Placements(self.n_experts)
-        self.refusals: Counter[str] = Counter()
-        self._totals: Counter[str] = Counter()
-        self._open: Plan | None = None
+        self.tables = Tables(
+            megabytes, groups, fitness or FitnessSettings(), load or LoadSettings(),
+            capacity or CapacitySettings(),
+        )
+        #: The plan that waits for reports, and its inputs; those are not saved.
+        self.open_plan: Plan | None = None
+        self._open_inputs: Round | None = None
         self._log = RoundLog(log)
 
     # -- before a round -------------------------------------------------------
 
-    def declare(self, client: ClientId, **profile: float | int | None) -> None:
+    def declare(self, client: ClientId, **profile: Any) -> None:
         """Declare what a client can do.
 
         Parameters
@@ -141,22 +154,21 @@ class Aligner:
         Raises
         ------
         ProblemError
-            If a field is unknown or no finite number >= 0.
+            If a field is unknown or malformed.
         """
-        for name, value in profile.items():
+        for name in profile:
             if name not in ClientProfile.__dataclass_fields__:
                 known = ", ".join(ClientProfile.__dataclass_fields__)
                 raise ProblemError(f"{name!r} is no part of a client's profile; give {known}")
-            if value is not None and (fault := number_fault(name, value)):
-                raise ProblemError(f"client {client!r}: {fault}")
-        declared = ClientProfile(**profile)  # type: ignore[arg-type]
-        if declared.max_experts is not None and declared.max_experts != int(declared.max_experts):
-            raise ProblemError(
-                f"client {client!r}: max_experts is {declared.max_experts}; give a whole number"
-            )
-        row = self.clients.add(client)
-        self._grow()
-        self.capacity.declare(row, declared)
+        declared = ClientProfile(**profile)
+        for expert in declared.forbidden or ():
+            if not 0 <= expert < self.n_experts:
+                raise ProblemError(
+                    f"forbidden expert {expert} does not exist; give 0 to {self.n_experts - 1}"
+                )
+        row = self.tables.clients.add(client)
+        self.tables.grow()
+        self.tables.capacity.declare(row, declared)
 
     def plan(
         self,
@@ -189,128 +201,117 @@ class Aligner:
         started = time.perf_counter()
         if deadline_s is not None and (fault := number_fault("deadline_s", deadline_s)):
             raise ProblemError(fault)
-        rows = self.clients.rows(clients)
-        self._grow()
-        number = self.round + 1
-        round_ = self._inputs(number, rows, deadline_s, fitness)
-        problem_hash = ""
-        if self.strategy in BASELINES:
-            choice = BASELINES[self.strategy](round_)
-        else:
-            problem = round_problem(round_, self.policy)
-            problem_hash = problem_digest(problem)
-            row_ind, col_ind = np.nonzero(round_.placed & round_.allowed)
-            choice = solve_round(problem, self.policy, round_.seed, (row_ind, col_ind))
-        self.round = number
-        plan = self._make_plan(round_, rows, choice, problem_hash, started)
-        self._open = plan
+        rows = self.tables.clients.rows(clients)
+        self.tables.grow()
+        given = None if fitness is None else self._given_fitness(fitness, rows.size)
+        inputs = self.tables.inputs(
+            self.round + 1, rows, deadline_s, given, self.policy, self.seed
+        )
+        row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
+        plan = self._choose(inputs, rows, (row_ind, col_ind), deadline_s, started)
+        self.round += 1
+        self.open_plan, self._open_inputs = plan, inputs
+        self._log.write("plan", **plan_figures(plan))
         return plan
 
-    def _grow(self) -> None:
-        for table in (self.fitness, self.capacity, self.placements):
-            table.grow(len(self.clients))
-
-    def _inputs(
-        self, number: int, rows: IntArray, deadline_s: float | None, fitness: npt.ArrayLike | None
-    ) -> Round:
-        """Assemble the inputs of a round."""
-        m = self.n_experts
-        if fitness is None:
-            matrix = self.fitness.fitness(rows, number)
-        else:
-            matrix = np.array(fitness, dtype=np.float64)
-            if matrix.shape != (rows.size, m):
-                raise ProblemError(f"fitness has shape {matrix.shape}; give ({rows.size}, {m})")
-        slots = self.capacity.slots(rows, m)
-        if self.groups is not None:
-            slots = np.minimum(slots, int(self.groups.max.sum()))
-        rates = self.capacity.rates(rows)
-        samples = np.where(np.isnan(rates["samples"]), 1.0, rates["samples"])
-        round_ = Round(
-            number=number, ids=tuple(str(self.clients.ids[row]) for row in rows.tolist()),
-            fitness=matrix, slots=slots, likely_slots=slots,
-            finish=self.capacity.finish_probability(rows), samples=samples,
-            placed=self.placements.placed[rows], current=self.placements.current(rows),
-            expert_mb=self.expert_mb, groups=self.groups, planned=self.load.planned,
-            seed=self.seed,
-        )  # fmt: skip
-        self._add_budgets(round_, rows, rates, deadline_s)
-        self._add_load_bounds(round_)
-        return round_
-
-    def _add_budgets(
-        self, round_: Round, rows: IntArray, rates: dict[str, Float64Array],
-        deadline_s: float | None,
-    ) -> None:  # fmt: skip
-        """Bound memory, download and time of every participant."""
-        memory = self.capacity.settings.memory_factor * self.expert_mb
-        round_.add_budget("memory_mb", memory, self.capacity.memory_mb[rows])
-        sent = np.where(round_.current, 0.0, self.expert_mb)
-        round_.add_budget("down_mb", sent, self.capacity.budget_mb[rows])
-        if deadline_s is not None:
-            # What is not known of anybody in the fleet limits nothing.
-            known = {name: np.nan_to_num(rate)[:, None] for name, rate in rates.items()}
-            seconds = (
-                sent * known["down_seconds_per_mb"]
-                + self.expert_mb * known["up_seconds_per_mb"]
-                + round_.samples[:, None] * known["seconds_per_sample"]
+    def _given_fitness(self, fitness: npt.ArrayLike, n_clients: int) -> Float64Array:
+        """Return a copy of the caller's fitness after checking its shape."""
+        matrix = np.array(fitness, dtype=np.float64)
+        if matrix.shape != (n_clients, self.n_experts):
+            raise ProblemError(
+                f"fitness has shape {matrix.shape}; give ({n_clients}, {self.n_experts})"
             )
-            round_.add_budget("seconds", seconds, np.full(rows.size, float(deadline_s)))
+        return matrix
 
-    def _add_load_bounds(self, round_: Round) -> None:
-        """Set the bounds on holders and samples of a round."""
-        most = (round_.allowed & (round_.slots > 0)[:, None]).sum(axis=0).astype(np.float64)
-        round_.load_min, round_.load_max = self.load.holder_bounds(
-            round_.likely_slots.sum(), round_.mean_finish(), self.policy.min_finishers, most
-        )
-        total = float((round_.finish * round_.samples * round_.likely_slots).sum())
-        round_.sample_bounds = self.load.sample_bounds(total)
-
-    def _make_plan(
-        self, round_: Round, rows: IntArray, choice: Choice, digest: str, started: float
+    def _choose(
+        self,
+        inputs: Round,
+        rows: IntArray,
+        warm: tuple[IntArray, IntArray],
+        deadline_s: float | None,
+        started: float,
     ) -> Plan:
+        """Let the strategy choose pairs, and make the plan of them."""
+        digest = ""
+        if self.strategy in BASELINES:
+            choice = BASELINES[self.strategy](inputs)
+        elif self.strategy in FORMULATIONS:
+            choice = FORMULATIONS[self.strategy](inputs, self.policy)
+        else:
+            problem = round_problem(inputs, self.policy, self.expert_ids)
+            digest = problem_digest(problem)
+            choice = solve_round(problem, self.policy, self.seed, (*warm, self.tables.prices))
+            if choice.result is not None and choice.result.prices is not None:
+                self.tables.prices = np.array(choice.result.prices)
         pairs = choice.row_ind, choice.col_ind
-        self.load.planned = self.load.planned + np.bincount(pairs[1], minlength=self.n_experts)
+        ids = self.tables.clients.ids
         return Plan(
-            round=round_.number,
-            clients=tuple(self.clients.ids[row] for row in rows.tolist()),
-            row_ind=pairs[0],
-            col_ind=pairs[1],
-            expert_mb=self.expert_mb,
-            download=~round_.current[pairs],
-            moved=~round_.placed[pairs],
-            finish=round_.finish,
+            round=inputs.number,
+            clients=tuple(ids[row] for row in rows.tolist()),
+            row_ind=choice.row_ind,
+            col_ind=choice.col_ind,
+            expert_mb=self.tables.expert_mb,
+            download=~inputs.current[pairs],
+            moved=~inputs.placed[pairs],
+            finish=inputs.finish,
             strategy=self.strategy,
             seconds=time.perf_counter() - started,
             result=choice.result,
             relaxations=choice.relaxations,
             digest=digest,
+            deadline_s=deadline_s,
         )
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
-        """Plan the open round again without some of its clients.
+        """Plan the open round again without clients that vanished.
 
         Parameters
         ----------
         plan : Plan
-            The open round's plan.
+            The open plan.
         lost : iterable of str or int
-            Participants that vanished.
+            Some of its clients.
 
         Returns
         -------
         Plan
-            Of the same round, for the clients that are left.
-        """
-        gone = set(lost)
-        self._require_open(plan)
-        self.round -= 1
-        self.load.planned = self.load.planned - plan.loads
-        return self.plan([client for client in plan.clients if client not in gone])
+            Of the same round, for the clients that are left. It takes the place
+            of the open plan; clients that are lost do not count as dropped out.
 
-    def _require_open(self, plan: Plan) -> None:
-        if self._open is None or plan.round != self._open.round:
-            raise ProblemError(f"round {plan.round} is not open; give the last plan")
+        Raises
+        ------
+        ProblemError
+            If the plan is not the open one, or a client has no part in it.
+
+        Notes
+        -----
+        The inputs of the plan are used again (what clients declared since counts
+        from the next plan on), and the search starts from its pairs and prices.
+        Load is shared out anew among those left, so that their experts may change
+        as well. After a restart the inputs are computed again; fitness given to
+        `plan` by the caller is not saved, and the tracker's takes its place.
+        """
+        started = time.perf_counter()
+        if self.open_plan is None or plan.round != self.open_plan.round:
+            raise ProblemError(f"round {plan.round} is not open; give the plan made last")
+        plan = self.open_plan
+        gone = np.zeros(len(plan.clients), dtype=np.bool_)
+        for client in map(client_id, lost):
+            if client not in plan.rows:
+                raise ProblemError(f"client {client!r} has no part in round {plan.round}")
+            gone[plan.rows[client]] = True
+        rows = self.tables.clients.rows(plan.clients)
+        inputs = self._open_inputs or self.tables.inputs(
+            plan.round, rows, plan.deadline_s, None, self.policy, self.seed
+        )
+        inputs = inputs.without(gone)
+        self.tables.add_load_bounds(inputs, self.policy)
+        kept = ~gone[plan.row_ind]
+        warm = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
+        again = self._choose(inputs, rows[~gone], warm, plan.deadline_s, started)
+        self.open_plan, self._open_inputs = again, inputs
+        self._log.write("replan", lost=int(gone.sum()), **plan_figures(again))
+        return again
 
     # -- after a round --------------------------------------------------------
 
@@ -329,47 +330,108 @@ class Aligner:
         Observation
             How many were taken, and why the others were not.
         """
-        is_open = self._open is not None and plan.round == self._open.round
-        intake = Intake(self._open if is_open and self._open else plan,
-                        self.fitness.settings.scorer())
+        current = self.open_plan
+        is_open = current is not None and plan.round == current.round
+        scorer = self.tables.fitness.settings.scorer()
+        intake = Intake(current if current is not None and is_open else plan, scorer)
         intake.take(reports, is_open)
-        self.refusals.update(refusal.kind for refusal in intake.refused)
+        refused = tuple(intake.refused)
         if not is_open:
-            return Observation(0, tuple(intake.refused), ())
-        plan, self._open = intake.plan, None
-        finished = intake.finished()
-        self._learn(plan, intake, finished)
+            self.tables.refused.update(refusal.kind for refusal in refused)
+            return Observation(0, refused, ())
+        plan, self.open_plan, self._open_inputs = intake.plan, None, None
+        finished = self.tables.learn(plan, intake)
         dropped = tuple(plan.clients[row] for row in np.flatnonzero(~finished).tolist())
-        return Observation(len(intake.accepted), tuple(intake.refused), dropped)
-
-    def _learn(self, plan: Plan, intake: Intake, finished: npt.NDArray[np.bool_]) -> None:
-        """Update every table from the accepted reports of a round."""
-        rows = np.array([self.clients.row[client] for client in plan.clients], dtype=np.int64)
-        samples = intake.samples()
-        trained = samples > 0
-        self.load.add(plan.col_ind[trained], samples[trained])
-        self.capacity.observe(rows, intake.rates())
-        self.capacity.observe_finish(rows, finished.astype(np.float64))
-        reported = finished[plan.row_ind]
-        self.placements.finish(
-            rows, rows[plan.row_ind[reported]], plan.col_ind[reported], trained[reported]
-        )
-        scored, experts, scores = intake.score_columns()
-        self.fitness.update(rows[scored], experts, scores, plan.round)
+        seen = Observation(len(intake.accepted), refused, dropped)
+        accepted = list(intake.accepted.values())
+        self._log.write("observe", **round_figures(plan, seen, accepted, self.metrics()))
+        return seen
 
     def metrics(self) -> dict[str, Any]:
-        """Return figures over all rounds so far.
+        """Return figures over all closed rounds.
 
         Returns
         -------
         metrics : dict
-            ``holders`` and ``samples``: see `balance_metrics`; ``rounds``,
-            ``clients``, and ``refused``: reports refused, by kind.
+            ``rounds`` planned, ``clients`` known, ``holders`` and ``samples``
+            (see `balance_metrics`), ``pairs`` planned, of these
+            ``placements_changed``, ``down_mb`` to send for them, and ``refused``:
+            reports refused, by kind.
         """
+        load = self.tables.load
         return {
             "rounds": self.round,
-            "clients": len(self.clients),
-            "holders": balance_metrics(self.load.holders, self.load.share),
-            "samples": balance_metrics(self.load.samples, self.load.share),
-            "refused": dict(sorted(self.refusals.items())),
+            "clients": len(self.tables.clients),
+            "holders": balance_metrics(load.holders, load.share),
+            "samples": balance_metrics(load.samples, load.share),
+            **self.tables.totals,
+            "refused": dict(sorted(self.tables.refused.items())),
         }
+
+    # -- state ------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that later plans depend on, but for the settings.
+
+        Returns
+        -------
+        state : dict
+            Plain values for JSON, and ``arrays``: name to numpy array, copies.
+        """
+        return files.state_dict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; settings stay those of this aligner.
+
+        Raises
+        ------
+        ProblemError
+            If it is no state, or of another number of experts.
+        """
+        files.load_state_dict(self, state)
+        self._open_inputs = None
+
+    def save(self, path: str | Path) -> None:
+        """Write settings and state to an npz file, in one piece or not at all.
+
+        Raises
+        ------
+        ProblemError
+            If the file cannot be written.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        fitness: FitnessSettings | None = None,
+        log: str | Path | None = None,
+    ) -> Aligner:
+        """Return the aligner that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+            The file. Nothing in it is executed.
+        fitness : FitnessSettings, optional
+            In place of those saved; needed where the score is a function of yours.
+        log : path, optional
+            As in the constructor.
+
+        Raises
+        ------
+        ProblemError
+            If the file is damaged or no aligner's state.
+        """
+        state, config = files.load(path)
+        if fitness is not None:
+            config["fitness"] = fitness
+        elif config["fitness"] is None:
+            raise ProblemError(
+                f"{path}: was saved with a score of your own; give fitness=FitnessSettings(...)"
+            )
+        aligner = cls(**config, log=log)
+        aligner.load_state_dict(state)
+        return aligner

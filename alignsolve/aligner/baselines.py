@@ -57,7 +57,7 @@ def in_order(round_: Round, score: Float64Array) -> Choice:
     Parameters
     ----------
     score : float64 array, shape (n, n_experts)
-        What is taken first; forbidden pairs are passed over.
+        What is taken first; forbidden pairs and scores of ``-inf`` are passed over.
 
     Notes
     -----
@@ -65,6 +65,7 @@ def in_order(round_: Round, score: Float64Array) -> Choice:
     """
     n, m = round_.fitness.shape
     order = np.argsort(-score, axis=1, kind="stable")
+    open_ = round_.allowed & (score > -np.inf)
     clients = np.arange(n)
     held = np.zeros((n, m), dtype=np.bool_)
     free = round_.slots.copy()
@@ -79,7 +80,7 @@ def in_order(round_: Round, score: Float64Array) -> Choice:
     layer = None if round_.groups is None else np.tile(round_.groups.max, (n, 1))
     for rank in range(m):
         expert = order[:, rank]
-        take = (free > 0) & (round_.fitness[clients, expert] > -np.inf)
+        take = (free > 0) & open_[clients, expert]
         for name, size in sizes.items():
             take &= size[clients, expert] <= left[name]
         if round_.groups is not None and layer is not None:
@@ -94,7 +95,7 @@ def in_order(round_: Round, score: Float64Array) -> Choice:
     return Choice(row_ind, col_ind)
 
 
-#: Strategies that look at one round alone, by name.
+#: Strategies that call no solver, by name.
 BASELINES: dict[str, Callable[[Round], Choice]] = {
     "random": random_choice,
     "round-robin": round_robin,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from alignsolve.aligner.reports import number_fault
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.errors import ProblemError
 
 #: Observed rates, all in the sense that larger is slower or more.
@@ -20,6 +23,9 @@ WINDOW = 7
 
 #: Of these, how many newest ones can raise an estimate on their own.
 RECENT = 3
+
+#: Rates below count as this one: what they send takes longer than any round.
+SLOWEST_MBPS = 1e-9
 
 #: Megabits in a megabyte.
 BITS = 8.0
@@ -76,6 +82,13 @@ class ClientProfile:
         Seconds that one expert trains on one sample.
     samples : float
         Samples that an expert sees on this client in a round.
+    forbidden : sequence of int
+        Experts that the client may not hold.
+
+    Raises
+    ------
+    ProblemError
+        If a field is no finite number >= 0 (slots: no whole number).
     """
 
     max_experts: int | None = None
@@ -85,19 +98,37 @@ class ClientProfile:
     up_mbps: float | None = None
     seconds_per_sample: float | None = None
     samples: float | None = None
+    forbidden: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.name != "forbidden" and value is not None:
+                fault = number_fault(entry.name, value)
+                if fault:
+                    raise ProblemError(fault)
+        if self.max_experts is not None and self.max_experts != int(self.max_experts):
+            raise ProblemError(f"max_experts is {self.max_experts}; give a whole number >= 0")
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""
         return np.array([
             _or_nan(self.seconds_per_sample),
-            BITS / _or_nan(self.down_mbps),
-            BITS / _or_nan(self.up_mbps),
+            _seconds_per_mb(self.down_mbps),
+            _seconds_per_mb(self.up_mbps),
             _or_nan(self.samples),
         ])
 
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _seconds_per_mb(mbps: float | None) -> float:
+    """Return the inverse of a rate; a client that cannot send at all never gets done."""
+    if mbps is None:
+        return math.nan
+    return BITS / max(float(mbps), SLOWEST_MBPS)
 
 
 class CapacityProfiler(Rows):
@@ -114,7 +145,8 @@ class CapacityProfiler(Rows):
     follow a slow-down after two slow rounds out of three, while a speed-up has
     to last for a majority of seven: a deadline missed costs a whole round, one
     undershot costs little. This rule is our own. A rate never declared nor
-    observed is the fleet's median; where the fleet has none, it limits nothing.
+    observed is the median of the round's other participants; where none has it,
+    it limits nothing.
 
     The probability that a client finishes is a discounted mean, shrunk to that
     of the fleet, which is itself shrunk to `CapacitySettings.finish_prior`.
@@ -122,15 +154,17 @@ class CapacityProfiler(Rows):
 
     ROWS: ClassVar[dict[str, float]] = {
         "max_experts": -1, "memory_mb": np.inf, "budget_mb": np.inf,
-        "observed": np.nan, "finished": 0, "asked": 0,
+        "observed": np.nan, "finished": 0, "asked": 0, "forbidden": False,
     }  # fmt: skip
     PLAIN: ClassVar[tuple[str, ...]] = ("fleet",)
 
-    def __init__(self, settings: CapacitySettings) -> None:
+    def __init__(self, settings: CapacitySettings, n_experts: int) -> None:
         self.settings = settings
         self.max_experts: IntArray = np.zeros(0, dtype=np.int64)
         self.memory_mb: Float64Array = np.zeros(0)
         self.budget_mb: Float64Array = np.zeros(0)
+        #: Pairs that a client declared it may not hold.
+        self.forbidden: BoolArray = np.zeros((0, n_experts), dtype=np.bool_)
         #: Observations, newest last, NaN where there is none yet.
         self.observed: Float64Array = np.zeros((0, len(RATES), WINDOW))
         #: Discounted rounds that were finished, and that were asked for.
@@ -145,6 +179,9 @@ class CapacityProfiler(Rows):
             value = getattr(profile, name)
             if value is not None:
                 getattr(self, name)[client] = value
+        if profile.forbidden is not None:
+            self.forbidden[client] = False
+            self.forbidden[client, list(profile.forbidden)] = True
         declared = profile.rates()
         known = np.isfinite(declared)
         # A new declaration replaces the history: the device may be another one.
@@ -179,10 +216,10 @@ class CapacityProfiler(Rows):
     def rates(self, clients: IntArray) -> dict[str, Float64Array]:
         """Return the estimate of every rate, float64 (n,); NaN where nothing is known."""
         observed = self.observed[clients]
-        long, short = _median(observed), _median(observed[..., -RECENT:])
-        estimate = np.fmax(long, short)
-        fleet = _median(np.moveaxis(estimate, 0, -1))
-        estimate = np.where(np.isnan(estimate), fleet, estimate)
+        estimate = np.fmax(_median(observed), _median(observed[..., -RECENT:]))
+        if clients.size:
+            among = _median(np.moveaxis(estimate, 0, -1))
+            estimate = np.where(np.isnan(estimate), among, estimate)
         return dict(zip(RATES, estimate.T, strict=True))
 
     def finish_probability(self, clients: IntArray) -> Float64Array:
@@ -194,11 +231,11 @@ class CapacityProfiler(Rows):
             (self.finished[clients] + number * fleet) / (self.asked[clients] + number)
         )
 
-    def slots(self, clients: IntArray, n_experts: int) -> IntArray:
-        """Return the slots of each client, int64 (n,), at most `n_experts`."""
+    def slots(self, clients: IntArray) -> IntArray:
+        """Return the slots of each client, int64 (n,), at most the experts that there are."""
         declared = self.max_experts[clients]
         slots = np.where(declared < 0, self.settings.max_experts, declared)
-        return np.minimum(slots, n_experts)
+        return np.minimum(slots, self.forbidden.shape[1])
 
 
 def _median(values: Float64Array) -> Float64Array:

@@ -73,14 +73,21 @@ class LoadMonitor(Rows):
         self.planned: IntArray = np.zeros(n_experts, dtype=np.int64)
 
     def holder_bounds(
-        self, slots: float, finish: float, least: float, most: Float64Array
+        self,
+        slots: Float64Array,
+        group: IntArray | None,
+        finish: float,
+        least: float,
+        most: Float64Array,
     ) -> tuple[Float64Array, Float64Array]:
         """Return the bounds on this round's holders of every expert.
 
         Parameters
         ----------
-        slots : float
-            Slots of all participants.
+        slots : float64 array, shape (n_groups,)
+            Slots of all participants for each group of experts.
+        group : int64 array, shape (n_experts,), or None
+            Group of each expert; None for one group.
         finish : float
             Probability that a holder finishes, averaged over the slots.
         least : float
@@ -94,9 +101,14 @@ class LoadMonitor(Rows):
             Whole numbers around the target, wider by `LoadSettings.slack`.
         """
         finish = max(finish, 1e-6)
-        target = fill_level(self.holders, self.share, slots * finish, least, most * finish)
+        target = np.zeros(most.size)
+        for number, total in enumerate(slots):
+            among = slice(None) if group is None else group == number
+            target[among] = fill_level(
+                self.holders[among], self.share[among], total * finish, least, most[among] * finish
+            )
         target = target / finish
-        slack = self.settings.slack * slots / target.size
+        slack = self.settings.slack * float(slots.sum()) / target.size
         # A hair's breadth, so that 3 times 1/3 is a whole number.
         low = np.floor(target - slack + 1e-9 * (1 + target))
         high = np.ceil(target + slack - 1e-9 * (1 + target))
@@ -116,6 +128,10 @@ class LoadMonitor(Rows):
         target = fill_level(self.samples, self.share, total, 0.0, most)
         slack = self.settings.sample_slack * total / target.size
         return np.maximum(target - slack, 0.0), target + slack
+
+    def add_plan(self, experts: IntArray) -> None:
+        """Count the holders that a plan asked for: the expert of each."""
+        self.planned += np.bincount(experts, minlength=self.planned.size)
 
     def add(self, experts: IntArray, samples: Float64Array) -> None:
         """Credit finished holders with the samples that they processed.
@@ -145,7 +161,7 @@ def fill_level(
     load : array, shape (n_experts,)
         What each expert has.
     share : float64 array, shape (n_experts,)
-        Wanted shares, sum 1.
+        Wanted shares, > 0.
     total : float
         What is to be given out.
     least : float

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from alignsolve.aligner.plan import Plan
+from alignsolve.aligner.reports import ClientReport, Observation
 from alignsolve.errors import ProblemError
+from alignsolve.result import Termination
 
 
 class RoundLog:
@@ -22,7 +27,7 @@ class RoundLog:
         self.path = None if path is None else Path(path)
 
     def write(self, event: str, **figures: Any) -> None:
-        """Append an event with its figures.
+        """Append an event with its figures; infinities and NaN become null.
 
         Raises
         ------
@@ -31,9 +36,70 @@ class RoundLog:
         """
         if self.path is None:
             return
-        line = json.dumps({"event": event} | figures, allow_nan=False)
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in figures.items()
+        }
+        line = json.dumps({"event": event} | finite, allow_nan=False)
         try:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
+
+
+def plan_figures(plan: Plan) -> dict[str, Any]:
+    """Return what the log says of a plan.
+
+    ``reproducible`` is false where a time limit, and not a limit on work, ended
+    the search: the same inputs can then give another plan.
+    """
+    loads = plan.loads
+    figures: dict[str, Any] = {
+        "round": plan.round,
+        "strategy": plan.strategy,
+        "problem": plan.digest or None,
+        "clients": len(plan.clients),
+        "pairs": int(plan.row_ind.size),
+        "holders_min": int(loads.min()),
+        "holders_max": int(loads.max()),
+        "placements_changed": plan.placements_changed,
+        "down_mb": plan.down_mb,
+        "relaxations": [str(getattr(part, "text", part)) for part in plan.relaxations],
+        "seconds": plan.seconds,
+        "reproducible": True,
+    }
+    result = plan.result
+    if result is not None:
+        figures |= {
+            "class": result.problem.problem_class,
+            "status": result.status.value,
+            "ended_by": result.termination.value,
+            "objective": result.objective_value,
+            "gap": result.gap,
+            "backend": result.backend,
+            "fallbacks": [[step.backend, step.reason] for step in result.fallbacks],
+            "solve_seconds": result.stats["total_seconds"],
+            "reproducible": result.termination
+            not in (Termination.TIME_LIMIT, Termination.INTERRUPTED),
+        }
+    return figures
+
+
+def round_figures(
+    plan: Plan,
+    seen: Observation,
+    accepted: list[ClientReport],
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what the log says of a round that was closed."""
+    return {
+        "round": plan.round,
+        "accepted": seen.accepted,
+        "dropped": len(seen.dropped),
+        "refused": dict(sorted(Counter(refusal.kind for refusal in seen.refused).items())),
+        "reported_down_mb": sum(float(report.down_mb or 0) for report in accepted),
+        "reported_up_mb": sum(float(report.up_mb or 0) for report in accepted),
+        "holders_cv": metrics["holders"]["cv"],
+        "samples_cv": metrics["samples"]["cv"],
+    }

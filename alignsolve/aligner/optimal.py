@@ -6,13 +6,19 @@ import numpy as np
 
 from alignsolve.aligner.baselines import Choice
 from alignsolve.aligner.policy import PolicySettings
-from alignsolve.arrays import IntArray
+from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.problem import AlignmentProblem
 from alignsolve.solve import solve
 
+#: Clients and experts of pairs, and prices of the experts.
+WarmStart = tuple[IntArray, IntArray, Float64Array]
+
 
 def solve_round(
-    problem: AlignmentProblem, policy: PolicySettings, seed: int, warm: tuple[IntArray, IntArray]
+    problem: AlignmentProblem,
+    policy: PolicySettings,
+    seed: int,
+    warm: WarmStart | None = None,
 ) -> Choice:
     """Solve a round's problem.
 
@@ -24,8 +30,8 @@ def solve_round(
         Limits.
     seed : int
         Seed of anything random.
-    warm : tuple of two int64 arrays
-        Pairs of the participants' last placements.
+    warm : tuple of two int64 arrays and a float64 array, optional
+        Pairs to start from, and prices.
     """
     result = solve(
         problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=warm

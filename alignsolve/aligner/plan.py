@@ -43,6 +43,8 @@ class Plan:
         The bounds that gave way, each with a `text`; empty where all hold.
     digest : str
         Digest of the problem (`alignsolve.digest`), "" where none was solved.
+    deadline_s : float or None
+        Seconds that participants have.
     """
 
     round: int
@@ -58,6 +60,7 @@ class Plan:
     result: Result | None = field(default=None, repr=False)
     relaxations: tuple[object, ...] = ()
     digest: str = field(default="", repr=False)
+    deadline_s: float | None = None
 
     @property
     def n_experts(self) -> int:

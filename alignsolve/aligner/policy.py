@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,6 +169,30 @@ class Round:
         if resource is not None:
             self.resources[name] = resource
 
+    def without(self, lost: BoolArray) -> Round:
+        """Return the inputs of the other participants, without load bounds.
+
+        Parameters
+        ----------
+        lost : bool array, shape (n,)
+            Participants to leave out.
+        """
+        kept = ~lost
+        return Round(
+            number=self.number, ids=tuple(itertools.compress(self.ids, kept.tolist())),
+            fitness=self.fitness[kept], slots=self.slots[kept],
+            likely_slots=self.likely_slots[kept], finish=self.finish[kept],
+            samples=self.samples[kept], placed=self.placed[kept], current=self.current[kept],
+            expert_mb=self.expert_mb, groups=self.groups, planned=self.planned, seed=self.seed,
+            resources={
+                name: Resource(
+                    np.broadcast_to(np.asarray(part.size), self.fitness.shape)[kept],
+                    np.asarray(part.budget)[kept],
+                )
+                for name, part in self.resources.items()
+            },
+        )  # fmt: skip
+
     def mean_finish(self) -> float:
         """Return the probability that a holder finishes, averaged over likely slots."""
         slots = self.likely_slots.sum()
@@ -184,7 +209,9 @@ class Round:
         }
 
 
-def round_problem(round_: Round, policy: PolicySettings) -> AlignmentProblem:
+def round_problem(
+    round_: Round, policy: PolicySettings, expert_ids: tuple[str, ...] | None = None
+) -> AlignmentProblem:
     """Return the problem of a round.
 
     Parameters
@@ -193,6 +220,8 @@ def round_problem(round_: Round, policy: PolicySettings) -> AlignmentProblem:
         Inputs.
     policy : PolicySettings
         Aims.
+    expert_ids : tuple of str, optional
+        Names of the experts.
 
     Notes
     -----
@@ -210,6 +239,7 @@ def round_problem(round_: Round, policy: PolicySettings) -> AlignmentProblem:
         resources=round_.resources,
         client_fitness_min=_floors(round_, policy.fitness_floor),
         client_ids=round_.ids,
+        expert_ids=expert_ids,
         **round_.group_arguments(),
         **_switching(round_, policy),
     )

