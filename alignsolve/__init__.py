@@ -21,6 +21,7 @@ from alignsolve.backends import available_backends
 from alignsolve.certificate import Certificate, certify
 from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
 from alignsolve.dual import Multipliers
+from alignsolve.elastic import Elastic, Relaxation
 from alignsolve.errors import (
     AlignSolveError,
     BackendError,
@@ -56,6 +57,7 @@ __all__ = [
     "Conflict",
     "ConflictCheck",
     "ExpertReport",
+    "Elastic",
     "Fallback",
     "Feature",
     "FitnessSettings",
@@ -67,6 +69,7 @@ __all__ = [
     "PolicySettings",
     "ProblemError",
     "Refusal",
+    "Relaxation",
     "Resource",
     "Result",
     "Solution",

@@ -13,10 +13,15 @@ import numpy as np
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.certificate import Certificate
 from alignsolve.conflict import Conflict
+from alignsolve.elastic.relaxation import Relaxation
 from alignsolve.problem import AlignmentProblem
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+
+
+#: Most bounds that gave way in a summary.
+SHOWN_RELAXATIONS = 10
 
 
 class Status(enum.Enum):
@@ -97,6 +102,12 @@ class Result:
     stats : mapping of str to number or str
         Seconds (``build_seconds``, ``solve_seconds``, ``certify_seconds``,
         ``total_seconds``) and counts of the backend.
+    relaxations : tuple of Relaxation
+        Bounds that gave way, where `solve` was asked for an elastic answer and
+        the bounds cannot hold together; else empty.
+    relaxed_problem : AlignmentProblem or None
+        The problem with these bounds loosened, of which `status`, `certificate`,
+        `dual_bound` and `prices` speak; None where none gave way.
     """
 
     problem: AlignmentProblem = field(repr=False)
@@ -115,6 +126,8 @@ class Result:
     certificate: Certificate | None = field(repr=False)
     conflict: Conflict | None
     stats: Mapping[str, Any] = field(repr=False)
+    relaxations: tuple[Relaxation, ...] = ()
+    relaxed_problem: AlignmentProblem | None = field(default=None, repr=False)
 
     @property
     def has_answer(self) -> bool:
@@ -148,6 +161,13 @@ class Result:
             lines.append(f"certificate  {self.certificate.summary()}")
         if self.conflict is not None:
             lines.append(f"conflict     {self.conflict.text}")
+        if self.relaxations:
+            lines.append(f"gave way     {len(self.relaxations):,} bounds, priced violation "
+                         f"{self.stats.get('violation', math.nan):.12g}")
+            lines += [f"  {part.text}" for part in self.relaxations[:SHOWN_RELAXATIONS]]
+            more = len(self.relaxations) - SHOWN_RELAXATIONS
+            if more > 0:
+                lines.append(f"  and {more:,} more")
         seconds = self.stats.get("total_seconds")
         if seconds is not None:
             lines.append(f"time         {seconds:.3g} s")

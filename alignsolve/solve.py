@@ -15,6 +15,9 @@ from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
 from alignsolve.conflict import Conflict, find_conflict
+from alignsolve.elastic import Elastic
+from alignsolve.elastic.prices import checked_prices
+from alignsolve.elastic.solving import solve_elastic
 from alignsolve.errors import (
     AlignSolveError,
     BackendError,
@@ -49,6 +52,7 @@ def solve(
     seed: int = 0,
     threads: int | None = None,
     warm_start: Result | tuple[Any, ...] | None = None,
+    elastic: bool | Elastic = False,
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -70,6 +74,9 @@ def solve(
     warm_start : Result, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
         An earlier answer; it may be infeasible here. Ignored by backends that
         do not declare `warm_start`.
+    elastic : bool or Elastic, default False
+        Whether bounds that cannot hold together give way, and at which prices:
+        see Notes.
 
     Returns
     -------
@@ -97,6 +104,21 @@ def solve(
     it ends with "greedy", which always answers where an
     answer is easy to find.
 
+    With `elastic`, a problem that has an answer is solved as usual. Else load
+    bounds, ``min_experts``, ``group_min`` and fairness floors give way: the answer
+    has the least sum of violations, each times its price, of all assignments
+    within the slots, ``group_max``, budgets and allowed pairs, and among those the
+    best objective. `Result.relaxations` lists what gave way;
+    `Result.relaxed_problem` is the problem with exactly these bounds moved to
+    what the answer has, and status, certificate and prices are those of the
+    answer there. In the flow class both steps are exact: the least violation
+    is proved by integer prices of its own, and OPTIMAL then speaks for all
+    assignments of least violation (``stats["fitness_bound"]`` bounds them where
+    time ran out). In the mip class both are as good as the solver
+    got in time: ``stats["violation"]`` is what the answer has and
+    ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
+    0 leaves even an elastic problem infeasible.
+
     Examples
     --------
     >>> import alignsolve as al
@@ -108,6 +130,19 @@ def solve(
     options = _options(problem, started, time_limit, rel_gap, seed, threads, warm_start)
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
+    prices = checked_prices(problem, elastic)
+    if prices is None:
+        return _solve_plain(problem, options, backend)
+
+    def plain(problem: AlignmentProblem, options: Options, other: str | None = None) -> Result:
+        return _solve_plain(problem, options, other or backend)
+
+    return solve_elastic(problem, prices, options, plain)
+
+
+def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> Result:
+    """Solve a problem as it stands."""
+    started = time.perf_counter()
     chosen = None if backend == "auto" else get_backend(backend)
     if problem.n_clients == 0 or problem.n_experts == 0:
         return _finish(problem, "none", _empty_answer(), options, started, ())
@@ -253,8 +288,12 @@ def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answe
         raise BackendError(f"backend {backend.name!r} failed: {error}") from error
 
 
-def _conflict(name: str, problem: AlignmentProblem, answer: Answer, options: Options) -> Conflict:
+def _conflict(
+    name: str, problem: AlignmentProblem, answer: Answer, options: Options
+) -> Conflict | None:
     """Return why there is no answer, or raise `BackendError` where there is one after all."""
+    if not options.with_conflict:
+        return None
     try:
         return find_conflict(problem, options.deadline, answer.conflict_experts)
     except ProblemError as error:

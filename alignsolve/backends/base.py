@@ -63,6 +63,9 @@ class Options:
         ``(row_ind, col_ind)`` of an earlier answer, not necessarily feasible.
     warm_prices : float64 array, shape (n_experts,), or None
         Earlier prices, max sense.
+    with_conflict : bool
+        Whether to look for the bounds that contradict each other where the
+        problem is infeasible; backends need not care.
     """
 
     deadline: float = float("inf")
@@ -71,6 +74,7 @@ class Options:
     threads: int | None = None
     warm_start: tuple[IntArray, IntArray] | None = None
     warm_prices: Float64Array | None = None
+    with_conflict: bool = True
 
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""

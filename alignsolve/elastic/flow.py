@@ -1,0 +1,276 @@
+"""The least priced violation of the flow class, and all assignments that have it.
+
+Let experts pay a price per holder. Clients reply with the sets that are best at
+these prices, a violated minimum of their own included; experts ask for the
+loads at which the violation of their bounds and the payments add up to least.
+Both together bound the least violation from below, whatever the prices. Where
+replies meet loads, the bound is met, and by complementary slackness the
+assignments of least violation are exactly the replies that meet the loads: a
+problem of the flow class again, whose best fitness is the answer.
+
+Prices rise for experts that the replies cannot give enough holders, and fall
+for those on which they crowd: the cut of a maximum flow names them. That is
+steepest ascent on an L-natural-concave function (K Murota, Discrete Convex
+Analysis, SIAM 2003, doi:10.1137/1.9780898718508); steps end where the slope
+does. All prices are whole numbers, so that nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, IntArray
+from alignsolve.elastic.prices import Prices, WholePrices
+from alignsolve.feasible_flow import (
+    CountArray,
+    FeasibleFlow,
+    FlowBounds,
+    StateArray,
+    allowed_state,
+    expert_groups,
+    pair_counts,
+)
+from alignsolve.problem import AlignmentProblem
+
+#: Codes of a pair, as in `alignsolve.elastic.kernels`: held by some best sets, by all; and, as in
+#: `alignsolve.flow_kernels`, held.
+TIED, ALWAYS, HELD = 1, 2, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """All best sets of all clients at some prices.
+
+    Attributes
+    ----------
+    state : uint8 array, shape (n_clients, n_experts)
+        0 where no best set has the pair, 1 where some have it, 2 where all do.
+    client_range : int64 array, shape (2, n_clients)
+        Fewest and most experts of the best sets.
+    group_range : int32 array, shape (2, n_clients, max(1, n_groups))
+        The same of each group.
+    """
+
+    state: StateArray
+    client_range: IntArray
+    group_range: CountArray
+
+
+@dataclass(frozen=True, eq=False)
+class LeastViolation:
+    """The assignments with the least priced violation.
+
+    Attributes
+    ----------
+    problem : AlignmentProblem
+        A problem whose answers, with the pairs `always`, are exactly these
+        assignments, and whose objective is theirs but for a constant.
+    always : tuple of int64 array
+        Clients and experts of the pairs that all of them hold.
+    pairs : tuple of int64 array
+        Clients and experts of one of them, whatever its fitness.
+    rounds : int
+        Maximum flows that it took.
+    """
+
+    problem: AlignmentProblem
+    always: tuple[IntArray, IntArray]
+    pairs: tuple[IntArray, IntArray]
+    rounds: int
+
+    def complete(self, rows: IntArray, cols: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the assignment that an answer of `problem` stands for."""
+        return np.concatenate([rows, self.always[0]]), np.concatenate([cols, self.always[1]])
+
+
+def least_violation(
+    problem: AlignmentProblem, prices: Prices, deadline: float = math.inf
+) -> LeastViolation | None:
+    """Find the assignments of a flow problem that violate its bounds least.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        Named loads, resources and fairness floors are not looked at.
+    prices : Prices
+        What violations cost.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to give up.
+
+    Returns
+    -------
+    LeastViolation or None
+        None where time ran out.
+
+    Notes
+    -----
+    A maximum flow and a few passes over the matrix per round. With one price
+    per kind of bound there are few rounds. Memory: some three bytes per pair,
+    and a copy of the fitness.
+    """
+    search = _Search(problem, prices)
+    rounds = 0
+    while True:
+        rounds += 1
+        replies = search.replies(search.price)
+        flow = _flow(replies, search.group, *search.loads(search.price))
+        done = flow.run(deadline)
+        if done is None:
+            return None
+        if done:
+            always = np.nonzero(replies.state == ALWAYS)
+            held = np.nonzero((replies.state == ALWAYS) | (flow.state == HELD))
+            restricted = _restricted(problem, replies, flow.bounds)
+            return LeastViolation(restricted, always, held, rounds)
+        search.step(flow.cut, -1 if flow.crowded else 1)
+
+
+class _Search:
+    """Prices of the experts, and what everybody makes of them."""
+
+    def __init__(self, problem: AlignmentProblem, prices: Prices) -> None:
+        self.allowed, self.group = allowed_state(problem), expert_groups(problem)
+        self.reward = WholePrices.of(problem, prices)
+        self.client_low, self.client_high = problem.slot_bounds()
+        size, self.load_size = pair_counts(self.allowed, 1, self.group)
+        self.group_low = np.zeros_like(size)
+        self.group_high = np.full_like(size, problem.n_experts)
+        if problem.group_min is not None and problem.group_max is not None:
+            self.group_low = np.minimum(problem.group_min, size).astype(np.int32)
+            self.group_high = np.minimum(problem.group_max, size).astype(np.int32)
+        self.load_low, self.load_high = problem.holder_bounds()
+        self.price = np.zeros(problem.n_experts, dtype=np.int64)
+
+    def replies(self, price: IntArray) -> Replies:
+        """Return the best sets at some prices."""
+        from alignsolve.elastic.kernels import best_replies
+
+        n, n_groups = self.group_low.shape
+        found = Replies(
+            np.empty_like(self.allowed),
+            np.empty((2, n), dtype=np.int64),
+            np.empty((2, n, n_groups), dtype=np.int32),
+        )
+        best_replies(
+            self.allowed, self.group, price,
+            self.client_low, self.client_high, self.reward.min_experts,
+            self.group_low, self.group_high, self.reward.group,
+            found.state, found.client_range, found.group_range,
+        )
+        return found
+
+    def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the fewest and most holders at which each expert misses and pays least."""
+        low, high = self.load_low, self.load_high
+        fewest, most = np.zeros_like(price), np.zeros_like(price)
+        # A missing holder costs the reward below both bounds, an extra one above both. Between
+        # them neither costs; or, where they cross, both do, and add up to a constant.
+        for reward, end in (
+            (-self.reward.load, np.minimum(low, high)),
+            (0, np.maximum(low, high)),
+            (self.reward.load, self.load_size),
+        ):
+            end = np.clip(end, 0, self.load_size)
+            fewest = np.where(reward + price < 0, end, fewest)
+            most = np.where(reward + price <= 0, end, most)
+        return fewest, most
+
+    def step(self, cut: BoolArray, direction: int) -> None:
+        """Move the prices of some experts as far as the bound on the violation rises."""
+        move = direction * cut.astype(np.int64)
+
+        def at(reach: int) -> tuple[int, int]:
+            """Return the bound and its slope, which is constant up to the next whole number."""
+            here = self.price + reach * move
+            bound = self.bound(here)
+            return bound, self.bound(here + move) - bound
+
+        rising, (low, up) = 0, at(0)
+        falling = int(max(np.max(part) for part in self.reward.parts))
+        high, down = at(falling)
+        while down > 0:
+            rising, low, up = falling, high, down
+            falling *= 2
+            high, down = at(falling)
+        halve = False
+        while falling - rising > 1:
+            middle = (rising + falling) // 2
+            if not halve:
+                # Where the tangents of both ends meet; every other time, to be sure of progress.
+                meet = rising + (high - low - down * (falling - rising)) // (up - down)
+                middle = min(max(meet, rising + 1), falling - 1)
+            halve = not halve
+            value, slope = at(middle)
+            if slope > 0:
+                rising, low, up = middle, value, slope
+            else:
+                falling, high, down = middle, value, slope
+        self.price = self.price + falling * move
+
+    def bound(self, price: IntArray) -> int:
+        """Return a bound from below on the least violation, but for a constant."""
+        holders, _ = self.loads(price)
+        missed = np.maximum(self.load_low - holders, 0) + np.maximum(holders - self.load_high, 0)
+        return int((self.reward.load * missed + price * holders).sum()) - self._worth(price)
+
+    def _worth(self, price: IntArray) -> int:
+        """Return what the clients' best sets are worth together."""
+        from alignsolve.elastic.kernels import reply_worth
+
+        return int(
+            reply_worth(
+                self.allowed, self.group, price,
+                self.client_low, self.client_high, self.reward.min_experts,
+                self.group_low, self.group_high, self.reward.group,
+            )
+        )
+
+
+def _flow(replies: Replies, group: IntArray, low: IntArray, high: IntArray) -> FeasibleFlow:
+    """Return the flow of the tied pairs that has to meet the loads left by the others."""
+    count, load = pair_counts(replies.state, ALWAYS, group)
+    tied = (replies.state == TIED).view(np.uint8)
+    size, load_size = pair_counts(tied, TIED, group)
+    fewest, most = replies.client_range - count.sum(axis=1)
+    group_fewest, group_most = replies.group_range - count
+    flow = FeasibleFlow(
+        tied,
+        group,
+        FlowBounds(
+            client_low=np.maximum(fewest, 0),
+            client_high=np.minimum(most, size.sum(axis=1)),
+            group_low=np.maximum(group_fewest, 0),
+            group_high=np.minimum(group_most, size),
+            load_low=np.clip(low - load, 0, load_size + 1),
+            # Negative where the others are too many: no flow meets that.
+            load_high=np.minimum(high - load, load_size),
+            group_size=size,
+            load_size=load_size,
+        ),
+    )
+    flow.seed()
+    return flow
+
+
+def _restricted(problem: AlignmentProblem, replies: Replies, flow: FlowBounds) -> AlignmentProblem:
+    """Return the problem of the tied pairs that the bounds of a flow allow."""
+    tied = replies.state == TIED
+    load = np.bincount(np.nonzero(replies.state == ALWAYS)[1], minlength=problem.n_experts)
+    changes: dict[str, Any] = {
+        "min_experts": flow.client_low,
+        "max_experts": flow.client_high,
+        "load_min": flow.load_low,
+        "load_max": flow.load_high,
+        "load_target": problem.load_target - load,
+    }
+    if problem.expert_group is not None:
+        changes |= {"group_min": flow.group_low, "group_max": flow.group_high}
+    # A matrix is large, and most often nothing in it changes.
+    if (tied != (problem.fitness > -np.inf)).any():
+        name = "fitness" if problem.sense == "max" else "cost"
+        changes[name] = np.where(tied, problem.sign * problem.fitness, -problem.sign * np.inf)
+    return problem.replace(**changes)
