@@ -25,6 +25,7 @@ from alignsolve.cli_common import (
     working,
 )
 from alignsolve.conflict import check_conflict
+from alignsolve.elastic.relaxation import relaxed_by
 from alignsolve.errors import ProblemError
 from alignsolve.io import Solution, read_solution, write_solution
 from alignsolve.io.solution import check_solution_path, solution_document
@@ -56,6 +57,10 @@ def solve(
         str | None, typer.Option(metavar="FILE", show_default=False,
                                  help="Write the answer to a .json file, or its pairs to .csv.")
     ] = None,
+    elastic: Annotated[
+        bool, typer.Option("--elastic", help="Let load bounds, minima and floors give way where "
+                                             "they cannot hold together, and say which did.")
+    ] = False,
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
@@ -76,7 +81,8 @@ def solve(
     with working("reading", json):
         problem, label = open_problem(file, index, sense, settings)
     with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
-        result = solve_problem(problem, backend, time_limit, rel_gap, seed, threads)
+        result = solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
+                               elastic=elastic)
     if out is not None:
         write_solution(result, out)
     if json:
@@ -210,11 +216,18 @@ def verdict(problem: AlignmentProblem, claimed: Solution) -> Verdict:
     if claimed.status is Status.NO_SOLUTION_FOUND:
         return Verdict(["the file says that nothing was found; there is nothing to check"], [])
     prices = claimed.prices if claimed.multipliers is None else claimed.multipliers
+    failures, remarks = [], []
+    if claimed.relaxations:
+        try:
+            problem = relaxed_by(problem, claimed.relaxations)
+        except ProblemError as error:
+            return Verdict([str(error)], [])
+        remarks = [f"gave way: {part.text}" for part in claimed.relaxations]
+        remarks.append("that no less had to give way is not checked")
     certificate = certify(problem, claimed.row_ind, claimed.col_ind, prices)
     if not certificate.feasible:
         return Verdict([violation.message for violation in certificate.violations], [],
                        certificate)
-    failures, remarks = [], []
     value, sign = certificate.objective_value, problem.sign
     slack = CLAIM_TOLERANCE * max(1.0, abs(value))
     if abs(claimed.objective_value - value) > slack:

@@ -130,12 +130,14 @@ def solve(
     options = _options(problem, started, time_limit, rel_gap, seed, threads, warm_start)
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
-    prices = checked_prices(problem, elastic)
+    prices, named = checked_prices(problem, elastic), backend
     if prices is None:
         return _solve_plain(problem, options, backend)
 
-    def plain(problem: AlignmentProblem, options: Options, other: str | None = None) -> Result:
-        return _solve_plain(problem, options, other or backend)
+    def plain(
+        problem: AlignmentProblem, options: Options, backend: str | None = None
+    ) -> Result:
+        return _solve_plain(problem, options, backend or named)
 
     return solve_elastic(problem, prices, options, plain)
 

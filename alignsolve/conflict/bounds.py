@@ -224,14 +224,16 @@ def all_bounds(problem: AlignmentProblem) -> BoundSet:
     return found
 
 
-def require_bounds(problem: AlignmentProblem, bounds: Iterable[Bound]) -> None:
+def require_bounds(
+    problem: AlignmentProblem, bounds: Iterable[Bound], what: str = "the conflict lists"
+) -> None:
     """Raise `ProblemError` unless every bound is one of the problem, with its value."""
     for bound in bounds:
         actual = _actual_value(problem, bound)
         if actual is None:
-            raise ProblemError(f"the conflict lists {bound}, which the problem does not have")
+            raise ProblemError(f"{what} {bound}, which the problem does not have")
         if not np.isclose(actual, bound.value, rtol=1e-9, atol=0) and actual != bound.value:
-            raise ProblemError(f"the conflict lists {bound}; in the problem it is {actual:g}")
+            raise ProblemError(f"{what} {bound}; in the problem it is {actual:g}")
 
 
 def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:

@@ -35,7 +35,7 @@ ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class BoundRows:
     """Bounds of one kind as rows ``matrix @ x <= limit``."""
 
     key: Key
@@ -70,7 +70,7 @@ def linear_core(
     kinds = len(kept.clients) + len(kept.experts)
     if not 0 < clients.size * kinds <= MOST_COEFFICIENTS:
         return None
-    parts = list(_parts(problem, kept, clients, experts))
+    parts = list(bound_rows(problem, kept, clients, experts))
     limit = np.concatenate([part.limit for part in parts])
     if not np.isfinite(limit).all():
         return None
@@ -86,7 +86,7 @@ def linear_core(
     return core
 
 
-def _ends(parts: list[_Part]) -> list[int]:
+def _ends(parts: list[BoundRows]) -> list[int]:
     """Return where the rows of each part but the last end."""
     return [int(end) for end in np.cumsum([part.index.size for part in parts])[:-1]]
 
@@ -124,9 +124,9 @@ def _is_proof(matrix: sp.csr_array, limit: Float64Array, prices: Float64Array) -
     return bool(least - prices @ limit > ROUNDING * terms)
 
 
-def _parts(
+def bound_rows(
     problem: AlignmentProblem, kept: BoundSet, clients: IntArray, experts: IntArray
-) -> Iterator[_Part]:
+) -> Iterator[BoundRows]:
     """Yield the rows of each kind of bound; limits include the package's tolerance."""
     group, columns = expert_groups(problem), np.arange(clients.size)
 
@@ -150,7 +150,7 @@ def _parts(
             limit = np.asarray(load.min if kind == "load_min" else load.max)[index]
             limit = limit + tolerance(limit) * (-1 if kind == "load_min" else 1)
         sign = -1.0 if kind == "load_min" else 1.0
-        yield _Part(key, index, rows(experts, index, sign * weight, None), sign * limit)
+        yield BoundRows(key, index, rows(experts, index, sign * weight, None), sign * limit)
     for key, index in kept.clients.items():
         kind, name, g = key
         among = None if g is None else group[experts] == g
@@ -168,4 +168,4 @@ def _parts(
         else:
             values = np.asarray(getattr(problem, kind))
             limit = (values if g is None else values[:, g])[index].astype(np.float64)
-        yield _Part(key, index, rows(clients, index, sign * weight, among), sign * limit)
+        yield BoundRows(key, index, rows(clients, index, sign * weight, among), sign * limit)

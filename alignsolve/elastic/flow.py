@@ -18,13 +18,14 @@ does. All prices are whole numbers, so that nothing is rounded.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from alignsolve.arrays import BoolArray, IntArray
 from alignsolve.elastic.prices import Prices, WholePrices
+from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.feasible_flow import (
     CountArray,
     FeasibleFlow,
@@ -62,13 +63,14 @@ class Replies:
 
 @dataclass(frozen=True, eq=False)
 class LeastViolation:
-    """The assignments with the least priced violation.
+    """The assignments with the least priced violation of the bounds of the flow class.
 
     Attributes
     ----------
     problem : AlignmentProblem
         A problem whose answers, with the pairs `always`, are exactly these
-        assignments, and whose objective is theirs but for a constant.
+        assignments, as far as they keep the other bounds, and whose objective
+        is theirs but for a constant.
     always : tuple of int64 array
         Clients and experts of the pairs that all of them hold.
     pairs : tuple of int64 array
@@ -95,7 +97,8 @@ def least_violation(
     Parameters
     ----------
     problem : AlignmentProblem
-        Named loads, resources and fairness floors are not looked at.
+        Named loads, resources and fairness floors do not count: they are
+        stated again in what is returned.
     prices : Prices
         What violations cost.
     deadline : float
@@ -122,10 +125,11 @@ def least_violation(
         if done is None:
             return None
         if done:
-            always = np.nonzero(replies.state == ALWAYS)
-            held = np.nonzero((replies.state == ALWAYS) | (flow.state == HELD))
+            always = replies.state == ALWAYS
             restricted = _restricted(problem, replies, flow.bounds)
-            return LeastViolation(restricted, always, held, rounds)
+            return LeastViolation(
+                restricted, _pairs(always), _pairs(always | (flow.state == HELD)), rounds
+            )
         search.step(flow.cut, -1 if flow.crowded else 1)
 
 
@@ -230,6 +234,12 @@ class _Search:
         )
 
 
+def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return the clients and experts of a mask."""
+    rows, cols = np.nonzero(held)
+    return rows, cols
+
+
 def _flow(replies: Replies, group: IntArray, low: IntArray, high: IntArray) -> FeasibleFlow:
     """Return the flow of the tied pairs that has to meet the loads left by the others."""
     count, load = pair_counts(replies.state, ALWAYS, group)
@@ -258,15 +268,16 @@ def _flow(replies: Replies, group: IntArray, low: IntArray, high: IntArray) -> F
 
 def _restricted(problem: AlignmentProblem, replies: Replies, flow: FlowBounds) -> AlignmentProblem:
     """Return the problem of the tied pairs that the bounds of a flow allow."""
-    tied = replies.state == TIED
-    load = np.bincount(np.nonzero(replies.state == ALWAYS)[1], minlength=problem.n_experts)
+    tied, always = replies.state == TIED, _pairs(replies.state == ALWAYS)
     changes: dict[str, Any] = {
         "min_experts": flow.client_low,
         "max_experts": flow.client_high,
         "load_min": flow.load_low,
         "load_max": flow.load_high,
-        "load_target": problem.load_target - load,
+        "load_target": problem.load_target - np.bincount(always[1], minlength=problem.n_experts),
     }
+    if problem.problem_class == "mip" and always[0].size:
+        changes |= _further_bounds(problem, *always)
     if problem.expert_group is not None:
         changes |= {"group_min": flow.group_low, "group_max": flow.group_high}
     # A matrix is large, and most often nothing in it changes.
@@ -274,3 +285,20 @@ def _restricted(problem: AlignmentProblem, replies: Replies, flow: FlowBounds) -
         name = "fitness" if problem.sense == "max" else "cost"
         changes[name] = np.where(tied, problem.sign * problem.fitness, -problem.sign * np.inf)
     return problem.replace(**changes)
+
+
+def _further_bounds(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> dict[str, Any]:
+    """Return named loads, resources and floors as they are for what is held besides some pairs."""
+    loads, resources = {}, {}
+    for name, load in problem.loads.items():
+        amount = problem.load_amounts(name, rows, cols)
+        bounds = {key: np.asarray(getattr(load, key)) - amount for key in ("min", "max", "target")}
+        loads[name] = replace(load, **bounds)
+    for name, resource in problem.resources.items():
+        use = resource_use(problem, name, rows, cols)
+        resources[name] = replace(resource, budget=np.asarray(resource.budget) - use)
+    floor = problem.client_fitness_min - client_fitness(problem, rows, cols)
+    changes: dict[str, Any] = {"loads": loads, "resources": resources}
+    if problem.sense == "max":
+        return changes | {"client_fitness_min": floor}
+    return changes | {"client_cost_max": 0 - floor}

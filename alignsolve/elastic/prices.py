@@ -95,9 +95,9 @@ def checked_prices(problem: AlignmentProblem, elastic: object) -> Prices | None:
     ProblemError
         If `elastic` is neither bool nor `Elastic`, or its prices do not fit.
     """
-    if elastic is False or isinstance(elastic, np.bool_) and not elastic:
+    if isinstance(elastic, (bool, np.bool_)) and not elastic:
         return None
-    given = Elastic() if elastic is True or isinstance(elastic, np.bool_) else elastic
+    given = Elastic() if isinstance(elastic, (bool, np.bool_)) else elastic
     if not isinstance(given, Elastic):
         raise ProblemError(f"elastic is {elastic!r}; give True, False or al.Elastic(...)")
     n, m = problem.n_clients, problem.n_experts

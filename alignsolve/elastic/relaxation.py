@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
-from alignsolve.conflict.bounds import Bound, client_values, expert_values
+from alignsolve.conflict.bounds import Bound, client_values, expert_values, require_bounds
 from alignsolve.conflict.text import counted, number
 from alignsolve.elastic.prices import Prices
+from alignsolve.errors import ProblemError
 from alignsolve.feasibility import client_fitness, group_counts
 from alignsolve.problem import AlignmentProblem, tolerance
+
+#: Kinds of bounds that may give way.
+ELASTIC_KINDS = ("load_min", "load_max", "min_experts", "group_min", "client_fitness_min")
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,12 @@ def without_bounds(
     )
 
 
+def of_flow_class(problem: AlignmentProblem) -> AlignmentProblem:
+    """Return the problem without named loads, resources and fairness floors."""
+    floor = {"client_fitness_min" if problem.sense == "max" else "client_cost_max": None}
+    return problem.replace(loads=None, resources=None, **floor)
+
+
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
     if name is not None:
@@ -208,6 +218,48 @@ def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Rela
             given = Bound(part.kind, client, expert, part.group, part.name, float(bound))
             found.append(Relaxation(given, amount, has, _sentence(problem, given, amount, has)))
     return tuple(found)
+
+
+def relaxed_by(
+    problem: AlignmentProblem, listed: tuple[Relaxation, ...]
+) -> AlignmentProblem:
+    """Return the problem that some relaxations, from wherever, loosen.
+
+    Raises
+    ------
+    ProblemError
+        If one is not about an elastic bound of the problem, does not loosen
+        it, or misstates by how much; or if two are about the same bound.
+    """
+    require_bounds(problem, [part.bound for part in listed], "the relaxations list")
+    whole = dict(zip(("load_min", "load_max"), whole_holder_bounds(problem), strict=True))
+    parts, seen = [], set()
+    for part in listed:
+        bound, has = part.bound, part.value
+        place = (bound.kind, bound.name, bound.group, bound.client, bound.expert)
+        at = bound.client if bound.expert is None else bound.expert
+        if bound.kind not in ELASTIC_KINDS or at is None or place in seen:
+            raise ProblemError(
+                f"the relaxations list {bound}; give each bound once, and only of the kinds "
+                f"{', '.join(ELASTIC_KINDS)}"
+            )
+        seen.add(place)
+        stated = bound.value
+        if bound.kind in whole and bound.name is None:
+            stated = float(whole[bound.kind][at])
+        upper = bound.kind == "load_max" or (
+            bound.kind == "client_fitness_min" and problem.sense == "min"
+        )
+        amount = has - stated if upper else stated - has
+        if not (amount > 0 and np.isclose(amount, part.amount, rtol=1e-9, atol=1e-9)):
+            raise ProblemError(
+                f"a relaxation moves {bound} to {has:g} and calls that {part.amount:g}"
+            )
+        in_max = problem.sign * has if bound.kind == "client_fitness_min" else has
+        nothing = np.zeros(1)
+        parts.append(Shortfall(bound.kind, bound.name, bound.group, np.array([at]),
+                               np.array([in_max]), nothing, nothing))
+    return relaxed(problem, parts)
 
 
 def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float) -> str:

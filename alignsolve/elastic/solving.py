@@ -12,18 +12,19 @@ import numpy as np
 
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Options
-from alignsolve.certificate import certify_answer, unproved
+from alignsolve.certificate import Certificate, certify_answer, unproved
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.prices import Prices
 from alignsolve.elastic.relaxation import (
     Shortfall,
+    of_flow_class,
     priced,
     relaxations,
     relaxed,
     shortfalls,
     without_bounds,
 )
-from alignsolve.feasibility import sorted_pairs
+from alignsolve.feasibility import is_feasible, sorted_pairs
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Result, Status, Termination
 
@@ -67,27 +68,33 @@ def solve_elastic(
         That of the problem as it stands where it has an answer. Else an answer
         certified for `Result.relaxed_problem`.
     """
-    first = plain(problem, dataclasses.replace(options, with_conflict=False,
-                                               deadline=_early(problem, options)))
-    if first.has_answer:
-        return first
     if _is_hopeless(problem):
         return plain(problem, options)
     started = time.perf_counter()
+    least = None
+    if problem.problem_class == "mip" and problem.fitness.size:
+        # Cheap, and where it shows that bounds must give way, it saves the search for a proof.
+        least = _unavoidable(problem, prices, options)
+    first = None
+    if least is None:
+        early = dataclasses.replace(
+            options, with_conflict=False, deadline=_early(problem, options)
+        )
+        first = plain(problem, early)
+        if first.has_answer:
+            return first
     try:
-        if first.termination is Termination.INTERRUPTED:
+        if first is not None and first.termination is Termination.INTERRUPTED:
             raise KeyboardInterrupt
-        result = _relaxed_result(problem, prices, options, plain)
+        result = _relaxed_result(problem, prices, options, plain, least)
     except KeyboardInterrupt:
         result = _quick_result(problem, prices, options, plain, Termination.INTERRUPTED)
-    if first.status is Status.NO_SOLUTION_FOUND:
-        # Whether anything had to give way is not known.
-        result = _with_stats(result, violation_bound=0.0)
-    total = first.stats.get("total_seconds", 0.0) + time.perf_counter() - started
-    return _with_stats(
-        dataclasses.replace(result, fallbacks=first.fallbacks + result.fallbacks),
-        total_seconds=total,
-    )
+    if first is not None:
+        result = dataclasses.replace(result, fallbacks=first.fallbacks + result.fallbacks)
+        if first.status is Status.NO_SOLUTION_FOUND:
+            # Whether anything had to give way is not known.
+            result = _with_stats(result, violation_bound=0.0)
+    return _with_stats(result, total_seconds=time.perf_counter() - started)
 
 
 def _early(problem: AlignmentProblem, options: Options) -> float:
@@ -106,63 +113,92 @@ def _is_hopeless(problem: AlignmentProblem) -> bool:
     return bool(unproved(without_bounds(problem), empty, empty).violations)
 
 
-def _relaxed_result(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain
-) -> Result:
-    """Return the best answer among those that violate least, as far as time allows."""
-    if problem.n_clients == 0 or problem.n_experts == 0:
-        return _by_pairs(problem, prices, options, plain)
-    if problem.problem_class == "mip":
-        from alignsolve.elastic.mip import least_violating_answer
-
-        found = least_violating_answer(problem, prices, options)
-        if found is None:
-            return _quick_result(problem, prices, options, plain, Termination.TIME_LIMIT)
-        result = _by_pairs(problem, prices, options, plain, found.pairs)
-        return _with_stats(result, violation_bound=found.violation_bound)
+def _unavoidable(
+    problem: AlignmentProblem, prices: Prices, options: Options
+) -> LeastViolation | None:
+    """Return the least violation of slots, groups and holders where they alone contradict."""
     least = least_violation(problem, prices, options.deadline)
     if least is None:
-        return _quick_result(problem, prices, options, plain, Termination.TIME_LIMIT)
-    return _by_least(problem, prices, options, plain, least)
+        return None
+    return least if priced(shortfalls(of_flow_class(problem), prices, *least.pairs)) > 0 else None
+
+
+def _relaxed_result(
+    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
+    least: LeastViolation | None,
+) -> Result:
+    """Return the best answer among those that violate least, as far as time allows."""
+    if not problem.fitness.size:
+        return _by_pairs(problem, prices, options, plain)
+    limits, is_mip = options, problem.problem_class == "mip"
+    if is_mip:
+        limits = dataclasses.replace(options, deadline=_early(problem, options))
+    elif least is None:
+        least = least_violation(problem, prices, options.deadline)
+    result = None if least is None else _by_least(problem, prices, limits, plain, least)
+    if result is None and is_mip:
+        from alignsolve.elastic.mip import least_violating_answer  # SciPy is slow to import
+
+        found = least_violating_answer(problem, prices, options)
+        if found is not None:
+            result = _by_pairs(problem, prices, options, plain, found.pairs)
+            result = _with_stats(result, violation_bound=found.violation_bound)
+    return result or _quick_result(problem, prices, options, plain, Termination.TIME_LIMIT)
 
 
 def _by_least(
     problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
     least: LeastViolation,
-) -> Result:
-    """Return the answer of best fitness among all of least violation."""
-    inner = plain(least.problem, dataclasses.replace(options, with_conflict=False, warm_start=None))
+) -> Result | None:
+    """Return the answer of best fitness among all of least violation.
+
+    Where bounds beyond the flow class cannot hold as well, there is none; or
+    none was found.
+    """
+    options = dataclasses.replace(options, with_conflict=False, warm_start=None)
+    inner = plain(least.problem, options)
     pairs = least.pairs
     if inner.has_answer:
         pairs = least.complete(inner.row_ind, inner.col_ind)
     rows, cols = sorted_pairs(problem, *pairs)
     parts = shortfalls(problem, prices, rows, cols)
     loosened = relaxed(problem, parts)
-    answer = Answer(inner.termination, rows, cols)
-    certificate = certify_answer(loosened, rows, cols, answer, options.deadline)
-    objective = certificate.objective_value
+    if problem.problem_class == "mip" and not (
+        inner.has_answer and is_feasible(loosened, rows, cols)
+    ):
+        return None
     # What all assignments of least violation have in common adds to value and bound alike.
-    best = objective + problem.sign * inner.gap_abs
-    result = dataclasses.replace(
-        inner,
-        status=Status.OPTIMAL if certificate.optimal else Status.FEASIBLE,
-        row_ind=rows,
-        col_ind=cols,
-        objective_value=objective,
-        dual_bound=certificate.dual_bound,
-        gap_abs=certificate.gap_abs,
-        gap=certificate.gap,
-        loads=np.bincount(cols, minlength=problem.n_experts),
-        prices=certificate.prices,
-        certificate=certificate,
-        conflict=None,
-    )
+    best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
+    source = "" if inner.certificate is None else inner.certificate.source
+    answer = Answer(inner.termination, rows, cols, bound=problem.sign * best, source=source)
+    certificate = certify_answer(loosened, rows, cols, answer, options.deadline)
+    result = _with_certificate(inner, certificate, rows, cols)
     violation = priced(parts)
     return _with_stats(
         _labelled(problem, result, parts, loosened, violation),
         violation_bound=violation,
-        fitness_bound=best if inner.has_answer else problem.sign * math.inf,
+        fitness_bound=best,
         violation_rounds=least.rounds,
+    )
+
+
+def _with_certificate(
+    result: Result, certificate: Certificate, rows: IntArray, cols: IntArray
+) -> Result:
+    """Return a result with another answer and its certificate."""
+    return dataclasses.replace(
+        result,
+        status=Status.OPTIMAL if certificate.optimal else Status.FEASIBLE,
+        row_ind=rows,
+        col_ind=cols,
+        objective_value=certificate.objective_value,
+        dual_bound=certificate.dual_bound,
+        gap_abs=certificate.gap_abs,
+        gap=certificate.gap,
+        loads=np.bincount(cols, minlength=result.problem.n_experts),
+        prices=certificate.prices,
+        certificate=certificate,
+        conflict=None,
     )
 
 
@@ -178,12 +214,7 @@ def _by_pairs(
     result = plain(loosened, options, backend)
     if not result.has_answer:
         rows, cols = sorted_pairs(problem, *pairs)
-        certificate = unproved(loosened, rows, cols)
-        result = dataclasses.replace(
-            result, status=Status.FEASIBLE, row_ind=rows, col_ind=cols,
-            objective_value=certificate.objective_value, dual_bound=certificate.dual_bound,
-            loads=np.bincount(cols, minlength=problem.n_experts), certificate=certificate,
-        )
+        result = _with_certificate(result, unproved(loosened, rows, cols), rows, cols)
     # The answer may violate less than the pairs; it is optimal among fewer answers, too, then.
     parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
     return _labelled(problem, result, parts, relaxed(problem, parts), priced(parts))

@@ -16,6 +16,7 @@ from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.conflict import Conflict
 from alignsolve.digest import problem_digest
 from alignsolve.dual import Multipliers
+from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.io.csv_table import write_columns
 from alignsolve.io.files import atomic_write, fail, json_text, one_line
@@ -24,7 +25,9 @@ from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Result, Status, Termination
 
 FORMAT = "alignsolve-solution"
-VERSION = 1
+
+#: Version 2 has the key "relaxations". Files without are written as version 1.
+VERSION = 2
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -50,6 +53,9 @@ class Solution:
         Prices of further bounds, in max sense, for problems of the mip class.
     conflict : Conflict or None
         Bounds that are claimed to contradict each other.
+    relaxations : tuple of Relaxation
+        Bounds that gave way; value, bound and prices are then those of the
+        problem that they loosen.
     """
 
     row_ind: IntArray
@@ -64,6 +70,7 @@ class Solution:
     prices: Float64Array | None = None
     multipliers: Multipliers | None = None
     conflict: Conflict | None = None
+    relaxations: tuple[Relaxation, ...] = ()
 
     @classmethod
     def from_result(cls, result: Result) -> Solution:
@@ -74,7 +81,7 @@ class Solution:
             result.objective_value, result.dual_bound,
             "none" if certificate is None else certificate.kind,
             "" if certificate is None else certificate.source,
-            result.backend, result.prices, None, result.conflict,
+            result.backend, result.prices, None, result.conflict, result.relaxations,
         )
 
 
@@ -83,7 +90,7 @@ def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str
     found = solution
     document: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if found.relaxations else 1,
         "problem": problem_digest(problem),
         "n_clients": problem.n_clients,
         "n_experts": problem.n_experts,
@@ -107,6 +114,8 @@ def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str
         }
     if found.conflict is not None:
         document["conflict"] = _conflict_document(found.conflict)
+    if found.relaxations:
+        document["relaxations"] = [_relaxation_document(part) for part in found.relaxations]
     return document | {"row_ind": found.row_ind.tolist(), "col_ind": found.col_ind.tolist()}
 
 
@@ -175,3 +184,10 @@ def _conflict_document(conflict: Conflict) -> dict[str, Any]:
     for key in ("needed", "possible"):
         document[key] = None if document[key] is None else array_to_json(document[key])
     return document
+
+
+def _relaxation_document(relaxation: Relaxation) -> dict[str, Any]:
+    """Return a bound that gave way, with infinite numbers spelled."""
+    document = dataclasses.asdict(relaxation)
+    document["bound"]["value"] = array_to_json(document["bound"]["value"])
+    return document | {key: array_to_json(document[key]) for key in ("amount", "value")}

@@ -15,6 +15,7 @@ from alignsolve.arrays import Float64Array
 from alignsolve.conflict import Bound, Conflict
 from alignsolve.digest import problem_digest
 from alignsolve.dual import Multipliers
+from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.feasibility import sorted_pairs
 from alignsolve.io.files import MAX_JSON_BYTES, fail, located, one_line, parse_json, read_text
@@ -27,7 +28,7 @@ from alignsolve.result import Status, Termination
 _KEYS = (
     "format", "version", "problem", "n_clients", "n_experts", "status", "termination",
     "objective", "bound", "bound_kind", "bound_source", "backend", "prices", "multipliers",
-    "conflict", "row_ind", "col_ind",
+    "conflict", "relaxations", "row_ind", "col_ind",
 )
 
 
@@ -74,6 +75,7 @@ def _from_document(path: str | Path, document: Any, problem: AlignmentProblem) -
         _prices("prices", document.get("prices"), problem.n_experts),
         None if multipliers is None else _multipliers(multipliers, problem),
         None if conflict is None else _conflict(conflict),
+        _relaxations(document.get("relaxations", [])),
     )
 
 
@@ -149,21 +151,41 @@ def _conflict(value: Any) -> Conflict:
         "text": _is(str), "irreducible": _is(bool), "proved": _is(bool), "experts": _is_indices,
         "bounds": _is(list), "needed": _any, "possible": _any,
     })
-    bounds = []
-    for at, bound in enumerate(found["bounds"]):
-        name = f"conflict.bounds[{at}]"
-        parts = _fields(name, bound, Bound, {
-            "kind": _is(str), "client": _is_index, "expert": _is_index, "group": _is_index,
-            "name": _is(str, type(None)), "value": _any,
-            "clients": lambda v: v is None or _is_indices(v),
-        })
-        if parts.get("clients") is not None:
-            parts["clients"] = tuple(parts["clients"])
-        bounds.append(Bound(**(parts | {"value": _number(f"{name}.value", parts["value"])})))
+    bounds = [_bound(f"conflict.bounds[{at}]", bound) for at, bound in enumerate(found["bounds"])]
     for key in ("needed", "possible"):
         if found.get(key) is not None:
             found[key] = _number(f"conflict.{key}", found[key])
     return Conflict(**(found | {"bounds": tuple(bounds), "experts": tuple(found["experts"])}))
+
+
+def _bound(name: str, value: Any) -> Bound:
+    """Return a stored bound; whether the problem has it is not for here."""
+    parts = _fields(name, value, Bound, {
+        "kind": _is(str), "client": _is_index, "expert": _is_index, "group": _is_index,
+        "name": _is(str, type(None)), "value": _any,
+        "clients": lambda v: v is None or _is_indices(v),
+    })
+    if parts.get("clients") is not None:
+        parts["clients"] = tuple(parts["clients"])
+    return Bound(**(parts | {"value": _number(f"{name}.value", parts["value"])}))
+
+
+def _relaxations(value: Any) -> tuple[Relaxation, ...]:
+    """Return the stored relaxations; whether they fit is for `relaxed_by` to say."""
+    if not isinstance(value, list):
+        raise ProblemError(f"relaxations is {json_kind(value)}; give a list")
+    found = []
+    for at, part in enumerate(value):
+        name = f"relaxations[{at}]"
+        parts = _fields(name, part, Relaxation, {
+            "bound": _any, "amount": _any, "value": _any, "text": _is(str),
+        })
+        found.append(Relaxation(
+            _bound(f"{name}.bound", parts["bound"]),
+            _number(f"{name}.amount", parts["amount"]), _number(f"{name}.value", parts["value"]),
+            parts["text"],
+        ))
+    return tuple(found)
 
 
 def _fields(

@@ -379,3 +379,38 @@ def test_a_closed_pipe_is_no_traceback(folder):
     done = subprocess.run(f"{sys.executable} -m alignsolve.cli generate | head -n 1", shell=True,
                           capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_solve_elastic_says_what_gave_way_and_check_agrees(folder, capsys):
+    code, out, _ = run(capsys, "solve", "infeasible.json", "--elastic", "--out", "s.json")
+    assert code == 0
+    assert "gave way     2 bounds, priced violation 2" in out
+    assert "expert 0 has 1 holder, 1 less than the bound 2 asks for" in out
+    code, out, _ = run(capsys, "check", "infeasible.json", "s.json")
+    assert (code, out.splitlines()[0].startswith("optimal")) == (0, True)
+    assert "gave way: expert 1 has 1 holder" in out
+    code, document = run_json(capsys, "solve", "infeasible.json", "--elastic")
+    assert (code, document["status"], document["stats"]["violation"]) == (0, "optimal", 2)
+    assert document["relaxations"][0]["bound"]["kind"] == "load_min"
+    code, out, _ = run(capsys, "solve", "flow.json", "--elastic")
+    assert (code, "gave way" in out) == (0, False)
+
+
+@pytest.mark.parametrize(("change", "failure"), [
+    (lambda parts: parts[0].update(amount=5), "and calls that 5"),
+    (lambda parts: parts[0].update(value=3, amount=-1), "and calls that -1"),
+    (lambda parts: parts[0]["bound"].update(value=7), "in the problem it is 2"),
+    (lambda parts: parts[0]["bound"].update(expert=9), "which the problem does not have"),
+    (lambda parts: parts[0]["bound"].update(kind="max_experts", client=0, expert=None, value=1),
+     "only of the kinds"),
+    (lambda parts: parts.append(parts[0]), "each bound once"),
+    (lambda parts: parts.pop(), "expert 1 has 1 holders"),
+])
+def test_check_finds_false_relaxations(change, failure, folder, capsys):
+    run(capsys, "solve", "infeasible.json", "--elastic", "--out", "s.json")
+    document = json.loads(Path("s.json").read_text())
+    change(document["relaxations"])
+    Path("s.json").write_text(json.dumps(document))
+    code, out, _ = run(capsys, "check", "infeasible.json", "s.json")
+    assert code == 1
+    assert failure in out

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.feasibility import violations
 from tests.alignsolve.elastic_reference import best_elastic, violation
-from tests.strategies import brute_force, flow_problems, matrix_of, one_or_each
+from tests.strategies import (
+    brute_force,
+    flow_problems,
+    matrix_of,
+    mip_problems,
+    one_or_each,
+)
 
 #: Kinds of bounds that never give way.
 HARD = {"duplicate", "forbidden", "max_experts", "group_max", "resource"}
@@ -85,3 +91,172 @@ def test_flow_answers_violate_least_and_then_are_best(case):
         assert result.stats["violation_bound"] == pytest.approx(least)
         assert result.stats["fitness_bound"] == pytest.approx(best, rel=1e-9, abs=1e-9)
         assert al.certify(result.relaxed_problem, result.row_ind, result.col_ind).optimal
+
+
+@settings(max_examples=60)
+@given(priced_problems(mip_problems(max_pairs=8)))
+def test_mip_answers_violate_least_and_then_are_best(case):
+    problem, elastic = case
+    result = al.solve(problem, elastic=elastic)
+    least, best = best_elastic(problem, elastic)
+    if least == np.inf:
+        assert result.status is al.Status.INFEASIBLE
+        return
+    assert_is_reported_exactly(problem, elastic, result)
+    assert result.stats.get("violation", 0) == pytest.approx(least, rel=1e-6, abs=1e-6)
+    slack = 1e-5 * max(1, abs(best), problem.largest)
+    assert problem.sign * (result.objective_value - best) <= slack
+    if not any(np.any(load.penalty) for load in problem.loads.values()):
+        assert problem.sign * (best - result.objective_value) <= slack
+    if result.relaxations:
+        assert result.stats["violation_bound"] <= least + 1e-6 * max(1, least)
+
+
+# -- what stays as it is --------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(flow_problems())
+def test_feasible_problems_are_solved_as_usual(problem):
+    usual, elastic = al.solve(problem), al.solve(problem, elastic=True)
+    if not usual.has_answer:
+        assert usual.relaxations == ()
+        return
+    assert elastic.relaxations == ()
+    assert elastic.relaxed_problem is None
+    assert np.array_equal(elastic.row_ind, usual.row_ind)
+    assert np.array_equal(elastic.col_ind, usual.col_ind)
+    assert elastic.certificate.optimal
+
+
+def test_a_negative_budget_gives_way_to_nothing():
+    problem = al.AlignmentProblem(np.ones((2, 2)), 1, load_min=3,
+                                  resources={"memory_mb": al.Resource(1, -1)})
+    result = al.solve(problem, elastic=True)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is not None
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_problems_without_pairs(shape):
+    problem = al.AlignmentProblem(np.zeros(shape), 1, min_experts=min(1, shape[0]),
+                                  load_min=min(2, shape[1]))
+    result = al.solve(problem, elastic=True)
+    assert result.status is al.Status.OPTIMAL
+    assert len(result.relaxations) == sum(shape)
+
+
+def test_only_forbidden_pairs():
+    problem = al.AlignmentProblem(np.full((2, 2), -np.inf), 1, min_experts=1, load_min=[1, 0])
+    result = al.solve(problem, elastic=True)
+    assert [part.text for part in result.relaxations] == [
+        "expert 0 has 0 holders, 1 less than the bound 1 asks for",
+        "client 0 has 0 experts, 1 less than the bound 1 asks for",
+        "client 1 has 0 experts, 1 less than the bound 1 asks for",
+    ]
+
+
+@pytest.mark.parametrize(("bound", "value"), [("load_min", np.inf), ("load_max", -np.inf),
+                                              ("load_min", 1e18), ("load_max", -1e18)])
+def test_bounds_beyond_everything(bound, value):
+    problem = al.AlignmentProblem(np.eye(3) + 1, 1, **{bound: [value, 1, 1]})
+    result = al.solve(problem, elastic=True)
+    assert result.status is al.Status.OPTIMAL
+    part = next(part for part in result.relaxations if part.bound.expert == 0)
+    assert part.amount >= 0.99e18
+    assert bound == "load_min" or result.loads[0] == 0
+    assert al.certify(result.relaxed_problem, result.row_ind, result.col_ind).optimal
+
+
+@pytest.mark.parametrize("elastic", [
+    1, "yes", None, al.Elastic(load=0), al.Elastic(load=-1), al.Elastic(load=np.nan),
+    al.Elastic(min_experts=np.inf), al.Elastic(load=[1, 2]), al.Elastic(group=[1, 2]),
+    al.Elastic(named_loads={"bytes": 1}), al.Elastic(named_loads=3),
+    al.Elastic(fitness_floor=[1, 2]), al.Elastic(load="dear"),
+])
+def test_hostile_prices_are_refused(elastic):
+    problem = al.AlignmentProblem(np.zeros((4, 3)), 1, loads={"samples": al.Load(1, max=1)})
+    with pytest.raises(al.ProblemError, match="elastic"):
+        al.solve(problem, elastic=elastic)
+
+
+def test_named_backends_solve_what_is_left_or_refuse():
+    problem = al.AlignmentProblem(np.arange(12.0).reshape(4, 3), 1, load_min=2)
+    values = {name: al.solve(problem, name, elastic=True).objective_value
+              for name in ("exchange", "ortools-mcf", "scipy-milp")}
+    assert len(set(values.values())) == 1
+    with pytest.raises(al.UnsupportedProblemError, match="scipy-lsa"):
+        al.solve(problem.replace(max_experts=2), "scipy-lsa", elastic=True)
+
+
+# -- limits and scale -----------------------------------------------------------
+
+
+def fleet(n, m, seed, **arguments):
+    """Return a fleet whose experts need more holders than there are slots."""
+    rng = np.random.default_rng(seed)
+    fitness = rng.random((n, m), dtype=np.float32)
+    return al.AlignmentProblem(fitness, rng.integers(1, 4, n), min_experts=1,
+                               load_min=int(2.5 * n / m), **arguments)
+
+
+@pytest.mark.parametrize(("n", "m"), [(30, 5), (1_000, 64), (20_000, 64)])
+def test_three_scales(n, m):
+    problem = fleet(n, m, n)
+    result = al.solve(problem, elastic=True)
+    assert result.status is al.Status.OPTIMAL
+    assert_is_reported_exactly(problem, al.Elastic(), result)
+    # Nothing but a shortage of slots is wrong here.
+    assert result.stats["violation"] == m * int(2.5 * n / m) - problem.max_experts.sum()
+    assert al.certify(result.relaxed_problem, result.row_ind, result.col_ind).optimal
+    assert result.stats["fitness_bound"] == pytest.approx(result.objective_value, rel=1e-9)
+
+
+def test_prices_decide_which_bounds_give_way():
+    problem = fleet(300, 8, 1)
+    dear = np.ones(8)
+    dear[3] = 5
+    result = al.solve(problem, elastic=al.Elastic(load=dear))
+    assert 3 not in {part.bound.expert for part in result.relaxations}
+    crowd = al.AlignmentProblem(np.ones((30, 3)), 2, min_experts=1, load_max=5)
+    for price, kind in ((0.1, "min_experts"), (10, "load_max")):
+        result = al.solve(crowd, elastic=al.Elastic(min_experts=price))
+        assert {part.bound.kind for part in result.relaxations} == {kind}
+
+
+@pytest.mark.parametrize("limit", [0, 0.01])
+def test_a_time_limit_leaves_an_answer_all_the_same(limit):
+    for problem in (fleet(2_000, 32, 3), fleet(300, 16, 3, resources={
+        "memory_mb": al.Resource(1.5, 4)
+    })):
+        began = time.perf_counter()
+        result = al.solve(problem, time_limit=limit, elastic=True)
+        assert time.perf_counter() - began < 5
+        assert_is_reported_exactly(problem, al.Elastic(), result)
+        assert result.stats["violation_bound"] <= result.stats["violation"]
+
+
+@pytest.mark.parametrize("place", ["alignsolve.elastic.solving.least_violation",
+                                   "alignsolve.elastic.mip.least_violating_answer"])
+def test_an_interrupt_leaves_an_answer_all_the_same(place, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    problem = fleet(30, 5, 4)
+    if "mip" in place:
+        problem = al.AlignmentProblem(np.ones((4, 2)), 1, client_fitness_min=2)
+    result = al.solve(problem, elastic=True)
+    assert_is_reported_exactly(problem, al.Elastic(), result)
+
+
+def test_floors_give_way_without_breaking_budgets():
+    rng = np.random.default_rng(0)
+    problem = al.AlignmentProblem(
+        rng.random((12, 4)), 2, client_fitness_min=1.5, load_max=5,
+        resources={"memory_mb": al.Resource(rng.uniform(1, 2, (12, 4)), 2.5)},
+        loads={"samples": al.Load(rng.integers(10, 99, 12), min=150)},
+    )
+    result = al.solve(problem, elastic=True, time_limit=20)
+    assert_is_reported_exactly(problem, al.Elastic(), result)
+    assert "client_fitness_min" in {part.bound.kind for part in result.relaxations}

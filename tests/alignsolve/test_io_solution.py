@@ -117,3 +117,38 @@ def test_damaged_solutions_never_raise_anything_else(data, tmp_path_factory):
         content = data.draw(damaged(path.read_bytes()))
     path.write_bytes(content)
     assert_read_or_refused(path, io.read_solution, path, MIP)
+
+
+def elastic_result():
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_min=[2, np.inf], load_max=1)
+    return al.solve(problem, elastic=True)
+
+
+def test_round_trip_of_relaxations(tmp_path):
+    result = elastic_result()
+    assert result.relaxations
+    io.write_solution(result, tmp_path / "s.json")
+    read = io.read_solution(tmp_path / "s.json", result.problem)
+    assert same(read, io.Solution.from_result(result))
+    assert json.loads((tmp_path / "s.json").read_text())["version"] == 2
+
+
+def test_files_without_relaxations_are_of_version_1(tmp_path):
+    io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / "s.json")
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert document["version"] == 1
+    assert "relaxations" not in document
+
+
+@pytest.mark.parametrize(("relaxations", "message"), [
+    (3, "give a list"), ([3], r"relaxations\[0\] is"), ([{"bound": {}}], "has the keys"),
+    ([{"bound": 1, "amount": 1, "value": 1, "text": ""}], r"relaxations\[0\].bound"),
+    ([{"bound": 1, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+])
+def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
+    result = elastic_result()
+    io.write_solution(result, tmp_path / "s.json")
+    document = json.loads((tmp_path / "s.json").read_text()) | {"relaxations": relaxations}
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.json", result.problem)

@@ -1,0 +1,236 @@
+"""The least priced violation of the mip class, by a linear model with a column per violation.
+
+Two models are solved by HiGHS: first the least violation, then the best
+objective at that violation. Penalties on named loads enter the second one by a
+few tangents, so that its choice among several least violations is then only
+nearly the best.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.backends.base import Options
+from alignsolve.backends.exact_cuts import exact_cuts
+from alignsolve.backends.integer_scaling import row_reduce
+from alignsolve.backends.linear_model import LinearModel, build_linear_model
+from alignsolve.backends.waiting import wait_for
+from alignsolve.conflict.bounds import BoundSet, all_bounds
+from alignsolve.conflict.relaxation import bound_rows
+from alignsolve.elastic.prices import Prices
+from alignsolve.elastic.relaxation import (
+    ELASTIC_KINDS,
+    priced,
+    shortfalls,
+    without_bounds,
+)
+from alignsolve.feasibility import is_feasible
+from alignsolve.problem import AlignmentProblem, Feature
+
+#: Problems with more pairs are not modelled.
+MOST_PAIRS = 2_000_000
+
+#: Rounds of cutting off answers that HiGHS' tolerance let through.
+MOST_ROUNDS = 20
+
+#: What HiGHS may err by in the priced violation, relative to it.
+ROUNDING = 1e-7
+
+Pairs = tuple[IntArray, IntArray]
+
+
+@dataclass(frozen=True, eq=False)
+class MipAnswer:
+    """An assignment with little violation.
+
+    Attributes
+    ----------
+    pairs : tuple of int64 array
+        Clients and experts.
+    violation_bound : float
+        Priced violation that is unavoidable, by HiGHS' word.
+    """
+
+    pairs: Pairs
+    violation_bound: float
+
+
+def least_violating_answer(
+    problem: AlignmentProblem, prices: Prices, options: Options
+) -> MipAnswer | None:
+    """Return an assignment of least priced violation, and then of good objective.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        At least one client and one expert, and no negative budget.
+    prices : Prices
+        What violations cost.
+    options : Options
+        Limits; a share of the time is left for solving the relaxed problem.
+
+    Returns
+    -------
+    MipAnswer or None
+        None where the model is too large or nothing was found in time.
+    """
+    if np.count_nonzero(problem.fitness > -np.inf) > MOST_PAIRS:
+        return None
+    model = _Model(problem, prices)
+    if not model.base.n_pairs:
+        nothing = np.empty(0, dtype=np.int64)
+        missed = priced(shortfalls(problem, prices, nothing, nothing))
+        return MipAnswer((nothing, nothing), missed)
+    found = model.solve(model.violation_cost, math.inf, options, 0.5)
+    if found is None:
+        return None
+    pairs, bound = found
+    missed = priced(shortfalls(problem, prices, *pairs))
+    modelled = model.violation(*pairs)
+    # What no assignment can avoid, such as a bound beyond all clients, is not in the model.
+    constant = missed - modelled if math.isfinite(missed) else 0.0
+    better = model.solve(model.objective_cost, modelled, options, 0.5)
+    if better is not None and model.violation(*better[0]) <= modelled * (1 + ROUNDING):
+        pairs = better[0]
+    return MipAnswer(pairs, max(0.0, min(missed, bound + constant)))
+
+
+class _Model:
+    """Columns of the linear model without elastic bounds, then one per bound that may be missed."""
+
+    def __init__(self, problem: AlignmentProblem, prices: Prices) -> None:
+        self.hard = without_bounds(problem)
+        exact = Feature.NAMED_LOAD_PENALTY not in problem.features
+        self.base: LinearModel = build_linear_model(self.hard, all_holder_pieces=exact)
+        base = self.base
+        rows, limits, costs = _soft_rows(problem, prices, base)
+        self.soft, self.limit, self.cost = rows, limits, costs
+        n_soft = limits.size
+        largest = float(costs.max(initial=0.0)) or 1.0
+        self.violation_cost = np.concatenate([np.zeros(base.n_columns), costs / largest])
+        self.scale = largest
+        size = float(np.abs(base.objective).max(initial=0.0)) or 1.0
+        self.objective_cost = np.concatenate([-base.objective / size, np.zeros(n_soft)])
+        wide = sp.csr_array((n_soft, base.n_columns - base.n_pairs))
+        excess = sp.csr_array(-sp.eye_array(n_soft))
+        self.soft_matrix = sp.hstack([rows, wide, excess], format="csr")
+
+    def violation(self, rows: IntArray, cols: IntArray) -> float:
+        """Return the priced violation of an assignment as the model sees it."""
+        held = self.base.point(self.hard, rows, cols)[: self.base.n_pairs]
+        return float(self.cost @ np.maximum(self.soft @ held - self.limit, 0.0))
+
+    def solve(
+        self, cost: Float64Array, most: float, options: Options, share: float
+    ) -> tuple[Pairs, float] | None:
+        """Minimise a cost at a violation of at most `most`.
+
+        Returns
+        -------
+        pairs, bound
+            An assignment within all bounds that never give way, and a lower
+            bound on the priced violation where that is the cost; or None.
+        """
+        deadline = options.deadline
+        if math.isfinite(deadline):
+            deadline = time.perf_counter() + share * options.remaining()
+        for _ in range(MOST_ROUNDS):
+            if time.perf_counter() > deadline:
+                return None
+            waited = wait_for(
+                lambda: self._milp(cost, most, options, deadline), deadline + 0.1, _cannot_stop
+            )
+            if waited.interrupted:
+                raise KeyboardInterrupt
+            result = waited.value
+            if result is None or result.x is None:
+                return None
+            pairs = self.base.pairs(np.asarray(result.x)[: self.base.n_columns])
+            if is_feasible(self.hard, *pairs):
+                bound = getattr(result, "mip_dual_bound", None)
+                return pairs, (result.fun if bound is None else bound) * self.scale
+            cuts = exact_cuts(self.hard, self.base, *pairs)
+            if cuts is None:
+                return None
+            matrix, upper = cuts
+            self.base = self.base.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
+        return None
+
+    def _milp(self, cost: Float64Array, most: float, options: Options, deadline: float) -> Any:
+        """Call HiGHS once."""
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
+        base, n_soft = self.base, self.limit.size
+        pad = sp.csr_array((base.n_rows, n_soft))
+        rows = [LinearConstraint(self.soft_matrix, -np.inf, self.limit)] if n_soft else []
+        if base.n_rows:
+            rows.append(LinearConstraint(
+                sp.hstack([base.matrix, pad], format="csr"),
+                base.row_lower - base.row_slack, base.row_upper + base.row_slack,
+            ))
+        if math.isfinite(most):
+            room = ROUNDING * max(most, float(self.cost.min(initial=1.0)))
+            rows.append(LinearConstraint(
+                self.violation_cost[None, :], -np.inf, (most + room) / self.scale
+            ))
+        left: dict[str, Any] = {"mip_rel_gap": 0.0}
+        if math.isfinite(deadline):
+            left["time_limit"] = max(0.01, deadline - time.perf_counter())
+        return milp(
+            cost,
+            integrality=np.concatenate([base.is_integer, np.zeros(n_soft)]),
+            bounds=Bounds(
+                np.concatenate([base.lower, np.zeros(n_soft)]),
+                np.concatenate([base.upper, np.full(n_soft, np.inf)]),
+            ),
+            constraints=rows,
+            options=left,  # type: ignore[arg-type]
+        )
+
+
+def _cannot_stop(interrupted: bool) -> bool:
+    return False
+
+
+def _soft_rows(
+    problem: AlignmentProblem, prices: Prices, base: LinearModel
+) -> tuple[sp.csr_array, Float64Array, Float64Array]:
+    """Return the elastic bounds as rows ``matrix @ pairs - missed <= limit``, and missed's costs.
+
+    Rows are divided by their largest coefficient, so that HiGHS' absolute
+    tolerance means the same for all.
+    """
+    every = all_bounds(problem)
+    kept = BoundSet(
+        {key: index for key, index in every.clients.items() if key[0] in ELASTIC_KINDS},
+        every.experts,
+    )
+    matrices = [sp.csr_array((0, base.n_pairs))]
+    limits, costs = [np.empty(0)], [np.empty(0)]
+    for part in bound_rows(problem, kept, base.clients, base.experts):
+        # An infinite bound is missed infinitely, whatever is held.
+        finite = np.isfinite(part.limit)
+        matrix, limit = part.matrix[finite], part.limit[finite]
+        largest = row_reduce(np.maximum, np.abs(matrix.data), matrix.indptr, 0.0)
+        largest = np.where(largest > 0, largest, 1.0)
+        matrices.append(sp.csr_array(sp.diags_array(1 / largest) @ matrix))
+        limits.append(limit / largest)
+        costs.append(_price(prices, *part.key)[part.index[finite]] * largest)
+    return (sp.csr_array(sp.vstack(matrices, format="csr")), np.concatenate(limits),
+            np.concatenate(costs))
+
+
+def _price(prices: Prices, kind: str, name: str | None, group: int | None) -> Float64Array:
+    """Return the prices of a kind of bound, by expert or client."""
+    if kind in ("load_min", "load_max"):
+        return prices.load if name is None else prices.named_loads[name]
+    if kind == "group_min":
+        return prices.group[:, group]
+    return prices.min_experts if kind == "min_experts" else prices.fitness_floor
