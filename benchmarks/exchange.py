@@ -37,6 +37,9 @@ RESULTS = Path(__file__).parent / "results" / "exchange.jsonl"
 PLOT = RESULTS.with_suffix(".png")
 CLIENTS = (10_000, 32_000, 102_400, 320_000, 1_024_000)
 EXPERTS = (8, 16, 32, 64, 128, 256, 512)
+#: Sizes at which another solver might be faster: tiny, and few clients per expert.
+CROSSOVER = ("4x2", "16x4", "32x32", "128x8", "128x128", "512x128", "1024x256", "512x512",
+             "2048x512")  # fmt: skip
 #: A peer that takes longer is run once.
 PATIENCE = 30.0
 #: Seconds after which `all` gives up on one command.
@@ -212,6 +215,23 @@ def growth(axis: str, size: int, runs: Runs = 5, again: Again = False) -> None:
     record(f"growth/{axis}/{size}", again, lambda: timed(case.problem("uniform", 0), runs))
 
 
+@app.command()
+def crossover(case: str, runs: Runs = 7, again: Again = False) -> None:
+    """Time a small size, such as 64x16, ours and `ortools-mcf`, on all families."""
+    n, m = (int(part) for part in case.split("x"))
+
+    def measure() -> dict[str, Any]:
+        found = {}
+        for family in FAMILIES:
+            problem = Case(n, m).problem(family, 0)
+            ours = timed(problem, runs)["seconds"]
+            theirs = time_peer(problem, "ortools-mcf", runs)["seconds"]
+            found[family] = {"seconds": ours, "ratio": theirs / ours}
+        return found
+
+    record(f"crossover/{case}", again, measure)
+
+
 @app.command(name="all")
 def run_all(quick: bool = False) -> None:
     """Run every command, each in a process of its own; `--quick` leaves slow peers out."""
@@ -221,6 +241,7 @@ def run_all(quick: bool = False) -> None:
     commands += [["memory"], ["warm"]]
     commands += [["growth", "clients", str(n)] for n in CLIENTS]
     commands += [["growth", "experts", str(m)] for m in EXPERTS]
+    commands += [["crossover", case] for case in CROSSOVER]
     slow = ("1024000x64", "262144x256", "102400x64", "102400x64-mixed")
     for case in CASES:
         if case in slow and quick:
@@ -249,6 +270,9 @@ def report() -> None:
                 if other and "seconds" in other:
                     line += f"  {name} x {other['seconds'] / result['seconds']:.1f}"
             print(line)
+        elif kind == "crossover":
+            ratios = ", ".join(f"{f} {result[f]['ratio']:.1f}" for f in FAMILIES)
+            print(f"{where[0]:12s} ortools-mcf x {ratios}")
         elif kind == "memory":
             print(f"memory: {result['bytes_per_client']:.1f} bytes a client")
         elif kind == "warm":

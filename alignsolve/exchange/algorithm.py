@@ -18,7 +18,7 @@ import numpy.typing as npt
 from alignsolve.exchange import newton, paths
 from alignsolve.exchange.graph import Graph
 from alignsolve.exchange.level import Bounds, Level, Matrix, Stats
-from alignsolve.exchange.sampling import SMALLEST, draw, first_prices, sample_sizes
+from alignsolve.exchange.sampling import draw, first_prices, sample_sizes
 
 #: Samples of up to this many clients per expert are solved exactly; so are larger
 #: ones that Newton steps leave with more than this much excess per expert (ties).
@@ -26,6 +26,8 @@ EXACT_SAMPLE = 16
 EXACT_EXCESS = 2
 #: Entries of the matrix up to which exact paths alone are fastest.
 SMALL = 4096
+#: Entries of the matrix from which guessed prices are tried where no sample tells them.
+GUESS = 1024
 #: Clients listed at first: per unit of excess, and per node; most of a level.
 LIST_EXCESS = 12
 LIST_NODE = 4
@@ -34,6 +36,8 @@ LIST_SHARE = 0.4
 LEAST_CAP = 32
 #: Widenings before the first look at whether there is any way at all.
 PROBE = 4
+#: Clients per expert above which Newton steps pay before exact paths.
+NEWTON_CLIENTS = 2
 #: Operations of the searches between two looks at the clock.
 SEARCH_WORK = 2e7
 #: Work beyond which the method has stalled, in units of about 1 ns: per entry of
@@ -109,7 +113,7 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
     stats = level.stats
     clock = time.perf_counter()
-    if level.size * level.m > SMALL and level.size > 4 * SMALLEST * level.m:
+    if level.size * level.m > SMALL and level.size > NEWTON_CLIENTS * level.m:
         newton.improve(level, level.m // 2, stop)
     clock = _timed(stats, "newton", clock)
     code = paths.MORE
@@ -123,15 +127,15 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
 
 
 def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
-                   stop: Callable[[], bool], seed: int,
-                   latest: list[Level]) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Return prices, shape (m + 1,), learnt from samples of the clients."""
-    n, m = matrix.fitness.shape
+                   stop: Callable[[], bool], seed: int, latest: list[Level],
+                   sizes: list[int]) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Return prices, shape (m + 1,), learnt from samples of the clients, of growing sizes."""
+    m = matrix.fitness.shape[1]
     price = np.zeros(m + 1)
     price[:-1][bounds.load_max == 0] = np.inf
     generator = np.random.default_rng(seed)
     first = True
-    for size in sample_sizes(n, m) if n * m > SMALL else []:
+    for size in sizes:
         if stop():
             break
         clock = time.perf_counter()
@@ -183,15 +187,19 @@ def solve_all(
     bad : int
         A client without any reply, or -1.
     """
+    n, m = matrix.fitness.shape
+    sizes = sample_sizes(n, m) if n * m > SMALL else []
     if warm is not None:
         price = warm[0]
     else:
-        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest)
+        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest, sizes)
     clock = time.perf_counter()
     level = Level(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
     if warm is not None and warm[1] is not None:
         level.hold(*warm[1])
     bad = level.reply(keep=warm is not None)
+    if warm is None and bad < 0 and not sizes and n * m > GUESS:
+        level = _better_start(level)
     latest[:] = [level]
     _timed(stats, "pass", clock)
     if bad >= 0:

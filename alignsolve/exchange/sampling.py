@@ -59,11 +59,11 @@ def first_prices(
 ) -> npt.NDArray[np.float64]:
     """Guess prices from each expert's values alone, shape (m + 1,).
 
-    At its guess an expert would be wanted by as many of the sample's clients as
-    it may hold, if they had to choose between it and nothing. The least guess
-    is taken for the level of nothing.
+    At its guess an expert would be wanted by as many of the clients `rows` (empty
+    for all) as it may hold, if they had to choose between it and nothing. The
+    least guess is taken for the level of nothing.
     """
-    values = matrix.fitness[rows].astype(np.float64)
+    values = (matrix.fitness[rows] if rows.size else matrix.fitness).astype(np.float64)
     size, m = values.shape
     values.sort(axis=0)
     at = np.clip(size - bounds.load_max, 0, size - 1)
