@@ -9,6 +9,7 @@ import numpy as np
 
 from alignsolve.aligner.policy import Round
 from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.elastic import Relaxation
 from alignsolve.problem import tolerance
 from alignsolve.result import Result
 
@@ -23,14 +24,14 @@ class Choice:
         The pairs, sorted by (row, col).
     result : Result or None
         What a solver said of them.
-    relaxations : tuple
+    relaxations : tuple of Relaxation
         Bounds that gave way.
     """
 
     row_ind: IntArray
     col_ind: IntArray
     result: Result | None = None
-    relaxations: tuple[object, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
 
 
 def random_choice(round_: Round) -> Choice:

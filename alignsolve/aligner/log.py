@@ -65,7 +65,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "holders_max": int(loads.max()),
         "placements_changed": plan.placements_changed,
         "down_mb": plan.down_mb,
-        "relaxations": [str(getattr(part, "text", part)) for part in plan.relaxations],
+        "relaxations": [part.text for part in plan.relaxations],
         "seconds": plan.seconds,
         "reproducible": True,
     }

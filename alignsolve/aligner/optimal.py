@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from alignsolve.aligner.baselines import Choice
 from alignsolve.aligner.policy import PolicySettings
 from alignsolve.arrays import Float64Array, IntArray
@@ -34,12 +32,7 @@ def solve_round(
         Pairs to start from, and prices.
     """
     result = solve(
-        problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=warm
-    )
-    if not result.has_answer:
-        problem = problem.replace(
-            load_min=0, load_max=np.inf, loads={}, min_experts=0, group_min=None,
-            client_fitness_min=None,
-        )
-        result = solve(problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap)
-    return Choice(result.row_ind, result.col_ind, result)
+        problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed,
+        warm_start=warm, elastic=True,
+    )  # fmt: skip
+    return Choice(result.row_ind, result.col_ind, result, result.relaxations)

@@ -9,6 +9,7 @@ import numpy as np
 
 from alignsolve.aligner.reports import ClientId
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.result import Result
 
@@ -39,8 +40,8 @@ class Plan:
         Time that planning took.
     result : Result or None
         What the solver said; None where none was called.
-    relaxations : tuple
-        The bounds that gave way, each with a `text`; empty where all hold.
+    relaxations : tuple of Relaxation
+        The bounds that gave way; empty where all hold.
     digest : str
         Digest of the problem (`alignsolve.digest`), "" where none was solved.
     deadline_s : float or None
@@ -58,7 +59,7 @@ class Plan:
     strategy: str = "optimal"
     seconds: float = 0.0
     result: Result | None = field(default=None, repr=False)
-    relaxations: tuple[object, ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
     digest: str = field(default="", repr=False)
     deadline_s: float | None = None
 
