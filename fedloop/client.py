@@ -1,0 +1,300 @@
+"""What clients do in a round: train what they hold on their own images, and measure it.
+
+`train_plain` trains one client after the other, as a device would; it is the
+reference. `train_batched` trains all of them at once and gives the same numbers
+within rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fedloop.batched import (
+    Pairs,
+    alone,
+    forward_stacked,
+    pairs_of,
+    run_layers,
+    run_trunk_stacked,
+    send,
+)
+from fedloop.config import LocalSettings
+from fedloop.model import ModelSpec, Params, forward, layer_names, trunk_names
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of all clients, one after the other.
+
+    Attributes
+    ----------
+    image : Tensor
+        float32, shape (n, channels, height, width).
+    label : Tensor
+        int64, shape (n,).
+    first : ndarray
+        int64, shape (clients + 1,): client i owns images ``first[i]`` to ``first[i + 1] - 1``.
+    """
+
+    image: Tensor
+    label: Tensor
+    first: np.ndarray
+
+    def size(self, client: int) -> int:
+        """Return the number of a client's images."""
+        return int(self.first[client + 1] - self.first[client])
+
+    def to(self, device: torch.device) -> Images:
+        """Return the same on a device."""
+        return Images(self.image.to(device), self.label.to(device), self.first)
+
+    def pick(self, chosen: Tensor) -> Tensor:
+        """Return images by their positions, an int64 tensor of any shape."""
+        picked = self.image.index_select(0, chosen.flatten())
+        return picked.view(*chosen.shape, *self.image.shape[1:])
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the participants of a round have after training, and what they saw.
+
+    Attributes
+    ----------
+    clients : tuple of int
+        The N participants.
+    pairs : list of Pairs
+        For every layer who holds what; clients are numbered as in `clients`.
+    params : dict of str to Tensor
+        As from `fedloop.batched.send`, trained.
+    loss : Tensor
+        float32, shape (N,): mean loss over the training steps.
+    usage : list of Tensor
+        For every layer float32, shape (P,): share of the client's training
+        images that its gate sent to the expert; sums to 1 over a client's pairs.
+    before, after : list of Tensor
+        For every layer float32, shape (P, 2): mean loss and accuracy on the
+        probe images with this expert as the layer's only one, before and after.
+    """
+
+    clients: tuple[int, ...]
+    pairs: list[Pairs]
+    params: Params
+    loss: Tensor
+    usage: list[Tensor]
+    before: list[Tensor]
+    after: list[Tensor]
+
+
+def draw_batches(
+    seed: int, round_: int, client: int, n_images: int, settings: LocalSettings
+) -> np.ndarray:
+    """Return which of its images a client uses in every step.
+
+    Returns
+    -------
+    ndarray
+        int64, shape (steps, batch_size): permutations of the client's images,
+        one after the other, so none is met twice before all were met.
+    """
+    rng = np.random.default_rng((seed, round_, client))
+    wanted = settings.steps * settings.batch_size
+    passes = [rng.permutation(n_images) for _ in range(-(-wanted // n_images))]
+    drawn = passes[0] if len(passes) == 1 else np.concatenate(passes)
+    return drawn[:wanted].reshape(settings.steps, settings.batch_size)
+
+
+def _chosen_images(
+    data: Images, clients: Sequence[int], seed: int, round_: int, settings: LocalSettings
+) -> tuple[Tensor, Tensor]:
+    """Return the positions of the images of steps (N, steps, B) and of probes (N, probe_images)."""
+    steps = np.stack([
+        data.first[i] + draw_batches(seed, round_, i, data.size(i), settings) for i in clients
+    ])
+    sizes = np.array([data.size(i) for i in clients])
+    turn = round_ * settings.probe_images + np.arange(settings.probe_images)
+    probes = data.first[list(clients)][:, None] + turn % sizes[:, None]
+    return torch.from_numpy(steps), torch.from_numpy(probes)
+
+
+def train_batched(
+    server: Mapping[str, Tensor], data: Images, clients: Sequence[int],
+    held: Sequence[Sequence[int]], spec: ModelSpec, settings: LocalSettings,
+    seed: int, round_: int,
+) -> Training:
+    """Train all participants at once.
+
+    Parameters
+    ----------
+    server : mapping of str to Tensor
+        The whole model. A personal gate has a leading axis of clients.
+    data : Images
+        Training images.
+    clients : sequence of int
+        Participants.
+    held : sequence of sequence of int
+        For every participant its experts, at least one of every layer.
+    spec, settings : ModelSpec, LocalSettings
+        Sizes, and how to train.
+    seed, round_ : int
+        With the client's number these decide which images are drawn.
+
+    Returns
+    -------
+    Training
+        The same as `train_plain` returns, within rounding.
+
+    Notes
+    -----
+    Memory grows with participants x (trunk + experts held).
+    """
+    pairs = pairs_of(held, spec, data.image.device)
+    steps, probes = _chosen_images(data, clients, seed, round_, settings)
+    sent = send(_rows_of_clients(server, clients), pairs, len(clients))
+    before = _judge(sent, data, probes, pairs, spec)
+    params = {name: value.clone().requires_grad_() for name, value in sent.items()}
+    names, values = list(params), list(params.values())
+    total = torch.zeros(len(clients), device=data.image.device)
+    usage = [torch.zeros(len(pair.client), device=data.image.device) for pair in pairs]
+    for step in range(settings.steps):
+        chosen = steps[:, step]
+        logit_NBC, weights = forward_stacked(params, data.pick(chosen), pairs, spec)
+        loss_N = _losses(logit_NBC, data.label[chosen]).mean(dim=1)
+        slopes = torch.autograd.grad(loss_N.sum(), values, materialize_grads=True)
+        _descend(values, slopes, [sent[name] for name in names], settings)
+        total += loss_N.detach()
+        for sums, weight_PB in zip(usage, weights, strict=True):
+            sums += weight_PB.detach().mean(dim=1)
+    trained = {name: value.detach() for name, value in params.items()}
+    after = _judge(trained, data, probes, pairs, spec)
+    return Training(tuple(clients), pairs, trained, total / settings.steps,
+                    [sums / settings.steps for sums in usage], before, after)
+
+
+def _rows_of_clients(server: Mapping[str, Tensor], clients: Sequence[int]) -> Params:
+    """Return the model with only the participants' personal gates."""
+    return {
+        name: value[list(clients)] if name.startswith("gate.") and value.ndim == 3 else value
+        for name, value in server.items()
+    }
+
+
+def _losses(logit: Tensor, label: Tensor) -> Tensor:
+    """Return the cross entropy of every image, in the shape of `label`."""
+    # A softmax over an axis that is not the last is several times faster for few classes.
+    classes_first = logit.transpose(-1, -2).contiguous()
+    return F.cross_entropy(classes_first, label, reduction="none")
+
+
+def _descend(
+    values: Sequence[Tensor], slopes: Sequence[Tensor], sent: Sequence[Tensor],
+    settings: LocalSettings,
+) -> None:
+    """Make one step of gradient descent in place."""
+    with torch.no_grad():
+        for value, slope, start in zip(values, slopes, sent, strict=True):
+            if settings.prox:
+                slope = slope + settings.prox * (value - start)
+            value.sub_(slope, alpha=settings.learning_rate)
+
+
+@torch.no_grad()
+def _judge(
+    stacked: Mapping[str, Tensor], data: Images, probes: Tensor, pairs: Sequence[Pairs],
+    spec: ModelSpec,
+) -> list[Tensor]:
+    """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
+    h_NBH = run_trunk_stacked(stacked, data.pick(probes), spec)
+    judged = []
+    for layer in range(spec.n_layers):
+        lone, rows = alone(pairs, layer)
+        params = {
+            name: stacked[name][rows[number]]
+            for number in range(spec.n_layers) for name in layer_names(number)
+        }
+        owner = pairs[layer].client
+        logit_PBC, _ = run_layers(params, h_NBH.index_select(0, owner), lone, spec)
+        label = data.label[probes][owner]
+        right = (logit_PBC.argmax(dim=2) == label).float()
+        judged.append(torch.stack([_losses(logit_PBC, label).mean(1), right.mean(1)], dim=1))
+    return judged
+
+
+def train_plain(
+    server: Mapping[str, Tensor], data: Images, clients: Sequence[int],
+    held: Sequence[Sequence[int]], spec: ModelSpec, settings: LocalSettings,
+    seed: int, round_: int,
+) -> Training:
+    """Train one participant after the other; parameters as for `train_batched`."""
+    pairs = pairs_of(held, spec, data.image.device)
+    steps, probes = _chosen_images(data, clients, seed, round_, settings)
+    trunk, rows = trunk_names(server), [n for k in range(spec.n_layers) for n in layer_names(k)]
+    found = []
+    for number in range(len(clients)):
+        sent = take(_rows_of_clients(server, clients), pairs, number, trunk)
+        found.append(_train_one(sent, data, steps[number], probes[number], spec, settings))
+    trained, loss, *measured = zip(*found, strict=True)
+    params = {name: torch.stack([one[name] for one in trained]) for name in trunk}
+    params |= {name: torch.cat([one[name] for one in trained]) for name in rows}
+    # Of usage and of judgements before and after: per client a list of layers.
+    usage, before, after = (
+        [torch.cat(layer) for layer in zip(*lists, strict=True)] for lists in measured
+    )
+    return Training(tuple(clients), pairs, params, torch.stack(loss), usage, before, after)
+
+
+def take(
+    server: Mapping[str, Tensor], pairs: Sequence[Pairs], client: int, trunk: Sequence[str]
+) -> Params:
+    """Return a copy of what one client holds: the trunk, and its rows of every layer."""
+    params = {name: server[name].clone() for name in trunk}
+    for layer, pair in enumerate(pairs):
+        experts = pair.expert[pair.client == client]
+        for name in layer_names(layer):
+            value = server[name]
+            own = value[client] if name.startswith("gate.") and value.ndim == 3 else value
+            params[name] = own[experts]
+    return params
+
+
+def _train_one(
+    sent: Params, data: Images, steps: Tensor, probes: Tensor, spec: ModelSpec,
+    settings: LocalSettings,
+) -> tuple[Params, Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Return a client's parameters, mean loss, usage, and judgements before and after."""
+    params = {name: value.clone().requires_grad_() for name, value in sent.items()}
+    total, usage = torch.zeros(()), [torch.zeros(len(sent[f"gate.{k}.weight"]))
+                                     for k in range(spec.n_layers)]
+    for chosen in steps:
+        logit_BC, weights = forward(params, data.image[chosen], spec)
+        loss = F.cross_entropy(logit_BC, data.label[chosen])
+        slopes = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+        _descend(list(params.values()), slopes, list(sent.values()), settings)
+        total = total + loss.detach()
+        usage = [u + w.detach().mean(dim=0) for u, w in zip(usage, weights, strict=True)]
+    trained = {name: value.detach() for name, value in params.items()}
+    return (trained, total / settings.steps, [sums / settings.steps for sums in usage],
+            _judge_one(sent, data, probes, spec), _judge_one(trained, data, probes, spec))
+
+
+@torch.no_grad()
+def _judge_one(params: Params, data: Images, probes: Tensor, spec: ModelSpec) -> list[Tensor]:
+    """Return what `_judge` returns, for one client."""
+    image, label = data.image[probes], data.label[probes]
+    sizes = [len(params[f"gate.{k}.weight"]) for k in range(spec.n_layers)]
+    judged = []
+    for layer, size in enumerate(sizes):
+        rows = []
+        for row in range(size):
+            held = [torch.ones(1, s, dtype=torch.bool) for s in sizes]
+            held[layer] = torch.arange(size)[None] == row
+            logit_BC, _ = forward(params, image, spec, held)
+            right = (logit_BC.argmax(dim=1) == label).float().mean()
+            rows.append(torch.stack([F.cross_entropy(logit_BC, label), right]))
+        judged.append(torch.stack(rows))
+    return judged

@@ -1,0 +1,357 @@
+"""The settings of a run: validated, read from TOML, changed by ``--set key=value``."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedloop.errors import ConfigError
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+#: Strategies, as `alignsolve.Aligner` calls them.
+Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
+
+
+class Settings(BaseModel):
+    """Base of all groups of settings: unknown names are errors, nothing can be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    """Which images.
+
+    Attributes
+    ----------
+    name : str
+        ``digits`` (needs no files), ``mnist``, ``fashion-mnist``, ``cifar10``,
+        ``folder`` or ``npz``.
+    dir : path, optional
+        Where the files are.
+    pool : int
+        Images are averaged over squares of this many pixels a side.
+    limit : int, optional
+        Most images used, training and held-out together.
+    test_fraction : float
+        Share held out.
+    """
+
+    name: str = "digits"
+    dir: Path | None = None
+    pool: Count = 1
+    limit: Count | None = None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class PartitionSettings(Settings):
+    """How images are dealt out to clients.
+
+    Attributes
+    ----------
+    kind : str
+        ``iid``: at random, equal numbers. ``dirichlet``: every class is dealt
+        by a draw from Dirichlet(alpha) over the clients [1]_. ``classes``: every
+        client has images of `classes_per_client` classes [2]_. ``quantity``: at
+        random, numbers by a draw from Dirichlet(alpha). ``rotation``: at
+        random, and domain d sees images turned by d * 360 / domains degrees.
+        ``permuted-labels``: at random, and domain d has its own names for classes.
+    clients : int
+        Clients.
+    alpha : float
+        Concentration; small is uneven.
+    classes_per_client : int
+        For ``classes``.
+    domains : int
+        For ``rotation`` and ``permuted-labels``; client i is of domain
+        ``i % domains``.
+    test_images : int
+        Held-out images on which every client is judged, of its own domain and
+        with its own mixture of labels. Clients may share held-out images.
+    min_images : int
+        Fewest training images of a client, where the kind would leave it fewer.
+
+    References
+    ----------
+    .. [1] T.-M. H. Hsu, H. Qi, M. Brown, "Measuring the Effects of Non-Identical Data
+       Distribution for Federated Visual Classification", 2019, arXiv:1909.06335.
+    .. [2] B. McMahan et al., "Communication-Efficient Learning of Deep Networks from
+       Decentralized Data", AISTATS 2017, arXiv:1602.05629.
+    """
+
+    kind: Literal[
+        "iid", "dirichlet", "classes", "quantity", "rotation", "permuted-labels"
+    ] = "rotation"
+    clients: Count = 20
+    alpha: Positive = 0.3
+    classes_per_client: Count = 2
+    domains: Count = 4
+    test_images: Count = 50
+    min_images: Count = 10
+
+    @property
+    def has_domains(self) -> bool:
+        """Return whether clients belong to hidden domains."""
+        return self.kind in ("rotation", "permuted-labels")
+
+
+class ModelSettings(Settings):
+    """Sizes of the model.
+
+    Attributes
+    ----------
+    experts : int
+        Experts of each MoE layer.
+    layers : int
+        MoE layers.
+    trunk : {"mlp", "cnn"}
+        One linear layer, or two convolutions before it.
+    width, expert_width : int
+        Width of the trunk, and inside an expert.
+    top_k : int
+        Most experts of a layer that an image is sent to.
+    gate : {"shared", "personal"}
+        Whether gates are averaged like experts, or each client keeps its own,
+        which never leaves it. A shared gate sees only the image: it cannot know
+        which names a client has for the classes.
+    """
+
+    experts: Count = 8
+    layers: Count = 1
+    trunk: Literal["mlp", "cnn"] = "mlp"
+    width: Count = 64
+    expert_width: Count = 32
+    top_k: Count = 2
+    gate: Literal["shared", "personal"] = "shared"
+
+
+class LocalSettings(Settings):
+    """How a client trains.
+
+    Attributes
+    ----------
+    steps : int
+        Steps of stochastic gradient descent in a round.
+    batch_size : int
+        Images in a step; a client with fewer images meets some of them again.
+    learning_rate : float
+        Step size.
+    prox : float
+        Weight mu of FedProx [1]_: mu/2 times the squared distance to what the
+        server sent is added to the loss. 0 is FedAvg.
+    probe_images : int
+        Training images on which every held expert is judged alone, before and after.
+    batched : bool
+        Whether the clients of a round are trained all at once, or one by one.
+
+    References
+    ----------
+    .. [1] T. Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020,
+       arXiv:1812.06127.
+    """
+
+    steps: Count = 5
+    batch_size: Count = 32
+    learning_rate: Positive = 0.5
+    prox: NotNegative = 0.0
+    probe_images: Count = 64
+    batched: bool = True
+
+
+class ServerSettings(Settings):
+    """How updates are averaged.
+
+    Attributes
+    ----------
+    weighting : {"usage", "samples", "mean"}
+        How holders count in an expert: by their images times the share that the
+        gate sent to it, by their images, or equally.
+    momentum : float
+        Server momentum of trunk and experts, below 1; 0 for none.
+    """
+
+    weighting: Literal["usage", "samples", "mean"] = "usage"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class AlignmentSettings(Settings):
+    """What the Aligner is told; see `alignsolve.FitnessSettings` and its siblings.
+
+    Attributes
+    ----------
+    score : str
+        ``fit`` for exp(-alpha * loss) of the expert as the client received it,
+        alone in its layer; or a score of `alignsolve.FitnessSettings`.
+    alpha, smoothing, half_life, prior_weight, exploration : float
+        Of the fitness. `half_life` is in rounds.
+    slack : float
+        How far a round's holders of an expert may miss their target.
+    deficits : bool
+        Whether balance is kept over all rounds, or in each round alone.
+    switch_cost : float
+        Cost of an expert that the client did not hold in its last round, in
+        units of fitness.
+    """
+
+    score: Literal[
+        "fit", "loss", "accuracy", "loss_improvement", "gate_usage"
+    ] = "fit"
+    alpha: Positive = 1.0
+    smoothing: Annotated[float, Field(gt=0, le=1)] = 0.5
+    half_life: Annotated[float, Field(gt=0)] = 50.0
+    prior_weight: Positive = 0.1
+    exploration: NotNegative = 0.3
+    slack: NotNegative = 0.0
+    deficits: bool = True
+    switch_cost: NotNegative = 0.0
+
+
+class FleetSettings(Settings):
+    """What devices there are, and what goes wrong.
+
+    Attributes
+    ----------
+    tiers : tuple of str
+        Names of `fedloop.fleet.TIERS`; every client is of one, drawn at random.
+    deadline_s : float, optional
+        Simulated seconds after which the server does not wait for a client.
+    speed_spread : float
+        Standard deviation of the logarithm of a client's speed from round to round.
+    failure_rate : float
+        Probability that a client fails in mid-round.
+    corruption_rate : float
+        Probability that a client's update arrives with a NaN.
+    """
+
+    tiers: Annotated[tuple[str, ...], Field(min_length=1)] = ("phone", "laptop", "edge")
+    deadline_s: Positive | None = None
+    speed_spread: NotNegative = 0.2
+    failure_rate: Share = 0.0
+    corruption_rate: Share = 0.0
+
+
+class Config(Settings):
+    """All settings of a run.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of everything: data, model, devices, batches, plans.
+    rounds : int
+        Communication rounds.
+    participants : int, optional
+        Clients asked in every round, drawn at random; None asks all.
+    strategy : str
+        Who decides which client trains what.
+    threads : int
+        Threads of torch. Sums, and so runs, may differ in the last bit between
+        numbers of threads; one is fastest for small models.
+    device : str
+        Device of torch, such as ``cpu`` or ``cuda``.
+    checkpoint_every : int
+        Rounds between checkpoints.
+    targets : tuple of float
+        Accuracies for which rounds and bytes are reported.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    rounds: Count = 80
+    participants: Count | None = None
+    strategy: Strategy = "optimal"
+    threads: Count = 1
+    device: str = "cpu"
+    checkpoint_every: Count = 10
+    targets: tuple[Share, ...] = (0.8, 0.9)
+    data: DataSettings = DataSettings()
+    partition: PartitionSettings = PartitionSettings()
+    model: ModelSettings = ModelSettings()
+    local: LocalSettings = LocalSettings()
+    server: ServerSettings = ServerSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
+    fleet: FleetSettings = FleetSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Config:
+        """Check what no single setting can tell."""
+        if self.participants is not None and self.participants > self.partition.clients:
+            raise ValueError(f"participants is {self.participants}; there are only "
+                             f"{self.partition.clients} clients")
+        return self
+
+
+def read_config(path: str | Path | None, changes: Iterable[str] = ()) -> Config:
+    """Read settings from a TOML file, the defaults where it says nothing.
+
+    Parameters
+    ----------
+    path : path or None
+        The file; None takes the defaults alone.
+    changes : iterable of str
+        ``key=value`` or ``group.key=value``, applied last. Values are TOML;
+        what is no TOML is taken as text.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or malformed, or a setting is unknown or wrong.
+    """
+    settings: dict[str, Any] = {}
+    if path is not None:
+        try:
+            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from None
+    for change in changes:
+        _apply(settings, change)
+    return build_config(settings, "" if path is None else f"{path}: ")
+
+
+def build_config(settings: Mapping[str, Any], where: str = "") -> Config:
+    """Return validated settings, or raise `ConfigError` naming the first that is wrong."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "the settings"
+        if first["type"] == "extra_forbidden":
+            group = Config
+            for part in first["loc"][:-1]:
+                group = type(getattr(group(), str(part)))
+            raise ConfigError(f"{where}there is no setting {name}; there are "
+                              f"{', '.join(group.model_fields)}") from None
+        text = first["msg"].removeprefix("Value error, ")
+        text = text[:1].lower() + text[1:]
+        shown = "" if isinstance(first["input"], Mapping) else f" (it is {first['input']!r})"
+        raise ConfigError(f"{where}{name}: {text}{shown}") from None
+
+
+def _apply(settings: dict[str, Any], change: str) -> None:
+    """Put one ``group.key=value`` into nested settings."""
+    name, equals, text = change.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {change!r} is not key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *groups, key = name.strip().split(".")
+    for group in groups:
+        settings = settings.setdefault(group, {})
+        if not isinstance(settings, dict):
+            raise ConfigError(f"--set {change!r}: {group} is no group of settings")
+    settings[key] = value
+
+
+def config_json(config: Config) -> str:
+    """Return settings as JSON text that `build_config` takes back."""
+    return json.dumps(config.model_dump(mode="json"), indent=1) + "\n"

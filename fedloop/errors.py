@@ -1,0 +1,17 @@
+"""Errors raised by fedloop; every message says what would be right."""
+
+from __future__ import annotations
+
+from alignsolve.errors import AlignSolveError
+
+
+class ConfigError(AlignSolveError, ValueError):
+    """A setting is unknown, malformed or contradicts another."""
+
+
+class DataError(AlignSolveError, ValueError):
+    """A data file is missing, damaged or not what it should be."""
+
+
+class CheckpointError(AlignSolveError, ValueError):
+    """A checkpoint is damaged or belongs to a different run."""

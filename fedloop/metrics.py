@@ -1,0 +1,159 @@
+"""Figures about a run: accuracies of clients, rounds to a target, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedloop.client import Images
+from fedloop.model import ModelSpec, forward
+
+
+@torch.no_grad()
+def client_accuracy(
+    server: Mapping[str, Tensor], test: Images, spec: ModelSpec, held: np.ndarray | None = None
+) -> np.ndarray:
+    """Return every client's accuracy on its own held-out images.
+
+    Parameters
+    ----------
+    server : mapping of str to Tensor
+        The model. A personal gate has a leading axis of clients.
+    test : Images
+        Held-out images of all clients.
+    spec : ModelSpec
+        Sizes.
+    held : ndarray, optional
+        bool, shape (clients, experts of all layers): the experts that a client
+        may use. None allows all.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (clients,), from 0 to 1.
+    """
+    sizes = np.diff(test.first)
+    owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+    params = {
+        name: value[owner] if name.startswith("gate.") and value.ndim == 3 else value
+        for name, value in server.items()
+    }
+    masks = None
+    if held is not None:
+        layers = torch.from_numpy(held).view(len(sizes), spec.n_layers, spec.n_experts)
+        masks = [layers[owner, layer] for layer in range(spec.n_layers)]
+    logit_BC, _ = forward(params, test.image, spec, masks)
+    right = (logit_BC.argmax(dim=1) == test.label).double()
+    sums = torch.zeros(len(sizes), dtype=torch.float64).index_add(0, owner, right)
+    accuracy: np.ndarray = sums.numpy() / sizes
+    return accuracy
+
+
+def worst_decile(values: np.ndarray) -> float:
+    """Return the mean of the lowest tenth of the values, at least one of them."""
+    return float(np.sort(values)[: max(1, len(values) // 10)].mean())
+
+
+def first_reaching(values: Sequence[float], target: float) -> int | None:
+    """Return the position from which a series has reached a target once, or None."""
+    return next((at for at, value in enumerate(values) if value >= target), None)
+
+
+def balance(load: np.ndarray) -> float:
+    """Return the coefficient of variation of a load; 0 where there is none."""
+    mean = float(load.mean())
+    return float(load.std()) / mean if mean > 0 else 0.0
+
+
+def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> dict[str, Any]:
+    """Return the figures of a run.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        As `fedloop.train.train` makes them.
+    targets : sequence of float
+        Accuracies, as shares.
+
+    Returns
+    -------
+    dict
+        ``rounds_to``, ``bytes_to`` and ``seconds_to``: target, in percent, as
+        text -> rounds, bytes (down and up) or simulated seconds until the
+        clients' mean accuracy first reached it, None where it never did. Final
+        ``accuracy``, ``worst_decile`` (with the experts held), ``accuracy_all``
+        (with all), ``load_cv``; ``rounds``, ``bytes``, ``seconds`` in total.
+    """
+    moved = np.cumsum([record["down_bytes"] + record["up_bytes"] for record in records])
+    passed = np.cumsum([record["seconds"] for record in records])
+    accuracy = [record["accuracy"] for record in records]
+    at = {f"{100 * target:g}": first_reaching(accuracy, target) for target in targets}
+    last = records[-1]
+    return {
+        "rounds_to": {name: None if k is None else k + 1 for name, k in at.items()},
+        "bytes_to": {name: None if k is None else int(moved[k]) for name, k in at.items()},
+        "seconds_to": {name: None if k is None else float(passed[k]) for name, k in at.items()},
+        **{name: last[name] for name in ("accuracy", "worst_decile", "accuracy_all", "load_cv")},
+        "rounds": len(records), "bytes": int(moved[-1]), "seconds": float(passed[-1]),
+    }
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes
+    ----------
+    mean : float
+        Mean; a lower bound where values are censored.
+    half_width : float
+        Half the width of the 95% interval by Student's t; NaN for one value.
+    censored : int
+        Values known only to be larger than what was counted for them.
+    n : int
+        Values.
+    """
+
+    mean: float
+    half_width: float
+    censored: int
+    n: int
+
+
+def estimate(values: Sequence[float | None], limit: float = np.nan) -> Estimate:
+    """Return the mean of values with its 95% interval; None counts as `limit`, censored."""
+    from scipy.stats import t
+
+    numbers = np.array([limit if value is None else value for value in values], np.float64)
+    n = len(numbers)
+    half = np.nan
+    if n > 1:
+        half = float(t.ppf(0.975, n - 1) * numbers.std(ddof=1) / np.sqrt(n))
+    return Estimate(float(numbers.mean()), half, sum(value is None for value in values), n)
+
+
+def paired_change(
+    ours: Sequence[float | None], theirs: Sequence[float | None], limit: float = np.nan
+) -> Estimate:
+    """Return the mean over seeds of ours / theirs - 1, with its 95% interval.
+
+    Parameters
+    ----------
+    ours, theirs : sequence of float or None
+        One value per seed, the same seeds. None counts as `limit`, censored; the
+        change is then a bound, and no estimate where both are censored.
+    limit : float
+        The last round, or the bytes until then.
+    """
+    changes = [
+        (limit if a is None else a) / (limit if b is None else b) - 1
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    found = estimate(changes)
+    censored = sum(a is None or b is None for a, b in zip(ours, theirs, strict=True))
+    return Estimate(found.mean, found.half_width, censored, found.n)

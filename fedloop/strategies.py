@@ -1,0 +1,138 @@
+"""Build the Aligner of a run, and put what clients saw into its words.
+
+Every strategy has the same fitness tracker, load monitor and settings; they differ
+only in how they choose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+import alignsolve as al
+from alignsolve.aligner.load import LoadMonitor
+from fedloop.client import Training
+from fedloop.config import AlignmentSettings, Config
+from fedloop.fleet import MEGA, Device, Times
+from fedloop.model import ModelSpec
+
+
+def build_aligner(
+    config: Config, spec: ModelSpec, expert_bytes: Sequence[int], fleet: Sequence[Device]
+) -> al.Aligner:
+    """Return the Aligner of a run, with every client's device declared.
+
+    Parameters
+    ----------
+    config : Config
+        Settings.
+    spec : ModelSpec
+        Sizes of the model.
+    expert_bytes : sequence of int
+        Bytes of each expert, its row of a shared gate included.
+    fleet : sequence of Device
+        The clients' devices; client i is called i.
+    """
+    settings = config.alignment
+    layers = np.repeat(np.arange(spec.n_layers), spec.n_experts)
+    aligner = al.Aligner(
+        spec.total_experts,
+        expert_group=layers if spec.n_layers > 1 else None,
+        group_min=1 if spec.n_layers > 1 else None,
+        group_max=spec.n_experts if spec.n_layers > 1 else None,
+        expert_mb=np.array(expert_bytes) / MEGA,
+        strategy=config.strategy,
+        fitness=al.FitnessSettings(
+            score=_fit_score(settings.alpha) if settings.score == "fit" else settings.score,
+            alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
+            prior_weight=settings.prior_weight, exploration=settings.exploration,
+        ),
+        load=al.LoadSettings(slack=settings.slack),
+        policy=al.PolicySettings(
+            min_experts=spec.n_layers, switch_cost=settings.switch_cost,
+        ),
+        seed=config.seed,
+    )
+    for client, device in enumerate(fleet):
+        aligner.declare(
+            client, max_experts=device.slots * spec.n_layers, memory_mb=device.memory_mb,
+            down_mbps=device.down_mbps, up_mbps=device.up_mbps,
+            seconds_per_sample=device.seconds_per_sample,
+            samples=config.local.steps * config.local.batch_size,
+        )
+    return aligner
+
+
+def _fit_score(alpha: float) -> al.aligner.fitness.Score:
+    """Return exp(-alpha * loss) of an expert as the client received it, alone in its layer.
+
+    After training every expert fits its client; before, only one that was trained
+    on images like the client's.
+    """
+
+    def score(report: al.ExpertReport) -> float | None:
+        return None if report.loss_before is None else math.exp(-alpha * report.loss_before)
+
+    return score
+
+
+def make_plan(
+    aligner: al.Aligner, clients: Sequence[int], settings: AlignmentSettings,
+    deadline_s: float | None,
+) -> al.Plan:
+    """Plan a round for some clients."""
+    if not settings.deficits:
+        # For comparison only: every round is balanced as if it were the first.
+        tables = aligner.tables
+        tables.load = LoadMonitor(tables.load.settings, aligner.n_experts)
+    return aligner.plan(clients, deadline_s=deadline_s)
+
+
+def make_reports(
+    training: Training, plan: al.Plan, accepted: np.ndarray, images: int,
+    times: dict[int, Times], down: dict[int, int], up: dict[int, int], spec: ModelSpec,
+) -> list[al.ClientReport]:
+    """Return the reports of the clients whose updates were accepted.
+
+    Parameters
+    ----------
+    training : Training
+        What the participants saw.
+    plan : Plan
+        The round's plan.
+    accepted : ndarray
+        bool, shape (N,): whose updates count.
+    images : int
+        Images that each client trained on.
+    times, down, up : dict of int
+        Simulated seconds, and bytes moved, by client.
+    spec : ModelSpec
+        Sizes.
+
+    Notes
+    -----
+    All images of a step pass through every expert held, whatever weight the gate
+    gives it, so each is reported with all of them; `gate_usage` tells the weight.
+    """
+    experts: list[dict[int, al.ExpertReport]] = [{} for _ in training.clients]
+    for layer, pair in enumerate(training.pairs):
+        columns = (pair.client, pair.expert, training.usage[layer], training.before[layer],
+                   training.after[layer])
+        for client, expert, usage, before, after in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            experts[client][layer * spec.n_experts + expert] = al.ExpertReport(
+                samples=images, gate_usage=min(usage, 1.0), loss_before=before[0],
+                loss=after[0], accuracy=after[1],
+            )
+    return [
+        al.ClientReport(
+            client, plan.round, samples=images, seconds=times[client].train / max(1, len(seen)),
+            down_mb=down[client] / MEGA, up_mb=up[client] / MEGA,
+            down_seconds=times[client].down, up_seconds=times[client].up, experts=seen,
+        )
+        for client, seen, counts in zip(training.clients, experts, accepted, strict=True)
+        if counts
+    ]

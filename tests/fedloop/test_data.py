@@ -1,0 +1,245 @@
+"""Readers of image files, hostile files included, and partitions."""
+
+import gzip
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedloop.config import PartitionSettings
+from fedloop.data import load_dataset, pooled, split
+from fedloop.errors import DataError
+from fedloop.partition import deal, turned
+from fedloop.readers import Dataset, read_cifar, read_idx
+
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist-t10k"
+
+
+def idx(array):
+    shape = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return b"\0\0\x08" + bytes([array.ndim]) + shape + array.astype(np.uint8).tobytes()
+
+
+def write_idx_pair(folder, half="train", n=6):
+    pixels, label = np.arange(n * 4).reshape(n, 2, 2), np.arange(n) % 3
+    (folder / f"{half}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels)))
+    (folder / f"{half}-labels-idx1-ubyte").write_bytes(idx(label))
+    return pixels, label
+
+
+# -- readers ---------------------------------------------------------------------------
+
+
+def test_digits_need_no_files():
+    data = load_dataset("digits")
+    assert data.image.shape == (1797, 1, 8, 8) and data.n_classes == 10
+    assert data.image.dtype == np.float32 and 0 <= data.image.min() < data.image.max() <= 1
+
+
+def test_idx_files_packed_or_not(tmp_path):
+    pixels, label = write_idx_pair(tmp_path)
+    data = load_dataset("mnist", tmp_path)
+    assert np.array_equal(data.label, label) and data.label.dtype == np.int64
+    np.testing.assert_allclose(data.image[:, 0] * 255, pixels, rtol=1e-6)
+    assert set(data.sha256) == {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte"}
+    write_idx_pair(tmp_path, "t10k", 4)
+    assert len(load_dataset("fashion-mnist", tmp_path).label) == 10
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason="../shared/data/mnist-t10k is not here")
+def test_real_mnist():
+    data = load_dataset("mnist", MNIST)
+    assert data.image.shape == (10_000, 1, 28, 28)
+    assert np.bincount(data.label).tolist()[:3] == [980, 1135, 1032]
+
+
+@given(st.binary(max_size=40), st.integers(0, 40))
+def test_damaged_idx_is_refused(tmp_path_factory, junk, cut):
+    path = tmp_path_factory.mktemp("idx") / "x"
+    good = idx(np.zeros((2, 3)))
+    for data in (junk, good[: min(cut, len(good) - 1)], good + b"\0", b"\x1f\x8b" + junk):
+        path.write_bytes(data)
+        with pytest.raises(DataError):
+            read_idx(path)
+
+
+def test_cifar_batches(tmp_path):
+    data = np.arange(2 * 3072, dtype=np.int64).reshape(2, 3072).astype(np.uint8)
+    for number in (1, 2):
+        content = pickle.dumps({b"data": data, b"labels": [number, 0]}, protocol=2)
+        (tmp_path / f"data_batch_{number}").write_bytes(content)
+    found = load_dataset("cifar10", tmp_path)
+    assert found.image.shape == (4, 3, 32, 32) and found.label.tolist() == [1, 0, 2, 0]
+    np.testing.assert_allclose(found.image[0, 1, 0, :3] * 255, data[0, 1024:1027], rtol=1e-6)
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must not run",))
+
+
+@pytest.mark.parametrize("content", [
+    pickle.dumps({b"data": Evil(), b"labels": [1]}),
+    pickle.dumps({b"data": np.zeros((1, 5), np.uint8), b"labels": [1]}),
+    pickle.dumps([1, 2]), b"", b"\x80\x04junk",
+    pickle.dumps({b"data": np.array([Evil()], dtype=object), b"labels": [1]}),
+], ids=["code", "shape", "no mapping", "empty", "junk", "objects"])
+def test_hostile_pickles_are_refused(tmp_path, content, capsys):
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a CIFAR batch"):
+        read_cifar([path])
+    assert "must not run" not in capsys.readouterr().out
+
+
+def test_folders_of_images(tmp_path):
+    import matplotlib.image
+
+    for number, name in enumerate(("cats", "dogs")):
+        (tmp_path / name).mkdir()
+        picture = np.full((4, 6, 3), number * 255, np.uint8)
+        matplotlib.image.imsave(tmp_path / name / "one.png", picture)
+    found = load_dataset("folder", tmp_path)
+    assert found.image.shape == (2, 3, 4, 6) and found.label.tolist() == [0, 1]
+    assert found.image.max(axis=(1, 2, 3)).tolist() == [0, 1]
+    matplotlib.image.imsave(tmp_path / "dogs" / "two.png", np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(DataError, match=r"two.png.*must be the same"):
+        load_dataset("folder", tmp_path)
+    (tmp_path / "dogs" / "two.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="not an image"):
+        load_dataset("folder", tmp_path)
+
+
+def test_npz(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=np.full((3, 2, 2), 51, np.uint8), y=np.array([0, 1, 1], np.uint8))
+    for where in (path, tmp_path):
+        found = load_dataset("npz", where)
+        assert found.image.shape == (3, 1, 2, 2) and found.image[0, 0, 0, 0] == np.float32(0.2)
+    for wrong in ({"x": np.zeros((3, 2, 2))}, {"x": np.zeros((3, 2, 2)), "y": np.zeros(3)},
+                  {"x": np.zeros((3, 2, 2)), "y": np.array([0, -1, 2])},
+                  {"x": np.full((1, 2, 2), np.nan), "y": np.array([0])},
+                  {"x": np.array([Evil()], dtype=object), "y": np.array([0])}):
+        np.savez(path, **wrong)
+        with pytest.raises(DataError):
+            load_dataset("npz", path)
+
+
+@pytest.mark.parametrize(("name", "where", "text"), [
+    ("mnits", None, "no data set 'mnits'; choose digits"),
+    ("mnist", None, "--data-dir"),
+    ("mnist", "missing", "no such file"),
+    ("mnist", ".", "holds no t10k"),
+    ("cifar10", ".", "holds no data_batch"),
+    ("folder", ".", "no folder per class"),
+    ("npz", ".", "0 npz files"),
+])
+def test_what_is_missing_is_said(tmp_path, name, where, text):
+    with pytest.raises(DataError, match=text):
+        load_dataset(name, None if where is None else tmp_path / where)
+
+
+def test_half_a_data_set_is_an_error(tmp_path):
+    write_idx_pair(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="images or labels only"):
+        load_dataset("mnist", tmp_path)
+
+
+# -- dealing out -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+def dealt(data, seed=0, **settings):
+    train, test = split(data, 0.2, None, seed)
+    settings = {"clients": 12, "test_images": 30, **settings}
+    return deal(data, train, test, PartitionSettings(**settings), seed), train, test
+
+
+@pytest.mark.parametrize(
+    "kind", ["iid", "dirichlet", "classes", "quantity", "rotation", "permuted-labels"]
+)
+def test_every_image_has_one_owner(digits, kind):
+    part, train, _ = dealt(digits, kind=kind)
+    assert part.train.first[-1] == len(train) == len(part.train.label)
+    assert np.diff(part.train.first).min() >= 10
+    assert part.label_counts.sum() == len(train)
+    assert sorted(part.train.image.sum((1, 2, 3)).tolist()) == pytest.approx(
+        sorted(digits.image[train].sum((1, 2, 3)).tolist()), rel=1e-5)
+    assert part.manifest == dealt(digits, kind=kind)[0].manifest
+    assert part.manifest["clients"] != dealt(digits, kind=kind, seed=1)[0].manifest["clients"]
+
+
+def test_held_out_images_are_held_out_and_of_the_clients_labels(digits):
+    part, _, test = dealt(digits, kind="classes", classes_per_client=2)
+    for client in range(12):
+        rows = slice(part.test.first[client], part.test.first[client + 1])
+        owned = np.flatnonzero(part.label_counts[client])
+        assert set(part.test.label[rows].tolist()) <= set(owned.tolist())
+    known = {image.tobytes() for image in digits.image[test]}
+    assert all(image.tobytes() in known for image in part.test.image.numpy())
+
+
+def test_classes_per_client(digits):
+    part, *_ = dealt(digits, kind="classes", classes_per_client=3, min_images=1)
+    assert ((part.label_counts > 0).sum(axis=1) == 3).all()
+
+
+def test_dirichlet_is_more_uneven_for_small_alpha(digits):
+    spread = [
+        np.std(part.label_counts / part.label_counts.sum(1, keepdims=True))
+        for part in (dealt(digits, kind="dirichlet", alpha=alpha)[0] for alpha in (0.1, 100.0))
+    ]
+    assert spread[0] > 2 * spread[1]
+
+
+def test_domains_turn_images_and_rename_labels(digits):
+    turnedpart, *_ = dealt(digits, kind="rotation", domains=4)
+    plain, *_ = dealt(digits, kind="iid")
+    assert turnedpart.domain.tolist() == [0, 1, 2, 3] * 3
+    for client in range(4):
+        rows = slice(plain.train.first[client], plain.train.first[client + 1])
+        expected = np.rot90(plain.train.image[rows].numpy(), client, axes=(2, 3))
+        assert np.array_equal(turnedpart.train.image[rows].numpy(), expected)
+    renamed, *_ = dealt(digits, kind="permuted-labels", domains=3)
+    for client in range(3):
+        rows = slice(plain.train.first[client], plain.train.first[client + 1])
+        pairs = set(zip(plain.train.label[rows].tolist(), renamed.train.label[rows].tolist(),
+                        strict=True))
+        assert len(pairs) == len({old for old, _ in pairs}) == len({new for _, new in pairs})
+        assert (client == 0) == all(old == new for old, new in pairs)
+
+
+def test_a_right_angle_by_interpolation_is_a_quarter_turn(digits):
+    inner = (slice(5), 0, slice(1, -1), slice(1, -1))  # pixels at the edge may fall outside
+    np.testing.assert_allclose(turned(digits.image, 90)[inner],
+                               turned(digits.image, 90 + 1e-9)[inner], atol=1e-5)
+
+
+def test_too_few_images_are_an_error(digits):
+    with pytest.raises(DataError, match="do not give 200 clients 10 each"):
+        dealt(digits, clients=200)
+    with pytest.raises(DataError, match="leaves none"):
+        split(digits, 0.0001, 100, 0)
+
+
+def test_pooling_averages(digits):
+    assert pooled(digits.image, 2)[7, 0, 1, 2] == pytest.approx(
+        digits.image[7, 0, 2:4, 4:6].mean())
+    with pytest.raises(DataError, match="8 x 8 pixels"):
+        pooled(digits.image, 3)
+
+
+def test_data_without_images_or_with_wild_labels_is_an_error():
+    for image, label in ((np.zeros((0, 1, 2, 2)), np.zeros(0, int)),
+                         (np.zeros((1, 1, 2, 2)), np.array([10**9])),
+                         (np.zeros((1, 2, 2)), np.array([0]))):
+        with pytest.raises(DataError):
+            Dataset(image, label, "x", {})

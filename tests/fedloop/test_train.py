@@ -1,0 +1,149 @@
+"""The round loop: determinism, resuming, devices and their failures, exact bytes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fedloop.config import build_config
+from fedloop.errors import CheckpointError
+from fedloop.model import init_params
+from fedloop.train import train
+
+SMALL = {
+    "rounds": 6, "checkpoint_every": 2,
+    "partition": {"clients": 6, "test_images": 10},
+    "model": {"experts": 4, "width": 8, "expert_width": 6},
+    "local": {"steps": 2, "batch_size": 8, "probe_images": 8},
+}
+
+
+def settings(**groups):
+    merged = {name: dict(value) if isinstance(value, dict) else value
+              for name, value in SMALL.items()}
+    for name, value in groups.items():
+        merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return build_config(merged)
+
+
+HARD = {
+    "participants": 5, "server": {"momentum": 0.5}, "alignment": {"switch_cost": 0.01},
+    "fleet": {"failure_rate": 0.2, "corruption_rate": 0.1, "deadline_s": 0.1},
+}
+
+
+@pytest.mark.parametrize("groups", [
+    {}, HARD, {**HARD, "model": {"layers": 2, "gate": "personal"}},
+    {"strategy": "random"}, {"strategy": "greedy"}, {"strategy": "round-robin"},
+], ids=["plain", "hard", "hard, two layers", "random", "greedy", "round-robin"])
+def test_a_resumed_run_is_the_same_to_the_last_bit(tmp_path, groups):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    _, expected = train(settings(**groups), whole)
+    train(settings(**groups), parts, stop_after=3)
+    # What was written after the checkpoint, when the run was killed.
+    with (parts / "rounds.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"round": 4}\n{"rou')
+    _, found = train(settings(**groups), parts, stop_after=4)
+    _, found = train(settings(**groups), parts)
+    assert all(torch.equal(found.model[name], expected.model[name]) for name in expected.model)
+    assert found.records == expected.records
+    for file in ("rounds.jsonl", "config.json", "partition.json", "checkpoint.safetensors"):
+        assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
+    lines = (parts / "rounds.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == list(range(1, 7))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    train(settings(), tmp_path, stop_after=2)
+    with pytest.raises(CheckpointError, match="another seed"):
+        train(settings(seed=1), tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    data = path.read_bytes()
+    for damaged in (b"", data[:100], data[:-5], b"x" * 50):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            train(settings(), tmp_path)
+
+
+def test_batched_and_plain_rounds_agree():
+    runs = [train(settings(rounds=3, local={"batched": batched}))[1] for batched in (True, False)]
+    for name, value in runs[0].model.items():
+        torch.testing.assert_close(value, runs[1].model[name], rtol=1e-3, atol=1e-4)
+    assert [r["held"] for r in runs[0].records] == [r["held"] for r in runs[1].records]
+
+
+def test_learning_learns():
+    config = settings(rounds=40, local={"steps": 5, "batch_size": 16, "learning_rate": 0.5},
+                      partition={"kind": "iid"}, model={"width": 32})
+    _, state = train(config)
+    assert state.records[-1]["accuracy"] > 0.7 > state.records[0]["accuracy"]
+
+
+def test_bytes_are_exact():
+    world, state = train(settings(rounds=3))
+    params = init_params(world.spec, 0)
+    trunk = sum(4 * value.numel() for name, value in params.items() if name.startswith("trunk."))
+    expert = sum(4 * value[0].numel() for name, value in params.items()
+                 if not name.startswith("trunk."))
+    assert (world.trunk_bytes, world.expert_bytes) == (trunk, [expert] * 4)
+    total = 0
+    for record in state.records:
+        pairs = sum(len(experts) for experts in record["held"].values())
+        total += pairs
+        # All took part and finished, so everything is new to everybody.
+        assert record["up_bytes"] == record["down_bytes"] == 6 * trunk + pairs * expert
+        assert record["finished"] == 6 and sum(record["holders"]) == total
+
+
+def test_personal_gates_do_not_travel():
+    shared, personal = (train(settings(rounds=1, model={"gate": gate}))[0]
+                        for gate in ("shared", "personal"))
+    assert shared.expert_bytes[0] - personal.expert_bytes[0] == 4 * shared.spec.width
+
+
+def test_a_round_in_which_all_fail_changes_nothing():
+    world, state = train(settings(fleet={"failure_rate": 1.0}, rounds=2))
+    for record in state.records:
+        assert record["down_bytes"] > 0 == record["up_bytes"] == record["finished"]
+        assert record["failed"] == list(range(6)) and record["loss"] is None
+    assert all(torch.equal(state.model[name], value)
+               for name, value in init_params(world.spec, 0).items())
+
+
+def test_damaged_updates_are_refused():
+    _, state = train(settings(fleet={"corruption_rate": 1.0}, rounds=2))
+    assert [record["refused"] for record in state.records] == [list(range(6))] * 2
+    assert all(value.isfinite().all() for value in state.model.values())
+
+
+def test_stragglers_are_dropped():
+    _, state = train(settings(fleet={"deadline_s": 0.05, "speed_spread": 1.0}, rounds=4))
+    late = [client for record in state.records for client in record["late"]]
+    assert late
+    for record in state.records:
+        assert record["seconds"] <= 0.05
+        assert record["finished"] == 6 - len(record["late"]) - len(record["idle"])
+
+
+def test_all_strategies_meet_the_same_clients_and_luck():
+    fleet = {"failure_rate": 0.3}
+    runs = [train(settings(strategy=strategy, participants=4, fleet=fleet))[1].records
+            for strategy in ("optimal", "random", "greedy")]
+    for look in (lambda record: record["failed"], lambda record: sorted(record["held"])):
+        first, *others = ([look(record) for record in records] for records in runs)
+        assert all(other == first for other in others)
+
+
+def test_optimal_balances_and_greedy_does_not():
+    optimal, greedy = (train(settings(strategy=strategy, rounds=10))[1].records[-1]["load_cv"]
+                       for strategy in ("optimal", "greedy"))
+    assert optimal < 0.03 < greedy
+
+
+def test_deficits_keep_holders_even_over_all_rounds():
+    kept, forgotten = (
+        np.ptp(train(settings(alignment={"deficits": deficits}, rounds=8))[1].holders)
+        for deficits in (True, False)
+    )
+    assert kept <= 1 < forgotten

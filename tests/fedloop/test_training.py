@@ -1,0 +1,194 @@
+"""Local training: batched equals plain, and plain equals what PyTorch users would write."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fedloop.client import draw_batches, train_batched, train_plain
+from fedloop.config import LocalSettings
+from fedloop.metrics import client_accuracy
+from fedloop.model import forward, init_params, route
+from fedloop.server import aggregate, sound_updates
+from tests.fedloop.worlds import holdings, images, spec
+
+
+@pytest.mark.parametrize("prox", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "sizes",
+    [spec(), spec(top_k=1), spec(n_layers=2), spec(trunk="cnn"), spec(trunk="cnn", n_layers=3)],
+    ids=["mlp", "top-1", "two layers", "cnn", "cnn of three layers"],
+)
+@pytest.mark.parametrize("personal", [False, True], ids=["shared gate", "personal gate"])
+def test_batched_gives_the_numbers_of_plain(sizes, prox, personal):
+    clients, held = [0, 2, 3, 6], holdings(4, sizes, seed=3)
+    server = init_params(sizes, seed=1)
+    if personal:
+        for layer in range(sizes.n_layers):
+            gate = server[f"gate.{layer}.weight"]
+            noise = torch.randn(7, *gate.shape, generator=torch.Generator().manual_seed(2))
+            server[f"gate.{layer}.weight"] = gate + 0.1 * noise
+    settings = LocalSettings(steps=3, batch_size=16, learning_rate=0.3, prox=prox)
+    arguments = (server, images(7), clients, held, sizes, settings, 5, 11)
+    plain, batched = train_plain(*arguments), train_batched(*arguments)
+    assert plain.params.keys() == batched.params.keys()
+    for name, value in plain.params.items():
+        torch.testing.assert_close(batched.params[name], value, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(batched.loss, plain.loss)
+    for layer, pair in enumerate(plain.pairs):
+        assert torch.equal(pair.expert, batched.pairs[layer].expert)
+        for kind in ("usage", "before", "after"):
+            mine, theirs = getattr(batched, kind)[layer], getattr(plain, kind)[layer]
+            # One image of a probe may change sides by rounding.
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+        sums = torch.zeros(4).index_add(0, pair.client, batched.usage[layer])
+        torch.testing.assert_close(sums, torch.ones(4))
+
+
+def test_one_expert_and_one_client_is_ordinary_training_to_the_last_bit():
+    sizes = spec(n_experts=1)
+    data, settings = images(1), LocalSettings(steps=4, batch_size=8, learning_rate=0.2)
+    server = init_params(sizes, seed=0)
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(36, 12), nn.ReLU(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 4)
+    )
+    names = ["trunk.linear.weight", "trunk.linear.bias"]
+    names += [f"experts.0.{part}" for part in ("in.weight", "in.bias", "out.weight", "out.bias")]
+    with torch.no_grad():
+        for value, name in zip(model.parameters(), names, strict=True):
+            value.copy_(server[name].view_as(value))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
+    for round_ in range(1, 4):
+        for chosen in draw_batches(0, round_, 0, 40, settings):
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(model(data.image[chosen]), data.label[chosen])
+            loss.backward()
+            optimiser.step()
+        training = train_plain(server, data, [0], [[0]], sizes, settings, 0, round_)
+        server = aggregate(server, training, sound_updates(training), [40])
+    for value, name in zip(model.parameters(), names, strict=True):
+        assert torch.equal(value, server[name].view_as(value)), name
+
+
+class DenseMoE(nn.Module):
+    """The same model as a module: every expert works on every image."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.trunk = nn.Linear(36, 12)
+        self.gate = nn.Linear(12, 5, bias=False)
+        self.inner = nn.ModuleList(nn.Linear(12, 7) for _ in range(5))
+        self.outer = nn.ModuleList(nn.Linear(7, 4) for _ in range(5))
+        self.load_state_dict(self.named(server))
+
+    @staticmethod
+    def named(server):
+        state = {"gate.weight": server["gate.0.weight"]}
+        for part in ("weight", "bias"):
+            state[f"trunk.{part}"] = server[f"trunk.linear.{part}"]
+            for e in range(5):
+                state[f"inner.{e}.{part}"] = server[f"experts.0.in.{part}"][e]
+                state[f"outer.{e}.{part}"] = server[f"experts.0.out.{part}"][e]
+        return state
+
+    def forward(self, image):
+        h = self.trunk(image.flatten(1)).relu()
+        y = torch.stack([b(a(h).relu()) for a, b in zip(self.inner, self.outer, strict=True)], 1)
+        return (self.gate(h).softmax(1)[:, :, None] * y).sum(1)
+
+
+@pytest.mark.parametrize("method", [train_plain, train_batched])
+def test_all_experts_on_all_clients_is_fedavg_of_the_dense_model(method):
+    sizes, settings = spec(top_k=5), LocalSettings(steps=3, batch_size=10, learning_rate=0.3)
+    data, server = images(3), init_params(spec(), seed=4)
+    data.first[:] = [0, 30, 70, 120]  # clients of different weight
+    reference = {name: value.clone() for name, value in DenseMoE(server).state_dict().items()}
+    for round_ in range(1, 4):
+        updates = []
+        for client in range(3):
+            model = DenseMoE(server)
+            model.load_state_dict(reference)
+            optimiser = torch.optim.SGD(model.parameters(), lr=0.3)
+            for chosen in draw_batches(7, round_, client, data.size(client), settings):
+                chosen = chosen + data.first[client]
+                optimiser.zero_grad()
+                loss = nn.functional.cross_entropy(model(data.image[chosen]), data.label[chosen])
+                loss.backward()
+                optimiser.step()
+            updates.append(model.state_dict())
+        weight = [data.size(client) / 120 for client in range(3)]
+        reference = {name: sum(w * u[name] for w, u in zip(weight, updates, strict=True))
+                     for name in reference}
+        training = method(server, data, range(3), [range(5)] * 3, sizes, settings, 7, round_)
+        server = aggregate(
+            server, training, sound_updates(training), [data.size(i) for i in range(3)], "samples")
+    for name, value in DenseMoE.named(server).items():
+        torch.testing.assert_close(value, reference[name], rtol=1e-4, atol=1e-5)
+
+
+def test_batches_depend_on_seed_round_and_client_alone():
+    settings = LocalSettings(steps=4, batch_size=10)
+    first = draw_batches(1, 2, 3, 25, settings)
+    assert np.array_equal(first, draw_batches(1, 2, 3, 25, settings))
+    for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
+        assert not np.array_equal(first, draw_batches(*other, 25, settings))
+    assert np.bincount(first.ravel(), minlength=25).max() == 2  # 40 draws of 25 images
+
+
+def test_participants_do_not_change_each_other():
+    sizes, settings = spec(), LocalSettings(steps=2, batch_size=8)
+    server, data = init_params(sizes, 0), images(5)
+    held = holdings(5, sizes)
+    alone = train_plain(server, data, [3], [held[3]], sizes, settings, 0, 1)
+    together = train_plain(server, data, range(5), held, sizes, settings, 0, 1)
+    assert torch.equal(alone.params["trunk.linear.weight"][0],
+                       together.params["trunk.linear.weight"][3])
+
+
+def test_prox_keeps_clients_near_the_server():
+    sizes, server = spec(), init_params(spec(), 0)
+    moved = []
+    for prox in (0.0, 1.0):
+        settings = LocalSettings(steps=20, learning_rate=0.3, prox=prox)
+        training = train_batched(server, images(2), [0, 1], [[0], [1]], sizes, settings, 0, 1)
+        name = "trunk.linear.weight"
+        moved.append(float((training.params[name] - server[name]).norm()))
+    assert moved[1] < 0.8 * moved[0]
+
+
+def test_routing_keeps_the_best_and_only_those_held():
+    logit = torch.tensor([[1.0, 3.0, 2.0, -torch.inf], [5.0, -torch.inf, -torch.inf, -torch.inf]])
+    weight = route(logit, 2, dim=1)
+    assert (weight > 0).tolist() == [[False, True, True, False], [True, False, False, False]]
+    torch.testing.assert_close(weight.sum(1), torch.ones(2))
+    assert weight[1, 0] == 1
+
+
+def test_masked_forward_equals_the_forward_of_the_rows_held():
+    sizes, server = spec(), init_params(spec(), 0)
+    image = images(1).image[:9]
+    held = torch.zeros(1, 5, dtype=torch.bool)
+    held[0, [1, 4]] = True
+    part = {name: value if name.startswith("trunk.") else value[[1, 4]]
+            for name, value in server.items()}
+    masked, _ = forward(server, image, sizes, [held])
+    torch.testing.assert_close(masked, forward(part, image, sizes)[0])
+
+
+def test_clients_are_judged_with_what_they_hold():
+    sizes, server, data = spec(), init_params(spec(), 0), images(3)
+    held = np.eye(3, 5, dtype=bool)
+    found = client_accuracy(server, data, sizes, held)
+    for client in range(3):
+        part = {name: value if name.startswith("trunk.") else value[[client]]
+                for name, value in server.items()}
+        rows = slice(data.first[client], data.first[client + 1])
+        logit, _ = forward(part, data.image[rows], sizes)
+        right = (logit.argmax(1) == data.label[rows]).double().mean()
+        assert found[client] == pytest.approx(float(right))
+
+
+def test_a_model_is_the_same_from_the_same_seed():
+    one, two, other = (init_params(spec(trunk="cnn", n_layers=2), seed) for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["trunk.linear.weight"], other["trunk.linear.weight"])
