@@ -10,6 +10,7 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,13 @@ class ScipBackend(Backend):
     SCIP runs in one thread. While it solves, Ctrl-C is its own: it stops at
     the end of the linear program at hand. Where Python's handler of Ctrl-C is
     not the default one, or the caller is not the main thread, Ctrl-C takes
-    effect when SCIP returns.
+    effect when SCIP returns. It looks at its time limit between linear
+    programs, the first of which may take a minute at 50,000 x 64: hence it is
+    declared as not interruptible.
     """
 
     name = "ortools-scip"
-    capabilities = _CAPABILITIES
+    capabilities = replace(_CAPABILITIES, interruptible=False)
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return an answer and the bound of SCIP."""
