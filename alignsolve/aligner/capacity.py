@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -109,6 +109,11 @@ class ClientProfile:
                     raise ProblemError(fault)
         if self.max_experts is not None and self.max_experts != int(self.max_experts):
             raise ProblemError(f"max_experts is {self.max_experts}; give a whole number >= 0")
+        if self.forbidden is not None and not (
+            isinstance(self.forbidden, Iterable)
+            and all(isinstance(expert, (int, np.integer)) for expert in self.forbidden)
+        ):
+            raise ProblemError(f"forbidden is {self.forbidden!r}; give a sequence of expert indices")
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""

@@ -1,0 +1,238 @@
+"""What a round's problem says, what moves, what is logged, what strategies do."""
+
+import json
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve.aligner.placement import Placements
+
+
+def report(plan, client, samples=10, **more):
+    return al.ClientReport(client, plan.round, samples, 1.0, **({
+        "experts": {int(j): al.ExpertReport(samples, loss=0.1 * j) for j in plan.experts_of(client)}
+    } | more))  # fmt: skip
+
+
+def close(aligner, plan, clients=None, **more):
+    return aligner.observe(plan, [
+        report(plan, client, **more) for client in (plan.clients if clients is None else clients)
+    ])
+
+
+def test_only_untrained_copies_are_current():
+    placements = Placements(3)
+    placements.grow(2)
+    both = np.array([0, 1])
+    # Client 0 trains expert 0 and only looks at expert 1; client 1 vanishes.
+    placements.finish(both, np.array([0, 0]), np.array([0, 1]), np.array([True, False]))
+    assert placements.version.tolist() == [1, 0, 0]
+    assert placements.current(both).tolist() == [[False, True, False], [False] * 3]
+    assert placements.placed.tolist() == [[True, True, False], [False] * 3]
+    # Client 1 trains expert 1: client 0's copy is outdated, its placement stays.
+    placements.finish(np.array([1]), np.array([1]), np.array([1]), np.array([True]))
+    assert not placements.current(both).any()
+    assert placements.placed[0].tolist() == [True, True, False]
+
+
+def test_downloads_and_placements_are_told_apart():
+    aligner = al.Aligner(2, expert_mb=[5.0, 7.0])
+    fitness = [[9.0, 1.0], [1.0, 9.0]]
+    plan = aligner.plan(["a", "b"], fitness=fitness)
+    assert (plan.down_mb, plan.placements_changed) == (12.0, 2)
+    aligner.observe(plan, [report(plan, "a"), report(plan, "b", experts={})])
+    plan = aligner.plan(["a", "b"], fitness=fitness)
+    # Expert 0 was trained: the copy of client a is outdated, and its placement is not new.
+    assert plan.placements_changed == 0
+    assert plan.downloads_of("a").tolist() == [0] and plan.downloads_of("b").tolist() == []
+    assert plan.down_mb == 5.0
+    assert plan.holders_of(1) == ("b",)
+
+
+def test_switching_cost_keeps_placements():
+    changed = {}
+    for cost in (0.0, 2.0):
+        rng = np.random.default_rng(3)
+        aligner = al.Aligner(6, policy=al.PolicySettings(switch_cost=cost))
+        for _ in range(6):
+            plan = aligner.plan(range(12), fitness=rng.random((12, 6)))
+            close(aligner, plan)
+        changed[cost] = aligner.metrics()["placements_changed"]
+    assert changed[2.0] < changed[0.0] / 2
+
+
+def test_rounds_stay_flow_problems_where_they_can():
+    aligner = al.Aligner(3, policy=al.PolicySettings(min_finishers=1.0, switch_cost=0.1))
+    for client in range(9):
+        aligner.declare(client, max_experts=1, memory_mb=50, samples=20)
+    assert aligner.plan(range(9)).result.problem.problem_class == "flow"
+    aligner = al.Aligner(3, policy=al.PolicySettings(min_finishers=1.5))
+    plan = aligner.plan(range(5))
+    assert set(plan.result.problem.loads) == {"finishers"}
+
+
+def test_a_round_that_cannot_hold_says_what_gave_way():
+    aligner = al.Aligner(4, policy=al.PolicySettings(min_finishers=2))
+    plan = aligner.plan(["a", "b"])
+    assert plan.result.has_answer and plan.relaxations
+    assert all(relaxation.amount > 0 for relaxation in plan.relaxations)
+    empty = aligner.plan([])
+    assert empty.row_ind.size == 0 and empty.clients == ()
+
+
+def test_fairness_floor():
+    fitness = np.array([[9.0, 1.0], [8.0, 7.9], [9.0, 1.0]])
+    plans = {}
+    for floor in (0.0, 0.9):
+        aligner = al.Aligner(
+            2, load=al.LoadSettings(slack=1.0), policy=al.PolicySettings(fitness_floor=floor)
+        )
+        plans[floor] = aligner.plan("abc", fitness=fitness)
+    chosen = fitness[plans[0.9].row_ind, plans[0.9].col_ind]
+    assert (chosen >= 0.9 * fitness.max(axis=1)).all()
+    assert not plans[0.9].relaxations
+
+
+def test_download_cost_prefers_current_copies():
+    aligner = al.Aligner(2, policy=al.PolicySettings(download_cost=10.0, switch_cost=0.1),
+                         load=al.LoadSettings(slack=2.0))  # fmt: skip
+    plan = aligner.plan(["a"], fitness=[[1.0, 0.0]])
+    aligner.observe(plan, [report(plan, "a", experts={})])
+    assert aligner.plan(["a"], fitness=[[1.0, 1.05]]).experts_of("a").tolist() == [0]
+
+
+def test_replan_is_the_plan_of_those_left():
+    rng = np.random.default_rng(0)
+    fitness = rng.random((40, 5))
+    aligner, other = al.Aligner(5), al.Aligner(5)
+    plan = aligner.plan(range(40), fitness=fitness)
+    again = aligner.replan(plan, [3, 17])
+    kept = [client for client in range(40) if client not in (3, 17)]
+    fresh = other.plan(kept, fitness=fitness[kept])
+    assert again.round == plan.round == 1 and again.clients == fresh.clients
+    assert again.result.status is al.Status.OPTIMAL
+    assert again.result.objective_value == pytest.approx(fresh.result.objective_value)
+    seen = close(aligner, again)
+    assert seen.accepted == 38 and seen.dropped == ()
+    with pytest.raises(al.ProblemError, match="round 1 is not open"):
+        aligner.replan(again, [4])
+    with pytest.raises(al.ProblemError, match="client 'x' has no part"):
+        other.replan(fresh, ["x"])
+
+
+def test_restart_with_an_open_round(tmp_path):
+    aligner = al.Aligner(3)
+    plan = aligner.plan(["a", 1, "b"], deadline_s=9.0)
+    aligner.save(tmp_path / "a.npz")
+    other = al.Aligner.load(tmp_path / "a.npz")
+    assert other.open_plan.clients == plan.clients and other.open_plan.deadline_s == 9.0
+    ours, theirs = (each.replan(plan, ["b"]) for each in (aligner, other))
+    np.testing.assert_array_equal(ours.col_ind, theirs.col_ind)
+    assert close(other, theirs).accepted == 2
+
+
+def test_own_scores_are_not_saved(tmp_path):
+    settings = al.FitnessSettings(score=lambda report: report.samples)
+    al.Aligner(3, fitness=settings).save(tmp_path / "a.npz")
+    with pytest.raises(al.ProblemError, match="score of your own"):
+        al.Aligner.load(tmp_path / "a.npz")
+    assert al.Aligner.load(tmp_path / "a.npz", fitness=settings).n_experts == 3
+
+
+def test_log(tmp_path):
+    path = tmp_path / "rounds.jsonl"
+    aligner = al.Aligner(3, log=path, policy=al.PolicySettings(min_finishers=5))
+    plan = aligner.plan(["a", "b"])
+    plan = aligner.replan(plan, ["b"])
+    aligner.observe(plan, [report(plan, "a"), None])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["plan", "replan", "observe"]
+    assert lines[0]["problem"].startswith("sha256:") and lines[0]["relaxations"]
+    assert lines[0]["reproducible"] is True and lines[1]["lost"] == 1
+    assert lines[2]["accepted"] == 1 and lines[2]["refused"] == {"malformed": 1}
+    with pytest.raises(al.ProblemError, match="cannot be written"):
+        al.Aligner(3, log=tmp_path / "missing" / "log").plan(["a"])
+
+
+def fleet(strategy, **policy):
+    aligner = al.Aligner(6, strategy=strategy, expert_mb=[1, 1, 1, 2, 2, 4.0],
+                         policy=al.PolicySettings(**policy))  # fmt: skip
+    rng = np.random.default_rng(1)
+    for client in range(30):
+        aligner.declare(client, max_experts=int(rng.integers(1, 5)), memory_mb=16.0)
+    return aligner, rng.random((30, 6)) + np.arange(6) / 3
+
+
+def test_baselines_differ_as_they_should():
+    plans = {}
+    for strategy in ("random", "round-robin", "greedy", "flex-moe", "fedamole"):
+        aligner, fitness = fleet(strategy)
+        plans[strategy] = aligner.plan(range(30), fitness=fitness)
+    spread = {name: np.ptp(plan.loads) for name, plan in plans.items()}
+    assert spread["greedy"] > spread["flex-moe"]
+    for plan in plans.values():
+        memory = np.bincount(plan.row_ind, 4 * plan.expert_mb[plan.col_ind], 30)
+        assert (memory <= 16).all()
+
+
+def test_fedamole_gives_every_expert_as_many_clients():
+    aligner = al.Aligner(4, strategy="fedamole")
+    for client in range(9):
+        aligner.declare(client, max_experts=3)
+    plan = aligner.plan(range(9))
+    assert plan.loads.tolist() == [6, 6, 6, 6]
+    assert np.bincount(plan.row_ind).min() >= 2
+
+
+def test_round_robin_goes_on_where_it_ended():
+    aligner = al.Aligner(5, strategy="round-robin")
+    dealt = []
+    for _ in range(3):
+        plan = aligner.plan(["a", "b", "c"])
+        dealt += plan.col_ind.tolist()
+        close(aligner, plan)
+    assert dealt == [0, 1, 2, 3, 4, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_experts": 0}, "n_experts is 0"),
+        ({"n_experts": True}, "n_experts is True"),
+        ({"n_experts": 2, "strategy": "best"}, "strategy is 'best'"),
+        ({"n_experts": 2, "expert_mb": [1, -1]}, r"expert_mb\[1\] is -1"),
+        ({"n_experts": 2, "group_max": 1}, "need expert_group"),
+        ({"n_experts": 2, "expert_ids": ["a", "a"]}, "repeats 'a'"),
+    ],
+)
+def test_wrong_aligners(arguments, message):
+    with pytest.raises(al.ProblemError, match=message):
+        al.Aligner(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("clients", "more", "message"),
+    [
+        (["a", "a"], {}, "client 'a' is given twice"),
+        ([1, "1"], {}, "reads like another"),
+        ([1.5], {}, "1.5 is float"),
+        ([True], {}, "True is bool"),
+        (["a"], {"deadline_s": np.nan}, "deadline_s is nan"),
+        (["a"], {"fitness": [[1.0]]}, "fitness has shape"),
+        (["a"], {"fitness": [[np.nan, 1.0]]}, "fitness"),
+    ],
+)
+def test_wrong_plans(clients, more, message):
+    aligner = al.Aligner(2)
+    with pytest.raises(al.ProblemError, match=message):
+        aligner.plan(clients, **more)
+    # Nothing of it stays.
+    assert aligner.round == 0 and aligner.open_plan is None
+
+
+@pytest.mark.parametrize("name", ["min_experts", "min_finishers", "switch_cost", "fitness_floor",
+                                  "time_limit", "rel_gap"])  # fmt: skip
+def test_wrong_policies(name):
+    with pytest.raises(al.ProblemError, match=name):
+        al.PolicySettings(**{name: -1})
