@@ -113,7 +113,7 @@ class ClientProfile:
             isinstance(self.forbidden, Iterable)
             and all(isinstance(expert, (int, np.integer)) for expert in self.forbidden)
         ):
-            raise ProblemError(f"forbidden is {self.forbidden!r}; give a sequence of expert indices")
+            raise ProblemError(f"forbidden is {self.forbidden!r}; give a sequence of experts")
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""
