@@ -27,13 +27,14 @@ from alignsolve.problem_parts import (
     Load,
     Resource,
     bound_array,
-    fitness_matrix,
     group_bounds,
+    known_fitness,
     named_loads,
     named_resources,
     penalty_array,
     target_array,
 )
+from alignsolve.sources.base import FitnessSource, Negated
 
 __all__ = ["AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
 
@@ -84,9 +85,10 @@ class AlignmentProblem:
 
     Parameters
     ----------
-    fitness : array_like, shape (n_clients, n_experts), float32 or float64
+    fitness : array_like or FitnessSource, shape (n_clients, n_experts)
         Gain of client i training expert j, in any unit. ``-inf`` forbids the
-        pair. A float32 or float64 array is used in place and never modified.
+        pair. A float32 or float64 array is used in place and never modified. A
+        source of `alignsolve.sources` is read in blocks of rows, once here.
     max_experts : array_like of int, shape (n_clients,)
         Slots of each client.
     min_experts : array_like of int, shape (n_clients,), default 0
@@ -147,7 +149,11 @@ class AlignmentProblem:
     """
 
     sense: Literal["max", "min"]
+    #: A matrix, or a source that reads like one by rows; see `source`.
     fitness: FloatArray
+    #: The source that was given as fitness, or None. A source over an array, in memory
+    #: or mapped, stands beside that array; any other is `fitness` itself.
+    source: FitnessSource | None
     max_experts: IntArray
     min_experts: IntArray
     load_min: Float64Array
@@ -169,7 +175,7 @@ class AlignmentProblem:
 
     def __init__(
         self,
-        fitness: npt.ArrayLike,
+        fitness: npt.ArrayLike | FitnessSource,
         max_experts: npt.ArrayLike,
         *,
         min_experts: npt.ArrayLike = 0,
@@ -190,8 +196,9 @@ class AlignmentProblem:
     ) -> None:
         put = super().__setattr__
         put("sense", "max")
-        matrix, forbids, largest = fitness_matrix(fitness)
+        matrix, forbids, largest = known_fitness(fitness)
         put("fitness", matrix)
+        put("source", fitness if isinstance(fitness, FitnessSource) else None)
         put("largest", largest)
         n, m = self.fitness.shape
         put("client_ids", identifiers("client_ids", client_ids, n))
@@ -228,7 +235,7 @@ class AlignmentProblem:
     @classmethod
     def from_cost(
         cls,
-        cost: npt.ArrayLike,
+        cost: npt.ArrayLike | FitnessSource,
         max_experts: npt.ArrayLike,
         *,
         client_cost_max: npt.ArrayLike | None = None,
@@ -238,7 +245,7 @@ class AlignmentProblem:
 
         Parameters
         ----------
-        cost : array_like, shape (n_clients, n_experts)
+        cost : array_like or FitnessSource, shape (n_clients, n_experts)
             Cost of each pair. Values, bounds and prices of the results are in
             this sense: the bound is a lower bound, and a price is the change
             of the least cost per further slot (hence usually <= 0).
@@ -256,18 +263,9 @@ class AlignmentProblem:
         """
         if "client_fitness_min" in arguments:
             raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
-        array = numeric("cost", cost)
-        refuse("cost", array, np.isnan(array) | np.isneginf(array),
-               "give finite costs, or +inf to forbid the pair")
-        if array.dtype.kind in "iub":
-            # Before the sign changes: -(-128) does not fit into int8.
-            array = array.astype(np.float64)
-        n = array.shape[0] if array.ndim else 0
+        n, fitness = _negated(cost)
         ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
-        # 0 - x and not -x: a cost of 0 must not become -0.
-        problem = cls(
-            np.subtract(0, array), max_experts, client_fitness_min=0 - ceiling, **arguments
-        )
+        problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
         object.__setattr__(problem, "sense", "min")
         return problem
 
@@ -299,6 +297,11 @@ class AlignmentProblem:
     def n_experts(self) -> int:
         """Number of experts."""
         return int(self.fitness.shape[1])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether fitness is read in blocks of rows, and never there as a whole."""
+        return isinstance(self.fitness, FitnessSource)
 
     @property
     def n_groups(self) -> int:
@@ -454,16 +457,33 @@ class AlignmentProblem:
         arguments["loads"] = dict(self.loads)
         arguments["resources"] = dict(self.resources)
         if self.sense == "min":
-            arguments["cost"] = np.subtract(0, self.fitness)
+            arguments["cost"] = (
+                self.source.cost if isinstance(self.source, Negated)
+                else np.subtract(0, self.fitness)
+            )
             arguments["client_cost_max"] = 0 - self.client_fitness_min
         else:
-            arguments["fitness"] = self.fitness
+            arguments["fitness"] = self.fitness if self.source is None else self.source
             arguments["client_fitness_min"] = self.client_fitness_min
         return arguments
 
     def replace(self, **changes: Any) -> AlignmentProblem:
         """Return a problem with some constructor arguments changed, same sense."""
         return _rebuilt(self.sense, self.arguments() | changes)
+
+
+def _negated(cost: npt.ArrayLike | FitnessSource) -> tuple[int, FloatArray | FitnessSource]:
+    """Return the number of rows of a matrix of costs, and the matrix times -1."""
+    if isinstance(cost, FitnessSource):
+        return cost.shape[0], Negated(cost)
+    array = numeric("cost", cost)
+    refuse("cost", array, np.isnan(array) | np.isneginf(array),
+           "give finite costs, or +inf to forbid the pair")
+    if array.dtype.kind in "iub":
+        # Before the sign changes: -(-128) does not fit into int8.
+        array = array.astype(np.float64)
+    # 0 - x and not -x: a cost of 0 must not become -0.
+    return array.shape[0] if array.ndim else 0, np.subtract(0, array)
 
 
 def _at_most(array: IntArray, most: int) -> IntArray:

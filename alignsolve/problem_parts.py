@@ -24,6 +24,8 @@ from alignsolve.arrays import (
     whole,
 )
 from alignsolve.errors import ProblemError
+from alignsolve.sources.arrays import ArraySource
+from alignsolve.sources.base import FitnessSource, map_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,43 @@ def fitness_matrix(fitness: npt.ArrayLike) -> tuple[FloatArray, bool, float]:
         limit = LARGEST_SUM / array.size
         refuse("fitness", array, bad, f"sums would overflow: scale to at most {limit:.0e}")
     return read_only(array), forbids, largest
+
+
+def fitness_source(source: FitnessSource) -> tuple[bool, float]:
+    """Read a source once, in threads; return `forbids` and `largest` of `fitness_matrix`."""
+
+    def look(k: int, block: FloatArray) -> tuple[float, float]:
+        low, high = (float(block.min()), float(block.max())) if block.size else (np.inf, -np.inf)
+        if not high < np.inf:
+            bad = np.isnan(block) | np.isposinf(block)
+            i, j = np.unravel_index(int(np.argmax(bad)), block.shape)
+            raise ProblemError(f"fitness[{source.edges[k] + i}, {j}] is {block[i, j]}; give finite "
+                               f"numbers, or -inf to forbid the pair")
+        least = low
+        if low == -np.inf:
+            least = float(block.min(initial=np.inf, where=block > -np.inf))
+        return low, max(high, -least)
+
+    found = np.array(map_blocks(source, look)).reshape(-1, 2)
+    largest = max(0.0, float(found[:, 1].max(initial=0.0)))
+    if largest * source.size > LARGEST_SUM:
+        raise ProblemError(f"fitness has an entry of size {largest:.3g}; sums would overflow: "
+                           f"scale to at most {LARGEST_SUM / source.size:.0e}")
+    return bool((found[:, 0] == -np.inf).any()), largest
+
+
+def known_fitness(
+    fitness: npt.ArrayLike | FitnessSource,
+) -> tuple[FloatArray | FitnessSource, bool, float]:
+    """Return fitness as a checked matrix or source, with `forbids` and `largest`.
+
+    A source that is an array, or maps one, becomes that array: all can read it.
+    """
+    if isinstance(fitness, ArraySource):
+        return fitness_matrix(fitness.array)
+    if isinstance(fitness, FitnessSource):
+        return fitness, *fitness_source(fitness)
+    return fitness_matrix(fitness)
 
 
 def bound_array(
