@@ -40,6 +40,15 @@ from alignsolve.io import (
 from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
 from alignsolve.result import Fallback, Result, Status, Termination
 from alignsolve.solve import solve
+from alignsolve.sources import (
+    ArraySource,
+    FactorSource,
+    FitnessSource,
+    FunctionSource,
+    MappedSource,
+    SparseSource,
+    TableSource,
+)
 
 __version__ = "0.1.0"
 
@@ -47,6 +56,7 @@ __all__ = [
     "AlignSolveError",
     "Aligner",
     "AlignmentProblem",
+    "ArraySource",
     "BackendError",
     "BackendNotFoundError",
     "Bound",
@@ -58,11 +68,15 @@ __all__ = [
     "ConflictCheck",
     "Elastic",
     "ExpertReport",
+    "FactorSource",
     "Fallback",
     "Feature",
     "FitnessSettings",
+    "FitnessSource",
+    "FunctionSource",
     "Load",
     "LoadSettings",
+    "MappedSource",
     "Multipliers",
     "Observation",
     "Plan",
@@ -73,7 +87,9 @@ __all__ = [
     "Resource",
     "Result",
     "Solution",
+    "SparseSource",
     "Status",
+    "TableSource",
     "Termination",
     "UnsupportedProblemError",
     "available_backends",

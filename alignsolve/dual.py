@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from alignsolve.errors import ProblemError
 from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.sources.base import FitnessSource, map_blocks
+
+T = TypeVar("T")
 
 #: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
@@ -262,13 +266,12 @@ def _compiled_residual(
 
     slot_min, slot_max = problem.slot_bounds()
     indptr = _pointers(problem, row_ind)
-    return math.fsum(
-        residual_sum(
-            values, prices, indptr[rows.start : rows.stop + 1], col_ind,
-            slot_min[rows], slot_max[rows],
-        )
-        for rows, values in _value_blocks(problem)
-    )  # fmt: skip
+
+    def of_rows(rows: slice, values: FloatArray) -> float:
+        ends = indptr[rows.start : rows.stop + 1]
+        return residual_sum(values, prices, ends, col_ind, slot_min[rows], slot_max[rows])
+
+    return math.fsum(_map_values(problem, of_rows))
 
 
 def _compiled_regrets(
@@ -278,11 +281,12 @@ def _compiled_regrets(
     from alignsolve.dual_kernel import regret_sums
 
     indptr = _pointers(problem, row_ind)
-    regret = largest = 0.0
-    for rows, values in _value_blocks(problem):
-        some = regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
-        regret, largest = regret + some[0], max(largest, some[1])
-    return regret, largest
+
+    def of_rows(rows: slice, values: FloatArray) -> tuple[float, float]:
+        return regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
+
+    found = _map_values(problem, of_rows)
+    return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)
 
 
 def _pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
@@ -292,13 +296,28 @@ def _pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
     return indptr
 
 
-def _value_blocks(problem: AlignmentProblem) -> Iterator[tuple[slice, FloatArray]]:
-    """Yield the values by rows: all at once, in place, where that is possible."""
-    if Feature.SWITCHING not in problem.features and problem.fitness.flags.c_contiguous:
-        yield slice(0, problem.n_clients), problem.fitness
-        return
-    for rows in row_blocks(problem.n_clients, problem.n_experts):
-        yield rows, problem.values(rows)
+def _map_values(
+    problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
+) -> list[T]:
+    """Return ``work(rows, values)`` of all clients: at once, in place, where that is possible.
+
+    Blocks of a source are worked on in threads, other blocks in turn.
+    """
+    switching = Feature.SWITCHING in problem.features
+    if isinstance(problem.fitness, FitnessSource):
+        edges = problem.fitness.edges
+
+        def on_block(k: int, block: FloatArray) -> T:
+            rows = slice(int(edges[k]), int(edges[k + 1]))
+            return work(rows, problem.less_switching(rows, block) if switching else block)
+
+        return map_blocks(problem.fitness, on_block)
+    if not switching and problem.fitness.flags.c_contiguous:
+        return [work(slice(0, problem.n_clients), problem.fitness)]
+    return [
+        work(rows, problem.values(rows))
+        for rows in row_blocks(problem.n_clients, problem.n_experts)
+    ]
 
 
 def _client_sums(

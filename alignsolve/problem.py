@@ -388,7 +388,11 @@ class AlignmentProblem:
         values : float64 array, shape (len(rows), n_experts)
             ``-inf`` where the pair is forbidden.
         """
-        block = self.fitness[rows].astype(np.float64)
+        return self.less_switching(rows, self.fitness[rows])
+
+    def less_switching(self, rows: slice | IntArray, fitness: FloatArray) -> Float64Array:
+        """Return the fitness of some clients less their switching costs; see `values`."""
+        block = fitness.astype(np.float64)
         if Feature.SWITCHING in self.features:
             cost = self.switch_cost[rows]
             if self.held is not None:

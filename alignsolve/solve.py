@@ -40,6 +40,9 @@ AUTO_ORDER = {
 #: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
 FALLBACK_SHARE = 0.1
 
+#: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
+CONFLICT_PAIRS = 2**28
+
 #: Seconds after Ctrl-C within which greedy may still find an answer.
 INTERRUPT_GRACE = 0.3
 
@@ -149,6 +152,11 @@ def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> R
     if problem.n_clients == 0 or problem.n_experts == 0:
         return _finish(problem, "none", _empty_answer(), options, started, ())
     if chosen is None:
+        if problem.streamed and problem.problem_class == "mip":
+            raise UnsupportedProblemError(
+                f"no backend solves problems over a fitness source that are "
+                f"{problem.class_reason}; give an array"
+            )
         return _solve_auto(problem, options, started)
     refusal = chosen.refusal(problem)
     if refusal is not None:
@@ -293,8 +301,12 @@ def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answe
 def _conflict(
     name: str, problem: AlignmentProblem, answer: Answer, options: Options
 ) -> Conflict | None:
-    """Return why there is no answer, or raise `BackendError` where there is one after all."""
-    if not options.with_conflict:
+    """Return why there is no answer, or raise `BackendError` where there is one after all.
+
+    Looking for a conflict takes a byte a pair: None for sources of too many.
+    """
+    pairs = problem.n_clients * problem.n_experts
+    if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
         return None
     try:
         return find_conflict(problem, options.deadline, answer.conflict_experts)

@@ -33,6 +33,8 @@ class Capabilities:
         effect when the library returns.
     warm_start : bool
         Whether an earlier answer helps.
+    sources : bool
+        Whether it takes fitness in blocks of rows, from a source.
     libraries : tuple of str
         Distributions it needs, by their names on PyPI.
     """
@@ -42,6 +44,7 @@ class Capabilities:
     proves_infeasibility: bool
     interruptible: bool
     warm_start: bool = False
+    sources: bool = False
     libraries: tuple[str, ...] = ()
 
 
@@ -160,6 +163,8 @@ class Backend(ABC):
         beyond = problem.features - self.capabilities.features
         if beyond:
             return "does not support " + ", ".join(sorted(f.value for f in beyond))
+        if problem.streamed and not self.capabilities.sources:
+            return "needs the whole fitness matrix in memory, which a source does not give"
         return None
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:

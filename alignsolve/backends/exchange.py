@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from alignsolve.arrays import IntArray
@@ -10,6 +12,7 @@ from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.exchange import ExchangeAnswer, solve_exchange
 from alignsolve.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.result import Termination
+from alignsolve.sources.base import FitnessSource
 
 #: Beyond, differences of values overflow the float32 in which slack is kept.
 LARGEST_VALUE = 1e37
@@ -31,6 +34,8 @@ class ExchangeBackend(Backend):
     have to be kept per combination of groups. Those problems go to
     ``ortools-mcf``.
 
+    Takes fitness from a source, block by block, too: see `alignsolve.exchange.streaming`.
+
     Reads the matrix a handful of times and never copies it. Answers are exact
     in float64, and depend on the seed alone, not on the number of threads.
     Where its method does not help, it gives up with `Termination.WORK_LIMIT`,
@@ -44,6 +49,7 @@ class ExchangeBackend(Backend):
         proves_infeasibility=True,
         interruptible=True,
         warm_start=True,
+        sources=True,
         libraries=("numba",),
     )
 
@@ -59,7 +65,12 @@ class ExchangeBackend(Backend):
         slot_min, slot_max = problem.slot_bounds()
         load_min, load_max = problem.holder_bounds()
         rows, cols = options.warm_start or (None, None)
-        found = solve_exchange(
+        solve: Callable[..., ExchangeAnswer] = solve_exchange
+        if isinstance(problem.fitness, FitnessSource):
+            from alignsolve.exchange.streaming import solve_source  # numba is slow to import
+
+            solve = partial(solve_source, largest=problem.largest)
+        found = solve(
             problem.fitness, slot_min, slot_max, load_min, load_max,
             penalty=_penalty(problem), switch=_switch(problem),
             warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,

@@ -38,6 +38,7 @@ class MinCostFlowBackend(NetworkBackend):
         exact=True,
         proves_infeasibility=True,
         interruptible=False,
+        sources=True,
         libraries=("ortools",),
     )
 

@@ -4,6 +4,7 @@
 Importing this package imports neither numba nor the kernels; solving does.
 """
 
-from alignsolve.exchange.api import ExchangeAnswer, solve_exchange
+from alignsolve.exchange.answer import ExchangeAnswer
+from alignsolve.exchange.api import solve_exchange
 
 __all__ = ["ExchangeAnswer", "solve_exchange"]

@@ -50,7 +50,8 @@ STALLED = 5
 Run = Callable[[Callable[[int, int], Any], int], list[Any]]
 
 
-def _timed(stats: Stats, phase: str, started: float) -> float:
+def timed(stats: Stats, phase: str, started: float) -> float:
+    """Add the seconds since `started` to a phase; return the time now."""
     now = time.perf_counter()
     stats.seconds[phase] = stats.seconds.get(phase, 0.0) + now - started
     return now
@@ -115,14 +116,14 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
     clock = time.perf_counter()
     if level.size * level.m > SMALL and level.size > NEWTON_CLIENTS * level.m:
         newton.improve(level, level.m // 2, stop)
-    clock = _timed(stats, "newton", clock)
+    clock = timed(stats, "newton", clock)
     code = paths.MORE
     if not exact:
         total = int(np.abs(level.imbalance()[1]).sum()) // 2
         exact = level.size <= EXACT_SAMPLE * level.m or total > EXACT_EXCESS * level.m
     if exact:
         code = move_excess(level, stop)
-    _timed(stats, "paths", clock)
+    timed(stats, "paths", clock)
     return code
 
 
@@ -139,20 +140,20 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
         if stop():
             break
         clock = time.perf_counter()
-        rows, scaled = draw(matrix, bounds, size, generator)
+        rows, scaled = draw(matrix.slot_max, bounds, size, generator)
         level = Level(matrix, rows, scaled, price, whole, run, stats)
         level.reply()
         if first:
-            level = _better_start(level)
+            level = better_start(level)
             first = False
         latest[:] = [level]
-        _timed(stats, "samples", clock)
+        timed(stats, "samples", clock)
         solve_level(level, False, stop)
         price = level.price
     return price
 
 
-def _better_start(level: Level) -> Level:
+def better_start(level: Level) -> Level:
     """Return the level at prices of zero, or at guessed ones where those leave less excess."""
     excess = int(np.abs(level.imbalance()[1]).sum())
     if excess > level.m // 2:
@@ -199,13 +200,13 @@ def solve_all(
         level.hold(*warm[1])
     bad = level.reply(keep=warm is not None)
     if warm is None and bad < 0 and not sizes and n * m > GUESS:
-        level = _better_start(level)
+        level = better_start(level)
     latest[:] = [level]
-    _timed(stats, "pass", clock)
+    timed(stats, "pass", clock)
     if bad >= 0:
         return paths.INFEASIBLE, level, bad
     if warm is not None and not stop():
         total = int(np.abs(level.imbalance()[1]).sum()) // 2
-        if total > 0.1 * level.held.size + level.m:  # not much of the earlier prices holds
+        if total > 0.1 * level.places + level.m:  # not much of the earlier prices holds
             return solve_all(matrix, bounds, whole, run, stats, stop, seed, None, latest)
     return solve_level(level, True, stop), level, -1

@@ -69,16 +69,12 @@ class Graph:
     def _list(self, far: float) -> None:
         """List clients for the chosen pairs, up to their widths, of which `far` is the largest."""
         level = self.level
-        chosen = level.within(far)
-        if chosen.size > level.size // 8 and level.drift() > far:
-            level.refresh_slack()
-            chosen = level.within(far)
-        largest = level.largest_slack()
-        if far > largest:
-            chosen = level.within(np.inf)
+        chosen, largest = level.near_boundary(far)
         # Clients not chosen lose more than the width in every swap, at these prices.
         heaps.clear_pairs(self.pairs, level.price, self.width, largest, self.head, self.loss_top,
                           self.arc, self.sentinel, self.goal)  # fmt: skip
+        chosen = level.to_list(chosen, self.pairs, far, self.cap, self.sentinel)
+        np.minimum(self.arc, self.sentinel, out=self.arc)
         if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
             self.meta[:2] = 0, -1
         matrix = level.matrix

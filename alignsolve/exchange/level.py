@@ -111,12 +111,16 @@ class Level:
     ----------
     rows : int64 array
         Clients of the level; empty when it is the whole problem.
+    clients : float
+        Clients whose rows are one pass over the matrix.
     size : int
         Number of clients s.
     price : float64 array, shape (m + 1,)
         Prices, the null expert's 0 last; +inf for an expert that cannot be held.
     whole : bool
         Keep prices whole numbers, and thereby exact.
+    places : int
+        Slots of all clients.
     ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
         Client k holds ``held[ptr[k] : ptr[k] + count[k]]``.
     slack : float32 array, shape (s,)
@@ -135,6 +139,7 @@ class Level:
     ) -> None:
         self.matrix = matrix
         self.rows = rows
+        self.clients: float = matrix.fitness.shape[0]
         self.size = rows.size or matrix.fitness.shape[0]
         self.m = matrix.fitness.shape[1]
         self.bounds = bounds
@@ -147,7 +152,8 @@ class Level:
         slots = matrix.slot_max[rows] if rows.size else matrix.slot_max
         self.ptr = np.zeros(self.size + 1, np.int64)
         np.cumsum(slots, out=self.ptr[1:])
-        self.held = np.zeros(int(self.ptr[-1]), np.int32)
+        self.places = int(self.ptr[-1])
+        self.held = np.zeros(self.places, np.int32)
         self.count = np.zeros(self.size, np.int32)
         self.slack = np.empty(self.size, np.float32)
         self.rival = np.empty(self.size, np.int32)
@@ -217,7 +223,7 @@ class Level:
             )  # fmt: skip
 
         bad = max(self.run(work, size))
-        self.stats.passes += size / self.matrix.fitness.shape[0]
+        self.stats.passes += size / self.clients
         return bad, load.sum(axis=0)
 
     def refresh_slack(self) -> None:
@@ -231,7 +237,7 @@ class Level:
 
         self.run(work, self.size)
         self.slack_price = self.price.copy()
-        self.stats.passes += self.size / self.matrix.fitness.shape[0]
+        self.stats.passes += self.size / self.clients
 
     def drift(self) -> float:
         """Return how far prices moved against each other since the slack was computed."""
@@ -248,6 +254,22 @@ class Level:
         if limit >= 3e38:
             return np.flatnonzero(self.slack < np.inf)
         return np.flatnonzero(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
+
+    def near_boundary(self, far: float) -> tuple[npt.NDArray[np.int64], float]:
+        """Return all clients of slack up to `far`, and the largest slack of any client."""
+        chosen = self.within(far)
+        if chosen.size > self.size // 8 and self.drift() > far:
+            self.refresh_slack()
+            chosen = self.within(far)
+        largest = self.largest_slack()
+        return (self.within(np.inf) if far > largest else chosen), largest
+
+    def to_list(
+        self, chosen: npt.NDArray[np.int64], pairs: npt.NDArray[np.bool_], far: float,
+        cap: npt.NDArray[np.int64], sentinel: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.int64]:  # fmt: skip
+        """Return the clients to list for some pairs up to their sentinels: all are here."""
+        return chosen
 
     def largest_slack(self) -> float:
         """Return an upper bound on the finite slack of any client."""
@@ -293,8 +315,8 @@ class Level:
         )  # fmt: skip
         return int(left) == 0
 
-    def unreachable(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64]) -> bool:
-        """Say whether no swaps at all, at any loss, lead from the excess to a deficit."""
+    def swaps(self) -> npt.NDArray[np.bool_]:
+        """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
         matrix = self.matrix
 
         def work(lo: int, hi: int) -> npt.NDArray[np.bool_]:
@@ -305,8 +327,12 @@ class Level:
             )  # fmt: skip
             return exists
 
-        exists = np.logical_or.reduce(self.run(work, self.size))
-        self.stats.passes += self.size / matrix.fitness.shape[0]
+        return np.asarray(np.logical_or.reduce(self.run(work, self.size)))
+
+    def unreachable(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64]) -> bool:
+        """Say whether no swaps at all, at any loss, lead from the excess to a deficit."""
+        exists = self.swaps()
+        self.stats.passes += self.size / self.clients
         exists[:-1, -1] |= load[:-1] < self.bounds.load_max
         exists[-1, :-1] |= load[:-1] > self.bounds.load_min
         reached = excess > 0

@@ -95,7 +95,7 @@ def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
     """
     reach = 0.0
     stalled = 0
-    best = level.held.size
+    best = np.inf
     for _ in range(MAX_STEPS):
         load, excess = level.imbalance()
         total = int(np.abs(excess).sum()) // 2

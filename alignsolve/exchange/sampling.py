@@ -36,18 +36,18 @@ def _scaled(bound: npt.NDArray[np.int64], factor: float) -> npt.NDArray[np.int64
 
 
 def draw(
-    matrix: Matrix, bounds: Bounds, size: int, generator: np.random.Generator
+    slot_max: npt.NDArray[np.int64], bounds: Bounds, size: int, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], Bounds]:
     """Draw one client from each of `size` equal stretches; scale the loads to them.
 
     Stretches keep the sample fair where clients are sorted, drawing keeps it fair
     where they are periodic.
     """
-    n = matrix.fitness.shape[0]
+    n = slot_max.size
     edges = np.arange(size + 1) * n // size
     rows = edges[:-1] + (generator.random(size) * np.diff(edges)).astype(np.int64)
-    slots = max(1, int(matrix.slot_max.sum()))
-    factor = max(1e-9, int(matrix.slot_max[rows].sum()) / slots)
+    slots = max(1, int(slot_max.sum()))
+    factor = max(1e-9, int(slot_max[rows].sum()) / slots)
     load_max = _scaled(bounds.load_max, factor)
     load_max = np.where(bounds.load_max > 0, np.maximum(load_max, 1), 0)
     load_min = np.minimum(_scaled(bounds.load_min, factor), load_max)

@@ -189,7 +189,7 @@ class TestPromises:
 
     @pytest.mark.parametrize("grace", [0.0, 0.2])
     def test_stops_when_asked(self, monkeypatch, grace):
-        monkeypatch.setattr("alignsolve.exchange.api.GRACE", grace)
+        monkeypatch.setattr("alignsolve.exchange.answer.GRACE", grace)
         asked = []
         rng = np.random.default_rng(6)
         fitness = rng.random((5000, 8)) + 0.2 * np.arange(8)
