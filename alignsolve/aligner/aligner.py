@@ -17,7 +17,7 @@ from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.formulations import FORMULATIONS
 from alignsolve.aligner.intake import Intake
 from alignsolve.aligner.load import LoadSettings, balance_metrics
-from alignsolve.aligner.log import RoundLog, plan_figures, round_figures
+from alignsolve.aligner.log import RoundLog, round_figures
 from alignsolve.aligner.optimal import solve_round
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Groups, PolicySettings, Round, round_problem
@@ -30,7 +30,6 @@ from alignsolve.aligner.reports import (
 )
 from alignsolve.aligner.tables import Tables
 from alignsolve.arrays import Float64Array, IntArray, fitted, identifiers
-from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
 
 #: Strategies of `Aligner`.
@@ -208,10 +207,10 @@ class Aligner:
             self.round + 1, rows, deadline_s, given, self.policy, self.seed
         )
         row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
-        plan = self._choose(inputs, rows, (row_ind, col_ind), deadline_s, started)
+        plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
         self.round += 1
         self.open_plan, self._open_inputs = plan, inputs
-        self._log.write("plan", **plan_figures(plan))
+        self._log.plan("plan", plan)
         return plan
 
     def _given_fitness(self, fitness: npt.ArrayLike, n_clients: int) -> Float64Array:
@@ -226,39 +225,37 @@ class Aligner:
     def _choose(
         self,
         inputs: Round,
-        rows: IntArray,
-        warm: tuple[IntArray, IntArray],
+        pairs: tuple[IntArray, IntArray],
+        lost: int,
         deadline_s: float | None,
         started: float,
     ) -> Plan:
-        """Let the strategy choose pairs, and make the plan of them."""
-        digest = ""
+        """Let the strategy choose, starting from some pairs, and make a plan of it."""
         if self.strategy in BASELINES:
             choice = BASELINES[self.strategy](inputs)
         elif self.strategy in FORMULATIONS:
             choice = FORMULATIONS[self.strategy](inputs, self.policy)
         else:
             problem = round_problem(inputs, self.policy, self.expert_ids)
-            digest = problem_digest(problem)
-            choice = solve_round(problem, self.policy, self.seed, (*warm, self.tables.prices))
+            warm = (*pairs, self.tables.prices)
+            choice = solve_round(problem, self.policy, self.seed, warm, lost)
             if choice.result is not None and choice.result.prices is not None:
                 self.tables.prices = np.array(choice.result.prices)
-        pairs = choice.row_ind, choice.col_ind
+        chosen = choice.row_ind, choice.col_ind
         ids = self.tables.clients.ids
         return Plan(
             round=inputs.number,
-            clients=tuple(ids[row] for row in rows.tolist()),
+            clients=tuple(ids[row] for row in inputs.rows.tolist()),
             row_ind=choice.row_ind,
             col_ind=choice.col_ind,
             expert_mb=self.tables.expert_mb,
-            download=~inputs.current[pairs],
-            moved=~inputs.placed[pairs],
+            download=~inputs.current[chosen],
+            moved=~inputs.placed[chosen],
             finish=inputs.finish,
             strategy=self.strategy,
             seconds=time.perf_counter() - started,
             result=choice.result,
             relaxations=choice.relaxations,
-            digest=digest,
             deadline_s=deadline_s,
         )
 
@@ -285,11 +282,13 @@ class Aligner:
 
         Notes
         -----
-        The inputs of the plan are used again (what clients declared since counts
-        from the next plan on), and the search starts from its pairs and prices.
-        Load is shared out anew among those left, so that their experts may change
-        as well. After a restart the inputs are computed again; fitness given to
-        `plan` by the caller is not saved, and the tracker's takes its place.
+        The inputs of the plan are used again; what clients declared since counts
+        from the next plan on. Load is shared out anew among those left, so that their
+        experts may change as well: first among those for whom a change costs least
+        (`alignsolve.aligner.incremental`), among all where that is not optimal.
+
+        After a restart the inputs are computed again; fitness given to `plan` by the
+        caller is not saved, and the tracker's takes its place.
         """
         started = time.perf_counter()
         if self.open_plan is None or plan.round != self.open_plan.round:
@@ -300,17 +299,17 @@ class Aligner:
             if client not in plan.rows:
                 raise ProblemError(f"client {client!r} has no part in round {plan.round}")
             gone[plan.rows[client]] = True
-        rows = self.tables.clients.rows(plan.clients)
         inputs = self._open_inputs or self.tables.inputs(
-            plan.round, rows, plan.deadline_s, None, self.policy, self.seed
-        )
+            plan.round, self.tables.clients.rows(plan.clients), plan.deadline_s, None,
+            self.policy, self.seed,
+        )  # fmt: skip
         inputs = inputs.without(gone)
         self.tables.add_load_bounds(inputs, self.policy)
         kept = ~gone[plan.row_ind]
-        warm = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
-        again = self._choose(inputs, rows[~gone], warm, plan.deadline_s, started)
+        pairs = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
+        again = self._choose(inputs, pairs, int(gone.sum()), plan.deadline_s, started)
         self.open_plan, self._open_inputs = again, inputs
-        self._log.write("replan", lost=int(gone.sum()), **plan_figures(again))
+        self._log.plan("replan", again, lost=int(gone.sum()))
         return again
 
     # -- after a round --------------------------------------------------------

@@ -14,7 +14,7 @@ from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.errors import ProblemError
 
 #: Halvings of the interval in which the level of `fill_level` is sought.
-HALVINGS = 100
+HALVINGS = 64
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,15 @@ class LoadSettings:
     sample_slack : float, optional
         The same for samples; None leaves samples unbounded. Bounds on samples
         make the round a problem of the class "mip".
+    carry : bool, default True
+        Whether later rounds make up for what earlier ones missed; if not, every
+        round is balanced as if it were the first.
     """
 
     share: Sequence[float] | None = None
     slack: float = 0.0
     sample_slack: float | None = None
+    carry: bool = True
 
     def __post_init__(self) -> None:
         for name in ("slack", "sample_slack"):
@@ -105,8 +109,9 @@ class LoadMonitor(Rows):
         for number, total in enumerate(slots):
             among = slice(None) if group is None else group == number
             target[among] = fill_level(
-                self.holders[among], self.share[among], total * finish, least, most[among] * finish
-            )
+                self._carried(self.holders)[among], self.share[among], total * finish, least,
+                most[among] * finish,
+            )  # fmt: skip
         target = target / finish
         slack = self.settings.slack * float(slots.sum()) / target.size
         # A hair's breadth, so that 3 times 1/3 is a whole number.
@@ -125,9 +130,13 @@ class LoadMonitor(Rows):
         if self.settings.sample_slack is None:
             return None
         most = np.full(self.samples.size, np.inf)
-        target = fill_level(self.samples, self.share, total, 0.0, most)
+        target = fill_level(self._carried(self.samples), self.share, total, 0.0, most)
         slack = self.settings.sample_slack * total / target.size
         return np.maximum(target - slack, 0.0), target + slack
+
+    def _carried(self, load: Float64Array | IntArray) -> Float64Array:
+        """Return the load that later rounds have to even out."""
+        return np.asarray(load * float(self.settings.carry), dtype=np.float64)
 
     def add_plan(self, experts: IntArray) -> None:
         """Count the holders that a plan asked for: the expert of each."""

@@ -47,6 +47,11 @@ class RoundLog:
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
 
+    def plan(self, event: str, plan: Plan, **figures: Any) -> None:
+        """Append a plan, with the digest of its problem, which takes time to compute."""
+        if self.path is not None:
+            self.write(event, **figures, **plan_figures(plan))
+
 
 def plan_figures(plan: Plan) -> dict[str, Any]:
     """Return what the log says of a plan.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from alignsolve.aligner.baselines import Choice
+from alignsolve.aligner.incremental import WarmStart, repaired
 from alignsolve.aligner.policy import PolicySettings
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.problem import AlignmentProblem
 from alignsolve.solve import solve
-
-#: Clients and experts of pairs, and prices of the experts.
-WarmStart = tuple[IntArray, IntArray, Float64Array]
 
 
 def solve_round(
@@ -17,6 +14,7 @@ def solve_round(
     policy: PolicySettings,
     seed: int,
     warm: WarmStart | None = None,
+    lost: int = 0,
 ) -> Choice:
     """Solve a round's problem.
 
@@ -30,7 +28,13 @@ def solve_round(
         Seed of anything random.
     warm : tuple of two int64 arrays and a float64 array, optional
         Pairs to start from, and prices.
+    lost : int
+        Where the pairs are those of an optimal plan without some clients: of how many.
     """
+    if warm is not None and lost:
+        part = repaired(problem, policy, seed, warm, lost)
+        if part is not None:
+            return Choice(part.row_ind, part.col_ind, part)
     result = solve(
         problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed,
         warm_start=warm, elastic=True,

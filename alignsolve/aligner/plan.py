@@ -9,6 +9,7 @@ import numpy as np
 
 from alignsolve.aligner.reports import ClientId
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.digest import problem_digest
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.result import Result
@@ -42,8 +43,6 @@ class Plan:
         What the solver said; None where none was called.
     relaxations : tuple of Relaxation
         The bounds that gave way; empty where all hold.
-    digest : str
-        Digest of the problem (`alignsolve.digest`), "" where none was solved.
     deadline_s : float or None
         Seconds that participants have.
     """
@@ -60,13 +59,17 @@ class Plan:
     seconds: float = 0.0
     result: Result | None = field(default=None, repr=False)
     relaxations: tuple[Relaxation, ...] = ()
-    digest: str = field(default="", repr=False)
     deadline_s: float | None = None
 
     @property
     def n_experts(self) -> int:
         """Number of experts."""
         return int(self.expert_mb.size)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the problem solved (`alignsolve.digest`), "" where there is none."""
+        return "" if self.result is None else problem_digest(self.result.problem)
 
     @cached_property
     def rows(self) -> dict[ClientId, int]:

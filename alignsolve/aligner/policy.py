@@ -106,8 +106,10 @@ class Round:
     ----------
     number : int
         The round.
+    rows : int64 array, shape (n,)
+        Row of each participant in the aligner's tables.
     ids : tuple of str
-        Names of the participants.
+        Their names.
     fitness : float64 array, shape (n, n_experts)
         ``-inf`` forbids.
     slots, likely_slots : int64 array, shape (n,)
@@ -135,6 +137,7 @@ class Round:
     """
 
     number: int
+    rows: IntArray
     ids: tuple[str, ...]
     fitness: Float64Array
     slots: IntArray
@@ -179,9 +182,9 @@ class Round:
         """
         kept = ~lost
         return Round(
-            number=self.number, ids=tuple(itertools.compress(self.ids, kept.tolist())),
-            fitness=self.fitness[kept], slots=self.slots[kept],
-            likely_slots=self.likely_slots[kept], finish=self.finish[kept],
+            number=self.number, rows=self.rows[kept],
+            ids=tuple(itertools.compress(self.ids, kept.tolist())), fitness=self.fitness[kept],
+            slots=self.slots[kept], likely_slots=self.likely_slots[kept], finish=self.finish[kept],
             samples=self.samples[kept], placed=self.placed[kept], current=self.current[kept],
             expert_mb=self.expert_mb, groups=self.groups, planned=self.planned, seed=self.seed,
             resources={

@@ -74,7 +74,7 @@ def open_plan_state(plan: Plan | None) -> tuple[Any, dict[str, npt.NDArray[Any]]
     arrays = {f"open.{name}": np.array(getattr(plan, name)) for name in PLAN_ARRAYS}
     return {
         "round": plan.round, "clients": list(plan.clients), "strategy": plan.strategy,
-        "deadline_s": plan.deadline_s, "digest": plan.digest,
+        "deadline_s": plan.deadline_s,
     }, arrays  # fmt: skip
 
 

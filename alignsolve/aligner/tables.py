@@ -124,7 +124,8 @@ class Tables:
         rates = self.capacity.rates(rows)
         ids = self.clients.ids
         round_ = Round(
-            number=number, ids=tuple(str(ids[row]) for row in rows.tolist()), fitness=matrix,
+            number=number, rows=rows, ids=tuple(str(ids[row]) for row in rows.tolist()),
+            fitness=matrix,
             slots=slots, likely_slots=slots, finish=self.capacity.finish_probability(rows),
             # Without any knowledge of samples, holders are what is balanced.
             samples=np.where(np.isnan(rates["samples"]), 1.0, rates["samples"]),

@@ -87,6 +87,13 @@ def test_layers_have_their_own_totals():
     assert not plan.relaxations
 
 
+def test_without_carrying_every_round_is_the_first():
+    monitor = LoadMonitor(al.LoadSettings(carry=False), 2)
+    monitor.add(np.array([0, 0, 0]), np.ones(3))
+    low, high = monitor.holder_bounds(np.array([4.0]), None, 1.0, 0.0, np.full(2, 4.0))
+    assert low.tolist() == high.tolist() == [2, 2]
+
+
 def test_sample_bounds_make_up_for_what_was_missed():
     monitor = LoadMonitor(al.LoadSettings(sample_slack=0.1), 2)
     monitor.add(np.array([0]), np.array([30.0]))

@@ -121,6 +121,27 @@ def test_replan_is_the_plan_of_those_left():
         other.replan(fresh, ["x"])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_replan_moves_few_and_is_optimal(seed):
+    rng = np.random.default_rng(seed)
+    aligner = al.Aligner(6, expert_group=[0, 0, 0, 1, 1, 1] if seed == 2 else None,
+                         policy=al.PolicySettings(switch_cost=0.05))  # fmt: skip
+    for client in range(600):
+        aligner.declare(client, max_experts=int(rng.integers(1, 4)), memory_mb=12)
+    for _ in range(2):
+        plan = aligner.plan(range(600), fitness=rng.random((600, 6)))
+        close(aligner, plan, range(500))
+    plan = aligner.plan(range(600), fitness=rng.random((600, 6)))
+    again = aligner.replan(plan, range(7))
+    assert again.result.backend.endswith("on part")
+    assert again.result.status is al.Status.OPTIMAL
+    whole = al.solve(again.result.problem)
+    assert again.result.objective_value == pytest.approx(whole.objective_value, rel=1e-12)
+    kept = {(client, expert) for client in range(7, 600) for expert in plan.experts_of(client)}
+    assert sum((client, expert) not in kept for client in again.clients
+               for expert in again.experts_of(client)) < 60  # fmt: skip
+
+
 def test_restart_with_an_open_round(tmp_path):
     aligner = al.Aligner(3)
     plan = aligner.plan(["a", 1, "b"], deadline_s=9.0)
