@@ -29,6 +29,13 @@ from alignsolve.errors import (
     ProblemError,
     UnsupportedProblemError,
 )
+from alignsolve.explain import (
+    ClientExplanation,
+    ExpertExplanation,
+    Explainer,
+    Explanation,
+    explain,
+)
 from alignsolve.io import (
     Solution,
     read_instance,
@@ -62,12 +69,16 @@ __all__ = [
     "Bound",
     "CapacitySettings",
     "Certificate",
+    "ClientExplanation",
     "ClientProfile",
     "ClientReport",
     "Conflict",
     "ConflictCheck",
     "Elastic",
+    "ExpertExplanation",
     "ExpertReport",
+    "Explainer",
+    "Explanation",
     "FactorSource",
     "Fallback",
     "Feature",
@@ -95,6 +106,7 @@ __all__ = [
     "available_backends",
     "certify",
     "check_conflict",
+    "explain",
     "read_instance",
     "read_instances",
     "read_solution",

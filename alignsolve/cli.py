@@ -16,6 +16,7 @@ import typer
 
 from alignsolve.cli_bench import bench
 from alignsolve.cli_common import BAD_INPUT, DONE, INTERRUPTED, NOTHING_FOUND, note
+from alignsolve.cli_explain import explain
 from alignsolve.cli_files import convert, generate, info
 from alignsolve.cli_solve import check, solve
 from alignsolve.cli_stdout import own_stdout
@@ -39,10 +40,16 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve solve fleet.npz --out plan.json",
         "alignsolve solve gap1.txt#2 --sense max --time-limit 10",
         "alignsolve solve scores.csv --set max_experts=2 --out plan.csv",
+        "alignsolve solve fleet.npz --elastic --out plan.json",
     )),
     (check, True, (
         "alignsolve check fleet.npz plan.json",
         "alignsolve check gap1.txt answer.json --index 2 --sense max --json",
+    )),
+    (explain, True, (
+        "alignsolve explain fleet.npz",
+        "alignsolve explain fleet.npz --client 17",
+        "alignsolve explain fleet.npz --expert 3 --solution plan.json --json",
     )),
     (generate, False, (
         "alignsolve generate",

@@ -90,7 +90,9 @@ class Pairs:
                 position = int(np.argmax(bad))
                 raise ProblemError(f"{name} {axis} [{position}] is {index[position]}; "
                                    f"give 0 to {size - 1}")
-        keys = np.unique(rows.astype(np.int64) * n_cols + cols.astype(np.int64))
+        keys = rows.astype(np.int64) * n_cols + cols.astype(np.int64)
+        if not (keys[1:] > keys[:-1]).all():
+            keys = np.unique(keys)
         indptr = np.zeros(n_rows + 1, dtype=np.int64)
         if n_cols:
             np.cumsum(np.bincount(keys // n_cols, minlength=n_rows), out=indptr[1:])

@@ -13,6 +13,7 @@ import numpy as np
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.certificate import Certificate
 from alignsolve.conflict import Conflict
+from alignsolve.conflict.text import counted
 from alignsolve.elastic.relaxation import Relaxation
 from alignsolve.problem import AlignmentProblem
 
@@ -162,8 +163,9 @@ class Result:
         if self.conflict is not None:
             lines.append(f"conflict     {self.conflict.text}")
         if self.relaxations:
-            lines.append(f"gave way     {len(self.relaxations):,} bounds, priced violation "
-                         f"{self.stats.get('violation', math.nan):.12g}")
+            violation = self.stats.get("violation", math.nan)
+            lines.append(f"gave way     {counted(len(self.relaxations), 'bound')}, priced "
+                         f"violation {violation:.12g}")
             lines += [f"  {part.text}" for part in self.relaxations[:SHOWN_RELAXATIONS]]
             more = len(self.relaxations) - SHOWN_RELAXATIONS
             if more > 0:

@@ -414,3 +414,37 @@ def test_check_finds_false_relaxations(change, failure, folder, capsys):
     code, out, _ = run(capsys, "check", "infeasible.json", "s.json")
     assert code == 1
     assert failure in out
+
+
+def test_explain_prints_a_table_or_json(folder, capsys):
+    code, out, _ = run(capsys, "explain", "flow.json", "--client", "Anna")
+    assert (code, "client 'Anna' holds expert 0, worth 3" in out) == (0, True)
+    assert "changes beyond" in out
+    code, out, _ = run(capsys, "explain", "flow.json", "--expert", "1")
+    assert (code, "expert 1 has 1 holder" in out) == (0, True)
+    code, out, _ = run(capsys, "explain", "mip.json")
+    assert (code, "price of balance" in out, "note: " in out) == (0, True, True)
+    code, document = run_json(capsys, "explain", "flow.json", "--client", "Bob")
+    assert (code, document["held"][0]["margin"]) == (0, 2.5)
+    code, document = run_json(capsys, "explain", "flow.json")
+    assert (code, document["balance"]) == (0, 0)
+
+
+def test_explain_takes_a_stored_answer(folder, capsys):
+    run(capsys, "solve", "infeasible.json", "--elastic", "--out", "s.json")
+    code, out, _ = run(capsys, "explain", "infeasible.json", "--solution", "s.json")
+    assert (code, "2 bounds gave way" in out) == (0, True)
+    document = json.loads(Path("s.json").read_text()) | {"row_ind": [0], "col_ind": [0]}
+    Path("s.json").write_text(json.dumps(document))
+    code, _, err = run(capsys, "explain", "infeasible.json", "--solution", "s.json")
+    assert (code, "breaks a bound" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (("infeasible.json",), 1, "conflict"), (("flow.json", "--client", "Eve"), 2, "ids"),
+    (("flow.json", "--client", "Bob", "--expert", "0"), 2, "not both"),
+    (("flow.json", "--expert", "7"), 2, "give 0 to 1"),
+])
+def test_explain_says_what_is_wrong(words, code, said, folder, capsys):
+    found, out, err = run(capsys, "explain", *words)
+    assert (found, said in out + err) == (code, True)

@@ -1,0 +1,221 @@
+"""What changes of an optimal answer cost: least losses along all chains of exchanges.
+
+For the flow class the optimum after a change by one unit, such as one more
+slot or one pair forced, differs from the answer by one cheapest chain of
+exchanges. So each loss here is exact: it is a shortest distance in the answer's
+exchange graph, closed by the change (R K Ahuja, T L Magnanti, J B Orlin,
+Network Flows, 1993, chapters 9 and 11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.dual import penalty_steps
+from alignsolve.exchange_graph import ExchangeGraph, exchange_graph
+from alignsolve.feasibility import group_counts
+from alignsolve.pairs import Pairs
+from alignsolve.problem import AlignmentProblem
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What it costs at least to change what some clients hold.
+
+    Attributes
+    ----------
+    loss : float64 array, shape (n_clients, n_experts)
+        Of giving the client the expert; 0 where held, infinite where impossible.
+    given : int64 array, shape (n_clients, n_experts)
+        What the client gives up for it, -1 for nothing.
+    margin : float64 array, shape (n_clients, n_experts)
+        Of taking a held expert from the client; infinite elsewhere, and where
+        that is impossible.
+    taken : int64 array, shape (n_clients, n_experts)
+        What the client gets in its place, -1 for nothing.
+    """
+
+    loss: Float64Array
+    given: IntArray
+    margin: Float64Array
+    taken: IntArray
+
+
+class Exchanges:
+    """Least losses of all single changes of an optimal answer of the flow class.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem of the flow class.
+    rows, cols : int64 array, shape (n_pairs,)
+        An optimal answer, sorted.
+
+    Notes
+    -----
+    Losses are in units of fitness (max sense), and at least 0 but for rounding,
+    which is cut off. Building takes O(n_pairs n_experts + n_experts**3) time.
+    """
+
+    def __init__(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> None:
+        self.problem, self.rows, self.cols = problem, rows, cols
+        n, m = problem.n_clients, problem.n_experts
+        self.held = Pairs.from_indices("answer", rows, cols, n, m)
+        self.loads = np.bincount(cols, minlength=m)
+        self.counts = np.bincount(rows, minlength=n)
+        self.fewest, self.most = problem.slot_bounds()
+        self.low, self.high = problem.holder_bounds()
+        self.up, self.down = penalty_steps(problem, self.loads)
+        self._in_group = None if problem.expert_group is None else group_counts(problem, rows, cols)
+
+    @cached_property
+    def graph(self) -> ExchangeGraph:
+        """The exchange graph; node `n_experts` stands for free slots and slack of loads."""
+        return exchange_graph(self.problem, self.rows, self.cols)
+
+    @cached_property
+    def distance(self) -> Float64Array:
+        """Least loss of moving a holder's place, float64 (n_experts + 1, n_experts + 1)."""
+        distance = self.graph.weight.copy()
+        np.fill_diagonal(distance, 0.0)
+        for node in range(distance.shape[0]):
+            np.minimum(distance, distance[:, node, None] + distance[None, node], out=distance)
+        return distance
+
+    # -- experts ------------------------------------------------------------------
+
+    @cached_property
+    def one_more(self) -> Float64Array:
+        """Loss of one more holder of each expert than now, < 0 for a gain, (n_experts,)."""
+        return np.asarray(self.distance[-1, :-1] + self.up)
+
+    @cached_property
+    def one_fewer(self) -> Float64Array:
+        """Loss of one holder fewer of each expert, < 0 for a gain, (n_experts,)."""
+        return np.asarray(self.distance[:-1, -1] + self.down)
+
+    @property
+    def slot_worth(self) -> Float64Array:
+        """Gain if each expert's upper load bound rose by one, >= 0, (n_experts,)."""
+        return np.where(self.loads == self.high, np.maximum(0.0, 0.0 - self.one_more), 0.0)
+
+    @property
+    def slot_loss(self) -> Float64Array:
+        """Loss if the upper load bound fell by one; infinite where impossible, (n_experts,)."""
+        loss = np.where(self.low < self.high, np.maximum(0.0, self.one_fewer), np.inf)
+        return np.where(self.loads == self.high, loss, 0.0)
+
+    @property
+    def need_worth(self) -> Float64Array:
+        """Gain if each expert's lower load bound fell by one, >= 0, (n_experts,)."""
+        binds = (self.loads == self.low) & (self.low > 0)
+        return np.where(binds, np.maximum(0.0, 0.0 - self.one_fewer), 0.0)
+
+    def next_holder(self, expert: int) -> int | None:
+        """Return who would take an expert's further slot, where one would be used."""
+        if not self.slot_worth[expert] > 0:
+            return None
+        into = self.distance[-1, :] + self.graph.weight[:, expert]
+        client = int(self.graph.client[int(np.argmin(into)), expert])
+        return None if client < 0 else client
+
+    # -- clients ------------------------------------------------------------------
+
+    def block(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
+        """Return values and held pairs of some clients, (len(clients), n_experts)."""
+        return self.problem.values(clients), self.held.mask(clients)
+
+    def _room(self, clients: IntArray) -> tuple[BoolArray, BoolArray]:
+        """Return whether the group of each expert lets each client add, and drop, one."""
+        problem, shape = self.problem, (clients.size, self.problem.n_experts)
+        if self._in_group is None or problem.expert_group is None:
+            return np.ones(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_)
+        assert problem.group_min is not None and problem.group_max is not None
+        count = self._in_group[clients]
+        add, drop = count < problem.group_max[clients], count > problem.group_min[clients]
+        return add[:, problem.expert_group], drop[:, problem.expert_group]
+
+    def gain_of_slot(self, clients: IntArray) -> Float64Array:
+        """Return what one more slot would gain each client and the others, (len(clients),)."""
+        values, held = self.block(clients)
+        room, _ = self._room(clients)
+        gain = np.where(room & ~held, values - self.distance[:-1, -1], -np.inf)
+        return np.asarray(np.maximum(0.0, gain.max(axis=1, initial=-np.inf)))
+
+    def gain_of_minimum(self, clients: IntArray) -> Float64Array:
+        """Return what one required expert fewer would gain, (len(clients),)."""
+        values, held = self.block(clients)
+        _, room = self._room(clients)
+        binds = (self.counts == self.fewest)[clients] & (self.fewest[clients] > 0)
+        gain = np.where(room & held, -np.where(held, values, 0.0) - self.distance[-1, :-1], -np.inf)
+        return np.where(binds, np.maximum(0.0, gain.max(axis=1, initial=-np.inf)), 0.0)
+
+    def changes(self, clients: IntArray, slot_of: int | None = None) -> Changes:
+        """Return the least losses of giving some clients each expert, and of taking it away.
+
+        Parameters
+        ----------
+        clients : int64 array
+            The clients.
+        slot_of : int, optional
+            An expert that may take one holder more, for once. What its slot
+            brings is then part of the losses, which may be negative.
+        """
+        values, held = self.block(clients)
+        can_add, can_drop = self._room(clients)
+        paths = self.distance
+        if slot_of is not None:
+            detour = paths[:, slot_of, None] + self.up[slot_of] + paths[None, -1, :]
+            paths = np.minimum(paths, detour)
+        free = (self.counts < self.most)[clients, None]
+        found = Changes(
+            loss=np.where(free & can_add & ~held, paths[:-1, -1] - values, np.inf),
+            given=np.full(values.shape, -1),
+            margin=np.full(values.shape, np.inf),
+            taken=np.full(values.shape, -1),
+        )
+        may_drop = (self.counts > self.fewest)[clients, None] & can_drop & held
+        found.margin[may_drop] = (np.where(held, values, 0.0) + paths[-1, :-1])[may_drop]
+        for of, j in self._held_one_by_one(held):
+            swap = ~held[of] & self._may_swap(j, can_add[of], can_drop[of])
+            own = values[of, j][:, None]
+            loss = np.where(swap, own - values[of] + paths[:-1, j].T, np.inf)
+            better = loss < found.loss[of]
+            found.given[of] = np.where(better, j[:, None], found.given[of])
+            found.loss[of] = np.where(better, loss, found.loss[of])
+            best = loss.argmin(axis=1)
+            least = loss[np.arange(of.size), best]
+            closer = least < found.margin[of, j]
+            found.taken[of, j] = np.where(closer, best, -1)
+            found.margin[of, j] = np.where(closer, least, found.margin[of, j])
+        if slot_of is None:
+            # Less than 0 is rounding: the answer is optimal.
+            np.maximum(found.loss, 0.0, out=found.loss)
+            np.maximum(found.margin, 0.0, out=found.margin)
+        found.loss[held] = 0.0
+        return found
+
+    def _held_one_by_one(self, held: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """Yield rows and columns of held pairs, at most one of each row at a time."""
+        row, column = np.nonzero(held)
+        position = np.arange(row.size) - np.searchsorted(row, row)
+        for at in range(int(position.max(initial=-1)) + 1):
+            yield row[position == at], column[position == at]
+
+    def _may_swap(self, j: IntArray, can_add: BoolArray, can_drop: BoolArray) -> BoolArray:
+        """Return for which experts each client may give up its expert in `j`."""
+        group = self.problem.expert_group
+        if group is None:
+            return np.ones(can_add.shape, dtype=np.bool_)
+        across = can_add & can_drop[np.arange(j.size), j][:, None]
+        return np.asarray((group[None, :] == group[j][:, None]) | across)
+
+    def all_clients(self) -> list[IntArray]:
+        """Return the clients in blocks whose matrices are small."""
+        n, m = self.problem.n_clients, self.problem.n_experts
+        return [np.arange(rows.start, rows.stop) for rows in row_blocks(n, m)]
