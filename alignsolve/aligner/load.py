@@ -31,6 +31,10 @@ class LoadSettings:
     sample_slack : float, optional
         The same for samples; None leaves samples unbounded. Bounds on samples
         make the round a problem of the class "mip".
+    sample_price : float, default 0
+        Balances samples by prices in place of bounds, so that rounds stay flow
+        problems: what a client of mean samples loses on an expert whose samples so
+        far are twice the mean, in units of fitness.
     carry : bool, default True
         Whether later rounds make up for what earlier ones missed; if not, every
         round is balanced as if it were the first.
@@ -39,10 +43,11 @@ class LoadSettings:
     share: Sequence[float] | None = None
     slack: float = 0.0
     sample_slack: float | None = None
+    sample_price: float = 0.0
     carry: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("slack", "sample_slack"):
+        for name in ("slack", "sample_slack", "sample_price"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ProblemError(f"{name} is {value!r}; give a finite number >= 0")
@@ -133,6 +138,33 @@ class LoadMonitor(Rows):
         target = fill_level(self._carried(self.samples), self.share, total, 0.0, most)
         slack = self.settings.sample_slack * total / target.size
         return np.maximum(target - slack, 0.0), target + slack
+
+    def sample_costs(self, samples: Float64Array) -> Float64Array | None:
+        """Return what every pair costs on account of samples, or None for nothing.
+
+        Parameters
+        ----------
+        samples : float64 array, shape (n,)
+            Samples that an expert is expected to process on each participant.
+
+        Returns
+        -------
+        costs : float64 array, shape (n, n_experts), or None
+            ``sample_price * excess_j * samples_i / mean samples``, >= 0.
+
+        Notes
+        -----
+        ``excess_j`` is by how much the expert's samples of all rounds exceed those of
+        the expert that lags most, relative to the mean. It grows until large clients
+        find other experts better: a proportional controller on the sum over rounds.
+        The excess that remains falls like the inverse of the price.
+        """
+        load = self._carried(self.samples) / self.share
+        if self.settings.sample_price == 0 or not load.any() or not samples.any():
+            return None
+        excess = (load - load.min()) / load.mean()
+        weight = samples / samples.mean()
+        return np.asarray(self.settings.sample_price * weight[:, None] * excess)
 
     def _carried(self, load: Float64Array | IntArray) -> Float64Array:
         """Return the load that later rounds have to even out."""

@@ -130,6 +130,8 @@ class Round:
         Bounds on holders.
     sample_bounds : tuple of two float64 arrays, or None
         Bounds on expected samples.
+    sample_costs : float64 array, shape (n, n_experts), or None
+        What pairs cost on account of samples.
     planned : int64 array, shape (n_experts,)
         Holders that earlier plans asked for.
     seed : int
@@ -154,6 +156,7 @@ class Round:
     load_min: Float64Array = field(default_factory=lambda: np.zeros(0))
     load_max: Float64Array = field(default_factory=lambda: np.zeros(0))
     sample_bounds: tuple[Float64Array, Float64Array] | None = None
+    sample_costs: Float64Array | None = None
 
     @property
     def n_experts(self) -> int:
@@ -230,17 +233,21 @@ def round_problem(
     -----
     The class is "flow" unless budgets, bounds on samples, a fairness floor, or
     a minimum of expected finishers that holder bounds do not imply say more.
+    Fitness is less what pairs cost on account of samples.
     """
+    fitness = round_.fitness
+    if round_.sample_costs is not None:
+        fitness = fitness - round_.sample_costs
     fewest = np.minimum(policy.min_experts, np.minimum(round_.slots, round_.allowed.sum(axis=1)))
     return AlignmentProblem(
-        round_.fitness,
+        fitness,
         round_.slots,
         min_experts=fewest,
         load_min=round_.load_min,
         load_max=round_.load_max,
         loads=_named_loads(round_, policy),
         resources=round_.resources,
-        client_fitness_min=_floors(round_, policy.fitness_floor),
+        client_fitness_min=_floors(fitness, round_.likely_slots, policy.fitness_floor),
         client_ids=round_.ids,
         expert_ids=expert_ids,
         **round_.group_arguments(),
@@ -263,12 +270,12 @@ def _named_loads(round_: Round, policy: PolicySettings) -> dict[str, Load]:
     return loads
 
 
-def _floors(round_: Round, share: float) -> Float64Array | None:
+def _floors(fitness: Float64Array, slots: IntArray, share: float) -> Float64Array | None:
     """Return the least fitness of each participant, or None for no floors."""
     if share == 0:
         return None
-    best = -np.sort(-round_.fitness, axis=1)
-    within = np.arange(round_.n_experts) < round_.likely_slots[:, None]
+    best = -np.sort(-fitness, axis=1)
+    within = np.arange(fitness.shape[1]) < slots[:, None]
     total = np.where(within & np.isfinite(best), best, 0.0).sum(axis=1)
     return np.asarray(total - (1 - share) * np.abs(total))
 

@@ -159,7 +159,7 @@ class Tables:
             round_.add_budget("seconds", seconds, np.full(rows.size, float(deadline_s)))
 
     def add_load_bounds(self, round_: Round, policy: PolicySettings) -> None:
-        """Set the bounds on holders and samples of a round from what experts are owed."""
+        """Set a round's bounds and costs of load from what experts are owed."""
         most = (round_.allowed & (round_.slots > 0)[:, None]).sum(axis=0).astype(np.float64)
         groups = round_.groups
         totals = (
@@ -173,6 +173,7 @@ class Tables:
         )  # fmt: skip
         total = float((round_.finish * round_.samples * round_.likely_slots).sum())
         round_.sample_bounds = self.load.sample_bounds(total)
+        round_.sample_costs = self.load.sample_costs(round_.samples)
 
     # -- after a round ------------------------------------------------------------
 

@@ -102,7 +102,31 @@ def test_sample_bounds_make_up_for_what_was_missed():
     np.testing.assert_allclose(high - low, 10)
 
 
-@pytest.mark.parametrize("wrong", [{"slack": -1}, {"slack": np.nan}, {"sample_slack": np.inf}])
+def test_a_price_balances_samples_in_flow_problems():
+    spread = {}
+    for price in (0.0, 1.0):
+        aligner = al.Aligner(4, load=al.LoadSettings(sample_price=price))
+        # Clients 0 to 9 are large, and prefer the first two experts.
+        big = np.arange(40) < 10
+        fitness = np.random.default_rng(0).random((40, 4))
+        fitness[:10, :2] += 0.3
+        for client in range(40):
+            aligner.declare(client, samples=100 if big[client] else 5)
+        for _ in range(20):
+            plan = aligner.plan(range(40), fitness=fitness)
+            assert plan.result.problem.problem_class == "flow"
+            aligner.observe(plan, [
+                al.ClientReport(client, plan.round, 1, 1.0, experts={
+                    int(expert): al.ExpertReport(100 if big[client] else 5)
+                    for expert in plan.experts_of(client)
+                }) for client in range(40)
+            ])  # fmt: skip
+        spread[price] = aligner.metrics()["samples"]["cv"]
+        assert aligner.metrics()["holders"]["cv"] == 0
+    assert spread[0.0] > 0.3 and spread[1.0] < 0.06
+
+
+@pytest.mark.parametrize("wrong", [{"sample_price": -1}, {"slack": -1}, {"slack": np.nan}, {"sample_slack": np.inf}])
 def test_wrong_settings(wrong):
     with pytest.raises(al.ProblemError, match=next(iter(wrong))):
         al.LoadSettings(**wrong)
