@@ -31,6 +31,7 @@ from alignsolve.aligner.reports import (
 from alignsolve.aligner.tables import Tables
 from alignsolve.arrays import Float64Array, IntArray, fitted, identifiers
 from alignsolve.errors import ProblemError
+from alignsolve.explain import ClientExplanation, ExpertExplanation, Explainer, Explanation
 
 #: Strategies of `Aligner`.
 STRATEGIES = ("optimal", *BASELINES, *FORMULATIONS)
@@ -136,6 +137,9 @@ class Aligner:
         #: The plan that waits for reports, and its inputs; those are not saved.
         self.open_plan: Plan | None = None
         self._open_inputs: Round | None = None
+        #: The last plan, open or not, and what explains it once somebody asked.
+        self._last: Plan | None = None
+        self._explainer: Explainer | None = None
         self._log = RoundLog(log)
 
     # -- before a round -------------------------------------------------------
@@ -209,9 +213,13 @@ class Aligner:
         row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
         plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
         self.round += 1
-        self.open_plan, self._open_inputs = plan, inputs
+        self._open(plan, inputs)
         self._log.plan("plan", plan)
         return plan
+
+    def _open(self, plan: Plan, inputs: Round) -> None:
+        self.open_plan, self._open_inputs = plan, inputs
+        self._last, self._explainer = plan, None
 
     def _given_fitness(self, fitness: npt.ArrayLike, n_clients: int) -> Float64Array:
         """Return a copy of the caller's fitness after checking its shape."""
@@ -308,7 +316,7 @@ class Aligner:
         kept = ~gone[plan.row_ind]
         pairs = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
         again = self._choose(inputs, pairs, int(gone.sum()), plan.deadline_s, started)
-        self.open_plan, self._open_inputs = again, inputs
+        self._open(again, inputs)
         self._log.plan("replan", again, lost=int(gone.sum()))
         return again
 
@@ -367,6 +375,46 @@ class Aligner:
             "refused": dict(sorted(self.tables.refused.items())),
         }
 
+    def explain(
+        self, client: ClientId | None = None, *, expert: int | str | None = None
+    ) -> ClientExplanation | ExpertExplanation | Explanation:
+        """Explain the last plan: to a client, to an expert, or as a whole.
+
+        Parameters
+        ----------
+        client : str or int, optional
+            Id of one of its clients.
+        expert : int or str, optional
+            Index or id of an expert.
+
+        Returns
+        -------
+        ClientExplanation, ExpertExplanation or Explanation
+            See `alignsolve.explain`; ``text()`` says it in words. Fitness is what the
+            plan was made with: bonus for exploration and price on samples included.
+
+        Raises
+        ------
+        ProblemError
+            If there is no plan, its strategy solved no problem, it was made before
+            a restart, or the client has no part in it.
+        """
+        if self._last is None or self._last.result is None:
+            raise ProblemError(
+                "there is no solved plan to explain; call plan() with a strategy that solves"
+            )
+        if client is not None and expert is not None:
+            raise ProblemError("explain takes a client or an expert, not both")
+        result = self._last.result
+        if self._explainer is None:
+            self._explainer = Explainer(result.problem, result)
+        if client is not None:
+            row = self._last.rows.get(client)
+            if row is None:
+                raise ProblemError(f"client {client!r} has no part in round {self._last.round}")
+            return self._explainer.client(row)
+        return self._explainer.overall() if expert is None else self._explainer.expert(expert)
+
     # -- state ------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -388,7 +436,7 @@ class Aligner:
             If it is no state, or of another number of experts.
         """
         files.load_state_dict(self, state)
-        self._open_inputs = None
+        self._open_inputs = self._last = self._explainer = None
 
     def save(self, path: str | Path) -> None:
         """Write settings and state to an npz file, in one piece or not at all.

@@ -126,7 +126,9 @@ def test_a_price_balances_samples_in_flow_problems():
     assert spread[0.0] > 0.3 and spread[1.0] < 0.06
 
 
-@pytest.mark.parametrize("wrong", [{"sample_price": -1}, {"slack": -1}, {"slack": np.nan}, {"sample_slack": np.inf}])
+@pytest.mark.parametrize(
+    "wrong", [{"sample_price": -1}, {"slack": -1}, {"slack": np.nan}, {"sample_slack": np.inf}]
+)
 def test_wrong_settings(wrong):
     with pytest.raises(al.ProblemError, match=next(iter(wrong))):
         al.LoadSettings(**wrong)

@@ -176,6 +176,27 @@ def test_log(tmp_path):
         al.Aligner(3, log=tmp_path / "missing" / "log").plan(["a"])
 
 
+def test_explain():
+    aligner = al.Aligner(2, expert_ids=["north", "south"])
+    with pytest.raises(al.ProblemError, match="no solved plan"):
+        aligner.explain()
+    # Ids that are numbers are ids, not rows.
+    plan = aligner.plan([7, 1, "a", "b"], fitness=[[5.0, 0.0], [4.0, 0.0], [3.0, 2.0], [0.0, 1.0]])
+    close(aligner, plan)
+    why = aligner.explain(1)
+    assert why.client == 1 and "north" in why.text()
+    assert "south" in aligner.explain("a").text()
+    assert "south" in aligner.explain(expert="south").text()
+    assert aligner.explain().text()
+    for wrong in ({"client": 3}, {"client": 1, "expert": 0}, {"expert": 9}):
+        with pytest.raises(al.ProblemError):
+            aligner.explain(**wrong)
+    greedy = al.Aligner(2, strategy="greedy")
+    greedy.plan(["a"])
+    with pytest.raises(al.ProblemError, match="strategy that solves"):
+        greedy.explain("a")
+
+
 def fleet(strategy, **policy):
     aligner = al.Aligner(6, strategy=strategy, expert_mb=[1, 1, 1, 2, 2, 4.0],
                          policy=al.PolicySettings(**policy))  # fmt: skip
