@@ -47,6 +47,10 @@ JsonOption = Annotated[
 ]
 
 
+#: Columns of characters that tables have at least.
+TABLE_WIDTH = 100
+
+
 class Names(enum.StrEnum):
     """Data sets that can be fetched."""
 
@@ -271,30 +275,31 @@ def _told(found: dict[str, Any]) -> str:
 
 
 def _print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str) -> None:
-    """Print means and intervals of every strategy."""
+    """Print means and intervals of every strategy, in two tables that fit a terminal."""
     from rich.console import Console
     from rich.table import Table
 
-    from fedloop.metrics import Estimate
-
     names = [f"{100 * target:g}" for target in targets]
-    columns: list[tuple[str, str, Callable[[Estimate], str]]] = []
-    for name in names:
-        columns.append((f"rounds_to_{name}", f"rounds to {name}%", lambda e: _interval(e, 1, 1)))
-        columns.append((f"fewer_rounds_to_{name}", f"fewer with {ours}",
-                        lambda e: _interval(e, 100, 0, "%")))
-    columns += [
-        (f"bytes_to_{names[0]}", f"MB to {names[0]}%", lambda e: _interval(e, 1e-6, 1)),
-        ("accuracy", "accuracy", lambda e: _interval(e, 100, 1, "%")),
-        ("worst_decile", "worst tenth", lambda e: _interval(e, 100, 1, "%")),
-        ("accuracy_all", "all experts", lambda e: _interval(e, 100, 1, "%")),
-        ("load_cv", "load CV", lambda e: _interval(e, 1, 4)),
-    ] if names else []
-    table = Table("strategy", *(title for _, title, _ in columns))
-    for row in rows:
-        table.add_row(row["strategy"], *(show(row[key]) if key in row else ""
-                                         for key, _, show in columns))
-    Console(soft_wrap=True).print(table)
+    to_targets = [
+        column for name in names for column in (
+            (f"rounds_to_{name}", f"rounds to {name}%", 1, 1, ""),
+            (f"fewer_rounds_to_{name}", f"fewer with {ours}", 100, 0, "%"),
+        )
+    ]
+    at_end = [(f"bytes_to_{name}", f"MB to {name}%", 1e-6, 1, "") for name in names[:1]] + [
+        ("accuracy", "accuracy", 100, 1, "%"), ("worst_decile", "worst tenth", 100, 1, "%"),
+        ("accuracy_all", "all experts", 100, 1, "%"), ("load_cv", "load CV", 1, 4, ""),
+    ]
+    console = Console(width=max(TABLE_WIDTH, Console().width))
+    for columns in (to_targets, at_end):
+        if columns:
+            table = Table("strategy", *(title for _, title, *_ in columns))
+            for row in rows:
+                table.add_row(row["strategy"], *(
+                    _interval(row[key], factor, digits, unit) if key in row else ""
+                    for key, _, factor, digits, unit in columns
+                ))
+            console.print(table)
     print_text("mean ± half of the 95% interval over seeds; >: k of n runs did not get there and "
                "count as the last round (k/n)")
 
@@ -302,7 +307,7 @@ def _print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str
 def _interval(value: Any, factor: float, digits: int, unit: str = "") -> str:
     """Spell an estimate; mark one with censored values."""
     if value.censored == value.n:
-        return f"never ({value.n}/{value.n})"
+        return "unknown" if unit else f"never ({value.n}/{value.n})"
     text = f"{factor * value.mean:.{digits}f}"
     if value.n > 1:
         text += f" ± {factor * value.half_width:.{digits}f}"

@@ -25,7 +25,7 @@ from fedloop.batched import (
     send,
 )
 from fedloop.config import LocalSettings
-from fedloop.model import ModelSpec, Params, forward, layer_names, trunk_names
+from fedloop.model import ModelSpec, Params, forward, layer_names, run_trunk, trunk_names
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,13 @@ def train_batched(
     """
     pairs = pairs_of(held, spec, data.image.device)
     steps, probes = _chosen_images(data, clients, seed, round_, settings)
-    sent = send(_rows_of_clients(server, clients), pairs, len(clients))
-    before = _judge(sent, data, probes, pairs, spec)
-    params = {name: value.clone().requires_grad_() for name, value in sent.items()}
-    names, values = list(params), list(params.values())
+    params = send(_rows_of_clients(server, clients), pairs, len(clients))
+    # All have the server's trunk still: one product of matrices in place of one per client.
+    probe = data.pick(probes)
+    h_NBH = run_trunk(server, probe.flatten(0, 1), spec).view(*probe.shape[:2], spec.width)
+    before = _judge(params, h_NBH, data.label[probes], pairs, spec)
+    values = [value.requires_grad_() for value in params.values()]
+    sent = [value.detach().clone() for value in values] if settings.prox else values
     total = torch.zeros(len(clients), device=data.image.device)
     usage = [torch.zeros(len(pair.client), device=data.image.device) for pair in pairs]
     for step in range(settings.steps):
@@ -166,12 +169,13 @@ def train_batched(
         logit_NBC, weights = forward_stacked(params, data.pick(chosen), pairs, spec)
         loss_N = _losses(logit_NBC, data.label[chosen]).mean(dim=1)
         slopes = torch.autograd.grad(loss_N.sum(), values, materialize_grads=True)
-        _descend(values, slopes, [sent[name] for name in names], settings)
+        _descend(values, slopes, sent, settings)
         total += loss_N.detach()
         for sums, weight_PB in zip(usage, weights, strict=True):
             sums += weight_PB.detach().mean(dim=1)
     trained = {name: value.detach() for name, value in params.items()}
-    after = _judge(trained, data, probes, pairs, spec)
+    h_NBH = run_trunk_stacked(trained, probe, spec)
+    after = _judge(trained, h_NBH, data.label[probes], pairs, spec)
     return Training(tuple(clients), pairs, trained, total / settings.steps,
                     [sums / settings.steps for sums in usage], before, after)
 
@@ -205,11 +209,10 @@ def _descend(
 
 @torch.no_grad()
 def _judge(
-    stacked: Mapping[str, Tensor], data: Images, probes: Tensor, pairs: Sequence[Pairs],
+    stacked: Mapping[str, Tensor], h_NBH: Tensor, label_NB: Tensor, pairs: Sequence[Pairs],
     spec: ModelSpec,
 ) -> list[Tensor]:
     """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
-    h_NBH = run_trunk_stacked(stacked, data.pick(probes), spec)
     judged = []
     for layer in range(spec.n_layers):
         lone, rows = alone(pairs, layer)
@@ -219,7 +222,7 @@ def _judge(
         }
         owner = pairs[layer].client
         logit_PBC, _ = run_layers(params, h_NBH.index_select(0, owner), lone, spec)
-        label = data.label[probes][owner]
+        label = label_NB[owner]
         right = (logit_PBC.argmax(dim=2) == label).float()
         judged.append(torch.stack([_losses(logit_PBC, label).mean(1), right.mean(1)], dim=1))
     return judged

@@ -24,7 +24,7 @@ Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fe
 class Settings(BaseModel):
     """Base of all groups of settings: unknown names are errors, nothing can be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class DataSettings(Settings):
@@ -191,7 +191,7 @@ class AlignmentSettings(Settings):
         ``fit`` for exp(-alpha * loss) of the expert as the client received it,
         alone in its layer; or a score of `alignsolve.FitnessSettings`.
     alpha, smoothing, half_life, prior_weight, exploration : float
-        Of the fitness. `half_life` is in rounds.
+        Of the fitness. `half_life` is in rounds; infinity lets no score grow stale.
     slack : float
         How far a round's holders of an expert may miss their target.
     deficits : bool
@@ -205,7 +205,7 @@ class AlignmentSettings(Settings):
         "fit", "loss", "accuracy", "loss_improvement", "gate_usage"
     ] = "fit"
     alpha: Positive = 1.0
-    smoothing: Annotated[float, Field(gt=0, le=1)] = 0.5
+    smoothing: Annotated[float, Field(gt=0, le=1)] = 0.8
     half_life: Annotated[float, Field(gt=0)] = 50.0
     prior_weight: Positive = 0.1
     exploration: NotNegative = 0.3

@@ -1,0 +1,138 @@
+"""The command line, comparisons and their figures."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fedloop.cli import main
+from fedloop.compare import compare, figures
+from fedloop.config import build_config
+from fedloop.download import SOURCES, download
+from fedloop.errors import DataError
+from fedloop.metrics import estimate, paired_change, summary, worst_decile
+
+TINY = [
+    "--set", "rounds=3", "--set", "partition.clients=6", "--set", "partition.test_images=10",
+    "--set", "model.experts=4", "--set", "local.steps=1", "--set", "targets=[0.05, 0.99]",
+]
+
+
+def png(path):
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["run", "--out", str(out), *TINY]) == 0
+    printed = capsys.readouterr().out
+    assert "5% after 1 rounds" in printed and "99% not reached" in printed
+    assert png(out / "run.png")
+    before = (out / "rounds.jsonl").read_bytes()
+    assert main(["run", "--out", str(out), "--json", *TINY]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rounds"] == 3 and found["rounds_to"] == {"5": 1, "99": None}
+    assert (out / "rounds.jsonl").read_bytes() == before
+    assert main(["run", "--out", str(out), *TINY, "--set", "seed=1"]) == 2
+    assert "made with another seed" in capsys.readouterr().err
+    assert main(["run", "--out", str(out), *TINY, "--set", "seed=1", "--again"]) == 0
+
+
+def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
+    words = ["compare", "--out", str(tmp_path), "--strategies", "optimal,random", "--seeds", "3,5-6"]
+    assert main([*words, *TINY]) == 0
+    printed = capsys.readouterr().out
+    assert "optimal" in printed and "never (3/3)" in printed and png(tmp_path / "compare.png")
+    assert (tmp_path / "random" / "seed-5" / "rounds.jsonl").exists()
+    assert main([*words, "--json", *TINY]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["strategy"] for row in rows] == ["optimal", "random"]
+    assert rows[1]["rounds_to_99"] == {"mean": 3.0, "half_width": 0.0, "censored": 3, "n": 3}
+    assert rows[1]["fewer_rounds_to_5"]["n"] == 3
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["run", "missing.toml"], "missing.toml: cannot be read"),
+    (["run", "--set", "rounds=x"], "rounds"),
+    (["run", "--set", "data.name=mnist"], "--data-dir"),
+    (["run", "--data-dir", "nowhere", "--set", "data.name=npz"], "no such file"),
+    (["run", "--set", "partition.clients=500"], "do not give 500 clients"),
+    (["run", "--set", "fleet.tiers=['moon']"], "there is no tier 'moon'"),
+    (["compare", "--seeds", "1-"], "--seeds"),
+    (["compare", "--strategies", ","], "names none"),
+    (["compare", "--strategies", "best"], "strategy"),
+    (["download", "imagenet"], "imagenet"),
+    (["walk"], "walk"),
+])
+def test_mistakes_end_with_one_line_and_code_2(words, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, *([] if words[0] in ("download", "walk") else ["--json"])]) == 2
+    streams = capsys.readouterr()
+    assert text in streams.err and streams.err.count("\n") == 1
+    if words[0] in ("run", "compare"):
+        assert text in json.loads(streams.out)["error"]
+
+
+def test_downloads_are_checked(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.gz").write_bytes(b"hello")
+    address = source.as_uri() + "/"
+    monkeypatch.setitem(SOURCES, "mnist", (address, {"x.gz": "5d41402abc4b2a76b9719d911017c592"}))
+    assert download("mnist", tmp_path / "to")[0].read_bytes() == b"hello"
+    (source / "x.gz").unlink()
+    download("mnist", tmp_path / "to")  # there already
+    monkeypatch.setitem(SOURCES, "mnist", (address, {"x.gz": "0" * 32}))
+    with pytest.raises(DataError, match="cannot be reached"):
+        download("mnist", tmp_path / "to")
+    (source / "x.gz").write_bytes(b"hullo")
+    with pytest.raises(DataError, match="MD5"):
+        download("mnist", tmp_path / "to")
+    assert (tmp_path / "to" / "x.gz").read_bytes() == b"hello"
+
+
+# -- figures ---------------------------------------------------------------------------
+
+
+def test_intervals_are_students():
+    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (found.mean, found.n, found.censored) == (3, 5, 0)
+    assert found.half_width == pytest.approx(2.776445 * math.sqrt(2.5 / 5), rel=1e-6)
+    assert math.isnan(estimate([1.0]).half_width)
+
+
+def test_censored_runs_count_as_the_last_round_and_are_counted():
+    found = estimate([10, None, 20], limit=60)
+    assert (found.mean, found.censored) == (30, 1)
+    change = paired_change([10, 30, 60], [20, None, 60], limit=60)
+    assert change.mean == pytest.approx((-0.5 - 0.5 + 0) / 3) and change.censored == 1
+
+
+def test_a_summary_tells_rounds_bytes_and_seconds():
+    records = [
+        {"accuracy": a, "accuracy_all": 0.1, "worst_decile": 0.0, "load_cv": 0.0,
+         "down_bytes": 10, "up_bytes": 5, "seconds": 2.0}
+        for a in (0.2, 0.85, 0.7)
+    ]
+    found = summary(records, [0.8, 0.9])
+    assert found["rounds_to"] == {"80": 2, "90": None}
+    assert found["bytes_to"] == {"80": 30, "90": None} and found["seconds_to"]["80"] == 4.0
+    assert (found["accuracy"], found["bytes"], found["rounds"]) == (0.7, 45, 3)
+
+
+def test_the_worst_decile_has_at_least_one_client():
+    assert worst_decile(np.array([0.3, 0.9])) == 0.3
+    assert worst_decile(np.arange(20) / 20) == pytest.approx(0.025)
+
+
+def test_comparisons_are_paired_by_seed():
+    config = build_config({
+        "rounds": 2, "partition": {"clients": 4, "test_images": 10}, "model": {"experts": 4},
+        "local": {"steps": 1}, "targets": (0.05,),
+    })
+    runs = compare(config, ["greedy", "random"], [1, 2])
+    assert {strategy: list(seeds) for strategy, seeds in runs.items()} == {
+        "greedy": [1, 2], "random": [1, 2]}
+    rows = figures(runs, config.targets, "greedy")
+    assert "fewer_rounds_to_5" in rows[1] and "fewer_rounds_to_5" not in rows[0]
