@@ -34,7 +34,9 @@ RESULTS = Path(__file__).parent / "results" / "fedloop_speed.json"
 PER_CLIENT = 50
 
 
-def alternating(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
+def alternating(
+    calls: dict[str, Callable[[], object]], repeats: int
+) -> dict[str, dict[str, float]]:
     """Return median wall and processor seconds of each call, taken in turns."""
     wall: dict[str, list[float]] = {name: [] for name in calls}
     busy: dict[str, list[float]] = {name: [] for name in calls}

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import alignsolve as al
-from alignsolve.aligner.load import LoadMonitor
 from fedloop.client import Training
-from fedloop.config import AlignmentSettings, Config
+from fedloop.config import Config
 from fedloop.fleet import MEGA, Device, Times
 from fedloop.model import ModelSpec
 
@@ -49,7 +48,7 @@ def build_aligner(
             alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
             prior_weight=settings.prior_weight, exploration=settings.exploration,
         ),
-        load=al.LoadSettings(slack=settings.slack),
+        load=al.LoadSettings(slack=settings.slack, carry=settings.deficits),
         policy=al.PolicySettings(
             min_experts=spec.n_layers, switch_cost=settings.switch_cost,
         ),
@@ -76,18 +75,6 @@ def _fit_score(alpha: float) -> al.aligner.fitness.Score:
         return None if report.loss_before is None else math.exp(-alpha * report.loss_before)
 
     return score
-
-
-def make_plan(
-    aligner: al.Aligner, clients: Sequence[int], settings: AlignmentSettings,
-    deadline_s: float | None,
-) -> al.Plan:
-    """Plan a round for some clients."""
-    if not settings.deficits:
-        # For comparison only: every round is balanced as if it were the first.
-        tables = aligner.tables
-        tables.load = LoadMonitor(tables.load.settings, aligner.n_experts)
-    return aligner.plan(clients, deadline_s=deadline_s)
 
 
 def make_reports(

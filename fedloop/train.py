@@ -27,7 +27,7 @@ from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_nam
 from fedloop.partition import Partition, deal
 from fedloop.readers import Dataset
 from fedloop.server import add_momentum, aggregate, sound_updates
-from fedloop.strategies import build_aligner, make_plan, make_reports
+from fedloop.strategies import build_aligner, make_reports
 
 #: What a round is remembered by: numbers, texts and lists, ready for JSON.
 Record = dict[str, Any]
@@ -135,7 +135,7 @@ def play_round(world: World, state: State) -> Record:
     """Play one round and return its record."""
     config, spec, number = world.config, world.spec, len(state.records) + 1
     clients = sample_participants(config, number)
-    plan = make_plan(state.aligner, clients, config.alignment, config.fleet.deadline_s)
+    plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s)
     held = {client: plan.experts_of(client).tolist() for client in clients}
     down, up, times = simulate(world, plan, number)
 

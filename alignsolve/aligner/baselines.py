@@ -48,24 +48,33 @@ def round_robin(round_: Round) -> Choice:
 
 
 def greedy(round_: Round) -> Choice:
-    """Give every participant its experts of highest fitness, whatever the load."""
-    return in_order(round_, round_.fitness)
+    """Give every participant its experts of highest fitness, whatever the load.
+
+    Notes
+    -----
+    Ties are broken at random: before any report all pairs are alike, and the
+    order of the experts would send everybody to the first ones.
+    """
+    rng = np.random.default_rng((round_.seed, round_.number))
+    return in_order(round_, round_.fitness, rng.random(round_.fitness.shape))
 
 
-def in_order(round_: Round, score: Float64Array) -> Choice:
+def in_order(round_: Round, score: Float64Array, ties: Float64Array | None = None) -> Choice:
     """Fill every participant's slots by falling score, within budgets and layers.
 
     Parameters
     ----------
     score : float64 array, shape (n, n_experts)
         What is taken first; forbidden pairs and scores of ``-inf`` are passed over.
+    ties : float64 array, shape (n, n_experts), optional
+        Of equal scores the one with the lower number is first; None takes experts in order.
 
     Notes
     -----
     All participants at once, one rank after the other: O(n m log m).
     """
     n, m = round_.fitness.shape
-    order = np.argsort(-score, axis=1, kind="stable")
+    order = np.lexsort((np.zeros_like(score) if ties is None else ties, -score))
     open_ = round_.allowed & (score > -np.inf)
     clients = np.arange(n)
     held = np.zeros((n, m), dtype=np.bool_)

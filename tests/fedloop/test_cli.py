@@ -40,7 +40,8 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
 
 
 def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
-    words = ["compare", "--out", str(tmp_path), "--strategies", "optimal,random", "--seeds", "3,5-6"]
+    words = ["compare", "--out", str(tmp_path), "--strategies", "optimal,random"]
+    words += ["--seeds", "3,5-6"]
     assert main([*words, *TINY]) == 0
     printed = capsys.readouterr().out
     assert "optimal" in printed and "never (3/3)" in printed and png(tmp_path / "compare.png")
