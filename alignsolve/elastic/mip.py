@@ -34,8 +34,8 @@ from alignsolve.elastic.relaxation import (
 from alignsolve.feasibility import is_feasible
 from alignsolve.problem import AlignmentProblem, Feature
 
-#: Problems with more pairs are not modelled.
-MOST_PAIRS = 2_000_000
+#: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
+MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000
 
 #: Rounds of cutting off answers that HiGHS' tolerance let through.
 MOST_ROUNDS = 20
@@ -81,7 +81,7 @@ def least_violating_answer(
     MipAnswer or None
         None where the model is too large or nothing was found in time.
     """
-    if np.count_nonzero(problem.fitness > -np.inf) > MOST_PAIRS:
+    if problem.fitness.size > min(MOST_PAIRS, MOST_PAIRS_PER_SECOND * options.remaining()):
         return None
     model = _Model(problem, prices)
     if not model.base.n_pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
+from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.prices import Prices
 from alignsolve.elastic.relaxation import (
@@ -71,24 +72,22 @@ def solve_elastic(
     if _is_hopeless(problem):
         return plain(problem, options)
     started = time.perf_counter()
-    least = None
-    if problem.problem_class == "mip" and problem.fitness.size:
-        # Cheap, and where it shows that bounds must give way, it saves the search for a proof.
-        least = _unavoidable(problem, prices, options)
+    work = _Work(problem, prices, options, plain)
     first = None
-    if least is None:
-        early = dataclasses.replace(
-            options, with_conflict=False, deadline=_early(problem, options)
-        )
-        first = plain(problem, early)
-        if first.has_answer:
-            return first
     try:
-        if first is not None and first.termination is Termination.INTERRUPTED:
-            raise KeyboardInterrupt
-        result = _relaxed_result(problem, prices, options, plain, least)
+        least = work.unavoidable()
+        if least is None:
+            early = dataclasses.replace(
+                options, with_conflict=False, deadline=_early(problem, options)
+            )
+            first = plain(problem, early)
+            if first.has_answer:
+                return first
+            if first.termination is Termination.INTERRUPTED:
+                raise KeyboardInterrupt
+        result = work.relaxed_result(least)
     except KeyboardInterrupt:
-        result = _quick_result(problem, prices, options, plain, Termination.INTERRUPTED)
+        result = work.quick_result(Termination.INTERRUPTED)
     if first is not None:
         result = dataclasses.replace(result, fallbacks=first.fallbacks + result.fallbacks)
         if first.status is Status.NO_SOLUTION_FOUND:
@@ -113,73 +112,151 @@ def _is_hopeless(problem: AlignmentProblem) -> bool:
     return bool(unproved(without_bounds(problem), empty, empty).violations)
 
 
-def _unavoidable(
-    problem: AlignmentProblem, prices: Prices, options: Options
-) -> LeastViolation | None:
-    """Return the least violation of slots, groups and holders where they alone contradict."""
-    least = least_violation(problem, prices, options.deadline)
-    if least is None:
-        return None
-    return least if priced(shortfalls(of_flow_class(problem), prices, *least.pairs)) > 0 else None
+@dataclass(eq=False)
+class _Work:
+    """A problem whose bounds may have to give way, and what is asked of its answer."""
 
+    problem: AlignmentProblem
+    prices: Prices
+    options: Options
+    plain: Plain
+    #: Priced violation that is known to be unavoidable.
+    bound: float = 0.0
+    #: For the mip class, the least violation of slots, groups and holders alone.
+    least: LeastViolation | None = None
 
-def _relaxed_result(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
-    least: LeastViolation | None,
-) -> Result:
-    """Return the best answer among those that violate least, as far as time allows."""
-    if not problem.fitness.size:
-        return _by_pairs(problem, prices, options, plain)
-    limits, is_mip = options, problem.problem_class == "mip"
-    if is_mip:
-        limits = dataclasses.replace(options, deadline=_early(problem, options))
-    elif least is None:
-        least = least_violation(problem, prices, options.deadline)
-    result = None if least is None else _by_least(problem, prices, limits, plain, least)
-    if result is None and is_mip:
+    def unavoidable(self) -> LeastViolation | None:
+        """Return the least violation where slots, groups and holders alone contradict.
+
+        For the mip class only: there it is cheap beside what follows.
+        """
+        problem, prices = self.problem, self.prices
+        if problem.problem_class == "flow" or not problem.fitness.size:
+            return None
+        self.least = least_violation(problem, prices, self.options.deadline)
+        if self.least is not None:
+            self.bound = priced(shortfalls(of_flow_class(problem), prices, *self.least.pairs))
+        return self.least if self.bound > 0 else None
+
+    def relaxed_result(self, least: LeastViolation | None) -> Result:
+        """Return the best answer among those that violate least, as far as time allows."""
+        problem, options = self.problem, self.options
+        if not problem.fitness.size:
+            nothing = np.empty(0, dtype=np.int64)
+            return self._by_pairs((nothing, nothing), options)
+        if problem.problem_class == "mip":
+            return self._relaxed_mip(least)
+        least = least_violation(problem, self.prices, options.deadline)
+        result = None if least is None else self._by_least(least, options)
+        return result or self.quick_result(Termination.TIME_LIMIT)
+
+    def _relaxed_mip(self, least: LeastViolation | None) -> Result:
+        """Return the answer of least violation that was found."""
         from alignsolve.elastic.mip import least_violating_answer  # SciPy is slow to import
 
+        problem, prices, options = self.problem, self.prices, self.options
+        if least is not None:
+            early = dataclasses.replace(options, deadline=_early(problem, options))
+            result = self._by_least(least, early)
+            if result is not None:
+                return result
+        pairs = self._start(max(_early(problem, options), time.perf_counter() + GRACE))
+        missed = priced(shortfalls(problem, prices, *pairs))
         found = least_violating_answer(problem, prices, options)
         if found is not None:
-            result = _by_pairs(problem, prices, options, plain, found.pairs)
-            result = _with_stats(result, violation_bound=found.violation_bound)
-    return result or _quick_result(problem, prices, options, plain, Termination.TIME_LIMIT)
+            self.bound = max(self.bound, found.violation_bound)
+            if priced(shortfalls(problem, prices, *found.pairs)) <= missed:
+                pairs = found.pairs
+        return self._by_pairs(pairs, options)
 
+    def _by_least(self, least: LeastViolation, options: Options) -> Result | None:
+        """Return the answer of best fitness among all of least violation.
 
-def _by_least(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
-    least: LeastViolation,
-) -> Result | None:
-    """Return the answer of best fitness among all of least violation.
+        Where bounds beyond the flow class cannot hold as well, there is none;
+        or none was found.
+        """
+        problem = self.problem
+        options = dataclasses.replace(options, with_conflict=False, warm_start=None)
+        inner = self.plain(least.problem, options)
+        pairs = least.pairs
+        if inner.has_answer:
+            pairs = least.complete(inner.row_ind, inner.col_ind)
+        rows, cols = sorted_pairs(problem, *pairs)
+        parts = shortfalls(problem, self.prices, rows, cols)
+        loosened = relaxed(problem, parts)
+        if problem.problem_class == "mip" and not (
+            inner.has_answer and is_feasible(loosened, rows, cols)
+        ):
+            return None
+        # What all assignments of least violation have in common adds to value and bound alike.
+        best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
+        source = "" if inner.certificate is None else inner.certificate.source
+        answer = Answer(inner.termination, rows, cols, bound=problem.sign * best, source=source)
+        certificate = certify_answer(loosened, rows, cols, answer, options.deadline)
+        self.bound = priced(parts)
+        result = self._labelled(_with_certificate(inner, certificate, rows, cols), parts, loosened)
+        return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
 
-    Where bounds beyond the flow class cannot hold as well, there is none; or
-    none was found.
-    """
-    options = dataclasses.replace(options, with_conflict=False, warm_start=None)
-    inner = plain(least.problem, options)
-    pairs = least.pairs
-    if inner.has_answer:
-        pairs = least.complete(inner.row_ind, inner.col_ind)
-    rows, cols = sorted_pairs(problem, *pairs)
-    parts = shortfalls(problem, prices, rows, cols)
-    loosened = relaxed(problem, parts)
-    if problem.problem_class == "mip" and not (
-        inner.has_answer and is_feasible(loosened, rows, cols)
-    ):
-        return None
-    # What all assignments of least violation have in common adds to value and bound alike.
-    best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
-    source = "" if inner.certificate is None else inner.certificate.source
-    answer = Answer(inner.termination, rows, cols, bound=problem.sign * best, source=source)
-    certificate = certify_answer(loosened, rows, cols, answer, options.deadline)
-    result = _with_certificate(inner, certificate, rows, cols)
-    violation = priced(parts)
-    return _with_stats(
-        _labelled(problem, result, parts, loosened, violation),
-        violation_bound=violation,
-        fitness_bound=best,
-        violation_rounds=least.rounds,
-    )
+    def _by_pairs(self, pairs: Pairs, options: Options, backend: str | None = None) -> Result:
+        """Return the result of the problem whose bounds some pairs have loosened."""
+        problem, prices = self.problem, self.prices
+        loosened = relaxed(problem, shortfalls(problem, prices, *pairs))
+        options = dataclasses.replace(options, with_conflict=False, warm_start=pairs)
+        result = self.plain(loosened, options, backend)
+        if not result.has_answer:
+            rows, cols = sorted_pairs(problem, *pairs)
+            result = _with_certificate(result, unproved(loosened, rows, cols), rows, cols)
+        # The answer may violate less than the pairs: it is optimal among fewer answers, too, then.
+        parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
+        return self._labelled(result, parts, relaxed(problem, parts))
+
+    def _labelled(
+        self, result: Result, parts: list[Shortfall], loosened: AlignmentProblem
+    ) -> Result:
+        """Return a result of the relaxed problem as one of the stated problem."""
+        violation = priced(parts)
+        result = dataclasses.replace(
+            result,
+            problem=self.problem,
+            relaxations=relaxations(self.problem, parts),
+            relaxed_problem=loosened if parts else None,
+        )
+        # Both are sums of floats: rounding must not put the bound above the value.
+        return _with_stats(
+            result, violation=violation, violation_bound=min(violation, self.bound)
+        )
+
+    def quick_result(self, termination: Termination) -> Result:
+        """Return some answer soon."""
+        pairs = self._start(time.perf_counter() + GRACE)
+        soon = dataclasses.replace(self.options, deadline=time.perf_counter() + GRACE)
+        result = self._by_pairs(pairs, soon, None if self.problem.streamed else "greedy")
+        if result.status is Status.OPTIMAL:
+            return result
+        return dataclasses.replace(result, termination=termination)
+
+    def _start(self, deadline: float) -> Pairs:
+        """Return an assignment within the bounds that never give way, without a search for it.
+
+        For the flow class it keeps the upper bounds of loads. For the mip class
+        it is the best of least violation as far as the flow class goes, cut to
+        the budgets and improved by small moves.
+        """
+        problem = self.problem
+        options = dataclasses.replace(
+            self.options, deadline=deadline, with_conflict=False, warm_start=None
+        )
+        if problem.problem_class == "flow":
+            result = self.plain(without_bounds(problem, keep_load_max=True), options)
+            return result.row_ind, result.col_ind
+        pairs: Pairs = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        if self.least is not None:
+            inner = self.plain(of_flow_class(self.least.problem), options, "auto")
+            pairs = self.least.pairs
+            if inner.has_answer:
+                pairs = self.least.complete(inner.row_ind, inner.col_ind)
+        pairs = within_budgets(problem, *sorted_pairs(problem, *pairs))
+        return descended(problem, self.prices, *pairs, deadline)
 
 
 def _with_certificate(
@@ -202,55 +279,5 @@ def _with_certificate(
     )
 
 
-def _by_pairs(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
-    pairs: Pairs | None = None, backend: str | None = None,
-) -> Result:
-    """Return the result of the problem whose bounds some pairs have loosened."""
-    if pairs is None:
-        pairs = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    loosened = relaxed(problem, shortfalls(problem, prices, *pairs))
-    options = dataclasses.replace(options, with_conflict=False, warm_start=pairs)
-    result = plain(loosened, options, backend)
-    if not result.has_answer:
-        rows, cols = sorted_pairs(problem, *pairs)
-        result = _with_certificate(result, unproved(loosened, rows, cols), rows, cols)
-    # The answer may violate less than the pairs; it is optimal among fewer answers, too, then.
-    parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
-    return _labelled(problem, result, parts, relaxed(problem, parts), priced(parts))
-
-
-def _quick_result(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain,
-    termination: Termination,
-) -> Result:
-    """Return some answer soon: upper bounds of loads kept, lower bounds given up."""
-    soon = dataclasses.replace(
-        options, deadline=time.perf_counter() + GRACE, with_conflict=False, warm_start=None
-    )
-    result = plain(without_bounds(problem, keep_load_max=True), soon, "greedy")
-    pairs = (result.row_ind, result.col_ind) if result.has_answer else None
-    soon = dataclasses.replace(soon, deadline=time.perf_counter() + GRACE)
-    result = _by_pairs(problem, prices, soon, plain, pairs, "greedy")
-    if result.status is not Status.OPTIMAL:
-        result = dataclasses.replace(result, termination=termination)
-    return _with_stats(result, violation_bound=0.0)
-
-
-def _labelled(
-    problem: AlignmentProblem, result: Result, parts: list[Shortfall],
-    loosened: AlignmentProblem, violation: float,
-) -> Result:
-    """Return a result of the relaxed problem as one of the stated problem."""
-    result = dataclasses.replace(
-        result,
-        problem=problem,
-        relaxations=relaxations(problem, parts),
-        relaxed_problem=loosened if parts else None,
-    )
-    return _with_stats(result, violation=violation)
-
-
 def _with_stats(result: Result, **stats: Any) -> Result:
-    known: Mapping[str, Any] = dict(result.stats)
-    return dataclasses.replace(result, stats=dict(known) | stats)
+    return dataclasses.replace(result, stats=dict(result.stats) | stats)

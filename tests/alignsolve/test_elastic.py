@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.elastic.descent import descended, within_budgets
+from alignsolve.elastic.prices import checked_prices
+from alignsolve.elastic.relaxation import priced, shortfalls
 from alignsolve.feasibility import violations
 from tests.alignsolve.elastic_reference import best_elastic, violation
 from tests.strategies import (
@@ -57,7 +60,7 @@ def assert_is_reported_exactly(problem, elastic, result):
     """Check relaxations, relaxed problem and certificate against each other."""
     assert result.has_answer
     assert result.problem is problem
-    broken = violations(problem, result.row_ind, result.col_ind)
+    broken = violations(problem, result.row_ind, result.col_ind, limit=10**6)
     assert not HARD & {v.kind for v in broken}
     assert bool(result.relaxations) == bool(broken)
     stated = {(v.kind, v.client, v.expert, v.group, v.name) for v in broken}
@@ -94,7 +97,7 @@ def test_flow_answers_violate_least_and_then_are_best(case):
 
 
 @settings(max_examples=60)
-@given(priced_problems(mip_problems(max_pairs=8)))
+@given(priced_problems(mip_problems(max_pairs=8, kinds=("integers", "ties", "decimals"))))
 def test_mip_answers_violate_least_and_then_are_best(case):
     problem, elastic = case
     result = al.solve(problem, elastic=elastic)
@@ -248,6 +251,25 @@ def test_an_interrupt_leaves_an_answer_all_the_same(place, monkeypatch):
         problem = al.AlignmentProblem(np.ones((4, 2)), 1, client_fitness_min=2)
     result = al.solve(problem, elastic=True)
     assert_is_reported_exactly(problem, al.Elastic(), result)
+
+
+def test_small_moves_keep_what_never_gives_way_and_violate_less():
+    rng = np.random.default_rng(1)
+    problem = fleet(200, 8, 7, expert_group=np.arange(8) % 2, group_max=2, group_min=1,
+                    resources={"memory_mb": al.Resource(rng.uniform(1, 3, 8),
+                                                        rng.uniform(2, 8, 200))},
+                    loads={"samples": al.Load(rng.integers(10, 99, 200), min=2_000)})
+    prices = checked_prices(problem, True)
+    everything = np.nonzero(np.ones((200, 8)))
+    start = within_budgets(problem.replace(max_experts=8, group_max=4), *everything)
+    assert not {"resource"} & {v.kind for v in violations(problem, *start)}
+    nothing = np.empty(0, dtype=np.int64)
+    found = descended(problem, prices, nothing, nothing, np.inf)
+    assert not HARD & {v.kind for v in violations(problem, *found)}
+    least = al.solve(problem, time_limit=5, elastic=True).stats
+    missed = priced(shortfalls(problem, prices, *found))
+    assert least["violation_bound"] <= missed + 1e-6
+    assert missed < 0.5 * priced(shortfalls(problem, prices, nothing, nothing))
 
 
 def test_floors_give_way_without_breaking_budgets():
