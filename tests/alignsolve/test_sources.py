@@ -219,7 +219,7 @@ class TestRefusals:
             al.FactorSource(np.ones((5, 2)), np.ones((3, 4)))
         with pytest.raises(ProblemError, match="dimensions"):
             al.ArraySource(np.ones(3))
-        with pytest.raises(ProblemError, match="cannot be|can be mapped"):
+        with pytest.raises(ProblemError, match=r"cannot be|can be mapped"):
             al.MappedSource(tmp_path / "missing.npy")
         np.save(tmp_path / "whole.npy", np.ones((3, 3), int))
         with pytest.raises(ProblemError, match="float32 or float64"):
