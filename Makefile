@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large test fuzz check clean
+.PHONY: help install bench bench-large bench-aligner test fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: $(VENV)/.core ## Run every backend on instances/ and print the table
 
 bench-large: $(VENV)/.core ## Run them on instances/large as well (about 20 min)
 	@$(BIN)/alignsolve bench $(QUICK) instances/large --time-limit 30 --out $(BENCH_OUT)-large
+
+bench-aligner: $(VENV)/.dev ## 200 simulated rounds of the Aligner and all baselines; AGAIN=--again runs what is stored again
+	@$(BIN)/python benchmarks/aligner_service.py all $(AGAIN)
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest

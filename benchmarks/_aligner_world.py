@@ -30,10 +30,10 @@ SIZES = (4.0, 6.0, 8.0, 12.0)
 #: Share of the fleet, slots, memory in MB, megabits per second down and up, seconds per
 #: sample, and probability to stay connected, of four tiers of devices.
 TIERS = (
-    (0.45, 1, 64.0, 8.0, 4.0, 0.04, 0.80),
-    (0.35, 2, 128.0, 24.0, 12.0, 0.02, 0.90),
-    (0.15, 4, 256.0, 64.0, 32.0, 0.01, 0.95),
-    (0.05, 8, 512.0, 256.0, 128.0, 0.002, 0.99),
+    (0.45, 1, 40.0, 8.0, 4.0, 0.04, 0.80),
+    (0.35, 2, 64.0, 24.0, 12.0, 0.02, 0.90),
+    (0.15, 4, 128.0, 64.0, 32.0, 0.01, 0.95),
+    (0.05, 8, 256.0, 256.0, 128.0, 0.002, 0.99),
 )
 
 
@@ -71,7 +71,7 @@ class Fleet:
                 more = {
                     "memory_mb": self.memory[client], "down_mbps": self.down[client],
                     "up_mbps": self.up[client], "seconds_per_sample": self.speed[client],
-                    "budget_mb": 2 * self.memory[client] / 4,
+                    "budget_mb": 0.2 * self.memory[client],
                 }  # fmt: skip
             aligner.declare(
                 client, max_experts=int(self.slots[client]), samples=self.samples[client], **more

@@ -47,14 +47,17 @@ class Case:
     budgets: bool = False
     load: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
+    rounds: int = ROUNDS
 
 
 CASES = {
     "optimal": Case("optimal"),
     "optimal, switching costs": Case("optimal", policy={"switch_cost": 0.055}),
     "optimal, price on samples": Case("optimal", load={"sample_price": 1.0}),
+    # Of the class "mip": ended by a time limit, and few rounds, to keep the whole short.
     "optimal, budgets and samples": Case(
-        "optimal", budgets=True, load={"slack": 0.1, "sample_slack": 0.1}
+        "optimal", budgets=True, load={"slack": 0.1, "sample_slack": 0.1},
+        policy={"time_limit": 1.0}, rounds=20,
     ),
     "flex-moe": Case("flex-moe"),
     "fedamole": Case("fedamole"),
@@ -159,7 +162,6 @@ def stored() -> dict[str, dict[str, Any]]:
 @app.command()
 def run(
     case: Annotated[str, typer.Argument(help=", ".join(CASES))],
-    rounds: int = ROUNDS,
     again: Annotated[bool, typer.Option("--again")] = False,
 ) -> None:
     """Run one case."""
@@ -171,9 +173,9 @@ def run(
         return
     started = time.perf_counter()
     record = {
-        "case": case, "clients": CLIENTS, "experts": EXPERTS, "rounds": rounds,
+        "case": case, "clients": CLIENTS, "experts": EXPERTS, "rounds": CASES[case].rounds,
         "machine": machine_record(),
-    } | simulate(CASES[case], rounds)  # fmt: skip
+    } | simulate(CASES[case], CASES[case].rounds)  # fmt: skip
     record["wall_seconds"] = round(time.perf_counter() - started, 1)
     found[case] = record
     lines = [json.dumps(found[name]) for name in CASES if name in found]
@@ -186,12 +188,10 @@ def run(
 
 
 @app.command(name="all")
-def all_cases(
-    rounds: int = ROUNDS, again: Annotated[bool, typer.Option("--again")] = False
-) -> None:
+def all_cases(again: Annotated[bool, typer.Option("--again")] = False) -> None:
     """Run all cases, then report."""
     for case in CASES:
-        run(case, rounds, again)
+        run(case, again)
     report()
 
 

@@ -38,7 +38,8 @@ class PolicySettings:
         Gap at which rounds of the class "mip" end; others are solved exactly.
     time_limit : float, optional
         Seconds for a round. It makes plans depend on the machine's speed; None
-        leaves them to limits on work, so that a restart repeats them.
+        leaves them to gaps and limits on work, so that a restart repeats them.
+        Without it a large round of the class "mip" can take minutes.
     """
 
     min_experts: int = 1
