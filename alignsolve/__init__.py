@@ -20,6 +20,7 @@ from alignsolve.aligner import (
 from alignsolve.backends import available_backends
 from alignsolve.certificate import Certificate, certify
 from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
+from alignsolve.distributed import RayEngine
 from alignsolve.dual import Multipliers
 from alignsolve.elastic import Elastic, Relaxation
 from alignsolve.errors import (
@@ -93,6 +94,7 @@ __all__ = [
     "Plan",
     "PolicySettings",
     "ProblemError",
+    "RayEngine",
     "Refusal",
     "Relaxation",
     "Resource",

@@ -243,13 +243,19 @@ def is_within_tolerance(problem: AlignmentProblem, gap: DualGap) -> bool:
     return bool(gap.gap_abs <= gap.tolerance) and not is_integral(problem)
 
 
+def has_integral_penalties(problem: AlignmentProblem) -> bool:
+    """Tell whether all penalty steps are whole numbers."""
+    if Feature.LOAD_PENALTY not in problem.features:
+        return True
+    slope, target = problem.load_penalty, problem.load_target
+    steps = np.concatenate([slope, 2 * slope * target])
+    return bool((np.floor(steps) == steps).all())
+
+
 def is_integral(problem: AlignmentProblem) -> bool:
     """Tell whether all values and penalty steps are whole numbers."""
-    if Feature.LOAD_PENALTY in problem.features:
-        slope, target = problem.load_penalty, problem.load_target
-        steps = np.concatenate([slope, 2 * slope * target])
-        if (np.floor(steps) != steps).any():
-            return False
+    if not has_integral_penalties(problem):
+        return False
     # A few rows tell at once where values are fractions, as they mostly are.
     for rows in (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts)):
         values = problem.values(rows)
@@ -295,7 +301,36 @@ def _by_prices(
     gap: DualGap,
     improving: ImprovingCycle | None,
 ) -> Certificate:
+    optimal = is_within_tolerance(problem, gap)
     objective = problem.objective(rows, cols)
+    return certificate_by_prices(problem, objective, prices, gap, optimal, improving)
+
+
+def certificate_by_prices(
+    problem: AlignmentProblem,
+    objective: float,
+    prices: Float64Array,
+    gap: DualGap,
+    optimal: bool,
+    improving: ImprovingCycle | None = None,
+) -> Certificate:
+    """Return the certificate of a feasible answer.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    objective : float
+        Value of the answer, in the problem's own sense.
+    prices : float64 array, shape (n_experts,)
+        Prices, max sense.
+    gap : DualGap
+        What the answer lacks to best replies at these prices.
+    optimal : bool
+        Whether the gap counts as zero.
+    improving : ImprovingCycle, optional
+        An exchange that improves the answer.
+    """
     return Certificate(
         "prices",
         True,
@@ -304,7 +339,7 @@ def _by_prices(
         objective + problem.sign * gap.gap_abs,
         gap.gap_abs,
         gap.gap_abs / max(1.0, abs(objective)),
-        is_within_tolerance(problem, gap),
+        optimal,
         # 0 + x and not x: a price of -0 reads badly.
         0 + problem.sign * prices,
         improving,

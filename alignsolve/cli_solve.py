@@ -25,6 +25,7 @@ from alignsolve.cli_common import (
     working,
 )
 from alignsolve.conflict import check_conflict
+from alignsolve.distributed import RayEngine
 from alignsolve.elastic.relaxation import relaxed_by
 from alignsolve.errors import ProblemError
 from alignsolve.io import Solution, read_solution, write_solution
@@ -61,6 +62,19 @@ def solve(
         bool, typer.Option("--elastic", help="Let load bounds, minima and floors give way where "
                                              "they cannot hold together, and say which did.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Solve here, or on workers of a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(show_default=False, help="Ray: address of an existing cluster.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(show_default=False, help="Ray: workers; default: all cores.")
+    ] = None,
+    parts: Annotated[
+        str | None, typer.Option(metavar="FOLDER", show_default=False,
+                                 help="Ray: let workers write their pairs as Parquet files.")
+    ] = None,
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
@@ -76,13 +90,20 @@ def solve(
         raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
     if threads is not None and threads < 1:
         raise ProblemError(f"--threads is {threads}; give a whole number >= 1")
+    if engine not in ("local", "ray"):
+        raise ProblemError(f"--engine is {engine!r}; give local or ray")
+    if engine == "local" and (address, workers, parts) != (None, None, None):
+        raise ProblemError("--address, --workers and --parts need --engine ray")
+    if parts is not None and out is not None:
+        raise ProblemError("--parts leaves no pairs to write to --out; give one of them")
     if out is not None:
         check_solution_path(out)
+    place = RayEngine(address, workers, parts) if engine == "ray" else engine
     with working("reading", json):
         problem, label = open_problem(file, index, sense, settings)
     with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
         result = solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
-                               elastic=elastic)
+                               elastic=elastic, engine=place)
     if out is not None:
         write_solution(result, out)
     if json:

@@ -225,7 +225,9 @@ def dual_gap(
     gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
     if gap == 0:
         return DualGap(0.0, 0.0)
-    return DualGap(gap, _tolerance(problem, col_ind, *_compiled_regrets(problem, row_ind, col_ind)))
+    regret, largest = _compiled_regrets(problem, row_ind, col_ind)
+    holders = np.bincount(col_ind, minlength=problem.n_experts)
+    return DualGap(gap, optimality_tolerance(problem, holders, regret, largest))
 
 
 def _total_gap(
@@ -238,22 +240,32 @@ def _total_gap(
     """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
     residual, regret, largest = sums
     gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
-    return DualGap(gap, _tolerance(problem, col_ind, regret, largest))
+    holders = np.bincount(col_ind, minlength=problem.n_experts)
+    return DualGap(gap, optimality_tolerance(problem, holders, regret, largest))
 
 
 def _other_residuals(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
 ) -> float:
     """Return the experts' and the relaxed bounds' residuals."""
-    experts = float(holder_residuals(problem, multipliers.experts, col_ind).sum())
+    holders = np.bincount(col_ind, minlength=problem.n_experts)
+    experts = float(holder_residuals(problem, multipliers.experts, holders).sum())
     return experts + _relaxed_residuals(problem, row_ind, col_ind, multipliers)
 
 
-def _tolerance(
-    problem: AlignmentProblem, col_ind: IntArray, regret: float, largest: float
+def optimality_tolerance(
+    problem: AlignmentProblem, holders: IntArray, regret: float, largest: float
 ) -> float:
-    """Return the gap that counts as zero; see `DualGap`."""
-    penalty_scale, penalty_step = _penalty_scale(problem, col_ind)
+    """Return the gap that counts as zero; see `DualGap`.
+
+    Parameters
+    ----------
+    holders : int64 array, shape (n_experts,)
+        Load of each expert.
+    regret, largest : float
+        Sum of the clients' regrets, and the largest absolute of their values.
+    """
+    penalty_scale, penalty_step = _penalty_scale(problem, holders)
     rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
     return float(OPTIMALITY_TOLERANCE * (regret + penalty_scale) + rounding)
 
@@ -395,21 +407,20 @@ def penalty_steps(
     return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
 
 
-def _penalty_scale(problem: AlignmentProblem, col_ind: IntArray) -> tuple[float, float]:
-    """Return the sum and the largest of the penalty steps at an answer, in absolute value."""
+def _penalty_scale(problem: AlignmentProblem, holders: IntArray) -> tuple[float, float]:
+    """Return the sum and the largest of the penalty steps at some loads, in absolute value."""
     if Feature.LOAD_PENALTY not in problem.features:
         return 0.0, 0.0
-    up, down = penalty_steps(problem, np.bincount(col_ind, minlength=problem.n_experts))
+    up, down = penalty_steps(problem, holders)
     steps = np.maximum(np.abs(up), np.abs(down))
     return float(steps.sum()), float(steps.max())
 
 
 def holder_residuals(
-    problem: AlignmentProblem, prices: Float64Array, col_ind: IntArray
+    problem: AlignmentProblem, prices: Float64Array, holders: IntArray
 ) -> Float64Array:
     """Return what each expert's holders lack to its best load at the given prices."""
     low, high = problem.holder_bounds()
-    holders = np.bincount(col_ind, minlength=problem.n_experts)
     slope, target = problem.load_penalty, problem.load_target
     best = _best_load(prices, slope, target, low, high)
     residual = np.zeros(problem.n_experts)

@@ -418,13 +418,16 @@ class AlignmentProblem:
 
     def penalty(self, row_ind: IntArray, col_ind: IntArray) -> float:
         """Return the sum of all load penalties of an assignment, >= 0."""
-        holders = np.bincount(col_ind, minlength=self.n_experts)
-        total = float((self.load_penalty * (holders - self.load_target) ** 2).sum())
+        total = self.holder_penalty(np.bincount(col_ind, minlength=self.n_experts))
         for name, load in self.loads.items():
             amount = self.load_amounts(name, row_ind, col_ind)
             slope, target = np.asarray(load.penalty), np.asarray(load.target)
             total += float((slope * (amount - target) ** 2).sum())
         return total
+
+    def holder_penalty(self, holders: IntArray) -> float:
+        """Return the sum of the penalties on some numbers of holders, shape (n_experts,)."""
+        return float((self.load_penalty * (holders - self.load_target) ** 2).sum())
 
     def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return the named load of every expert under an assignment, float64."""

@@ -15,6 +15,7 @@ from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
 from alignsolve.conflict import Conflict, find_conflict
+from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.prices import checked_prices
 from alignsolve.elastic.solving import solve_elastic
@@ -56,6 +57,7 @@ def solve(
     threads: int | None = None,
     warm_start: Result | tuple[Any, ...] | None = None,
     elastic: bool | Elastic = False,
+    engine: str | RayEngine = "local",
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -77,6 +79,9 @@ def solve(
     warm_start : Result, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
         An earlier answer; it may be infeasible here. Ignored by backends that
         do not declare `warm_start`.
+    engine : {"local", "ray"} or RayEngine, default "local"
+        Where the clients are while "exchange" solves: in this process, or spread
+        over the workers of a Ray cluster, which read, solve and prove them there.
     elastic : bool or Elastic, default False
         Whether bounds that cannot hold together give way, and at which prices:
         see Notes.
@@ -134,6 +139,12 @@ def solve(
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
     prices, named = checked_prices(problem, elastic), backend
+    if prices is not None and problem.streamed:
+        raise UnsupportedProblemError("elastic needs the whole fitness matrix; give an array")
+    if engine != "local":
+        if prices is not None:
+            raise UnsupportedProblemError("elastic works in this process; use engine='local'")
+        return _solve_on_ray(problem, options, backend, engine)
     if prices is None:
         return _solve_plain(problem, options, backend)
 
@@ -143,6 +154,27 @@ def solve(
         return _solve_plain(problem, options, backend or named)
 
     return solve_elastic(problem, prices, options, plain)
+
+
+def _solve_on_ray(
+    problem: AlignmentProblem, options: Options, backend: str, engine: str | RayEngine
+) -> Result:
+    """Solve a problem with its clients spread over workers."""
+    started = time.perf_counter()
+    if engine == "ray":
+        engine = RayEngine()
+    if not isinstance(engine, RayEngine):
+        raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
+    refusal = get_backend("exchange").refusal(problem)
+    if backend not in ("auto", "exchange") or refusal is not None:
+        reason = refusal or f"and not {backend!r} runs on Ray"
+        raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
+    if problem.n_clients == 0 or problem.n_experts == 0:
+        return _finish(problem, "none", _empty_answer(), options, started, ())
+    from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
+
+    found = solve_on_ray(problem, options, engine)
+    return _finish(problem, "exchange", found.answer, options, started, (), found)
 
 
 def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> Result:
@@ -328,8 +360,9 @@ def _finish(
     options: Options,
     started: float,
     fallbacks: tuple[Fallback, ...],
+    proved: RayAnswer | None = None,
 ) -> Result:
-    """Check and certify an answer, and make the result."""
+    """Check and certify an answer, unless that is done, and make the result."""
     checked = time.perf_counter()
     certificate: Certificate | None = None
     conflict: Conflict | None = None
@@ -339,10 +372,14 @@ def _finish(
         status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
     elif answer.row_ind is not None and answer.col_ind is not None:
         rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
+    if proved is not None:
+        certificate = proved.certificate
+    elif answer.row_ind is not None:
         try:
             certificate = certify_answer(problem, rows, cols, answer, options.deadline)
         except KeyboardInterrupt:
             certificate, termination = unproved(problem, rows, cols), Termination.INTERRUPTED
+    if certificate is not None:
         if certificate.feasible:
             status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
             if certificate.optimal:
@@ -372,7 +409,7 @@ def _finish(
         else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
         gap_abs=proof.gap_abs if proof else math.inf,
         gap=proof.gap if proof else math.inf,
-        loads=np.bincount(cols, minlength=problem.n_experts),
+        loads=np.bincount(cols, minlength=problem.n_experts) if proved is None else proved.load,
         prices=proof.prices if proof else None,
         backend=name,
         fallbacks=fallbacks,

@@ -61,7 +61,6 @@ class ExchangeBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return the best answer; see `Backend.solve`."""
-        started = time.perf_counter()
         slot_min, slot_max = problem.slot_bounds()
         load_min, load_max = problem.holder_bounds()
         rows, cols = options.warm_start or (None, None)
@@ -72,20 +71,21 @@ class ExchangeBackend(Backend):
             solve = partial(solve_source, largest=problem.largest)
         found = solve(
             problem.fitness, slot_min, slot_max, load_min, load_max,
-            penalty=_penalty(problem), switch=_switch(problem),
+            penalty=penalty_of(problem), switch=switch_of(problem),
             warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
             threads=options.threads, seed=options.seed, deadline=options.deadline,
         )  # fmt: skip
-        return _answer(found, time.perf_counter() - started, started, options)
+        return answer_of(found, options)
 
 
-def _penalty(problem: AlignmentProblem) -> tuple[object, object] | None:
+def penalty_of(problem: AlignmentProblem) -> tuple[object, object] | None:
+    """Return the weights and goals of penalties, or None for none."""
     if Feature.LOAD_PENALTY not in problem.features:
         return None
     return problem.load_penalty, problem.load_target
 
 
-def _switch(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | None:
+def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | None:
     """Return switching costs and the pairs held before, or None for no costs."""
     if Feature.SWITCHING not in problem.features:
         return None
@@ -97,8 +97,10 @@ def _switch(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | No
     return problem.switch_cost, problem.held.indptr, problem.held.indices
 
 
-def _answer(found: ExchangeAnswer, seconds: float, started: float, options: Options) -> Answer:
+def answer_of(found: ExchangeAnswer, options: Options) -> Answer:
+    """Return what the solver found as an answer of a backend."""
     phases = found.stats.pop("seconds", {})
+    seconds = phases.get("total", 0.0)
     stats = {f"{name}_seconds": value for name, value in phases.items()}
     stats |= found.stats | {"build_seconds": 0.0, "solve_seconds": seconds}
     if found.status == "infeasible":

@@ -41,6 +41,8 @@ class ExchangeAnswer:
         A client that cannot fill its least slots, or -1.
     stats : dict
         Counts, and seconds of each phase.
+    feasible : bool
+        Whether a feasible answer is known, if only where its clients are.
     """
 
     status: str
@@ -50,6 +52,7 @@ class ExchangeAnswer:
     conflict_experts: Ints | None = None
     conflict_client: int = -1
     stats: dict[str, Any] = field(default_factory=dict)
+    feasible: bool = False
 
 
 def obvious_conflict(slot_min: Ints, slot_max: Ints, bounds: Bounds) -> bool:
@@ -121,7 +124,7 @@ def cores() -> int:
 
 def answer_of(
     code: int, level: Level, bad: int, feasible: bool, stopped: bool, prices: Floats,
-    stats: dict[str, Any],
+    stats: dict[str, Any], collect: bool = True,
 ) -> ExchangeAnswer:  # fmt: skip
     """Return what a level came to; `code` as `alignsolve.exchange.algorithm.move_excess`."""
     from alignsolve.exchange import paths
@@ -129,6 +132,6 @@ def answer_of(
     if code == paths.INFEASIBLE:
         cut = None if bad >= 0 else np.flatnonzero(level.clients_load[:-1] > level.bounds.load_max)
         return ExchangeAnswer("infeasible", conflict_experts=cut, conflict_client=bad, stats=stats)
-    row_ind, col_ind = level.pairs() if feasible else (None, None)
+    row_ind, col_ind = level.pairs() if feasible and collect else (None, None)
     status = "optimal" if code == paths.DONE else "stopped" if stopped else "stalled"
-    return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats)
+    return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)

@@ -159,6 +159,7 @@ class Level:
         self.rival = np.empty(self.size, np.int32)
         self.clients_load = np.zeros(self.m + 1, np.int64)
         self.near: npt.NDArray[np.int64] | None = None
+        self.nearby = _NONE
         self.fresh = 0.0
 
     def reply(self, keep: bool = False) -> int:
@@ -195,16 +196,34 @@ class Level:
         self.near = chosen
         self.fresh = margin
 
-    def nearest(self, wanted: int) -> tuple[npt.NDArray[np.int64], float]:
-        """Return clients of small exact slack, and the slack that about `wanted` stay below."""
+    def nearest(self, wanted: int) -> tuple[int, float]:
+        """Find clients of small exact slack, whose swaps `swap_rates` tells.
+
+        Returns
+        -------
+        number : int
+            How many they are, about `wanted`.
+        limit : float
+            The slack that they stay below.
+        """
         if self.near is None:
             limit = self.slack_quantile(min(0.5, wanted / self.size))
-            return self.within(limit), limit
+            self.nearby = self.within(limit)
+            return self.nearby.size, limit
         some = self.slack[self.near]
         if some.size <= wanted:
-            return self.near, self.fresh
+            self.nearby = self.near
+            return some.size, self.fresh
         limit = min(self.fresh, float(np.partition(some, wanted)[wanted]))
-        return self.near[some <= limit], limit
+        self.nearby = self.near[some <= limit]
+        return self.nearby.size, limit
+
+    def swap_rates(self, limit: float, crowd: float) -> npt.NDArray[np.float64]:
+        """Return how fast the nearest clients swap, by pair of nodes; see `steps.swap_rates`."""
+        rate = np.empty((self.m + 1, self.m + 1))
+        steps.swap_rates(self.nearby, self.slack, self.rival, self.ptr, self.held, self.count,
+                         limit, crowd, rate)  # fmt: skip
+        return rate
 
     def _reply(
         self, chosen: npt.NDArray[np.int64], size: int, keep: bool, near_slack: float

@@ -32,14 +32,12 @@ CROWD = 8
 
 
 def _direction(
-    level: Level, near: npt.NDArray[np.int64], load: npt.NDArray[np.int64],
-    excess: npt.NDArray[np.int64], limit: float, reach: float,
+    level: Level, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64], limit: float,
+    reach: float,
 ) -> npt.NDArray[np.float64]:  # fmt: skip
     """Return the change of prices that would clear the excess if densities stayed the same."""
     m = level.m
-    rate = np.empty((m + 1, m + 1))
-    steps.swap_rates(near, level.slack, level.rival, level.ptr, level.held, level.count, limit,
-                     CROWD, rate)  # fmt: skip
+    rate = level.swap_rates(limit, CROWD)
     price = level.price[:-1]
     bounds = level.bounds
     soft = bounds.penalty > 0
@@ -105,11 +103,11 @@ def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
         known = np.isfinite(price)
         least = DENSITY * level.m
         near, limit = level.nearest(max(2 * total, least))
-        if not 0.0 < limit < np.inf or near.size == 0:
+        if not 0.0 < limit < np.inf or near == 0:
             return
         reach = max(reach, limit) if reach > 0.0 else FIRST_REACH * limit
-        margin = limit * max(0.3, min(1.0, least / near.size))
-        step = _direction(level, near, load, excess, limit, reach)
+        margin = limit * max(0.3, min(1.0, least / near))
+        step = _direction(level, load, excess, limit, reach)
         for _ in range(MAX_HALVINGS):
             new = _at_bounds(level, price, step)
             step[known] = new[known] - price[known]

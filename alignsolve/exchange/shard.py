@@ -21,6 +21,8 @@ from alignsolve.sources.base import FitnessSource, checked_block
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _NONE = np.empty(0, np.int64)
+#: Units that the slack of clients near a boundary is summed in, per limit.
+UNITS = 2**20
 
 
 @dataclass
@@ -213,6 +215,22 @@ class Shard:
         if limit > 3e38:
             return np.ones(self.size, np.bool_)
         return np.asarray(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
+
+    def near_swaps(self, limit: float) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of clients whose slack is up to a limit, by pair of nodes.
+
+        Returns
+        -------
+        pairs, far : float64 arrays, shape (m + 1, m + 1)
+            As `alignsolve.exchange.steps.near_swaps`, but `far` in whole units of
+            ``limit / UNITS``: such sums do not depend on how clients are cut into shards.
+        """
+        pairs, far = np.zeros((self.m + 1, self.m + 1)), np.zeros((self.m + 1, self.m + 1))
+        chosen = np.flatnonzero(self._near(limit))
+        units = np.zeros(self.size, np.float32)
+        units[chosen] = np.rint(self.slack[chosen].astype(np.float64) * (UNITS / limit))
+        steps.near_swaps(chosen, units, self.rival, self.ptr, self.held, self.count, pairs, far)
+        return pairs, far
 
     def fetch_within(self, limit: float) -> Clients:
         """Return the clients that `count_within` counts; they are away from now on."""

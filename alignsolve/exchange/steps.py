@@ -133,6 +133,13 @@ def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
     rate[:] = 0.0
     far = np.zeros((nodes, nodes))
     near_swaps(chosen, slack, rival, ptr, held, count, rate, far)
+    settle_rates(rate, far, limit, crowd)
+
+
+@njit(cache=True, nogil=True)
+def settle_rates(rate, far, limit, crowd):
+    """Turn what `near_swaps` counted in ``rate`` and ``far`` into rates; see `swap_rates`."""
+    nodes = rate.shape[0]
     for h in range(nodes):
         rate[h, h] = 0.0
         for u in range(h):

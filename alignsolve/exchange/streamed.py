@@ -9,14 +9,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.exchange import rows, steps
 from alignsolve.exchange.level import Bounds, Level, Matrix, Stats
-from alignsolve.exchange.shard import Clients, Shard, cut, spread
+from alignsolve.exchange.shard import UNITS, Clients, Shard, cut, spread
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: Entries of the rows that are gathered from the shards at most, and of the sample.
+#: Entries of the rows that are gathered from the shards at most; a problem of less than
+#: one part in `TINY` of that is gathered whole.
 ROOM = 2**24
+TINY = 64
 #: Clients from whose slack quantiles are told.
 SAMPLE = 16384
 
@@ -139,19 +142,14 @@ class StreamedLevel(Level):
 
     def _bring(self, theta: float) -> bool:
         """Bring all clients here whose slack may be `theta` or less, if they fit."""
-        for again in (False, True):
-            moved = self._moved(self.price)
-            limit = theta + moved
-            if limit <= self.limit:
-                return True
-            if self.who.size + sum(self.shards.all("count_within", limit)) <= self.room:
-                self._take(self.shards.all("fetch_within", limit))
-                self.limit = limit
-                return True
-            if again or moved <= theta:
-                return False
-            self.refresh_slack()
-        return False
+        limit = theta + self._moved(self.price)
+        if limit <= self.limit:
+            return True
+        if self.who.size + sum(self.shards.all("count_within", limit)) > self.room:
+            return False
+        self._take(self.shards.all("fetch_within", limit))
+        self.limit = limit
+        return True
 
     # -- what `Level` does with all clients ------------------------------------
 
@@ -164,7 +162,7 @@ class StreamedLevel(Level):
         found = self.shards.all("reply", self.price, share, keep)
         self.clients_load = np.sum([load for _, load in found], axis=0)
         self._replied()
-        if self.size <= self.room:
+        if self.size <= self.room // TINY:
             self._bring(np.inf)
         return max(int(bad) for bad, _ in found)
 
@@ -178,8 +176,10 @@ class StreamedLevel(Level):
         """Recompute all slack at the present prices, keeping the answer."""
         self.put_back()
         self.shards.all("refresh", self.price)
-        if self.who.size:
-            super().refresh_slack()
+        matrix = self.matrix
+        rows.slack_rows(*matrix.read, self.rows, matrix.slot_min, matrix.slot_max, 0,
+                        self.who.size, self.price, self.ptr, self.held, self.count,
+                        self.slack)  # fmt: skip
         self._replied()
         self.limit = np.inf if self.who.size == self.size else -np.inf
 
@@ -192,18 +192,27 @@ class StreamedLevel(Level):
         else:
             self.reply(keep=True)
 
-    def nearest(self, wanted: int) -> tuple[Ints, float]:
-        """Return clients of small exact slack, and the slack that about `wanted` stay below."""
+    def nearest(self, wanted: int) -> tuple[int, float]:
+        """Find clients of small exact slack, wherever they are; see `Level.nearest`."""
         if self.near is not None:
             return super().nearest(wanted)
-        limit = self.slack_quantile(min(0.5, min(wanted, self.room // 2) / self.size))
-        if not self._bring(limit):
-            return np.empty(0, np.int64), limit
-        return self.within(limit), limit
+        limit = self.slack_quantile(min(0.5, wanted / self.size))
+        return sum(self.shards.all("count_within", limit)), limit
+
+    def swap_rates(self, limit: float, crowd: float) -> Floats:
+        """Return how fast the nearest clients swap, by pair of nodes; see `Level.swap_rates`."""
+        if self.near is not None:
+            return super().swap_rates(limit, crowd)
+        found = self.shards.all("near_swaps", limit)
+        rate, far = (np.sum([part[side] for part in found], axis=0) for side in (0, 1))
+        steps.settle_rates(rate, far * (limit / UNITS), limit, crowd)
+        return np.asarray(rate)
 
     def near_boundary(self, far: float) -> tuple[Ints, float]:
         """Return all clients here of slack up to `far`, and the largest slack of any client."""
-        self._bring(far)
+        if not self._bring(far) and self._moved(self.price) > far:
+            self.refresh_slack()
+            self._bring(far)
         if self.who.size == self.size:
             return super().near_boundary(far)
         return self.within(far), np.inf

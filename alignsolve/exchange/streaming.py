@@ -36,6 +36,9 @@ from alignsolve.exchange.streamed import (  # noqa: E402
     StreamedLevel,
 )
 
+#: Entries of the rows that are drawn at most to learn prices from.
+DRAWN = 2**21
+
 
 def solve_source(
     source: FitnessSource, slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
@@ -129,8 +132,9 @@ def solve_shards(
     stats.passes = sum(shards.all("read_so_far")) / max(1, n)
     stats.seconds["total"] = time.perf_counter() - started
     prices = finite_prices(level.price, lambda: 2.0 * largest + dearest)
-    return answer_of(code, level, bad, feasible and collect, stop.stopped, prices,
-                     stats.as_dict())  # fmt: skip
+    return answer_of(
+        code, level, bad, feasible, stop.stopped, prices, stats.as_dict(), collect
+    )
 
 
 class _Solver:
@@ -174,7 +178,7 @@ class _Solver:
         """Return prices learnt from a sample, shape (m + 1,), and whether values look whole."""
         clock = time.perf_counter()
         n = self.slots[0].size
-        size = max(1, min(n // sampling.GROWTH, ROOM // (self.m + 1)))
+        size = max(1, min(n // sampling.GROWTH, DRAWN // (self.m + 1)))
         generator = np.random.default_rng(seed)
         who, scaled = sampling.draw(self.slots[1], self.bounds, size, generator)
         mine = [(who[some],) for some in cut(who, self.shards.starts)]

@@ -83,10 +83,11 @@ class MappedSource(ArraySource):
         return FitnessSource.part(self, first, last)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+        return {"path": self.path, "edges": self.edges}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
+        self.edges = state["edges"]
 
 
 def _mapped(path: str) -> FloatArray:

@@ -219,13 +219,13 @@ class TestRefusals:
             al.FactorSource(np.ones((5, 2)), np.ones((3, 4)))
         with pytest.raises(ProblemError, match="dimensions"):
             al.ArraySource(np.ones(3))
-        with pytest.raises(ProblemError, match=r"cannot be|can be mapped"):
+        with pytest.raises(ProblemError, match="that can be mapped"):
             al.MappedSource(tmp_path / "missing.npy")
         np.save(tmp_path / "whole.npy", np.ones((3, 3), int))
         with pytest.raises(ProblemError, match="float32 or float64"):
             al.MappedSource(tmp_path / "whole.npy")
         np.save(tmp_path / "fortran.npy", np.asfortranarray(np.ones((3, 2))))
-        with pytest.raises(ProblemError, match="Fortran"):
+        with pytest.raises(ProblemError, match="Fortran order"):
             al.MappedSource(tmp_path / "fortran.npy")
 
     def test_tables_that_are_none(self, tmp_path):

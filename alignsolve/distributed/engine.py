@@ -1,0 +1,202 @@
+"""Solve on Ray: where the cluster is, what each worker gets, what comes back."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignsolve.arrays import IntArray
+from alignsolve.errors import BackendNotFoundError, ProblemError
+from alignsolve.problem import AlignmentProblem
+from alignsolve.sources import ArraySource, FitnessSource
+
+if TYPE_CHECKING:
+    from alignsolve.backends.base import Answer, Options
+    from alignsolve.certificate import Certificate
+
+#: Bytes of shared memory of a cluster that is started here.
+OBJECT_STORE = 2**29
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Where and how to solve on Ray.
+
+    Parameters
+    ----------
+    address : str, optional
+        An existing cluster, such as ``ray://head:10001`` or ``auto``. None for
+        the one this process is connected to, else one started here for the solve.
+    workers : int, optional
+        Workers, one core and one shard each; default one per core of the cluster.
+    output : path, optional
+        A folder to which each worker writes its pairs as a Parquet file of the
+        columns ``client`` and ``expert``. The result then holds no pairs.
+
+    Notes
+    -----
+    Workers read a source over files under the same paths as this process; arrays
+    in memory are sent, each worker its own rows.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    output: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and not (isinstance(self.workers, int) and self.workers > 0):
+            raise ProblemError(f"workers is {self.workers!r}; give a whole number >= 1, or None")
+
+
+@dataclass(frozen=True, eq=False)
+class RayAnswer:
+    """What the workers found and proved.
+
+    Attributes
+    ----------
+    answer : Answer
+        Without pairs where the workers wrote them.
+    certificate : Certificate or None
+        Added up from the workers' parts; None without an answer.
+    load : int64 array, shape (n_experts,)
+        Holders of each expert.
+    """
+
+    answer: Answer
+    certificate: Certificate | None
+    load: IntArray
+
+
+def solve_on_ray(problem: AlignmentProblem, options: Options, engine: RayEngine) -> RayAnswer:
+    """Solve a problem of the flow class without groups on Ray, and prove the answer there.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem that the backend ``exchange`` takes.
+    options : Options
+        Limits and hints; a worker uses one thread.
+    engine : RayEngine
+        Where and how.
+
+    Raises
+    ------
+    BackendNotFoundError
+        If Ray is missing, or no cluster is at the address.
+    BackendError
+        If a worker died and did not come back, or an answer breaks a bound.
+    """
+    from alignsolve.backends.exchange import answer_of, penalty_of, switch_of
+    from alignsolve.distributed.proof import add_proofs
+    from alignsolve.distributed.shards import RayShards
+    from alignsolve.exchange import inputs, streaming
+    from alignsolve.exchange.level import Blocks
+
+    source = source_of(problem)
+    n, m = source.shape
+    slots = inputs.slots_of(n, m, *problem.slot_bounds())
+    switch = inputs.switch_of(switch_of(problem))
+    rows, cols = options.warm_start or (None, None)
+    with connected(engine) as ray:
+        wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        starts, parts = _parts(source, slots, switch, wanted)
+        shards = RayShards(ray, parts, starts)
+        try:
+            setup = shards.sent
+            found = streaming.solve_shards(
+                shards, m, source.dtype, slots, *problem.holder_bounds(),
+                largest=problem.largest, dearest=float(switch[0].max(initial=0.0)),
+                blocks=Blocks(None), penalty=penalty_of(problem),
+                warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
+                seed=options.seed, deadline=options.deadline, collect=engine.output is None,
+            )  # fmt: skip
+            certificate, load = None, np.zeros(m, np.int64)
+            if found.feasible and found.prices is not None:
+                proofs = shards.all("prove", found.prices)
+                certificate, load = add_proofs(problem, found.prices, proofs)
+                if engine.output is not None:
+                    _write(shards, Path(engine.output))
+            found.stats.update(
+                workers=len(parts), bytes_setup=setup, bytes_sent=shards.sent - setup,
+                bytes_received=shards.received, calls=shards.calls, restarts=shards.restarts,
+                passes=sum(shards.all("read_so_far")) / n,
+            )  # fmt: skip
+        finally:
+            shards.close()
+    return RayAnswer(answer_of(found, options), certificate, load)
+
+
+def source_of(problem: AlignmentProblem) -> FitnessSource:
+    """Return a problem's fitness as a source, in max sense."""
+    if isinstance(problem.fitness, FitnessSource):
+        return problem.fitness
+    if problem.source is not None and problem.sense == "max":
+        return problem.source
+    return ArraySource(problem.fitness)
+
+
+def _parts(
+    source: FitnessSource, slots: tuple[IntArray, IntArray], switch: tuple[Any, ...], wanted: int
+) -> tuple[IntArray, list[tuple[Any, ...]]]:
+    """Return the first client of each shard, and what its worker builds it from."""
+    from alignsolve.distributed.shards import cut_blocks
+    from alignsolve.exchange.streaming import stride_of
+
+    blocks = cut_blocks(source.edges, wanted)
+    edges = source.edges[blocks]
+    cost, cost_row, cost_col, held_ptr, held_ind = switch
+    parts = []
+    for first, last, a, b in zip(blocks, blocks[1:], edges, edges[1:], strict=False):
+        mine = switch
+        if cost.size:
+            ends = held_ptr[a : b + 1]
+            own = cost[a * cost_row : b * cost_row] if cost_row else cost
+            mine = own, cost_row, cost_col, ends - ends[0], held_ind[ends[0] : ends[-1]]
+        part = source.part(int(first), int(last))
+        bounds = tuple(_short(slot[a:b]) for slot in slots)
+        parts.append((part, int(a), stride_of(source.shape[0]), bounds, mine))
+    return edges[:-1], parts
+
+
+def _short(array: IntArray) -> IntArray | int:
+    """Return an array, or its one value."""
+    return int(array[0]) if array.size and (array == array[0]).all() else array
+
+
+def _write(shards: Any, folder: Path) -> None:
+    """Let every worker write its pairs."""
+    folder = folder.absolute()
+    shards.each("write", [(str(folder / f"part-{k:05d}.parquet"),)
+                          for k in range(shards.starts.size)])  # fmt: skip
+
+
+@contextmanager
+def connected(engine: RayEngine) -> Iterator[Any]:
+    """Connect to a cluster, or start one for as long as it is needed; give Ray."""
+    if importlib.util.find_spec("ray") is None:
+        raise BackendNotFoundError("engine 'ray' needs Ray: pip install 'alignsolve[ray]'")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        if engine.address is not None:
+            ray.init(address=engine.address, log_to_driver=False)
+        else:
+            ray.init(num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
+                     object_store_memory=OBJECT_STORE)  # fmt: skip
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BackendNotFoundError(f"no Ray cluster at {engine.address!r}: {error}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -1,0 +1,111 @@
+"""What runs in a worker: a shard, rebuilt from a log where an earlier worker died."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignsolve.distributed.proof import prove_shard
+from alignsolve.exchange import compile_cache
+from alignsolve.sources import FitnessSource
+
+#: Methods of `Shard` that change its state: after a restart they are repeated in order.
+CHANGES = ("build", "reply", "refresh", "store", "hold", "fetch_within", "fetch_listed", "mend")
+
+
+def pack(value: Any) -> bytes:
+    """Return a value as bytes: what travels is counted by their number."""
+    return pickle.dumps(value, protocol=5)
+
+
+class Behind(Exception):  # noqa: N818  (a state, and no error of anybody)
+    """The worker was restarted and has to be told what it did before."""
+
+
+class Worker:
+    """A shard behind a door through which only bytes go; `build` comes first."""
+
+    def __init__(self) -> None:
+        self.shard: Any = None
+        self.changes = 0
+
+    def call(self, changes: int, method: str, arguments: bytes) -> bytes:
+        """Call a method of the shard, or `build`, `prove` or `write`.
+
+        Parameters
+        ----------
+        changes : int
+            Changes of its state that the caller knows of.
+        method : str
+            Name of the method.
+        arguments : bytes
+            Its packed arguments.
+
+        Raises
+        ------
+        Behind
+            If the state is not the one that the caller knows.
+        """
+        if changes != self.changes:
+            raise Behind
+        return pack(self._do(method, pickle.loads(arguments)))
+
+    def repeat(self, log: list[tuple[str, bytes]]) -> None:
+        """Bring a new shard to the state that an earlier worker's had."""
+        for method, arguments in log[self.changes :]:
+            self._do(method, pickle.loads(arguments))
+
+    def process(self) -> int:
+        """Return the number of the worker's process."""
+        return os.getpid()
+
+    def _do(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "prove":
+            return prove_shard(self.shard, *arguments)
+        if method == "write":
+            return write_pairs(*self.shard.pairs(), *arguments)
+        self.changes += method in CHANGES
+        if method == "build":
+            self.shard = build_shard(*arguments)
+            return None
+        return getattr(self.shard, method)(*arguments)
+
+
+def build_shard(
+    source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any
+) -> Any:
+    """Return a `Shard` that works on one core; slots of equal entries come as one number."""
+    compile_cache.prepare()
+    from alignsolve.exchange.shard import Shard
+
+    slot_min, slot_max = (
+        np.full(source.shape[0], value, np.int64) if np.ndim(value) == 0 else value
+        for value in slots
+    )
+    return Shard(source, start, stride, (slot_min, slot_max), switch, _in_turn)
+
+
+def _in_turn(work: Any, count: int) -> list[Any]:
+    """Run work on one core, which is what a worker has."""
+    return [work(k) for k in range(count)]
+
+
+def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
+    """Write pairs as a Parquet file of clients and experts; return the number of pairs.
+
+    The file appears under its name only when it is complete.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    table = pyarrow.table({"client": row_ind, "expert": col_ind.astype(np.int32)})
+    pyarrow.parquet.write_table(table, unfinished)
+    os.replace(unfinished, target)
+    return int(row_ind.size)
