@@ -228,27 +228,56 @@ def _judge(
     return judged
 
 
+@dataclass(frozen=True)
+class Update:
+    """What one client has after training, and what it saw; as in `Training`.
+
+    Attributes
+    ----------
+    params : dict of str to Tensor
+        As from `take`, trained.
+    loss : Tensor
+        float32, no axes: mean loss over the training steps.
+    usage, before, after : list of Tensor
+        For every layer float32, shape (S,) and (S, 2), a row for each expert held.
+    """
+
+    params: Params
+    loss: Tensor
+    usage: list[Tensor]
+    before: list[Tensor]
+    after: list[Tensor]
+
+
 def train_plain(
     server: Mapping[str, Tensor], data: Images, clients: Sequence[int],
     held: Sequence[Sequence[int]], spec: ModelSpec, settings: LocalSettings,
     seed: int, round_: int,
 ) -> Training:
     """Train one participant after the other; parameters as for `train_batched`."""
-    pairs = pairs_of(held, spec, data.image.device)
-    steps, probes = _chosen_images(data, clients, seed, round_, settings)
-    trunk, rows = trunk_names(server), [n for k in range(spec.n_layers) for n in layer_names(k)]
-    found = []
-    for number in range(len(clients)):
-        sent = take(_rows_of_clients(server, clients), pairs, number, trunk)
-        found.append(_train_one(sent, data, steps[number], probes[number], spec, settings))
-    trained, loss, *measured = zip(*found, strict=True)
-    params = {name: torch.stack([one[name] for one in trained]) for name in trunk}
-    params |= {name: torch.cat([one[name] for one in trained]) for name in rows}
-    # Of usage and of judgements before and after: per client a list of layers.
+    pairs, rows = pairs_of(held, spec, data.image.device), _rows_of_clients(server, clients)
+    trunk = trunk_names(server)
+    return join(clients, pairs, [
+        train_client(take(rows, pairs, number, trunk), data, client, spec, settings, seed, round_)
+        for number, client in enumerate(clients)
+    ])
+
+
+def join(clients: Sequence[int], pairs: list[Pairs], updates: Sequence[Update]) -> Training:
+    """Put the updates of participants together; `pairs` numbers them as `clients` does."""
+    first = updates[0].params
+    params = {
+        name: (torch.stack if name in trunk_names(first) else torch.cat)(
+            [update.params[name] for update in updates])
+        for name in first
+    }
+    # Per client a list of layers; wanted is per layer a tensor of all clients.
     usage, before, after = (
-        [torch.cat(layer) for layer in zip(*lists, strict=True)] for lists in measured
+        [torch.cat(layer) for layer in zip(*lists, strict=True)]
+        for lists in zip(*((u.usage, u.before, u.after) for u in updates), strict=True)
     )
-    return Training(tuple(clients), pairs, params, torch.stack(loss), usage, before, after)
+    loss = torch.stack([update.loss for update in updates])
+    return Training(tuple(clients), pairs, params, loss, usage, before, after)
 
 
 def take(
@@ -265,11 +294,25 @@ def take(
     return params
 
 
-def _train_one(
-    sent: Params, data: Images, steps: Tensor, probes: Tensor, spec: ModelSpec,
-    settings: LocalSettings,
-) -> tuple[Params, Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Return a client's parameters, mean loss, usage, and judgements before and after."""
+def train_client(
+    sent: Mapping[str, Tensor], data: Images, client: int, spec: ModelSpec,
+    settings: LocalSettings, seed: int, round_: int,
+) -> Update:
+    """Train one client.
+
+    Parameters
+    ----------
+    sent : mapping of str to Tensor
+        What it was sent, as from `take`.
+    data : Images
+        Training images; only the client's own are read.
+    client : int
+        Its number.
+    spec, settings, seed, round_
+        As for `train_batched`.
+    """
+    all_steps, all_probes = _chosen_images(data, [client], seed, round_, settings)
+    steps, probes = all_steps[0], all_probes[0]
     params = {name: value.clone().requires_grad_() for name, value in sent.items()}
     total, usage = torch.zeros(()), [torch.zeros(len(sent[f"gate.{k}.weight"]))
                                      for k in range(spec.n_layers)]
@@ -281,12 +324,14 @@ def _train_one(
         total = total + loss.detach()
         usage = [u + w.detach().mean(dim=0) for u, w in zip(usage, weights, strict=True)]
     trained = {name: value.detach() for name, value in params.items()}
-    return (trained, total / settings.steps, [sums / settings.steps for sums in usage],
-            _judge_one(sent, data, probes, spec), _judge_one(trained, data, probes, spec))
+    return Update(trained, total / settings.steps, [sums / settings.steps for sums in usage],
+                  _judge_one(sent, data, probes, spec), _judge_one(trained, data, probes, spec))
 
 
 @torch.no_grad()
-def _judge_one(params: Params, data: Images, probes: Tensor, spec: ModelSpec) -> list[Tensor]:
+def _judge_one(
+    params: Mapping[str, Tensor], data: Images, probes: Tensor, spec: ModelSpec
+) -> list[Tensor]:
     """Return what `_judge` returns, for one client."""
     image, label = data.image[probes], data.label[probes]
     sizes = [len(params[f"gate.{k}.weight"]) for k in range(spec.n_layers)]

@@ -15,3 +15,7 @@ class DataError(AlignSolveError, ValueError):
 
 class CheckpointError(AlignSolveError, ValueError):
     """A checkpoint is damaged or belongs to a different run."""
+
+
+class EngineError(AlignSolveError, RuntimeError):
+    """An engine that trains clients elsewhere is missing, or its nodes are."""

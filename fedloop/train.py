@@ -32,6 +32,10 @@ from fedloop.strategies import build_aligner, make_reports
 #: What a round is remembered by: numbers, texts and lists, ready for JSON.
 Record = dict[str, Any]
 
+#: Trains the clients that are asked: (world, state, clients, experts by client, round) ->
+#: those that answered, in order; None where nobody did.
+Trainer = Callable[["World", "State", list[int], dict[int, list[int]], int], Training | None]
+
 #: Bytes of a float32.
 FLOAT_BYTES = 4
 
@@ -77,6 +81,7 @@ class State:
 def train(
     config: Config, folder: Path | None = None, *, data: Dataset | None = None,
     on_round: Callable[[Record], None] | None = None, stop_after: int | None = None,
+    trainer: Trainer | None = None,
 ) -> tuple[World, State]:
     """Run, or resume, a federated training.
 
@@ -95,6 +100,8 @@ def train(
         Called with the record of every round.
     stop_after : int, optional
         Last round to play now.
+    trainer : callable, optional
+        Has clients train elsewhere; None trains them in this process.
 
     Returns
     -------
@@ -120,7 +127,7 @@ def train(
         _write_records(folder, state.records)
     last = min(config.rounds, stop_after or config.rounds)
     while len(state.records) < last:
-        record = play_round(world, state)
+        record = play_round(world, state, trainer or train_here)
         if folder is not None:
             with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(record) + "\n")
@@ -131,7 +138,19 @@ def train(
     return world, state
 
 
-def play_round(world: World, state: State) -> Record:
+def train_here(
+    world: World, state: State, clients: list[int], held: dict[int, list[int]], number: int
+) -> Training:
+    """Train clients in this process."""
+    config = world.config
+    method = train_batched if config.local.batched else train_plain
+    return method(
+        state.model, world.partition.train, clients, [held[client] for client in clients],
+        world.spec, config.local, config.seed, number,
+    )
+
+
+def play_round(world: World, state: State, trainer: Trainer = train_here) -> Record:
     """Play one round and return its record."""
     config, spec, number = world.config, world.spec, len(state.records) + 1
     clients = sample_participants(config, number)
@@ -150,11 +169,11 @@ def play_round(world: World, state: State) -> Record:
 
     accepted, training = np.zeros(0, np.bool_), None
     if finishing:
-        method = train_batched if config.local.batched else train_plain
-        training = method(
-            state.model, world.partition.train, finishing, [held[client] for client in finishing],
-            spec, config.local, config.seed, number,
-        )
+        training = trainer(world, state, finishing, held, number)
+    answered = list(training.clients) if training is not None else []
+    failed = sorted({*failed, *finishing} - {*answered})
+    finishing = answered
+    if training is not None:
         _corrupt(training, [luck[client].corrupts for client in finishing])
         accepted = sound_updates(training).cpu().numpy()
         images = config.local.steps * config.local.batch_size

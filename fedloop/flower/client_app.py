@@ -1,0 +1,91 @@
+"""fedloop's client on Flower: a node that holds one client's images.
+
+The query that asks a node for its client also tells it the run's settings; it
+keeps them in its context. Its images are those that fedloop would deal out to this
+client, so that both engines play the same experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import lru_cache
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+import alignsolve as al
+from fedloop.client import Update, train_client
+from fedloop.config import build_config
+from fedloop.errors import EngineError
+from fedloop.flower.messages import METRICS, read_task, reply
+from fedloop.flower.nodes import CLIENT
+from fedloop.train import World, build_world
+
+#: Key of the settings, in the query and in a node's context.
+SETTINGS = "settings"
+
+#: Key of the mean loss over the training steps, in a reply.
+TRAIN_LOSS = "train-loss"
+
+app = ClientApp()
+
+
+@lru_cache(maxsize=2)
+def world_of(settings: str) -> World:
+    """Return the world of settings as JSON; a process builds it once."""
+    return build_world(build_config(json.loads(settings)))
+
+
+def client_number(context: Context) -> int:
+    """Return which client a node is.
+
+    Raises
+    ------
+    EngineError
+        If its configuration does not say.
+    """
+    value = context.node_config.get(CLIENT)
+    if not isinstance(value, int):
+        raise EngineError(f"the node's configuration has no {CLIENT}; start it with "
+                          f"--node-config '{CLIENT}=0', 1, 2, ...")
+    return value
+
+
+@app.query()
+def introduce(message: Message, context: Context) -> Message:
+    """Say which client this is, and keep the run's settings."""
+    context.state[SETTINGS] = ConfigRecord(dict(message.content.config_records[SETTINGS]))
+    record = MetricRecord({CLIENT: client_number(context)})
+    return Message(RecordDict({METRICS: record}), reply_to=message)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train what was sent on the client's own images."""
+    begun = time.perf_counter()
+    world = world_of(str(context.state.config_records[SETTINGS][SETTINGS]))
+    config = world.config
+    torch.set_num_threads(config.threads)
+    arrays, experts, number = read_task(message)
+    sent = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    update = train_client(sent, world.partition.train, client_number(context), world.spec,
+                          config.local, config.seed, number)
+    return reply(
+        message, {name: value.numpy() for name, value in update.params.items()},
+        config.local.steps * config.local.batch_size, time.perf_counter() - begun,
+        measures(update, experts, config.local.steps * config.local.batch_size),
+        {TRAIN_LOSS: float(update.loss)},
+    )
+
+
+def measures(update: Update, experts: list[int], images: int) -> dict[int, al.ExpertReport]:
+    """Return what a client saw of its experts, ascending through all layers."""
+    usage, before, after = (torch.cat(rows) for rows in (update.usage, update.before, update.after))
+    return {
+        expert: al.ExpertReport(
+            samples=images, gate_usage=float(usage[row]), loss_before=float(before[row, 0]),
+            loss=float(after[row, 0]), accuracy=float(after[row, 1]))
+        for row, expert in enumerate(sorted(experts))
+    }

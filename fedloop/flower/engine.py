@@ -1,0 +1,171 @@
+"""fedloop's rounds with Flower nodes for clients: `fedloop.train` plans, averages and evaluates.
+
+Only training moves to the nodes. The same code as in process decides, simulates
+devices, counts bytes, averages and keeps checkpoints, so both engines make the
+same plans, and the same curve within rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from logging import WARNING
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import Array, Message, MessageType
+from flwr.common import log
+from flwr.serverapp import Grid
+from torch import Tensor
+
+import alignsolve as al
+from fedloop.batched import pairs_of
+from fedloop.client import Training, Update, join, take
+from fedloop.config import Config, config_json
+from fedloop.errors import ConfigError
+from fedloop.flower.client_app import SETTINGS, TRAIN_LOSS
+from fedloop.flower.messages import (
+    ARRAYS,
+    METRICS,
+    MalformedReplyError,
+    payload,
+    read_arrays,
+    read_report,
+    task,
+)
+from fedloop.flower.nodes import Nodes, exchange
+from fedloop.model import trunk_names
+from fedloop.readers import Dataset
+from fedloop.train import Record, State, World, train
+
+#: Seconds that nodes have to connect at the beginning.
+PATIENCE = 120.0
+
+
+class FlowerClients:
+    """Has clients train on Flower nodes; a `fedloop.train.Trainer`.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's connection to the nodes.
+    config : Config
+        The run's settings; they are told to the nodes.
+    timeout : float
+        Seconds to wait for the clients of a round.
+
+    Attributes
+    ----------
+    sent_bytes, received_bytes : list of int
+        Bytes of parameters that each round moved, with their headers.
+    """
+
+    def __init__(self, grid: Grid, config: Config, timeout: float) -> None:
+        if config.model.gate == "personal":
+            raise ConfigError("model.gate is personal; on Flower such gates would stay on the "
+                              "nodes, where fedloop cannot judge them: take gate = shared")
+        self._grid = grid
+        self._timeout = timeout
+        self._nodes = Nodes({SETTINGS: config_json(config)}, min(timeout, PATIENCE))
+        self._n_clients = config.partition.clients
+        self._started = False
+        self.sent_bytes: list[int] = []
+        self.received_bytes: list[int] = []
+
+    def __call__(
+        self, world: World, state: State, clients: list[int], held: dict[int, list[int]],
+        number: int,
+    ) -> Training | None:
+        """Train the clients whose nodes are connected; return what came back sound."""
+        node_of = self._find()
+        pairs = pairs_of([held[client] for client in clients], world.spec, torch.device("cpu"))
+        asked = {
+            client: _arrays(take(state.model, pairs, at, trunk_names(state.model)))
+            for at, client in enumerate(clients) if client in node_of
+        }
+        replies = exchange(self._grid, {
+            client: Message(task(arrays, {}, held[client], number), node_of[client],
+                            MessageType.TRAIN, ttl=self._timeout)
+            for client, arrays in asked.items()
+        }, self._timeout)
+        self.sent_bytes.append(sum(payload(arrays) for arrays in asked.values()))
+        self.received_bytes.append(sum(payload(r.content[ARRAYS]) for r in replies.values()))
+        updates = {}
+        for client, message in replies.items():
+            try:
+                updates[client] = _update(message, client, number, asked[client], held[client])
+            except MalformedReplyError as error:
+                log(WARNING, "round %s: client %s: %s", number, client, error)
+        if not updates:
+            return None
+        answered = sorted(updates)
+        pairs = pairs_of([held[client] for client in answered], world.spec, torch.device("cpu"))
+        return join(answered, pairs, [updates[client] for client in answered])
+
+    def _find(self) -> dict[int, int]:
+        """Return the nodes; wait for all of them the first time."""
+        if self._started:
+            return self._nodes.find(self._grid)
+        self._started = True
+        return self._nodes.wait(self._grid, self._n_clients, PATIENCE)
+
+
+def _arrays(params: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Return parameters as Flower sends them."""
+    return {name: Array(np.ascontiguousarray(value.cpu().numpy()))
+            for name, value in params.items()}
+
+
+def _update(
+    message: Message, client: int, number: int, asked: Mapping[str, Array], held: list[int]
+) -> Update:
+    """Return what a client has and saw.
+
+    Raises
+    ------
+    MalformedReplyError
+        If the reply is not what `fedloop.flower.client_app` sends.
+    """
+    params = {name: torch.from_numpy(value)
+              for name, value in read_arrays(message, asked).items()}
+    report = read_report(message, client, number)
+    loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
+    if sorted(report.experts) != sorted(held) or not isinstance(loss, float):
+        raise MalformedReplyError("the metrics are not of the experts it was sent")
+    columns = _columns([report.experts[expert] for expert in sorted(held)])
+    # Rows are sorted through all layers, and so are those of every layer.
+    sizes = [len(params[name]) for name in asked if name.startswith("gate.")]
+    usage, before, after = (list(torch.split(column, sizes)) for column in columns)
+    return Update({name: params[name] for name in asked}, torch.tensor(loss), usage, before, after)
+
+
+def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return gate usage (S,), and losses and accuracies before and after (S, 2)."""
+    rows = [(one.gate_usage, one.loss_before, one.loss, one.accuracy) for one in seen]
+    if any(value is None or not math.isfinite(value) for row in rows for value in row):
+        raise MalformedReplyError("a measure is missing or not finite")
+    table = torch.tensor(rows, dtype=torch.float32)
+    # The accuracy before training is of no use to anybody, and stays with the client.
+    unknown = torch.full((len(rows),), torch.nan)
+    return (table[:, 0], torch.stack([table[:, 1], unknown], dim=1), table[:, 2:])
+
+
+def train_on(
+    grid: Grid, config: Config, folder: Path | None = None, *, timeout: float,
+    data: Dataset | None = None, on_round: Callable[[Record], None] | None = None,
+) -> tuple[World, State, FlowerClients]:
+    """Run, or resume, a training on Flower's nodes; as `fedloop.train.train` does in process.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's connection to the nodes.
+    config, folder, data, on_round
+        As for `fedloop.train.train`. The nodes load their images themselves.
+    timeout : float
+        Seconds to wait for the clients of a round.
+    """
+    clients = FlowerClients(grid, config, timeout)
+    world, state = train(config, folder, data=data, on_round=on_round, trainer=clients)
+    return world, state, clients

@@ -1,0 +1,130 @@
+"""Find Flower's nodes by the client that each of them is, and exchange messages with them.
+
+Flower numbers nodes at random, anew in every run. What a node keeps is the
+``partition-id`` of its configuration, so a query asks every new node for it, and
+everything else is ordered by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from fedloop.errors import EngineError
+
+#: Seconds between looks for replies; Flower's own `send_and_receive` waits 3.
+POLL_SECONDS = 0.05
+
+#: Key of the client's number, in a node's configuration and in its answer.
+CLIENT = "partition-id"
+
+
+def exchange(
+    grid: Grid, messages: Mapping[int, Message], timeout: float
+) -> dict[int, Message]:
+    """Send messages and wait for the replies.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's connection to the nodes.
+    messages : mapping of int to Message
+        One per client.
+    timeout : float
+        Seconds to wait; above 0.
+
+    Returns
+    -------
+    dict of int to Message
+        Replies by client, ascending. Clients that did not answer in time, could not be
+        reached, or answered with an error are missing.
+    """
+    until = time.monotonic() + timeout
+    clients = sorted(messages)
+    sent = set(grid.push_messages([messages[client] for client in clients]))
+    # Pushing gives messages their ids; that of one that could not be sent is not returned.
+    waiting = {key: client for client in clients
+               if (key := messages[client].metadata.message_id) in sent}
+    found: dict[int, Message] = {}
+    while waiting and time.monotonic() < until:
+        for reply in grid.pull_messages(list(waiting)):
+            client = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if client is not None and not reply.has_error():
+                found[client] = reply
+        if waiting:
+            time.sleep(POLL_SECONDS)
+    return dict(sorted(found.items()))
+
+
+class Nodes:
+    """Which node is which client.
+
+    Parameters
+    ----------
+    settings : mapping of str to str, optional
+        Told to every node with the query; it keeps them for the run.
+    timeout : float, default 30
+        Seconds that nodes have to answer the query.
+
+    Notes
+    -----
+    A node that comes back after a restart has another number and the same
+    client, and takes the old one's place.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, timeout: float = 30.0
+    ) -> None:
+        self._settings = dict(settings or {})
+        self._timeout = timeout
+        self._client_of: dict[int, int] = {}
+
+    def find(self, grid: Grid) -> dict[int, int]:
+        """Return the number of the node of every client that is connected, by client."""
+        online = sorted(grid.get_node_ids())
+        unknown = [node for node in online if node not in self._client_of]
+        if unknown:
+            # There is no client yet to call them by.
+            replies = exchange(grid, {node: self._query(node) for node in unknown}, self._timeout)
+            self._client_of |= {
+                node: client for node, reply in replies.items()
+                if (client := client_of(reply)) is not None
+            }
+        # Newly known nodes come last, and take the place of older ones of the same client.
+        node_of = {client: node for node, client in self._client_of.items() if node in online}
+        return dict(sorted(node_of.items()))
+
+    def wait(self, grid: Grid, n_clients: int, patience: float) -> dict[int, int]:
+        """Wait until clients 0 to n_clients - 1 are connected, or patience (seconds) ends.
+
+        Raises
+        ------
+        EngineError
+            If nobody is there by then.
+        """
+        until = time.monotonic() + patience
+        while True:
+            found = self.find(grid)
+            if set(range(n_clients)) <= set(found):
+                return found
+            if time.monotonic() >= until:
+                break
+            time.sleep(10 * POLL_SECONDS)
+        if not found:
+            raise EngineError(f"no node answered within {patience:g} s; start SuperNodes with "
+                              f"--node-config '{CLIENT}=0', 1, 2, ...")
+        return found
+
+    def _query(self, node: int) -> Message:
+        content = RecordDict({"settings": ConfigRecord(dict(self._settings))})
+        return Message(content, node, MessageType.QUERY, ttl=self._timeout)
+
+
+def client_of(reply: Message) -> int | None:
+    """Return the client that a node says it is; None where its answer makes no sense."""
+    metrics: Sequence[Mapping[str, object]] = list(reply.content.metric_records.values())
+    value = metrics[0].get(CLIENT) if metrics else None
+    return value if isinstance(value, int) and value >= 0 else None

@@ -1,0 +1,314 @@
+"""A Flower strategy that gives every client its own experts.
+
+It works with any model whose parameters tell by their names which expert they
+belong to. Flower's own strategies average what all clients return; here clients
+return different parameters, so each expert is averaged over its holders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.common import log
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+import alignsolve as al
+from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from fedloop.errors import CheckpointError, EngineError
+from fedloop.flower.messages import (
+    ARRAYS,
+    METRICS,
+    Arrays,
+    MalformedReplyError,
+    check_finite,
+    payload,
+    read_arrays,
+    read_report,
+    task,
+)
+from fedloop.flower.nodes import Nodes
+
+#: The expert that a parameter belongs to, by its name; None where all clients share it.
+NamingRule = Callable[[str], int | None]
+
+
+def numbered(pattern: str, per_layer: int | None = None) -> NamingRule:
+    r"""Return the rule that reads an expert's number out of a parameter's name.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression, searched for in the name. Its last group is the
+        expert's number; with two groups the first is its layer's.
+    per_layer : int, optional
+        Experts of a layer, needed with two groups: expert j of layer l is number
+        ``l * per_layer + j``.
+
+    Examples
+    --------
+    >>> rule = numbered(r"layers\.(\d+)\.experts\.(\d+)\.", per_layer=8)
+    >>> rule("layers.1.experts.3.up.weight"), rule("layers.1.norm.weight")
+    (11, None)
+    """
+    compiled = re.compile(pattern)
+    if compiled.groups not in (1, 2) or (compiled.groups == 2) != (per_layer is not None):
+        raise ValueError(f"{pattern!r} has {compiled.groups} groups; give one, or two and "
+                         "per_layer")
+
+    def rule(name: str) -> int | None:
+        match = compiled.search(name)
+        if match is None:
+            return None
+        numbers = [int(group) for group in match.groups()]
+        return numbers[-1] if per_layer is None else numbers[0] * per_layer + numbers[1]
+
+    return rule
+
+
+class AlignedStrategy(Strategy):
+    """Plan with an `alignsolve.Aligner`, send each client its experts, average each apart.
+
+    Parameters
+    ----------
+    aligner : al.Aligner
+        Decides who trains what. Clients are called by their ``partition-id``.
+    expert_of : callable
+        Tells the expert of a parameter by its name; see `numbered`.
+    nodes : Nodes, optional
+        Finds the clients' nodes.
+    deadline_s : float, optional
+        Seconds that clients should take; the aligner plans with it. How long the
+        server waits is the `timeout` of `start`.
+    checkpoint : path, optional
+        File to which model, aligner and round are written after every round.
+
+    Notes
+    -----
+    A reply counts only as a whole: one with an error, with other parameters than
+    were sent, or with a number that is not finite is refused, and its client
+    counts as dropped out, as do those that did not answer in time. Parameters
+    that all share are averaged by the clients' examples; an expert's over its
+    holders, by the samples that went through it times the gate's share where that
+    is reported. Whole numbers, such as counters of batches, stay the server's.
+
+    Memory and time of a round grow with the parameters sent; each is serialised once,
+    however many clients it goes to.
+    """
+
+    def __init__(
+        self, aligner: al.Aligner, expert_of: NamingRule, *, nodes: Nodes | None = None,
+        deadline_s: float | None = None, checkpoint: str | Path | None = None,
+    ) -> None:
+        self.aligner = aligner
+        self.expert_of = expert_of
+        self.nodes = nodes or Nodes()
+        self.deadline_s = deadline_s
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        #: Rounds played before this start.
+        self.rounds_before = 0
+        self._model: dict[str, Array] = {}
+        self._plan: al.Plan | None = None
+        self._client_of: dict[int, int] = {}
+        #: Bytes of parameters that the last round sent, and that whole models would have been.
+        self.sent_bytes = self.whole_bytes = 0
+
+    # -- training ------------------------------------------------------------------
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Plan a round; return a message for every client that got experts."""
+        node_of = self.nodes.find(grid)
+        if not node_of:
+            raise EngineError("no node is connected that says which client it is")
+        self._model = dict(arrays.items())
+        self._check_names()
+        self._client_of = {node: client for client, node in node_of.items()}
+        self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
+        messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
+        self.sent_bytes = sum(payload(m.content[ARRAYS]) for m in messages)
+        self.whole_bytes = len(messages) * payload(self._model)
+        return messages
+
+    def _check_names(self) -> None:
+        """Check that the naming rule finds experts, and none that the aligner lacks."""
+        experts = {expert for name in self._model if (expert := self.expert_of(name)) is not None}
+        if not experts or max(experts) >= self.aligner.n_experts:
+            raise EngineError(
+                f"the naming rule finds {len(experts)} experts, numbered up to "
+                f"{max(experts, default=-1)}, in the parameters, and the aligner has "
+                f"{self.aligner.n_experts}")
+
+    def _messages(
+        self, plan: al.Plan, node_of: Mapping[int, int], config: Mapping[str, Any], kind: str
+    ) -> list[Message]:
+        """Return a message for every client of a plan that is connected and holds experts."""
+        messages = []
+        for client in plan.clients:
+            experts = plan.experts_of(client).tolist()
+            if experts and client in node_of:
+                content = task(self._part(experts), config, experts,
+                               plan.round)
+                messages.append(Message(content, node_of[int(client)], kind))
+        return messages
+
+    def _part(self, experts: Iterable[int]) -> dict[str, Array]:
+        """Return what a client with these experts needs."""
+        wanted = {None, *experts}
+        return {name: value for name, value in self._model.items()
+                if self.expert_of(name) in wanted}
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Average what came back, expert by expert, and tell the aligner."""
+        plan = self._plan
+        assert plan is not None
+        reports, updates = self._sound(replies, plan)
+        seen = self.aligner.observe(plan, reports.values())
+        for refusal in seen.refused:
+            log(WARNING, "round %s: client %s: %s", plan.round, refusal.client, refusal.reason)
+            updates = {client: update for client, update in updates.items()
+                       if client != refusal.client}
+        mean = Mean(self._model)
+        for client in sorted(updates):
+            mean.add(updates[client], reports[client], self.expert_of)
+        self._model = mean.result()
+        arrays = ArrayRecord(dict(self._model))
+        if self.checkpoint is not None:
+            self._save(self.rounds_before + server_round)
+        figures = self.aligner.metrics()
+        return arrays, MetricRecord({
+            "accepted": len(updates), "dropped": len(plan.clients) - len(updates),
+            "sent-bytes": self.sent_bytes, "whole-model-bytes": self.whole_bytes,
+            "load-cv": float(figures["holders"]["cv"]),
+        })
+
+    def _sound(
+        self, replies: Iterable[Message], plan: al.Plan
+    ) -> tuple[dict[int, al.ClientReport], dict[int, Arrays]]:
+        """Return reports and parameters of the replies that are what was asked for."""
+        reports, updates = {}, {}
+        for message in replies:
+            client = self._client_of.get(message.metadata.src_node_id)
+            if client is None or client in reports:
+                continue
+            try:
+                if message.has_error():
+                    raise MalformedReplyError(message.error.reason)
+                asked = self._part(plan.experts_of(client).tolist())
+                update = read_arrays(message, asked)
+                check_finite(update)
+                reports[client] = read_report(message, client, plan.round)
+                updates[client] = update
+            except MalformedReplyError as error:
+                log(WARNING, "round %s: client %s: %s", plan.round, client, error)
+        return dict(sorted(reports.items())), updates
+
+    # -- evaluation ----------------------------------------------------------------
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Return a message for every client of the last plan, with the experts it trained."""
+        assert self._plan is not None
+        return self._messages(self._plan, self.nodes.find(grid), config, MessageType.EVALUATE)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Average every number that all clients report, by their examples."""
+        records = [message.content.metric_records.get(METRICS) for message in replies
+                   if not message.has_error()]
+        sound = [record for record in records if record is not None
+                 and all(np.isfinite(value).all() for value in record.values())
+                 and record.get("num-examples", 0) > 0]
+        if not sound:
+            return None
+        weights = [record["num-examples"] for record in sound]
+        names = set.intersection(*({name for name, value in record.items()
+                                    if isinstance(value, float)} for record in sound))
+        return MetricRecord({
+            name: float(np.average([record[name] for record in sound], weights=weights))
+            for name in sorted(names)
+        })
+
+    # -- going on ------------------------------------------------------------------
+
+    def resume(self, arrays: ArrayRecord) -> ArrayRecord:
+        """Return the checkpoint's model, and take over its aligner and round; else `arrays`.
+
+        Start with ``num_rounds`` less `rounds_before`.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is damaged or of another model.
+        """
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return arrays
+        saved = load_checkpoint(self.checkpoint)
+        if {name: value.shape for name, value in saved["model"].items()} != {
+                name: tuple(array.shape) for name, array in arrays.items()}:
+            raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")
+        self.aligner.load_state_dict(saved["aligner"])
+        self.rounds_before = saved["round"]
+        return ArrayRecord({name: Array(value) for name, value in saved["model"].items()})
+
+    def _save(self, number: int) -> None:
+        assert self.checkpoint is not None
+        save_checkpoint(self.checkpoint, {
+            "round": number, "aligner": self.aligner.state_dict(),
+            "model": {name: array.numpy() for name, array in self._model.items()},
+        })
+
+    def summary(self) -> None:
+        """Log what is planned with."""
+        log(INFO, "\t├──> %s experts, strategy %s, after %s rounds", self.aligner.n_experts,
+            self.aligner.strategy, self.rounds_before)
+
+
+class Mean:
+    """Weighted means of parameters, of which every client adds some.
+
+    Parameters
+    ----------
+    model : mapping of str to Array
+        The server's; parameters that nobody adds stay.
+    """
+
+    def __init__(self, model: Mapping[str, Array]) -> None:
+        self._model = model
+        self._sum: Arrays = {}
+        self._weight: dict[str, float] = {}
+
+    def add(self, update: Arrays, report: al.ClientReport, expert_of: NamingRule) -> None:
+        """Add a client's parameters."""
+        for name, value in update.items():
+            expert = expert_of(name)
+            weight = float(report.samples)
+            if expert is not None:
+                seen = report.experts.get(expert)
+                weight = 0.0 if seen is None else float(seen.samples)
+                if seen is not None and seen.gate_usage is not None:
+                    weight *= seen.gate_usage
+            if weight > 0 and np.issubdtype(value.dtype, np.floating):
+                # Sums of many clients would lose digits in half precision.
+                part = weight * value.astype(np.float64)
+                self._sum[name] = self._sum[name] + part if name in self._sum else part
+                self._weight[name] = self._weight.get(name, 0.0) + weight
+
+    def result(self) -> dict[str, Array]:
+        """Return the model with what was added averaged."""
+        means = {
+            name: Array((total / self._weight[name]).astype(self._model[name].dtype))
+            for name, total in self._sum.items()
+        }
+        return {**self._model, **means}
