@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner test fuzz check clean
+.PHONY: help install bench bench-large bench-aligner test test-engines fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,14 @@ bench-aligner: $(VENV)/.dev ## 200 simulated rounds of the Aligner and all basel
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest
+
+$(VENV)/.flower: $(VENV)/.dev
+	@echo "installing Flower"
+	@$(PIP) --editable '.[dev,flower]'
+	@touch $@
+
+test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray
+	@$(BIN)/python -m pytest -m engines tests/fedloop/flower
 
 fuzz: $(VENV)/.dev ## Run the tests on new random examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest

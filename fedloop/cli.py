@@ -59,6 +59,13 @@ class Names(enum.StrEnum):
     CIFAR10 = "cifar10"
 
 
+class Engine(enum.StrEnum):
+    """What trains the clients."""
+
+    INPROCESS = "inprocess"
+    FLOWER = "flower"
+
+
 def run(
     config: ConfigArgument = None,
     set_: SetOption = None,
@@ -68,6 +75,9 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Forget the run in that folder.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for "
                                                                     "TensorBoard.")] = False,
+    engine: Annotated[Engine, typer.Option("--engine", help="Train clients in this process, or "
+                                                            "each as a node of Flower's "
+                                                            "simulation.")] = Engine.INPROCESS,
     json: JsonOption = False,
 ) -> int:
     """Train, and draw what happened.
@@ -91,7 +101,12 @@ def run(
                 for name in ("accuracy", "accuracy_all", "worst_decile", "load_cv", "loss"):
                     writer.add_scalar(name, record[name], record["round"])
 
-        world, state = train(chosen, out, on_round=tell)
+        if engine is Engine.FLOWER:
+            from fedloop.flower.simulation import train_simulated
+
+            world, state, _ = train_simulated(chosen, out, on_round=tell)
+        else:
+            world, state = train(chosen, out, on_round=tell)
     if writer is not None:
         writer.close()
     picture = out / "run.png"

@@ -1,0 +1,194 @@
+"""AlignedStrategy without a network: what it sends, averages and refuses."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flwr", reason="Flower is not installed: pip install 'alignsolve[flower]'")
+
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MessageType,
+    MetricRecord,
+    RecordDict,
+)
+
+import alignsolve as al
+from fedloop.errors import EngineError
+from fedloop.flower import AlignedStrategy, numbered
+from fedloop.flower.messages import read_task, reply
+from fedloop.flower.quiet import QUIET, check_versions
+
+#: Flower's numbers of the nodes of clients 0, 1 and 2.
+NODES = {907: 0, 12: 1, 455: 2}
+
+
+@pytest.fixture(autouse=True)
+def identity():
+    """Flower lets only a process that belongs to a run make messages."""
+    from flwr.supercore.task_identity import TaskIdentity
+
+    TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+
+
+class Grid:
+    """Nodes that answer queries at once."""
+
+    def __init__(self, nodes):
+        self.nodes, self.answers, self.queries = nodes, [], 0
+
+    def get_node_ids(self):
+        return list(self.nodes)
+
+    def push_messages(self, messages):
+        for number, message in enumerate(messages):
+            message.metadata.__dict__["_message_id"] = f"{self.queries}-{number}"
+            record = MetricRecord({"partition-id": self.nodes[message.metadata.dst_node_id]})
+            self.answers.append(Message(RecordDict({"metrics": record}), reply_to=message))
+        self.queries += 1
+        return [message.metadata.message_id for message in messages]
+
+    def pull_messages(self, ids):
+        answers, self.answers = self.answers, []
+        return answers
+
+
+def model():
+    names = ["body.weight"] + [f"experts.{expert}.weight" for expert in range(4)]
+    return ArrayRecord({name: Array(np.full(3, float(at), np.float32))
+                        for at, name in enumerate(names)})
+
+
+def strategy(**settings):
+    return AlignedStrategy(al.Aligner(4), numbered(r"experts\.(\d+)\."), **settings)
+
+
+def answer(message, change=lambda name, value: value + 1, samples=10):
+    arrays, experts, _ = read_task(message)
+    return reply(message, {name: change(name, value) for name, value in arrays.items()}, samples,
+                 0.1, {expert: al.ExpertReport(samples=samples, loss=0.5) for expert in experts})
+
+
+def test_nodes_get_their_own_experts_only():
+    chosen, grid = strategy(), Grid(NODES)
+    messages = chosen.configure_train(1, model(), ConfigRecord({"lr": 0.1}), grid)
+    assert [NODES[message.metadata.dst_node_id] for message in messages] == [0, 1, 2]
+    for message in messages:
+        arrays, experts, number = read_task(message)
+        assert number == 1 and message.content["config"]["lr"] == 0.1
+        assert set(arrays) == {"body.weight"} | {f"experts.{e}.weight" for e in experts}
+    assert chosen.sent_bytes < chosen.whole_bytes
+
+
+def test_experts_are_averaged_over_their_holders():
+    chosen, start = strategy(), model()
+    messages = chosen.configure_train(1, start, ConfigRecord(), Grid(NODES))
+    held = {e for message in messages for e in read_task(message)[1]}
+    weights = dict(zip((0, 1, 2), (10, 20, 70), strict=True))
+    replies = [answer(m, lambda name, value, c=NODES[m.metadata.dst_node_id]: value + c,
+                      weights[NODES[m.metadata.dst_node_id]]) for m in messages]
+    arrays, metrics = chosen.aggregate_train(1, reversed(replies))
+    assert metrics["accepted"] == 3
+    np.testing.assert_allclose(arrays["body.weight"].numpy(), 0 * .1 + 1 * .2 + 2 * .7, rtol=1e-6)
+    for message in messages:
+        client = NODES[message.metadata.dst_node_id]
+        for expert in read_task(message)[1]:  # one holder each: three clients, four experts
+            np.testing.assert_allclose(arrays[f"experts.{expert}.weight"].numpy(),
+                                       expert + 1 + client)
+    for expert in set(range(4)) - held:
+        np.testing.assert_array_equal(arrays[f"experts.{expert}.weight"].numpy(), expert + 1)
+
+
+def damaged(message, kind):
+    if kind == "error":
+        return Message(Error(1, "killed"), reply_to=message)
+    if kind == "nan":
+        return answer(message, lambda name, value: value * np.float32("nan"))
+    if kind == "shape":
+        return answer(message, lambda name, value: value[:1])
+    if kind == "samples":
+        return answer(message, samples=-5)
+    whole = answer(message)
+    if kind == "names":
+        whole.content["arrays"]["experts.9.weight"] = Array(np.zeros(3, np.float32))
+    if kind == "metrics":
+        whole.content["metrics"]["loss"] = [0.1, 0.2, 0.3]
+    if kind == "empty":
+        return Message(RecordDict(), reply_to=message)
+    return whole
+
+
+@pytest.mark.parametrize("kind", ["error", "nan", "shape", "samples", "names", "metrics", "empty",
+                                  "silent"])
+def test_a_bad_reply_is_refused_and_the_round_goes_on(kind):
+    chosen = strategy()
+    first, *rest = chosen.configure_train(1, model(), ConfigRecord(), Grid(NODES))
+    bad = [] if kind == "silent" else [damaged(first, kind)]
+    arrays, metrics = chosen.aggregate_train(1, bad + [answer(message) for message in rest])
+    assert (metrics["accepted"], metrics["dropped"]) == (2, 1)
+    np.testing.assert_allclose(arrays["body.weight"].numpy(), 1)
+    assert all(np.isfinite(value.numpy()).all() for value in arrays.values())
+    assert chosen.aligner.open_plan is None
+    for expert in read_task(first)[1]:
+        np.testing.assert_array_equal(arrays[f"experts.{expert}.weight"].numpy(), expert + 1)
+
+
+def test_a_resumed_strategy_goes_on_with_the_same_plans(tmp_path):
+    def play(chosen, arrays, rounds):
+        held = []
+        for number in rounds:
+            messages = chosen.configure_train(number, arrays, ConfigRecord(), Grid(NODES))
+            held.append([read_task(message)[1] for message in messages])
+            arrays, _ = chosen.aggregate_train(number, [answer(m) for m in messages])
+        return held, arrays
+
+    expected, arrays = play(strategy(), model(), range(1, 5))
+    path = tmp_path / "strategy.safetensors"
+    play(strategy(checkpoint=path), model(), range(1, 3))
+    again = strategy(checkpoint=path)
+    found, resumed = play(again, again.resume(model()), range(1, 3))
+    assert again.rounds_before == 2 and found == expected[2:]
+    for name in arrays:
+        np.testing.assert_array_equal(resumed[name].numpy(), arrays[name].numpy())
+
+
+def test_evaluation_is_averaged_by_examples():
+    chosen, grid = strategy(), Grid(NODES)
+    trained = chosen.configure_train(1, model(), ConfigRecord(), grid)
+    chosen.aggregate_train(1, [answer(message) for message in trained])
+    messages = chosen.configure_evaluate(1, model(), ConfigRecord(), grid)
+    assert all(message.metadata.message_type == MessageType.EVALUATE for message in messages)
+    replies = [reply(m, {}, n, 0.0, {}, {"accuracy": value})
+               for m, n, value in zip(messages, (1, 1, 2), (0.0, 1.0, 0.5), strict=True)]
+    assert chosen.aggregate_evaluate(1, replies)["accuracy"] == pytest.approx(0.5)
+
+
+def test_a_naming_rule_that_finds_nothing_is_named():
+    chosen = AlignedStrategy(al.Aligner(4), numbered(r"blocks\.(\d+)"))
+    with pytest.raises(EngineError, match="finds 0 experts"):
+        chosen.configure_train(1, model(), ConfigRecord(), Grid(NODES))
+
+
+def test_a_restarted_node_takes_the_place_of_the_old_one():
+    chosen, grid = strategy(), Grid(dict(NODES))
+    assert chosen.nodes.find(grid) == {0: 907, 1: 12, 2: 455}
+    grid.nodes[3] = 0
+    assert chosen.nodes.find(grid) == {0: 3, 1: 12, 2: 455}
+    del grid.nodes[12]
+    assert chosen.nodes.find(grid) == {0: 3, 2: 455}
+
+
+def test_the_installed_flower_is_one_that_this_works_with(monkeypatch):
+    check_versions()
+    monkeypatch.setattr("fedloop.flower.quiet.version", lambda name: "1.4.0")
+    with pytest.raises(EngineError, match=r"typer < 0.21, rich < 15"):
+        check_versions()
+
+
+def test_reporting_is_off():
+    from flwr.supercore.telemetry import FLWR_TELEMETRY_ENABLED
+
+    assert FLWR_TELEMETRY_ENABLED == "0" and QUIET["FLWR_DISABLE_UPDATE_CHECK"] == "1"
