@@ -6,7 +6,7 @@ flower` plays fedloop's own experiment on Flower's simulation, and
 
 Importing this package turns off, unless the environment says otherwise, all by which
 Flower and Ray report to their makers: Flower's telemetry and update check, and Ray's
-usage statistics. It has to happen before Flower is imported.
+usage statistics.
 """
 
 from __future__ import annotations

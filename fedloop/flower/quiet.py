@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from fedloop.errors import EngineError
@@ -22,6 +23,10 @@ def turn_reporting_off() -> None:
     """Set the variables of `QUIET` that the environment does not set itself."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    telemetry = sys.modules.get("flwr.supercore.telemetry")
+    if telemetry is not None:  # imported before this package, it has read its variable already
+        name = "FLWR_TELEMETRY_ENABLED"
+        setattr(telemetry, name, os.environ[name])
 
 
 def check_versions() -> None:
