@@ -35,7 +35,7 @@ logger = logging.getLogger("alignsolve")
 #: The order in which ``backend="auto"`` tries backends, by problem class.
 AUTO_ORDER = {
     "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
-    "mip": ("ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
+    "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
 }
 
 #: Share of a time limit that ``auto`` keeps back so that greedy can still answer.

@@ -22,6 +22,7 @@ __all__ = [
 _CLASSES: Mapping[str, str] = {
     "exchange": "alignsolve.backends.exchange:ExchangeBackend",
     "ortools-mcf": "alignsolve.backends.ortools_mcf:MinCostFlowBackend",
+    "lagrangian": "alignsolve.backends.lagrangian:LagrangianBackend",
     "ortools-cpsat": "alignsolve.backends.ortools_cpsat:CpSatBackend",
     "ortools-mip": "alignsolve.backends.ortools_mip:MathOptBackend",
     "ortools-scip": "alignsolve.backends.ortools_mip:ScipBackend",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -69,6 +69,9 @@ class Options:
     with_conflict : bool
         Whether to look for the bounds that contradict each other where the
         problem is infeasible; backends need not care.
+    report : callable, or None
+        To be called now and then, in the caller's thread, with the best value and
+        bound so far (max sense, infinite for none); true asks to stop.
     """
 
     deadline: float = float("inf")
@@ -78,6 +81,7 @@ class Options:
     warm_start: tuple[IntArray, IntArray] | None = None
     warm_prices: Float64Array | None = None
     with_conflict: bool = True
+    report: Callable[[float, float], bool] | None = None
 
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""

@@ -21,6 +21,7 @@ EXAMPLES = {
     "networkx": 250,
     "scipy-lsa": 400,
     "greedy": 250,
+    "lagrangian": 150,
     "ortools-cpsat": 150,
     "ortools-mip": 150,
     "ortools-scip": 100,

@@ -1,0 +1,43 @@
+"""Backend ``lagrangian``: the package's own pipeline for the mip class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.problem import AlignmentProblem, Feature
+
+
+class LagrangianBackend(Backend):
+    """A Lagrangian bound by a knapsack per client, and answers guided by its prices.
+
+    Notes
+    -----
+    Generalized assignment (every expert held once, one budget in whole units a
+    client) is solved exactly by a tree search. Other problems get a bound and an
+    answer in seconds, however many clients there are; up to half a million pairs
+    what is left open goes to HiGHS, if OR-Tools or SciPy is there. Beyond that,
+    answers are FEASIBLE with their gap unless bound and answer meet.
+
+    The bound is computed in float64 and rounded outward. With two threads or more
+    results may depend on timing.
+    """
+
+    name: ClassVar[str] = "lagrangian"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        features=frozenset(Feature),
+        exact=True,
+        proves_infeasibility=True,
+        interruptible=True,
+        warm_start=True,
+        libraries=("numba",),
+    )
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return the best answer, and the least bound; see `Backend.solve`."""
+        from alignsolve.exchange.compile_cache import prepare
+
+        prepare()
+        from alignsolve.lagrange.pipeline import solve_lagrangian
+
+        return solve_lagrangian(problem, options)

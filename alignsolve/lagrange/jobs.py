@@ -1,0 +1,229 @@
+"""Generalized assignment: every expert held exactly once, one budget a client.
+
+Two searches run side by side on the same prices. One climbs down from the bound,
+level by level, and proves that no answer reaches a level, or finds one. The other
+dives for good answers below, each time aiming between the best and the bound.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.backends.base import Answer
+from alignsolve.lagrange.ascent import Priced
+from alignsolve.lagrange.best import Best
+from alignsolve.lagrange.bound import Relaxation
+from alignsolve.lagrange.knapsack import forced_values
+from alignsolve.lagrange.tree import AssignmentTree
+from alignsolve.problem import Feature
+
+#: Seconds of a call of the tree search between looks at the clock.
+CHUNK_SECONDS = 0.1
+#: First aim of a dive below the bound, relative.
+FIRST_SLACK = 1e-4
+#: Share of the free experts that a dive fixes at a time, and how many it leaves to the tree.
+SHARE, LEFT = 0.1, 40
+#: Nodes of the tree after a dive.
+DIVE_NODES = 400
+#: Dives without any answer after which an exact solver looks for one.
+BARREN_DIVES = 6
+
+
+def applies(relaxation: Relaxation) -> bool:
+    """Tell whether a problem is generalized assignment."""
+    problem, loads = relaxation.problem, relaxation.loads
+    return (
+        relaxation.whole is not None
+        and loads.names == ("",)
+        and bool((loads.low == 1).all() and (loads.high == 1).all())
+        and Feature.LOAD_PENALTY not in problem.features
+    )
+
+
+class JobSearch:
+    """The two searches; see the module.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        A problem that `applies`.
+    priced : Priced
+        Good prices.
+    best : Best
+        Where answers and bounds go.
+    exact : callable
+        Solves the problem by other means, for when dives find nothing.
+    """
+
+    def __init__(
+        self, relaxation: Relaxation, priced: Priced, best: Best, exact: Callable[[], Answer]
+    ) -> None:
+        assert relaxation.whole is not None
+        problem = relaxation.problem
+        everyone = slice(0, problem.n_clients)
+        self.best, self.exact = best, exact
+        self.size, self.cap = relaxation.whole
+        self.prices = priced.prices[0]
+        self.values = problem.values(everyone)
+        self.threads = relaxation.threads
+        self.margin = 1e-9 * max(1.0, abs(priced.bound))
+        self.seed = best.options.seed
+        self.nodes = self.dives = 0
+        self._rates: dict[int, float] = {}
+        reduced = relaxation.reduced(everyone, priced.prices)
+        forced = np.zeros((2, *reduced.shape))
+        forced_values(reduced, self.size, self.cap, forced)
+        #: What giving each pair costs the bound.
+        self.loss = forced.max(axis=(0, 2))[:, None] - forced[1]
+        self.root = priced.bound
+
+    def run(self) -> None:
+        """Search until it is over."""
+        searches = [self._prove(), self._dive()]
+        if self.threads == 1:
+            self._alternate(searches)
+            return
+        errors: list[BaseException] = []
+
+        def follow(search: Iterator[None]) -> None:
+            try:
+                for _ in search:
+                    if self.best.is_over:
+                        return
+            except BaseException as error:
+                errors.append(error)
+                self.best.stop()
+
+        workers = [threading.Thread(target=follow, args=(s,), daemon=True) for s in searches]
+        for worker in workers:
+            worker.start()
+        try:
+            while any(worker.is_alive() for worker in workers) and not self.best.is_over:
+                workers[0].join(0.05)
+                self.best.report()
+        finally:
+            self.best.stop()
+            for worker in workers:
+                worker.join(4 * CHUNK_SECONDS)
+        if errors:
+            raise errors[0]
+
+    def _alternate(self, searches: list[Iterator[None]]) -> None:
+        """Run both in this thread, the one that has had less time next."""
+        spent = [0.0] * len(searches)
+        while searches and not self.best.is_over:
+            at = int(np.argmin(spent))
+            began = time.perf_counter()
+            if next(searches[at], "ended") == "ended":
+                del searches[at], spent[at]
+                continue
+            spent[at] += time.perf_counter() - began
+            self.best.report()
+
+    def _tree(self, least: float) -> AssignmentTree:
+        """Return the search for an answer of at least a value, with what the prices rule out."""
+        allowed: BoolArray = (self.root - self.loss >= least - self.margin) & (
+            self.values > -np.inf
+        )
+        return AssignmentTree(
+            self.values, self.size, self.cap, allowed, self.prices, least - self.margin
+        )
+
+    def _offer(self, clients: IntArray) -> None:
+        experts = np.arange(clients.size)
+        order = np.lexsort((experts, clients))
+        self.best.offer(clients[order], experts[order])
+
+    def _run(self, tree: AssignmentTree, most: float, until: float) -> Iterator[str]:
+        """Run a tree in chunks; yield "open" until it ends, or a better answer is known."""
+        chunk = 1
+        while tree.nodes < most:
+            began, before = time.perf_counter(), tree.nodes
+            found = tree.run(chunk)
+            seconds = time.perf_counter() - began
+            self.nodes += tree.nodes - before
+            if found.clients is not None:
+                self._offer(found.clients)
+            if found.status != "open":
+                yield found.status
+                return
+            if seconds < CHUNK_SECONDS / 2:
+                chunk = min(2 * chunk, 4096)
+            elif seconds > CHUNK_SECONDS and chunk > 1:
+                chunk //= 2
+            yield "open"
+            if self.best.value >= until:
+                return
+
+    def _prove(self) -> Iterator[None]:
+        """Lower the bound level by level until it meets the best answer."""
+        best = self.best
+        least_value = float(np.where(self.values > -np.inf, self.values, np.inf).min(axis=0).sum())
+        step = best.unit
+        while not best.proved:
+            if step == 0:
+                gap = best.bound - best.value
+                step = gap / 8 if np.isfinite(gap) else 1e-5 * max(1.0, abs(best.bound))
+            lowest = best.value + (best.unit or 0.9 * best.tolerance)
+            least = max(best.bound - step + best.unit, lowest)
+            status, began = "open", time.perf_counter()
+            for status in self._run(self._tree(least), np.inf, least):  # noqa: B007
+                yield
+            if status == "none":
+                best.lower(least - best.unit)
+                if least <= least_value:
+                    best.infeasible = not np.isfinite(best.value)
+                # Levels that cost nothing are taken several at a time.
+                if time.perf_counter() - began < CHUNK_SECONDS or not np.isfinite(best.value):
+                    step *= 2
+                elif best.unit == 0 or step > best.unit:
+                    step = max(best.unit, step / 2)
+            elif best.unit == 0:
+                step = 0.0
+            else:
+                step = best.unit
+            yield
+
+    def _dive(self) -> Iterator[None]:
+        """Dive for better answers, each time aiming between the best one and the bound."""
+        best = self.best
+        slack = max(2 * best.unit, FIRST_SLACK * abs(self.root))
+        while True:
+            gap = best.bound - best.value
+            slack = min(slack, 0.75 * gap)
+            least = max(best.bound - slack, best.value + (best.unit or best.tolerance))
+            tree = self._tree(least)
+            noise = 0.0 if self.dives == 0 else 0.5
+            found = tree.dive(SHARE / (1 + self.dives % 3), LEFT, noise, self.seed + self.dives)
+            self.dives += 1
+            yield
+            status = found.status
+            if found.clients is not None:
+                self._offer(found.clients)
+            elif status == "open":
+                for status in self._run(tree, tree.nodes + DIVE_NODES, np.inf):  # noqa: B007
+                    yield
+            slack = slack * 0.6 if status == "found" else slack * 1.4
+            if self.dives == BARREN_DIVES and not np.isfinite(best.value):
+                self._ask_exact()
+            yield
+
+    def _ask_exact(self) -> None:
+        """Let another solver find a first answer, or prove that there is none."""
+        answer = self.exact()
+        if answer.infeasible:
+            self.best.infeasible = not np.isfinite(self.best.value)
+        elif answer.row_ind is not None and answer.col_ind is not None:
+            self.best.offer(answer.row_ind, answer.col_ind)
+            self.best.lower(answer.bound)
+
+
+def first_distance(values: Float64Array) -> float:
+    """Return how far the bound without prices may be off: the experts' largest values."""
+    finite = np.where(values > -np.inf, np.abs(values), 0.0)
+    return float(finite.max(axis=0, initial=0.0).sum())

@@ -1,0 +1,90 @@
+"""The pipeline of the hard class: valid bounds, feasible answers, proved optima."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import alignsolve as al
+from alignsolve.backends import Options, get_backend
+from alignsolve.feasibility import violations
+from alignsolve.generators import generate
+from alignsolve.io import read_instances
+from alignsolve.lagrange.bound import Relaxation
+from tests.nasty import magnitude
+from tests.strategies import brute_force, mip_problems
+
+SHARED = Path(__file__).parents[3] / "shared" / "instances"
+
+
+@settings(max_examples=150)
+@given(mip_problems())
+def test_agrees_with_brute_force(problem: al.AlignmentProblem) -> None:
+    best = brute_force(problem)[0]
+    answer = get_backend("lagrangian").solve(problem, Options())
+    assert answer.infeasible == (best is None)
+    if best is None:
+        return
+    size = 1 + magnitude(problem)
+    assert not violations(problem, answer.row_ind, answer.col_ind)
+    value = problem.sign * problem.objective(answer.row_ind, answer.col_ind)
+    assert value == pytest.approx(problem.sign * best, abs=1e-8 * size)
+    assert answer.bound >= problem.sign * best - 1e-9 * size
+
+
+@settings(max_examples=150)
+@given(mip_problems())
+def test_bound_holds_at_any_prices(problem: al.AlignmentProblem) -> None:
+    best = brute_force(problem)[0]
+    relaxation = Relaxation(problem)
+    if best is None or relaxation.loads.crossed:
+        return
+    rng = np.random.default_rng(0)
+    for scale in (0.0, 1.0, 10.0):
+        prices = scale * rng.standard_normal(relaxation.shape)
+        for nodes in (0, 3, 1000):
+            replies = relaxation.replies(prices, nodes=nodes)
+            assert not replies.infeasible
+            assert replies.bound >= problem.sign * best - 1e-9 * (1 + magnitude(problem))
+
+
+@pytest.mark.parametrize("kind", ["c", "d", "e"])
+def test_generalized_assignment_agrees_with_another_solver(kind: str) -> None:
+    problem = generate(f"gap-{kind}", seed=3, agents=5, jobs=20)
+    ours = al.solve(problem, "lagrangian")
+    other = al.solve(problem, "ortools-mip")
+    assert ours.status is other.status
+    if ours.has_answer:
+        assert ours.objective_value == other.objective_value
+        assert ours.certificate is not None
+        assert ours.certificate.optimal
+
+
+@pytest.mark.parametrize("name", ["gap1", "gapb"])
+def test_proves_published_optima(name: str) -> None:
+    if not SHARED.exists():
+        pytest.skip("needs ../shared/instances")
+    with (SHARED / "OPTIMA.csv").open() as file:
+        known = [row for row in csv.DictReader(file) if row["file"] == f"orlib/{name}.txt"]
+    problems = read_instances(SHARED / "orlib" / f"{name}.txt", sense=known[0]["sense"])
+    for problem, row in zip(problems, known, strict=True):
+        result = al.solve(problem, time_limit=60)
+        assert result.backend == "lagrangian"
+        assert result.status is al.Status.OPTIMAL
+        assert result.objective_value == float(row["best_known"])
+
+
+def test_fleet_is_close_to_its_bound() -> None:
+    problem = generate("tiers", seed=1, clients=600, experts=16)
+    result = al.solve(problem, "lagrangian", time_limit=5)
+    assert result.has_answer
+    assert result.gap < 0.01
+
+
+def test_one_thread_answers_too() -> None:
+    problem = generate("gap-c", seed=1, agents=5, jobs=30)
+    assert al.solve(problem, "lagrangian", threads=1).status is al.Status.OPTIMAL
