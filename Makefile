@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_OUT ?= bench-out
-QUICK := $(addprefix instances/,small medium infeasible rounds)
+QUICK := $(addprefix instances/,small medium infeasible rounds captured)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

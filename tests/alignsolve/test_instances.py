@@ -97,6 +97,13 @@ def test_small_problems_have_the_answers_listed(path):
         assert result.objective_value == pytest.approx(spec.best_known, rel=1e-12)
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER / "captured").iterdir()), ids=lambda p: p.stem)
+def test_captured_rounds_are_solved(path):
+    problem = read_instance(path)
+    assert problem.n_clients == 20
+    assert al.solve(problem, time_limit=60).status is al.Status.OPTIMAL
+
+
 # -- refreshing ------------------------------------------------------------------------
 
 
