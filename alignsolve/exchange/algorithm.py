@@ -36,8 +36,10 @@ LIST_SHARE = 0.4
 LEAST_CAP = 32
 #: Widenings before the first look at whether there is any way at all.
 PROBE = 4
-#: Clients per expert above which Newton steps pay before exact paths.
+#: Clients per expert above which Newton steps pay before exact paths: of the whole
+#: problem, and of a sample.
 NEWTON_CLIENTS = 2
+NEWTON_SAMPLE = 8
 #: Operations of the searches between two looks at the clock.
 SEARCH_WORK = 2e7
 #: Work beyond which the method has stalled, in units of about 1 ns: per entry of
@@ -114,7 +116,8 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
     stats = level.stats
     clock = time.perf_counter()
-    if level.size * level.m > SMALL and level.size > NEWTON_CLIENTS * level.m:
+    clients = NEWTON_CLIENTS if exact else NEWTON_SAMPLE
+    if level.size * level.m > SMALL and level.size > clients * level.m:
         newton.improve(level, level.m // 2, stop)
     clock = timed(stats, "newton", clock)
     code = paths.MORE

@@ -84,7 +84,11 @@ class Best:
     @property
     def good_enough(self) -> bool:
         """Whether the relative gap asked for is reached."""
-        return self.bound - self.value <= self.options.rel_gap * abs(self.value)
+        # Without an answer the gap is infinite, whatever share of infinity was asked for.
+        return (
+            self.value > -np.inf
+            and self.bound - self.value <= self.options.rel_gap * abs(self.value)
+        )
 
     def report(self) -> None:
         """Tell the caller how far the search is; end it where the caller says so."""

@@ -17,8 +17,7 @@ experts' numbers and the round. Up come the same parameters, trained, and a
 ``loss_before``, ``loss``, ``accuracy``, ``gate_usage``, ``gradient_norm``
     As in `alignsolve.ExpertReport`; only those that the client measures.
 
-Nothing else leaves a client: no image, no label, no count of labels. `fedloop.privacy`
-can blur the last group before it leaves.
+Nothing else leaves a client: no image, no label, no count of labels.
 """
 
 from __future__ import annotations
