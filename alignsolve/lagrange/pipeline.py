@@ -178,7 +178,7 @@ class _Run:
         elif self.options.remaining() <= 0:
             termination = Termination.TIME_LIMIT
         else:
-            termination = Termination.WORK_LIMIT
+            termination = Termination.HEURISTIC_DONE
         rows, cols = (None, None) if best.pairs is None else best.pairs
         bound = max(best.bound, best.value)
         return Answer(termination, rows, cols, bound=bound, source=self.source, stats=self.stats)
