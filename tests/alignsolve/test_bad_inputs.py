@@ -145,8 +145,8 @@ FUNCTIONS = [
     ("al.solve([[1, 2], [3, 4]])",
      "problem is list; give an AlignmentProblem"),
     ("al.solve(problem, backend='gurobi')",
-     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, ortools-cpsat, "
-     "ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
+     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, lagrangian, "
+     "ortools-cpsat, ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
     ("al.solve(problem, backend=None)",
      "backend is None; give a name such as 'auto'"),
     ("al.solve(problem, time_limit=-1)",
@@ -533,8 +533,8 @@ COMMANDS = [
     ("solve pipe.json",
      "pipe.json: is not a regular file; save the data to a file first"),
     ("solve p.json --backend gurobi",
-     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, ortools-cpsat, "
-     "ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
+     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, lagrangian, "
+     "ortools-cpsat, ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
     ("solve p.json --time-limit=-1",
      "--time-limit is -1; give seconds >= 0"),
     ("solve p.json --time-limit nan",
@@ -615,8 +615,8 @@ COMMANDS = [
     ("bench p.json --backends exchange,,greedy",
      "--backends 'exchange,,greedy' has an empty name; give names between commas"),
     ("bench p.json --backends gurobi",
-     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, ortools-cpsat, "
-     "ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
+     "there is no backend 'gurobi'; choose one of auto, exchange, ortools-mcf, lagrangian, "
+     "ortools-cpsat, ortools-mip, ortools-scip, scipy-milp, scipy-lsa, networkx, greedy"),
     ("bench p.json --time-limit 0",
      "time_limit is 0.0; give a finite number of seconds > 0"),
 ]
