@@ -309,8 +309,10 @@ def _last_options(options: Options, ended: Termination | None) -> Options:
 
 def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
     """Return why a backend that cannot be interrupted does not fit the time limit."""
+    if not math.isfinite(options.deadline):
+        return None
     expected = backend.estimated_seconds(problem)
-    if backend.capabilities.interruptible or not expected > options.remaining():
+    if not expected > options.remaining():
         return None
     return (
         f"cannot be interrupted and is expected to need {expected:.3g} s of the "

@@ -172,7 +172,7 @@ class Backend(ABC):
         return None
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
-        """Return the seconds that a measured cost model expects, or NaN without one."""
+        """Return the seconds in which it could not be interrupted, as far as measured, or NaN."""
         return float("nan")
 
     @classmethod

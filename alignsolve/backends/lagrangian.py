@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.problem import AlignmentProblem, Feature
+
+#: Seconds that the first solve compiles for: 13 to 35 on 2 cores. No time limit ends that.
+COMPILE_SECONDS = 30.0
 
 
 class LagrangianBackend(Backend):
@@ -18,6 +22,9 @@ class LagrangianBackend(Backend):
     answer in seconds, however many clients there are; up to half a million pairs
     what is left open goes to HiGHS, if OR-Tools or SciPy is there. Beyond that,
     answers are FEASIBLE with their gap unless bound and answer meet.
+
+    The first solve compiles, which no time limit ends; "auto" therefore passes
+    over this backend where the limit is short and nothing is compiled yet.
 
     The bound is computed in float64 and rounded outward. With two threads or more
     results may depend on timing.
@@ -32,6 +39,17 @@ class LagrangianBackend(Backend):
         warm_start=True,
         libraries=("numba",),
     )
+
+    def estimated_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds of compiling, if nothing is compiled yet, or NaN."""
+        from alignsolve.exchange.compile_cache import is_compiled, prepare
+
+        prepare()
+        from alignsolve.lagrange import client_kernels, tree_kernels
+
+        kernels = (client_kernels.best_sets, tree_kernels.search)
+        compiled = any(is_compiled(kernel, "float64") for kernel in kernels)
+        return math.nan if compiled else COMPILE_SECONDS
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return the best answer, and the least bound; see `Backend.solve`."""

@@ -58,7 +58,7 @@ def prepare() -> None:
     numba.config.CACHE_DIR = str(folder)
 
 
-def _is_compiled(kernel: Any, dtype: str) -> bool:
+def is_compiled(kernel: Any, dtype: str) -> bool:
     """Say whether a kernel is compiled, or kept, for a matrix of this dtype."""
     if any(dtype in str(signature) for signature in kernel.signatures):
         return True
@@ -75,7 +75,7 @@ def announce(kernels: tuple[Any, ...], dtype: str) -> None:
     if dtype in _seen:
         return
     _seen.add(dtype)
-    if _told or all(_is_compiled(kernel, dtype) for kernel in kernels):
+    if _told or all(is_compiled(kernel, dtype) for kernel in kernels):
         return
     _told = True
     message = "alignsolve: compiling the exchange solver, once (about half a minute)"

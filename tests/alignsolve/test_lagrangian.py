@@ -88,3 +88,16 @@ def test_fleet_is_close_to_its_bound() -> None:
 def test_one_thread_answers_too() -> None:
     problem = generate("gap-c", seed=1, agents=5, jobs=30)
     assert al.solve(problem, "lagrangian", threads=1).status is al.Status.OPTIMAL
+
+
+def test_auto_does_not_compile_within_a_short_limit(monkeypatch):
+    problem = al.AlignmentProblem(
+        [[3.0, 1.0], [2.0, 2.5]], 1, resources={"mb": al.Resource([1, 2], 2)}
+    )
+    al.solve(problem, "lagrangian")
+    assert al.solve(problem, time_limit=20).backend == "lagrangian"
+    monkeypatch.setattr("alignsolve.exchange.compile_cache.is_compiled", lambda *_: False)
+    result = al.solve(problem, time_limit=20)
+    assert result.status is al.Status.OPTIMAL
+    assert "expected to need 30 s" in result.fallbacks[0].reason
+    assert al.solve(problem).backend == "lagrangian"
