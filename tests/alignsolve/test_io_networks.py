@@ -164,6 +164,7 @@ def test_whole_costs_are_exact(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         io.write_instance(problem, tmp_path / "p.min")
+    assert "rounded" not in (tmp_path / "p.min").read_text()
 
 
 def test_rounded_costs_are_warned_about(tmp_path):
