@@ -84,8 +84,7 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
     int
         `paths.DONE`, `paths.INFEASIBLE`, `paths.MORE` (stopped) or `STALLED`.
     """
-    load, excess = level.imbalance()
-    total = int(np.abs(excess).sum()) // 2
+    load, excess, total = level.imbalance()
     if total == 0:
         return paths.DONE
     theta, room = _first_threshold(level, total)
@@ -122,7 +121,7 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
     clock = timed(stats, "newton", clock)
     code = paths.MORE
     if not exact:
-        total = int(np.abs(level.imbalance()[1]).sum()) // 2
+        total = level.imbalance()[2]
         exact = level.size <= EXACT_SAMPLE * level.m or total > EXACT_EXCESS * level.m
     if exact:
         code = move_excess(level, stop)
@@ -158,13 +157,13 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
 
 def better_start(level: Level) -> Level:
     """Return the level at prices of zero, or at guessed ones where those leave less excess."""
-    excess = int(np.abs(level.imbalance()[1]).sum())
-    if excess > level.m // 2:
+    excess = level.imbalance()[2]
+    if 2 * excess > level.m // 2:
         guess = first_prices(level.matrix, level.rows, level.bounds)
         other = Level(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
                       level.stats)  # fmt: skip
         other.reply()
-        if int(np.abs(other.imbalance()[1]).sum()) < excess:
+        if other.imbalance()[2] < excess:
             return other
     return level
 
@@ -209,7 +208,7 @@ def solve_all(
     if bad >= 0:
         return paths.INFEASIBLE, level, bad
     if warm is not None and not stop():
-        total = int(np.abs(level.imbalance()[1]).sum()) // 2
+        total = level.imbalance()[2]
         if total > 0.1 * level.places + level.m:  # not much of the earlier prices holds
             return solve_all(matrix, bounds, whole, run, stats, stop, seed, None, latest)
     return solve_level(level, True, stop), level, -1

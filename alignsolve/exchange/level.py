@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import heaps, repair, rows, steps
+from alignsolve.exchange import heaps, newton_kernels, repair, rows, steps
 
 #: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
 BLOCK = 8192
+#: Limits from here on are no limit for slack, which is kept as float32.
+LARGEST_SLACK = 3e38
 _NONE = np.empty(0, np.int64)
+
+
+def _above(value: float) -> np.float32:
+    """Return a float32 that is greater; +inf from `LARGEST_SLACK` on."""
+    if value >= LARGEST_SLACK:
+        return np.float32(np.inf)
+    return np.float32(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
 @dataclass
@@ -55,14 +64,6 @@ class Bounds:
     load_max: npt.NDArray[np.int64]
     penalty: npt.NDArray[np.float64]
     goal: npt.NDArray[np.float64]
-
-    def wanted(
-        self, price: npt.NDArray[np.float64], load: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """Return each expert's best load at its price, the nearest one to `load`."""
-        best = np.empty(self.load_max.size, np.int64)
-        steps.wanted_loads(price, load, self.load_min, self.load_max, self.penalty, self.goal, best)
-        return best
 
 
 @dataclass
@@ -164,7 +165,7 @@ class Level:
 
     def reply(self, keep: bool = False) -> int:
         """Give all clients their best replies; return a client that has none, or -1."""
-        bad, self.clients_load = self._reply(_NONE, self.size, keep, np.inf)
+        bad, self.clients_load = self._reply(_NONE, self.size, keep)
         self.slack_price = self.price.copy()
         self.near = None
         return bad
@@ -181,16 +182,19 @@ class Level:
             `near`, and `fresh` is the margin.
         """
         self.price = price
-        chosen = self.within(margin)
-        if chosen.size > self.size // 2:
+        drift = self.drift()
+        # Others keep their reply; their slack shrinks at most by what prices moved.
+        near = np.empty(self.size, np.int64)
+        found = steps.lower_slack(self.slack, _above(margin + drift),
+                                  _above(drift * (1.0 + 1e-6)), near)  # fmt: skip
+        if found > self.size // 2:
             self.reply(keep=True)
             return
-        # Others keep their reply; their slack shrinks at most by what prices moved.
-        self.slack -= np.nextafter(np.float32(self.drift() * (1.0 + 1e-6)), np.float32(np.inf))
+        chosen = near[:found].copy()
         if chosen.size:
             before = np.zeros(self.m + 1, np.int64)
             steps.chosen_load(chosen, self.ptr, self.held, self.count, before)
-            _, after = self._reply(chosen, chosen.size, True, np.inf)
+            _, after = self._reply(chosen, chosen.size, True)
             self.clients_load = self.clients_load - before + after
         self.slack_price = price.copy()
         self.near = chosen
@@ -219,14 +223,14 @@ class Level:
         return self.nearby.size, limit
 
     def swap_rates(self, limit: float, crowd: float) -> npt.NDArray[np.float64]:
-        """Return how fast the nearest clients swap, by pair of nodes; see `steps.swap_rates`."""
+        """Return how fast the nearest clients swap, by pair of nodes, shape (m + 1, m + 1)."""
         rate = np.empty((self.m + 1, self.m + 1))
-        steps.swap_rates(self.nearby, self.slack, self.rival, self.ptr, self.held, self.count,
-                         limit, crowd, rate)  # fmt: skip
+        newton_kernels.swap_rates(self.nearby, self.slack, self.rival, self.ptr, self.held,
+                                  self.count, limit, crowd, rate)  # fmt: skip
         return rate
 
     def _reply(
-        self, chosen: npt.NDArray[np.int64], size: int, keep: bool, near_slack: float
+        self, chosen: npt.NDArray[np.int64], size: int, keep: bool
     ) -> tuple[int, npt.NDArray[np.int64]]:
         """Reply for some clients; return one that has no reply, or -1, and their loads."""
         share = self.bounds.load_max / max(1, self.size)
@@ -236,7 +240,7 @@ class Level:
             return int(
                 rows.reply_rows(
                     *self.matrix.read, self.rows, self.matrix.slot_min, self.matrix.slot_max,
-                    chosen, lo, hi, self.price, share, keep, near_slack, self.ptr, self.held,
+                    chosen, lo, hi, self.price, share, keep, self.ptr, self.held,
                     self.count, self.slack, self.rival, load[lo // BLOCK],
                 )
             )  # fmt: skip
@@ -270,9 +274,9 @@ class Level:
     def within(self, theta: float) -> npt.NDArray[np.int64]:
         """Return all clients whose slack may be `theta` or less."""
         limit = theta + self.drift()
-        if limit >= 3e38:
+        if limit >= LARGEST_SLACK:
             return np.flatnonzero(self.slack < np.inf)
-        return np.flatnonzero(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
+        return np.flatnonzero(self.slack <= _above(limit))
 
     def near_boundary(self, far: float) -> tuple[npt.NDArray[np.int64], float]:
         """Return all clients of slack up to `far`, and the largest slack of any client."""
@@ -361,10 +365,12 @@ class Level:
                 return not bool((reached & (excess < 0)).any())
             reached = more
 
-    def imbalance(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the loads wanted at the prices, and the clients' excess over them."""
-        load = np.zeros(self.m + 1, np.int64)
-        load[:-1] = self.bounds.wanted(self.price, self.clients_load[:-1])
-        excess = self.clients_load - load
-        excess[-1] = -excess[:-1].sum()
-        return load, excess
+    def imbalance(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+        """Return the loads wanted at the prices, the clients' excess over them, and its sum."""
+        bounds = self.bounds
+        load, excess = np.empty(self.m + 1, np.int64), np.empty(self.m + 1, np.int64)
+        total = steps.imbalance(
+            self.price, self.clients_load, bounds.load_min, bounds.load_max, bounds.penalty,
+            bounds.goal, load, excess,
+        )  # fmt: skip
+        return load, excess, int(total)

@@ -79,14 +79,43 @@ def _neediest(reduced, near, far, share, seen, load, m):
 
 
 @njit(cache=True, nogil=True)
+def _near_best(reduced, tol, kept, share, seen, load, m):
+    """Choose among the best values, to within `tol` of the best; return it and the gap after it.
+
+    The gap is 0 where several are that good: then the expert `kept` stays if it is
+    one of them (-1: none is kept), else the one that lags its share most is chosen.
+    """
+    top = -np.inf
+    pick = 0
+    for j in range(m):
+        if reduced[j] > top:
+            top = reduced[j]
+            pick = j
+    n_near = 0
+    second = -np.inf
+    for j in range(m):
+        if reduced[j] >= top - tol:
+            n_near += 1
+        else:
+            second = max(second, reduced[j])
+    if n_near == 1:
+        return pick, top - second
+    if kept >= 0 and reduced[kept] >= top - tol:
+        return kept, 0.0
+    return _neediest(reduced, top - tol, np.inf, share, seen, load, m), 0.0
+
+
+@njit(cache=True, nogil=True)
 def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                chosen, lo, hi, price, share, keep, near_slack, ptr, held, count, slack, rival,
+                chosen, lo, hi, price, share, keep, ptr, held, count, slack, rival,
                 load):  # fmt: skip
     """Reply as `reply_rows` for clients of at most one slot: its fast case.
 
     Floats are compared through integer keys of the same order, because compilers
-    turn maxima of integers, not of floats, into vector instructions. No function
-    is called on the common path: a call costs more than reading a row.
+    turn maxima of integers, not of floats, into vector instructions. The last bits
+    of a key are the expert's number, so that a maximum tells where it is; where the
+    best two differ in those bits alone, the row is looked at again without keys. No
+    function is called on the common path: a call costs more than reading a row.
     """
     m = fitness.shape[1]
     reduced = np.empty(m, np.float64)
@@ -94,6 +123,10 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
     keys = np.empty(m, np.int64)
     word = np.empty(1, np.float64)
     word_bits = word.view(np.int64)
+    number = np.int64(1)
+    while number < m:
+        number *= 2
+    number -= 1
     p_max = largest_price(price)
     some = chosen.size > 0
     sampled = rows.size > 0
@@ -118,42 +151,36 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
         best = _LOWEST
         for j in range(m):
             b = bits[j]
-            key = b ^ ((b >> np.int64(63)) & _SIGN)
+            key = ((b ^ ((b >> np.int64(63)) & _SIGN)) & ~number) | np.int64(j)
             keys[j] = key
             best = max(best, key)
-        word_bits[0] = best ^ ((best >> np.int64(63)) & _SIGN)
-        top = word[0]
+        pick = best & number
+        top = reduced[pick]
         if top == -np.inf:
             count[k] = 0
             if least > 0:
                 bad = k
             continue
-        tol = TIE * (p_max + abs(top))
-        word[0] = top - tol
-        b = word_bits[0]
-        near = b ^ ((b >> np.int64(63)) & _SIGN)
         second = _LOWEST
-        n_near = np.int64(0)
         for j in range(m):
             key = keys[j]
-            second = max(second, key if key < near else _LOWEST)
-            n_near += np.int64(1) if key >= near else np.int64(0)
-        pick = 0
-        gap = 0.0
-        if n_near == 1:
-            while keys[pick] < near:
-                pick += 1
-            word_bits[0] = second ^ ((second >> np.int64(63)) & _SIGN)
-            gap = top - word[0] if second > _LOWEST_FINITE else np.inf
-            if gap < np.inf and gap <= near_slack:
-                other = 0
-                while keys[other] != second:
-                    other += 1
-                rival[k] = other
-        elif keep and count[k] == 1 and keys[held[ptr[k]]] >= near:
-            pick = held[ptr[k]]
-        else:
-            pick = _neediest(reduced, top - tol, np.inf, share, c - lo + 1, load, m)
+            second = max(second, key if key != best else _LOWEST)
+        # No value but the best is greater than this.
+        rest = second | number
+        gap = np.inf
+        if rest > _LOWEST_FINITE:
+            word_bits[0] = rest ^ ((rest >> np.int64(63)) & _SIGN)
+            gap = top - word[0]
+            rival[k] = second & number
+            tol = TIE * (p_max + abs(top))
+            if gap <= tol:
+                kept = np.int64(held[ptr[k]]) if keep and count[k] == 1 else np.int64(-1)
+                pick, gap = _near_best(reduced, tol, kept, share, c - lo + 1, load, m)
+                top = reduced[pick]
+                if gap == 0.0:
+                    rival[k] = m + 1
+                elif rival[k] == pick:
+                    rival[k] = best & number
         if least == 0 and top <= max(gap, TIE * p_max):
             tied = abs(top) <= TIE * p_max
             if tied:
@@ -291,7 +318,7 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
 
 @njit(cache=True, nogil=True)
 def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-               chosen, lo, hi, price, share, keep, near_slack, ptr, held, count, slack, rival,
+               chosen, lo, hi, price, share, keep, ptr, held, count, slack, rival,
                load):  # fmt: skip
     """Give clients of a level their best replies to the prices.
 
@@ -316,8 +343,6 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         Wanted holders of each expert per client of the level; settles ties.
     keep : bool
         Settle ties for what `held` holds already.
-    near_slack : float
-        Slack up to which the rival is wanted (finding it costs time).
     ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
         The answer: client k holds ``held[ptr[k] : ptr[k] + count[k]]``, the
         least wanted last. Written.
@@ -325,7 +350,8 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         Slack of each reply, rounded down. Written.
     rival : int32 array, shape (s,)
         The swap of least loss: expert u (m for the null expert) for the one held
-        last; ``-1 - u`` for u instead of an unused slot; m + 1 for not sought.
+        last; ``-1 - u`` for u instead of an unused slot; m + 1 for several or none.
+        It is found to about 14 digits.
     load : int64 array, shape (m + 1,)
         Holders given out by this call are added.
 
@@ -341,8 +367,8 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         widest = max(widest, ptr[k + 1] - ptr[k])
     if widest <= 1:
         return _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                           slot_max, chosen, lo, hi, price, share, keep, near_slack, ptr, held,
-                           count, slack, rival, load)  # fmt: skip
+                           slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,
+                           rival, load)  # fmt: skip
     return _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
                         slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
                         slack, rival, load)  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import heaps, repair, rows, steps
+from alignsolve.exchange import heaps, newton_kernels, repair, rows, steps
 from alignsolve.exchange.inputs import plain
 from alignsolve.exchange.level import Matrix
 from alignsolve.sources.base import FitnessSource, checked_block
@@ -155,7 +155,7 @@ class Shard:
             load = np.zeros(self.m + 1, np.int64)
             bad = rows.reply_rows(
                 *matrix.read, _NONE, matrix.slot_min, matrix.slot_max, _NONE, 0, b - a, price,
-                share, keep, np.inf, *self._answer(a, b), self.slack[a:b], self.rival[a:b], load,
+                share, keep, *self._answer(a, b), self.slack[a:b], self.rival[a:b], load,
             )  # fmt: skip
             return (self.start + a + int(bad) if bad >= 0 else -1), load
 
@@ -222,14 +222,15 @@ class Shard:
         Returns
         -------
         pairs, far : float64 arrays, shape (m + 1, m + 1)
-            As `alignsolve.exchange.steps.near_swaps`, but `far` in whole units of
+            As `newton_kernels.near_swaps`, but `far` in whole units of
             ``limit / UNITS``: such sums do not depend on how clients are cut into shards.
         """
         pairs, far = np.zeros((self.m + 1, self.m + 1)), np.zeros((self.m + 1, self.m + 1))
         chosen = np.flatnonzero(self._near(limit))
         units = np.zeros(self.size, np.float32)
         units[chosen] = np.rint(self.slack[chosen].astype(np.float64) * (UNITS / limit))
-        steps.near_swaps(chosen, units, self.rival, self.ptr, self.held, self.count, pairs, far)
+        newton_kernels.near_swaps(chosen, units, self.rival, self.ptr, self.held, self.count,
+                                  pairs, far)  # fmt: skip
         return pairs, far
 
     def fetch_within(self, limit: float) -> Clients:

@@ -1,4 +1,4 @@
-"""Compiled parts of a Newton step, and of reading and writing an answer."""
+"""Compiled bookkeeping of a level: loads, excess, slack, and reading and writing an answer."""
 
 from __future__ import annotations
 
@@ -27,6 +27,59 @@ def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
             low = min(max(np.int64(np.ceil(aim - 0.5)), load_min[j]), load_max[j])
             high = min(max(np.int64(np.floor(aim + 0.5)), load_min[j]), load_max[j])
         best[j] = min(max(load[j], low), high)
+
+
+@njit(cache=True, nogil=True)
+def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, excess):
+    """Write the loads wanted at the prices and the holders beyond them; return their excess.
+
+    Parameters
+    ----------
+    price : float64 array, shape (m + 1,)
+    clients_load : int64 array, shape (m + 1,)
+        Holders.
+    load_min, load_max : int64 arrays, shape (m,)
+    penalty, goal : float64 arrays, shape (m,)
+    load, excess : int64 arrays, shape (m + 1,)
+        Written; the null expert's excess makes the sum 0.
+
+    Returns
+    -------
+    int
+        Half of the sum of all absolute excesses.
+    """
+    m = load_min.size
+    wanted_loads(price, clients_load, load_min, load_max, penalty, goal, load[:m])
+    load[m] = 0
+    rest = 0
+    total = 0
+    for j in range(m):
+        excess[j] = clients_load[j] - load[j]
+        rest -= excess[j]
+        total += abs(excess[j])
+    excess[m] = rest
+    return (total + abs(rest)) // 2
+
+
+@njit(cache=True, nogil=True)
+def lower_slack(slack, limit, drop, near):
+    """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
+
+    Parameters
+    ----------
+    slack : float32 array, shape (s,)
+    limit, drop : float32
+    near : int64 array, shape (s,)
+        Clients of the level, in order. Clients that have no other reply at all
+        (infinite slack) are never near.
+    """
+    found = 0
+    for k in range(slack.size):
+        if slack[k] <= limit and slack[k] < np.inf:
+            near[found] = k
+            found += 1
+        slack[k] -= drop
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -84,142 +137,3 @@ def write_values(rows, who, cost, cost_row, cost_col, held_ptr, held_ind, out):
             out[c, j] = np.float64(rows[c, j]) - cost[i * cost_row + j * cost_col]
         for q in range(held_ptr[i], held_ptr[i + 1]):
             out[c, held_ind[q]] = np.float64(rows[c, held_ind[q]])
-
-
-@njit(cache=True, nogil=True)
-def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
-    """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
-
-    Parameters
-    ----------
-    pairs : float64 array, shape (m + 1, m + 1)
-        ``pairs[h, u]`` grows by one for each client whose least lossy swap gives
-        h for u.
-    far : float64 array, shape (m + 1, m + 1)
-        Grows by the slack of those swaps.
-    """
-    m = pairs.shape[0] - 1
-    for c in range(chosen.size):
-        k = chosen[c]
-        u = rival[k]
-        h = np.int64(m)
-        if u < 0:
-            u = -1 - u
-        elif u <= m and count[k] > 0:
-            h = held[ptr[k] + count[k] - 1]
-        else:
-            continue
-        pairs[h, u] += 1.0
-        far[h, u] += slack[k]
-
-
-@njit(cache=True, nogil=True)
-def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
-    """Write how fast clients swap between two nodes as their prices move apart.
-
-    Parameters
-    ----------
-    chosen : int64 array
-        Clients whose slack is `limit` or less.
-    limit : float
-        Slack spread evenly up to it has half of it for its mean.
-    crowd : float
-        Where a pair has so many clients, their own mean slack tells the density
-        at the boundary instead.
-    rate : float64 array, shape (m + 1, m + 1)
-        Written: clients per unit of price, symmetric, 0 on the diagonal.
-    """
-    nodes = rate.shape[0]
-    rate[:] = 0.0
-    far = np.zeros((nodes, nodes))
-    near_swaps(chosen, slack, rival, ptr, held, count, rate, far)
-    settle_rates(rate, far, limit, crowd)
-
-
-@njit(cache=True, nogil=True)
-def settle_rates(rate, far, limit, crowd):
-    """Turn what `near_swaps` counted in ``rate`` and ``far`` into rates; see `swap_rates`."""
-    nodes = rate.shape[0]
-    for h in range(nodes):
-        rate[h, h] = 0.0
-        for u in range(h):
-            pairs = rate[h, u] + rate[u, h]
-            if pairs >= crowd:
-                mean = (far[h, u] + far[u, h]) / pairs
-                mean = min(max(mean, 1e-6 * limit), 0.5 * limit)
-                pairs *= 0.5 / mean
-            else:
-                pairs /= limit
-            rate[h, u] = rate[u, h] = 0.5 * pairs
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def solve_damped(rate, extra, right, free, step, tolerance, rounds):
-    """Solve a graph Laplacian's system on the free nodes by conjugate gradients.
-
-    Parameters
-    ----------
-    rate : float64 array, shape (m + 1, m + 1)
-        Symmetric weights >= 0 of the edges, zero on the diagonal.
-    extra : float64 array, shape (m,)
-        Added to the diagonal, > 0.
-    right : float64 array, shape (m,)
-        Right-hand side.
-    free : bool array, shape (m,)
-        Nodes to solve for; others keep their value of `step`, the last node 0.
-    step : float64 array, shape (m,)
-        Solution; fixed values on entry. Written where free.
-    tolerance : float
-        Residual to reach, relative to the first.
-    rounds : int
-        Most iterations.
-    """
-    m = right.size
-    at = np.flatnonzero(free)
-    size = at.size
-    diagonal = np.empty(size)
-    residual = np.empty(size)
-    for a in range(size):
-        j = at[a]
-        total = extra[j]
-        known = right[j]
-        for k in range(m + 1):
-            total += rate[j, k]
-            if k < m and not free[k]:
-                known += rate[j, k] * step[k]
-        diagonal[a] = total
-        residual[a] = known
-    inner = np.empty((size, size))
-    for a in range(size):
-        for b in range(size):
-            inner[a, b] = rate[at[a], at[b]]
-    solution = np.zeros(size)
-    direction = residual / diagonal
-    energy = 0.0
-    for a in range(size):
-        energy += residual[a] * direction[a]
-    first = energy
-    image = np.empty(size)
-    for _ in range(rounds):
-        if energy <= tolerance * tolerance * first or energy <= 0.0:
-            break
-        curve = 0.0
-        for a in range(size):
-            total = diagonal[a] * direction[a]
-            for b in range(size):
-                total -= inner[a, b] * direction[b]
-            image[a] = total
-            curve += total * direction[a]
-        if curve <= 0.0:
-            break
-        alpha = energy / curve
-        new = 0.0
-        for a in range(size):
-            solution[a] += alpha * direction[a]
-            residual[a] -= alpha * image[a]
-            new += residual[a] * residual[a] / diagonal[a]
-        for a in range(size):
-            direction[a] = residual[a] / diagonal[a] + new / energy * direction[a]
-        energy = new
-    for a in range(size):
-        step[at[a]] = solution[a]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import rows, steps
+from alignsolve.exchange import newton_kernels, rows
 from alignsolve.exchange.level import Bounds, Level, Matrix, Stats
 from alignsolve.exchange.shard import UNITS, Clients, Shard, cut, spread
 
@@ -205,7 +205,7 @@ class StreamedLevel(Level):
             return super().swap_rates(limit, crowd)
         found = self.shards.all("near_swaps", limit)
         rate, far = (np.sum([part[side] for part in found], axis=0) for side in (0, 1))
-        steps.settle_rates(rate, far * (limit / UNITS), limit, crowd)
+        newton_kernels.settle_rates(rate, far * (limit / UNITS), limit, crowd)
         return np.asarray(rate)
 
     def near_boundary(self, far: float) -> tuple[Ints, float]:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignsolve.exchange import heaps, rows, steps
+from alignsolve.exchange import heaps, newton_kernels, rows, steps
 from tests.alignsolve.exchange.reference import (
     best_set,
     swap_losses,
@@ -43,7 +43,7 @@ def reply(fitness, least, most, price, keep=False, held=None, count=None):
     slack, rival = np.empty(n, np.float32), np.empty(n, np.int32)
     load = np.zeros(m + 1, np.int64)
     bad = rows.reply_rows(
-        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep, np.inf,
+        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep,
         ptr, held, count, slack, rival, load,
     )  # fmt: skip
     sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
@@ -92,6 +92,23 @@ class TestReplies:
         rows.slack_rows(fitness, *NO_COST, EMPTY, least, most, 0, len(fitness), price, *answer,
                         again)  # fmt: skip
         np.testing.assert_allclose(again, slack, rtol=1e-5, atol=1e-12)
+
+    @given(seed=st.integers(0, 9999), m=st.integers(2, 70), kind=st.sampled_from("fd"))
+    def test_values_that_differ_in_their_last_bits(self, seed, m, kind):
+        rng = np.random.default_rng(seed)
+        eps = np.finfo(np.dtype(kind)).eps
+        fitness = (rng.choice([-1, 1, 3]) * (1 + eps * rng.integers(0, 40, (30, m)))).astype(kind)
+        ones = np.ones(30, np.int64)
+        _, sets, _, slack, rival, _ = reply(fitness, ones, ones, np.zeros(m + 1))
+        for values, chosen, least, other in zip(fitness, sets, slack, rival, strict=True):
+            (pick,) = chosen
+            best, second = np.sort(values)[:-3:-1].astype(float)
+            assert values[pick] >= best - 2 * rows.TIE * abs(best)
+            assert least <= best - second
+            if best - second > 2 * rows.TIE * abs(best):
+                assert values[pick] == best
+                np.testing.assert_allclose(values[other], second, rtol=2e-14)
+                np.testing.assert_allclose(least, best - second, rtol=1e-5, atol=2e-14)
 
     def test_ties_follow_the_wanted_shares(self):
         fitness = np.zeros((1000, 4))
@@ -216,7 +233,7 @@ class TestSmallKernels:
         slack = (rng.random(size) * limit).astype(np.float32)
         chosen = np.flatnonzero(rng.random(size) < 0.8)
         rate = np.full((m + 1, m + 1), np.nan)
-        steps.swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate)
+        newton_kernels.swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate)
         expected = swap_rates(chosen, slack, rival, holdings, m + 1, limit, crowd)
         np.testing.assert_allclose(rate, expected, rtol=1e-6)
 
@@ -230,7 +247,7 @@ class TestSmallKernels:
         free = rng.random(m) < 0.7
         step = np.where(free, 0.0, rng.normal(size=m))
         fixed = step.copy()
-        steps.solve_damped(rate, extra, right, free, step, 1e-12, 200)
+        newton_kernels.solve_damped(rate, extra, right, free, step, 1e-12, 200)
         full = np.diag(rate.sum(axis=1)[:m] + extra) - rate[:m, :m]
         np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
         assert (step[~free] == fixed[~free]).all()

@@ -1,0 +1,234 @@
+"""Compiled parts of a Newton step: densities, the linear system, and where prices stop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+#: Times that a step's system is solved anew because prices had to stop at zero.
+MAX_ROUNDS = 4
+#: Residual of the system, relative to the first.
+TOLERANCE = 1e-3
+
+@njit(cache=True, nogil=True)
+def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
+    """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
+
+    Parameters
+    ----------
+    pairs : float64 array, shape (m + 1, m + 1)
+        ``pairs[h, u]`` grows by one for each client whose least lossy swap gives
+        h for u.
+    far : float64 array, shape (m + 1, m + 1)
+        Grows by the slack of those swaps.
+    """
+    m = pairs.shape[0] - 1
+    for c in range(chosen.size):
+        k = chosen[c]
+        u = rival[k]
+        h = np.int64(m)
+        if u < 0:
+            u = -1 - u
+        elif u <= m and count[k] > 0:
+            h = held[ptr[k] + count[k] - 1]
+        else:
+            continue
+        pairs[h, u] += 1.0
+        far[h, u] += slack[k]
+
+
+@njit(cache=True, nogil=True)
+def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
+    """Write how fast clients swap between two nodes as their prices move apart.
+
+    Parameters
+    ----------
+    chosen : int64 array
+        Clients whose slack is `limit` or less.
+    limit : float
+        Slack spread evenly up to it has half of it for its mean.
+    crowd : float
+        Where a pair has so many clients, their own mean slack tells the density
+        at the boundary instead.
+    rate : float64 array, shape (m + 1, m + 1)
+        Written: clients per unit of price, symmetric, 0 on the diagonal.
+    """
+    nodes = rate.shape[0]
+    rate[:] = 0.0
+    far = np.zeros((nodes, nodes))
+    near_swaps(chosen, slack, rival, ptr, held, count, rate, far)
+    settle_rates(rate, far, limit, crowd)
+
+
+@njit(cache=True, nogil=True)
+def settle_rates(rate, far, limit, crowd):
+    """Turn what `near_swaps` counted in ``rate`` and ``far`` into rates; see `swap_rates`."""
+    nodes = rate.shape[0]
+    for h in range(nodes):
+        rate[h, h] = 0.0
+        for u in range(h):
+            pairs = rate[h, u] + rate[u, h]
+            if pairs >= crowd:
+                mean = (far[h, u] + far[u, h]) / pairs
+                mean = min(max(mean, 1e-6 * limit), 0.5 * limit)
+                pairs *= 0.5 / mean
+            else:
+                pairs /= limit
+            rate[h, u] = rate[u, h] = 0.5 * pairs
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def solve_damped(rate, extra, right, free, step, tolerance, rounds):
+    """Solve a graph Laplacian's system on the free nodes by conjugate gradients.
+
+    Parameters
+    ----------
+    rate : float64 array, shape (m + 1, m + 1)
+        Symmetric weights >= 0 of the edges, zero on the diagonal.
+    extra : float64 array, shape (m,)
+        Added to the diagonal, > 0.
+    right : float64 array, shape (m,)
+        Right-hand side.
+    free : bool array, shape (m,)
+        Nodes to solve for; others keep their value of `step`, the last node 0.
+    step : float64 array, shape (m,)
+        Solution; fixed values on entry. Written where free.
+    tolerance : float
+        Residual to reach, relative to the first.
+    rounds : int
+        Most iterations.
+    """
+    m = right.size
+    at = np.flatnonzero(free)
+    size = at.size
+    diagonal = np.empty(size)
+    residual = np.empty(size)
+    for a in range(size):
+        j = at[a]
+        total = extra[j]
+        known = right[j]
+        for k in range(m + 1):
+            total += rate[j, k]
+            if k < m and not free[k]:
+                known += rate[j, k] * step[k]
+        diagonal[a] = total
+        residual[a] = known
+    inner = np.empty((size, size))
+    for a in range(size):
+        for b in range(size):
+            inner[a, b] = rate[at[a], at[b]]
+    solution = np.zeros(size)
+    direction = residual / diagonal
+    energy = 0.0
+    for a in range(size):
+        energy += residual[a] * direction[a]
+    first = energy
+    image = np.empty(size)
+    for _ in range(rounds):
+        if energy <= tolerance * tolerance * first or energy <= 0.0:
+            break
+        curve = 0.0
+        for a in range(size):
+            total = diagonal[a] * direction[a]
+            for b in range(size):
+                total -= inner[a, b] * direction[b]
+            image[a] = total
+            curve += total * direction[a]
+        if curve <= 0.0:
+            break
+        alpha = energy / curve
+        new = 0.0
+        for a in range(size):
+            solution[a] += alpha * direction[a]
+            residual[a] -= alpha * image[a]
+            new += residual[a] * residual[a] / diagonal[a]
+        for a in range(size):
+            direction[a] = residual[a] / diagonal[a] + new / energy * direction[a]
+        energy = new
+    for a in range(size):
+        step[at[a]] = solution[a]
+
+
+@njit(cache=True, nogil=True)
+def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, step):
+    """Write the change of prices that would clear the excess if densities stayed the same.
+
+    Parameters
+    ----------
+    rate : float64 array, shape (m + 1, m + 1)
+        See `swap_rates`.
+    price : float64 array, shape (m + 1,)
+        +inf for an expert that cannot be held.
+    load, excess : int64 arrays, shape (m + 1,)
+        Loads wanted, and holders beyond them.
+    load_min, load_max : int64 arrays, shape (m,)
+    penalty : float64 array, shape (m,)
+    reach : float
+        Longest change of a price.
+    step : float64 array, shape (m + 1,)
+        Written.
+    """
+    m = load_min.size
+    extra = np.zeros(m)
+    busy, total = 0, 0.0
+    for j in range(m):
+        if penalty[j] > 0 and load_min[j] < load[j] < load_max[j]:
+            extra[j] = 0.5 / penalty[j]
+        diagonal = rate[j].sum() + extra[j]
+        if diagonal > 0:
+            busy += 1
+            total += diagonal
+    extra += 1e-3 * total / busy if busy else 1.0
+    # A price of zero with a load inside its bounds stays; +inf is no price. A price
+    # must not jump over zero, where its bound lets go: it stops there, and the others
+    # are computed again.
+    free = np.empty(m, np.bool_)
+    target = np.empty(m)
+    step[:] = 0.0
+    for j in range(m):
+        free[j] = price[j] < np.inf and (price[j] != 0 or excess[j] != 0 or penalty[j] > 0)
+        target[j] = excess[j]
+    for _ in range(MAX_ROUNDS):
+        solve_damped(rate, extra, target, free, step[:m], TOLERANCE, 2 * m + 10)
+        over = False
+        for j in range(m):
+            step[j] = min(max(step[j], -reach), reach)
+        for j in range(m):
+            if not free[j] or penalty[j] > 0 or load_min[j] == load_max[j]:
+                continue
+            if (price[j] + step[j]) * price[j] < 0 or (price[j] == 0 and step[j] * target[j] < 0):
+                step[j] = -price[j]
+                free[j] = False
+                over = True
+        if not over:
+            break
+
+
+@njit(cache=True, nogil=True)
+def stepped_prices(price, step, excess, load_min, load_max, penalty, whole, new):
+    """Write prices after a step, and to `step` what came of it; return its slope.
+
+    A price does not jump over zero where a bound is slack there, and whole prices
+    stay whole. The slope is that of the convex dual, downwards: ``step @ excess``.
+
+    Parameters
+    ----------
+    price, step, new : float64 arrays, shape (m + 1,)
+    excess : int64 array, shape (m + 1,)
+    load_min, load_max : int64 arrays, shape (m,)
+    penalty : float64 array, shape (m,)
+    whole : bool
+    """
+    slope = 0.0
+    for j in range(price.size):
+        p = price[j]
+        q = p + step[j]
+        if j < load_min.size and q * p < 0 and load_min[j] < load_max[j] and penalty[j] == 0:
+            q = 0.0
+        if whole:
+            q = np.rint(q)
+        new[j] = q
+        if p < np.inf:
+            step[j] = q - p
+        slope += step[j] * excess[j]
+    return slope
