@@ -172,28 +172,30 @@ def _certify(
     deadline: float,
 ) -> Certificate:
     """Certify sorted pairs; see `certify`."""
-    broken = tuple(violations(problem, rows, cols))
+    values = problem.pair_values(rows, cols)
+    broken = tuple(violations(problem, rows, cols, values=values))
     if broken:
         return _infeasible(problem, rows, cols, broken)
+    objective = problem.objective(rows, cols, values)
     if given is None and problem.problem_class == "mip":
         # Any prices give a bound: without better ones, that of free experts.
         given = Multipliers(np.zeros(problem.n_experts))
     if given is not None:
         at_given = dual_gap(problem, rows, cols, given)
         if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
-            return _by_prices(problem, rows, cols, given.experts, at_given, None)
+            return _by_prices(problem, objective, given.experts, at_given, None)
     graph = exchange_graph(problem, rows, cols)
     distance, cycle = bellman_ford(graph.weight)
     found = distance[-1] - distance[:-1]
     gap = dual_gap(problem, rows, cols, Multipliers(found))
     # A cycle within the tolerance is rounding: the distances prove the answer all the same.
     if cycle is None or is_within_tolerance(problem, gap):
-        return _by_prices(problem, rows, cols, found, gap, None)
+        return _by_prices(problem, objective, found, gap, None)
     improving = improving_exchange(problem, rows, cols, graph, cycle)
     if given is not None:
-        return _by_prices(problem, rows, cols, given.experts, at_given, improving)
+        return _by_prices(problem, objective, given.experts, at_given, improving)
     found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
-    return _by_prices(problem, rows, cols, found, gap, improving)
+    return _by_prices(problem, objective, found, gap, improving)
 
 
 def _certify_by_solver(
@@ -216,10 +218,11 @@ def _certify_by_solver(
     have lost, plus 1e-8 of the penalties, of what one holder alone would be
     penalised, and of the sum of the clients' largest values.
     """
-    broken = tuple(violations(problem, row_ind, col_ind))
+    values = problem.pair_values(row_ind, col_ind)
+    broken = tuple(violations(problem, row_ind, col_ind, values=values))
     if broken:
         return _infeasible(problem, row_ind, col_ind, broken)
-    objective = problem.objective(row_ind, col_ind)
+    objective = problem.objective(row_ind, col_ind, values)
     value = problem.sign * objective
     if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
         # All objectives differ by whole numbers, even where a penalty's constant is none.
@@ -295,14 +298,12 @@ def _given_multipliers(
 
 def _by_prices(
     problem: AlignmentProblem,
-    rows: IntArray,
-    cols: IntArray,
+    objective: float,
     prices: Float64Array,
     gap: DualGap,
     improving: ImprovingCycle | None,
 ) -> Certificate:
     optimal = is_within_tolerance(problem, gap)
-    objective = problem.objective(rows, cols)
     return certificate_by_prices(problem, objective, prices, gap, optimal, improving)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,7 +80,11 @@ def sorted_pairs(
 
 
 def violations(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, limit: int = 100
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    limit: int = 100,
+    values: Float64Array | None = None,
 ) -> list[Violation]:
     """List the bounds that an assignment breaks, at most `limit` of them.
 
@@ -91,15 +96,21 @@ def violations(
         The assignment, in any order.
     limit : int
         Most violations listed.
+    values : float64 array, shape (n_pairs,), optional
+        `AlignmentProblem.pair_values` of the pairs, which are sorted by (row, col).
 
     Raises
     ------
     ProblemError
         If an index is no client or expert.
     """
-    rows, cols = sorted_pairs(problem, row_ind, col_ind)
+    rows, cols = row_ind, col_ind
+    if values is None:
+        rows, cols = sorted_pairs(problem, row_ind, col_ind)
+        values = problem.pair_fitness(rows, cols)
     found: list[Violation] = []
-    for check in (_pairs, _slots, _holders, _named_loads, _resources, _groups, _fairness):
+    pairs = functools.partial(_pairs, values=values)
+    for check in (pairs, _slots, _holders, _named_loads, _resources, _groups, _fairness):
         for violation in check(problem, rows, cols):
             found.append(violation)
             if len(found) >= limit:
@@ -132,22 +143,23 @@ def client_fitness(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
 ) -> Float64Array:
     """Return each client's total fitness (max sense), float64 of shape (n_clients,)."""
-    fitness = problem.fitness[row_ind, col_ind].astype(np.float64)
-    return weighted_count(row_ind, fitness, problem.n_clients)
+    return weighted_count(row_ind, problem.pair_fitness(row_ind, col_ind), problem.n_clients)
 
 
 def _each(bad: BoolArray) -> Iterator[int]:
     return (int(position) for position in np.flatnonzero(bad))
 
 
-def _pairs(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
+def _pairs(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, values: Float64Array
+) -> Iterator[Violation]:
     """Yield duplicate and forbidden pairs."""
     keys = rows * problem.n_experts + cols
     for at in _each(np.r_[False, keys[1:] == keys[:-1]] if keys.size else keys != keys):
         i, j = int(rows[at]), int(cols[at])
         yield Violation("duplicate", i, j, None, None, 2, 1,
                         f"{problem.client_name(i)} is given {problem.expert_name(j)} twice")
-    for at in _each(problem.fitness[rows, cols] == -np.inf):
+    for at in _each(values == -np.inf):
         i, j = int(rows[at]), int(cols[at])
         yield Violation("forbidden", i, j, None, None, 1, 0,
                         f"{problem.client_name(i)} may not hold {problem.expert_name(j)}")

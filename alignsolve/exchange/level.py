@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from alignsolve.exchange import heaps, newton_kernels, repair, rows, steps
 
 #: Rows of a block of a pass: fixed, so that no answer depends on the thread count.
 BLOCK = 8192
+#: Batches of blocks at most that a pass is handed to threads in.
+BATCHES = 16
 #: Limits from here on are no limit for slack, which is kept as float32.
 LARGEST_SLACK = 3e38
 _NONE = np.empty(0, np.int64)
@@ -100,9 +103,15 @@ class Blocks:
     def __call__(self, work: Callable[[int, int], Any], size: int) -> list[Any]:
         """Return what ``work(lo, hi)`` returns for each block of ``range(size)``."""
         spans = range(0, size, BLOCK)
+
+        def some(first: int, last: int) -> list[Any]:
+            return [work(lo, min(size, lo + BLOCK)) for lo in spans[first:last]]
+
         if self.pool is None or not self.pay(size):
-            return [work(lo, min(size, lo + BLOCK)) for lo in spans]
-        return list(self.pool.map(lambda lo: work(lo, min(size, lo + BLOCK)), spans))
+            return some(0, len(spans))
+        # Several blocks at a time: to hand one over takes as long as a tenth of its work.
+        cuts = range(0, len(spans), -(-len(spans) // BATCHES))
+        return list(chain.from_iterable(self.pool.map(some, cuts, (*cuts[1:], len(spans)))))
 
 
 class Level:
