@@ -9,7 +9,7 @@ calls, certificate included, and peers' times include building their network::
     python benchmarks/exchange.py peer 102400x64 uniform ortools-mcf
     python benchmarks/exchange.py hard "rank one"
     python benchmarks/exchange.py memory
-    python benchmarks/exchange.py warm
+    python benchmarks/exchange.py warm 1024000x64
     python benchmarks/exchange.py growth clients 102400
     python benchmarks/exchange.py all --quick
     python benchmarks/exchange.py report
@@ -40,6 +40,8 @@ EXPERTS = (8, 16, 32, 64, 128, 256, 512)
 #: Sizes at which another solver might be faster: tiny, and few clients per expert.
 CROSSOVER = ("4x2", "16x4", "32x32", "128x8", "128x128", "512x128", "1024x256", "512x512",
              "2048x512")  # fmt: skip
+#: Cases of warm starts.
+WARM = ("10000x64", "102400x64", "1024000x64")
 #: A peer that takes longer is run once.
 PATIENCE = 30.0
 #: Seconds after which `all` gives up on one command.
@@ -131,11 +133,11 @@ def hard(name: str, runs: Runs = 5, peer_too: bool = True, again: Again = False)
 
 
 @app.command()
-def warm(runs: Runs = 5, again: Again = False) -> None:
+def warm(case: str, runs: Runs = 7, again: Again = False) -> None:
     """Time a warm start after 1% of the clients changed, and after 1% noise everywhere."""
 
     def measure() -> dict[str, Any]:
-        problem = CASES["1024000x64"].problem("uniform", 0)
+        problem = CASES[case].problem("uniform", 0)
         rng = np.random.default_rng(1)
         first = al.solve(problem, "exchange")
         found = {"cold": timed(problem, runs)}
@@ -149,7 +151,7 @@ def warm(runs: Runs = 5, again: Again = False) -> None:
         found["noise"] = timed(problem.replace(fitness=fitness), runs, warm_start=first)
         return found
 
-    record("warm/1024000x64/uniform", again, measure)
+    record(f"warm/{case}/uniform", again, measure)
 
 
 class _Peak(threading.Thread):
@@ -238,7 +240,7 @@ def run_all(quick: bool = False) -> None:
     commands = [["ours", case, family] for case in CASES for family in FAMILIES]
     commands += [[*command, "--shift", "1e6"] for command in list(commands)]
     commands += [["hard", name, *(["--no-peer-too"] if quick else [])] for name in HARD]
-    commands += [["memory"], ["warm"]]
+    commands += [["memory"], *(["warm", case] for case in WARM)]
     commands += [["growth", "clients", str(n)] for n in CLIENTS]
     commands += [["growth", "experts", str(m)] for m in EXPERTS]
     commands += [["crossover", case] for case in CROSSOVER]
@@ -277,7 +279,7 @@ def report() -> None:
             print(f"memory: {result['bytes_per_client']:.1f} bytes a client")
         elif kind == "warm":
             cold = result["cold"]["seconds"]
-            print(f"warm: rows {result['rows']['seconds'] / cold:.2f}, noise "
+            print(f"warm {where[0]}: rows {result['rows']['seconds'] / cold:.2f}, noise "
                   f"{result['noise']['seconds'] / cold:.2f} of the cold {cold:.3f} s")  # fmt: skip
     _plot(results)
 
