@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 #: Backends asked in turn until one proves the answer, by problem class.
 BACKENDS = {
     "flow": ("auto",),
-    "mip": ("ortools-cpsat", "ortools-mip", "ortools-scip", "scipy-milp", "greedy"),
+    "mip": ("lagrangian", "ortools-cpsat", "ortools-mip", "ortools-scip", "scipy-milp", "greedy"),
 }
 
 SEED = 1
@@ -41,6 +41,7 @@ SPECS: dict[str, dict[str, tuple[str, dict[str, Value]]]] = {
         "latent": ("latent", {"clients": 20, "experts": 8}),
         "label-skew": ("label-skew", {"clients": 20, "experts": 8}),
         "tiers": ("tiers", {"clients": 16, "experts": 6}),
+        "scarce": ("scarce", {"clients": 16, "experts": 6, "slots": 4}),
         "multi-layer": ("multi-layer", {"clients": 16, "layers": 2, "experts": 4}),
         "sticky": ("sticky", {"clients": 20, "experts": 8}),
         "ties": ("ties", {"clients": 20, "experts": 8}),
@@ -56,6 +57,7 @@ SPECS: dict[str, dict[str, tuple[str, dict[str, Value]]]] = {
         "latent": ("latent", {"clients": 1000, "experts": 64}),
         "label-skew": ("label-skew", {"clients": 500, "experts": 32}),
         "tiers": ("tiers", {"clients": 200, "experts": 16, "fairness": 0.5}),
+        "scarce": ("scarce", {"clients": 200, "experts": 16}),
         "multi-layer": ("multi-layer", {"clients": 300, "layers": 4, "experts": 8}),
         "sticky": ("sticky", {"clients": 500, "experts": 32}),
         "ties": ("ties", {"clients": 500, "experts": 32}),
@@ -70,6 +72,7 @@ SPECS: dict[str, dict[str, tuple[str, dict[str, Value]]]] = {
         "latent": ("latent", {"clients": 100_000, "experts": 64}),
         "label-skew": ("label-skew", {"clients": 100_000, "experts": 64}),
         "tiers": ("tiers", {"clients": 10_000, "experts": 64}),
+        "scarce": ("scarce", {"clients": 10_000, "experts": 64}),
         "multi-layer": ("multi-layer", {"clients": 20_000, "layers": 4, "experts": 16}),
         "sticky": ("sticky", {"clients": 50_000, "experts": 64}),
         "ties": ("ties", {"clients": 50_000, "experts": 64}),

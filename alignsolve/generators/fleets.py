@@ -108,7 +108,7 @@ def tiers(
         "seconds": Resource(work / (1000 * gflops[:, None]), ROUND_SECONDS),
     }
     seconds_left = 1000 * gflops * ROUND_SECONDS  # in the unit of `work`
-    planted = _fill(
+    planted = filled(
         draws.stream("plan").orders(clients, experts),
         [(MEMORY_BYTES * millions[None, :], memory), (DOWN_BYTES * millions[None, :], down),
          (work, seconds_left)],
@@ -130,7 +130,7 @@ def tiers(
     )
 
 
-def _fill(
+def filled(
     orders: IntArray, sizes: list[tuple[IntArray, IntArray]], max_experts: IntArray
 ) -> BoolArray:
     """Give every client the experts of its order, each that still fits, (n, m).

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.binding import binding_bounds
 from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
 from alignsolve.feasibility import is_feasible, violations
-from alignsolve.generators import FAMILIES, fleets, gap, generate
+from alignsolve.generators import FAMILIES, fleets, gap, generate, scarce
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.problem import Feature
 
@@ -50,6 +51,8 @@ DIGESTS = {
         "sha256:10e69b54e88905abae1d80441bdeed6f1810898f05b80752e0f13bba27f49fe3",
     "tiers":
         "sha256:272bc3763b28087812c12f37ba404ca1f141d26668611c7b0cf1dd6b17c80c55",
+    "scarce":
+        "sha256:391aa90fcf6cf26685f4c5935719b0296e4dfed3cd60b74052f61f34ef0a97b3",
     "multi-layer":
         "sha256:4431894ec7a3dd92c7c4eade53e0989bc668f656424994cb56d0998a3a2b3995",
     "sticky":
@@ -310,9 +313,10 @@ def test_valid_parameters_build_and_promised_answers_hold(family, data):
     seed = data.draw(st.integers(0, 2**63 - 1))
     if family == "tight" and values["slots"] > values["experts"]:
         return
-    kept, original = [], fleets._fill
+    kept, original = [], fleets.filled
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fleets, "_fill", lambda *a: kept.append(original(*a)) or kept[0])
+        for module in (fleets, scarce):
+            patch.setattr(module, "filled", lambda *a: kept.append(original(*a)) or kept[-1])
         problem = generate(family, seed=seed, **values)
     assert problem_digest(problem).startswith("sha256:")
     rows, cols = np.nonzero(kept[0]) if kept else planted(family, seed, values, problem)
@@ -389,6 +393,20 @@ def test_tiers_have_binding_budgets_and_unequal_experts():
     assert problem.problem_class == "mip"
     assert Feature.NAMED_LOADS in problem.features
     assert Feature.FAIRNESS in generate("tiers", fairness=0.5).features
+
+
+def test_scarce_fleets_leave_little_room():
+    problem = generate("scarce", seed=1)
+    weight = np.asarray(problem.loads["samples"].weight)
+    assert (weight % 1 > 0).mean() > 0.5  # real-valued weights
+    assert all(np.unique(problem.resources[name].size).size > 5 for name in problem.resources)
+    loads = problem.loads["samples"]
+    assert (np.isfinite(loads.max) ^ (np.asarray(loads.min) > 0)).all()
+    result = al.solve(problem, "greedy")
+    bound = binding_bounds(problem, result.row_ind, result.col_ind)
+    assert bound.budget_share > 0.5
+    assert bound.load_share >= 0.5
+    assert bound.n_load_bounds == problem.n_experts
 
 
 def test_multi_layer_groups():
