@@ -46,6 +46,7 @@ from alignsolve.io import (
     write_solution,
 )
 from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
+from alignsolve.progress import Progress
 from alignsolve.result import Fallback, Result, Status, Termination
 from alignsolve.solve import solve
 from alignsolve.sources import (
@@ -94,6 +95,7 @@ __all__ = [
     "Plan",
     "PolicySettings",
     "ProblemError",
+    "Progress",
     "RayEngine",
     "Refusal",
     "Relaxation",

@@ -214,6 +214,7 @@ def _describe_installation(json: bool) -> None:
         print_json({"versions": versions, "backends": {
             name: {"available": False, "reason": found} if isinstance(found, str) else
             {"available": True, "exact": found.exact, "interruptible": found.interruptible,
+             "callback": found.callback,
              "features": sorted(feature.value for feature in found.features)}
             for name, found in backends.items()
         }})

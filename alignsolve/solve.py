@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, fitted
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
@@ -28,7 +27,9 @@ from alignsolve.errors import (
 )
 from alignsolve.feasibility import sorted_pairs
 from alignsolve.problem import AlignmentProblem
+from alignsolve.progress import Callback
 from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.solve_options import solve_options
 
 logger = logging.getLogger("alignsolve")
 
@@ -44,7 +45,7 @@ FALLBACK_SHARE = 0.1
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
 
-#: Seconds after Ctrl-C within which greedy may still find an answer.
+#: Seconds after Ctrl-C or a stop within which greedy may still find an answer.
 INTERRUPT_GRACE = 0.3
 
 
@@ -58,6 +59,7 @@ def solve(
     warm_start: Result | tuple[Any, ...] | None = None,
     elastic: bool | Elastic = False,
     engine: str | RayEngine = "local",
+    callback: Callback | None = None,
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -85,6 +87,11 @@ def solve(
     elastic : bool or Elastic, default False
         Whether bounds that cannot hold together give way, and at which prices:
         see Notes.
+    callback : callable, optional
+        Called in this thread with a `Progress` now and then, at most every
+        `alignsolve.progress.INTERVAL` seconds or with a better answer, and with the
+        outcome at the end. If it returns true, the solve ends with the best answer so
+        far and `Termination.INTERRUPTED`; None or False lets it go on. See Notes.
 
     Returns
     -------
@@ -102,6 +109,8 @@ def solve(
     BackendError
         If the named backend fails, or breaks a bound. "auto" goes on to the
         next backend instead, and records it in `Result.fallbacks`.
+    Exception
+        What `callback` raises; the solve ends, and its answer is lost.
 
     Notes
     -----
@@ -127,15 +136,47 @@ def solve(
     ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
     0 leaves even an elastic problem infeasible.
 
+    A `callback` is called while a backend works, and can stop it, where its
+    capabilities say so (`Capabilities.callback`); else as a backend begins and at
+    the end only, as with ``engine="ray"``. "lagrangian", "ortools-cpsat" and
+    "ortools-mip" tell value and bound, "greedy" the value, "exchange" and
+    "scipy-milp" the time alone until they end. Values are those of answers that
+    were checked; while bounds give way, for `elastic`, there is only the time.
+
     Examples
     --------
     >>> import alignsolve as al
     >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1))
     >>> result.status.value, result.col_ind.tolist()
     ('optimal', [0, 1])
+
+    Stop as soon as the answer is within 1% of the bound:
+
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    >>> result = al.solve(problem, callback=lambda state: state.gap <= 0.01)
     """
     started = time.perf_counter()
-    options = _options(problem, started, time_limit, rel_gap, seed, threads, warm_start)
+    options = solve_options(problem, started, time_limit, rel_gap, seed, threads, warm_start,
+                            callback)
+    try:
+        result = _solve(problem, options, backend, elastic, engine)
+    except Exception:
+        if options.report is not None and options.report.error is not None:
+            raise options.report.error from None
+        raise
+    if options.report is not None:
+        options.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
+    return result
+
+
+def _solve(
+    problem: AlignmentProblem,
+    options: Options,
+    backend: str,
+    elastic: bool | Elastic,
+    engine: str | RayEngine,
+) -> Result:
+    """Solve a problem in the way asked for."""
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
     prices, named = checked_prices(problem, elastic), backend
@@ -173,6 +214,9 @@ def _solve_on_ray(
         return _finish(problem, "none", _empty_answer(), options, started, ())
     from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
 
+    if options.report is not None and options.report.begin("exchange", problem):
+        return _finish(problem, "exchange", Answer.nothing(Termination.INTERRUPTED), options,
+                       started, ())
     found = solve_on_ray(problem, options, engine)
     return _finish(problem, "exchange", found.answer, options, started, (), found)
 
@@ -195,65 +239,6 @@ def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> R
         raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
     answer = _run(chosen, problem, options)
     return _finish(problem, backend, answer, options, started, ())
-
-
-def _options(
-    problem: AlignmentProblem,
-    started: float,
-    time_limit: float | None,
-    rel_gap: float,
-    seed: int,
-    threads: int | None,
-    warm_start: Result | tuple[Any, ...] | None,
-) -> Options:
-    """Check the arguments of `solve`."""
-    if not isinstance(problem, AlignmentProblem):
-        raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
-    if time_limit is not None and not _is_number(time_limit, 0):
-        raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0, or None")
-    if not _is_number(rel_gap, 0) or math.isinf(rel_gap):
-        raise ProblemError(f"rel_gap is {rel_gap!r}; give a finite number >= 0")
-    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
-        raise ProblemError(f"threads is {threads!r}; give a whole number >= 1, or None")
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**31:
-        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
-    pairs, prices = None, None
-    if isinstance(warm_start, Result):
-        if warm_start.has_answer:
-            pairs = (warm_start.row_ind, warm_start.col_ind)
-            prices = warm_start.prices
-    elif warm_start is not None:
-        if not isinstance(warm_start, tuple) or len(warm_start) not in (2, 3):
-            raise ProblemError(
-                "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"
-            )
-        pairs = (warm_start[0], warm_start[1])
-        if len(warm_start) == 3:
-            prices = _warm_prices(problem, warm_start[2])
-    if pairs is not None:
-        pairs = sorted_pairs(problem, *pairs)
-    if prices is not None:
-        prices = problem.sign * prices if prices.shape == (problem.n_experts,) else None
-    return Options(
-        deadline=math.inf if time_limit is None else started + float(time_limit),
-        rel_gap=float(rel_gap),
-        seed=int(seed),
-        threads=None if threads is None else int(threads),
-        warm_start=pairs,
-        warm_prices=prices,
-    )
-
-
-def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:
-    """Check the prices of a warm start, in the problem's own sense."""
-    return fitted(
-        "warm_start prices", prices, (problem.n_experts,), "one per expert",
-        valid=np.isfinite, would_be_right="give finite prices",
-    )
-
-
-def _is_number(value: object, least: float) -> bool:
-    return isinstance(value, (int, float, np.number)) and float(value) >= least
 
 
 def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> Result:
@@ -300,11 +285,11 @@ def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> 
 
 
 def _last_options(options: Options, ended: Termination | None) -> Options:
-    """Return the options of the last resort: after Ctrl-C it must be quick."""
+    """Return the options of the last resort: after Ctrl-C or a stop it must be quick."""
     if ended is not Termination.INTERRUPTED:
         return options
     soon = time.perf_counter() + INTERRUPT_GRACE
-    return dataclasses.replace(options, deadline=min(options.deadline, soon))
+    return dataclasses.replace(options, deadline=min(options.deadline, soon), report=None)
 
 
 def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
@@ -323,6 +308,8 @@ def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> 
 def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answer:
     """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
     try:
+        if options.report is not None and options.report.begin(backend.name, problem):
+            return Answer.nothing(Termination.INTERRUPTED)
         return backend.solve(problem, options)
     except KeyboardInterrupt:
         return Answer.nothing(Termination.INTERRUPTED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.progress import Reporter
 from alignsolve.result import Termination
 
 
@@ -35,6 +36,9 @@ class Capabilities:
         Whether an earlier answer helps.
     sources : bool
         Whether it takes fitness in blocks of rows, from a source.
+    callback : bool
+        Whether the callback of a solve is called while it works, and can stop it.
+        Where not, it is called at the start and at the end only.
     libraries : tuple of str
         Distributions it needs, by their names on PyPI.
     """
@@ -45,6 +49,7 @@ class Capabilities:
     interruptible: bool
     warm_start: bool = False
     sources: bool = False
+    callback: bool = False
     libraries: tuple[str, ...] = ()
 
 
@@ -69,7 +74,7 @@ class Options:
     with_conflict : bool
         Whether to look for the bounds that contradict each other where the
         problem is infeasible; backends need not care.
-    report : callable, or None
+    report : Reporter, or None
         To be called now and then, in the caller's thread, with the best value and
         bound so far (max sense, infinite for none); true asks to stop.
     """
@@ -81,7 +86,7 @@ class Options:
     warm_start: tuple[IntArray, IntArray] | None = None
     warm_prices: Float64Array | None = None
     with_conflict: bool = True
-    report: Callable[[float, float], bool] | None = None
+    report: Reporter | None = None
 
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""
@@ -158,8 +163,9 @@ class Backend(ABC):
 
         Notes
         -----
-        On Ctrl-C an interruptible backend returns its best answer so far with
-        `Termination.INTERRUPTED`. Any other exception counts as a failure.
+        On Ctrl-C, or where `Options.report` says so, an interruptible backend returns
+        its best answer so far with `Termination.INTERRUPTED`. Any other exception
+        counts as a failure.
         """
 
     def refusal(self, problem: AlignmentProblem) -> str | None:

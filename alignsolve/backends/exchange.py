@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -37,7 +38,9 @@ class ExchangeBackend(Backend):
     Takes fitness from a source, block by block, too: see `alignsolve.exchange.streaming`.
 
     Reads the matrix a handful of times and never copies it. Answers are exact
-    in float64, and depend on the seed alone, not on the number of threads.
+    in float64, and depend on the seed alone, not on the number of threads. Values
+    and bounds are known at the end only, so that until then a callback hears of time
+    alone.
     Where its method does not help, it gives up with `Termination.WORK_LIMIT`,
     so that ``auto`` goes on.
     """
@@ -50,6 +53,7 @@ class ExchangeBackend(Backend):
         interruptible=True,
         warm_start=True,
         sources=True,
+        callback=True,
         libraries=("numba",),
     )
 
@@ -74,6 +78,8 @@ class ExchangeBackend(Backend):
             penalty=penalty_of(problem), switch=switch_of(problem),
             warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
             threads=options.threads, seed=options.seed, deadline=options.deadline,
+            should_stop=None if options.report is None else
+            partial(options.report, -math.inf, math.inf),
         )  # fmt: skip
         return answer_of(found, options)
 

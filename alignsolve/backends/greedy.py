@@ -61,6 +61,7 @@ class GreedyBackend(Backend):
         proves_infeasibility=False,
         interruptible=True,
         warm_start=True,
+        callback=True,
     )
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
@@ -73,7 +74,9 @@ class GreedyBackend(Backend):
                 attempts.run()
         except KeyboardInterrupt:
             termination = Termination.INTERRUPTED
-        if attempts.effort.deadline < time.perf_counter():
+        if options.report is not None and options.report.stopped:
+            termination = Termination.INTERRUPTED
+        elif attempts.effort.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT
         stats = {"solve_seconds": time.perf_counter() - attempts.started, "attempts": attempts.made}
         if attempts.best is None:
@@ -87,11 +90,19 @@ class _Attempts:
     def __init__(self, problem: AlignmentProblem, options: Options) -> None:
         self.problem, self.options = problem, options
         self.started = time.perf_counter()
-        self.effort = Effort(max(options.deadline, self.started + GRACE_SECONDS))
-        self.rng = np.random.default_rng(options.seed)
+        self.effort = self._effort(math.inf)
         self.best: tuple[IntArray, IntArray] | None = None
         self.best_value = -math.inf
+        self.rng = np.random.default_rng(options.seed)
         self.made = 0
+
+    def _effort(self, work: float) -> Effort:
+        """Return what may be spent on a part of the work."""
+        report = self.options.report
+        deadline = max(self.options.deadline, self.started + GRACE_SECONDS)
+        if report is None:
+            return Effort(deadline, work)
+        return Effort(deadline, work, lambda: report(self.best_value, math.inf))
 
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""
@@ -131,7 +142,7 @@ class _Attempts:
         if way == "client":
             prices = learn_prices(state, self.rng, self.options.warm_prices, self.effort)
         else:
-            effort = Effort(self.effort.deadline, EXPERT_WORK)
+            effort = self._effort(EXPERT_WORK)
             add_by_expert(state, way == "share", effort)
         most = most_at(state, prices)
         add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
@@ -157,7 +168,7 @@ class _Attempts:
         is_flow = self.problem.problem_class == "flow"
         # A flow problem that resists is better left to `feasible_assignment`.
         factor, escapes = (1, 0) if is_flow else (REPAIR_FACTOR, ESCAPES)
-        effort = Effort(self.effort.deadline, factor * IMPROVE_WORK)
+        effort = self._effort(factor * IMPROVE_WORK)
 
         def keep(state: State) -> None:
             effort.work = min(effort.work, IMPROVE_WORK)

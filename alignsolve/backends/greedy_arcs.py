@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,14 +32,19 @@ class Effort:
     work : float
         Table entries that may still be read, so that results do not depend on
         the machine's speed.
+    wish : callable, or None
+        Whether the caller wants it to stop.
     """
 
     deadline: float = math.inf
     work: float = math.inf
+    wish: Callable[[], bool] | None = None
 
     def is_spent(self) -> bool:
         """Tell whether to stop."""
-        return self.work <= 0 or time.perf_counter() > self.deadline
+        if self.work <= 0 or time.perf_counter() > self.deadline:
+            return True
+        return self.wish is not None and self.wish()
 
     def blocks(self, n_rows: int, n_cols: int) -> Iterator[slice]:
         """Yield blocks of rows to read, and charge for them, until all is spent."""

@@ -37,6 +37,7 @@ class LagrangianBackend(Backend):
         proves_infeasibility=True,
         interruptible=True,
         warm_start=True,
+        callback=True,
         libraries=("numba",),
     )
 

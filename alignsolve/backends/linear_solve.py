@@ -28,6 +28,7 @@ from alignsolve.dual import best_replies
 from alignsolve.errors import BackendError
 from alignsolve.feasibility import is_feasible
 from alignsolve.problem import AlignmentProblem
+from alignsolve.progress import Reporter
 from alignsolve.result import Termination
 
 
@@ -106,11 +107,12 @@ class LinearSolver(Protocol):
     def stop(self, interrupted: bool) -> bool:
         """Ask `run` to return early; tell whether it can.
 
-        Called from another thread, after Ctrl-C or else when time is over.
+        Called from another thread, after Ctrl-C or a stop by the caller, or else when
+        time is over.
         """
 
     def so_far(self, task: Task) -> Outcome:
-        """Return what is known of a run that did not return in time."""
+        """Return what is known of a run that has not returned, from another thread."""
 
 
 @dataclass(eq=False)
@@ -176,7 +178,8 @@ def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Terminat
         if options.remaining() <= 0:
             return Termination.TIME_LIMIT
         began = time.perf_counter()
-        outcome = _run(solver, _task(search, model, options)) if model.n_columns else _EMPTY
+        task = _task(search, model, options)
+        outcome = _run(search, solver, task, options.report) if model.n_columns else _EMPTY
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -210,10 +213,18 @@ def _task(search: _Search, model: LinearModel, options: Options) -> Task:
     return Task(model, deadline, options.rel_gap, options.seed, options.threads, hint)
 
 
-def _run(solver: LinearSolver, task: Task) -> Outcome:
+def _run(search: _Search, solver: LinearSolver, task: Task, report: Reporter | None) -> Outcome:
     """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
     patience = 0.05 + 0.02 * task.remaining()
-    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop)
+
+    def poll() -> bool:
+        outcome = solver.so_far(task)
+        for point in outcome.points[-1:]:
+            search.offer(*task.model.pairs(point))
+        return report is not None and report(search.value, min(search.bound, outcome.bound))
+
+    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop,
+                      None if report is None else poll)
     outcome = solver.so_far(task) if waited.value is None else waited.value
     return replace(outcome, interrupted=outcome.interrupted or waited.interrupted)
 

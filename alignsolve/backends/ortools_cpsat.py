@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from alignsolve.arrays import Float64Array
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
 from alignsolve.backends.integer_scaling import IntegerModel, integer_model
 from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
@@ -35,21 +37,32 @@ class CpSatBackend(Backend):
         proves_infeasibility=True,
         interruptible=True,
         warm_start=True,
+        callback=True,
         libraries=("ortools",),
     )
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return an answer and CP-SAT's bound."""
-        return solve_linear(problem, options, _CpSat())
+        return solve_linear(problem, options, _CpSat(watched=options.report is not None))
 
 
 class _CpSat:
-    """CP-SAT as a solver of linear models."""
+    """CP-SAT as a solver of linear models.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    watched : bool
+        Whether answers are wanted before the end.
+    """
+
+    def __init__(self, watched: bool) -> None:
         self.source = f"CP-SAT ({library_version('ortools')})"
+        self._watched = watched
         self._solver: Any = None
         self._stopped = False
+        self._model: IntegerModel | None = None
+        self._found: list[int] | None = None
+        self._bound: float | None = None
 
     def run(self, task: Task) -> Outcome:
         """Solve one model in integers."""
@@ -65,7 +78,8 @@ class _CpSat:
         self._solver = solver
         if self._stopped or task.remaining() <= 0:
             return Outcome()
-        status = solver.solve(model)
+        self._model, self._found, self._bound = whole, None, None
+        status = solver.solve(model, self._watch(solver) if self._watched else None)
         if status == cp_model.INFEASIBLE:
             return Outcome(infeasible=True)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
@@ -73,8 +87,7 @@ class _CpSat:
                                f"{model.validate()}")
         points, objective = [], solver.best_objective_bound
         if status != cp_model.UNKNOWN:
-            integers = np.array(solver.response_proto.solution, dtype=np.float64)
-            points.append(whole.shift + whole.step * integers)
+            points.append(_point(whole, solver.response_proto.solution))
         # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
         known = points or (objective != 0 and abs(objective) < 2.0**62)
         return Outcome(
@@ -91,9 +104,37 @@ class _CpSat:
             self._solver.stop_search()
         return True
 
+    def _watch(self, solver: Any) -> Any:
+        """Return what CP-SAT calls, from threads of its own, for every better answer or bound."""
+        from ortools.sat.python import cp_model
+
+        outer = self
+
+        class Found(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
+            def on_solution_callback(self) -> None:
+                outer._found = list(self.response_proto.solution)
+
+        def better_bound(bound: float) -> None:
+            outer._bound = bound
+
+        solver.best_bound_callback = better_bound
+        return Found()
+
     def so_far(self, task: Task) -> Outcome:
-        """Return nothing: CP-SAT shows its answers at the end."""
-        return Outcome()
+        """Return the latest answer and bound, if somebody watches."""
+        whole, found, bound = self._model, self._found, self._bound
+        if whole is None:
+            return Outcome()
+        return Outcome(
+            [] if found is None else [_point(whole, found)],
+            math.inf if bound is None else whole.bound(bound),
+        )
+
+
+def _point(whole: IntegerModel, solution: Sequence[int]) -> Float64Array:
+    """Return CP-SAT's whole numbers as a point of the linear model."""
+    point: Float64Array = whole.shift + whole.step * np.array(solution, dtype=np.float64)
+    return point
 
 
 def _set_parameters(parameters: Any, task: Task, whole: IntegerModel) -> None:

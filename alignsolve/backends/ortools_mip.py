@@ -29,6 +29,7 @@ _CAPABILITIES = Capabilities(
     proves_infeasibility=True,
     interruptible=True,
     warm_start=True,
+    callback=True,
     libraries=("ortools",),
 )
 
@@ -41,11 +42,12 @@ class MathOptBackend(Backend):
 
     Notes
     -----
-    MathOpt cannot tell HiGHS to stop. On Ctrl-C, or where HiGHS overruns its
-    time limit, the answer is the best that HiGHS has written to a file so far
-    with the bound of its log. HiGHS then works on in the background until it
-    sees its limit or, after Ctrl-C, until it next writes to its log, where it
-    sleeps with its memory until the process ends. MathOpt takes no number of
+    MathOpt cannot tell HiGHS to stop. On Ctrl-C, where a callback says stop, or
+    where HiGHS overruns its time limit, the answer is the best that HiGHS has
+    written to a file so far with the bound of its log; a callback hears of both.
+    HiGHS then works on in the background until it sees its limit or, after a stop,
+    until it next writes to its log, where it sleeps with its memory until the
+    process ends. MathOpt takes no number of
     threads for HiGHS; ``threads=1`` turns its parallel parts off.
     """
 
@@ -68,15 +70,15 @@ class ScipBackend(Backend):
     not the default one, or the caller is not the main thread, Ctrl-C takes
     effect when SCIP returns. It looks at its time limit between linear
     programs, the first of which may take a minute at 50,000 x 64: hence it is
-    declared as not interruptible.
+    declared as not interruptible, and a callback is not asked meanwhile.
     """
 
     name = "ortools-scip"
-    capabilities = replace(_CAPABILITIES, interruptible=False)
+    capabilities = replace(_CAPABILITIES, interruptible=False, callback=False)
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return an answer and the bound of SCIP."""
-        return solve_linear(problem, options, _Scip())
+        return solve_linear(problem, replace(options, report=None), _Scip())
 
 
 class _MathOpt(ABC):
@@ -178,11 +180,13 @@ class _Highs(_MathOpt):
         self._scaled: ScaledModel | None = None
         self._bounds: list[float] = []
         self._is_parked = False
+        #: Size of the file when it was last read, and what was in it.
+        self._read: tuple[int, list[Float64Array]] = (0, [])
 
     def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
-        self._scaled, self._bounds = scaled, []
+        self._scaled, self._bounds, self._read = scaled, [], (0, [])
         self._answers.unlink(missing_ok=True)
         parameters.highs.bool_options["mip_improving_solution_save"] = True
         parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
@@ -197,7 +201,7 @@ class _Highs(_MathOpt):
         self._bounds += [float(found[1]) for found in map(_HIGHS_BOUND.match, lines) if found]
 
     def stop(self, interrupted: bool) -> bool:
-        """After Ctrl-C, put HiGHS to sleep for good where it next writes to its log."""
+        """After Ctrl-C or a stop, put HiGHS to sleep for good where it next writes to its log."""
         self._is_parked = interrupted
         return False
 
@@ -205,10 +209,13 @@ class _Highs(_MathOpt):
         """Return the answers in the file and the bound of the log."""
         if self._scaled is None:
             return Outcome()
-        points = _written_points(self._answers, task.model.n_columns)
+        size = self._answers.stat().st_size if self._answers.exists() else 0
+        if size != self._read[0]:
+            written = _written_points(self._answers, task.model.n_columns)
+            self._read = size, [self._scaled.original(point) for point in written]
         # The log has ten digits: take the last one's worth more.
         bound = min((bound + 1e-9 * abs(bound) for bound in self._bounds), default=math.inf)
-        return Outcome([self._scaled.original(p) for p in points], self._scaled.bound(bound))
+        return Outcome(self._read[1], self._scaled.bound(bound))
 
 
 class _Scip(_MathOpt):

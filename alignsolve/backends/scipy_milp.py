@@ -23,7 +23,8 @@ class ScipyMilpBackend(Backend):
     Notes
     -----
     SciPy releases the interpreter lock but cannot tell HiGHS to stop, and
-    shows its answers at the end only. On Ctrl-C, or where HiGHS overruns its
+    shows its answers at the end only: until then a callback hears of time alone. On
+    Ctrl-C, where a callback says stop, or where HiGHS overruns its
     time limit, what is left is the warm start, or the best of earlier rounds;
     HiGHS works on in the background until it sees the limit or the process
     ends.
@@ -35,6 +36,7 @@ class ScipyMilpBackend(Backend):
         exact=True,
         proves_infeasibility=True,
         interruptible=True,
+        callback=True,
         libraries=("scipy",),
     )
 

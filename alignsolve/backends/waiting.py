@@ -19,6 +19,9 @@ T = TypeVar("T")
 #: Seconds that a call gets to return after it was asked to stop.
 STOP_SECONDS = 0.4
 
+#: Seconds between two polls.
+POLL_SECONDS = 0.1
+
 #: Seconds that the end of the process waits for each call that overran its limit:
 #: one that returns while the interpreter shuts down aborts the process.
 EXIT_SECONDS = 3.0
@@ -33,14 +36,19 @@ class Waited(Generic[T]):
     value : T or None
         What it returned; None if it was left behind.
     interrupted : bool
-        Whether Ctrl-C ended the waiting.
+        Whether Ctrl-C or the poll ended the waiting.
     """
 
     value: T | None
     interrupted: bool
 
 
-def wait_for(call: Callable[[], T], deadline: float, stop: Callable[[bool], bool]) -> Waited[T]:
+def wait_for(
+    call: Callable[[], T],
+    deadline: float,
+    stop: Callable[[bool], bool],
+    poll: Callable[[], bool] | None = None,
+) -> Waited[T]:
     """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
 
     Parameters
@@ -51,7 +59,10 @@ def wait_for(call: Callable[[], T], deadline: float, stop: Callable[[bool], bool
         Value of ``time.perf_counter()`` until which to wait; +inf for ever.
     stop : callable
         Asks the call to return early, and tells whether it can. If so, it gets
-        `STOP_SECONDS` to do so. Its argument tells whether Ctrl-C was the cause.
+        `STOP_SECONDS` to do so. Its argument tells whether Ctrl-C or the poll was
+        the cause.
+    poll : callable, optional
+        Called every `POLL_SECONDS` in the caller's thread; true ends the waiting.
 
     Returns
     -------
@@ -82,8 +93,10 @@ def wait_for(call: Callable[[], T], deadline: float, stop: Callable[[bool], bool
     try:
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
-        while thread.is_alive() and time.perf_counter() < deadline:
-            thread.join(min(1.0, max(0.001, deadline - time.perf_counter())))
+        longest = 1.0 if poll is None else POLL_SECONDS
+        while thread.is_alive() and time.perf_counter() < deadline and not interrupted:
+            thread.join(min(longest, max(0.001, deadline - time.perf_counter())))
+            interrupted = poll is not None and thread.is_alive() and poll()
     except KeyboardInterrupt:
         interrupted = True
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -138,14 +139,15 @@ class _Model:
             An assignment within all bounds that never give way, and a lower
             bound on the priced violation where that is the cost; or None.
         """
-        deadline = options.deadline
+        deadline, report = options.deadline, options.report
         if math.isfinite(deadline):
             deadline = time.perf_counter() + share * options.remaining()
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
             waited = wait_for(
-                lambda: self._milp(cost, most, options, deadline), deadline + 0.1, _cannot_stop
+                lambda: self._milp(cost, most, options, deadline), deadline + 0.1, _cannot_stop,
+                None if report is None else partial(report, -math.inf, math.inf),
             )
             if waited.interrupted:
                 raise KeyboardInterrupt

@@ -229,7 +229,9 @@ class _Work:
     def quick_result(self, termination: Termination) -> Result:
         """Return some answer soon."""
         pairs = self._start(time.perf_counter() + GRACE)
-        soon = dataclasses.replace(self.options, deadline=time.perf_counter() + GRACE)
+        soon = dataclasses.replace(
+            self.options, deadline=time.perf_counter() + GRACE, report=None
+        )
         result = self._by_pairs(pairs, soon, None if self.problem.streamed else "greedy")
         if result.status is Status.OPTIMAL:
             return result
@@ -244,7 +246,7 @@ class _Work:
         """
         problem = self.problem
         options = dataclasses.replace(
-            self.options, deadline=deadline, with_conflict=False, warm_start=None
+            self.options, deadline=deadline, with_conflict=False, warm_start=None, report=None
         )
         if problem.problem_class == "flow":
             result = self.plain(without_bounds(problem, keep_load_max=True), options)
