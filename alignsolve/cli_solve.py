@@ -24,6 +24,7 @@ from alignsolve.cli_common import (
     print_text,
     working,
 )
+from alignsolve.cli_live import live_line
 from alignsolve.conflict import check_conflict
 from alignsolve.distributed import RayEngine
 from alignsolve.elastic.relaxation import relaxed_by
@@ -82,9 +83,10 @@ def solve(
 ) -> int:
     """Solve a problem and certify the answer.
 
-    FILE is an instance file; FILE#3 is its third problem. The exit code is 0
-    with an answer, 1 where the problem is infeasible, and 3 where nothing was
-    found within the limits.
+    FILE is an instance file; FILE#3 is its third problem. A terminal shows best
+    value, bound, gap and time meanwhile; Ctrl-C ends the search and keeps the best
+    answer. The exit code is 0 with an answer, 1 where the problem is infeasible,
+    and 3 where nothing was found within the limits.
     """
     if time_limit is not None and not time_limit >= 0:
         raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
@@ -101,9 +103,9 @@ def solve(
     place = RayEngine(address, workers, parts) if engine == "ray" else engine
     with working("reading", json):
         problem, label = open_problem(file, index, sense, settings)
-    with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
+    with live_line(f"solving {problem.n_clients} x {problem.n_experts}", json) as show:
         result = solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
-                               elastic=elastic, engine=place)
+                               elastic=elastic, engine=place, callback=show)
     if out is not None:
         write_solution(result, out)
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import math
 import re
@@ -20,6 +21,7 @@ from alignsolve.arrays import Float64Array
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
 from alignsolve.backends.float_scaling import ScaledModel, scaled_model
 from alignsolve.backends.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.waiting import EXIT_SECONDS
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, Feature
 
@@ -180,6 +182,8 @@ class _Highs(_MathOpt):
         self._scaled: ScaledModel | None = None
         self._bounds: list[float] = []
         self._is_parked = False
+        #: Set while HiGHS sleeps or does not run, so that it will not call Python.
+        self._quiet = threading.Event()
         #: Size of the file when it was last read, and what was in it.
         self._read: tuple[int, list[Float64Array]] = (0, [])
 
@@ -195,14 +199,25 @@ class _Highs(_MathOpt):
             parameters.highs.string_options["parallel"] = "off"
         return {"solver_type": mathopt.SolverType.HIGHS, "msg_cb": self._read_log}
 
+    def _solve(self, model: Any, task: Task, parameters: Any, arguments: dict[str, Any]) -> Any:
+        self._quiet.clear()
+        try:
+            return super()._solve(model, task, parameters, arguments)
+        finally:
+            self._quiet.set()
+
     def _read_log(self, lines: Sequence[str]) -> None:
         if self._is_parked:
+            self._quiet.set()
             threading.Event().wait()
         self._bounds += [float(found[1]) for found in map(_HIGHS_BOUND.match, lines) if found]
 
     def stop(self, interrupted: bool) -> bool:
         """After Ctrl-C or a stop, put HiGHS to sleep for good where it next writes to its log."""
         self._is_parked = interrupted
+        if interrupted:
+            # A call of Python's while the interpreter shuts down would abort the process.
+            atexit.register(self._quiet.wait, EXIT_SECONDS)
         return False
 
     def so_far(self, task: Task) -> Outcome:
