@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner test test-engines fuzz check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard test test-engines fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ fuzz: $(VENV)/.dev ## Run the tests on new random examples
 check: $(VENV)/.dev ## Lint (ruff) and check types (mypy)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+INSTANCES ?= ../shared/instances
+bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 2 h); INSTANCES: folder of orlib and yagiura
+	@$(BIN)/python benchmarks/hard_class.py gap --instances $(INSTANCES)/orlib $(AGAIN)
+	@$(BIN)/python benchmarks/hard_class.py yagiura --instances $(INSTANCES)/yagiura $(AGAIN)
+	@$(BIN)/python benchmarks/hard_class.py fleets $(AGAIN)
+	@$(BIN)/python benchmarks/hard_class.py report
 
 clean: ## Remove the environment, caches and bench results
 	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large .mypy_cache .ruff_cache .pytest_cache .hypothesis
