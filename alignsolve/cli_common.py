@@ -68,6 +68,27 @@ def split_index(file: str, index: int | None) -> tuple[str, int | None]:
     return match[1], int(match[2])
 
 
+def open_problems(
+    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
+) -> list[tuple[AlignmentProblem, str]]:
+    """Return the problems that the arguments choose, and how to call each.
+
+    Raises
+    ------
+    ProblemError
+        If the file is malformed, the index is none of it, or a setting is wrong.
+    """
+    path, index = split_index(file, index)
+    problems = read_instances(path, None if sense is None else sense.value)
+    numbers = range(1, len(problems) + 1)
+    if index is not None:
+        numbers = range(check_index(path, index, problems), index + 1)
+    return [
+        (changed(problems[number - 1], settings), f"{path}#{number}" if len(problems) > 1 else path)
+        for number in numbers
+    ]
+
+
 def open_problem(
     file: str, index: int | None, sense: Sense | None, settings: list[str] | None
 ) -> tuple[AlignmentProblem, str]:
@@ -76,17 +97,19 @@ def open_problem(
     Raises
     ------
     ProblemError
-        If the file is malformed, holds several problems and none is chosen, or
-        a setting is wrong.
+        As `open_problems`, and where several problems are left to choose from.
     """
-    path, index = split_index(file, index)
-    problems = read_instances(path, None if sense is None else sense.value)
-    if index is None and len(problems) > 1:
-        raise ProblemError(f"{path}: holds {len(problems)} problems; choose one with --index 1 to "
-                           f"{len(problems)}, or {path}#1")
-    number = check_index(path, 1 if index is None else index, problems)
-    label = f"{path}#{number}" if len(problems) > 1 else path
-    return changed(problems[number - 1], settings), label
+    return only_one(file, open_problems(file, index, sense, settings))
+
+
+def only_one(
+    file: str, chosen: list[tuple[AlignmentProblem, str]]
+) -> tuple[AlignmentProblem, str]:
+    """Return the one problem chosen, or raise `ProblemError` where there are several."""
+    if len(chosen) != 1:
+        raise ProblemError(f"{file}: holds {len(chosen)} problems; choose one with --index 1 to "
+                           f"{len(chosen)}, or {file}#1")
+    return chosen[0]
 
 
 def check_index(path: str, index: int, problems: list[AlignmentProblem]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,9 +21,12 @@ from alignsolve.cli_common import (
     JsonOption,
     SenseOption,
     SetOption,
+    only_one,
     open_problem,
+    open_problems,
     print_json,
     print_text,
+    shown,
     working,
 )
 from alignsolve.cli_live import live_line
@@ -83,7 +88,8 @@ def solve(
 ) -> int:
     """Solve a problem and certify the answer.
 
-    FILE is an instance file; FILE#3 is its third problem. A terminal shows best
+    FILE is an instance file; FILE#3 is its third problem, and of a file of several
+    all are solved, one after the other, with the limits for each. A terminal shows best
     value, bound, gap and time meanwhile; Ctrl-C ends the search and keeps the best
     answer. The exit code is 0 with an answer, 1 where the problem is infeasible,
     and 3 where nothing was found within the limits.
@@ -102,10 +108,17 @@ def solve(
         check_solution_path(out)
     place = RayEngine(address, workers, parts) if engine == "ray" else engine
     with working("reading", json):
-        problem, label = open_problem(file, index, sense, settings)
-    with live_line(f"solving {problem.n_clients} x {problem.n_experts}", json) as show:
-        result = solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
-                               elastic=elastic, engine=place, callback=show)
+        chosen = open_problems(file, index, sense, settings)
+
+    def solved(problem: AlignmentProblem, text: str = "") -> Result:
+        with live_line(f"solving {text}{problem.n_clients} x {problem.n_experts}", json) as show:
+            return solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
+                                 elastic=elastic, engine=place, callback=show)
+
+    if len(chosen) > 1 and out is None and parts is None:
+        return _solve_several(file, chosen, solved, json)
+    problem, label = only_one(file, chosen)
+    result = solved(problem)
     if out is not None:
         write_solution(result, out)
     if json:
@@ -117,6 +130,41 @@ def solve(
         if out is not None:
             print_text(f"wrote        {out}")
     return _exit_code(result)
+
+
+def _solve_several(
+    file: str,
+    chosen: list[tuple[AlignmentProblem, str]],
+    solved: Callable[[AlignmentProblem, str], Result],
+    json: bool,
+) -> int:
+    """Solve the problems of a file, a line for each; Ctrl-C ends it after the one at work."""
+    documents, codes = [], []
+    if not json:
+        print_text(f"{file}: {len(chosen)} problems")
+    for number, (problem, label) in enumerate(chosen, 1):
+        result = solved(problem, f"{number} of {len(chosen)}, ")
+        codes.append(_exit_code(result))
+        documents.append(_result_document(label, result))
+        if not json:
+            size = f"{problem.n_clients} x {problem.n_experts}"
+            print_text(f"  #{number:<4}{size:<12}{_in_a_line(result)}")
+        if result.termination is Termination.INTERRUPTED:
+            codes.append(INTERRUPTED if number < len(chosen) else DONE)
+            break
+    if json:
+        print_json({"file": file, "problems": documents})
+    return max(codes)
+
+
+def _in_a_line(result: Result) -> str:
+    """Return the outcome of a solve in one line."""
+    words = f"{result.status.value} ({result.termination.value})"
+    if result.has_answer:
+        words += f", {shown(result.objective_value)}"
+    if result.status is Status.FEASIBLE and math.isfinite(result.gap):
+        words += f", bound {shown(result.dual_bound)}, gap {result.gap:.3%}"
+    return f"{words}, {result.backend}, {result.stats['total_seconds']:.2f} s"
 
 
 def _exit_code(result: Result) -> int:

@@ -152,7 +152,7 @@ def _gap_problem(
     """Read one generalized assignment problem; return it and where it ends.
 
     Agents are clients whose one resource is their capacity, and jobs are
-    experts with exactly one holder.
+    experts with exactly one holder. Ids count them from 1, as the literature does.
     """
     m = numbers.whole(start, f"the number of agents of problem {number}")
     n = numbers.whole(start + 1, f"the number of jobs of problem {number}")
@@ -173,6 +173,8 @@ def _gap_problem(
         "load_min": 1,
         "load_max": 1,
         "resources": {CAPACITY: Resource(use, body[2 * m * n :])},
+        "client_ids": [f"agent-{agent}" for agent in range(1, m + 1)],
+        "expert_ids": [f"job-{job}" for job in range(1, n + 1)],
     }
     known = find_optima(numbers.path).get(number) if sense is None else None
     sense = known.sense if known else sense

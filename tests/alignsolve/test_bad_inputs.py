@@ -554,7 +554,7 @@ COMMANDS = [
      "p.json: there is no problem 0; the file holds 1"),
     ("solve p.json#1 --index 1",
      "p.json#1 and --index 1 both choose a problem; give one"),
-    ("solve gap.txt --sense max",
+    ("check gap.txt plan.json --sense max",
      "gap.txt: holds 2 problems; choose one with --index 1 to 2, or gap.txt#1"),
     ("solve gap.txt",
      "gap.txt: a generalized assignment file does not say whether its values are profits or "

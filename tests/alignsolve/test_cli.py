@@ -121,11 +121,41 @@ def test_interrupt(folder, capsys, monkeypatch):
     assert run(capsys, "solve", "flow.json")[0] == 130
 
 
+def test_several_problems_end_with_ctrl_c(folder, capsys, monkeypatch):
+    """The problem at work keeps its answer, those after it are not begun."""
+    def stopped(problem, *_, **__):
+        found = al.solve(problem, "greedy")
+        return dataclasses.replace(found, termination=Termination.INTERRUPTED)
+
+    monkeypatch.setattr("alignsolve.cli_solve.solve_problem", stopped)
+    code, out, _ = run(capsys, "solve", "gap.txt", "--sense", "max")
+    assert code == 130
+    assert [line.split()[0] for line in out.splitlines()] == ["gap.txt:", "#1"]
+
+
+def test_pairs_of_generalized_assignment_name_agents_and_jobs(folder, capsys):
+    code, _, _ = run(capsys, "solve", "gap.txt#2", "--sense", "max", "--out", "plan.csv")
+    assert code == 0
+    lines = Path("plan.csv").read_text().splitlines()
+    assert lines[0] == "client,expert"
+    assert {line.split(",")[1] for line in lines[1:]} == {"job-1", "job-2"}
+    assert {line.split(",")[0] for line in lines[1:]} <= {"agent-1", "agent-2"}
+    assert run(capsys, "check", "gap.txt#2", "plan.csv", "--sense", "max")[0] == 0
+
+
 def test_several_problems_in_a_file(folder, capsys):
     code, out, err = run(capsys, "solve", "gap.txt", "--sense", "max")
-    assert (code, out) == (2, "")
-    assert err == ("error: gap.txt: holds 2 problems; choose one with --index 1 to 2, or "
-                   "gap.txt#1\n")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "gap.txt: 2 problems"
+    assert [line.split()[0] for line in lines[1:]] == ["#1", "#2"]
+    assert "optimal (proved), 15, " in lines[2]
+    code, document = run_json(capsys, "solve", "gap.txt", "--sense", "max")
+    assert [part["file"] for part in document["problems"]] == ["gap.txt#1", "gap.txt#2"]
+    assert (code, document["problems"][1]["objective"]) == (0, 15)
+    code, _, err = run(capsys, "solve", "gap.txt", "--sense", "max", "--out", "plan.csv")
+    assert (code, err) == (2, "error: gap.txt: holds 2 problems; choose one with --index 1 to 2, "
+                              "or gap.txt#1\n")
     for words in (("gap.txt#2",), ("gap.txt", "--index", "2")):
         code, document = run_json(capsys, "solve", *words, "--sense", "max")
         assert (code, document["objective"], document["file"]) == (0, 15, "gap.txt#2")
