@@ -172,6 +172,9 @@ class _MathOpt(ABC):
             nodes=int(result.solve_stats.node_count),
         )
 
+#: Seconds between two lines of HiGHS's log.
+LOG_SECONDS = 0.2
+
 
 class _Highs(_MathOpt):
     """HiGHS, which writes its answers to a file for the case that it must be left behind."""
@@ -195,6 +198,8 @@ class _Highs(_MathOpt):
         parameters.highs.bool_options["mip_improving_solution_save"] = True
         parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
         parameters.highs.string_options["mip_improving_solution_file"] = str(self._answers)
+        # It is asked to sleep, and its bound is read, where it writes to its log.
+        parameters.highs.double_options["mip_min_logging_interval"] = LOG_SECONDS
         if task.threads == 1:
             parameters.highs.string_options["parallel"] = "off"
         return {"solver_type": mathopt.SolverType.HIGHS, "msg_cb": self._read_log}

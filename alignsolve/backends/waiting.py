@@ -81,12 +81,17 @@ def wait_for(
     """
     outcome: list[T] = []
     errors: list[BaseException] = []
+    # Not `Thread.is_alive`: before Python 3.13 a thread counts as ended where Ctrl-C
+    # interrupts joining it.
+    ended = threading.Event()
 
     def work() -> None:
         try:
             outcome.append(call())
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=work, daemon=True)
     interrupted = False
@@ -94,17 +99,17 @@ def wait_for(
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
         longest = 1.0 if poll is None else POLL_SECONDS
-        while thread.is_alive() and time.perf_counter() < deadline and not interrupted:
-            thread.join(min(longest, max(0.001, deadline - time.perf_counter())))
-            interrupted = poll is not None and thread.is_alive() and poll()
+        while not ended.is_set() and time.perf_counter() < deadline and not interrupted:
+            ended.wait(min(longest, max(0.001, deadline - time.perf_counter())))
+            interrupted = poll is not None and not ended.is_set() and poll()
     except KeyboardInterrupt:
         interrupted = True
     try:
-        if thread.is_alive() and stop(interrupted):
-            thread.join(STOP_SECONDS)
+        if not ended.is_set() and stop(interrupted):
+            ended.wait(STOP_SECONDS)
     except KeyboardInterrupt:
         interrupted = True
-    if thread.is_alive() and not interrupted:
+    if not ended.is_set() and not interrupted:
         atexit.register(thread.join, EXIT_SECONDS)
     if errors:
         raise errors[0]
