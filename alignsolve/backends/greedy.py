@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import add_by_client, add_by_expert, mend_clients
+from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy_construct import add_by_client, mend_clients
+from alignsolve.backends.greedy_fill import fill_experts
 from alignsolve.backends.greedy_prices import learn_prices, most_at
 from alignsolve.backends.greedy_search import search
 from alignsolve.backends.greedy_state import State
@@ -21,6 +24,8 @@ from alignsolve.result import Termination
 
 #: Seconds that even an expired limit leaves: an answer a little late beats none.
 GRACE_SECONDS = 0.2
+#: Share of the time left that prices of the loads may take.
+PRICE_SHARE = 0.25
 #: Table entries that an attempt may read to improve; of the mip class, times as many to repair.
 IMPROVE_WORK = 1 << 26
 REPAIR_FACTOR = 4
@@ -43,11 +48,12 @@ class GreedyBackend(Backend):
     ``auto``. It proves nothing: its answers carry no bound of their own.
 
     An attempt builds an answer that breaks no maximum (by client at prices
-    learnt from a sample, or by expert), then mends minima and gains value by
-    exchanges. One attempt that succeeds is enough, except for small problems of
-    the mip class. For the flow class an answer is found whenever there is one
-    and time allows. For the mip class it may be missed where few answers are
-    feasible.
+    learnt from a sample, or by expert at prices of the budgets), then mends minima
+    and gains value by exchanges. Where clients are few and experts need holders,
+    all ways by expert are built before any is improved. One attempt that succeeds
+    is enough, except for small problems of the mip class. For the flow class an
+    answer is found whenever there is one and time allows. For the mip class it may
+    be missed where few answers are feasible.
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
@@ -116,15 +122,11 @@ class _Attempts:
             self._improve(state)
         small = problem.n_clients * problem.n_experts <= SMALL_PAIRS
         several = small and problem.problem_class == "mip"
-        ways = ["client", "value", "share"]
-        if problem.n_clients < problem.n_experts and (state.low > 0).any():
-            ways = ["value", "share", "client"]
-        for position, way in enumerate(ways):
-            self._construct(state, way)
-            self._improve(state)
+        for position, _ in enumerate(self._starts(state)):
+            found = self._improve(state)
             if position == 0 and self.best is None and not self._improve_flow(state):
                 return
-            if self.effort.is_spent() or (self.best is not None and not several):
+            if self.effort.is_spent() or (found and not several):
                 return
         for _ in range(KICKS):
             if self.best is None or self.effort.is_spent():
@@ -134,19 +136,44 @@ class _Attempts:
             state.hold(rows[kept], cols[kept])
             self._improve(state)
 
+    def _starts(self, state: State) -> Iterator[None]:
+        """Set the state to one start after the other, the most promising first."""
+        if self.problem.n_clients >= self.problem.n_experts or not (state.low > 0).any():
+            for way in ("client", "value", "share"):
+                self._construct(state, way)
+                yield
+            return
+        built = []
+        for way in ("price", "value", "share"):
+            self._construct(state, way)
+            self._keep(state)
+            built.append((way != "price", state.excess(), way, *state.pairs()))
+            if self.effort.is_spent():
+                break
+        for *_, rows, cols in sorted(built, key=lambda start: start[:3]):
+            state.hold(rows, cols)
+            yield
+        self._construct(state, "client")
+        yield
+
     def _construct(self, state: State, way: str) -> None:
-        """Start afresh: by client at prices, or by expert by "value" or by "share"."""
+        """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
         empty = np.empty(0, dtype=np.int64)
         state.hold(empty, empty)
         prices = np.zeros_like(state.amount)
         if way == "client":
-            prices = learn_prices(state, self.rng, self.options.warm_prices, self.effort)
+            effort = self._effort(math.inf)
+            if math.isfinite(effort.deadline):
+                effort.deadline -= (1 - PRICE_SHARE) * (effort.deadline - time.perf_counter())
+            prices = learn_prices(state, self.rng, self.options.warm_prices, effort)
         else:
             effort = self._effort(EXPERT_WORK)
-            add_by_expert(state, way == "share", effort)
+            add_by_expert(state, scores_by_expert(state, way, effort), effort)
         most = most_at(state, prices)
         add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
         mend_clients(state, prices, state.high, self.effort)
+        fill_experts(state, self.effort)
+        add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""
@@ -162,23 +189,32 @@ class _Attempts:
         self._improve(state)
         return True
 
-    def _improve(self, state: State) -> None:
-        """Repair and improve the state; keep what is feasible and better than before."""
+    def _improve(self, state: State) -> bool:
+        """Repair and improve the state, keep what is feasible; tell whether it became so."""
         self.made += 1
         is_flow = self.problem.problem_class == "flow"
         # A flow problem that resists is better left to `feasible_assignment`.
         factor, escapes = (1, 0) if is_flow else (REPAIR_FACTOR, ESCAPES)
-        effort = self._effort(factor * IMPROVE_WORK)
+        effort, found = self._effort(factor * IMPROVE_WORK), False
 
         def keep(state: State) -> None:
+            nonlocal found
             effort.work = min(effort.work, IMPROVE_WORK)
-            rows, cols = state.pairs()
-            if not is_feasible(self.problem, rows, cols):
-                # The running sums have drifted; count afresh.
-                state.hold(rows, cols)
-                return
-            value = self.problem.sign * self.problem.objective(rows, cols)
-            if self.best is None or value > self.best_value:
-                self.best, self.best_value = (rows, cols), value
+            found |= self._keep(state)
 
         search(state, self.rng, effort, escapes, keep)
+        return found
+
+    def _keep(self, state: State) -> bool:
+        """Keep the answer if it is feasible and the best so far; tell whether it is feasible."""
+        if state.excess() > 0:
+            return False
+        rows, cols = state.pairs()
+        if not is_feasible(self.problem, rows, cols):
+            # The running sums have drifted; count afresh.
+            state.hold(rows, cols)
+            return False
+        value = self.problem.sign * self.problem.objective(rows, cols)
+        if self.best is None or value > self.best_value:
+            self.best, self.best_value = (rows, cols), value
+        return True

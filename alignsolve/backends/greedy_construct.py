@@ -1,7 +1,8 @@
-"""Greedy construction: best first with regret, by client or by expert.
+"""Greedy construction by client: each its best expert in turn, the experts by regret.
 
-Both ways only make moves that break no further bound. What is left undone, the
-search in `alignsolve.backends.greedy_search` repairs.
+Only moves are made that break no further bound. What is left undone, `mend_clients`
+and `alignsolve.backends.greedy_fill` mend in bulk, and the search in
+`alignsolve.backends.greedy_search` move by move.
 """
 
 from __future__ import annotations
@@ -266,65 +267,3 @@ def _mending_swaps(
         at = block.start + local[chosen]
         drop[at], add[at], loss[at] = given[chosen], best[chosen], least[chosen]
     return drop, add, loss
-
-
-# -- by expert ------------------------------------------------------------------
-
-
-def add_by_expert(state: State, per_share: bool, effort: Effort) -> None:
-    """Fill the experts' minima one pair at a time, the largest regret first.
-
-    Parameters
-    ----------
-    state : State
-        Changed in place.
-    per_share : bool
-        Whether clients are ranked by the share of their budgets, and not by
-        value alone.
-    effort : Effort
-        Charged; ends the work early.
-
-    Notes
-    -----
-    The rule of Martello and Toth for generalized assignment (Knapsack Problems,
-    1990, section 7.4): assign next the expert that would lose most by its
-    second best client. O(n_clients n_experts) per pair.
-    """
-    everyone = np.arange(state.n_clients)
-    fits, _ = addable(state, everyone, state.high)
-    score = state.values.astype(np.float64)
-    share = budget_share(state, everyone) if per_share else None
-    if share is not None:
-        score = -share
-    score[~fits] = -np.inf
-    while not effort.is_spent():
-        effort.work -= score.size
-        lacking = (state.amount < state.low).any(axis=0)
-        best = score.argmax(axis=0)
-        top = score[best, np.arange(state.n_experts)]
-        lacking &= top > -np.inf
-        if not lacking.any():
-            return
-        second = _second(score, best)
-        with np.errstate(invalid="ignore"):
-            regret = np.where(lacking, top - second, -np.inf)
-        expert = int(regret.argmax())
-        client = best[expert : expert + 1]
-        state.apply(client, None, np.array([expert]))
-        # Only this client's row and this expert's column can have changed.
-        row, _ = addable(state, client, state.high)
-        score[client] = np.where(row, score[client], -np.inf)
-        for amount, high, weight in zip(state.amount, state.high, state.weight, strict=True):
-            score[amount[expert] + weight > high[expert], expert] = -np.inf
-
-
-def _second(score: Float64Array, best: IntArray) -> Float64Array:
-    """Return the second largest entry of every column."""
-    if score.shape[0] == 1:
-        return np.full(score.shape[1], -np.inf)
-    columns = np.arange(score.shape[1])
-    top = score[best, columns].copy()
-    score[best, columns] = -np.inf
-    second: Float64Array = score.max(axis=0)
-    score[best, columns] = top
-    return second

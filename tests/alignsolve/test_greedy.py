@@ -1,0 +1,54 @@
+"""What greedy promises for the mip class: an answer soon, and not far from the best."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve.backends.greedy_arcs import Effort
+from alignsolve.backends.greedy_construct import add_by_client
+from alignsolve.backends.greedy_fill import fill_experts
+from alignsolve.backends.greedy_state import State
+from alignsolve.generators import generate
+from alignsolve.io.specs import read_spec
+
+FOLDER = Path(__file__).resolve().parents[2] / "instances" / "medium"
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("a", 0.01), ("b", 0.04), ("c", 0.03), ("d", 0.03)])
+def test_generalized_assignment_is_near_the_best(kind, apart):
+    spec = read_spec(FOLDER / f"gap-{kind}.toml")
+    result = al.solve(spec.build(), "greedy")
+    assert result.has_answer
+    assert result.objective_value <= (1 + apart) * spec.best_known
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_filling_mends_minima_and_breaks_nothing(seed):
+    problem = generate("scarce", seed=seed, clients=300, experts=16)
+    state = State(problem)
+    none = np.zeros_like(state.amount)
+    add_by_client(state, np.arange(300), none, Effort(), state.high)
+    before, clients = state.excess(), state.broken_clients()
+    assert before > 0
+    fill_experts(state, Effort())
+    assert state.excess() < 0.2 * before
+    assert not (state.broken_clients() & ~clients).any()
+    assert (state.amount <= state.high).all()
+    # The running sums are those of the pairs.
+    again = State(problem)
+    again.hold(*state.pairs())
+    np.testing.assert_allclose(again.amount, state.amount, rtol=1e-9, atol=1e-9)
+
+
+def test_filling_ends_where_nothing_helps():
+    problem = al.AlignmentProblem(
+        [[1.0, 2.0], [1.0, 2.0]], 1, load_min=[2, 1],
+        resources={"mb": al.Resource([5, 1], 2)},
+    )
+    state = State(problem)
+    state.hold(np.array([0, 1]), np.array([1, 1]))
+    fill_experts(state, Effort())
+    assert state.excess() > 0  # expert 0 fits nobody, and expert 1 keeps its holder
+    assert state.amount[0, 1] >= 1
