@@ -149,6 +149,67 @@ def mip_problems(draw, max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
     return problem.replace(resources={"memory_mb": al.Resource(1.0, 1.0)})
 
 
+@st.composite
+def hard_problems(draw):
+    """Draw a problem of the mip class that has every feature at once, mostly feasible.
+
+    Layers with at least one expert of each, two or three resources with decimal sizes
+    by expert or pair, real-valued load weights with bounds and a soft penalty, a soft
+    penalty on holders, switching costs, and mostly a fairness floor. The bounds are
+    drawn around an assignment, often exactly what it takes, summed in decimals: 0.1 +
+    0.2 and 0.3. One problem in four has a bound that this assignment breaks.
+    """
+    n, m = draw(st.sampled_from([(3, 4), (2, 6), (2, 5), (4, 3), (2, 4), (1, 6), (3, 3)]))
+    value, dtype = VALUES[draw(st.sampled_from(["integers", "decimals", "float32", "float64"]))]
+    fitness = matrix_of(draw, value, n, m, dtype)
+    group = np.arange(m) * 2 // m
+    planted = matrix_of(draw, st.booleans(), n, m, np.bool_)
+    for members in (np.flatnonzero(group == g) for g in (0, 1)):
+        for i in range(n):
+            planted[i, draw(st.sampled_from(members.tolist()))] = True
+    fitness[~planted & (matrix_of(draw, st.integers(0, 5), n, m) == 0)] = -np.inf
+
+    def more(count, *choices):
+        """Draw what a bound leaves beyond the planted assignment."""
+        return np.array(draw(st.lists(st.sampled_from(choices), min_size=count, max_size=count)))
+
+    decimal = st.sampled_from([0.1, 0.2, 0.3, 0.7, 1.1, 1 / 3])
+    resources = {}
+    for name in ("memory_mb", "down_mb", "seconds")[: draw(st.integers(2, 3))]:
+        size = (matrix_of(draw, decimal, n, m) if draw(st.booleans())
+                else np.array(draw(st.lists(decimal, min_size=m, max_size=m))))
+        use = np.round((planted * size).sum(axis=1), 12)
+        resources[name] = al.Resource(size, use + more(n, 0, 0, 0.1, 0.5))
+    weight = np.array(draw(st.lists(st.sampled_from([0.1, 0.35, 1 / 3, 1.7, 2.25]),
+                                    min_size=n, max_size=n)))
+    amount = np.round(weight @ planted, 12)
+    samples = al.Load(
+        weight,
+        min=amount * more(m, 0, 0.5, 1),
+        max=amount + more(m, 0, 0.3, 2, np.inf),
+        target=one_or_each(draw, st.sampled_from([0.5, 1.7]), m),
+        penalty=draw(st.sampled_from([0.1, 0.7])),
+    )
+    arguments = {
+        "fitness": fitness,
+        "max_experts": planted.sum(axis=1) + more(n, 0, 1),
+        "load_max": planted.sum(axis=0) + more(m, 0, 1),
+        "load_penalty": draw(st.sampled_from([0.1, 0.5])),
+        "loads": {"samples": samples},
+        "resources": resources,
+        "expert_group": group,
+        "group_min": 1,
+        "held": matrix_of(draw, st.booleans(), n, m, np.bool_),
+        "switch_cost": draw(st.sampled_from([0.1, 1, 2.5])),
+    }
+    if draw(st.integers(0, 3)):
+        reached = np.where(planted, fitness, 0).astype(np.float64).sum(axis=1)
+        arguments["client_fitness_min"] = reached - more(n, 0, 1, 5)
+    if draw(st.integers(0, 3)) == 0:
+        arguments["load_max"] = np.maximum(arguments["load_max"] - 1, 0)
+    return build(arguments, draw(st.booleans()))
+
+
 def any_problems(max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
     """Draw a problem of either class."""
     return st.one_of(flow_problems(max_pairs, kinds), mip_problems(max_pairs, kinds))

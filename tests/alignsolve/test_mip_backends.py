@@ -66,7 +66,7 @@ def test_keeps_the_tolerance_exactly(name: str) -> None:
         check(problem, answer, brute_force(problem)[0], magnitude(problem))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "lagrangian", "auto"])
 @pytest.mark.parametrize(
     ("sizes", "budget", "fits"),
     [
