@@ -15,8 +15,11 @@ from alignsolve.dual import (
     Multipliers,
     client_stakes,
     dual_gap,
+    holder_residuals,
     improved_prices,
+    optimality_tolerance,
 )
+from alignsolve.dual_pass import prove_all
 from alignsolve.errors import ProblemError
 from alignsolve.exchange_graph import (
     ImprovingCycle,
@@ -172,6 +175,10 @@ def _certify(
     deadline: float,
 ) -> Certificate:
     """Certify sorted pairs; see `certify`."""
+    if given is not None and problem.streamed and problem.problem_class == "flow":
+        proved = _certify_in_one_pass(problem, rows, cols, given.experts)
+        if proved is not None:
+            return proved
     values = problem.pair_values(rows, cols)
     broken = tuple(violations(problem, rows, cols, values=values))
     if broken:
@@ -196,6 +203,31 @@ def _certify(
         return _by_prices(problem, objective, given.experts, at_given, improving)
     found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
     return _by_prices(problem, objective, found, gap, improving)
+
+
+def _certify_in_one_pass(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, prices: Float64Array
+) -> Certificate | None:
+    """Return the certificate of an answer that given prices prove; None if they do not.
+
+    A source is read once; what is not proved so is looked into by more passes.
+    """
+    allowed = np.broadcast_to(0.0, rows.size)  # whether they are is seen in the pass
+    if problem.expert_group is not None or violations(problem, rows, cols, 1, values=allowed):
+        return None
+    proof = prove_all(problem, rows, cols, prices)
+    load = np.bincount(cols, minlength=problem.n_experts)
+    gap_abs = proof.residual + float(holder_residuals(problem, prices, load).sum())
+    forbidden = bool((proof.held == -np.inf).any())
+    if forbidden or not gap_abs < np.inf:
+        return None
+    tolerance = optimality_tolerance(problem, load, proof.regret, proof.largest)
+    whole = proof.whole and has_integral_penalties(problem)
+    if gap_abs > 0 and (gap_abs > tolerance or whole):
+        return None
+    value = float(proof.held.sum()) - problem.holder_penalty(load)
+    gap = DualGap(gap_abs, tolerance)
+    return certificate_by_prices(problem, problem.sign * value, prices, gap, True)
 
 
 def _certify_by_solver(

@@ -51,6 +51,10 @@ def generate(
                                  help="Where to write: .npz, .json, ...; .toml for a spec of a "
                                       "few lines.")
     ] = None,
+    streamed: Annotated[
+        bool, typer.Option("--streamed", help="Into a .toml: make fitness block by block whenever "
+                                              "it is read, for problems too large to store.")
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Make a problem of a family, or list the families.
@@ -67,10 +71,15 @@ def generate(
     if out is None:
         raise ProblemError("generate needs --out FILE, such as --out problem.npz")
     values = dict(_parameter(text) for text in parameters or [])
-    if Path(out).suffix.lower() == ".toml":
+    spec_wanted = Path(out).suffix.lower() == ".toml"
+    if streamed and not spec_wanted:
+        raise ProblemError(f"--streamed writes a spec; give --out FILE.toml, not {out}")
+    if spec_wanted:
         from alignsolve.io.specs import new_spec, write_spec
 
-        spec = new_spec(Path(out).stem, family, seed=seed, parameters=values)
+        with working(f"generating {family}", json):
+            spec = new_spec(Path(out).stem, family, seed=seed, parameters=values,
+                            streamed=streamed)
         write_spec(spec, out)
         problem = spec.build(verify=False)
     else:

@@ -277,13 +277,13 @@ def _compiled_residual(
     from alignsolve.dual_kernel import residual_sum  # numba is slow to import
 
     slot_min, slot_max = problem.slot_bounds()
-    indptr = _pointers(problem, row_ind)
+    indptr = pointers(problem, row_ind)
 
     def of_rows(rows: slice, values: FloatArray) -> float:
         ends = indptr[rows.start : rows.stop + 1]
         return residual_sum(values, prices, ends, col_ind, slot_min[rows], slot_max[rows])
 
-    return math.fsum(_map_values(problem, of_rows))
+    return math.fsum(map_values(problem, of_rows))
 
 
 def _compiled_regrets(
@@ -292,23 +292,23 @@ def _compiled_regrets(
     """Return the sum of the clients' regrets, and the largest absolute value, by the kernel."""
     from alignsolve.dual_kernel import regret_sums
 
-    indptr = _pointers(problem, row_ind)
+    indptr = pointers(problem, row_ind)
 
     def of_rows(rows: slice, values: FloatArray) -> tuple[float, float]:
         return regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
 
-    found = _map_values(problem, of_rows)
+    found = map_values(problem, of_rows)
     return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)
 
 
-def _pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
+def pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
     """Return where each client's pairs start, shape (n_clients + 1,)."""
     indptr = np.zeros(problem.n_clients + 1, dtype=np.int64)
     np.cumsum(np.bincount(row_ind, minlength=problem.n_clients), out=indptr[1:])
     return indptr
 
 
-def _map_values(
+def map_values(
     problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
 ) -> list[T]:
     """Return ``work(rows, values)`` of all clients: at once, in place, where that is possible.

@@ -119,14 +119,15 @@ def solve_on_ray(problem: AlignmentProblem, options: Options, engine: RayEngine)
             )  # fmt: skip
             certificate, load = None, np.zeros(m, np.int64)
             if found.feasible and found.prices is not None:
+                before = sum(shards.all("read_so_far"))
                 proofs = shards.all("prove", found.prices)
+                found.stats["proof_passes"] = (sum(shards.all("read_so_far")) - before) / n
                 certificate, load = add_proofs(problem, found.prices, proofs)
                 if engine.output is not None:
                     _write(shards, Path(engine.output))
             found.stats.update(
                 workers=len(parts), bytes_setup=setup, bytes_sent=shards.sent - setup,
                 bytes_received=shards.received, calls=shards.calls, restarts=shards.restarts,
-                passes=sum(shards.all("read_so_far")) / n,
             )  # fmt: skip
         finally:
             shards.close()

@@ -12,6 +12,7 @@ import numpy as np
 from alignsolve.arrays import Float64Array, FloatArray, IntArray
 from alignsolve.certificate import Certificate, certificate_by_prices, has_integral_penalties
 from alignsolve.dual import DualGap, holder_residuals, optimality_tolerance
+from alignsolve.dual_pass import BlockProof, add_blocks, prove_block
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, tolerance
 
@@ -55,16 +56,11 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     """
-    from alignsolve.dual_kernel import regret_sums, residual_sum
     from alignsolve.exchange.steps import write_values
 
     row_ind, col_ind = shard.pairs()
     indptr = np.append(0, np.cumsum(shard.count, dtype=np.int64))
-    broken = _broken(shard, row_ind, col_ind)
-    residual: list[float] = []
-    regret: list[float] = []
-    value: list[float] = []
-    largest, whole = 0.0, True
+    parts: list[BlockProof] = []
     for k in range(shard.source.n_blocks):
         a, b = int(shard.source.edges[k]), int(shard.source.edges[k + 1])
         values: FloatArray = np.ascontiguousarray(shard.source.block(k))
@@ -72,23 +68,18 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
         if shard.switch[0].size:
             fitness, values = values, np.empty(values.shape)
             write_values(fitness, np.arange(a, b), *shard.switch, values)
-        ends = indptr[a : b + 1]
         slots = shard.slot_min[a:b], shard.slot_max[a:b]
-        residual.append(residual_sum(values, prices, ends, col_ind, *slots))
-        some = regret_sums(values, ends, col_ind)
-        regret.append(some[0])
-        largest = max(largest, some[1])
-        mine = slice(int(ends[0]), int(ends[-1]))
-        held = values[row_ind[mine] - shard.start - a, col_ind[mine]].astype(np.float64)
-        value.append(float(held.sum()))
-        whole = whole and bool((np.floor(values) == values).all())
-        forbidden = np.flatnonzero(held == -np.inf)
-        if forbidden.size and not broken:
-            at = mine.start + int(forbidden[0])
-            broken = f"client {row_ind[at]} may not hold expert {col_ind[at]}"
+        whole = not parts or parts[-1].whole
+        parts.append(prove_block(values, prices, indptr[a : b + 1], col_ind, slots, whole))
+    proof = add_blocks(parts)
+    broken = _broken(shard, row_ind, col_ind)
+    forbidden = np.flatnonzero(proof.held == -np.inf)
+    if forbidden.size and not broken:
+        at = int(forbidden[0])
+        broken = f"client {row_ind[at]} may not hold expert {col_ind[at]}"
     return PartialProof(
-        math.fsum(residual), math.fsum(regret), largest, math.fsum(value),
-        np.bincount(col_ind, minlength=shard.m), broken, whole,
+        proof.residual, proof.regret, proof.largest, float(proof.held.sum()),
+        np.bincount(col_ind, minlength=shard.m), broken, proof.whole,
     )  # fmt: skip
 
 

@@ -271,8 +271,10 @@ class StreamedLevel(Level):
     def pairs(self) -> tuple[Ints, Ints]:
         """Return the answer as pairs sorted by row, then column."""
         self.put_back()
-        found = self.shards.all("pairs")
-        return np.concatenate([r for r, _ in found]), np.concatenate([c for _, c in found])
+        parts = list(zip(*self.shards.all("pairs"), strict=True))
+        # One shard's pairs are long: they are not copied.
+        rows, cols = (part[0] if len(part) == 1 else np.concatenate(part) for part in parts)
+        return rows, cols
 
 
 def _matrix(

@@ -44,7 +44,9 @@ def find_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentProblem:
+def generate(
+    family: str, *, seed: int = 0, streamed: bool = False, **parameters: Value
+) -> AlignmentProblem:
     """Return the problem of a family, a seed and parameters.
 
     Parameters
@@ -53,6 +55,11 @@ def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentPro
         A key of `FAMILIES`.
     seed : int, default 0
         0 to 2**63 - 1.
+    streamed : bool, default False
+        Whether fitness is a source that makes its rows whenever they are read,
+        in place of an array: for problems too large for memory, of the families
+        whose ``rows`` are made one by one. It is the same problem, of the same
+        digest.
     **parameters
         See ``FAMILIES[family].parameters``; those not given have their
         defaults.
@@ -70,7 +77,8 @@ def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentPro
 
     Notes
     -----
-    O(n m) time and memory, up to sorting a client's experts.
+    O(n m) time and memory, up to sorting a client's experts; O(n + m) memory and
+    a block of rows where it is streamed.
 
     Examples
     --------
@@ -79,4 +87,4 @@ def generate(family: str, *, seed: int = 0, **parameters: Value) -> AlignmentPro
     AlignmentProblem(1000 clients x 64 experts, max, float32, class flow: a flow of client \
 slots with load bounds)
     """
-    return find_family(family).generate(seed, parameters)
+    return find_family(family).generate(seed, parameters, streamed)

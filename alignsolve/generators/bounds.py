@@ -19,7 +19,9 @@ from alignsolve.generators.family import (
     load_cap,
     slots,
 )
+from alignsolve.generators.fitness import uniform_rows
 from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.sources.base import FitnessSource
 
 
 def forbidden(
@@ -41,8 +43,9 @@ def forbidden(
 
 
 def tight(
-    draws: Draws, *, clients: int, experts: int, slots: int, spread: int
-) -> AlignmentProblem:
+    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
+    spread: int,
+) -> AlignmentProblem:  # fmt: skip
     """Build a problem in which every slot is filled and every load is the mean.
 
     Dealing the experts in turn, to one client after the other, fills all
@@ -50,7 +53,6 @@ def tight(
     """
     if slots > experts:
         raise ProblemError(f"slots is {slots}; give at most experts, {experts}")
-    fitness = draws.stream("fitness").fractions((clients, experts), np.float32)
     filled = draws.stream("slots").whole(1, slots, clients)
     total = int(filled.sum())
     return AlignmentProblem(
@@ -179,6 +181,7 @@ FAMILIES = (
                       0, 1_000_000),
         ),
         tight,
+        rows=uniform_rows,
     ),
     Family(
         "infeasible",

@@ -80,6 +80,11 @@ class Draws:
         """Return the stream of a name below this one, from its start."""
         return Draws(self._seed, (*self._path, name))
 
+    def skip(self, words: int) -> Draws:
+        """Leave out the next words, an even number of them, in no time; return this stream."""
+        self._bits.advance(words // 2)
+        return self
+
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """Return `count` random 32-bit words; the low half of each 64-bit word comes first."""
         raw: npt.NDArray[np.uint64] = self._bits.random_raw((count + 1) // 2)

@@ -7,12 +7,16 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
+from alignsolve.arrays import FloatArray
 from alignsolve.errors import ProblemError
 from alignsolve.generators.draws import Draws, exact
 from alignsolve.problem import AlignmentProblem
+from alignsolve.sources.base import BLOCK_ENTRIES
+from alignsolve.sources.functions import FunctionSource
 
 #: A parameter's value, as it stands in a spec.
 Value = int | float | str
@@ -102,12 +106,17 @@ class Family:
     parameters : tuple of Parameter
         What can be chosen, beside the seed.
     build : callable
-        Maps `Draws` and all parameters, checked, to a problem.
+        Maps `Draws` and all parameters, checked, to a problem; with `rows`, it
+        takes the fitness, an array or a source, after the draws.
     feasible : bool or None
         True where every problem has an answer by construction, False where
         none has, None where neither is promised.
     tables : tuple of tuple of str
         Sides of each table that is made, the fitness matrix first.
+    rows : callable or None
+        ``rows(draws, start, stop, **parameters)`` makes the fitness of clients
+        `start` to `stop - 1`, where `start` is even: it skips the words that
+        the clients before take. Families that have it can be streamed.
     """
 
     name: str
@@ -116,21 +125,27 @@ class Family:
     build: Callable[..., AlignmentProblem]
     feasible: bool | None = True
     tables: tuple[tuple[str, ...], ...] = (("clients", "experts"),)
+    rows: Callable[..., FloatArray] | None = None
 
     @property
     def defaults(self) -> dict[str, Value]:
         """Default of each parameter, by name."""
         return {parameter.name: parameter.default for parameter in self.parameters}
 
-    def checked(self, parameters: Mapping[str, object]) -> dict[str, Value]:
+    def checked(
+        self, parameters: Mapping[str, object], streamed: bool = False
+    ) -> dict[str, Value]:
         """Return all parameters, checked, with defaults where none is given.
 
         Raises
         ------
         ProblemError
             If a parameter is unknown or out of range, or there would be more
-            than `MAX_PAIRS` pairs.
+            than `MAX_PAIRS` pairs in memory, or the family cannot be streamed.
         """
+        if streamed and self.rows is None:
+            raise ProblemError(f"family {self.name!r} cannot be streamed: its clients are not made "
+                               f"one by one; leave streamed out")
         by_name = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
             if name not in by_name:
@@ -146,7 +161,8 @@ class Family:
             }
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
-        self._check_size(values)
+        if not streamed:
+            self._check_size(values)
         return values
 
     def _check_size(self, values: Mapping[str, Value]) -> None:
@@ -156,18 +172,30 @@ class Family:
                 product = " x ".join(f"{values[side]:,} {side}" for side in sides)
                 raise ProblemError(
                     f"family {self.name!r}: {product} are too many; give a product of at most "
-                    f"{MAX_PAIRS:,}"
+                    f"{MAX_PAIRS:,}" + ("" if self.rows is None else ", or stream it")
                 )
 
-    def generate(self, seed: int, parameters: Mapping[str, object]) -> AlignmentProblem:
+    def generate(
+        self, seed: int, parameters: Mapping[str, object], streamed: bool = False
+    ) -> AlignmentProblem:
         """Return the family's problem of a seed and parameters; see `generate`."""
         if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not (
             0 <= seed < 2**63
         ):
             raise ProblemError(f"seed is {_shown(seed)}; give a whole number from 0 to 2**63 - 1")
-        values = self.checked(parameters)
+        values = self.checked(parameters, streamed)
+        draws = Draws(int(seed), (self.name,))
         try:
-            return self.build(Draws(int(seed), (self.name,)), **values)
+            if self.rows is None:
+                return self.build(draws, **values)
+            n, m = int(values["clients"]), int(values["experts"])
+            rows = partial(self.rows, draws, **values)
+            if not streamed:
+                return self.build(draws, rows(0, n), **values)
+            # Blocks start at even clients: a word is half of what the generator draws.
+            block = 2 * max(1, BLOCK_ENTRIES // m // 2)
+            source = FunctionSource(rows, (n, m), rows(0, 0).dtype, block)
+            return self.build(draws, source, **values)
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
 

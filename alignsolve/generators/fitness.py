@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from alignsolve.arrays import FloatArray, IntArray
@@ -16,6 +18,7 @@ from alignsolve.generators.family import (
     slots,
 )
 from alignsolve.problem import AlignmentProblem
+from alignsolve.sources.base import FitnessSource
 
 #: Labels drawn to describe what an expert knows, in `label_skew`.
 EXPERT_LABELS = 32
@@ -28,16 +31,41 @@ TOPIC_PARAMETERS = (
 )
 
 
+def uniform_rows(
+    draws: Draws, start: int, stop: int, *, experts: int, dtype: str = "float32", **_: Any
+) -> FloatArray:
+    """Return the fitness of some clients: uniform in [0, 1)."""
+    words = 1 if dtype == "float32" else 2
+    fitness = draws.stream("fitness").skip(words * start * experts)
+    return fitness.fractions((stop - start, experts), dtype)
+
+
 def uniform(
-    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, dtype: str
-) -> AlignmentProblem:
+    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
+    balance: float, dtype: str,
+) -> AlignmentProblem:  # fmt: skip
     """Build a problem whose fitness is uniform in [0, 1)."""
-    fitness = draws.stream("fitness").fractions((clients, experts), dtype)
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+
+
+def skewed_rows(
+    draws: Draws, start: int, stop: int, *, experts: int, exponent: float, interests: int, **_: Any
+) -> FloatArray:
+    """Return the fitness of some clients: their wishes, plus a uniform number in [0, 1)."""
+    rows = stop - start
+    fitness = draws.stream("noise").skip(start * experts).fractions((rows, experts), np.float32)
+    # Popular experts are anywhere, so that an order by index is no hint.
+    names = draws.stream("names").order(experts)
+    ranks = draws.stream("interests").skip(start * interests).weighted(
+        zipf_weights(experts, exponent), (rows, interests)
+    )
+    np.add.at(fitness, (np.arange(rows)[:, None], names[ranks]), np.float32(1))
+    return fitness
 
 
 def skewed(
     draws: Draws,
+    fitness: FloatArray | FitnessSource,
     *,
     clients: int,
     experts: int,
@@ -52,22 +80,21 @@ def skewed(
     Each client draws its interests by Zipf's law, with repetition; fitness is
     the number of times the expert was drawn, plus a uniform number in [0, 1).
     """
-    fitness = draws.stream("noise").fractions((clients, experts), np.float32)
-    # Popular experts are anywhere, so that an order by index is no hint.
-    names = draws.stream("names").order(experts)
-    ranks = draws.stream("interests").weighted(
-        zipf_weights(experts, exponent), (clients, interests)
-    )
-    np.add.at(fitness, (np.arange(clients)[:, None], names[ranks]), np.float32(1))
     cap = load_cap(clients, experts, slots, balance)
     return AlignmentProblem(fitness, slots, load_max=cap, load_penalty=penalty)
 
 
-def topic_weights(draws: Draws, rows: int, topics: int, focus: int, levels: int) -> IntArray:
-    """Return weights 1 to `levels` of `focus` random topics, int64 (rows, topics)."""
-    weights = draws.stream("levels").whole(1, levels, (rows, topics))
+def topic_weights(
+    draws: Draws, rows: int, topics: int, focus: int, levels: int, first: int = 0
+) -> IntArray:
+    """Return weights 1 to `levels` of `focus` random topics, int64 (rows, topics).
+
+    Row 0 is number `first`, an even number, of a longer table.
+    """
+    passed = first * topics
+    weights = draws.stream("levels").skip(passed).whole(1, levels, (rows, topics))
     # The order's first `focus` places mark the topics that count.
-    return np.where(draws.stream("focus").orders(rows, topics) < focus, weights, 0)
+    return np.where(draws.stream("focus").skip(passed).orders(rows, topics) < focus, weights, 0)
 
 
 def matched(left: IntArray, right: IntArray) -> FloatArray:
@@ -79,23 +106,38 @@ def matched(left: IntArray, right: IntArray) -> FloatArray:
     return left.astype(np.float32) @ right.astype(np.float32).T
 
 
+def latent_rows(
+    draws: Draws,
+    start: int,
+    stop: int,
+    *,
+    experts: int,
+    topics: int,
+    focus: int,
+    levels: int,
+    noise: int,
+    **_: Any,
+) -> FloatArray:
+    """Return the fitness of some clients: how their topics match the experts', plus noise."""
+    theirs = topic_weights(draws.stream("clients"), stop - start, topics, focus, levels, start)
+    wanted = topic_weights(draws.stream("experts"), experts, topics, focus, levels)
+    fitness = matched(theirs, wanted)
+    added = draws.stream("noise").skip(start * experts)
+    fitness += added.whole(0, noise, fitness.shape, np.float32)
+    return fitness
+
+
 def latent(
     draws: Draws,
+    fitness: FloatArray | FitnessSource,
     *,
     clients: int,
     experts: int,
     slots: int,
     balance: float,
-    topics: int,
-    focus: int,
-    levels: int,
-    noise: int,
+    **_: Any,
 ) -> AlignmentProblem:
     """Build a problem from topic mixtures: fitness is a product of small whole weights."""
-    theirs = topic_weights(draws.stream("clients"), clients, topics, focus, levels)
-    wanted = topic_weights(draws.stream("experts"), experts, topics, focus, levels)
-    fitness = matched(theirs, wanted)
-    fitness += draws.stream("noise").whole(0, noise, fitness.shape, np.float32)
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
 
 
@@ -150,6 +192,7 @@ FAMILIES = (
             Parameter("dtype", "float32", "type of the fitness", choices=("float32", "float64")),
         ),
         uniform,
+        rows=uniform_rows,
     ),
     Family(
         "skewed",
@@ -163,6 +206,7 @@ FAMILIES = (
         ),
         skewed,
         tables=(("clients", "experts"), ("clients", "interests")),
+        rows=skewed_rows,
     ),
     Family(
         "latent",
@@ -173,6 +217,7 @@ FAMILIES = (
         ),
         latent,
         tables=(("clients", "experts"), ("clients", "topics")),
+        rows=latent_rows,
     ),
     Family(
         "label-skew",

@@ -1,7 +1,10 @@
 """Specs: a generated problem as a few lines of TOML, with the digest of what they make.
 
 A spec holds no data and runs nothing: it names a family of
-`alignsolve.generators`, a seed and parameters. ::
+`alignsolve.generators`, a seed and parameters. With ``streamed = true`` the
+problem's fitness is a source, made block by block whenever it is read: for
+problems too large for memory, or to store. Its digest is that of the same
+problem in memory. ::
 
     name = "uniform-small"
     family = "uniform"
@@ -67,6 +70,8 @@ class Spec:
         the problem has no answer.
     note : str
         Anything else a reader should know.
+    streamed : bool
+        Whether the problem's fitness is a source, and never in memory as a whole.
 
     Raises
     ------
@@ -84,6 +89,7 @@ class Spec:
     best_bound: float | None = None
     proved: bool = False
     note: str = ""
+    streamed: bool = False
 
     def __post_init__(self) -> None:
         for key, (valid, would_be_right) in _KEYS.items():
@@ -110,7 +116,7 @@ class Spec:
             If the family refuses the parameters, or the problem is not the
             one that the spec describes.
         """
-        problem = find_family(self.family).generate(self.seed, self.parameters)
+        problem = find_family(self.family).generate(self.seed, self.parameters, self.streamed)
         if problem.sense != self.sense:
             raise ProblemError(f"spec {self.name!r} says sense {self.sense!r}, but family "
                                f"{self.family!r} makes problems of sense {problem.sense!r}")
@@ -131,12 +137,13 @@ def new_spec(
     seed: int = 0,
     parameters: Mapping[str, Value] | None = None,
     note: str = "",
+    streamed: bool = False,
 ) -> Spec:
     """Return the spec of a problem that is built once for its digest.
 
     Parameters
     ----------
-    name, family, seed, parameters, note
+    name, family, seed, parameters, note, streamed
         As in `Spec`. All parameters are written out, defaults included, so
         that a later change of a default does not change the problem.
 
@@ -145,9 +152,10 @@ def new_spec(
     ProblemError
         If the family refuses them.
     """
-    complete = find_family(family).checked(parameters or {})
-    problem = find_family(family).generate(seed, complete)
-    return Spec(name, family, seed, complete, problem_digest(problem), problem.sense, note=note)
+    complete = find_family(family).checked(parameters or {}, streamed)
+    problem = find_family(family).generate(seed, complete, streamed)
+    return Spec(name, family, seed, complete, problem_digest(problem), problem.sense, note=note,
+                streamed=streamed)
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -173,7 +181,7 @@ def read_spec(path: str | Path) -> Spec:
             fail(path, f"key {key!r} is missing; a spec has name, family, seed and parameters")
     with located(path):
         spec = Spec(**document)
-        find_family(spec.family).checked(spec.parameters)
+        find_family(spec.family).checked(spec.parameters, spec.streamed)
     return spec
 
 
@@ -194,7 +202,8 @@ def spec_text(spec: Spec) -> str:
     lines = []
     for key in _KEYS:
         value = getattr(spec, key)
-        if key != "parameters" and value is not None and value != "":
+        left_out = value is None or value == "" or (key == "streamed" and not value)
+        if key != "parameters" and not left_out:
             lines.append(f"{key} = {_toml(value)}")
     lines += ["", "[parameters]"]
     lines += [f"{_toml_key(key)} = {_toml(value)}" for key, value in spec.parameters.items()]
@@ -248,5 +257,6 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "best_known": (_is_number, "a finite number, or leave the key out"),
     "best_bound": (_is_number, "a finite number, or leave the key out"),
     "proved": (lambda v: isinstance(v, bool), "true or false"),
+    "streamed": (lambda v: isinstance(v, bool), "true or false"),
     "parameters": (lambda v: isinstance(v, dict), "a table of parameters"),
 }

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import pickle
 import tomllib
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
@@ -75,11 +77,54 @@ finite = st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_v
         best_bound=st.none() | finite,
         proved=st.booleans(),
         note=st.text(st.characters(exclude_categories=["C", "Z"])) | st.just('"\\\n'),
+        streamed=st.booleans(),
     )
 )
 def test_text_is_toml_and_means_the_same(spec):
     read = tomllib.loads(spec_text(spec))
     assert Spec(**read) == spec
+
+
+STREAMED = [name for name, family in FAMILIES.items() if family.rows is not None]
+
+
+@pytest.mark.parametrize("family", STREAMED)
+@settings(max_examples=10)
+@given(clients=st.integers(1, 60), experts=st.integers(1, 9), seed=st.integers(0, 9),
+       entries=st.integers(1, 300))
+def test_streamed_problems_are_those_in_memory(family, clients, experts, seed, entries):
+    sizes = {"clients": clients, "experts": experts, "slots": 1}
+    whole = generate(family, seed=seed, **sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alignsolve.generators.family.BLOCK_ENTRIES", entries)
+        streamed = generate(family, seed=seed, streamed=True, **sizes)
+    assert streamed.streamed and not whole.streamed
+    assert problem_digest(streamed) == problem_digest(whole)
+    again = pickle.loads(pickle.dumps(streamed.fitness.part(0, streamed.fitness.n_blocks)))
+    np.testing.assert_array_equal(again[0:clients], whole.fitness)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_streamed_specs_verify_by_blocks(tmp_path, dtype):
+    sizes = {"clients": 70_000, "experts": 9, "dtype": dtype}
+    spec = new_spec("big", "uniform", seed=4, parameters=sizes, streamed=True)
+    assert spec.digest == new_spec("big", "uniform", seed=4, parameters=sizes).digest
+    write_spec(spec, tmp_path / "big.toml")
+    assert read_spec(tmp_path / "big.toml") == spec
+    (problem,) = read_instances(tmp_path / "big.toml")
+    assert problem.fitness.n_blocks > 1
+    with pytest.raises(ProblemError, match="says digest"):
+        dataclasses.replace(spec, seed=5).build()
+
+
+def test_streaming_has_no_limit_of_pairs_and_not_every_family(tmp_path):
+    many = GOOD.replace("clients = 5", "clients = 10_000_000").replace("= 4", "= 256")
+    with pytest.raises(ProblemError, match="at most 1,073,741,824, or stream it"):
+        read_spec(written(tmp_path, many))
+    spec = read_spec(written(tmp_path, many.replace("seed = 3", "seed = 3\nstreamed = true")))
+    assert spec.streamed
+    with pytest.raises(ProblemError, match="family 'sticky' cannot be streamed"):
+        read_spec(written(tmp_path, "name = 's'\nfamily = 'sticky'\nseed = 1\nstreamed = true"))
 
 
 def test_missing_parameters_have_their_defaults(tmp_path):
@@ -148,6 +193,7 @@ def test_wrong_sense_is_found():
         (GOOD.replace("[parameters]", "[[parameters]]"), "give a table of parameters"),
         (GOOD.replace("seed = 3", "seed = 3\nbest_known = inf"), "key 'best_known' is 'inf'; give"),
         (GOOD.replace("seed = 3", "seed = 3\nbest_bound = 'x'"), "key 'best_bound' is 'x'"),
+        (GOOD.replace("seed = 3", "seed = 3\nstreamed = 1"), "key 'streamed' is '1'; give true"),
         (GOOD.replace("seed = 3", "seed = 3\nproved = 'yes'"), "key 'proved' is 'yes'; give true"),
         (GOOD.replace("seed = 3", "seed = 3\ndigest = 'md5:0'"), "key 'digest' is 'md5:0'; give"),
         (GOOD.replace("seed = 3", "seed = 3\ndigest = 'sha256:" + "0" * 64 + "'"),
