@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "torch")
+PACKAGES = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",
+            "torch")  # fmt: skip
 
 
 def machine_record() -> dict[str, object]:

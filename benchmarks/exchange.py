@@ -21,15 +21,15 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import _results
 import numpy as np
 import typer
 from _exchange_cases import CASES, FAMILIES, HARD, PEERS, Case, seconds_of_argmax
-from _machine import machine_record
 
 import alignsolve as al
 
@@ -54,22 +54,12 @@ Runs = Annotated[int, typer.Option(help="Runs, after one to warm up.")]
 
 def stored() -> list[dict[str, Any]]:
     """Return all results, the latest of each key last."""
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text().splitlines() if line]
+    return _results.stored(RESULTS)
 
 
-def record(key: str, again: bool, measure: Any) -> None:
+def record(key: str, again: bool, measure: Callable[[], dict[str, Any]]) -> None:
     """Measure and store under a key, unless it is stored already."""
-    if not again and any(result["key"] == key for result in stored()):
-        print(f"{key}: stored already")
-        return
-    result = {"key": key} | measure() | {"machine": machine_record()}
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(result, default=float) + "\n")
-    shown = {name: value for name, value in result.items() if name not in ("machine", "key")}
-    print(key, json.dumps(shown, default=float)[:400])
+    _results.record(RESULTS, key, again, measure)
 
 
 def timed(problem: al.AlignmentProblem, runs: int, **options: Any) -> dict[str, Any]:
@@ -154,26 +144,6 @@ def warm(case: str, runs: Runs = 7, again: Again = False) -> None:
     record(f"warm/{case}/uniform", again, measure)
 
 
-class _Peak(threading.Thread):
-    """Follows the anonymous memory of this process, in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.first = self.most = self.now()
-        self.ended = threading.Event()
-
-    @staticmethod
-    def now() -> int:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
-        raise RuntimeError("this system does not tell the memory of a process")
-
-    def run(self) -> None:
-        while not self.ended.wait(0.001):
-            self.most = max(self.most, self.now())
-
-
 @app.command()
 def memory(again: Again = False) -> None:
     """Measure the growth of memory during a call over a memory-mapped matrix."""
@@ -200,12 +170,10 @@ def memory_child(path: Path) -> None:
     fitness = np.load(path, mmap_mode="r")
     n, m = fitness.shape
     problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=-(-n // m))
-    peak = _Peak()
+    peak = _results.Peak()
     peak.start()
     result = al.solve(problem, "exchange")
-    peak.ended.set()
-    peak.join()
-    grown = peak.most - peak.first
+    grown = peak.stop() - peak.first
     print(json.dumps({"bytes": grown, "bytes_per_client": grown / n,
                       "status": result.status.value}))  # fmt: skip
 

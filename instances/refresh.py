@@ -81,6 +81,11 @@ SPECS: dict[str, dict[str, tuple[str, dict[str, Value]]]] = {
         "infeasible-hall": ("infeasible", {"clients": 50_000, "experts": 64}),
         **{f"gap-{t}": (f"gap-{t}", {"agents": 80, "jobs": 1600}) for t in "abcde"},
     },
+    "huge": {  # streamed: never in memory, nor on disk
+        "uniform": ("uniform", {"clients": 10_000_000, "experts": 64, "slots": 1, "balance": 1.0}),
+        "latent": ("latent", {"clients": 4_000_000, "experts": 128}),
+        "skewed": ("skewed", {"clients": 4_000_000, "experts": 256, "balance": 2.0}),
+    },
     "infeasible": {
         cause: ("infeasible", {"clients": 12, "experts": 6, "cause": cause})
         for cause in ("hall", "slots", "loads", "minima", "groups", "budget", "samples", "fairness")
@@ -124,7 +129,9 @@ def main() -> None:
         if not options.chosen or name in options.chosen or name.split("/")[0] in options.chosen:
             path = HERE / f"{name}.toml"
             path.parent.mkdir(exist_ok=True)
-            spec = _with_known(new_spec(name, family, seed=SEED, parameters=parameters), path)
+            made = new_spec(name, family, seed=SEED, parameters=parameters,
+                            streamed=name.startswith("huge/"))
+            spec = _with_known(made, path)
             if options.again or not spec.proved:
                 spec = improved(spec, options.time_limit)
             write_spec(spec, path)

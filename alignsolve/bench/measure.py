@@ -69,6 +69,10 @@ def warm_up(backend: str, problem: AlignmentProblem, options: dict[str, Any]) ->
     """
     with contextlib.suppress(Exception):
         tiny = tiny_problem(problem.features, problem.fitness.dtype)
+        if problem.streamed:
+            rows = tiny.fitness
+            source = al.FunctionSource(lambda a, b: rows[a:b], rows.shape, rows.dtype, 3)
+            tiny = tiny.replace(fitness=source)
         al.solve(tiny, backend, **options)
 
 

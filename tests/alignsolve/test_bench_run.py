@@ -23,6 +23,7 @@ from alignsolve import backends
 from alignsolve.bench import run_bench
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
+from alignsolve.io.specs import new_spec, write_spec
 
 HERE = Path(__file__).parent
 LIMITS = {"time_limit": 1.0, "memory_limit": 400.0, "plugins": ["bench_backends"]}
@@ -237,6 +238,21 @@ def test_other_settings_are_run_anew_and_a_changed_file_too(tmp_path):
     assert bench(seed=1) == 2
     write_instance(problem(n=31), tmp_path / "a.json")
     assert bench(seed=1) == 3
+
+
+def test_streamed_specs_are_run_where_sources_are_taken(tmp_path):
+    sizes = {"clients": 20_000, "experts": 8}
+    write_spec(new_spec("s", "uniform", parameters=sizes, streamed=True), tmp_path / "s.toml")
+    write_spec(new_spec("s", "uniform", parameters=sizes), tmp_path / "whole.toml")
+    report = run_bench([tmp_path], backends=["exchange", "greedy"], time_limit=20.0,
+                       out=tmp_path / "out")
+    rows = {(row.instance, row.backend): row for row in report.rows}
+    assert rows["s.toml", "exchange"].outcome == "optimal"
+    assert rows["s.toml", "exchange"].proof == "prices"
+    assert rows["s.toml", "exchange"].objective == rows["whole.toml", "exchange"].objective
+    assert rows["s.toml", "greedy"].outcome == "unsupported"
+    assert "fitness" in rows["s.toml", "greedy"].message
+    assert rows["whole.toml", "greedy"].outcome in ("optimal", "feasible")
 
 
 def test_the_same_content_twice_is_run_once(tmp_path):

@@ -36,7 +36,9 @@ def test_specs_build_what_they_say(path):
     spec = read_spec(path)
     assert spec.name == spec_id(path)
     assert set(spec.parameters) == set(FAMILIES[spec.family].defaults)
-    spec.build(verify=True)
+    assert spec.streamed == (path.parent.name == "huge")
+    if not spec.streamed:  # the bench verifies those: each takes a quarter of a minute
+        spec.build(verify=True)
 
 
 def test_the_folder_holds_what_the_table_says():

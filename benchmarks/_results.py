@@ -1,0 +1,67 @@
+"""Results as JSON lines, one per key, and the memory of a process while it is measured."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _machine import machine_record
+
+
+def stored(path: Path) -> list[dict[str, Any]]:
+    """Return all results of a file, the latest of each key last."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def record(path: Path, key: str, again: bool, measure: Callable[[], dict[str, Any]]) -> None:
+    """Measure and store under a key, unless it is stored already."""
+    if not again and any(result["key"] == key for result in stored(path)):
+        print(f"{key}: stored already")
+        return
+    result = {"key": key} | measure() | {"machine": machine_record()}
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(result, default=float) + "\n")
+    shown = {name: value for name, value in result.items() if name not in ("machine", "key")}
+    print(key, json.dumps(shown, default=float)[:400])
+
+
+def anonymous_memory(process: int | str = "self") -> int:
+    """Return the memory of a process that no file backs, in bytes; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+
+
+class Peak(threading.Thread):
+    """Follows the anonymous memory of this process, in bytes, until it is stopped."""
+
+    def __init__(self, interval: float = 0.001) -> None:
+        super().__init__(daemon=True)
+        self.first = self.most = anonymous_memory()
+        if not self.first:
+            raise RuntimeError("this system does not tell the memory of a process")
+        self.interval = interval
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Look again and again."""
+        while not self.ended.wait(self.interval):
+            self.look()
+
+    def look(self) -> None:
+        """Note what memory there is now."""
+        self.most = max(self.most, anonymous_memory())
+
+    def stop(self) -> int:
+        """Stop looking; return the most there was."""
+        self.ended.set()
+        self.join()
+        return self.most
