@@ -41,6 +41,8 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve solve gap1.txt#2 --sense max --time-limit 10",
         "alignsolve solve scores.csv --set max_experts=2 --out plan.csv",
         "alignsolve solve fleet.npz --elastic --out plan.json",
+        "alignsolve solve fitness.npy --set load_max=156250 --engine ray --parts pairs",
+        "alignsolve solve big.toml --engine ray --address ray://head:10001 --json",
     )),
     (check, True, (
         "alignsolve check fleet.npz plan.json",
@@ -56,6 +58,7 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve generate skewed",
         "alignsolve generate skewed clients=1000 experts=64 --seed 7 --out fleet.npz",
         "alignsolve generate skewed clients=1000000 --out large.toml",
+        "alignsolve generate uniform clients=10000000 experts=64 --streamed --out huge.toml",
     )),
     (convert, True, (
         "alignsolve convert gap1.txt#2 gap1-2.json --sense max",

@@ -127,8 +127,8 @@ def solve(
         print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
                    f"experts, {problem.sense}, class {problem.problem_class}")
         print_text(result.summary())
-        if out is not None:
-            print_text(f"wrote        {out}")
+        if out is not None or (parts is not None and result.has_answer):
+            print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
     return _exit_code(result)
 
 

@@ -156,7 +156,7 @@ class Result:
             if self.loads.size:
                 lines.append(
                     f"holders      {self.loads.min()} to {self.loads.max()} per expert, "
-                    f"{self.row_ind.size} pairs"
+                    f"{int(self.loads.sum())} pairs"
                 )
         if self.certificate is not None:
             lines.append(f"certificate  {self.certificate.summary()}")

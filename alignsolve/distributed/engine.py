@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: Bytes of shared memory of a cluster that is started here.
 OBJECT_STORE = 2**29
 
+#: Seconds within which a cluster's address has to answer; Ray itself would try for minutes.
+REACHED_WITHIN = 5.0
+
 
 @dataclass(frozen=True)
 class RayEngine:
@@ -38,7 +42,8 @@ class RayEngine:
         Workers, one core and one shard each; default one per core of the cluster.
     output : path, optional
         A folder to which each worker writes its pairs as a Parquet file of the
-        columns ``client`` and ``expert``. The result then holds no pairs.
+        columns ``client`` and ``expert``. The result then holds no pairs. It
+        must not hold such files already.
 
     Notes
     -----
@@ -103,6 +108,7 @@ def solve_on_ray(problem: AlignmentProblem, options: Options, engine: RayEngine)
     n, m = source.shape
     slots = inputs.slots_of(n, m, *problem.slot_bounds())
     switch = inputs.switch_of(switch_of(problem))
+    _check_output(engine)
     rows, cols = options.warm_start or (None, None)
     with connected(engine) as ray:
         wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -171,6 +177,14 @@ def _short(array: IntArray) -> IntArray | int:
     return int(array[0]) if array.size and (array == array[0]).all() else array
 
 
+def _check_output(engine: RayEngine) -> None:
+    """Refuse a folder in which an earlier answer would be mixed with this one."""
+    old = sorted(Path(engine.output).glob("part-*.parquet")) if engine.output is not None else []
+    if old:
+        raise ProblemError(f"{engine.output}: holds {old[0].name} of an earlier answer; give "
+                           f"another folder, or remove its part files")
+
+
 def _write(shards: Any, folder: Path) -> None:
     """Let every worker write its pairs."""
     folder = folder.absolute()
@@ -184,6 +198,8 @@ def connected(engine: RayEngine) -> Iterator[Any]:
     if importlib.util.find_spec("ray") is None:
         raise BackendNotFoundError("engine 'ray' needs Ray: pip install 'alignsolve[ray]'")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What Ray warns of otherwise: it leaves variables of accelerators alone.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
     if ray.is_initialized():
@@ -191,13 +207,21 @@ def connected(engine: RayEngine) -> Iterator[Any]:
         return
     try:
         if engine.address is not None:
-            ray.init(address=engine.address, log_to_driver=False)
+            _reach(engine.address)
+            ray.init(address=engine.address, log_to_driver=False, logging_level="error")
         else:
             ray.init(num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
-                     object_store_memory=OBJECT_STORE)  # fmt: skip
-    except (ConnectionError, ValueError, RuntimeError) as error:
+                     logging_level="error", object_store_memory=OBJECT_STORE)  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:
         raise BackendNotFoundError(f"no Ray cluster at {engine.address!r}: {error}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise `OSError` where nobody listens at ``host:port`` or ``ray://host:port``."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN).close()

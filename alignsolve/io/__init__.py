@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 #: Formats that may need to be told, or may be told, whether to maximise.
-_TAKE_SENSE = ("orlib", "csv", "parquet")
+_TAKE_SENSE = ("orlib", "csv", "parquet", "matrix")
 
 
 def read_instances(path: str | Path, sense: str | None = None) -> list[AlignmentProblem]:
@@ -36,8 +36,9 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
     Parameters
     ----------
     path : path
-        JSON, npz, CSV, Parquet, TOML (a generator's spec), DIMACS, or an
-        OR-Library assignment file. The suffix decides, else the content.
+        JSON, npz, CSV, Parquet, TOML (a generator's spec), DIMACS, an
+        OR-Library assignment file, or a matrix of fitness in ``.npy`` or Arrow.
+        The suffix decides, else the content.
     sense : {"max", "min"}, optional
         For files that do not say, as generalized assignment files: whether
         their values are to be maximised or minimised.

@@ -49,6 +49,7 @@ FORMATS = {
         Format("npz", "native_npz", (".npz",)),
         Format("csv", "csv_table", (".csv", ".tsv")),
         Format("parquet", "parquet_table", (".parquet",)),
+        Format("matrix", "matrix", (".npy", ".arrow", ".feather", ".ipc"), writes=False),
         Format("dimacs", "dimacs", (".min", ".dmx", ".dimacs")),
         Format("mps", "mps", (".mps",), reads=False),
         Format("lp", "lp", (".lp",), reads=False),

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -115,6 +117,27 @@ def test_workers_write_their_pairs(cluster, tmp_path):
     experts = np.concatenate([table["expert"].to_numpy() for table in tables])
     assert np.array_equal(clients, here.row_ind)
     assert np.array_equal(experts, here.col_ind)
+    assert f"{here.row_ind.size} pairs" in there.summary()
+    with pytest.raises(ProblemError, match=r"holds part-00000\.parquet of an earlier answer"):
+        al.solve(problem, engine=al.RayEngine(output=tmp_path / "pairs"))
+
+
+ELSEWHERE = """
+import sys, numpy as np, alignsolve as al
+problem = al.AlignmentProblem(np.random.default_rng(8).random((9000, 8)), 1, load_max=1125)
+try:
+    al.solve(problem, engine=al.RayEngine(address="127.0.0.1:1"))
+except al.BackendNotFoundError as error:
+    print(error)
+print(al.solve(problem, engine=al.RayEngine(address=sys.argv[1], workers=1)).status.value)
+"""
+
+
+def test_an_existing_cluster_is_joined_by_its_address(cluster):
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE, cluster], capture_output=True,
+                          text=True, check=True, env=os.environ | {"PYTHONPATH": os.getcwd()})
+    assert "no Ray cluster at '127.0.0.1:1'" in done.stdout
+    assert done.stdout.splitlines()[-1] == "optimal"
 
 
 @pytest.mark.parametrize("moment", [2, 5, 9])

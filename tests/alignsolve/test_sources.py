@@ -136,6 +136,26 @@ class TestReading:
         assert found.objective_value == pytest.approx(known.objective_value, rel=1e-9)
 
 
+def another_form(kind, matrix, folder):
+    """Return a matrix as a source of a kind."""
+    if kind == "array":
+        return al.ArraySource(matrix)
+    if kind == "mapped":
+        np.save(folder / "m.npy", matrix)
+        return al.MappedSource(folder / "m.npy")
+    if kind == "function":
+        return al.FunctionSource(lambda a, b: matrix[a:b], matrix.shape, matrix.dtype, 3)
+    if kind == "factors" and np.isfinite(matrix).all():
+        return al.FactorSource(matrix, np.eye(matrix.shape[1]))
+    if kind == "sparse":
+        kept = np.isfinite(matrix)
+        return al.SparseSource(sp.csr_array((matrix[kept], np.nonzero(kept)), shape=matrix.shape))
+    if kind == "parquet" and matrix.size:
+        write_parquet(folder / "m.parquet", matrix, 3)
+        return al.TableSource(folder / "m.parquet")
+    return Blocks(matrix, 3)
+
+
 class TestProblems:
     @settings(max_examples=60)
     @given(problem=flow_problems(), rows=st.integers(1, 5))
@@ -170,6 +190,69 @@ class TestProblems:
         assert isinstance(problem.fitness, np.ndarray)
         assert not problem.streamed
         assert isinstance(problem.source, al.MappedSource)
+
+
+    @settings(max_examples=25, deadline=None)
+    @given(problem=flow_problems(), data=st.data())
+    def test_every_kind_gives_the_answer_and_proof_of_the_matrix(
+        self, tmp_path_factory, problem, data
+    ):
+        arguments = problem.arguments()
+        name = "fitness" if problem.sense == "max" else "cost"
+        matrix = np.ascontiguousarray(arguments[name], dtype=np.float64)
+        kind = data.draw(st.sampled_from(["array", "mapped", "function", "factors", "sparse",
+                                          "parquet"]))
+        if kind == "sparse" and problem.sense == "min":
+            kind = "function"  # absent pairs are forbidden by -inf, which no cost is
+        source = another_form(kind, matrix, tmp_path_factory.mktemp("kind"))
+        streamed, dense = problem.replace(**{name: source}), problem.replace(**{name: matrix})
+        ours, theirs = al.solve(streamed), al.solve(dense)
+        assert ours.status is theirs.status
+        if not theirs.has_answer:
+            return
+        assert ours.objective_value == pytest.approx(theirs.objective_value, rel=1e-9, abs=1e-9)
+        for prices in (theirs.prices, None):
+            one = certify(streamed, theirs.row_ind, theirs.col_ind, prices)
+            two = certify(dense, theirs.row_ind, theirs.col_ind, prices)
+            assert (one.feasible, one.optimal) == (two.feasible, two.optimal)
+            assert one.objective_value == two.objective_value
+            assert one.gap_abs == pytest.approx(two.gap_abs, abs=1e-12)
+
+    @settings(max_examples=40, deadline=None)
+    @given(problem=flow_problems(), data=st.data())
+    def test_other_answers_are_judged_as_over_the_matrix(self, problem, data):
+        """Proofs in one pass must not let through what is wrong: any pairs, any prices."""
+        arguments = problem.arguments()
+        name = "fitness" if problem.sense == "max" else "cost"
+        matrix = arguments[name].astype(np.float64)
+        n, m = matrix.shape
+        pairs = data.draw(st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, m - 1)),
+                                   max_size=8))
+        rows, cols = ([pair[side] for pair in pairs] for side in (0, 1))
+        rows, cols = np.array(rows, np.int64), np.array(cols, np.int64)
+        prices = np.array(data.draw(st.lists(st.integers(-3, 3), min_size=m, max_size=m)), float)
+        one = certify(problem.replace(**{name: Blocks(matrix, 2)}), rows, cols, prices)
+        two = certify(problem.replace(**{name: matrix}), rows, cols, prices)
+        assert (one.feasible, one.optimal) == (two.feasible, two.optimal)
+        assert one.objective_value == two.objective_value
+        assert [v.message for v in one.violations] == [v.message for v in two.violations]
+
+
+@pytest.mark.parametrize("suffix", ["npy", "arrow"])
+def test_matrices_in_files_are_instances(tmp_path, suffix):
+    path = tmp_path / f"fitness.{suffix}"
+    if suffix == "npy":
+        np.save(path, MATRIX)
+    else:
+        feather = pytest.importorskip("pyarrow.feather")
+        pa = pytest.importorskip("pyarrow")
+        feather.write_feather(pa.table({str(j): MATRIX[:, j] for j in range(7)}), path)
+    problem = al.read_instance(path)
+    assert problem.source is not None
+    assert problem.max_experts.tolist() == [1] * 50
+    assert problem_digest(problem) == problem_digest(al.AlignmentProblem(MATRIX, 1))
+    cost = al.read_instance(path, "min")
+    assert problem_digest(cost) == problem_digest(al.AlignmentProblem.from_cost(MATRIX, 1))
 
 
 class TestRefusals:
