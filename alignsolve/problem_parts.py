@@ -148,7 +148,9 @@ def known_fitness(
     if isinstance(fitness, ArraySource):
         return fitness_matrix(fitness.array)
     if isinstance(fitness, FitnessSource):
-        return fitness, *fitness_source(fitness)
+        if fitness.facts is None:
+            fitness.facts = fitness_source(fitness)
+        return fitness, *fitness.facts
     return fitness_matrix(fitness)
 
 

@@ -111,6 +111,9 @@ def write_instance(problem: AlignmentProblem, path: str | Path) -> None:
     """
     if not isinstance(problem, AlignmentProblem):
         raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
+    if problem.streamed:
+        fail(path, f"a problem over a source ({problem.fitness!r}) is not written: its fitness is "
+                   f"never there as a whole; keep the spec or the files that it is read from")
     for_writing(path).function("write")(problem, path)
 
 

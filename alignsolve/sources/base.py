@@ -52,6 +52,9 @@ class FitnessSource(ABC):
 
     #: Whether single rows cost no more than their share of a block.
     random_access: bool = False
+    #: Whether any pair is forbidden, and the largest finite absolute value; None before a
+    #: problem has looked through the source, which it does only once.
+    facts: tuple[bool, float] | None = None
 
     def __init__(
         self, shape: tuple[int, int], dtype: npt.DTypeLike, edges: IntArray | None = None

@@ -184,6 +184,22 @@ class TestProblems:
         assert problem.replace(load_max=8).sense == "min"
         assert problem.replace(load_max=8).source.cost is source
 
+    def test_a_source_is_looked_through_once(self):
+        source = Blocks(MATRIX)
+        problem = al.AlignmentProblem(source, 1, load_max=10)
+        assert source.blocks_read == source.n_blocks
+        assert problem.replace(load_max=9).largest == problem.largest
+        assert source.blocks_read == source.n_blocks
+        assert not source.facts[0]
+        assert pickle.loads(pickle.dumps(source.part(0, 2))).facts is None
+
+    def test_problems_over_sources_are_not_written(self, tmp_path):
+        problem = al.AlignmentProblem(Blocks(MATRIX), 1)
+        for name in ("p.json", "p.npz", "p.csv", "p.mps"):
+            with pytest.raises(ProblemError, match="a problem over a source .* is not written"):
+                al.write_instance(problem, tmp_path / name)
+        assert not list(tmp_path.iterdir())
+
     def test_mapped_files_are_read_in_place(self, tmp_path):
         np.save(tmp_path / "fitness.npy", MATRIX)
         problem = al.AlignmentProblem(al.MappedSource(tmp_path / "fitness.npy"), 1)
