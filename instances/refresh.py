@@ -83,7 +83,6 @@ SPECS: dict[str, dict[str, tuple[str, dict[str, Value]]]] = {
     },
     "huge": {  # streamed: never in memory, nor on disk
         "uniform": ("uniform", {"clients": 10_000_000, "experts": 64, "slots": 1, "balance": 1.0}),
-        "latent": ("latent", {"clients": 4_000_000, "experts": 128}),
     },
     "infeasible": {
         cause: ("infeasible", {"clients": 12, "experts": 6, "cause": cause})

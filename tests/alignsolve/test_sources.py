@@ -196,7 +196,7 @@ class TestProblems:
     def test_problems_over_sources_are_not_written(self, tmp_path):
         problem = al.AlignmentProblem(Blocks(MATRIX), 1)
         for name in ("p.json", "p.npz", "p.csv", "p.mps"):
-            with pytest.raises(ProblemError, match="a problem over a source .* is not written"):
+            with pytest.raises(ProblemError, match=r"a problem over a source .* is not written"):
                 al.write_instance(problem, tmp_path / name)
         assert not list(tmp_path.iterdir())
 
