@@ -87,6 +87,7 @@ def run(
     """
     from fedloop.metrics import summary
     from fedloop.plots import draw_run
+    from fedloop.privacy import epsilon_of
     from fedloop.train import train
 
     chosen = _settings(config, set_, data_dir)
@@ -112,6 +113,12 @@ def run(
     picture = out / "run.png"
     draw_run(world, state.records, picture)
     found = summary(state.records, chosen.targets)
+    if chosen.privacy.noise_multiplier:
+        found["privacy"] = {
+            "epsilon": epsilon_of(chosen.privacy.noise_multiplier, chosen.privacy.delta,
+                                  len(state.records)),
+            "delta": chosen.privacy.delta,
+        }
     if json:
         print_json({**found, "picture": str(picture)})
     else:
@@ -286,6 +293,9 @@ def _told(found: dict[str, Any]) -> str:
                      f"{target}% after {rounds} rounds, "
                      f"{found['bytes_to'][target] / 1e6:.1f} MB, "
                      f"{found['seconds_to'][target]:.1f} simulated s")
+    if "privacy" in found:
+        lines.append("reported statistics: epsilon {epsilon:.3g} at delta {delta:g} for a client "
+                     "in every round".format(**found["privacy"]))
     return "\n".join(lines)
 
 

@@ -238,6 +238,29 @@ class FleetSettings(Settings):
     corruption_rate: Share = 0.0
 
 
+class PrivacySettings(Settings):
+    """How clients hide what they report of their experts; see `fedloop.privacy`.
+
+    Attributes
+    ----------
+    noise_multiplier : float
+        Standard deviation of the noise in units of the sensitivity; 0 reports the
+        plain numbers.
+    loss_bound : float
+        Losses are clipped to this.
+    delta : float
+        The delta at which the privacy loss is stated.
+    seeded : bool
+        Whether the noise comes from the run's seed, so that a run can be repeated.
+        The server knows the seed too: for experiments, where nothing is secret.
+    """
+
+    noise_multiplier: NotNegative = 0.0
+    loss_bound: Positive = 3.0
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    seeded: bool = False
+
+
 class Config(Settings):
     """All settings of a run.
 
@@ -277,6 +300,7 @@ class Config(Settings):
     server: ServerSettings = ServerSettings()
     alignment: AlignmentSettings = AlignmentSettings()
     fleet: FleetSettings = FleetSettings()
+    privacy: PrivacySettings = PrivacySettings()
 
     @model_validator(mode="after")
     def _agree(self) -> Config:

@@ -25,6 +25,7 @@ from fedloop.fleet import Device, Times, draw_fleet, draw_luck, round_times
 from fedloop.metrics import balance, client_accuracy, worst_decile
 from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_names
 from fedloop.partition import Partition, deal
+from fedloop.privacy import protect
 from fedloop.readers import Dataset
 from fedloop.server import add_momentum, aggregate, sound_updates
 from fedloop.strategies import build_aligner, make_reports
@@ -144,10 +145,11 @@ def train_here(
     """Train clients in this process."""
     config = world.config
     method = train_batched if config.local.batched else train_plain
-    return method(
+    training = method(
         state.model, world.partition.train, clients, [held[client] for client in clients],
         world.spec, config.local, config.seed, number,
     )
+    return protect(training, config.privacy, config.seed, number)
 
 
 def play_round(world: World, state: State, trainer: Trainer = train_here) -> Record:
@@ -357,9 +359,9 @@ def restore(world: World, state: State, folder: Path) -> None:
     saved = load_checkpoint(path)
     mine, theirs = _identity(world.config), saved["config"]
     if mine != theirs:
-        name = next(key for key in mine if mine[key] != theirs.get(key))
+        name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
         raise CheckpointError(f"{path}: made with another {name}: {theirs.get(name)}, not "
-                              f"{mine[name]}; choose another folder, or remove this one")
+                              f"{mine.get(name)}; choose another folder, or remove this one")
     device = world.config.device
     state.model = {name: torch.from_numpy(value).to(device)
                    for name, value in saved["model"].items()}

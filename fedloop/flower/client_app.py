@@ -16,11 +16,13 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import alignsolve as al
-from fedloop.client import Update, train_client
+from fedloop.batched import pairs_of
+from fedloop.client import Training, join, train_client
 from fedloop.config import build_config
 from fedloop.errors import EngineError
 from fedloop.flower.messages import METRICS, read_task, reply
 from fedloop.flower.nodes import CLIENT
+from fedloop.privacy import protect
 from fedloop.train import World, build_world
 
 #: Key of the settings, in the query and in a node's context.
@@ -70,19 +72,22 @@ def train(message: Message, context: Context) -> Message:
     torch.set_num_threads(config.threads)
     arrays, experts, number = read_task(message)
     sent = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    update = train_client(sent, world.partition.train, client_number(context), world.spec,
-                          config.local, config.seed, number)
+    client = client_number(context)
+    update = train_client(sent, world.partition.train, client, world.spec, config.local,
+                          config.seed, number)
+    pairs = pairs_of([experts], world.spec, torch.device("cpu"))
+    seen = protect(join([client], pairs, [update]), config.privacy, config.seed, number)
+    images = config.local.steps * config.local.batch_size
     return reply(
-        message, {name: value.numpy() for name, value in update.params.items()},
-        config.local.steps * config.local.batch_size, time.perf_counter() - begun,
-        measures(update, experts, config.local.steps * config.local.batch_size),
-        {TRAIN_LOSS: float(update.loss)},
+        message, {name: value.numpy() for name, value in update.params.items()}, images,
+        time.perf_counter() - begun, measures(seen, experts, images),
+        {TRAIN_LOSS: float(seen.loss)},
     )
 
 
-def measures(update: Update, experts: list[int], images: int) -> dict[int, al.ExpertReport]:
+def measures(seen: Training, experts: list[int], images: int) -> dict[int, al.ExpertReport]:
     """Return what a client saw of its experts, ascending through all layers."""
-    usage, before, after = (torch.cat(rows) for rows in (update.usage, update.before, update.after))
+    usage, before, after = (torch.cat(rows) for rows in (seen.usage, seen.before, seen.after))
     return {
         expert: al.ExpertReport(
             samples=images, gate_usage=float(usage[row]), loss_before=float(before[row, 0]),

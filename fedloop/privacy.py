@@ -1,0 +1,209 @@
+"""Clip and noise what clients report of their experts: the Gaussian mechanism, on the client.
+
+What is protected
+    The statistics of one report: per expert the gate's share, losses and accuracy, and
+    the mean training loss. Every statistic is clipped to a range that does not depend
+    on the data and divided by its width, so a report of d statistics lies in the unit
+    cube. Neighbouring data sets are *any two* data sets of one client (local
+    differential privacy): whatever replaces whatever, the report moves by at most
+    sqrt(d), the cube's diagonal. Noise of standard deviation ``noise_multiplier *
+    sqrt(d)`` is added to each statistic, and the sum clipped to the cube again, which
+    costs nothing.
+What it costs
+    ``epsilon_of(noise_multiplier, delta, rounds)`` for a client that reports in
+    `rounds` rounds, exactly [1]_: so many Gaussian mechanisms, chosen one after the
+    other, are together one with ``noise_multiplier / sqrt(rounds)`` [2]_.
+What is not protected
+    Trained parameters, which leave the client as they are; how many experts it holds,
+    images in a step and seconds. Noise is drawn in double precision, which an attacker
+    who sees every bit can exploit [3]_.
+
+References
+----------
+.. [1] B. Balle, Y.-X. Wang, "Improving the Gaussian Mechanism for Differential Privacy:
+   Analytical Calibration and Optimal Denoising", ICML 2018, arXiv:1805.06530, theorem 8.
+.. [2] J. Dong, A. Roth, W. J. Su, "Gaussian Differential Privacy", JRSS B 84(1), 2022,
+   doi:10.1111/rssb.12454, corollary 3.3.
+.. [3] I. Mironov, "On Significance of the Least Significant Bits for Differential
+   Privacy", CCS 2012, doi:10.1145/2382196.2382264.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr
+
+import alignsolve as al
+from fedloop.client import Training
+from fedloop.config import PrivacySettings
+
+#: Last part of the seed of a client's noise in a round.
+STREAM = 7
+
+
+def clip_and_noise(
+    values: np.ndarray, bounds: np.ndarray, noise_multiplier: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return statistics of one report as they may leave the client.
+
+    Parameters
+    ----------
+    values, bounds : ndarray
+        float64, shape (d,): statistics, and the upper ends of their ranges, which
+        begin at 0. What is not a number counts as the upper end.
+    noise_multiplier : float
+        Standard deviation of the noise in units of the sensitivity sqrt(d).
+    rng : Generator
+        Draws the noise.
+
+    Returns
+    -------
+    ndarray
+        float64, shape (d,), within the ranges.
+    """
+    share = np.nan_to_num(np.clip(values, 0.0, bounds) / bounds, nan=1.0)
+    noise = rng.normal(0.0, noise_multiplier * math.sqrt(len(share)), len(share))
+    found: np.ndarray = np.clip(share + noise, 0.0, 1.0) * bounds
+    return found
+
+
+def protect(training: Training, settings: PrivacySettings, seed: int, round_: int) -> Training:
+    """Return what clients have and saw, with what they saw clipped and noised.
+
+    Parameters
+    ----------
+    training : Training
+        Of any number of clients; each is protected by itself.
+    settings : PrivacySettings
+        A noise multiplier of 0 changes nothing.
+    seed, round_ : int
+        The noise depends on them and the client where `settings.seeded`.
+    """
+    if not settings.noise_multiplier:
+        return training
+    loss = training.loss.clone()
+    usage, before, after = ([part.clone() for part in parts] for parts in
+                            (training.usage, training.before, training.after))
+    for part in before:
+        part[:, 1] = torch.nan  # the accuracy before training is reported to nobody
+    for number, client in enumerate(training.clients):
+        rows = [torch.nonzero(pair.client == number)[:, 0] for pair in training.pairs]
+        seen = [torch.cat([part[at] for part, at in zip(parts, rows, strict=True)])
+                for parts in (usage, [p[:, 0] for p in before], [p[:, 0] for p in after],
+                              [p[:, 1] for p in after])]
+        size, bound = len(seen[0]), settings.loss_bound
+        noisy = torch.from_numpy(clip_and_noise(
+            torch.cat([loss[number:number + 1], *seen]).double().cpu().numpy(),
+            np.repeat([bound, 1.0, bound, bound, 1.0], [1, size, size, size, size]),
+            settings.noise_multiplier, generator(settings, seed, round_, client),
+        )).to(loss)
+        loss[number] = noisy[0]
+        columns = noisy[1:].view(4, size)
+        first = 0
+        for layer, at in enumerate(rows):
+            own = columns[:, first:first + len(at)]
+            usage[layer][at], before[layer][at, 0] = own[0], own[1]
+            after[layer][at] = own[2:].T
+            first += len(at)
+    return dataclasses.replace(training, loss=loss, usage=usage, before=before, after=after)
+
+
+def generator(
+    settings: PrivacySettings, seed: int, round_: int, client: int
+) -> np.random.Generator:
+    """Return what draws a client's noise: from the run's seed, or from the operating system."""
+    if settings.seeded:
+        return np.random.default_rng((seed, round_, client, STREAM))
+    return np.random.default_rng()
+
+
+def protect_reports(
+    reports: Mapping[int, al.ExpertReport], loss_bound: float, noise_multiplier: float,
+    rng: np.random.Generator,
+) -> dict[int, al.ExpertReport]:
+    """Return one client's reports of its experts, clipped and noised; for apps of your own.
+
+    Parameters
+    ----------
+    reports : mapping of int to ExpertReport
+        By expert. Samples stay as they are; gradient norms, which have no bound, are
+        withheld.
+    loss_bound : float
+        Upper end of losses.
+    noise_multiplier : float
+        As for `clip_and_noise`; 0 changes nothing.
+    rng : Generator
+        Draws the noise; ``numpy.random.default_rng()`` takes it from the operating system.
+    """
+    if not noise_multiplier:
+        return dict(reports)
+    ranges = {"loss_before": loss_bound, "loss": loss_bound, "accuracy": 1.0, "gate_usage": 1.0}
+    places = [(expert, name) for expert, seen in reports.items() for name in ranges
+              if getattr(seen, name) is not None]
+    noisy = clip_and_noise(
+        np.array([getattr(reports[expert], name) for expert, name in places], np.float64),
+        np.array([ranges[name] for _, name in places], np.float64), noise_multiplier, rng)
+    found = {expert: dataclasses.replace(seen, gradient_norm=None)
+             for expert, seen in reports.items()}
+    for (expert, name), value in zip(places, noisy.tolist(), strict=True):
+        found[expert] = dataclasses.replace(found[expert], **{name: value})
+    return found
+
+
+# -- privacy loss ------------------------------------------------------------------------
+
+
+def delta_of(epsilon: float, noise_multiplier: float, rounds: int = 1) -> float:
+    """Return the smallest delta for which reports are (epsilon, delta) private.
+
+    Parameters
+    ----------
+    epsilon : float
+        At least 0.
+    noise_multiplier : float
+        Above 0.
+    rounds : int
+        Rounds in which the client reports.
+    """
+    z = noise_multiplier / math.sqrt(rounds)
+    # exp(epsilon) alone overflows where its product with the tail is small.
+    tail = math.exp(min(0.0, epsilon + float(log_ndtr(-0.5 / z - epsilon * z))))
+    return max(0.0, float(ndtr(0.5 / z - epsilon * z)) - tail)
+
+
+def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
+    """Return the smallest epsilon for which reports are (epsilon, delta) private; see `delta_of`.
+
+    Examples
+    --------
+    >>> round(epsilon_of(1.0, 1e-5), 2)
+    4.38
+    """
+    if delta_of(0.0, noise_multiplier, rounds) <= delta:
+        return 0.0
+    above = 1.0
+    while delta_of(above, noise_multiplier, rounds) > delta:
+        above *= 2.0
+    return float(brentq(lambda value: delta_of(value, noise_multiplier, rounds) - delta,
+                        0.0, above, xtol=1e-10))
+
+
+def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
+    """Return the least noise multiplier that keeps `rounds` reports (epsilon, delta) private.
+
+    Examples
+    --------
+    >>> round(epsilon_of(noise_for(2.0, 1e-5, rounds=80), 1e-5, rounds=80), 6)
+    2.0
+    """
+    below, above = 1e-3, 1.0
+    while delta_of(epsilon, above, rounds) > delta:
+        above *= 2.0
+    return float(brentq(lambda value: delta_of(epsilon, value, rounds) - delta,
+                        below, above, xtol=1e-12))
