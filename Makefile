@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard test test-engines fuzz check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard test test-engines flower-deploy fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,11 @@ $(VENV)/.flower: $(VENV)/.dev
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray
 	@$(BIN)/python -m pytest -m engines tests/fedloop/flower
 
+NODES ?= 3
+flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on loopback; APP=examples/flower for that app, RESUME=1 to go on
+	@$(BIN)/python -m fedloop.flower.deploy --nodes $(NODES) --out flower-run \
+	  $(if $(APP),--app $(APP),--set rounds=5 --set checkpoint_every=1) $(if $(RESUME),--resume,--again)
+
 fuzz: $(VENV)/.dev ## Run the tests on new random examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
 
@@ -66,4 +71,4 @@ bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 
 	@$(BIN)/python benchmarks/hard_class.py report
 
 clean: ## Remove the environment, caches and bench results
-	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large flower-run .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -88,6 +88,8 @@ class AlignedStrategy(Strategy):
         server waits is the `timeout` of `start`.
     checkpoint : path, optional
         File to which model, aligner and round are written after every round.
+    evaluate_clients : bool
+        Whether clients also judge the new model after every round.
 
     Notes
     -----
@@ -105,12 +107,14 @@ class AlignedStrategy(Strategy):
     def __init__(
         self, aligner: al.Aligner, expert_of: NamingRule, *, nodes: Nodes | None = None,
         deadline_s: float | None = None, checkpoint: str | Path | None = None,
+        evaluate_clients: bool = True,
     ) -> None:
         self.aligner = aligner
         self.expert_of = expert_of
         self.nodes = nodes or Nodes()
         self.deadline_s = deadline_s
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.evaluate_clients = evaluate_clients
         #: Rounds played before this start.
         self.rounds_before = 0
         self._model: dict[str, Array] = {}
@@ -218,6 +222,8 @@ class AlignedStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Return a message for every client of the last plan, with the experts it trained."""
+        if not self.evaluate_clients:
+            return []
         assert self._plan is not None
         return self._messages(self._plan, self.nodes.find(grid), config, MessageType.EVALUATE)
 

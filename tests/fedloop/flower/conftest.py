@@ -1,0 +1,3 @@
+"""Leave the apps that only Flower's processes import out of the doctests."""
+
+collect_ignore = ["faulty"]
