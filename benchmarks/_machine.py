@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 PACKAGES = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",
-            "torch")  # fmt: skip
+            "flwr", "torch")  # fmt: skip
 
 
 def machine_record() -> dict[str, object]:

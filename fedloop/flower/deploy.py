@@ -24,6 +24,7 @@ from alignsolve.errors import AlignSolveError
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
+from fedloop.flower.engine import check_settings
 from fedloop.train import Record
 
 #: fedloop's experiment as a Flower app.
@@ -85,6 +86,7 @@ def train_deployed(
     EngineError
         If the run fails.
     """
+    check_settings(config)
     check_folder(folder, resume)
     with Deployment(node_configs or [{}] * config.partition.clients, folder / "logs") as deployment:
         return play(deployment, config, folder, timeout=timeout, on_round=on_round, app=app)
@@ -180,6 +182,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_app(options: argparse.Namespace) -> int:
     """Run somebody's own app, and print its server's log."""
+    if options.resume:
+        raise ConfigError("--resume is for fedloop's own app; another goes on by a setting of its "
+                          "own, such as --run-config resume=true")
+    if not (options.app / "pyproject.toml").is_file():
+        raise ConfigError(f"--app {options.app}: there is no pyproject.toml; name the folder of a "
+                          "Flower app")
     config: dict[str, Any] = {}
     for change in options.run_config:
         try:

@@ -62,9 +62,7 @@ class FlowerClients:
     """
 
     def __init__(self, grid: Grid, config: Config, timeout: float) -> None:
-        if config.model.gate == "personal":
-            raise ConfigError("model.gate is personal; on Flower such gates would stay on the "
-                              "nodes, where fedloop cannot judge them: take gate = shared")
+        check_settings(config)
         self._grid = grid
         self._timeout = timeout
         self._nodes = Nodes({SETTINGS: config_json(config)}, min(timeout, PATIENCE))
@@ -109,6 +107,13 @@ class FlowerClients:
             return self._nodes.find(self._grid)
         self._started = True
         return self._nodes.wait(self._grid, self._n_clients, PATIENCE)
+
+
+def check_settings(config: Config) -> None:
+    """Raise `ConfigError` if Flower cannot play a configuration."""
+    if config.model.gate == "personal":
+        raise ConfigError("model.gate is personal; on Flower such gates would stay on the nodes, "
+                          "where fedloop cannot judge them: take gate = shared")
 
 
 def _arrays(params: Mapping[str, Tensor]) -> dict[str, Array]:

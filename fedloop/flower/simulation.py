@@ -13,7 +13,7 @@ from flwr.simulation import run_simulation
 
 from fedloop.config import Config
 from fedloop.flower.client_app import app as client_app
-from fedloop.flower.engine import FlowerClients, train_on
+from fedloop.flower.engine import FlowerClients, check_settings, train_on
 from fedloop.train import Record, State, World
 
 #: Ray stays on loopback, starts for itself, and shows no dashboard.
@@ -41,6 +41,7 @@ def train_simulated(
     Plans and curves are those of `fedloop.train.train` with ``local.batched`` off;
     batched or not, sums differ within rounding.
     """
+    check_settings(config)
     found: list[tuple[World, State, FlowerClients]] = []
     server = ServerApp()
 

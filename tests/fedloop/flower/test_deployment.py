@@ -18,7 +18,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install 'aligns
 
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, EngineError
-from fedloop.flower.deploy import check_folder, play, train_deployed
+from fedloop.flower.deploy import Lines, check_folder, main, play, train_deployed
 from fedloop.flower.deployment import Deployment
 from fedloop.train import build_world, restore, start, train
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(600)
 FAULTY = Path(__file__).parent / "faulty"
 
 #: Seconds to wait for the clients of a round; a round without failures takes about 8.
-TIMEOUT = 30.0
+TIMEOUT = 45.0
 
 
 def config(rounds):
@@ -42,8 +42,8 @@ def nothing_left(monkeypatch):
     """Check that no process that the test started, however indirectly, outlives it."""
     mark = f"FEDLOOP_TEST_{uuid.uuid4().hex}"
     monkeypatch.setenv(mark, "1")
-    yield
-    assert alive(mark) == []
+    yield mark
+    assert [" ".join(process.cmdline()) for process in alive(mark)] == []
 
 
 def alive(mark):
@@ -52,16 +52,28 @@ def alive(mark):
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and mark in process.environ():
-                found.append(" ".join(process.cmdline()))
+                found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
     return found
 
 
+def connected_hosts(mark):
+    """Return the hosts that processes with a variable listen on or are connected to."""
+    found = set()
+    for process in alive(mark):
+        try:
+            connections = process.net_connections("inet")
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        found |= {end.ip for one in connections for end in (one.laddr, one.raddr) if end}
+    return found
+
+
 @pytest.mark.engines
-@pytest.mark.usefixtures("nothing_left")
-def test_curve_is_that_of_the_process_also_when_the_server_dies(tmp_path):
+def test_curve_is_that_of_the_process_also_when_the_server_dies(tmp_path, nothing_left):
     expected = train(config(2))[1].records
+    hosts = set()
     folder = tmp_path / "run"
     with Deployment([{}] * 3, tmp_path / "logs") as deployment:
 
@@ -70,7 +82,9 @@ def test_curve_is_that_of_the_process_also_when_the_server_dies(tmp_path):
                 deployment.kill_link()
 
         with pytest.raises(EngineError, match="superlink ended"):
-            play(deployment, config(2), folder, timeout=TIMEOUT, on_round=kill_after_one)
+            play(deployment, config(2), folder, timeout=TIMEOUT, on_round=kill_after_one,
+                 on_tick=lambda: hosts.update(connected_hosts(nothing_left)))
+    assert hosts == {"127.0.0.1"}
     with pytest.raises(CheckpointError, match="--resume"):
         train_deployed(config(2), folder, timeout=TIMEOUT)
     seen = []
@@ -136,6 +150,30 @@ def test_an_interrupt_stops_everything(tmp_path):
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and "all processes are stopped" in told
     assert alive(mark) == []
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["--app", "nowhere"], "there is no pyproject.toml"),
+    (["--app", str(FAULTY), "--run-config", "timeout"], "is not key=value"),
+    (["--app", str(FAULTY), "--resume"], "a setting of its own"),
+    (["--set", "rounds=0"], "rounds: "),
+    (["--set", "model.gate='personal'"], "model.gate is personal"),
+])
+def test_bad_usage_is_told_before_anything_starts(words, told, tmp_path, capsys):
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_lines_are_handed_on_once_and_only_when_complete(tmp_path):
+    seen, path = [], tmp_path / "lines"
+    lines = Lines(path, seen.append)
+    lines()
+    for text, expected in (("one\ntw", ["one"]), ("o\nthree\n", ["one", "two", "three"])):
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+        lines()
+        assert seen == expected
 
 
 def test_a_folder_is_not_overwritten_and_not_resumed_from_nothing(tmp_path):

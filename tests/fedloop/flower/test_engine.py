@@ -11,6 +11,7 @@ from fedloop.errors import ConfigError
 from fedloop.flower.engine import FlowerClients
 from fedloop.train import train
 
+
 def config(clients, rounds, **settings):
     return build_config({
         "rounds": rounds, "checkpoint_every": 2,

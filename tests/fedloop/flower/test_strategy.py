@@ -166,6 +166,13 @@ def test_evaluation_is_averaged_by_examples():
     assert chosen.aggregate_evaluate(1, replies)["accuracy"] == pytest.approx(0.5)
 
 
+def test_clients_judge_nothing_where_the_server_does():
+    chosen, grid = strategy(evaluate_clients=False), Grid(NODES)
+    chosen.configure_train(1, model(), ConfigRecord(), grid)
+    assert chosen.configure_evaluate(1, model(), ConfigRecord(), grid) == []
+    assert chosen.aggregate_evaluate(1, []) is None
+
+
 def test_a_naming_rule_that_finds_nothing_is_named():
     chosen = AlignedStrategy(al.Aligner(4), numbered(r"blocks\.(\d+)"))
     with pytest.raises(EngineError, match="finds 0 experts"):

@@ -1,0 +1,55 @@
+"""Count the bytes that nodes and a server exchange, in both directions, on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+
+class CountingProxy:
+    """Passes connections on to a port of loopback, and counts what goes through.
+
+    Everything is counted that TCP carries: bodies and headers of all requests and
+    answers, also those that ask in vain for work, and heartbeats.
+
+    Attributes
+    ----------
+    port : int
+        Where to connect in place of the server.
+    to_server, to_nodes : int
+        Bytes so far.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self.to_server = self.to_nodes = 0
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                node, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:  # closed
+                return
+            for source, target, name in ((node, server, "to_server"), (server, node, "to_nodes")):
+                threading.Thread(target=self._pass_on, args=(source, target, name),
+                                 daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, name: str) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                with self._lock:
+                    setattr(self, name, getattr(self, name) + len(data))
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        self._listener.close()

@@ -1,0 +1,185 @@
+"""The same training in process and on Flower: curve, rounds per second, bytes on the wire.
+
+    python benchmarks/flower.py
+
+Simulation
+    10 and 50 clients on scikit-learn's digits, in process (clients one by one, and
+    batched) and on Flower's simulation. The rounds are the same work; seconds of a
+    round are medians, of which the first round, in which processes start, is no part.
+Deployment
+    One SuperLink and three SuperNodes, each a process, on loopback. All bytes between
+    SuperNodes and SuperLink go through a proxy that counts them (HTTP bodies, headers,
+    idle polling, heartbeats, and the app itself, which every node downloads once), and
+    are compared with our own accounting of parameters, ``down_bytes`` and ``up_bytes``
+    of the records. The SuperLink's own count stands beside them.
+
+Every case is a line of ``benchmarks/results/flower.jsonl``; cases that are there are not
+repeated unless ``--again`` is given, so the script may be stopped at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from _machine import machine_record
+from _wire import CountingProxy
+
+from fedloop.config import Config, build_config
+from fedloop.flower.deploy import play
+from fedloop.flower.deployment import Deployment
+from fedloop.flower.simulation import train_simulated
+from fedloop.train import Record, World, train
+
+RESULTS = Path(__file__).parent / "results" / "flower.jsonl"
+
+#: Width of trunk and experts of the deployed models.
+WIDTHS = {"small": (64, 32), "large": (512, 512)}
+
+
+def settings(clients: int, rounds: int, **model: int) -> dict[str, Any]:
+    """Return the settings of a run on digits."""
+    return {"rounds": rounds, "checkpoint_every": rounds, "model": model,
+            "partition": {"clients": clients, "test_images": 20, "min_images": 2}}
+
+
+def unbatched(chosen: dict[str, Any]) -> Config:
+    """Return settings whose clients are trained one by one."""
+    return build_config({**chosen, "local": {"batched": False}})
+
+
+class Clock:
+    """Notes when rounds end; an ``on_round``."""
+
+    def __init__(self) -> None:
+        self.times = [time.perf_counter()]
+
+    def __call__(self, record: Record) -> None:
+        """Note the end of a round."""
+        self.times.append(time.perf_counter())
+
+    def figures(self) -> dict[str, float]:
+        """Return seconds in all, until the first round was over, and of a later round."""
+        later = [b - a for a, b in pairwise(self.times[1:])]
+        return {"wall_s": self.times[-1] - self.times[0],
+                "first_round_s": self.times[1] - self.times[0],
+                "round_s": statistics.median(later)}
+
+
+def difference(records: list[Record], expected: list[Record]) -> dict[str, Any]:
+    """Return how far curves are apart, and whether plans are the same."""
+    return {
+        "rounds": len(records),
+        "same_plans": [r["held"] for r in records] == [r["held"] for r in expected],
+        "largest_difference": {
+            key: max(abs(r[key] - e[key]) for r, e in zip(records, expected, strict=True))
+            for key in ("accuracy", "accuracy_all", "loss")
+        },
+        "accuracy": [round(r["accuracy"], 4) for r in records],
+    }
+
+
+def saved(world: World, records: list[Record]) -> float:
+    """Return the share of the payload saved against sending whole models down and up."""
+    whole = world.trunk_bytes + sum(world.expert_bytes)
+    moved = sum(r["down_bytes"] + r["up_bytes"] for r in records)
+    return 1 - moved / (2 * whole * len(records) * world.config.partition.clients)
+
+
+def simulation(clients: int, rounds: int) -> dict[str, Any]:
+    """Measure a run in process, one by one and batched, and on Flower's simulation."""
+    chosen = settings(clients, rounds)
+    plain, batched, flower = Clock(), Clock(), Clock()
+    world, state = train(unbatched(chosen), on_round=plain)
+    train(build_config(chosen), on_round=batched)
+    _, found, moved = train_simulated(unbatched(chosen), on_round=flower, workers=2)
+    ours = sum(record["down_bytes"] for record in state.records)
+    times = {"in process, one by one": plain.figures(), "in process, batched": batched.figures(),
+             "flower simulation": flower.figures()}
+    return {
+        **difference(found.records, state.records), "seconds": times,
+        "rounds_per_s": {name: 1 / one["round_s"] for name, one in times.items()},
+        "payload_saved": saved(world, state.records),
+        "arrays_bytes_over_ours": sum(moved.sent_bytes) / ours,
+    }
+
+
+class Counted(Deployment):
+    """A deployment whose nodes reach the SuperLink through a `CountingProxy`."""
+
+    proxy: CountingProxy
+
+    def _start_link(self) -> None:
+        super()._start_link()
+        self.proxy = CountingProxy(self.ports[0])
+        self.link_port = self.proxy.port
+
+
+def deployment(size: str, rounds: int) -> dict[str, Any]:
+    """Measure a run on three SuperNodes."""
+    width, expert_width = WIDTHS[size]
+    config = unbatched(settings(3, rounds, width=width, expert_width=expert_width))
+    world, state = train(config)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Counted([{}] * 3, folder / "logs") as deployed:
+            idle = deployed.proxy.to_server, deployed.proxy.to_nodes
+            found = play(deployed, config, folder, timeout=120.0, on_round=clock)
+            wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
+        lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    ours = {way: sum(r[f"{way}_bytes"] for r in records) for way in ("up", "down")}
+    traffic = found["network-traffic"]
+    return {
+        **difference(records, state.records), "seconds": clock.figures(),
+        "parameters": (world.trunk_bytes + sum(world.expert_bytes)) // 4,
+        "payload_saved": saved(world, state.records),
+        "bytes": {
+            "up": {"ours": ours["up"], "wire": wire[0], "superlink": traffic["inbound-bytes"]},
+            "down": {"ours": ours["down"], "wire": wire[1],
+                     "superlink": traffic["outbound-bytes"]},
+        },
+        "wire_over_ours": {"up": wire[0] / ours["up"], "down": wire[1] / ours["down"]},
+    }
+
+
+CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    "simulation, 10 clients": lambda: simulation(10, 20),
+    "simulation, 50 clients": lambda: simulation(50, 15),
+    "deployment, 3 nodes, small model": lambda: deployment("small", 5),
+    "deployment, 3 nodes, large model": lambda: deployment("large", 5),
+}
+
+
+def main() -> None:
+    """Measure what is missing, store and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", default=list(CASES), help="; ".join(CASES))
+    parser.add_argument("--again", action="store_true", help="measure what is stored again")
+    options = parser.parse_args()
+    for case in options.cases:
+        if options.again or case not in stored():
+            row = {"case": case, **CASES[case](), "machine": machine_record()}
+            found = {**stored(), case: row}
+            text = "".join(json.dumps(found[name]) + "\n" for name in CASES if name in found)
+            RESULTS.write_text(text, encoding="utf-8")
+        shown = {key: value for key, value in stored()[case].items() if key != "machine"}
+        print(json.dumps(shown, indent=1), flush=True)
+
+
+def stored() -> dict[str, dict[str, Any]]:
+    """Return what was measured, by case."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return {row["case"]: row for row in map(json.loads, lines)}
+
+
+if __name__ == "__main__":
+    main()
