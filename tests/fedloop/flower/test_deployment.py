@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(600)
 FAULTY = Path(__file__).parent / "faulty"
 
 #: Seconds to wait for the clients of a round; a round without failures takes about 8.
-TIMEOUT = 45.0
+TIMEOUT = 35.0
 
 
 def config(rounds):
