@@ -23,7 +23,7 @@ References
 .. [1] B. Balle, Y.-X. Wang, "Improving the Gaussian Mechanism for Differential Privacy:
    Analytical Calibration and Optimal Denoising", ICML 2018, arXiv:1805.06530, theorem 8.
 .. [2] J. Dong, A. Roth, W. J. Su, "Gaussian Differential Privacy", JRSS B 84(1), 2022,
-   doi:10.1111/rssb.12454, corollary 3.3.
+   doi:10.1111/rssb.12454, arXiv:1905.02383, on composition.
 .. [3] I. Mironov, "On Significance of the Least Significant Bits for Differential
    Privacy", CCS 2012, doi:10.1145/2382196.2382264.
 """
