@@ -18,14 +18,19 @@ from torch import Tensor
 from fedloop.batched import (
     Pairs,
     alone,
-    forward_stacked,
     pairs_of,
+    part_of,
+    run_experts,
     run_layers,
     run_trunk_stacked,
     send,
 )
 from fedloop.config import LocalSettings
+from fedloop.descent import descend
 from fedloop.model import ModelSpec, Params, forward, layer_names, run_trunk, trunk_names
+
+#: Clients trained together: so many that their parameters stay in a processor's cache.
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ def _chosen_images(
     sizes = np.array([data.size(i) for i in clients])
     turn = round_ * settings.probe_images + np.arange(settings.probe_images)
     probes = data.first[list(clients)][:, None] + turn % sizes[:, None]
-    return torch.from_numpy(steps), torch.from_numpy(probes)
+    device = data.image.device
+    return torch.from_numpy(steps).to(device), torch.from_numpy(probes).to(device)
 
 
 def train_batched(
@@ -156,28 +162,41 @@ def train_batched(
     pairs = pairs_of(held, spec, data.image.device)
     steps, probes = _chosen_images(data, clients, seed, round_, settings)
     params = send(_rows_of_clients(server, clients), pairs, len(clients))
+    parts = []
+    for first in range(0, len(clients), TOGETHER):
+        some = slice(first, min(first + TOGETHER, len(clients)))
+        parts.append(_train_some(
+            server, part_of(params, pairs, some), data, steps[some], probes[some],
+            [pair.part(some) for pair in pairs], spec, settings,
+        ))
+    loss, *by_layer = zip(*parts, strict=True)
+    usage, before, after = (
+        [torch.cat(layer) for layer in zip(*lists, strict=True)] for lists in by_layer
+    )
+    return Training(tuple(clients), pairs, params, torch.cat(loss), usage, before, after)
+
+
+@torch.no_grad()
+def _train_some(
+    server: Mapping[str, Tensor], params: Params, data: Images, steps: Tensor, probes: Tensor,
+    pairs: Sequence[Pairs], spec: ModelSpec, settings: LocalSettings,
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """Train some participants in place; return loss, usage, before and after of `Training`."""
     # All have the server's trunk still: one product of matrices in place of one per client.
-    probe = data.pick(probes)
+    probe, label_NB = data.pick(probes), data.label[probes]
     h_NBH = run_trunk(server, probe.flatten(0, 1), spec).view(*probe.shape[:2], spec.width)
-    before = _judge(params, h_NBH, data.label[probes], pairs, spec)
-    values = [value.requires_grad_() for value in params.values()]
-    sent = [value.detach().clone() for value in values] if settings.prox else values
-    total = torch.zeros(len(clients), device=data.image.device)
+    before = _judge(params, h_NBH, label_NB, pairs, spec)
+    sent = {name: value.clone() for name, value in params.items()} if settings.prox else None
+    total = torch.zeros(len(steps), device=data.image.device)
     usage = [torch.zeros(len(pair.client), device=data.image.device) for pair in pairs]
-    for step in range(settings.steps):
-        chosen = steps[:, step]
-        logit_NBC, weights = forward_stacked(params, data.pick(chosen), pairs, spec)
-        loss_N = _losses(logit_NBC, data.label[chosen]).mean(dim=1)
-        slopes = torch.autograd.grad(loss_N.sum(), values, materialize_grads=True)
-        _descend(values, slopes, sent, settings)
-        total += loss_N.detach()
+    for chosen in steps.unbind(dim=1):
+        loss_N, weights = descend(params, sent, data.pick(chosen), data.label[chosen], pairs,
+                                  spec, settings)
+        total += loss_N
         for sums, weight_PB in zip(usage, weights, strict=True):
-            sums += weight_PB.detach().mean(dim=1)
-    trained = {name: value.detach() for name, value in params.items()}
-    h_NBH = run_trunk_stacked(trained, probe, spec)
-    after = _judge(trained, h_NBH, data.label[probes], pairs, spec)
-    return Training(tuple(clients), pairs, trained, total / settings.steps,
-                    [sums / settings.steps for sums in usage], before, after)
+            sums += weight_PB.mean(dim=1)
+    after = _judge(params, run_trunk_stacked(params, probe, spec), label_NB, pairs, spec)
+    return total / settings.steps, [sums / settings.steps for sums in usage], before, after
 
 
 def _rows_of_clients(server: Mapping[str, Tensor], clients: Sequence[int]) -> Params:
@@ -188,44 +207,34 @@ def _rows_of_clients(server: Mapping[str, Tensor], clients: Sequence[int]) -> Pa
     }
 
 
-def _losses(logit: Tensor, label: Tensor) -> Tensor:
-    """Return the cross entropy of every image, in the shape of `label`."""
-    # A softmax over an axis that is not the last is several times faster for few classes.
-    classes_first = logit.transpose(-1, -2).contiguous()
-    return F.cross_entropy(classes_first, label, reduction="none")
-
-
-def _descend(
-    values: Sequence[Tensor], slopes: Sequence[Tensor], sent: Sequence[Tensor],
-    settings: LocalSettings,
-) -> None:
-    """Make one step of gradient descent in place."""
-    with torch.no_grad():
-        for value, slope, start in zip(values, slopes, sent, strict=True):
-            if settings.prox:
-                slope = slope + settings.prox * (value - start)
-            value.sub_(slope, alpha=settings.learning_rate)
-
-
-@torch.no_grad()
 def _judge(
     stacked: Mapping[str, Tensor], h_NBH: Tensor, label_NB: Tensor, pairs: Sequence[Pairs],
     spec: ModelSpec,
 ) -> list[Tensor]:
     """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
     judged = []
-    for layer in range(spec.n_layers):
+    for layer, pair in enumerate(pairs[:-1]):
         lone, rows = alone(pairs, layer)
         params = {
-            name: stacked[name][rows[number]]
+            name: stacked[name] if number == layer else stacked[name][rows[number]]
             for number in range(spec.n_layers) for name in layer_names(number)
         }
-        owner = pairs[layer].client
-        logit_PBC, _ = run_layers(params, h_NBH.index_select(0, owner), lone, spec)
-        label = label_NB[owner]
-        right = (logit_PBC.argmax(dim=2) == label).float()
-        judged.append(torch.stack([_losses(logit_PBC, label).mean(1), right.mean(1)], dim=1))
-    return judged
+        logit_PBC, _ = run_layers(params, h_NBH.index_select(0, pair.client), lone, spec)
+        judged.append(_loss_and_accuracy(logit_PBC, label_NB[pair.client]))
+    # An expert alone in the last layer has its output for logits.
+    last = pairs[-1]
+    h_NBH, _ = run_layers(stacked, h_NBH, pairs[:-1], spec)
+    _, logit_PBC = run_experts(stacked, spec.n_layers - 1, h_NBH.index_select(0, last.client))
+    return [*judged, _loss_and_accuracy(logit_PBC, label_NB[last.client])]
+
+
+def _loss_and_accuracy(logit_KBC: Tensor, label_KB: Tensor) -> Tensor:
+    """Return mean cross entropy and share of right answers of every batch, (K, 2)."""
+    # Reductions over an axis that is not the last are several times faster for few classes.
+    logit_KCB = logit_KBC.transpose(1, 2).contiguous()
+    loss_KB = F.cross_entropy(logit_KCB, label_KB, reduction="none")
+    right_KB = logit_KCB.gather(1, label_KB[:, None])[:, 0] == logit_KCB.amax(dim=1)
+    return torch.stack([loss_KB.mean(dim=1), right_KB.float().mean(dim=1)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -314,13 +323,19 @@ def train_client(
     all_steps, all_probes = _chosen_images(data, [client], seed, round_, settings)
     steps, probes = all_steps[0], all_probes[0]
     params = {name: value.clone().requires_grad_() for name, value in sent.items()}
-    total, usage = torch.zeros(()), [torch.zeros(len(sent[f"gate.{k}.weight"]))
-                                     for k in range(spec.n_layers)]
+    device = data.image.device
+    total = torch.zeros((), device=device)
+    usage = [torch.zeros(len(sent[f"gate.{k}.weight"]), device=device)
+             for k in range(spec.n_layers)]
     for chosen in steps:
         logit_BC, weights = forward(params, data.image[chosen], spec)
         loss = F.cross_entropy(logit_BC, data.label[chosen])
         slopes = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
-        _descend(list(params.values()), slopes, list(sent.values()), settings)
+        with torch.no_grad():
+            for value, slope, start in zip(params.values(), slopes, sent.values(), strict=True):
+                if settings.prox:
+                    slope = slope + settings.prox * (value - start)
+                value.sub_(slope, alpha=settings.learning_rate)
         total = total + loss.detach()
         usage = [u + w.detach().mean(dim=0) for u, w in zip(usage, weights, strict=True)]
     trained = {name: value.detach() for name, value in params.items()}
@@ -339,10 +354,9 @@ def _judge_one(
     for layer, size in enumerate(sizes):
         rows = []
         for row in range(size):
-            held = [torch.ones(1, s, dtype=torch.bool) for s in sizes]
-            held[layer] = torch.arange(size)[None] == row
+            held = [torch.ones(1, s, dtype=torch.bool, device=image.device) for s in sizes]
+            held[layer] = torch.arange(size, device=image.device)[None] == row
             logit_BC, _ = forward(params, image, spec, held)
-            right = (logit_BC.argmax(dim=1) == label).float().mean()
-            rows.append(torch.stack([F.cross_entropy(logit_BC, label), right]))
-        judged.append(torch.stack(rows))
+            rows.append(_loss_and_accuracy(logit_BC[None], label[None]))
+        judged.append(torch.cat(rows))
     return judged

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from fedloop.client import Images
-from fedloop.model import ModelSpec, forward
+from fedloop.model import ModelSpec, run_experts, run_layers, run_trunk
 
 
 @torch.no_grad()
 def client_accuracy(
-    server: Mapping[str, Tensor], test: Images, spec: ModelSpec, held: np.ndarray | None = None
+    server: Mapping[str, Tensor], test: Images, spec: ModelSpec, *held: np.ndarray | None
 ) -> np.ndarray:
     """Return every client's accuracy on its own held-out images.
 
@@ -28,29 +28,34 @@ def client_accuracy(
         Held-out images of all clients.
     spec : ModelSpec
         Sizes.
-    held : ndarray, optional
+    *held : ndarray or None
         bool, shape (clients, experts of all layers): the experts that a client
-        may use. None allows all.
+        may use. None allows all. Several are judged on the same way through the
+        trunk and the first layer's experts.
 
     Returns
     -------
     ndarray
-        float64, shape (clients,), from 0 to 1.
+        float64, shape (len(held), clients), from 0 to 1.
     """
     sizes = np.diff(test.first)
-    owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+    owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(test.label.device)
     params = {
         name: value[owner] if name.startswith("gate.") and value.ndim == 3 else value
         for name, value in server.items()
     }
-    masks = None
-    if held is not None:
-        layers = torch.from_numpy(held).view(len(sizes), spec.n_layers, spec.n_experts)
-        masks = [layers[owner, layer] for layer in range(spec.n_layers)]
-    logit_BC, _ = forward(params, test.image, spec, masks)
-    right = (logit_BC.argmax(dim=1) == test.label).double()
-    sums = torch.zeros(len(sizes), dtype=torch.float64).index_add(0, owner, right)
-    accuracy: np.ndarray = sums.numpy() / sizes
+    h_BH = run_trunk(params, test.image, spec)
+    first = run_experts(params, 0, h_BH)
+    accuracy = np.empty((len(held), len(sizes)))
+    for row, allowed in zip(accuracy, held, strict=True):
+        masks = None
+        if allowed is not None:
+            layers = torch.from_numpy(allowed).view(len(sizes), spec.n_layers, spec.n_experts)
+            mask_NLE = layers.to(owner.device)[owner]
+            masks = [mask_NLE[:, layer] for layer in range(spec.n_layers)]
+        logit_BC, _ = run_layers(params, h_BH, spec, masks, first)
+        right = (logit_BC.argmax(dim=1) == test.label).double()
+        row[:] = np.add.reduceat(right.cpu().numpy(), test.first[:-1]) / sizes
     return accuracy
 
 

@@ -217,7 +217,25 @@ def forward(
     weights : list of Tensor
         For every layer weight_BE, float32.
     """
-    h_BH, weights = run_trunk(params, image, spec), []
+    return run_layers(params, run_trunk(params, image, spec), spec, held)
+
+
+def run_layers(
+    params: Mapping[str, Tensor], h_BH: Tensor, spec: ModelSpec,
+    held: list[Tensor] | None = None, first: list[Tensor] | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """Return what `forward` returns, from the trunk's output.
+
+    Parameters
+    ----------
+    params, spec, held
+        As for `forward`.
+    h_BH : Tensor
+        float32, from `run_trunk`.
+    first : list of Tensor, optional
+        What the first layer's experts make of `h_BH`, from `run_experts`, where known.
+    """
+    weights = []
     for layer in range(spec.n_layers):
         gate = params[f"gate.{layer}.weight"]
         form = "bh,eh->be" if gate.ndim == 2 else "bh,beh->be"
@@ -226,19 +244,23 @@ def forward(
             logit_BE = logit_BE.masked_fill(~held[layer], -math.inf)
         weight_BE = route(logit_BE, spec.top_k, dim=1)
         weights.append(weight_BE)
-        h_BH = mix(params, layer, h_BH, weight_BE, last=layer == spec.n_layers - 1)
+        outputs = first if layer == 0 else None
+        if outputs is None:
+            outputs = run_experts(params, layer, h_BH)
+        total = mix(weight_BE, outputs)
+        h_BH = total if layer == spec.n_layers - 1 else h_BH + total
     return h_BH, weights
 
 
-def mix(
-    params: Mapping[str, Tensor], layer: int, h_BH: Tensor, weight_BE: Tensor, last: bool
-) -> Tensor:
-    """Return a layer's output: its experts', weighted; before the last layer added to its input."""
-    parts = [
-        weight_BE[:, row, None] * run_expert(params, layer, row, h_BH)
-        for row in range(weight_BE.shape[1])
-    ]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total if last else h_BH + total
+def run_experts(params: Mapping[str, Tensor], layer: int, h_BH: Tensor) -> list[Tensor]:
+    """Return the outputs y_BO of every expert of a layer."""
+    rows = range(len(params[f"experts.{layer}.{EXPERT_PARTS[0]}"]))
+    return [run_expert(params, layer, row, h_BH) for row in rows]
+
+
+def mix(weight_BE: Tensor, outputs: list[Tensor]) -> Tensor:
+    """Return the sum of experts' outputs, weighted."""
+    total = weight_BE[:, 0, None] * outputs[0]
+    for row, y_BO in enumerate(outputs[1:], start=1):
+        total = total + weight_BE[:, row, None] * y_BO
+    return total

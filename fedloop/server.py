@@ -27,15 +27,23 @@ Weighting = Literal["usage", "samples", "mean"]
 
 def sound_updates(training: Training) -> Tensor:
     """Return which clients' parameters are finite throughout: bool, shape (N,)."""
-    n = len(training.clients)
-    bad = torch.zeros(n, dtype=torch.bool, device=training.loss.device)
+    bad = torch.zeros(len(training.clients), dtype=torch.bool, device=training.loss.device)
     for name in trunk_names(training.params):
-        bad |= ~training.params[name].flatten(1).isfinite().all(dim=1)
+        bad |= ~_finite(training.params[name])
     for layer, pair in enumerate(training.pairs):
         for name in layer_names(layer):
-            finite = training.params[name].flatten(1).isfinite().all(dim=1)
-            bad[pair.client[~finite]] = True
+            bad[pair.client[~_finite(training.params[name])]] = True
     return ~bad
+
+
+def _finite(rows: Tensor) -> Tensor:
+    """Return which rows are finite throughout: bool, shape (rows,)."""
+    flat = rows.flatten(1)
+    # A sum is finite only where all its terms are; others, if finite, summed beyond the range.
+    finite = flat.sum(dim=1).isfinite()
+    if not bool(finite.all()):
+        finite[~finite] = flat[~finite].isfinite().all(dim=1)
+    return finite
 
 
 def aggregate(
@@ -68,11 +76,13 @@ def aggregate(
     weight_N = torch.tensor(samples, dtype=torch.float32, device=accepted.device) * accepted
     if not bool(accepted.any()):
         return new
+    everybody = bool(accepted.all())
+    some = slice(None) if everybody else accepted  # a slice copies no parameters
     share_N = weight_N / weight_N.sum()
     for name in trunk_names(server):
-        new[name] = _sum_rows(training.params[name][accepted], share_N[accepted])
+        new[name] = _mixed(share_N[None, some], training.params[name][some])[0]
     for layer, pair in enumerate(training.pairs):
-        kept = accepted[pair.client]
+        kept = slice(None) if everybody else accepted[pair.client]
         client, expert = pair.client[kept], pair.expert[kept]
         weight_P = torch.ones_like(training.usage[layer][kept])
         if weighting != "mean":
@@ -89,19 +99,18 @@ def aggregate(
     return new
 
 
-def _sum_rows(rows: Tensor, share: Tensor) -> Tensor:
-    """Return the sum of rows times their shares, in the rows' order."""
-    start = torch.zeros_like(rows[:1])
-    every = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    return start.index_add(0, every, rows * _column(share, rows))[0]
+def _mixed(share_KR: Tensor, rows: Tensor) -> Tensor:
+    """Return K sums of R rows times their shares."""
+    return (share_KR @ rows.flatten(1)).view(len(share_KR), *rows.shape[1:])
 
 
 def _average_experts(old: Tensor, rows: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
     """Return weighted means of rows by expert; the old row where the weights sum to 0."""
-    total = torch.zeros(len(old), device=old.device).index_add(0, expert, weight)
-    share = weight / total[expert].clamp_min(torch.finfo(torch.float32).tiny)
-    mean = torch.zeros_like(old).index_add(0, expert, rows * _column(share, rows))
-    return torch.where(_column(total > 0, old), mean, old)
+    weight_EP = torch.zeros(len(old), len(rows), device=old.device)
+    weight_EP[expert, torch.arange(len(rows), device=old.device)] = weight
+    total_E1 = weight_EP.sum(dim=1, keepdim=True)
+    share_EP = weight_EP / total_E1.clamp_min(torch.finfo(torch.float32).tiny)
+    return torch.where(_column(total_E1 > 0, old), _mixed(share_EP, rows), old)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
 from fedloop.errors import CheckpointError
-from fedloop.fleet import Device, Times, draw_fleet, draw_luck, round_times
+from fedloop.fleet import Device, Luck, Times, draw_fleet, draw_luck, round_times
 from fedloop.metrics import balance, client_accuracy, worst_decile
 from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_names
 from fedloop.partition import Partition, deal
@@ -158,11 +158,11 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     clients = sample_participants(config, number)
     plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s)
     held = {client: plan.experts_of(client).tolist() for client in clients}
-    down, up, times = simulate(world, plan, number)
+    luck = {client: draw_luck(config.seed, number, client, config.fleet) for client in clients}
+    down, up, times = simulate(world, plan, held, luck)
 
     # A client without an expert in every layer has no model to train.
     asked = [client for client in clients if has_every_layer(held[client], spec)]
-    luck = {client: draw_luck(config.seed, number, client, config.fleet) for client in asked}
     failed = [client for client in asked if luck[client].fails]
     deadline = config.fleet.deadline_s
     late = [client for client in asked if client not in failed
@@ -184,8 +184,9 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
         update_model(world, state, training, accepted)
     else:
         state.aligner.observe(plan, [])
-    for client in clients:
-        state.held[client] = np.isin(np.arange(spec.total_experts), held[client])
+    state.held[clients] = False
+    for client, experts in held.items():
+        state.held[client, experts] = True
 
     refused = [c for c, good in zip(finishing, accepted, strict=True) if not good]
     waited = [times[client].total for client in finishing]
@@ -225,7 +226,7 @@ def has_every_layer(experts: Iterable[int], spec: ModelSpec) -> bool:
 
 
 def simulate(
-    world: World, plan: al.Plan, number: int
+    world: World, plan: al.Plan, held: dict[int, list[int]], luck: dict[int, Luck]
 ) -> tuple[dict[int, int], dict[int, int], dict[int, Times]]:
     """Return bytes down, bytes up and times of every participant, if nothing goes wrong.
 
@@ -241,13 +242,11 @@ def simulate(
     config = world.config
     images = config.local.steps * config.local.batch_size
     down, up, times = {}, {}, {}
-    for client in sample_participants(config, number):
-        experts = plan.experts_of(client).tolist()
+    for client, experts in held.items():
         down[client] = world.trunk_bytes + sum(
             world.expert_bytes[expert] for expert in plan.downloads_of(client).tolist())
         up[client] = world.trunk_bytes + sum(world.expert_bytes[expert] for expert in experts)
-        luck = draw_luck(config.seed, number, client, config.fleet)
-        times[client] = round_times(world.fleet[client], luck, down[client], up[client],
+        times[client] = round_times(world.fleet[client], luck[client], down[client], up[client],
                                     images * len(experts))
     return down, up, times
 
@@ -278,8 +277,7 @@ def evaluate(world: World, state: State) -> Record:
     A client that has never held any is judged with all.
     """
     held = np.where(state.held.any(axis=1, keepdims=True), state.held, True)
-    own = client_accuracy(state.model, world.partition.test, world.spec, held)
-    every = client_accuracy(state.model, world.partition.test, world.spec)
+    own, every = client_accuracy(state.model, world.partition.test, world.spec, held, None)
     return {
         "accuracy": float(own.mean()), "worst_decile": worst_decile(own),
         "accuracy_all": float(every.mean()), "worst_decile_all": worst_decile(every),

@@ -62,6 +62,11 @@ def test_updates_that_are_not_finite_are_refused(server, training, name, value):
     assert all(part.isfinite().all() for part in new.values())
 
 
+def test_large_but_finite_updates_are_accepted(server, training):
+    training.params["trunk.linear.weight"][1] = 3e38  # its sum is beyond float32
+    assert sound_updates(training).all()
+
+
 def test_nothing_accepted_changes_nothing(server, training):
     new = aggregate(server, training, ~all_of(training), [1, 1, 1])
     assert all(torch.equal(new[name], server[name]) for name in server)

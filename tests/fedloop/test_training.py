@@ -45,6 +45,20 @@ def test_batched_gives_the_numbers_of_plain(sizes, prox, personal):
         torch.testing.assert_close(sums, torch.ones(4))
 
 
+def test_clients_trained_in_parts_are_those_trained_together(monkeypatch):
+    sizes = spec(n_layers=2)
+    settings = LocalSettings(steps=2, batch_size=8, prox=0.1)
+    arguments = (init_params(sizes, 0), images(5), range(5), holdings(5, sizes), sizes, settings,
+                 0, 1)
+    whole = train_batched(*arguments)
+    monkeypatch.setattr("fedloop.client.TOGETHER", 2)
+    parts = train_batched(*arguments)
+    for name, value in whole.params.items():
+        torch.testing.assert_close(parts.params[name], value)
+    for kind in ("usage", "before", "after"):
+        torch.testing.assert_close(getattr(parts, kind), getattr(whole, kind))
+
+
 def test_one_expert_and_one_client_is_ordinary_training_to_the_last_bit():
     sizes = spec(n_experts=1)
     data, settings = images(1), LocalSettings(steps=4, batch_size=8, learning_rate=0.2)
@@ -178,7 +192,10 @@ def test_masked_forward_equals_the_forward_of_the_rows_held():
 def test_clients_are_judged_with_what_they_hold():
     sizes, server, data = spec(), init_params(spec(), 0), images(3)
     held = np.eye(3, 5, dtype=bool)
-    found = client_accuracy(server, data, sizes, held)
+    found, every = client_accuracy(server, data, sizes, held, None)
+    logit, _ = forward(server, data.image, sizes)
+    right = (logit.argmax(1) == data.label).double().view(3, -1).mean(1)
+    np.testing.assert_allclose(every, right)
     for client in range(3):
         part = {name: value if name.startswith("trunk.") else value[[client]]
                 for name, value in server.items()}
