@@ -9,6 +9,7 @@ import enum
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,14 +42,28 @@ SetOption = Annotated[
 DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", show_default=False, help="Where the images are.")
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", show_default=False,
+                             help="Device of torch, cpu by default; short for --set device=cuda.")
+]
+TensorboardOption = Annotated[
+    bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
                                       "output.")
 ]
 
 
-#: Columns of characters that tables have at least.
-TABLE_WIDTH = 100
+class Strategies(enum.StrEnum):
+    """Who decides which client trains what; as `fedloop.config.Strategy`."""
+
+    OPTIMAL = "optimal"
+    GREEDY = "greedy"
+    RANDOM = "random"
+    ROUND_ROBIN = "round-robin"
+    FLEX_MOE = "flex-moe"
+    FEDAMOLE = "fedamole"
 
 
 class Names(enum.StrEnum):
@@ -73,8 +88,12 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; one that was "
                                                     "interrupted goes on.")] = Path("fedloop-run"),
     again: Annotated[bool, typer.Option("--again", help="Forget the run in that folder.")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write events for "
-                                                                    "TensorBoard.")] = False,
+    strategy: Annotated[Strategies | None,
+                        typer.Option("--strategy", show_default=False,
+                                     help="Who decides which client trains what; short for --set "
+                                          "strategy=greedy.")] = None,
+    device: DeviceOption = None,
+    tensorboard: TensorboardOption = False,
     engine: Annotated[Engine, typer.Option("--engine", help="Train clients in this process, or "
                                                             "each as a node of Flower's "
                                                             "simulation.")] = Engine.INPROCESS,
@@ -87,20 +106,19 @@ def run(
     """
     from fedloop.metrics import summary
     from fedloop.plots import draw_run
+    from fedloop.printing import Progress, told
     from fedloop.privacy import epsilon_of
     from fedloop.train import train
 
-    chosen = _settings(config, set_, data_dir)
+    chosen = _settings(config, set_, data_dir, device, strategy)
     if again:
         _forget(out)
-    writer = _tensorboard(out) if tensorboard else None
-    with _progress(chosen.rounds, json) as advance:
+    with Progress(chosen.rounds, json) as advance, _events(out, tensorboard) as events:
 
         def tell(record: dict[str, Any]) -> None:
             advance(chosen.strategy, record)
-            if writer is not None:
-                for name in ("accuracy", "accuracy_all", "worst_decile", "load_cv", "loss"):
-                    writer.add_scalar(name, record[name], record["round"])
+            if events is not None:
+                events.add(record)
 
         if engine is Engine.FLOWER:
             from fedloop.flower.simulation import train_simulated
@@ -108,8 +126,6 @@ def run(
             world, state, _ = train_simulated(chosen, out, on_round=tell)
         else:
             world, state = train(chosen, out, on_round=tell)
-    if writer is not None:
-        writer.close()
     picture = out / "run.png"
     draw_run(world, state.records, picture)
     found = summary(state.records, chosen.targets)
@@ -122,7 +138,7 @@ def run(
     if json:
         print_json({**found, "picture": str(picture)})
     else:
-        print_text(_told(found))
+        print_text(told(found))
         print_text(f"picture: {picture}")
     return DONE
 
@@ -137,6 +153,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", help="Folder of the runs; those interrupted go "
                                                     "on.")] = Path("fedloop-compare"),
     again: Annotated[bool, typer.Option("--again", help="Forget the runs in that folder.")] = False,
+    device: DeviceOption = None,
     json: JsonOption = False,
 ) -> int:
     """Train with several strategies on the same seeds, draw them, and print a table.
@@ -148,14 +165,16 @@ def compare(
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
     from fedloop.plots import draw_comparison
+    from fedloop.printing import Progress, print_table
 
-    chosen, names = _settings(config, set_, data_dir), _distinct(strategies.split(","))
+    chosen = _settings(config, set_, data_dir, device)
+    names = _distinct(strategies.split(","))
     numbers = _numbers(seeds)
     if again:
         for name in names:
             for seed in numbers:
                 _forget(out / name / f"seed-{seed}")
-    with _progress(chosen.rounds * len(names) * len(numbers), json) as advance:
+    with Progress(chosen.rounds * len(names) * len(numbers), json) as advance:
         runs = play(chosen, names, numbers, out,
                     lambda name, seed, record: advance(f"{name}, seed {seed}", record))
     rows = figures(runs, chosen.targets, names[0])
@@ -165,7 +184,7 @@ def compare(
     if json:
         print_json({"rows": rows, "picture": str(picture)})
     else:
-        _print_table(rows, chosen.targets, names[0])
+        print_table(rows, chosen.targets, names[0])
         print_text(f"picture: {picture}")
     return DONE
 
@@ -177,14 +196,18 @@ def download(
 ) -> int:
     """Fetch a published data set, and check its hashes. Needs a network."""
     from fedloop.download import download as fetch
+    from fedloop.printing import Downloading
 
-    for path in fetch(name.value, to or Path("data") / name.value):
+    with Downloading() as advance:
+        paths = fetch(name.value, to or Path("data") / name.value, advance)
+    for path in paths:
         print_text(str(path))
     return DONE
 
 
 COMMANDS: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
-    (run, ("fedloop run", "fedloop run my.toml --set rounds=200 --set local.learning_rate=0.3",
+    (run, ("fedloop run", "fedloop run --strategy greedy --out greedy-run",
+           "fedloop run my.toml --set rounds=200 --set local.learning_rate=0.3",
            "fedloop run --set data.name=mnist --data-dir data/mnist --set data.pool=2")),
     (compare, ("fedloop compare",
                "fedloop compare my.toml --strategies optimal,greedy --seeds 10-14 --out study")),
@@ -197,15 +220,20 @@ for command, examples in COMMANDS:
 # -- parsing ---------------------------------------------------------------------------
 
 
-def _settings(path: Path | None, changes: list[str] | None, data_dir: Path | None) -> Any:
+def _settings(
+    path: Path | None, changes: list[str] | None, data_dir: Path | None, device: str | None,
+    strategy: Strategies | None = None,
+) -> Any:
     """Return the settings that the arguments choose."""
     from fedloop.config import build_config, read_config
 
-    chosen = read_config(path, changes or [])
-    if data_dir is None:
-        return chosen
-    settings = chosen.model_dump()
-    settings["data"]["dir"] = data_dir
+    settings = read_config(path, changes or []).model_dump()
+    if data_dir is not None:
+        settings["data"]["dir"] = data_dir
+    if device is not None:
+        settings["device"] = device
+    if strategy is not None:
+        settings["strategy"] = strategy.value
     return build_config(settings)
 
 
@@ -233,111 +261,11 @@ def _forget(folder: Path) -> None:
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
-# -- printing --------------------------------------------------------------------------
+def _events(folder: Path, wanted: bool) -> Any:
+    """Return where events go, or a place for none."""
+    from fedloop.events import Events
 
-
-class _progress:  # noqa: N801 - used like a function
-    """Show rounds, accuracy and load CV on a terminal while runs go on."""
-
-    def __init__(self, total: int, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal,
-        )
-        self._task = self._bar.add_task("loading", total=total)
-
-    def __enter__(self) -> Callable[[str, dict[str, Any]], None]:
-        self._bar.start()
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _advance(self, name: str, record: dict[str, Any]) -> None:
-        self._bar.update(
-            self._task, advance=1,
-            description=f"{name}: accuracy {record['accuracy']:.3f}, "
-                        f"load CV {record['load_cv']:.4f}",
-        )
-
-
-def _tensorboard(folder: Path) -> Any:
-    """Return a writer of events."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError("--tensorboard needs a package: pip install tensorboard") from None
-    return SummaryWriter(str(folder / "tensorboard"))
-
-
-def _told(found: dict[str, Any]) -> str:
-    """Return the figures of a run in words."""
-    lines = [
-        f"rounds {found['rounds']}, moved {found['bytes'] / 1e6:.1f} MB, simulated time "
-        f"{found['seconds']:.1f} s, load CV {found['load_cv']:.4f}",
-        f"accuracy {found['accuracy']:.3f} with the experts held (worst tenth of the clients "
-        f"{found['worst_decile']:.3f}), {found['accuracy_all']:.3f} with all experts",
-    ]
-    for target, rounds in found["rounds_to"].items():
-        lines.append(f"{target}% not reached" if rounds is None else
-                     f"{target}% after {rounds} rounds, "
-                     f"{found['bytes_to'][target] / 1e6:.1f} MB, "
-                     f"{found['seconds_to'][target]:.1f} simulated s")
-    if "privacy" in found:
-        lines.append("reported statistics: epsilon {epsilon:.3g} at delta {delta:g} for a client "
-                     "in every round".format(**found["privacy"]))
-    return "\n".join(lines)
-
-
-def _print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str) -> None:
-    """Print means and intervals of every strategy, in two tables that fit a terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [f"{100 * target:g}" for target in targets]
-    to_targets = [
-        column for name in names for column in (
-            (f"rounds_to_{name}", f"rounds to {name}%", 1, 1, ""),
-            (f"fewer_rounds_to_{name}", f"fewer with {ours}", 100, 0, "%"),
-        )
-    ]
-    at_end = [(f"bytes_to_{name}", f"MB to {name}%", 1e-6, 1, "") for name in names[:1]] + [
-        ("accuracy", "accuracy", 100, 1, "%"), ("worst_decile", "worst tenth", 100, 1, "%"),
-        ("accuracy_all", "all experts", 100, 1, "%"), ("load_cv", "load CV", 1, 4, ""),
-    ]
-    console = Console(width=max(TABLE_WIDTH, Console().width))
-    for columns in (to_targets, at_end):
-        if columns:
-            table = Table("strategy", *(title for _, title, *_ in columns))
-            for row in rows:
-                table.add_row(row["strategy"], *(
-                    _interval(row[key], factor, digits, unit) if key in row else ""
-                    for key, _, factor, digits, unit in columns
-                ))
-            console.print(table)
-    print_text("mean ± half of the 95% interval over seeds; >: k of n runs did not get there and "
-               "count as the last round (k/n)")
-
-
-def _interval(value: Any, factor: float, digits: int, unit: str = "") -> str:
-    """Spell an estimate; mark one with censored values."""
-    if value.censored == value.n:
-        return "unknown" if unit else f"never ({value.n}/{value.n})"
-    text = f"{factor * value.mean:.{digits}f}"
-    if value.n > 1:
-        text += f" ± {factor * value.half_width:.{digits}f}"
-    mark = f"> {text}{unit} ({value.censored}/{value.n})"
-    return mark if value.censored else f"{text}{unit}"
+    return Events(folder) if wanted else nullcontext()
 
 
 # -- running ---------------------------------------------------------------------------

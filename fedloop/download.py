@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import tarfile
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -14,6 +15,9 @@ from fedloop.errors import DataError
 
 #: Seconds without an answer after which a source is given up.
 TIMEOUT = 60
+
+#: Bytes read at a time, and most bytes that a file may have.
+PIECE, MOST = 2**18, 2**30
 
 #: Data set -> address and files with the MD5 that their publishers or mirrors state. The
 #: check is against damage and mix-ups; readers treat every file as untrusted.
@@ -24,7 +28,7 @@ SOURCES: dict[str, tuple[str, dict[str, str]]] = {
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }),
-    "fashion-mnist": ("https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", {
+    "fashion-mnist": ("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/", {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
@@ -36,7 +40,9 @@ SOURCES: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def download(name: str, folder: Path) -> list[Path]:
+def download(
+    name: str, folder: Path, on_bytes: Callable[[str, int, int | None], None] | None = None
+) -> list[Path]:
     """Fetch a data set's files, but for those that are there already.
 
     Parameters
@@ -45,6 +51,8 @@ def download(name: str, folder: Path) -> list[Path]:
         A key of `SOURCES`.
     folder : Path
         Where they go; made where missing.
+    on_bytes : callable, optional
+        Called while a file arrives: its name, bytes so far, and its size if known.
 
     Returns
     -------
@@ -63,7 +71,7 @@ def download(name: str, folder: Path) -> list[Path]:
     for file, md5 in files.items():
         path = folder / file
         if not (path.exists() and _md5(path.read_bytes()) == md5):
-            _fetch(address + file, md5, path)
+            _fetch(address + file, md5, path, on_bytes)
         if file.endswith(".tar.gz"):
             _unpack(path, folder)
     return [folder / file for file in files]
@@ -73,19 +81,30 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _fetch(address: str, md5: str, path: Path) -> None:
-    """Write what an address holds to a file, if its hash is right."""
+def _fetch(
+    address: str, md5: str, path: Path, on_bytes: Callable[[str, int, int | None], None] | None
+) -> None:
+    """Write what an address holds to a file, if its hash is right; else leave no file."""
+    digest, total = hashlib.md5(usedforsecurity=False), 0
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
-            data = answer.read()
-    except (urllib.error.URLError, OSError) as error:
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, \
+                atomic_write(path) as stream:
+            length = answer.headers.get("Content-Length")
+            while piece := answer.read(PIECE):
+                digest.update(piece)
+                total += len(piece)
+                if total > MOST:
+                    raise DataError(f"{address}: more than {MOST:,} bytes; it was replaced")
+                stream.write(piece)
+                if on_bytes is not None:
+                    on_bytes(path.name, total, int(length) if length else None)
+            if digest.hexdigest() != md5:
+                raise DataError(f"{address}: the MD5 of its {total:,} bytes is "
+                                f"{digest.hexdigest()}, not {md5}; it is damaged, cut short, or "
+                                "was replaced")
+    except (OSError, http.client.HTTPException) as error:
         raise DataError(f"{urlparse(address).hostname} cannot be reached: {error}; fetch "
                         f"{path.name} by other means and give its folder as --data-dir") from None
-    if _md5(data) != md5:
-        raise DataError(f"{address}: the file's MD5 is {_md5(data)}, not {md5}; it is damaged or "
-                        "was replaced")
-    with atomic_write(path) as stream:
-        stream.write(data)
 
 
 def _unpack(path: Path, folder: Path) -> None:

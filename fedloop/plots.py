@@ -69,11 +69,15 @@ def _heat_map(
     axis.figure.colorbar(picture, ax=axis)
     for row in np.flatnonzero(np.diff(domain)) + 0.5:
         axis.axhline(row, color="white", linewidth=1)
+    axis.locator_params(integer=True)
     axis.set(xlabel=across, ylabel="client, sorted by domain", title=title)
 
 
 def draw_comparison(runs: Runs, domain: dict[int, np.ndarray], n_experts: int, path: Path) -> None:
-    """Draw accuracy against rounds, bytes and time, load CV, and who holds what.
+    """Draw accuracy against rounds, bytes and time, load, and who holds what.
+
+    Curves of accuracy and load CV are means over seeds, with the range of the seeds
+    as a band; loads and holdings are those of the lowest seed.
 
     Parameters
     ----------
@@ -87,9 +91,9 @@ def draw_comparison(runs: Runs, domain: dict[int, np.ndarray], n_experts: int, p
         The picture.
     """
     width = max(4, len(runs))
-    figure = Figure(figsize=(3.6 * width, 8), layout="constrained")
-    parts: Any = figure.subfigures(2, 1)
-    upper, lower = parts
+    figure = Figure(figsize=(3.6 * width, 11), layout="constrained")
+    parts: Any = figure.subfigures(3, 1)
+    upper, middle, lower = parts
     axes = upper.subplots(1, 4)
     rounds = _cumulative(lambda record: 1)
     moved = _cumulative(lambda record: (record["down_bytes"] + record["up_bytes"]) / 1e6)
@@ -102,9 +106,14 @@ def draw_comparison(runs: Runs, domain: dict[int, np.ndarray], n_experts: int, p
     _draw_curves(axes[3], runs, rounds, "load_cv")
     axes[3].set(xlabel="round", ylabel="load CV so far", yscale="log")
     axes[0].legend(fontsize="small")
-    for axis, (strategy, seeds) in zip(lower.subplots(1, len(runs), squeeze=False)[0],
-                                       runs.items(), strict=True):
+    loads = middle.subplots(1, len(runs), squeeze=False, sharey=True)[0]
+    maps = lower.subplots(1, len(runs), squeeze=False)[0]
+    for above, axis, (strategy, seeds) in zip(loads, maps, runs.items(), strict=True):
         seed = min(seeds)
+        above.plot([record["round"] for record in seeds[seed]],
+                   [record["holders"] for record in seeds[seed]], linewidth=1)
+        above.set(xlabel="round", ylabel="finished holders of each expert so far",
+                  title=f"{strategy}, seed {seed}")
         order = np.argsort(domain[seed], kind="stable")
         held = specialisation(seeds[seed], len(order), n_experts)
         _heat_map(axis, held[order], domain[seed][order], "expert", f"{strategy}, seed {seed}")

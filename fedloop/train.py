@@ -20,7 +20,7 @@ from fedloop.checkpoint import load_checkpoint, save_checkpoint
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
-from fedloop.errors import CheckpointError
+from fedloop.errors import CheckpointError, ConfigError
 from fedloop.fleet import Device, Luck, Times, draw_fleet, draw_luck, round_times
 from fedloop.metrics import balance, client_accuracy, worst_decile
 from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_names
@@ -200,6 +200,8 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
         "holders": state.holders.tolist(),
         "down_bytes": sum(down.values()),
         "up_bytes": sum(up[client] for client in finishing),
+        "client_bytes": {str(client): [down[client], up[client] if client in finishing else 0]
+                         for client in clients},
         "seconds": max(waited, default=0.0),
         "finished": int(accepted.sum()),
         "late": late, "failed": failed, "refused": refused,
@@ -294,10 +296,17 @@ def load_data(config: Config) -> Dataset:
 
 
 def build_world(config: Config, data: Dataset | None = None) -> World:
-    """Deal out the data, and draw the devices."""
+    """Deal out the data, and draw the devices.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If settings or data are wrong, or there is no such device.
+    """
+    device = _device(config.device)
     data = load_data(config) if data is None else data
     chosen = split(data, config.data.test_fraction, config.data.limit, config.seed)
-    partition = deal(data, *chosen, config.partition, config.seed).to(torch.device(config.device))
+    partition = deal(data, *chosen, config.partition, config.seed).to(device)
     channels, height, width = data.image.shape[1:]
     model = config.model
     spec = ModelSpec((channels, height, width), data.n_classes, model.experts, model.layers,
@@ -315,6 +324,16 @@ def build_world(config: Config, data: Dataset | None = None) -> World:
         FLOAT_BYTES * sum(params[name].numel() for name in trunk_names(params)),
         [FLOAT_BYTES * numbers for numbers in per_layer for _ in range(spec.n_experts)],
     )
+
+
+def _device(name: str) -> torch.device:
+    """Return a device of torch, after trying it."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device: torch cannot use {name!r} here ({reason}); choose cpu, or cuda "
+                          "with a build of torch for it") from None
 
 
 def start(world: World) -> State:

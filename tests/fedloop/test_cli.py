@@ -1,14 +1,20 @@
 """The command line, comparisons and their figures."""
 
+import hashlib
 import json
 import math
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from fedloop.cli import main
+from fedloop.cli import Strategies, main
 from fedloop.compare import compare, figures
-from fedloop.config import build_config
+from fedloop.config import Strategy, build_config
 from fedloop.download import SOURCES, download
 from fedloop.errors import DataError
 from fedloop.metrics import estimate, paired_change, summary, worst_decile
@@ -39,6 +45,31 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
     assert main(["run", "--out", str(out), *TINY, "--set", "seed=1", "--again"]) == 0
 
 
+def test_flags_stand_for_settings(tmp_path):
+    words = ["--strategy", "greedy", "--device", "cpu"]
+    assert main(["run", "--out", str(tmp_path), *words, *TINY]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["strategy"] == "greedy"
+    assert {name.value for name in Strategies} == set(get_args(Strategy))
+
+
+def test_events_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ["run", "--tensorboard", "--out", str(tmp_path), *TINY]
+    assert main([*words, "--set", "fleet.failure_rate=1.0"]) == 0  # rounds without a loss
+    assert main([*words, "--again"]) == 0
+    assert main([*words, "--set", "rounds=5"]) == 0
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    records = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
+    for title, key in (("accuracy/experts_held", "accuracy"), ("load/cv", "load_cv")):
+        found = events.Scalars(title)
+        assert [event.step for event in found] == [1, 2, 3, 4, 5]
+        np.testing.assert_allclose([event.value for event in found],
+                                   [record[key] for record in records], rtol=1e-6)
+    assert events.Scalars("load/expert_3")[-1].value == records[-1]["holders"][3]
+
+
 def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     words = ["compare", "--out", str(tmp_path), "--strategies", "optimal,random"]
     words += ["--seeds", "3,5-6"]
@@ -58,6 +89,8 @@ def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     (["run", "--set", "rounds=x"], "rounds"),
     (["run", "--set", "data.name=mnist"], "--data-dir"),
     (["run", "--data-dir", "nowhere", "--set", "data.name=npz"], "no such file"),
+    (["run", "--device", "gpu"], "torch cannot use 'gpu'"),
+    (["run", "--strategy", "best"], "'optimal'"),
     (["run", "--set", "partition.clients=500"], "do not give 500 clients"),
     (["run", "--set", "fleet.tiers=['moon']"], "there is no tier 'moon'"),
     (["compare", "--seeds", "1-"], "--seeds"),
@@ -75,22 +108,62 @@ def test_mistakes_end_with_one_line_and_code_2(words, text, tmp_path, monkeypatc
         assert text in json.loads(streams.out)["error"]
 
 
-def test_downloads_are_checked(tmp_path, monkeypatch):
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "x.gz").write_bytes(b"hello")
-    address = source.as_uri() + "/"
+@pytest.fixture
+def server(tmp_path):
+    """A web server on loopback, and the folder that it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(quiet, directory=folder)) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+        thread.join()
+
+
+def test_downloads_are_checked(server, tmp_path, monkeypatch, capsys):
+    served, address = server
+    to = tmp_path / "to"
+    (served / "x.gz").write_bytes(b"hello")
     monkeypatch.setitem(SOURCES, "mnist", (address, {"x.gz": "5d41402abc4b2a76b9719d911017c592"}))
-    assert download("mnist", tmp_path / "to")[0].read_bytes() == b"hello"
-    (source / "x.gz").unlink()
-    download("mnist", tmp_path / "to")  # there already
+    assert main(["download", "mnist", "--to", str(to)]) == 0
+    assert str(to / "x.gz") in capsys.readouterr().out
+    (served / "x.gz").unlink()
+    seen = []
+    assert download("mnist", to, lambda *news: seen.append(news)) == [to / "x.gz"]
+    assert not seen  # it was there already
     monkeypatch.setitem(SOURCES, "mnist", (address, {"x.gz": "0" * 32}))
-    with pytest.raises(DataError, match="cannot be reached"):
-        download("mnist", tmp_path / "to")
-    (source / "x.gz").write_bytes(b"hullo")
+    with pytest.raises(DataError, match=r"cannot be reached.*404.*--data-dir"):
+        download("mnist", to)
+    (served / "x.gz").write_bytes(b"hullo")
     with pytest.raises(DataError, match="MD5"):
-        download("mnist", tmp_path / "to")
-    assert (tmp_path / "to" / "x.gz").read_bytes() == b"hello"
+        download("mnist", to, lambda *news: seen.append(news))
+    assert seen == [("x.gz", 5, 5)]
+    assert [path.name for path in to.iterdir()] == ["x.gz"]
+    assert (to / "x.gz").read_bytes() == b"hello"
+
+
+def test_archives_are_unpacked_inside_their_folder(server, tmp_path, monkeypatch):
+    served, address = server
+    for name, fault in (("batches/data_batch_1", None), ("../outside", "cannot be unpacked")):
+        with tarfile.open(served / "c.tar.gz", "w:gz") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        md5 = hashlib.md5((served / "c.tar.gz").read_bytes(), usedforsecurity=False).hexdigest()
+        monkeypatch.setitem(SOURCES, "cifar10", (address, {"c.tar.gz": md5}))
+        if fault is None:
+            download("cifar10", tmp_path / "to")
+            assert (tmp_path / "to" / name).exists()
+        else:
+            with pytest.raises(DataError, match=fault):
+                download("cifar10", tmp_path / "to")
+            assert not (tmp_path / "outside").exists()
+
+
+def test_published_data_comes_over_https():
+    for address, files in SOURCES.values():
+        assert address.startswith("https://") and "s3-website" not in address  # that has no https
+        assert all(len(md5) == 32 for md5 in files.values())
 
 
 # -- figures ---------------------------------------------------------------------------

@@ -1,0 +1,121 @@
+"""What the command line shows while it works, and in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+
+from alignsolve.cli_common import print_text
+
+#: Columns of characters that tables have at least.
+TABLE_WIDTH = 100
+
+
+class Progress:
+    """Show rounds, accuracy and load CV on a terminal while runs go on."""
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"), progress.BarColumn(),
+            progress.MofNCompleteColumn(), progress.TimeRemainingColumn(),
+            console=console, disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("loading", total=total)
+
+    def __enter__(self) -> Callable[[str, dict[str, Any]], None]:
+        self._bar.start()
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _advance(self, name: str, record: dict[str, Any]) -> None:
+        self._bar.update(
+            self._task, advance=1,
+            description=f"{name}: accuracy {record['accuracy']:.3f}, "
+                        f"load CV {record['load_cv']:.4f}",
+        )
+
+
+class Downloading:
+    """Show a file's bytes on a terminal while they arrive."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"), progress.DownloadColumn(),
+            progress.TransferSpeedColumn(), console=console, disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("connecting")
+
+    def __enter__(self) -> Callable[[str, int, int | None], None]:
+        self._bar.start()
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _advance(self, file: str, done: int, size: int | None) -> None:
+        self._bar.update(self._task, description=file, completed=done, total=size)
+
+
+def told(found: dict[str, Any]) -> str:
+    """Return the figures of a run in words."""
+    lines = [
+        f"rounds {found['rounds']}, moved {found['bytes'] / 1e6:.1f} MB, simulated time "
+        f"{found['seconds']:.1f} s, load CV {found['load_cv']:.4f}",
+        f"accuracy {found['accuracy']:.3f} with the experts held (worst tenth of the clients "
+        f"{found['worst_decile']:.3f}), {found['accuracy_all']:.3f} with all experts",
+    ]
+    for target, rounds in found["rounds_to"].items():
+        lines.append(f"{target}% not reached" if rounds is None else
+                     f"{target}% after {rounds} rounds, "
+                     f"{found['bytes_to'][target] / 1e6:.1f} MB, "
+                     f"{found['seconds_to'][target]:.1f} simulated s")
+    if "privacy" in found:
+        lines.append("reported statistics: epsilon {epsilon:.3g} at delta {delta:g} for a client "
+                     "in every round".format(**found["privacy"]))
+    return "\n".join(lines)
+
+
+def print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str) -> None:
+    """Print means and intervals of every strategy, in two tables that fit a terminal."""
+    names = [f"{100 * target:g}" for target in targets]
+    to_targets = [
+        column for name in names for column in (
+            (f"rounds_to_{name}", f"rounds to {name}%", 1, 1, ""),
+            (f"fewer_rounds_to_{name}", f"fewer with {ours}", 100, 0, "%"),
+        )
+    ]
+    at_end = [(f"bytes_to_{name}", f"MB to {name}%", 1e-6, 1, "") for name in names[:1]] + [
+        ("accuracy", "accuracy", 100, 1, "%"), ("worst_decile", "worst tenth", 100, 1, "%"),
+        ("accuracy_all", "all experts", 100, 1, "%"), ("load_cv", "load CV", 1, 4, ""),
+    ]
+    console = Console(width=max(TABLE_WIDTH, Console().width))
+    for columns in (to_targets, at_end):
+        if columns:
+            table = Table("strategy", *(title for _, title, *_ in columns))
+            for row in rows:
+                table.add_row(row["strategy"], *(
+                    _interval(row[key], factor, digits, unit) if key in row else ""
+                    for key, _, factor, digits, unit in columns
+                ))
+            console.print(table)
+    print_text("mean ± half of the 95% interval over seeds; >: k of n runs did not get there and "
+               "count as the last round (k/n)")
+
+
+def _interval(value: Any, factor: float, digits: int, unit: str = "") -> str:
+    """Spell an estimate; mark one with censored values."""
+    if value.censored == value.n:
+        return "unknown" if unit else f"never ({value.n}/{value.n})"
+    text = f"{factor * value.mean:.{digits}f}"
+    if value.n > 1:
+        text += f" ± {factor * value.half_width:.{digits}f}"
+    mark = f"> {text}{unit} ({value.censored}/{value.n})"
+    return mark if value.censored else f"{text}{unit}"
