@@ -1,15 +1,13 @@
-"""Local training: batched equals plain, and plain equals what PyTorch users would write."""
+"""Local training: batched equals plain; routing, and judging clients."""
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from fedloop.client import draw_batches, train_batched, train_plain
 from fedloop.config import LocalSettings
 from fedloop.metrics import client_accuracy
 from fedloop.model import forward, init_params, route
-from fedloop.server import aggregate, sound_updates
 from tests.fedloop.worlds import holdings, images, spec
 
 
@@ -57,87 +55,6 @@ def test_clients_trained_in_parts_are_those_trained_together(monkeypatch):
         torch.testing.assert_close(parts.params[name], value)
     for kind in ("usage", "before", "after"):
         torch.testing.assert_close(getattr(parts, kind), getattr(whole, kind))
-
-
-def test_one_expert_and_one_client_is_ordinary_training_to_the_last_bit():
-    sizes = spec(n_experts=1)
-    data, settings = images(1), LocalSettings(steps=4, batch_size=8, learning_rate=0.2)
-    server = init_params(sizes, seed=0)
-    model = nn.Sequential(
-        nn.Flatten(), nn.Linear(36, 12), nn.ReLU(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 4)
-    )
-    names = ["trunk.linear.weight", "trunk.linear.bias"]
-    names += [f"experts.0.{part}" for part in ("in.weight", "in.bias", "out.weight", "out.bias")]
-    with torch.no_grad():
-        for value, name in zip(model.parameters(), names, strict=True):
-            value.copy_(server[name].view_as(value))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.2)
-    for round_ in range(1, 4):
-        for chosen in draw_batches(0, round_, 0, 40, settings):
-            optimiser.zero_grad()
-            loss = nn.functional.cross_entropy(model(data.image[chosen]), data.label[chosen])
-            loss.backward()
-            optimiser.step()
-        training = train_plain(server, data, [0], [[0]], sizes, settings, 0, round_)
-        server = aggregate(server, training, sound_updates(training), [40])
-    for value, name in zip(model.parameters(), names, strict=True):
-        assert torch.equal(value, server[name].view_as(value)), name
-
-
-class DenseMoE(nn.Module):
-    """The same model as a module: every expert works on every image."""
-
-    def __init__(self, server):
-        super().__init__()
-        self.trunk = nn.Linear(36, 12)
-        self.gate = nn.Linear(12, 5, bias=False)
-        self.inner = nn.ModuleList(nn.Linear(12, 7) for _ in range(5))
-        self.outer = nn.ModuleList(nn.Linear(7, 4) for _ in range(5))
-        self.load_state_dict(self.named(server))
-
-    @staticmethod
-    def named(server):
-        state = {"gate.weight": server["gate.0.weight"]}
-        for part in ("weight", "bias"):
-            state[f"trunk.{part}"] = server[f"trunk.linear.{part}"]
-            for e in range(5):
-                state[f"inner.{e}.{part}"] = server[f"experts.0.in.{part}"][e]
-                state[f"outer.{e}.{part}"] = server[f"experts.0.out.{part}"][e]
-        return state
-
-    def forward(self, image):
-        h = self.trunk(image.flatten(1)).relu()
-        y = torch.stack([b(a(h).relu()) for a, b in zip(self.inner, self.outer, strict=True)], 1)
-        return (self.gate(h).softmax(1)[:, :, None] * y).sum(1)
-
-
-@pytest.mark.parametrize("method", [train_plain, train_batched])
-def test_all_experts_on_all_clients_is_fedavg_of_the_dense_model(method):
-    sizes, settings = spec(top_k=5), LocalSettings(steps=3, batch_size=10, learning_rate=0.3)
-    data, server = images(3), init_params(spec(), seed=4)
-    data.first[:] = [0, 30, 70, 120]  # clients of different weight
-    reference = {name: value.clone() for name, value in DenseMoE(server).state_dict().items()}
-    for round_ in range(1, 4):
-        updates = []
-        for client in range(3):
-            model = DenseMoE(server)
-            model.load_state_dict(reference)
-            optimiser = torch.optim.SGD(model.parameters(), lr=0.3)
-            for chosen in draw_batches(7, round_, client, data.size(client), settings):
-                chosen = chosen + data.first[client]
-                optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(model(data.image[chosen]), data.label[chosen])
-                loss.backward()
-                optimiser.step()
-            updates.append(model.state_dict())
-        weight = [data.size(client) / 120 for client in range(3)]
-        reference = {name: sum(w * u[name] for w, u in zip(weight, updates, strict=True))
-                     for name in reference}
-        training = method(server, data, range(3), [range(5)] * 3, sizes, settings, 7, round_)
-        server = aggregate(
-            server, training, sound_updates(training), [data.size(i) for i in range(3)], "samples")
-    for name, value in DenseMoE.named(server).items():
-        torch.testing.assert_close(value, reference[name], rtol=1e-4, atol=1e-5)
 
 
 def test_batches_depend_on_seed_round_and_client_alone():
