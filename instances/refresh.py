@@ -18,7 +18,7 @@ from pathlib import Path
 
 import alignsolve as al
 from alignsolve.generators import Value
-from alignsolve.io import read_solution, write_instance
+from alignsolve.io import read_instance, read_solution, write_instance
 from alignsolve.io.files import atomic_write
 from alignsolve.io.specs import Spec, new_spec, read_spec, write_spec
 
@@ -207,6 +207,12 @@ def _rows() -> Iterator[tuple[str, int, str, str, str, str]]:
                 "" if value is None else repr(value) for value in (spec.best_known, spec.best_bound)
             )
             yield file, 1, spec.sense, known, bound, "yes" if spec.proved else "no"
+    for path in sorted((HERE / "captured").glob("*.json")):
+        result = al.solve(read_instance(path))
+        if result.status is not al.Status.OPTIMAL:
+            raise SystemExit(f"{path}: {result.status.value}; captured problems are to be proved")
+        value = repr(result.objective_value)
+        yield f"captured/{path.name}", 1, "max", value, value, "yes"
 
 
 def write_optima() -> None:

@@ -15,6 +15,7 @@ from alignsolve.io.specs import read_spec, write_spec
 
 FOLDER = Path(__file__).parents[2] / "instances"
 SPECS = sorted(FOLDER.glob("*/*.toml"))
+CAPTURED = sorted((FOLDER / "captured").glob("*.json"))
 
 
 def script(name):
@@ -68,12 +69,24 @@ def test_optima_lists_every_file():
     listed = read_optima(FOLDER / "OPTIMA.csv")
     files = {f"{spec_id(path)}.toml" for path in SPECS}
     files |= {f"stored/{name}" for name in refresh.STORED}
+    files |= {f"captured/{path.name}" for path in CAPTURED}
     assert set(listed) == files
     for path in SPECS:
         spec, row = read_spec(path), listed[f"{spec_id(path)}.toml"][1]
         assert (row.sense, row.proved) == (spec.sense, spec.proved)
         assert row.best_known == spec.best_known or spec.best_known is None
         assert row.best_bound == spec.best_bound or spec.best_bound is None
+
+
+@pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.stem)
+def test_captured_problems_have_the_optimum_listed(path):
+    row = read_optima(FOLDER / "OPTIMA.csv")[f"captured/{path.name}"][1]
+    problem = read_instance(path)
+    result = al.solve(problem, backend="ortools-mcf")
+    proof = al.certify(problem, result.row_ind, result.col_ind)
+    assert proof.optimal and row.proved
+    assert proof.objective_value == pytest.approx(row.best_known, abs=1e-9)
+    assert row.best_bound == row.best_known
 
 
 @pytest.mark.parametrize("file", refresh.STORED)
