@@ -6,7 +6,6 @@ network, a laptop on a home network, an edge box on a wired one.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,14 +84,14 @@ def draw_fleet(n_clients: int, settings: FleetSettings, seed: int) -> list[Devic
     return [TIERS[settings.tiers[number]] for number in drawn]
 
 
-def draw_luck(seed: int, round_: int, client: int, settings: FleetSettings) -> Luck:
-    """Draw what happens to a client in a round; the same for every strategy."""
-    rng = np.random.default_rng((seed, round_, client, 5))
-    return Luck(
-        math.exp(settings.speed_spread * rng.standard_normal()),
-        bool(rng.random() < settings.failure_rate),
-        bool(rng.random() < settings.corruption_rate),
-    )
+def draw_luck(seed: int, round_: int, n_clients: int, settings: FleetSettings) -> list[Luck]:
+    """Draw what happens to every client in a round, asked or not; the same for every strategy."""
+    rng = np.random.default_rng((seed, round_, 0, 5))
+    speed = np.exp(settings.speed_spread * rng.standard_normal(n_clients))
+    rates = settings.failure_rate, settings.corruption_rate
+    fails, corrupts = (rng.random((n_clients, 2)) < rates).T
+    return [Luck(*row) for row in zip(speed.tolist(), fails.tolist(), corrupts.tolist(),
+                                      strict=True)]
 
 
 @dataclass(frozen=True)

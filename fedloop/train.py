@@ -158,7 +158,7 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     clients = sample_participants(config, number)
     plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s)
     held = {client: plan.experts_of(client).tolist() for client in clients}
-    luck = {client: draw_luck(config.seed, number, client, config.fleet) for client in clients}
+    luck = draw_luck(config.seed, number, config.partition.clients, config.fleet)
     down, up, times = simulate(world, plan, held, luck)
 
     # A client without an expert in every layer has no model to train.
@@ -228,7 +228,7 @@ def has_every_layer(experts: Iterable[int], spec: ModelSpec) -> bool:
 
 
 def simulate(
-    world: World, plan: al.Plan, held: dict[int, list[int]], luck: dict[int, Luck]
+    world: World, plan: al.Plan, held: dict[int, list[int]], luck: list[Luck]
 ) -> tuple[dict[int, int], dict[int, int], dict[int, Times]]:
     """Return bytes down, bytes up and times of every participant, if nothing goes wrong.
 
