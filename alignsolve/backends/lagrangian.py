@@ -46,9 +46,9 @@ class LagrangianBackend(Backend):
         from alignsolve.exchange.compile_cache import is_compiled, prepare
 
         prepare()
-        from alignsolve.lagrange import client_kernels, tree_kernels
+        from alignsolve.lagrange import sets, tree_kernels
 
-        kernels = (client_kernels.best_sets, tree_kernels.search)
+        kernels = (sets.best_sets, tree_kernels.search)
         compiled = any(is_compiled(kernel, "float64") for kernel in kernels)
         return math.nan if compiled else COMPILE_SECONDS
 

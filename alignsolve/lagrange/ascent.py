@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.arrays import Float64Array
 from alignsolve.lagrange.bound import Relaxation, Replies
 
 #: Share of the direction before that is kept.
@@ -55,8 +55,7 @@ def ascend(
     value: Callable[[], float],
     deadline: float,
     max_passes: int,
-    sample: IntArray | None = None,
-    seen: Callable[[Float64Array, Replies], bool] | None = None,
+    seen: Callable[[Priced], bool] | None = None,
 ) -> Priced:
     """Improve prices by subgradient steps.
 
@@ -75,10 +74,8 @@ def ascend(
         Value of ``time.perf_counter()`` at which to stop.
     max_passes : int
         Most passes over the clients.
-    sample : int64 array, optional
-        Clients of a sample; `value` is then of no use.
     seen : callable, optional
-        Called with prices and replies of every pass; true ends the search.
+        Called with the best prices after every pass; true ends the search.
 
     Returns
     -------
@@ -97,12 +94,12 @@ def ascend(
     direction = np.zeros_like(prices)
     idle, reference = 0, start.bound
     for _ in range(max_passes):
-        replies = relaxation.replies(prices, sample)
+        replies = relaxation.replies(prices)
         if replies.infeasible or not math.isfinite(replies.bound):
             return Priced(prices, replies.bound, replies) if replies.infeasible else best
         if replies.bound < best.bound:
             best = Priced(prices.copy(), replies.bound, replies)
-        if seen is not None and seen(prices, replies):
+        if seen is not None and seen(best):
             break
         idle += 1
         if best.bound <= reference - 0.1 * distance:

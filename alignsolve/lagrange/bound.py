@@ -32,7 +32,9 @@ BLOCK_ENTRIES = 1 << 18
 LARGEST_CAPACITY = 1 << 16
 LARGEST_TABLE = 1 << 26
 #: Nodes of a client's search while prices are sought.
-NODES = 2000
+NODES = 20_000
+#: Gap of a client's search that may stay open, relative.
+CLIENT_GAP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class Replies:
         Each client's best set that was found.
     bound : float
         Valid upper bound (max sense) of the problem, or of the sample's share of it.
+    demand : float64 array, shape (n_loads, n_experts)
+        Loads of the replies.
     gradient : float64 array, shape (n_loads, n_experts)
         Loads of the replies less the experts' best loads.
     infeasible : bool
@@ -53,6 +57,7 @@ class Replies:
 
     held: BoolArray
     bound: float
+    demand: Float64Array
     gradient: Float64Array
     infeasible: bool
 
@@ -80,8 +85,9 @@ class Relaxation:
         self.loads, self.clients = Loads.of(problem), Clients.of(problem)
         self.threads = min(threads or 64, len(os.sched_getaffinity(0))
                            if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        #: Multipliers of the clients' rows, kept from one pass to the next.
-        self.multipliers = np.zeros((problem.n_clients, self.clients.n_rows))
+        #: Bases of the clients' linear relaxations, kept from one pass to the next.
+        self.known = np.full((problem.n_clients, self.clients.n_rows), -1, dtype=np.int16)
+        self.is_plain = self.clients.is_plain
         self.whole = whole_budgets(self.clients)
         self.passes = 0
         self._everyone = np.arange(problem.n_clients)
@@ -105,7 +111,11 @@ class Relaxation:
             yield slice(start, min(clients.size, start + step))
 
     def replies(
-        self, prices: Float64Array, sample: IntArray | None = None, nodes: int = NODES
+        self,
+        prices: Float64Array,
+        sample: IntArray | None = None,
+        nodes: int = NODES,
+        gap: float = CLIENT_GAP,
     ) -> Replies:
         """Return the clients' replies to prices, and the bound.
 
@@ -117,6 +127,8 @@ class Relaxation:
             Only these clients count, and the loads' bounds shrink with them.
         nodes : int
             Nodes of a client's search.
+        gap : float
+            Gap that a client's search may leave open, relative to its value.
 
         Notes
         -----
@@ -126,14 +138,13 @@ class Relaxation:
         loads = self.loads
         clients = self._everyone if sample is None else sample
         held = np.zeros((clients.size, self.problem.n_experts), dtype=np.bool_)
-        value, upper = np.zeros(clients.size), np.zeros(clients.size)
+        upper = np.zeros(clients.size)
         blocks = list(self.blocks(clients))
 
         def work(block: slice) -> Float64Array:
             rows = clients[block]
             at = slice(int(rows[0]), int(rows[-1]) + 1) if sample is None else rows
-            self.best(at, self.reduced(at, prices), nodes, held[block], value[block], upper[block])
-            return self.amounts(held[block], rows)
+            return self.best(at, prices, nodes, gap, held[block], upper[block])
 
         total = np.zeros(self.shape)
         for amounts in self.each(work, blocks):
@@ -146,7 +157,7 @@ class Relaxation:
         parts = float(upper.sum()), float(worth.sum())
         rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
         return Replies(
-            held, sum(parts) + rounding, total - load, bool((upper == -np.inf).any())
+            held, sum(parts) + rounding, total, total - load, bool((upper == -np.inf).any())
         )
 
     def each(
@@ -161,7 +172,7 @@ class Relaxation:
 
     def amounts(self, held: BoolArray, rows: IntArray) -> Float64Array:
         """Return the loads of some clients' sets, (n_loads, n_experts)."""
-        from alignsolve.lagrange.client_kernels import add_amounts
+        from alignsolve.lagrange.sets import add_amounts
 
         amounts = np.zeros(self.shape)
         add_amounts(held, np.ascontiguousarray(self.loads.weight[:, rows]), amounts)
@@ -170,26 +181,30 @@ class Relaxation:
     def best(
         self,
         rows: slice | IntArray,
-        reduced: Float64Array,
+        prices: Float64Array,
         nodes: int,
+        gap: float,
         held: BoolArray,
-        value: Float64Array,
         upper: Float64Array,
-    ) -> None:
-        """Write the best sets of some clients, their values, and bounds on these."""
-        from alignsolve.lagrange import client_kernels, knapsack
+    ) -> Float64Array:
+        """Write the best sets of some clients, and bounds on their values; return the loads."""
+        from alignsolve.lagrange import knapsack, sets
 
+        reduced = self.reduced(rows, prices)
+        weight = np.ascontiguousarray(self.loads.weight[:, rows])
+        amounts = np.zeros(self.shape)
         if self.whole is not None:
             size, cap = self.whole
-            knapsack.best_knapsacks(reduced, size[rows], cap[rows], held, value)
-            upper[:] = value
-            return
-        parts, u = self.clients, np.ascontiguousarray(self.multipliers[rows])
-        client_kernels.best_sets(
-            reduced, parts.sizes(rows), parts.capacity[rows], u, parts.order, parts.start,
-            parts.low[rows], parts.high[rows], parts.is_plain, nodes, held, value, upper,
-        )
-        self.multipliers[rows] = u
+            knapsack.best_knapsacks(reduced, size[rows], cap[rows], held, upper)
+            sets.add_amounts(held, weight, amounts)
+            return amounts
+        parts, known = self.clients, self.known[rows]
+        sets.best_sets(
+            reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
+            self.is_plain, nodes, gap, weight, held, upper, amounts,
+        )  # fmt: skip
+        self.known[rows] = known
+        return amounts
 
 
 def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
@@ -207,7 +222,7 @@ def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
     if clients.n_rows != 1 or len(clients.resources) != 1 or not clients.is_plain:
         return None
     # Small sets of few experts are found faster by search.
-    if problem.expert_group is not None or (clients.high < m).any() or m < 8 or n > m:
+    if m < 8 or n > m:
         return None
     budget = clients.capacity[:, 0]
     if not np.isfinite(budget).all():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.lagrange.best import Best
@@ -19,8 +20,9 @@ from alignsolve.lagrange.parts import Clients, Loads
 
 #: Sweeps in which being out of bounds costs more each time, and by what factor.
 SWEEPS, GROWTH = 12, 3.0
-#: Sweeps without prices that still gain.
-GAINING_SWEEPS = 6
+#: Sweeps without prices that still gain, and what being out of bounds costs then at
+#: least, in typical differences of values.
+GAINING_SWEEPS, FINE = 6, 1e3
 
 
 class FleetSearch:
@@ -57,22 +59,20 @@ class FleetSearch:
         bool
             Whether the answer is feasible.
         """
-        multipliers = self.relaxation.multipliers.copy()
+        known = self.relaxation.known.copy()
         amounts = self._amounts(held)
-        scale = self._scale(prices)
-        typical = self._typical_weight()
-        pull = 0.1 * scale / typical**2
-        none = np.zeros(len(typical))
+        scale = self._scale()
+        pull, fine = 0.1 * scale / self._typical_weight() ** 2, 0.0
         for _ in range(SWEEPS):
             if self.best.is_over or self._is_within(amounts):
                 break
-            self._sweep(prices, held, multipliers, amounts, none, pull)
+            self._sweep(prices, held, known, amounts, fine, pull)
             amounts = self._amounts(held)
-            pull = pull * GROWTH
-        strain = 100.0 * scale / typical
+            pull, fine = pull * GROWTH, max(scale, fine * GROWTH)
+        fine = max(fine, FINE * scale)
         free = np.zeros_like(prices)
         for _ in range(GAINING_SWEEPS):
-            changed = self._sweep(free, held, multipliers, amounts, strain, pull)
+            changed = self._sweep(free, held, known, amounts, fine, pull)
             amounts = self._amounts(held)
             if not changed or self.best.is_over:
                 break
@@ -82,13 +82,13 @@ class FleetSearch:
         self,
         prices: Float64Array,
         held: BoolArray,
-        multipliers: Float64Array,
+        known: npt.NDArray[np.int16],
         amounts: Float64Array,
-        strain: Float64Array,
+        fine: float,
         pull: Float64Array,
     ) -> int:
         """Let every client respond once; return how many changed."""
-        from alignsolve.lagrange.client_kernels import respond
+        from alignsolve.lagrange.responses import respond
 
         parts, loads, changed = self.clients, self.loads, 0
         self.sweeps += 1
@@ -98,10 +98,10 @@ class FleetSearch:
                 break
             changed += respond(
                 self.rng.permutation(block.stop - block.start), self.problem.values(block),
-                parts.sizes(block), parts.capacity[block], multipliers[block], parts.order,
-                parts.start, parts.low[block], parts.high[block], parts.is_plain, NODES,
+                parts.sizes(block), parts.capacity[block], parts.room[block], known[block],
+                self.relaxation.is_plain, NODES,
                 held[block], np.ascontiguousarray(loads.weight[:, block]), amounts, prices,
-                loads.low, loads.high, loads.slope, loads.target, strain, pull,
+                loads.low, loads.high, loads.slope, loads.target, fine, pull,
             )  # fmt: skip
         return changed
 
@@ -121,7 +121,7 @@ class FleetSearch:
         typical = np.sqrt((self.loads.weight**2).mean(axis=1))
         return np.where(typical > 0, typical, 1.0)
 
-    def _scale(self, prices: Float64Array) -> float:
+    def _scale(self) -> float:
         """Return how much the values of a client typically differ."""
         rows = self.rng.permutation(self.problem.n_clients)[:1000]
         values = self.problem.values(np.sort(rows))

@@ -138,84 +138,61 @@ def best_loads(
 
 @dataclass(frozen=True, eq=False)
 class Clients:
-    """What each client may hold, apart from the loads.
+    """What each client may hold, apart from the loads: rows that bound sums over its experts.
 
     Parameters
     ----------
     problem : AlignmentProblem
         Source of values and sizes, read in blocks of clients.
-    capacity : float64 array, shape (n_clients, n_rows)
-        Loosened bounds of the rows of `sizes`.
-    order : int64 array, shape (n_experts,)
-        Experts by group.
-    start : int64 array, shape (n_groups + 1,)
-        Where each group starts in `order`.
-    low, high : int64 array, shape (n_clients, n_groups)
-        Fewest and most experts of each group; without groups there is one, of all
-        experts, with the client's slots.
     resources : tuple of str
         Resources with a finite budget: the first rows.
-    has_slots, has_minima, has_floor : bool
-        Whether slots, client minima and fairness floors are rows, in this order.
+    members : float64 array, shape (n_member_rows, n_experts)
+        The next rows, the same for all clients: which experts count to slots or a group.
+    has_floor : bool
+        Whether the fairness floor is the last row.
+    capacity, room : float64 array, shape (n_clients, n_rows)
+        Loosened upper bounds of the rows, and how far below these a set may stay.
     """
 
     problem: AlignmentProblem
-    capacity: Float64Array
-    order: IntArray
-    start: IntArray
-    low: IntArray
-    high: IntArray
     resources: tuple[str, ...]
-    has_slots: bool
-    has_minima: bool
+    members: Float64Array
     has_floor: bool
+    capacity: Float64Array
+    room: Float64Array
 
     @classmethod
     def of(cls, problem: AlignmentProblem, strict: bool = False) -> Clients:
         """Collect the clients' own bounds."""
-        n, m = problem.n_clients, problem.n_experts
-        least, most = problem.slot_bounds()
         resources = tuple(
             name for name, part in problem.resources.items() if np.isfinite(part.budget).any()
         )
-        caps = [
+        highs = [
             _loosened(np.asarray(problem.resources[name].budget), 1, strict) for name in resources
         ]
-        has_slots = has_minima = False
-        if problem.expert_group is None:
-            order, start = np.arange(m), np.array([0, m])
-            low, high = least[:, None], most[:, None]
-        else:
-            assert problem.group_min is not None and problem.group_max is not None
-            order = np.argsort(problem.expert_group, kind="stable")
-            sizes = np.bincount(problem.expert_group, minlength=problem.n_groups)
-            start = np.concatenate([[0], np.cumsum(sizes)])
-            low, high = problem.group_min, np.minimum(problem.group_max, sizes)
-            has_slots = bool((most < np.minimum(high.sum(axis=1), m)).any())
-            has_minima = bool((least > low.sum(axis=1)).any())
-            if has_slots:
-                caps.append(most.astype(np.float64))
-            if has_minima:
-                caps.append(-least.astype(np.float64))
+        lows = [np.full(problem.n_clients, -np.inf) for _ in highs]
+        members, least, most = _counted(problem)
+        highs += list(_loosened(most, 1, strict))
+        lows += list(np.where(least > 0, _loosened(least, -1, strict), -np.inf))
         has_floor = Feature.FAIRNESS in problem.features
         if has_floor:
-            caps.append(-_loosened(problem.client_fitness_min, -1, strict))
-        capacity = np.stack(caps, axis=1) if caps else np.zeros((n, 0))
-        return cls(
-            problem, np.ascontiguousarray(capacity), order.astype(np.int64),
-            start.astype(np.int64), np.ascontiguousarray(low), np.ascontiguousarray(high),
-            resources, has_slots, has_minima, has_floor,
-        )
+            highs.append(-_loosened(problem.client_fitness_min, -1, strict))
+            lows.append(np.full(problem.n_clients, -np.inf))
+        shape = len(highs), problem.n_clients
+        high = np.ascontiguousarray(np.reshape(highs, shape).T, dtype=np.float64)
+        low = np.ascontiguousarray(np.reshape(lows, shape).T, dtype=np.float64)
+        room = np.where(np.isfinite(low), high - low, np.inf)
+        return cls(problem, resources, members, has_floor, high, room)
 
     @property
     def n_rows(self) -> int:
-        """Number of rows that bound sums of a client."""
+        """Number of rows."""
         return int(self.capacity.shape[1])
 
     @property
     def is_plain(self) -> bool:
         """Whether every subset of what a client may hold is allowed too."""
-        return not (self.has_minima or self.has_floor or bool(self.low.any()))
+        return not (self.has_floor or bool(np.isfinite(self.room).any()))
 
     def sizes(self, rows: slice | IntArray) -> Float64Array:
         """Return the coefficients of some clients' rows, float64 (k, n_rows, n_experts)."""
@@ -225,11 +202,37 @@ class Clients:
         for r, name in enumerate(self.resources):
             block[:, r] = np.asarray(problem.resources[name].size)[rows]
         r = len(self.resources)
-        for present, constant in ((self.has_slots, 1.0), (self.has_minima, -1.0)):
-            if present:
-                block[:, r] = constant
-                r += 1
+        block[:, r : r + len(self.members)] = self.members
         if self.has_floor:
             fitness = problem.fitness[rows]
-            block[:, r] = np.where(fitness > -np.inf, -fitness.astype(np.float64), 0.0)
+            block[:, -1] = np.where(fitness > -np.inf, -fitness.astype(np.float64), 0.0)
         return block
+
+
+def _counted(problem: AlignmentProblem) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return what counts to slots and groups, where these can bind.
+
+    Returns
+    -------
+    members : float64 array, shape (n_rows, n_experts)
+    least, most : float64 array, shape (n_rows, n_clients)
+    """
+    m = problem.n_experts
+    low, high = problem.slot_bounds()
+    rows, least, most = [np.ones(m)], [low], [high]
+    if problem.expert_group is not None:
+        assert problem.group_min is not None and problem.group_max is not None
+        for g in range(problem.n_groups):
+            rows.append(problem.expert_group == g)
+            least.append(problem.group_min[:, g])
+            most.append(problem.group_max[:, g])
+    members = np.array(rows, dtype=np.float64)
+    lows, highs = np.array(least, dtype=np.float64), np.array(most, dtype=np.float64)
+    count = members.sum(axis=1)[:, None]
+    binds = ((lows > 0) | (highs < count)).any(axis=1)
+    if len(members) > 1:
+        # Slots say nothing new where the groups add up to no less, and no more.
+        binds[0] = (highs[0] < np.minimum(highs[1:], count[1:]).sum(axis=0)).any() or (
+            lows[0] > lows[1:].sum(axis=0)
+        ).any()
+    return members[binds], lows[binds], highs[binds]

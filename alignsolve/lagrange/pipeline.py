@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.arrays import Float64Array
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Options, library_version
 from alignsolve.errors import AlignSolveError, BackendNotFoundError
-from alignsolve.lagrange import jobs
+from alignsolve.lagrange import jobs, market
 from alignsolve.lagrange.ascent import Priced, ascend
 from alignsolve.lagrange.best import Best
-from alignsolve.lagrange.bound import Relaxation, Replies
+from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.fleet import FleetSearch
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Termination
 
-#: Clients of the sample on which prices are sought first, where there are many more.
-SAMPLE = 2000
-#: Passes over the sample, over everyone after it, and over everyone without one.
-SAMPLE_PASSES, FINAL_PASSES, PASSES = 150, 25, 1500
+#: Clients of the sample on which prices are sought first, where there are many more, and
+#: by what factor it grows.
+SAMPLE, GROWTH = 2000, 8
+#: Most passes over the first clients, over more of them, and of subgradient steps.
+PASSES, LATER_PASSES, SUBGRADIENT_PASSES = 80, 8, 1500
 #: Share of the time limit that the prices may take.
 PRICE_SHARE = 0.4
-#: Distance of the first target from the bound: without prices, and with those of a sample.
-FIRST_DISTANCE, LATER_DISTANCE = 0.05, 0.002
+#: Distance of the first target from the bound, for subgradient steps.
+FIRST_DISTANCE = 0.05
 #: Pairs up to which an exact solver is asked for what is left open.
 EXACT_PAIRS = 1 << 19
 #: Exact solvers of the linear model, in order.
@@ -100,42 +100,61 @@ class _Run:
             self._finish_exactly()
 
     def _price(self, relaxation: Relaxation) -> Priced:
-        """Find good prices: on a sample first where there are many clients."""
+        """Find good prices: on samples first where there are many clients."""
         n = self.problem.n_clients
-        start = relaxation.replies(np.zeros(relaxation.shape))
-        priced = Priced(np.zeros(relaxation.shape), start.bound, start)
-        if start.infeasible or not relaxation.loads.names:
-            return priced
-        remaining = self.options.remaining()
-        deadline = time.perf_counter() + PRICE_SHARE * remaining
-        scale = max(abs(start.bound), self._spread())
-        passes, distance = PASSES, FIRST_DISTANCE * scale
-        if n > 2 * SAMPLE:
-            rng = np.random.default_rng(self.options.seed)
-            sample: IntArray = np.sort(rng.permutation(n)[:SAMPLE])
-            found = ascend(
-                relaxation, Priced(priced.prices), distance=distance * SAMPLE / n,
-                value=lambda: -math.inf, deadline=deadline, max_passes=SAMPLE_PASSES,
-                sample=sample, seen=self._seen,
+        prices = np.zeros(relaxation.shape)
+        if not relaxation.loads.names:
+            start = relaxation.replies(prices)
+            return Priced(prices, start.bound, start)
+        deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
+        if relaxation.whole is not None or prices.size > market.LARGEST:
+            return self._ascend(relaxation, prices, deadline)
+        curvature = market.Curvature.guess(relaxation, self._spread())
+        rng = np.random.default_rng(self.options.seed)
+        order = rng.permutation(n)
+        size, passes = SAMPLE, PASSES
+        while 2 * size < n:
+            found = market.clear(
+                relaxation, Priced(prices), curvature, deadline=deadline, max_passes=passes,
+                sample=np.sort(order[:size]), seen=self._seen,
             )  # fmt: skip
-            priced = Priced(found.prices)
-            passes, distance = FINAL_PASSES, LATER_DISTANCE * scale
-        return ascend(
-            relaxation, priced, distance=distance, value=lambda: self.best.value,
-            deadline=deadline, max_passes=passes, seen=self._seen,
+            if found.replies is not None and found.replies.infeasible:
+                return found
+            prices, passes = found.prices, LATER_PASSES
+            size *= GROWTH
+        return market.clear(
+            relaxation, Priced(prices), curvature, deadline=deadline, max_passes=passes,
+            seen=self._seen_all,
         )  # fmt: skip
 
-    def _seen(self, prices: Float64Array, replies: Replies) -> bool:
-        """Report between passes; tell whether to stop."""
+    def _ascend(self, relaxation: Relaxation, prices: Float64Array, deadline: float) -> Priced:
+        """Find good prices where clients are few and replies jump."""
+        start = relaxation.replies(prices)
+        if start.infeasible:
+            return Priced(prices, start.bound, start)
+        values = self.problem.values(slice(0, self.problem.n_clients))
+        scale = max(abs(start.bound), jobs.first_distance(values))
+        return ascend(
+            relaxation, Priced(prices, start.bound, start), distance=FIRST_DISTANCE * scale,
+            value=lambda: self.best.value, deadline=deadline, max_passes=SUBGRADIENT_PASSES,
+            seen=self._seen_all,
+        )  # fmt: skip
+
+    def _seen(self, priced: Priced) -> bool:
+        """Report between passes over a sample; tell whether to stop."""
         self.best.report()
         return self.best.is_over
 
+    def _seen_all(self, priced: Priced) -> bool:
+        """Take the bound and report between passes over everyone; tell whether to stop."""
+        self.best.lower(priced.bound)
+        return self._seen(priced)
+
     def _spread(self) -> float:
-        """Return how much values of an expert differ, summed over the experts, at a sample."""
-        rows = slice(0, min(self.problem.n_clients, SAMPLE))
-        values = self.problem.values(rows)
-        finite = np.where(np.isfinite(values), np.abs(values), 0.0)
-        return float(finite.max(axis=0).sum())
+        """Return by how much values of an expert typically differ, from some clients."""
+        values = self.problem.values(slice(0, min(self.problem.n_clients, SAMPLE)))
+        finite = values[np.isfinite(values)]
+        return float(finite.std()) or max(1.0, float(np.abs(finite).max(initial=0.0)))
 
     def _exact(self) -> Answer:
         """Ask the first exact solver that is installed and works."""
