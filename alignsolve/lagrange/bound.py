@@ -33,8 +33,10 @@ LARGEST_CAPACITY = 1 << 16
 LARGEST_TABLE = 1 << 26
 #: Nodes of a client's search while prices are sought.
 NODES = 20_000
-#: Gap of a client's search that may stay open, relative.
-CLIENT_GAP = 1e-4
+#: Gap of a client's search that may stay open, in typical differences of values.
+CLIENT_GAP = 1e-3
+#: Clients from which that is estimated.
+SOME = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +84,16 @@ class Relaxation:
 
     def __init__(self, problem: AlignmentProblem, threads: int | None = None) -> None:
         self.problem = problem
+        self.spread = typical_difference(problem)
         self.loads, self.clients = Loads.of(problem), Clients.of(problem)
         self.threads = min(threads or 64, len(os.sched_getaffinity(0))
                            if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         #: Bases of the clients' linear relaxations, kept from one pass to the next.
         self.known = np.full((problem.n_clients, self.clients.n_rows), -1, dtype=np.int16)
-        self.is_plain = self.clients.is_plain
+        self.kind = self.clients.kind
         self.whole = whole_budgets(self.clients)
         self.passes = 0
-        self._everyone = np.arange(problem.n_clients)
+        self.everyone = np.arange(problem.n_clients)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,7 +118,6 @@ class Relaxation:
         prices: Float64Array,
         sample: IntArray | None = None,
         nodes: int = NODES,
-        gap: float = CLIENT_GAP,
     ) -> Replies:
         """Return the clients' replies to prices, and the bound.
 
@@ -127,8 +129,6 @@ class Relaxation:
             Only these clients count, and the loads' bounds shrink with them.
         nodes : int
             Nodes of a client's search.
-        gap : float
-            Gap that a client's search may leave open, relative to its value.
 
         Notes
         -----
@@ -136,7 +136,7 @@ class Relaxation:
         """
         self.passes += 1
         loads = self.loads
-        clients = self._everyone if sample is None else sample
+        clients = self.everyone if sample is None else sample
         held = np.zeros((clients.size, self.problem.n_experts), dtype=np.bool_)
         upper = np.zeros(clients.size)
         blocks = list(self.blocks(clients))
@@ -144,7 +144,7 @@ class Relaxation:
         def work(block: slice) -> Float64Array:
             rows = clients[block]
             at = slice(int(rows[0]), int(rows[-1]) + 1) if sample is None else rows
-            return self.best(at, prices, nodes, gap, held[block], upper[block])
+            return self.best(at, prices, nodes, held[block], upper[block])
 
         total = np.zeros(self.shape)
         for amounts in self.each(work, blocks):
@@ -183,7 +183,6 @@ class Relaxation:
         rows: slice | IntArray,
         prices: Float64Array,
         nodes: int,
-        gap: float,
         held: BoolArray,
         upper: Float64Array,
     ) -> Float64Array:
@@ -201,10 +200,21 @@ class Relaxation:
         parts, known = self.clients, self.known[rows]
         sets.best_sets(
             reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
-            self.is_plain, nodes, gap, weight, held, upper, amounts,
+            self.kind, nodes, CLIENT_GAP * self.spread, weight, held, upper, amounts,
         )  # fmt: skip
         self.known[rows] = known
         return amounts
+
+
+def typical_difference(problem: AlignmentProblem) -> float:
+    """Return by how much values of pairs typically differ, from some clients; > 0."""
+    values = problem.values(slice(0, min(problem.n_clients, SOME)))
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 1.0
+    spread, size = float(finite.std()), float(np.abs(finite).max())
+    # Where all are the same, prices are of the order of the values.
+    return spread if spread > 1e-3 * size else 0.3 * size or 1.0
 
 
 def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
@@ -219,7 +229,9 @@ def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
     """
     problem = clients.problem
     n, m = problem.n_clients, problem.n_experts
-    if clients.n_rows != 1 or len(clients.resources) != 1 or not clients.is_plain:
+    from alignsolve.lagrange.sets import PLAIN
+
+    if clients.n_rows != 1 or len(clients.resources) != 1 or clients.kind != PLAIN:
         return None
     # Small sets of few experts are found faster by search.
     if m < 8 or n > m:

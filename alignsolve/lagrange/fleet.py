@@ -19,7 +19,7 @@ from alignsolve.lagrange.bound import NODES, Relaxation
 from alignsolve.lagrange.parts import Clients, Loads
 
 #: Sweeps in which being out of bounds costs more each time, and by what factor.
-SWEEPS, GROWTH = 12, 3.0
+SWEEPS, GROWTH = 20, 1.3
 #: Sweeps without prices that still gain, and what being out of bounds costs then at
 #: least, in typical differences of values.
 GAINING_SWEEPS, FINE = 6, 1e3
@@ -61,13 +61,15 @@ class FleetSearch:
         """
         known = self.relaxation.known.copy()
         amounts = self._amounts(held)
-        scale = self._scale()
+        scale = self.relaxation.spread
         pull, fine = 0.1 * scale / self._typical_weight() ** 2, 0.0
         for _ in range(SWEEPS):
             if self.best.is_over or self._is_within(amounts):
                 break
             self._sweep(prices, held, known, amounts, fine, pull)
             amounts = self._amounts(held)
+            out = np.maximum(amounts - self.loads.high, 0) - np.maximum(self.loads.low - amounts, 0)
+            prices = prices + pull[:, None] * out
             pull, fine = pull * GROWTH, max(scale, fine * GROWTH)
         fine = max(fine, FINE * scale)
         free = np.zeros_like(prices)
@@ -99,7 +101,7 @@ class FleetSearch:
             changed += respond(
                 self.rng.permutation(block.stop - block.start), self.problem.values(block),
                 parts.sizes(block), parts.capacity[block], parts.room[block], known[block],
-                self.relaxation.is_plain, NODES,
+                self.relaxation.kind, NODES,
                 held[block], np.ascontiguousarray(loads.weight[:, block]), amounts, prices,
                 loads.low, loads.high, loads.slope, loads.target, fine, pull,
             )  # fmt: skip
@@ -113,6 +115,12 @@ class FleetSearch:
             total += self.relaxation.amounts(held[block], rows)
         return total
 
+    def excess(self, amounts: Float64Array) -> float:
+        """Return the largest share, over the loads, that is out of bounds."""
+        out = np.maximum(np.maximum(amounts - self.loads.high, self.loads.low - amounts), 0.0)
+        total = np.maximum(amounts.sum(axis=1), 1e-300)
+        return float((out.sum(axis=1) / total).max(initial=0.0))
+
     def _is_within(self, amounts: Float64Array) -> bool:
         return bool(((amounts >= self.loads.low) & (amounts <= self.loads.high)).all())
 
@@ -120,10 +128,3 @@ class FleetSearch:
         """Return a typical weight of each load."""
         typical = np.sqrt((self.loads.weight**2).mean(axis=1))
         return np.where(typical > 0, typical, 1.0)
-
-    def _scale(self) -> float:
-        """Return how much the values of a client typically differ."""
-        rows = self.rng.permutation(self.problem.n_clients)[:1000]
-        values = self.problem.values(np.sort(rows))
-        finite = values[np.isfinite(values)]
-        return float(finite.std()) or 1.0 if finite.size else 1.0

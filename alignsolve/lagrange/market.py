@@ -26,8 +26,6 @@ from alignsolve.lagrange.bound import Relaxation
 FINEST = 1e-6
 #: Factor of the damping after a step that gains nothing, and passes without gain that end.
 DAMPING, PATIENCE = 4.0, 5
-#: Largest number of prices for which a matrix of their curvature is kept.
-LARGEST = 2048
 
 
 @dataclass(eq=False)
@@ -46,21 +44,19 @@ class Curvature:
     is_guess: bool = True
 
     @classmethod
-    def guess(cls, relaxation: Relaxation, spread: float) -> Curvature:
+    def guess(cls, relaxation: Relaxation) -> Curvature:
         """Start from a demand that falls as if values were spread evenly.
 
         Parameters
         ----------
         relaxation : Relaxation
             The problem.
-        spread : float
-            By how much values of an expert differ between clients.
         """
         weight = relaxation.loads.weight
         between = weight @ weight.T / max(1, weight.shape[1])
         # Loads that are nearly the same would leave the matrix singular.
         between += 1e-3 * np.diag(np.diag(between))
-        return cls(np.kron(between, np.eye(relaxation.shape[1])) / spread)
+        return cls(np.kron(between, np.eye(relaxation.shape[1])) / relaxation.spread)
 
     def learn(self, step: Float64Array, change: Float64Array) -> None:
         """Fit the matrix to what a step changed the slope by."""

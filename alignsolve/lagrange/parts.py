@@ -190,9 +190,13 @@ class Clients:
         return int(self.capacity.shape[1])
 
     @property
-    def is_plain(self) -> bool:
-        """Whether every subset of what a client may hold is allowed too."""
-        return not (self.has_floor or bool(np.isfinite(self.room).any()))
+    def kind(self) -> int:
+        """What the rows are; see `alignsolve.lagrange.sets`."""
+        from alignsolve.lagrange.sets import MINIMA, MIXED, PLAIN
+
+        if self.has_floor:
+            return MIXED
+        return MINIMA if bool(np.isfinite(self.room).any()) else PLAIN
 
     def sizes(self, rows: slice | IntArray) -> Float64Array:
         """Return the coefficients of some clients' rows, float64 (k, n_rows, n_experts)."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array
+from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Options, library_version
 from alignsolve.errors import AlignSolveError, BackendNotFoundError
@@ -16,20 +17,28 @@ from alignsolve.lagrange.ascent import Priced, ascend
 from alignsolve.lagrange.best import Best
 from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.fleet import FleetSearch
+from alignsolve.lagrange.haggle import FIRST_STEP, Haggle
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Termination
 
 #: Clients of the sample on which prices are sought first, where there are many more, and
 #: by what factor it grows.
 SAMPLE, GROWTH = 2000, 8
-#: Most passes over the first clients, over more of them, and of subgradient steps.
-PASSES, LATER_PASSES, SUBGRADIENT_PASSES = 80, 8, 1500
+#: Sweeps of haggling; later ones, each of which is made an answer; after how many of them
+#: the bound is computed, with how many nodes of a client's search.
+SWEEPS, LATE_SWEEPS, LOOK, LOOK_NODES = 15, 25, 5, 2000
+#: Most quasi-Newton steps, for each sample, and of subgradient steps.
+PASSES, SUBGRADIENT_PASSES = 12, 1500
+#: Share of the loads that replies may be out of bounds by before clients haggle again, and
+#: how far a choice moves a price then.
+LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
 #: Share of the time limit that the prices may take.
 PRICE_SHARE = 0.4
 #: Distance of the first target from the bound, for subgradient steps.
 FIRST_DISTANCE = 0.05
-#: Pairs up to which an exact solver is asked for what is left open.
-EXACT_PAIRS = 1 << 19
+#: Pairs up to which an exact solver is asked for what is left open: with a time limit, and
+#: without one, as it may then take very long.
+EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 #: Exact solvers of the linear model, in order.
 EXACT = ("ortools-mip", "scipy-milp")
 
@@ -78,57 +87,118 @@ class _Run:
             self.best.infeasible = True
             return
         self.stats["build_seconds"] = time.perf_counter() - began
-        priced = self._price(relaxation)
-        self.stats["price_seconds"] = time.perf_counter() - began
+        if jobs.applies(relaxation):
+            self._solve_jobs(relaxation)
+        else:
+            self._solve_fleet(relaxation)
+
+    def _solve_jobs(self, relaxation: Relaxation) -> None:
+        """Price generalized assignment, then search for answers and proofs."""
+        priced = self._ascend(relaxation)
+        if not self._is_priced(relaxation, priced):
+            return
+        search = jobs.JobSearch(relaxation, priced, self.best, self._exact)
+        search.run()
+        self.stats |= {"nodes": search.nodes, "dives": search.dives}
+
+    def _solve_fleet(self, relaxation: Relaxation) -> None:
+        """Price, make the clients' choices an answer, and let others finish what is small."""
+        fleet = FleetSearch(relaxation, self.best)
+        priced = self._price(relaxation, fleet)
+        if not self._is_priced(relaxation, priced):
+            return
+        assert priced.replies is not None
+        held = priced.replies.held.copy()
+        if fleet.excess(priced.replies.demand) > LARGEST_EXCESS:
+            # Many clients are alike: they must share what all want at these prices.
+            haggle = self._haggle(relaxation, relaxation.everyone, priced.prices, LATE_STEP)
+            haggle.sweep()
+            held = haggle.held
+        fleet.improve(priced.prices, held)
+        self.stats["sweeps"] = fleet.sweeps
+        self.best.report()
+        limited = math.isfinite(self.options.deadline)
+        most = EXACT_PAIRS if limited else EXACT_PAIRS_UNLIMITED
+        if not self.best.is_over and self.problem.fitness.size <= most:
+            self._finish_exactly()
+
+    def _is_priced(self, relaxation: Relaxation, priced: Priced) -> bool:
+        """Take what the prices prove; tell whether to go on from them."""
+        self.stats["price_seconds"] = time.perf_counter() - self.started
         self.stats["passes"] = relaxation.passes
         self.best.lower(priced.bound)
         if priced.replies is not None and priced.replies.infeasible:
             self.best.infeasible = True
         self.best.report()
-        if self.best.is_over or priced.replies is None:
-            return
-        if jobs.applies(relaxation):
-            search = jobs.JobSearch(relaxation, priced, self.best, self._exact)
-            search.run()
-            self.stats |= {"nodes": search.nodes, "dives": search.dives}
-            return
-        fleet = FleetSearch(relaxation, self.best)
-        fleet.improve(priced.prices, priced.replies.held.copy())
-        self.stats["sweeps"] = fleet.sweeps
-        self.best.report()
-        if not self.best.is_over and self.problem.fitness.size <= EXACT_PAIRS:
-            self._finish_exactly()
+        return priced.replies is not None and not self.best.is_over
 
-    def _price(self, relaxation: Relaxation) -> Priced:
+    def _haggle(
+        self, relaxation: Relaxation, clients: IntArray, prices: Float64Array, first_step: float
+    ) -> Haggle:
+        return Haggle(
+            relaxation, clients, prices, first_step=first_step, seed=self.options.seed
+        )
+
+    def _price(self, relaxation: Relaxation, fleet: FleetSearch) -> Priced:
         """Find good prices: on samples first where there are many clients."""
-        n = self.problem.n_clients
-        prices = np.zeros(relaxation.shape)
-        if not relaxation.loads.names:
-            start = relaxation.replies(prices)
-            return Priced(prices, start.bound, start)
+        n, prices = self.problem.n_clients, np.zeros(relaxation.shape)
         deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
-        if relaxation.whole is not None or prices.size > market.LARGEST:
-            return self._ascend(relaxation, prices, deadline)
-        curvature = market.Curvature.guess(relaxation, self._spread())
-        rng = np.random.default_rng(self.options.seed)
-        order = rng.permutation(n)
-        size, passes = SAMPLE, PASSES
-        while 2 * size < n:
-            found = market.clear(
-                relaxation, Priced(prices), curvature, deadline=deadline, max_passes=passes,
-                sample=np.sort(order[:size]), seen=self._seen,
-            )  # fmt: skip
-            if found.replies is not None and found.replies.infeasible:
-                return found
-            prices, passes = found.prices, LATER_PASSES
-            size *= GROWTH
+        curvature = market.Curvature.guess(relaxation)
+        if n <= 2 * SAMPLE:
+            priced = self._price_few(relaxation, fleet, deadline)
+            if not math.isfinite(priced.bound) or self.best.is_over:
+                return priced
+            prices = priced.prices
+        else:
+            order = np.random.default_rng(self.options.seed).permutation(n)
+            size = SAMPLE
+            haggle = self._haggle(relaxation, np.sort(order[:size]), prices, FIRST_STEP)
+            for _ in range(SWEEPS):
+                haggle.sweep()
+                self.best.report()
+                if self.best.is_over:
+                    break
+            prices = haggle.mean
+            while 2 * size < n and not self.best.is_over:
+                prices = market.clear(
+                    relaxation, Priced(prices), curvature, deadline=deadline, max_passes=PASSES,
+                    sample=np.sort(order[:size]), seen=self._seen,
+                ).prices  # fmt: skip
+                size *= GROWTH
         return market.clear(
-            relaxation, Priced(prices), curvature, deadline=deadline, max_passes=passes,
+            relaxation, Priced(prices), curvature, deadline=deadline, max_passes=PASSES,
             seen=self._seen_all,
         )  # fmt: skip
 
-    def _ascend(self, relaxation: Relaxation, prices: Float64Array, deadline: float) -> Priced:
+    def _price_few(
+        self, relaxation: Relaxation, fleet: FleetSearch, deadline: float
+    ) -> Priced:
+        """Haggle with all clients; now and then bound, and make the choices an answer."""
+        prices = np.zeros(relaxation.shape)
+        haggle = self._haggle(relaxation, relaxation.everyone, prices, FIRST_STEP)
+        best = Priced(prices)
+        for sweep in range(1, SWEEPS + LATE_SWEEPS + 1):
+            haggle.sweep()
+            late = self.best.is_over or time.perf_counter() >= deadline
+            look = sweep % LOOK == 0 or late
+            if look:
+                replies = relaxation.replies(haggle.mean, nodes=LOOK_NODES)
+                if replies.infeasible or replies.bound < best.bound:
+                    best = Priced(haggle.mean.copy(), replies.bound, replies)
+                if replies.infeasible:
+                    break
+                self.best.lower(best.bound)
+            if look or sweep > SWEEPS:
+                fleet.improve(haggle.mean, haggle.held.copy())
+                self.best.report()
+            if late or self.best.is_over:
+                break
+        return best
+
+    def _ascend(self, relaxation: Relaxation) -> Priced:
         """Find good prices where clients are few and replies jump."""
+        deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
+        prices = np.zeros(relaxation.shape)
         start = relaxation.replies(prices)
         if start.infeasible:
             return Priced(prices, start.bound, start)
@@ -149,12 +219,6 @@ class _Run:
         """Take the bound and report between passes over everyone; tell whether to stop."""
         self.best.lower(priced.bound)
         return self._seen(priced)
-
-    def _spread(self) -> float:
-        """Return by how much values of an expert typically differ, from some clients."""
-        values = self.problem.values(slice(0, min(self.problem.n_clients, SAMPLE)))
-        finite = values[np.isfinite(values)]
-        return float(finite.std()) or max(1.0, float(np.abs(finite).max(initial=0.0)))
 
     def _exact(self) -> Answer:
         """Ask the first exact solver that is installed and works."""

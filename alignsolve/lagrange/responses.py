@@ -17,7 +17,7 @@ def _cost(load, price, low, high, slope, target, fine, pull):
 
 
 @njit(cache=True, nogil=True)
-def respond(sequence, values, sizes, cap, room, known, plain, nodes, held, weight,
+def respond(sequence, values, sizes, cap, room, known, kind, nodes, held, weight,
             amounts, price, load_low, load_high, slope, target, fine, pull):  # fmt: skip
     """Let clients change to their best sets one after the other; return how many did.
 
@@ -31,7 +31,7 @@ def respond(sequence, values, sizes, cap, room, known, plain, nodes, held, weigh
         Rows of the block in the order of their turns.
     values : float64 array, shape (k, m)
         Values, -inf forbids.
-    sizes, cap, room, known, plain, nodes
+    sizes, cap, room, known, kind, nodes
         See `best_set`.
     held : bool array, shape (k, m)
         Sets; changed in place.
@@ -65,7 +65,7 @@ def respond(sequence, values, sizes, cap, room, known, plain, nodes, held, weigh
             if held[i, j]:
                 present += reward[j]
         least = present + 1e-9 * abs(present)
-        value, _ = best_set(reward, sizes[i], cap[i], room[i], known[i], plain, nodes, 0.0, least,
+        value, _ = best_set(reward, sizes[i], cap[i], room[i], known[i], kind, nodes, 0.0, least,
                             best, work)  # fmt: skip
         if value <= least:
             continue
@@ -144,3 +144,62 @@ def _supply_worth(price, low, high, slope, target):
     if slope > 0.0:
         load = min(max(target + 0.5 * price / slope, low), high)
     return price * load - slope * (load - target) ** 2
+
+
+@njit(cache=True, nogil=True)
+def bargain(sequence, values, sizes, cap, room, known, kind, nodes, gap, weight, low, high,
+            slope, target, step, price, mean, held):  # fmt: skip
+    """Let clients choose one after the other, each choice moving the prices a little.
+
+    Parameters
+    ----------
+    sequence : int64 array
+        Clients in the order of their turns.
+    values, sizes, cap, room, known, kind, nodes, gap
+        As for `best_set`, with a row per client.
+    weight : float64 array, shape (n_loads, n)
+        What each client adds to each load.
+    low, high, slope, target : float64 array, shape (n_loads, m)
+        A client's share of supply.
+    step : float64 array, shape (n_loads,)
+        What a unit of demand beyond supply adds to a price.
+    price : float64 array, shape (n_loads, m)
+        The prices; changed in place.
+    mean : float64 array, shape (n_loads, m)
+        Mean of the prices over the sequence, on return.
+    held : bool array, shape (n, m)
+        The sets chosen, on return.
+    """
+    n_loads, m = price.shape
+    work, reward = new_work(m, cap.shape[1]), np.empty(m)
+    mean[:] = 0.0
+    for i in sequence:
+        for j in range(m):
+            reward[j] = values[i, j]
+            for k in range(n_loads):
+                reward[j] -= weight[k, i] * price[k, j]
+        best_set(reward, sizes[i], cap[i], room[i], known[i], kind, nodes, gap, -np.inf,
+                 held[i], work)  # fmt: skip
+        for k in range(n_loads):
+            for j in range(m):
+                raised = price[k, j] + (step[k] * weight[k, i] if held[i, j] else 0.0)
+                price[k, j] = _less_supply(
+                    raised, step[k], low[k, j], high[k, j], slope[k, j], target[k, j]
+                )
+                mean[k, j] += price[k, j]
+    mean /= sequence.size
+
+
+@njit(cache=True, nogil=True)
+def _less_supply(price, step, low, high, slope, target):
+    """Return the price at which a step against supply, best there, leads from a price."""
+    if slope > 0.0:
+        new = (price - step * target) / (1.0 + 0.5 * step / slope)
+        load = target + 0.5 * new / slope
+        if low <= load <= high:
+            return new
+        return price - step * (high if load > high else low)
+    # Supply jumps at 0, which holds a price that would cross it.
+    if price > step * high:
+        return price - step * high
+    return min(0.0, price - step * low)

@@ -29,6 +29,8 @@ from alignsolve.lagrange.simplex import (
     start,
 )
 
+#: What a client's rows are: sizes with budgets, minima beside them, or with entries below 0.
+PLAIN, MINIMA, MIXED = 2, 1, 0
 #: Sets are told apart down to this share of the largest value.
 TIE = 1e-12
 
@@ -83,13 +85,13 @@ def _collect(reduced, sizes, cap, room, plain, work):
                 most += a
             else:
                 least += a
-        low = -np.inf if room[i] == np.inf else cap[i] - room[i]
+        low = -np.inf if plain or room[i] == np.inf else cap[i] - room[i]
         if most <= cap[i] and least >= low:
             continue
         if least > cap[i] or most < low:
             return -1, d
         scale = 1.0 / largest
-        work.cap[d], work.room[d] = cap[i] * scale, room[i] * scale
+        work.cap[d], work.room[d] = cap[i] * scale, np.inf if plain else room[i] * scale
         for t in range(items):
             work.rows[d, t] = sizes[i, work.item[t]] * scale
         d += 1
@@ -238,7 +240,7 @@ def _whole_set(reduced, work, items, best):
 
 
 @njit(cache=True, nogil=True)
-def best_set(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work):
+def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, work):
     """Find a client's best set.
 
     Parameters
@@ -251,12 +253,12 @@ def best_set(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, w
         Their upper bounds, and how far below these they may stay; +inf for any far.
     known : int16 array, shape (n_rows,)
         Basis to start from; updated.
-    plain : bool
-        Whether there are no minima: sizes are >= 0, and room is infinite.
+    kind : int
+        `PLAIN`, `MINIMA` or `MIXED`.
     nodes : int
         Nodes after which the search stops.
     gap : float
-        Gap that may stay open, relative to the value.
+        Gap that may stay open, in units of value.
     least : float
         Sets of no more value than this are of no interest.
     best : bool array, shape (m,)
@@ -270,6 +272,54 @@ def best_set(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, w
         Value of the set (-inf for none found), and a bound on every set's value, or
         `least` where that is more.
     """
+    if kind == MIXED:
+        return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
+    value, upper = _best(reduced, sizes, cap, room, known, True, nodes, gap, least, best, work)
+    if kind == PLAIN or upper <= least or value == -np.inf or _reaches(sizes, cap, room, best):
+        return value, upper
+    if upper <= 0.0:
+        value = _single(reduced, sizes, cap, room, best)
+        if value > -np.inf:
+            return value, value
+    return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
+
+
+@njit(cache=True, nogil=True)
+def _reaches(sizes, cap, room, best):
+    """Tell whether a set keeps the minima."""
+    for i in range(cap.size):
+        if room[i] < np.inf:
+            total = 0.0
+            for j in range(best.size):
+                if best[j]:
+                    total += sizes[i, j]
+            if total < cap[i] - room[i]:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _single(reduced, sizes, cap, room, best):
+    """Mark the best single expert, where no set is worth more; return its value, else -inf."""
+    best[:] = False
+    at, value = -1, -np.inf
+    for j in range(best.size):
+        if reduced[j] > value:
+            fits = True
+            for i in range(cap.size):
+                fits = fits and sizes[i, j] <= cap[i]
+            if fits:
+                at, value = j, reduced[j]
+    if at >= 0:
+        best[at] = True
+        if _reaches(sizes, cap, room, best):
+            return value
+    return -np.inf
+
+
+@njit(cache=True, nogil=True)
+def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work):
+    """Find a client's best set, without minima where it is plain; see `best_set`."""
     best[:] = False
     items, d = _collect(reduced, sizes, cap, room, plain, work)
     if items < 0:
@@ -282,20 +332,21 @@ def best_set(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, w
     if status == EMPTY and is_contradiction(root, p, work.rows, work.cap, work.room, d, k):
         return -np.inf, -np.inf
     upper = price_rows(root, work.rows, work.cap, work.room, work.value, d, k, work.adjusted)
-    tie = max(TIE, gap) * abs(upper)
+    tie = TIE * abs(upper) + gap
     if upper <= least + tie:
         return -np.inf, upper
     base = upper
     for t in range(items):
         base -= max(0.0, work.adjusted[t])
-    floor = max(least, _rounded(work, items, d)) if plain else least
+    floor = max(least, _rounded(work, items)) if plain else least
     count = _arrange(work, items, d, upper - floor + tie)
     value, upper_left = _search(work, count, d, base, nodes, tie, plain, best, least)
-    return value, min(upper, upper_left)
+    # What is out of reach of the floor was left out.
+    return value, min(upper, max(upper_left, floor))
 
 
 @njit(cache=True, nogil=True)
-def _rounded(work, items, d):
+def _rounded(work, items):
     """Return the value of what the relaxation takes whole, for a client without minima."""
     total = 0.0
     for t in range(items):
@@ -305,12 +356,12 @@ def _rounded(work, items, d):
 
 
 @njit(cache=True, nogil=True)
-def best_sets(reduced, sizes, cap, room, known, plain, nodes, gap, weight, best, upper, amounts):
+def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, weight, best, upper, amounts):
     """Find the best set of every client of a block, and add up what the sets put on the loads.
 
     Parameters
     ----------
-    reduced, sizes, cap, room, known, plain, nodes, gap
+    reduced, sizes, cap, room, known, kind, nodes, gap
         As for `best_set`, with a row per client.
     weight : float64 array, shape (n_loads, k)
         What each client adds to each load.
@@ -324,7 +375,7 @@ def best_sets(reduced, sizes, cap, room, known, plain, nodes, gap, weight, best,
     k, m = reduced.shape
     work = new_work(m, cap.shape[1])
     for i in range(k):
-        _, upper[i] = best_set(reduced[i], sizes[i], cap[i], room[i], known[i], plain, nodes,
+        _, upper[i] = best_set(reduced[i], sizes[i], cap[i], room[i], known[i], kind, nodes,
                                    gap, -np.inf, best[i], work)  # fmt: skip
     add_amounts(best, weight, amounts)
 
