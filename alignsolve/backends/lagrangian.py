@@ -19,15 +19,17 @@ class LagrangianBackend(Backend):
     -----
     Generalized assignment (every expert held once, one budget in whole units a
     client) is solved exactly by a tree search. Other problems get a bound and an
-    answer in seconds, however many clients there are; up to half a million pairs
-    what is left open goes to HiGHS, if OR-Tools or SciPy is there. Beyond that,
-    answers are FEASIBLE with their gap unless bound and answer meet.
+    answer in seconds, however many clients there are; what is left open then goes to
+    HiGHS, if OR-Tools or SciPy is there: up to half a million pairs with a time limit,
+    up to 32,768 without one. Beyond that, answers are FEASIBLE with their gap unless
+    bound and answer meet.
 
     The first solve compiles, which no time limit ends; "auto" therefore passes
     over this backend where the limit is short and nothing is compiled yet.
 
-    The bound is computed in float64 and rounded outward. With two threads or more
-    results may depend on timing.
+    The bound is computed in float64 and rounded outward. Without a time limit, and
+    where the gap asked for is reached, answers of problems other than generalized
+    assignment do not depend on timing or threads.
     """
 
     name: ClassVar[str] = "lagrangian"

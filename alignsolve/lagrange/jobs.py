@@ -7,6 +7,7 @@ dives for good answers below, each time aiming between the best and the bound.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer
 from alignsolve.lagrange.ascent import Priced
 from alignsolve.lagrange.best import Best
@@ -25,11 +27,14 @@ from alignsolve.problem import Feature
 #: Seconds of a call of the tree search between looks at the clock.
 CHUNK_SECONDS = 0.1
 #: First aim of a dive below the bound, relative.
-FIRST_SLACK = 1e-4
+FIRST_SLACK = 4e-4
 #: Share of the free experts that a dive fixes at a time, and how many it leaves to the tree.
 SHARE, LEFT = 0.1, 40
 #: Nodes of the tree after a dive.
 DIVE_NODES = 400
+#: Time for improving the best answer after a dive, as a share of the dive's; how many experts
+#: are freed at a time, at first and at least; nodes of the tree for each.
+POLISH_SHARE, FIRST_FREED, FEWEST_FREED, POLISH_NODES = 2.0, 40, 8, 60
 #: Dives without any answer after which an exact solver looks for one.
 BARREN_DIVES = 6
 
@@ -73,7 +78,9 @@ class JobSearch:
         self.threads = relaxation.threads
         self.margin = 1e-9 * max(1.0, abs(priced.bound))
         self.seed = best.options.seed
-        self.nodes = self.dives = 0
+        self.nodes = self.dives = self.polishes = 0
+        self.rng = np.random.default_rng(self.seed)
+        self.freed = float(FIRST_FREED)
         self._rates: dict[int, float] = {}
         reduced = relaxation.reduced(everyone, priced.prices)
         forced = np.zeros((2, *reduced.shape))
@@ -194,6 +201,7 @@ class JobSearch:
         best = self.best
         slack = max(2 * best.unit, FIRST_SLACK * abs(self.root))
         while True:
+            began = time.perf_counter()
             gap = best.bound - best.value
             slack = min(slack, 0.75 * gap)
             least = max(best.bound - slack, best.value + (best.unit or best.tolerance))
@@ -208,10 +216,65 @@ class JobSearch:
             elif status == "open":
                 for status in self._run(tree, tree.nodes + DIVE_NODES, np.inf):  # noqa: B007
                     yield
-            slack = slack * 0.6 if status == "found" else slack * 1.4
-            if self.dives == BARREN_DIVES and not np.isfinite(best.value):
-                self._ask_exact()
+            wider = 1.4 if np.isfinite(best.value) else 4.0
+            slack = slack * 0.6 if status == "found" else slack * wider
+            if not np.isfinite(best.value):
+                if self.dives == 1:
+                    self._ask_greedy()
+                elif self.dives == BARREN_DIVES:
+                    self._ask_exact()
             yield
+            yield from self._polish(time.perf_counter() - began)
+
+    def _polish(self, seconds: float) -> Iterator[None]:
+        """Free some experts of the best answer at a time, and search what they can do better."""
+        best = self.best
+        until = time.perf_counter() + POLISH_SHARE * seconds
+        while best.pairs is not None and time.perf_counter() < until and not best.is_over:
+            clients, experts = best.pairs
+            holder = np.empty(experts.size, dtype=np.int64)
+            holder[experts] = clients
+            free = self._related(holder)
+            least = best.value + (best.unit or best.tolerance)
+            allowed: BoolArray = (self.root - self.loss >= least - self.margin) & (
+                self.values > -np.inf
+            )
+            allowed[:, ~free] = False
+            allowed[holder[~free], np.flatnonzero(~free)] = True
+            tree = AssignmentTree(
+                self.values, self.size, self.cap, allowed, self.prices, least - self.margin
+            )
+            status = "open"
+            for status in self._run(tree, POLISH_NODES, least):  # noqa: B007
+                yield
+            self.polishes += 1
+            # As many as the nodes suffice for.
+            change = 0.95 if status == "open" else 1.02
+            self.freed = min(max(change * self.freed, FEWEST_FREED), float(holder.size))
+
+    def _related(self, holder: IntArray) -> BoolArray:
+        """Choose experts that could change places: whose move to some clients costs little."""
+        n, m = self.loss.shape
+        k = int(self.freed)
+        some = self.rng.random(n) < self.rng.uniform(0.2, 1.0)
+        some[self.rng.integers(n)] = True
+        moves = np.where(some[:, None], self.loss, np.inf)
+        moves[holder, np.arange(m)] = np.inf
+        least = moves.min(axis=0)
+        # Ties and near ties in random order.
+        finite = np.isfinite(least)
+        scale = float(np.median(least[finite])) if finite.any() else 1.0
+        keys = np.where(finite, least, 1e300) + scale * self.rng.exponential(size=m)
+        chosen = np.zeros(m, dtype=np.bool_)
+        chosen[np.argsort(keys, kind="stable")[:k]] = True
+        return chosen
+
+    def _ask_greedy(self) -> None:
+        """Take a first answer that is easy to find."""
+        options = dataclasses.replace(self.best.options, warm_start=None, report=None)
+        answer = get_backend("greedy").solve(self.best.problem, options)
+        if answer.row_ind is not None and answer.col_ind is not None:
+            self.best.offer(answer.row_ind, answer.col_ind)
 
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""

@@ -99,7 +99,7 @@ class _Run:
             return
         search = jobs.JobSearch(relaxation, priced, self.best, self._exact)
         search.run()
-        self.stats |= {"nodes": search.nodes, "dives": search.dives}
+        self.stats |= {"nodes": search.nodes, "dives": search.dives, "polishes": search.polishes}
 
     def _solve_fleet(self, relaxation: Relaxation) -> None:
         """Price, make the clients' choices an answer, and let others finish what is small."""

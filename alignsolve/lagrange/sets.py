@@ -60,7 +60,9 @@ def new_work(m, d):
 
 @njit(cache=True, nogil=True)
 def _collect(reduced, sizes, cap, room, plain, work):
-    """List the experts and rows that matter, scaled; return how many, and a row that cannot hold.
+    """List the experts and rows that matter, scaled; return how many of both.
+
+    The number of experts is -1 where a row cannot hold.
 
     Without minima, experts of no value or too large for a budget do not matter; a row
     does not that no set breaks.
@@ -90,7 +92,8 @@ def _collect(reduced, sizes, cap, room, plain, work):
             continue
         if least > cap[i] or most < low:
             return -1, d
-        scale = 1.0 / largest
+        # A power of two rounds nothing; the largest entry is from 1 to 2 then.
+        scale = 2.0 ** -np.floor(np.log2(largest))
         work.cap[d], work.room[d] = cap[i] * scale, np.inf if plain else room[i] * scale
         for t in range(items):
             work.rows[d, t] = sizes[i, work.item[t]] * scale
@@ -275,8 +278,10 @@ def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, wo
     if kind == MIXED:
         return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
     value, upper = _best(reduced, sizes, cap, room, known, True, nodes, gap, least, best, work)
-    if kind == PLAIN or upper <= least or value == -np.inf or _reaches(sizes, cap, room, best):
+    if kind == PLAIN or value == -np.inf or _reaches(sizes, cap, room, best):
         return value, upper
+    if upper <= least:
+        return -np.inf, upper
     if upper <= 0.0:
         value = _single(reduced, sizes, cap, room, best)
         if value > -np.inf:

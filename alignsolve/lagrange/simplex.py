@@ -22,7 +22,7 @@ from numba import njit
 LOWER, UPPER, BASIC = 0, 1, 2
 #: What a run of pivots ends with.
 SOLVED, EMPTY, STUCK = 0, 1, 2
-#: Least pivot, and violation that counts, with rows scaled to a largest entry of 1.
+#: Least pivot, and violation that counts, with rows scaled to a largest entry of 1 to 2.
 PIVOT, VIOLATION = 1e-9, 1e-9
 #: Pivots of a run, per row and in any case.
 PIVOTS_PER_ROW, PIVOTS = 20, 40

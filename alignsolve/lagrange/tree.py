@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.lagrange import tree_kernels
+from alignsolve.lagrange import tree_kernels, tree_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class AssignmentTree:
     @property
     def nodes(self) -> int:
         """Nodes so far."""
-        return int(self.control[tree_kernels.NODES])
+        return int(self.control[tree_state.NODES])
 
     def run(self, max_nodes: int) -> Search:
         """Go on for some nodes."""

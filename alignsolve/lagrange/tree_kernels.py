@@ -14,213 +14,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from alignsolve.lagrange.tree_bound import evaluate, table_shape, write_answer, write_losses
+from alignsolve.lagrange.tree_state import DEPTH, NODES, TRAIL, keep_only, remove, take_back
+
 #: What a call or a node ends with.
 OPEN, FOUND, EXHAUSTED = 0, 1, 2
-#: Entries of `control`.
-DEPTH, TRAIL, NODES = 0, 1, 2
 #: Price steps at a node, and rounds of them while many pairs are banned.
 STEPS, ROUNDS = 24, 12
 #: Share of the direction before that a step keeps.
 MEMORY = 0.6
-
-
-@njit(cache=True, nogil=True)
-def _remove(allowed, size, domain, left, owner, trail, control, i, j):
-    """Ban a pair, fixing the expert's last one; return whether the node can live."""
-    m = domain.size
-    if allowed[i, j] == 0:
-        return True
-    if owner[j] >= 0:
-        return False
-    allowed[i, j] = 0
-    domain[j] -= 1
-    trail[control[TRAIL]] = i * m + j
-    control[TRAIL] += 1
-    if domain[j] == 0:
-        return False
-    if domain[j] == 1:
-        last = 0
-        while allowed[last, j] == 0:
-            last += 1
-        owner[j] = last
-        left[last] -= size[last, j]
-        trail[control[TRAIL]] = -(j + 1)
-        control[TRAIL] += 1
-        return left[last] >= 0
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _keep_only(allowed, size, domain, left, owner, trail, control, i, j):
-    """Give an expert to a client; return whether the node can live."""
-    for other in range(allowed.shape[0]):
-        if (
-            other != i
-            and allowed[other, j]
-            and not _remove(allowed, size, domain, left, owner, trail, control, other, j)
-        ):
-            return False
-    return allowed[i, j] == 1
-
-
-@njit(cache=True, nogil=True)
-def _undo(allowed, size, domain, left, owner, trail, control, mark):
-    """Take back what was done since the trail had a length."""
-    m = domain.size
-    while control[TRAIL] > mark:
-        control[TRAIL] -= 1
-        code = trail[control[TRAIL]]
-        if code < 0:
-            j = -code - 1
-            left[owner[j]] += size[owner[j], j]
-            owner[j] = -1
-        else:
-            allowed[code // m, code % m] = 1
-            domain[code % m] += 1
-
-
-@njit(cache=True, nogil=True)
-def _client_items(values, size, allowed, left, owner, start, member, prices, i,
-                  items, reduced):  # fmt: skip
-    """List a client's free items of positive reduced value; return how many, and what is fixed."""
-    count, fixed = 0, 0.0
-    for q in range(start[i], start[i + 1]):
-        j = member[q]
-        if allowed[i, j] == 0:
-            continue
-        r = values[i, j] - prices[j]
-        if owner[j] == i:
-            fixed += r
-        elif r > 0.0 and size[i, j] <= left[i]:
-            items[count] = j
-            reduced[count] = r
-            count += 1
-    return count, fixed
-
-
-@njit(cache=True, nogil=True)
-def _knapsack(size, i, items, reduced, count, cap, chosen, taken, table):
-    """Return the best value of some items within a capacity; mark it in `chosen`."""
-    ratio = np.empty(count)
-    for t in range(count):
-        s = size[i, items[t]]
-        ratio[t] = -np.inf if s == 0 else -reduced[t] / s
-    order = np.argsort(ratio)
-    # The relaxation, and the greedy set beside it.
-    left, bound, greedy, greedy_left, u = cap, 0.0, 0.0, cap, 0.0
-    broken = count
-    for at in range(count):
-        t = order[at]
-        s = size[i, items[t]]
-        chosen[t] = False
-        if broken == count:
-            if s <= left:
-                left -= s
-                bound += reduced[t]
-            else:
-                broken = at
-                u = reduced[t] / s
-                bound += u * left
-        if s <= greedy_left:
-            greedy_left -= s
-            greedy += reduced[t]
-    # Undecided items go to the front of `order`.
-    left, value, n_core = cap, 0.0, 0
-    for at in range(count):
-        t = order[at]
-        s = size[i, items[t]]
-        loss = reduced[t] - u * s if at < broken else u * s - reduced[t]
-        if bound - loss >= greedy - 1e-12 * bound:
-            order[n_core] = t
-            n_core += 1
-        elif at < broken:
-            chosen[t] = True
-            left -= s
-            value += reduced[t]
-    table[: left + 1] = 0.0
-    for q in range(n_core):
-        t = order[q]
-        s, r = size[i, items[t]], reduced[t]
-        taken[q, : min(s, left + 1)] = False
-        for c in range(left, s - 1, -1):
-            better = table[c - s] + r > table[c]
-            taken[q, c] = better
-            if better:
-                table[c] = table[c - s] + r
-    c = left
-    for q in range(n_core - 1, -1, -1):
-        if taken[q, c]:
-            t = order[q]
-            chosen[t] = True
-            value += reduced[t]
-            c -= size[i, items[t]]
-    return value
-
-
-@njit(cache=True, nogil=True)
-def _evaluate(values, size, allowed, left, owner, start, member, prices, holders, worth,
-              items, reduced, chosen, taken, table):  # fmt: skip
-    """Return the bound at prices; write holders, and each client's value."""
-    m = prices.size
-    total = 0.0
-    for j in range(m):
-        total += prices[j]
-        holders[j] = 1 if owner[j] >= 0 else 0
-    for i in range(left.size):
-        count, fixed = _client_items(
-            values, size, allowed, left, owner, start, member, prices, i, items, reduced
-        )
-        worth[i] = _knapsack(size, i, items, reduced, count, left[i], chosen, taken, table)
-        total += fixed + worth[i]
-        for t in range(count):
-            if chosen[t]:
-                holders[items[t]] += 1
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _losses(values, size, allowed, left, owner, start, member, prices, worth, items, reduced,
-            without, with_it, before, after):  # fmt: skip
-    """Write what each free pair's ban, and its fixing, costs its client."""
-    for i in range(left.size):
-        count, _ = _client_items(
-            values, size, allowed, left, owner, start, member, prices, i, items, reduced
-        )
-        c = left[i]
-        before[0, : c + 1] = 0.0
-        after[count, : c + 1] = 0.0
-        for t in range(count):
-            _add_item(before[t], before[t + 1], size[i, items[t]], reduced[t], c)
-        for t in range(count - 1, -1, -1):
-            _add_item(after[t + 1], after[t], size[i, items[t]], reduced[t], c)
-        for q in range(start[i], start[i + 1]):
-            j = member[q]
-            if allowed[i, j] and owner[j] < 0:
-                s = size[i, j]
-                without[i, j] = 0.0
-                with_it[i, j] = np.inf
-                if s <= c:
-                    rest = before[count][c - s]
-                    with_it[i, j] = max(0.0, worth[i] - (rest + values[i, j] - prices[j]))
-        for t in range(count):
-            j = items[t]
-            s = size[i, j]
-            best_without, best_with = 0.0, 0.0
-            for split in range(c + 1):
-                best_without = max(best_without, before[t, split] + after[t + 1, c - split])
-            for split in range(c - s + 1):
-                best_with = max(best_with, before[t, split] + after[t + 1, c - s - split])
-            without[i, j] = max(0.0, worth[i] - best_without)
-            with_it[i, j] = max(0.0, worth[i] - (best_with + reduced[t]))
-
-
-@njit(cache=True, nogil=True)
-def _add_item(table, result, size, value, cap):
-    """Write the table of best values by capacity with one item more."""
-    for c in range(min(size, cap + 1)):
-        result[c] = table[c]
-    for c in range(size, cap + 1):
-        result[c] = max(table[c], table[c - size] + value)
 
 
 @njit(cache=True, nogil=True)
@@ -258,7 +60,7 @@ def _fix(values, size, allowed, domain, left, owner, trail, control, without, wi
                 continue
             if cost[i] > room:
                 banned += 1
-                if not _remove(allowed, size, domain, left, owner, trail, control, i, j):
+                if not remove(allowed, size, domain, left, owner, trail, control, i, j):
                     return False, banned
             else:
                 other = second if i == at else least
@@ -285,7 +87,7 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
         direction[:] = 0.0
         prices[:] = best_prices
         for _ in range(STEPS):
-            total = _evaluate(values, size, allowed, left, owner, start, member, prices, holders,
+            total = evaluate(values, size, allowed, left, owner, start, member, prices, holders,
                               worth, items, reduced, chosen, taken, table)  # fmt: skip
             if total < least:
                 return EXHAUSTED
@@ -309,7 +111,7 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
                 if owner[j] < 0:
                     prices[j] += step * direction[j]
         prices[:] = best_prices
-        _losses(values, size, allowed, left, owner, start, member, prices, best_worth, items,
+        write_losses(values, size, allowed, left, owner, start, member, prices, best_worth, items,
                 reduced, without, with_it, before, after)  # fmt: skip
         free = 0
         for j in range(m):
@@ -330,23 +132,6 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
                     pair[0], pair[1], pair[2] = i, j, 1
                     return OPEN
     return OPEN
-
-
-@njit(cache=True, nogil=True)
-def _answer(values, size, allowed, left, owner, start, member, prices, taken, width, answer):
-    """Write who holds each expert in the replies to prices."""
-    m = prices.size
-    items, reduced = np.empty(m, np.int64), np.empty(m)
-    chosen, table = np.empty(m, np.bool_), np.empty(width)
-    answer[:] = owner
-    for i in range(left.size):
-        count, _ = _client_items(
-            values, size, allowed, left, owner, start, member, prices, i, items, reduced
-        )
-        _knapsack(size, i, items, reduced, count, left[i], chosen, taken, table)
-        for t in range(count):
-            if chosen[t]:
-                answer[items[t]] = i
 
 
 @njit(cache=True, nogil=True)
@@ -392,7 +177,7 @@ def search(values, size, allowed, domain, left, owner, start, member, trail, con
     """
     n, m = allowed.shape
     without, with_it = np.empty((n, m)), np.empty((n, m))
-    most, width = _table_shape(size, left, owner, start)
+    most, width = table_shape(size, left, owner, start)
     before, after = np.empty((most, width)), np.empty((most, width))
     taken = np.empty((most, width), np.bool_)
     pair = np.empty(3, np.int64)
@@ -404,7 +189,8 @@ def search(values, size, allowed, domain, left, owner, start, member, trail, con
                               control, prices, least, pair, without, with_it, before, after,
                               taken)  # fmt: skip
         if status == FOUND:
-            _answer(values, size, allowed, left, owner, start, member, prices, taken, width, answer)
+            write_answer(values, size, allowed, left, owner, start, member, prices, taken, width,
+                         answer)  # fmt: skip
             return FOUND
         depth = control[DEPTH]
         alive = False
@@ -417,14 +203,14 @@ def search(values, size, allowed, domain, left, owner, start, member, trail, con
             path_prices[depth] = prices
             control[DEPTH] = depth + 1
             if side == 1:
-                alive = _keep_only(allowed, size, domain, left, owner, trail, control, i, j)
+                alive = keep_only(allowed, size, domain, left, owner, trail, control, i, j)
             else:
-                alive = _remove(allowed, size, domain, left, owner, trail, control, i, j)
+                alive = remove(allowed, size, domain, left, owner, trail, control, i, j)
         while not alive:
             depth = control[DEPTH] - 1
             if depth < 0:
                 return EXHAUSTED
-            _undo(allowed, size, domain, left, owner, trail, control, path[depth, 4])
+            take_back(allowed, size, domain, left, owner, trail, control, path[depth, 4])
             if path[depth, 3] == 1:
                 control[DEPTH] = depth
                 continue
@@ -432,24 +218,10 @@ def search(values, size, allowed, domain, left, owner, start, member, trail, con
             prices[:] = path_prices[depth]
             i, j = path[depth, 0], path[depth, 1]
             if path[depth, 2] == 1:
-                alive = _remove(allowed, size, domain, left, owner, trail, control, i, j)
+                alive = remove(allowed, size, domain, left, owner, trail, control, i, j)
             else:
-                alive = _keep_only(allowed, size, domain, left, owner, trail, control, i, j)
+                alive = keep_only(allowed, size, domain, left, owner, trail, control, i, j)
     return OPEN
-
-
-@njit(cache=True, nogil=True)
-def _table_shape(size, left, owner, start):
-    """Return rows and columns that the tables of any client need."""
-    most, width = 1, 1
-    for i in range(left.size):
-        most = max(most, start[i + 1] - start[i])
-        total = left[i]
-        for j in range(owner.size):
-            if owner[j] == i:
-                total += size[i, j]
-        width = max(width, total)
-    return most + 1, width + 1
 
 
 @njit(cache=True, nogil=True)
@@ -481,7 +253,7 @@ def dive(values, size, allowed, domain, left, owner, start, member, trail, contr
     # Numba compiles numpy's old generator only.
     np.random.seed(seed)  # noqa: NPY002
     without, with_it = np.empty((n, m)), np.empty((n, m))
-    most, width = _table_shape(size, left, owner, start)
+    most, width = table_shape(size, left, owner, start)
     before, after = np.empty((most, width)), np.empty((most, width))
     taken = np.empty((most, width), np.bool_)
     pair = np.empty(3, np.int64)
@@ -492,7 +264,8 @@ def dive(values, size, allowed, domain, left, owner, start, member, trail, contr
                           control, prices, least, pair, without, with_it, before, after,
                           taken)  # fmt: skip
         if status == FOUND:
-            _answer(values, size, allowed, left, owner, start, member, prices, taken, width, answer)
+            write_answer(values, size, allowed, left, owner, start, member, prices, taken, width,
+                         answer)  # fmt: skip
         if status != OPEN:
             return status
         free = 0
@@ -522,5 +295,5 @@ def dive(values, size, allowed, domain, left, owner, start, member, trail, contr
             i = to[j]
             if owner[j] >= 0 or not allowed[i, j] or size[i, j] > left[i]:
                 continue
-            if not _keep_only(allowed, size, domain, left, owner, trail, control, i, j):
+            if not keep_only(allowed, size, domain, left, owner, trail, control, i, j):
                 return EXHAUSTED
