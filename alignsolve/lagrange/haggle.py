@@ -20,7 +20,7 @@ FIRST_STEP, SHRINK, LAST_STEP = 0.5, 0.8, 0.02
 #: Share of a sweep's move that the next one starts with.
 MOMENTUM = 0.8
 #: Nodes of a client's search.
-NODES = 300
+NODES = 60
 
 
 class Haggle:

@@ -32,8 +32,9 @@ PASSES, SUBGRADIENT_PASSES = 12, 1500
 #: Share of the loads that replies may be out of bounds by before clients haggle again, and
 #: how far a choice moves a price then.
 LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
-#: Share of the time limit that the prices may take.
-PRICE_SHARE = 0.4
+#: Share of the time limit that the prices may take, and that prices and answers together
+#: may take where clients are few.
+PRICE_SHARE, FEW_SHARE = 0.4, 0.8
 #: Distance of the first target from the bound, for subgradient steps.
 FIRST_DISTANCE = 0.05
 #: Pairs up to which an exact solver is asked for what is left open: with a time limit, and
@@ -142,7 +143,8 @@ class _Run:
     def _price(self, relaxation: Relaxation, fleet: FleetSearch) -> Priced:
         """Find good prices: on samples first where there are many clients."""
         n, prices = self.problem.n_clients, np.zeros(relaxation.shape)
-        deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
+        share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
+        deadline = time.perf_counter() + share * self.options.remaining()
         curvature = market.Curvature.guess(relaxation)
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, fleet, deadline)
