@@ -28,7 +28,7 @@ SAMPLE, GROWTH = 2000, 8
 #: the bound is computed, with how many nodes of a client's search.
 SWEEPS, LATE_SWEEPS, LOOK, LOOK_NODES = 15, 25, 5, 2000
 #: Most quasi-Newton steps, for each sample, and of subgradient steps.
-PASSES, SUBGRADIENT_PASSES = 12, 1500
+PASSES, SUBGRADIENT_PASSES = 40, 1500
 #: Share of the loads that replies may be out of bounds by before clients haggle again, and
 #: how far a choice moves a price then.
 LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
