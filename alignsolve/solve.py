@@ -39,11 +39,17 @@ AUTO_ORDER = {
     "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
 }
 
+#: How the reason begins for which ``auto`` passes over a backend that would overrun.
+TOO_SLOW = "cannot be interrupted and is expected to need"
+
 #: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
 FALLBACK_SHARE = 0.1
 
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
+
+#: Pairs of a source up to which it is read into memory to let bounds give way: 0.5 GiB of float32.
+ELASTIC_PAIRS = 2**27
 
 #: Seconds after Ctrl-C or a stop within which greedy may still find an answer.
 INTERRUPT_GRACE = 0.3
@@ -60,6 +66,7 @@ def solve(
     elastic: bool | Elastic = False,
     engine: str | RayEngine = "local",
     callback: Callback | None = None,
+    repeatable: bool = False,
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -84,6 +91,10 @@ def solve(
     engine : {"local", "ray"} or RayEngine, default "local"
         Where the clients are while "exchange" solves: in this process, or spread
         over the workers of a Ray cluster, which read, solve and prove them there.
+    repeatable : bool, default False
+        Whether, without a time limit, the same call shall give the same answer on a
+        busy machine as on an idle one, and end soon: linear models of the mip class
+        are then solved to a number of nodes, and large ones not at all.
     elastic : bool or Elastic, default False
         Whether bounds that cannot hold together give way, and at which prices:
         see Notes.
@@ -134,7 +145,8 @@ def solve(
     time ran out). In the mip class both are as good as the solver
     got in time: ``stats["violation"]`` is what the answer has and
     ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
-    0 leaves even an elastic problem infeasible.
+    0 leaves even an elastic problem infeasible. A source of up to `ELASTIC_PAIRS`
+    pairs is read into memory.
 
     A `callback` is called while a backend works, and can stop it, where its
     capabilities say so (`Capabilities.callback`); else as a backend begins and at
@@ -157,7 +169,7 @@ def solve(
     """
     started = time.perf_counter()
     options = solve_options(problem, started, time_limit, rel_gap, seed, threads, warm_start,
-                            callback)
+                            callback, repeatable)
     try:
         result = _solve(problem, options, backend, elastic, engine)
     except Exception:
@@ -180,8 +192,6 @@ def _solve(
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
     prices, named = checked_prices(problem, elastic), backend
-    if prices is not None and problem.streamed:
-        raise UnsupportedProblemError("elastic needs the whole fitness matrix; give an array")
     if engine != "local":
         if prices is not None:
             raise UnsupportedProblemError("elastic works in this process; use engine='local'")
@@ -194,7 +204,22 @@ def _solve(
     ) -> Result:
         return _solve_plain(problem, options, backend or named)
 
-    return solve_elastic(problem, prices, options, plain)
+    if not problem.streamed:
+        return solve_elastic(problem, prices, options, plain)
+    result = solve_elastic(_in_memory(problem), prices, options, plain)
+    return dataclasses.replace(result, problem=problem)
+
+
+def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
+    """Return the problem of a source with the matrix as an array."""
+    pairs = problem.n_clients * problem.n_experts
+    if pairs > ELASTIC_PAIRS:
+        raise UnsupportedProblemError(
+            f"elastic reads a source into memory, and {pairs:,} pairs are more than "
+            f"{ELASTIC_PAIRS:,}; solve without elastic, or give an array"
+        )
+    name = "fitness" if problem.sense == "max" else "cost"
+    return problem.replace(**{name: problem.arguments()[name].in_memory()})
 
 
 def _solve_on_ray(
@@ -300,7 +325,7 @@ def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> 
     if not expected > options.remaining():
         return None
     return (
-        f"cannot be interrupted and is expected to need {expected:.3g} s of the "
+        f"{TOO_SLOW} {expected:.3g} s of the "
         f"{options.remaining():.3g} s left"
     )
 

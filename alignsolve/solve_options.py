@@ -25,6 +25,7 @@ def solve_options(
     threads: int | None,
     warm_start: Result | tuple[Any, ...] | None,
     callback: Callback | None,
+    repeatable: bool,
 ) -> Options:
     """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`."""
     if not isinstance(problem, AlignmentProblem):
@@ -62,6 +63,7 @@ def solve_options(
         seed=int(seed),
         threads=None if threads is None else int(threads),
         warm_start=pairs,
+        repeatable=bool(repeatable),
         warm_prices=prices,
         report=None if callback is None else Reporter(problem, callback, started),
     )

@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner import state as files
-from alignsolve.aligner.baselines import BASELINES
 from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
 from alignsolve.aligner.fitness import FitnessSettings
-from alignsolve.aligner.formulations import FORMULATIONS
 from alignsolve.aligner.intake import Intake
+from alignsolve.aligner.last_plan import LastPlan
 from alignsolve.aligner.load import LoadSettings, balance_metrics
 from alignsolve.aligner.log import RoundLog, round_figures
-from alignsolve.aligner.optimal import solve_round
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Groups, PolicySettings, Round, round_problem
 from alignsolve.aligner.reports import (
@@ -28,13 +26,11 @@ from alignsolve.aligner.reports import (
     client_id,
     number_fault,
 )
+from alignsolve.aligner.strategies import STRATEGIES, choose
 from alignsolve.aligner.tables import Tables
 from alignsolve.arrays import Float64Array, IntArray, fitted, identifiers
 from alignsolve.errors import ProblemError
-from alignsolve.explain import ClientExplanation, ExpertExplanation, Explainer, Explanation
-
-#: Strategies of `Aligner`.
-STRATEGIES = ("optimal", *BASELINES, *FORMULATIONS)
+from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 
 
 class Aligner:
@@ -109,10 +105,9 @@ class Aligner:
         seed: int = 0,
         log: str | Path | None = None,
     ) -> None:
-        if isinstance(n_experts, bool) or not isinstance(n_experts, (int, np.integer)):
+        whole = isinstance(n_experts, (int, np.integer)) and not isinstance(n_experts, bool)
+        if not whole or n_experts < 1:
             raise ProblemError(f"n_experts is {n_experts!r}; give a whole number >= 1")
-        if n_experts < 1:
-            raise ProblemError(f"n_experts is {n_experts}; give a whole number >= 1")
         if strategy not in STRATEGIES:
             raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
         self.n_experts = int(n_experts)
@@ -137,9 +132,8 @@ class Aligner:
         #: The plan that waits for reports, and its inputs; those are not saved.
         self.open_plan: Plan | None = None
         self._open_inputs: Round | None = None
-        #: The last plan, open or not, and what explains it once somebody asked.
-        self._last: Plan | None = None
-        self._explainer: Explainer | None = None
+        #: The last plan, open or not.
+        self._last = LastPlan()
         self._log = RoundLog(log)
 
     # -- before a round -------------------------------------------------------
@@ -159,16 +153,7 @@ class Aligner:
         ProblemError
             If a field is unknown or malformed.
         """
-        for name in profile:
-            if name not in ClientProfile.__dataclass_fields__:
-                known = ", ".join(ClientProfile.__dataclass_fields__)
-                raise ProblemError(f"{name!r} is no part of a client's profile; give {known}")
-        declared = ClientProfile(**profile)
-        for expert in declared.forbidden or ():
-            if not 0 <= expert < self.n_experts:
-                raise ProblemError(
-                    f"forbidden expert {expert} does not exist; give 0 to {self.n_experts - 1}"
-                )
+        declared = ClientProfile.of(profile, self.n_experts)
         row = self.tables.clients.add(client)
         self.tables.grow()
         self.tables.capacity.declare(row, declared)
@@ -213,13 +198,16 @@ class Aligner:
         row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
         plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
         self.round += 1
-        self._open(plan, inputs)
-        self._log.plan("plan", plan)
+        self._open("plan", plan, inputs)
         return plan
 
-    def _open(self, plan: Plan, inputs: Round) -> None:
+    def _open(self, event: str, plan: Plan, inputs: Round, **figures: int) -> None:
+        """Let a plan wait for reports, and log it."""
         self.open_plan, self._open_inputs = plan, inputs
-        self._last, self._explainer = plan, None
+        self._last = LastPlan(plan)
+        self._log.plan(
+            event, plan, lambda: round_problem(inputs, self.policy, self.expert_ids), **figures
+        )
 
     def _given_fitness(self, fitness: npt.ArrayLike, n_clients: int) -> Float64Array:
         """Return a copy of the caller's fitness after checking its shape."""
@@ -239,31 +227,19 @@ class Aligner:
         started: float,
     ) -> Plan:
         """Let the strategy choose, starting from some pairs, and make a plan of it."""
-        if self.strategy in BASELINES:
-            choice = BASELINES[self.strategy](inputs)
-        elif self.strategy in FORMULATIONS:
-            choice = FORMULATIONS[self.strategy](inputs, self.policy)
-        else:
-            problem = round_problem(inputs, self.policy, self.expert_ids)
-            warm = (*pairs, self.tables.prices)
-            choice = solve_round(problem, self.policy, self.seed, warm, lost)
-            if choice.result is not None and choice.result.prices is not None:
-                self.tables.prices = np.array(choice.result.prices)
-        chosen = choice.row_ind, choice.col_ind
+        warm = (*pairs, self.tables.prices)
+        choice = choose(self.strategy, inputs, self.policy, self.expert_ids, warm, lost)
+        if (
+            self.strategy == "optimal"
+            and choice.result is not None and choice.result.prices is not None
+        ):  # fmt: skip
+            self.tables.prices = np.array(choice.result.prices)
         ids = self.tables.clients.ids
-        return Plan(
-            round=inputs.number,
+        return choice.plan(
+            inputs,
             clients=tuple(ids[row] for row in inputs.rows.tolist()),
-            row_ind=choice.row_ind,
-            col_ind=choice.col_ind,
-            expert_mb=self.tables.expert_mb,
-            download=~inputs.current[chosen],
-            moved=~inputs.placed[chosen],
-            finish=inputs.finish,
             strategy=self.strategy,
             seconds=time.perf_counter() - started,
-            result=choice.result,
-            relaxations=choice.relaxations,
             deadline_s=deadline_s,
         )
 
@@ -316,8 +292,7 @@ class Aligner:
         kept = ~gone[plan.row_ind]
         pairs = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
         again = self._choose(inputs, pairs, int(gone.sum()), plan.deadline_s, started)
-        self._open(again, inputs)
-        self._log.plan("replan", again, lost=int(gone.sum()))
+        self._open("replan", again, inputs, lost=int(gone.sum()))
         return again
 
     # -- after a round --------------------------------------------------------
@@ -399,21 +374,7 @@ class Aligner:
             If there is no plan, its strategy solved no problem, it was made before
             a restart, or the client has no part in it.
         """
-        if self._last is None or self._last.result is None:
-            raise ProblemError(
-                "there is no solved plan to explain; call plan() with a strategy that solves"
-            )
-        if client is not None and expert is not None:
-            raise ProblemError("explain takes a client or an expert, not both")
-        result = self._last.result
-        if self._explainer is None:
-            self._explainer = Explainer(result.problem, result)
-        if client is not None:
-            row = self._last.rows.get(client)
-            if row is None:
-                raise ProblemError(f"client {client!r} has no part in round {self._last.round}")
-            return self._explainer.client(row)
-        return self._explainer.overall() if expert is None else self._explainer.expert(expert)
+        return self._last.explain(client, expert)
 
     # -- state ------------------------------------------------------------------
 
@@ -436,7 +397,7 @@ class Aligner:
             If it is no state, or of another number of experts.
         """
         files.load_state_dict(self, state)
-        self._open_inputs = self._last = self._explainer = None
+        self._open_inputs, self._last = None, LastPlan()
 
     def save(self, path: str | Path) -> None:
         """Write settings and state to an npz file, in one piece or not at all.

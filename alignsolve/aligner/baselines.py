@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.elastic import Relaxation
@@ -32,6 +34,22 @@ class Choice:
     col_ind: IntArray
     result: Result | None = None
     relaxations: tuple[Relaxation, ...] = ()
+
+    def plan(self, round_: Round, **more: Any) -> Plan:
+        """Return the plan of these pairs; `more` is what only the caller knows."""
+        chosen = self.row_ind, self.col_ind
+        return Plan(
+            round=round_.number,
+            row_ind=self.row_ind,
+            col_ind=self.col_ind,
+            expert_mb=round_.expert_mb,
+            download=~round_.current[chosen],
+            moved=~round_.placed[chosen],
+            finish=round_.finish,
+            result=self.result,
+            relaxations=self.relaxations,
+            **more,
+        )
 
 
 def random_choice(round_: Round) -> Choice:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -114,6 +114,27 @@ class ClientProfile:
             and all(isinstance(expert, (int, np.integer)) for expert in self.forbidden)
         ):
             raise ProblemError(f"forbidden is {self.forbidden!r}; give a sequence of experts")
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], n_experts: int) -> ClientProfile:
+        """Return a profile from fields by name.
+
+        Raises
+        ------
+        ProblemError
+            If a field is unknown or malformed, or an expert does not exist.
+        """
+        for name in fields:
+            if name not in cls.__dataclass_fields__:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise ProblemError(f"{name!r} is no part of a client's profile; give {known}")
+        profile = cls(**fields)
+        for expert in profile.forbidden or ():
+            if not 0 <= expert < n_experts:
+                raise ProblemError(
+                    f"forbidden expert {expert} does not exist; give 0 to {n_experts - 1}"
+                )
+        return profile
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""

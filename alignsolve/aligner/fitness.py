@@ -147,7 +147,8 @@ class FitnessTracker(Rows):
     fitness drifts. Our own, and without their guarantee of logarithmic regret:
     the 1 in the denominator (a pair never tried has a finite bonus), the scale s
     (root mean square of residuals, so that c has no unit), and that pairs are
-    not chosen alone but under the round's bounds.
+    not chosen alone but under the round's bounds. A residual as large as the mean
+    score counts k times in s: scores that never surprise would end exploration.
 
     Time O(rows m) for fitness and O(scores) for an update; 12 bytes a pair.
 
@@ -201,10 +202,7 @@ class FitnessTracker(Rows):
         value = fade * self.pair_sum[clients] + weight * self.prior(clients, round_)
         value /= count + weight
         if self.settings.exploration:
-            squares, number = self.spread
-            # Before any report the spread is unknown, and all bonuses are equal anyway.
-            scale = math.sqrt(squares / number) if number else 1.0
-            bonus = self.settings.exploration * scale * math.sqrt(math.log1p(round_))
+            bonus = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
             value += bonus / np.sqrt(1 + count)
         return value
 
@@ -248,6 +246,13 @@ class FitnessTracker(Rows):
         self.pair_sum[pair] = keep * self.pair_sum[pair] + scores
         self.pair_count[pair] = keep * self.pair_count[pair] + 1
         self.pair_round[pair] = round_
+
+    def _scale(self) -> float:
+        """Return by how much scores differ from what is expected, in units of the score."""
+        squares, number = self.spread
+        mean, _ = self._effects()
+        weight = self.settings.prior_weight
+        return math.sqrt((squares + weight * mean**2) / (number + weight))
 
     def _fade(self, age: npt.NDArray[Any]) -> Float64Array:
         return np.exp2(age * (-1.0 / self.settings.half_life))

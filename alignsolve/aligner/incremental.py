@@ -71,8 +71,9 @@ def repaired(
     small = _restricted(problem, movable, rows[~moves], cols[~moves])
     near = (np.cumsum(movable) - 1)[rows[moves]], cols[moves], prices
     part = solve(
-        small, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=near
-    )
+        small, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=near,
+        repeatable=policy.time_limit is None,
+    )  # fmt: skip
     if not part.has_answer:
         return None
     index = np.flatnonzero(movable)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.reports import ClientReport, Observation
+from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
-from alignsolve.result import Termination
+from alignsolve.problem import AlignmentProblem
+from alignsolve.result import Result, Termination
+from alignsolve.solve import TOO_SLOW
+
+#: What fallbacks say that time ended.
+TIME_LIMIT = Termination.TIME_LIMIT.value
 
 
 class RoundLog:
@@ -47,10 +54,18 @@ class RoundLog:
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
 
-    def plan(self, event: str, plan: Plan, **figures: Any) -> None:
-        """Append a plan, with the digest of its problem, which takes time to compute."""
+    def plan(
+        self, event: str, plan: Plan, problem: Callable[[], AlignmentProblem], **figures: Any
+    ) -> None:
+        """Append a plan, with digests of its inputs and problem, which take time to compute.
+
+        `problem` makes the optimal strategy's problem of the inputs: one digest for
+        all strategies.
+        """
         if self.path is not None:
-            self.write(event, **figures, **plan_figures(plan))
+            optimal = plan.strategy == "optimal"
+            inputs = plan.digest if optimal else problem_digest(problem())
+            self.write(event, **figures, inputs=inputs, **plan_figures(plan))
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:
@@ -85,10 +100,16 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
             "backend": result.backend,
             "fallbacks": [[step.backend, step.reason] for step in result.fallbacks],
             "solve_seconds": result.stats["total_seconds"],
-            "reproducible": result.termination
-            not in (Termination.TIME_LIMIT, Termination.INTERRUPTED),
+            "reproducible": not _ended_by_clock(result),
         }
     return figures
+
+
+def _ended_by_clock(result: Result) -> bool:
+    """Tell whether a time limit or a user ended the search, or an earlier one of it."""
+    return result.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED) or any(
+        part in step.reason for step in result.fallbacks for part in (TIME_LIMIT, TOO_SLOW)
+    )
 
 
 def round_figures(

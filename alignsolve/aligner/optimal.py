@@ -37,6 +37,6 @@ def solve_round(
             return Choice(part.row_ind, part.col_ind, part)
     result = solve(
         problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed,
-        warm_start=warm, elastic=True,
+        warm_start=warm, elastic=True, repeatable=policy.time_limit is None,
     )  # fmt: skip
     return Choice(result.row_ind, result.col_ind, result, result.relaxations)

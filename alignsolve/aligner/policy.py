@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.aligner.budgets import fold_budget
+from alignsolve.aligner.budgets import fold_budget, without_implied
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem, Load, Resource
@@ -39,7 +39,6 @@ class PolicySettings:
     time_limit : float, optional
         Seconds for a round. It makes plans depend on the machine's speed; None
         leaves them to gaps and limits on work, so that a restart repeats them.
-        Without it a large round of the class "mip" can take minutes.
     """
 
     min_experts: int = 1
@@ -247,7 +246,7 @@ def round_problem(
         load_min=round_.load_min,
         load_max=round_.load_max,
         loads=_named_loads(round_, policy),
-        resources=round_.resources,
+        resources=without_implied(round_.resources, round_.allowed),
         client_fitness_min=_floors(fitness, round_.likely_slots, policy.fitness_floor),
         client_ids=round_.ids,
         expert_ids=expert_ids,

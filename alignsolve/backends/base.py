@@ -77,6 +77,9 @@ class Options:
     report : Reporter, or None
         To be called now and then, in the caller's thread, with the best value and
         bound so far (max sense, infinite for none); true asks to stop.
+    repeatable : bool
+        Whether limits on work have to end the search, so that the machine's speed
+        does not matter: solvers of linear models then refuse large problems.
     """
 
     deadline: float = float("inf")
@@ -87,6 +90,7 @@ class Options:
     warm_prices: Float64Array | None = None
     with_conflict: bool = True
     report: Reporter | None = None
+    repeatable: bool = False
 
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""

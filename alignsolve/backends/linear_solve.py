@@ -50,6 +50,8 @@ class Task:
         Threads; None for the solver's default.
     hint : float64 array, shape (n_columns,), or None
         A point to start from.
+    max_nodes : int or None
+        Nodes at which to stop, and with them a search in one thread; None for no limit.
     """
 
     model: LinearModel
@@ -58,6 +60,7 @@ class Task:
     seed: int
     threads: int | None
     hint: Float64Array | None
+    max_nodes: int | None = None
 
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""
@@ -91,6 +94,10 @@ class Outcome:
     interrupted: bool = False
     nodes: int = 0
 
+
+#: Where answers have to be repeatable: pairs beyond which a linear program alone may take
+#: minutes, and nodes of a search.
+REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
 #: The outcome of a model without columns, which no solver takes.
 _EMPTY = Outcome([np.empty(0)], 0.0, finished=True)
@@ -159,6 +166,8 @@ def solve_linear(problem: AlignmentProblem, options: Options, solver: LinearSolv
     try:
         if options.warm_start is not None:
             search.offer(*options.warm_start)
+        if options.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
+            return _answer(search, Termination.WORK_LIMIT, solver.source)
         termination = _rounds(search, options, solver)
     except KeyboardInterrupt:
         termination = Termination.INTERRUPTED
@@ -193,10 +202,12 @@ def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Terminat
             corrected = _corrected(search, corrected, point)
         if outcome.interrupted:
             return Termination.INTERRUPTED
-        if search.bound - search.value <= options.rel_gap * abs(search.value):
+        # Without an answer the gap is infinite, whatever share of infinity may stay open.
+        gap = search.bound - search.value
+        if search.pairs is not None and gap <= options.rel_gap * abs(search.value):
             return Termination.GAP_REACHED if options.rel_gap > 0 else Termination.PROVED
         if not outcome.finished:
-            return Termination.TIME_LIMIT
+            return Termination.WORK_LIMIT if options.repeatable else Termination.TIME_LIMIT
         if corrected is model:
             if search.pairs is None:
                 raise BackendError(f"{solver.source} broke a bound on a number of pairs")
@@ -210,7 +221,8 @@ def _task(search: _Search, model: LinearModel, options: Options) -> Task:
     deadline = options.deadline
     if math.isfinite(deadline):
         deadline -= min(0.05, 0.05 * options.remaining())
-    return Task(model, deadline, options.rel_gap, options.seed, options.threads, hint)
+    threads, nodes = (1, REPEATABLE_NODES) if options.repeatable else (options.threads, None)
+    return Task(model, deadline, options.rel_gap, options.seed, threads, hint, nodes)
 
 
 def _run(search: _Search, solver: LinearSolver, task: Task, report: Reporter | None) -> Outcome:

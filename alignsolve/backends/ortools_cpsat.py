@@ -18,6 +18,9 @@ from alignsolve.problem import AlignmentProblem, Feature
 #: Rounded objectives stop at this share of their largest coefficient.
 _ROUNDED_GAP = 1e-9
 
+#: Most of CP-SAT's own measure of work, about a second each, where answers have to be repeatable.
+_DETERMINISTIC_TIME = 30.0
+
 
 class CpSatBackend(Backend):
     """CP-SAT on the linear model in integers.
@@ -152,6 +155,9 @@ def _set_parameters(parameters: Any, task: Task, whole: IntegerModel) -> None:
     parameters.catch_sigint_signal = False
     if task.threads is not None:
         parameters.num_workers = task.threads
+    if task.max_nodes is not None:
+        parameters.max_number_of_conflicts = task.max_nodes
+        parameters.max_deterministic_time = _DETERMINISTIC_TIME
 
 
 def _proto_model(whole: IntegerModel, hint: Any) -> Any:

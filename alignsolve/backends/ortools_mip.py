@@ -107,6 +107,7 @@ class _MathOpt(ABC):
             relative_gap_tolerance=task.rel_gap,
             absolute_gap_tolerance=scaled.gap,
             random_seed=task.seed,
+            node_limit=task.max_nodes,
         )
         arguments = self._arguments(task, scaled, parameters)
         if task.hint is not None:

@@ -118,4 +118,6 @@ def _options(task: Task, scaled: ScaledModel) -> dict[str, object]:
         options["time_limit"] = task.remaining()
     if task.threads is not None:
         options["threads"] = task.threads
+    if task.max_nodes is not None:
+        options["node_limit"] = task.max_nodes
     return options

@@ -1,4 +1,4 @@
-"""Less violation by small moves: clients add, drop or swap one expert while that helps.
+"""Less violation by small moves: clients add, drop, swap or exchange experts while that helps.
 
 For problems of the mip class whose model is too large for the time there is. It
 proves nothing.
@@ -16,8 +16,14 @@ from alignsolve.elastic.relaxation import whole_holder_bounds
 from alignsolve.feasibility import resource_use
 from alignsolve.problem import AlignmentProblem, tolerance
 
-#: Passes over all clients at most.
-MOST_PASSES = 30
+#: Passes over all clients at most, and rounds of passes with exchanges after each.
+MOST_PASSES, MOST_ROUNDS = 30, 10
+
+#: Exchanges of two clients looked at at most: a few seconds' work.
+MOST_EXCHANGES = 100_000_000
+
+#: Entries of the rows of a block of clients: a few MB.
+BLOCK_ENTRIES = 1 << 19
 
 #: Changes of the violation, relative to its prices, that count as none.
 ROUNDING = 1e-9
@@ -43,18 +49,11 @@ def descended(
     Notes
     -----
     Each client in turn makes its best move, until a pass changes nothing, or
-    for `MOST_PASSES`. A pass takes O(n_pairs n_experts) time.
+    for `MOST_PASSES`: O(n_clients n_experts) time a pass, and as much again for
+    each expert held. Where bounds on loads are still missed, pairs of clients
+    exchange experts, at most `MOST_EXCHANGES` being looked at.
     """
-    state = _State(problem, prices, rows, cols)
-    for _ in range(MOST_PASSES):
-        moved = False
-        for client in range(problem.n_clients):
-            if time.perf_counter() > deadline:
-                return state.pairs()
-            moved |= state.improve(client)
-        if not moved:
-            break
-    return state.pairs()
+    return _Descent(problem, prices, rows, cols).run(deadline)
 
 
 def within_budgets(
@@ -77,135 +76,118 @@ def within_budgets(
         rows, cols = rows[~dropped], cols[~dropped]
 
 
-class _Load:
-    """The bounds of one load of every expert, and what it is now."""
-
-    def __init__(
-        self, weight: Float64Array, low: Float64Array, high: Float64Array, price: Float64Array,
-        amount: Float64Array,
-    ) -> None:
-        self.weight, self.price, self.amount = weight, price, amount
-        # Infinite bounds are missed infinitely, or never: no move changes that.
-        self.low = np.where(np.isfinite(low), low, -np.inf)
-        self.high = np.where(np.isfinite(high), high, np.inf)
-
-    def change(self, amount: Float64Array) -> Float64Array:
-        """Return what each expert's priced violation changes if all loads change by `amount`."""
-        return self._missed(self.amount + amount) - self._missed(self.amount)
-
-    def _missed(self, amount: Float64Array) -> Float64Array:
-        over = np.maximum(self.low - amount, 0.0) + np.maximum(amount - self.high, 0.0)
-        return np.asarray(self.price * over)
-
-
-class _State:
-    """An assignment, its loads, and what its clients use."""
+class _Descent:
+    """An assignment, its loads, and the rows of its clients."""
 
     def __init__(
         self, problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
     ) -> None:
+        from alignsolve.elastic.moves import Loads
+
         self.problem, self.prices = problem, prices
         n, m = problem.n_clients, problem.n_experts
-        self.held: list[list[int]] = [[] for _ in range(n)]
-        for i, j in zip(rows.tolist(), cols.tolist(), strict=True):
-            self.held[i].append(j)
-        holders = np.bincount(cols, minlength=m).astype(np.float64)
-        self.loads = [_Load(np.ones(n), *whole_holder_bounds(problem), prices.load, holders)]
+        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
+        self.held[rows, cols] = True
+        weight, low, high = [np.ones(n)], *([part] for part in whole_holder_bounds(problem))
+        price, amount = [prices.load], [np.bincount(cols, minlength=m).astype(np.float64)]
         for name, load in problem.loads.items():
-            low, high = np.asarray(load.min), np.asarray(load.max)
-            amount = problem.load_amounts(name, rows, cols)
-            price = prices.named_loads[name]
-            self.loads.append(_Load(np.asarray(load.weight), low, high, price, amount))
+            weight.append(np.asarray(load.weight))
+            low.append(np.asarray(load.min))
+            high.append(np.asarray(load.max))
+            price.append(prices.named_loads[name])
+            amount.append(problem.load_amounts(name, rows, cols))
+        self.weight = _stacked(weight)
+        # Infinite bounds are missed infinitely, or never: no move changes that.
+        self.loads = Loads(
+            np.where(np.isfinite(low), low, -np.inf), np.where(np.isfinite(high), high, np.inf),
+            _stacked(price), _stacked(amount),
+        )  # fmt: skip
         self.slack = ROUNDING * float(prices.load.max(initial=1.0))
+        self.gain = ROUNDING * (1.0 + problem.largest)
 
-    def pairs(self) -> tuple[IntArray, IntArray]:
-        """Return the assignment, sorted."""
-        counts = [len(held) for held in self.held]
-        cols = [j for held in self.held for j in sorted(held)]
-        return np.repeat(np.arange(len(counts)), counts), np.array(cols, dtype=np.int64)
+    def run(self, deadline: float) -> tuple[IntArray, IntArray]:
+        """Move until nothing helps, or time is up."""
+        from alignsolve.elastic.moves import exchange
 
-    def improve(self, i: int) -> bool:
-        """Make the best move of one client; tell whether there is one.
+        left = MOST_EXCHANGES
+        for _ in range(MOST_ROUNDS):
+            self._passes(deadline)
+            if time.perf_counter() > deadline or left <= 0 or not self._misses():
+                break
+            if self.held.size > BLOCK_ENTRIES:
+                break
+            everyone = self._block(slice(0, self.problem.n_clients))
+            moved, left = exchange(everyone, self.loads, self.held, self.slack, left)
+            if not moved:
+                break
+        rows, cols = np.nonzero(self.held)
+        return rows, cols
 
-        Moves are the cells of a table: rows give up a held expert, or none (the
-        first); columns take an expert, or none (the last).
-        """
-        held, m = self.held[i], self.problem.n_experts
-        missed = np.zeros((1 + len(held), m + 1))
-        for load in self.loads:
-            missed[:, :m] += load.change(load.weight[i])
-            missed[1:] += load.change(-load.weight[i])[held][:, None]
-        (values,) = self.problem.values(slice(i, i + 1))
-        allowed = np.append(values > -np.inf, True)
-        allowed[held] = False
-        gain = np.tile(np.append(np.where(allowed[:m], values, 0.0), 0.0), (1 + len(held), 1))
-        gain[1:] -= values[held][:, None]
-        missed += self._own(i, held)
-        possible = allowed & self._possible(i, held)
-        missed[~possible] = np.inf
-        best = float(missed.min())
-        if best > self.slack:
-            return False
-        # Among moves that help as much, the one with the most fitness.
-        gain[missed > best + self.slack] = -np.inf
-        row, k = divmod(int(gain.argmax()), m + 1)
-        if best >= -self.slack and not gain[row, k] > ROUNDING * (1.0 + self.problem.largest):
-            return False
-        self._move(i, held[row - 1] if row else None, k if k < m else None)
-        return True
+    def _passes(self, deadline: float) -> None:
+        """Let clients move one by one until that changes nothing."""
+        from alignsolve.elastic.moves import improve
 
-    def _move(self, i: int, drop: int | None, add: int | None) -> None:
-        for expert, sign in ((drop, -1.0), (add, 1.0)):
-            if expert is None:
-                continue
-            for load in self.loads:
-                load.amount[expert] += sign * load.weight[i]
-            if sign > 0:
-                self.held[i].append(expert)
-            else:
-                self.held[i].remove(expert)
+        n = self.problem.n_clients
+        step = max(1, BLOCK_ENTRIES // max(1, self.problem.n_experts))
+        for _ in range(MOST_PASSES):
+            moved = 0
+            for start in range(0, n, step):
+                if time.perf_counter() > deadline:
+                    return
+                rows = slice(start, min(n, start + step))
+                block = self._block(rows)
+                moved += improve(block, self.loads, self.held[rows], self.slack, self.gain)
+            if not moved:
+                return
 
-    def _own(self, i: int, held: list[int]) -> Float64Array:
-        """Return what the violation of the client's own bounds changes by each move."""
+    def _misses(self) -> bool:
+        """Tell whether a load misses a bound."""
+        loads = self.loads
+        return bool(((loads.amount < loads.low) | (loads.amount > loads.high)).any())
+
+    def _block(self, rows: slice) -> tuple[Float64Array, ...]:
+        """Return the rows of some clients; see `alignsolve.elastic.moves.Block`."""
+        from alignsolve.elastic.moves import Block
+
         problem, prices, m = self.problem, self.prices, self.problem.n_experts
-        shape = 1 + len(held), m + 1
-
-        def missed(has: Float64Array, low: float, price: float) -> Float64Array:
-            if not np.isfinite(low):
-                return np.zeros(shape)
-            return np.asarray(price * np.maximum(low - has, 0.0))
-
-        after = self._sums(np.ones(m), held)
-        total = missed(after, float(problem.min_experts[i]), float(prices.min_experts[i]))
-        floor = float(problem.client_fitness_min[i])
-        if floor > -np.inf:
-            fitness = np.asarray(problem.fitness[i : i + 1], dtype=np.float64)[0]
-            fitness = np.where(fitness > -np.inf, fitness, 0.0)
-            total = total + missed(self._sums(fitness, held), floor, float(prices.fitness_floor[i]))
-        if problem.expert_group is not None and problem.group_min is not None:
-            for g in np.flatnonzero(problem.group_min[i]).tolist():
-                after = self._sums((problem.expert_group == g).astype(np.float64), held)
-                total = total + missed(after, float(problem.group_min[i, g]),
-                                       float(prices.group[i, g]))
-        return np.asarray(total - total[0, m])
-
-    def _sums(self, size: Float64Array, held: list[int]) -> Float64Array:
-        """Return the sum of a size over what the client holds after each move."""
-        now = float(size[held].sum())
-        dropped = np.concatenate([[0.0], size[held]])
-        return np.asarray(now - dropped[:, None] + np.append(size, 0.0)[None, :])
-
-    def _possible(self, i: int, held: list[int]) -> BoolArray:
-        """Tell which moves keep the bounds that never give way."""
-        problem, m = self.problem, self.problem.n_experts
-        possible = self._sums(np.ones(m), held) <= problem.max_experts[i]
+        k = rows.stop - rows.start
+        hard, cap = [np.ones((k, m))], [problem.max_experts[rows].astype(np.float64)]
+        soft, floor, price = [], [], []
+        if (problem.min_experts[rows] > 0).any():
+            soft.append(np.ones((k, m)))
+            floor.append(problem.min_experts[rows].astype(np.float64))
+            price.append(prices.min_experts[rows])
         for resource in problem.resources.values():
-            budget = float(np.asarray(resource.budget)[i])
-            use = self._sums(np.asarray(resource.size)[i], held)
+            budget = np.asarray(resource.budget)[rows]
+            hard.append(np.asarray(resource.size)[rows])
             # Half the tolerance: sums in another order round otherwise.
-            possible &= use <= budget + float(tolerance(budget)) / 2
-        if problem.expert_group is not None and problem.group_max is not None:
+            cap.append(budget + tolerance(budget) / 2)
+        if problem.expert_group is not None:
+            assert problem.group_min is not None and problem.group_max is not None
             for g in range(problem.n_groups):
-                count = self._sums((problem.expert_group == g).astype(np.float64), held)
-                possible &= count <= problem.group_max[i, g]
-        return np.asarray(possible)
+                member = np.broadcast_to((problem.expert_group == g).astype(np.float64), (k, m))
+                hard.append(member)
+                cap.append(problem.group_max[rows, g].astype(np.float64))
+                soft.append(member)
+                floor.append(problem.group_min[rows, g].astype(np.float64))
+                price.append(prices.group[rows, g])
+        least = problem.client_fitness_min[rows]
+        if (least > -np.inf).any():
+            fitness = np.asarray(problem.fitness[rows], dtype=np.float64)
+            soft.append(np.where(fitness > -np.inf, fitness, 0.0))
+            floor.append(np.where(np.isfinite(least), least, -np.inf))
+            price.append(prices.fitness_floor[rows])
+        return Block(
+            problem.values(rows), np.ascontiguousarray(self.weight[:, rows]),
+            _stacked(hard), _stacked(cap), _stacked(soft, (k, m)), _stacked(floor, (k,)),
+            _stacked(price, (k,)),
+        )  # fmt: skip
+
+
+def _stacked(
+    parts: list[Float64Array] | list[np.ndarray], shape: tuple[int, ...] = ()
+) -> Float64Array:
+    """Return parts of one shape, given where there may be none, as one float64 array."""
+    if not parts:
+        return np.zeros((0, *shape))
+    return np.ascontiguousarray(np.stack(parts), dtype=np.float64)

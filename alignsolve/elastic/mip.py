@@ -22,6 +22,7 @@ from alignsolve.backends.base import Options
 from alignsolve.backends.exact_cuts import exact_cuts
 from alignsolve.backends.integer_scaling import row_reduce
 from alignsolve.backends.linear_model import LinearModel, build_linear_model
+from alignsolve.backends.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
 from alignsolve.backends.waiting import wait_for
 from alignsolve.conflict.bounds import BoundSet, all_bounds
 from alignsolve.conflict.relaxation import bound_rows
@@ -82,7 +83,8 @@ def least_violating_answer(
     MipAnswer or None
         None where the model is too large or nothing was found in time.
     """
-    if problem.fitness.size > min(MOST_PAIRS, MOST_PAIRS_PER_SECOND * options.remaining()):
+    most = REPEATABLE_PAIRS if options.repeatable else MOST_PAIRS
+    if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * options.remaining()):
         return None
     model = _Model(problem, prices)
     if not model.base.n_pairs:
@@ -185,6 +187,8 @@ class _Model:
         left: dict[str, Any] = {"mip_rel_gap": 0.0}
         if math.isfinite(deadline):
             left["time_limit"] = max(0.01, deadline - time.perf_counter())
+        if options.repeatable:
+            left["node_limit"] = REPEATABLE_NODES
         return milp(
             cost,
             integrality=np.concatenate([base.is_integer, np.zeros(n_soft)]),

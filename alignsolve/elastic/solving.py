@@ -232,7 +232,7 @@ class _Work:
         soon = dataclasses.replace(
             self.options, deadline=time.perf_counter() + GRACE, report=None
         )
-        result = self._by_pairs(pairs, soon, None if self.problem.streamed else "greedy")
+        result = self._by_pairs(pairs, soon, "greedy")
         if result.status is Status.OPTIMAL:
             return result
         return dataclasses.replace(result, termination=termination)

@@ -1,6 +1,7 @@
 """Why an answer is what it is: margins, worths of slots, and the price of balance."""
 
-from alignsolve.explain.explain import Explainer, explain
+from alignsolve.explain.explain import explain
+from alignsolve.explain.explainer import Explainer
 from alignsolve.explain.views import (
     Alternative,
     ClientExplanation,

@@ -95,6 +95,13 @@ class FitnessSource(ABC):
         """Return blocks ``first`` to ``last - 1`` as a source that can be sent elsewhere."""
         return _Part(self, first, last)
 
+    def in_memory(self) -> FloatArray:
+        """Return the whole matrix, read into memory."""
+        matrix = np.empty(self.shape, self.dtype)
+        for k in range(self.n_blocks):
+            matrix[self.edges[k] : self.edges[k + 1]] = checked_block(self, k)
+        return matrix
+
     # -- what makes it read like an array, by rows --------------------------
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import numpy as np
@@ -282,3 +283,102 @@ def test_floors_give_way_without_breaking_budgets():
     result = al.solve(problem, elastic=True, time_limit=20)
     assert_is_reported_exactly(problem, al.Elastic(), result)
     assert "client_fitness_min" in {part.bound.kind for part in result.relaxations}
+
+
+# -- small moves ----------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(priced_problems(mip_problems(max_pairs=12)), st.randoms(use_true_random=False))
+def test_moves_never_break_what_does_not_give_way(case, random):
+    problem, elastic = case
+    prices = checked_prices(problem, elastic)
+    pairs = [(i, j) for i, j in np.argwhere(problem.fitness > -np.inf) if random.random() < 0.5]
+    start = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    start = within_budgets(problem, *start)
+    hard = [v for v in violations(problem, *start, limit=10**6) if v.kind in HARD]
+    if hard:
+        start = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    found = descended(problem, prices, *start, np.inf)
+    if not any(np.any(np.asarray(part.budget) < 0) for part in problem.resources.values()):
+        assert not HARD & {v.kind for v in violations(problem, *found, limit=10**6)}
+    before, after = (priced(shortfalls(problem, prices, *at)) for at in (start, found))
+    assert after <= before + 1e-6 * max(1, before) or before == np.inf
+
+
+def test_two_clients_exchange_where_no_single_move_helps():
+    problem = al.AlignmentProblem(
+        np.ones((2, 2)), 1, load_min=1, load_max=1,
+        loads={"samples": al.Load([10, 1], max=[5, 20])},
+    )
+    start = np.array([0, 1]), np.array([0, 1])
+    rows, cols = descended(problem, checked_prices(problem, True), *start, np.inf)
+    assert (rows.tolist(), cols.tolist()) == ([0, 1], [1, 0])
+
+
+def planted_round(n, m, seed):
+    """Return a problem with budgets and bounds on samples around a hidden answer."""
+    rng = np.random.default_rng(seed)
+    size, samples = rng.choice([4.0, 6.0, 8.0, 12.0], m), np.ceil(rng.lognormal(4, 0.8, n))
+    slots = rng.choice([1, 2, 4, 8], n, p=[0.45, 0.35, 0.15, 0.05])
+    budget = 6.4 * slots
+    held = np.zeros((n, m), dtype=np.bool_)
+    for i in range(n):
+        for j in rng.permutation(m):
+            if held[i].sum() < slots[i] and size[held[i]].sum() + size[j] <= budget[i]:
+                held[i, j] = True
+    load, amount = held.sum(axis=0), held.T @ samples
+    return al.AlignmentProblem(
+        rng.random((n, m)), slots, load_min=np.floor(0.8 * load), load_max=np.ceil(1.2 * load),
+        loads={"samples": al.Load(samples, min=0.8 * amount, max=1.2 * amount)},
+        resources={"down_mb": al.Resource(size, budget)},
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_moves_find_what_can_hold_at_the_size_of_a_round(seed):
+    problem = planted_round(1_000, 64, seed)
+    prices = checked_prices(problem, True)
+    nothing = np.empty(0, dtype=np.int64)
+    found = descended(problem, prices, nothing, nothing, np.inf)
+    assert not violations(problem, *found)
+
+
+# -- over sources ---------------------------------------------------------------
+
+
+def in_blocks(matrix):
+    """Return a source of a matrix."""
+    return al.FunctionSource(lambda a, b: matrix[a:b], matrix.shape, matrix.dtype, block_rows=17)
+
+
+@pytest.mark.parametrize("sense", ["max", "min"])
+@pytest.mark.parametrize("mip", [False, True])
+def test_a_source_gives_way_like_an_array(sense, mip):
+    rng = np.random.default_rng(5)
+    matrix = rng.random((60, 6)).astype(np.float32)
+    matrix[rng.random(matrix.shape) < 0.1] = -np.inf if sense == "max" else np.inf
+    further = {"loads": {"samples": al.Load(rng.integers(1, 9, 60), min=70)}} if mip else {}
+    build = al.AlignmentProblem if sense == "max" else al.AlignmentProblem.from_cost
+    blocks = in_blocks(matrix)
+    array, source = (build(given, 1, load_min=11, **further) for given in (matrix, blocks))
+    usual, found = al.solve(array, elastic=True), al.solve(source, elastic=True)
+    assert found.problem is source and found.relaxations == usual.relaxations
+    assert found.objective_value == usual.objective_value
+    assert found.stats["violation"] == usual.stats["violation"] > 0
+    assert al.certify(found.relaxed_problem, found.row_ind, found.col_ind).feasible
+
+
+def test_a_feasible_source_is_solved_as_usual():
+    matrix = np.random.default_rng(5).random((60, 6)).astype(np.float32)
+    source = al.AlignmentProblem(in_blocks(matrix), 1, load_min=5)
+    result = al.solve(source, elastic=True)
+    assert result.status is al.Status.OPTIMAL and result.relaxations == ()
+    assert al.certify(source, result.row_ind, result.col_ind).optimal
+
+
+def test_a_source_too_large_for_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(sys.modules["alignsolve.solve"], "ELASTIC_PAIRS", 100)
+    source = al.AlignmentProblem(in_blocks(np.zeros((60, 6))), 1, load_min=11)
+    with pytest.raises(al.UnsupportedProblemError, match="360 pairs are more than 100"):
+        al.solve(source, elastic=True)

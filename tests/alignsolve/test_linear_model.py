@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given, settings
 
 import alignsolve as al
+from alignsolve.backends.base import Options
 from alignsolve.backends.exact_cuts import exact_cuts
 from alignsolve.backends.float_scaling import scaled_model
 from alignsolve.backends.integer_scaling import integer_model, row_units
 from alignsolve.backends.linear_model import LinearModel, build_linear_model
-from alignsolve.backends.linear_solve import modelled_penalties, simple_bound
+from alignsolve.backends.linear_solve import (
+    Outcome,
+    modelled_penalties,
+    simple_bound,
+    solve_linear,
+)
 from alignsolve.feasibility import is_feasible
 from tests.nasty import magnitude, nasty_problem
 from tests.strategies import any_problems, brute_force
@@ -251,3 +257,52 @@ def test_models_are_not_changed_by_scaling() -> None:
     for old, new in zip(before, after, strict=True):
         assert np.array_equal(old, new)
     assert dataclasses.is_dataclass(model)
+
+
+class Clueless:
+    """A solver that knows a bound and finds nothing."""
+
+    source = "nobody"
+
+    def __init__(self):
+        self.runs = 0
+
+    def run(self, task):
+        self.runs += 1
+        return Outcome(bound=5.0)
+
+    def stop(self, interrupted):
+        return False
+
+    def so_far(self, task):
+        return Outcome()
+
+
+def test_no_answer_reaches_no_gap():
+    problem = al.AlignmentProblem(np.ones((3, 2)), 1, loads={"samples": al.Load(1, max=2)})
+    answer = solve_linear(problem, Options(rel_gap=0.5), Clueless())
+    assert answer.row_ind is None and answer.termination is al.Termination.TIME_LIMIT
+
+
+def test_repeatable_means_by_work():
+    solver = Clueless()
+    large = al.AlignmentProblem(np.ones((200, 50)), 1, loads={"samples": al.Load(1, max=9)})
+    hint = np.array([3]), np.array([2])
+    answer = solve_linear(large, Options(repeatable=True, warm_start=hint), solver)
+    assert answer.termination is al.Termination.WORK_LIMIT and solver.runs == 0
+    assert answer.row_ind.tolist() == [3] and answer.bound == 200
+    small = al.AlignmentProblem(np.ones((3, 2)), 1, loads={"samples": al.Load(1, max=2)})
+    answer = solve_linear(small, Options(repeatable=True), solver)
+    assert answer.termination is al.Termination.WORK_LIMIT and solver.runs == 1
+
+
+@pytest.mark.parametrize("backend", ["ortools-mip", "scipy-milp", "ortools-cpsat"])
+def test_repeatable_small_problems_are_solved(backend):
+    rng = np.random.default_rng(0)
+    problem = al.AlignmentProblem(
+        rng.random((12, 4)), 2, resources={"mb": al.Resource(rng.uniform(1, 2, 4), 3.0)},
+        loads={"samples": al.Load(rng.integers(1, 9, 12), max=40)},
+    )  # fmt: skip
+    results = [al.solve(problem, backend, repeatable=again) for again in (False, True, True)]
+    assert len({round(result.objective_value, 9) for result in results}) == 1
+    assert np.array_equal(results[1].col_ind, results[2].col_ind)

@@ -3,7 +3,7 @@
 import numpy as np
 
 import alignsolve as al
-from alignsolve.aligner.aligner import STRATEGIES
+from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.feasibility import violations
 
 

@@ -132,3 +132,25 @@ def test_the_callers_arrays_stay_as_they_are():
     np.testing.assert_array_equal(fitness, before)
     assert fitness.flags.writeable
     assert 1 not in plan.experts_of("a")
+
+
+@pytest.mark.parametrize("clients", [1, 5])
+def test_one_bad_early_round_locks_nobody_out(clients):
+    aligner = al.Aligner(
+        2, fitness=al.FitnessSettings(score="accuracy", half_life=5.0),
+        load=al.LoadSettings(slack=10.0),
+    )  # fmt: skip
+    tried = np.zeros((clients, 2), dtype=int)
+    for round_ in range(60):
+        plan = aligner.plan(range(clients))
+        # Deterministic, so that nothing but the bonus makes anybody look again.
+        score = 0.0 if round_ == 0 else 0.6
+        aligner.observe(plan, [
+            al.ClientReport(client, plan.round, 1, 1.0, experts={
+                int(expert): al.ExpertReport(1, accuracy=score)
+                for expert in plan.experts_of(client)
+            }) for client in plan.clients
+        ])  # fmt: skip
+        if round_:
+            tried[plan.row_ind, plan.col_ind] += 1
+    assert (tried > 0).all()

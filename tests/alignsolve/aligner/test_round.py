@@ -1,12 +1,15 @@
 """What a round's problem says, what moves, what is logged, what strategies do."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 import alignsolve as al
+from alignsolve.aligner.log import plan_figures
 from alignsolve.aligner.placement import Placements
+from alignsolve.solve import TOO_SLOW
 
 
 def report(plan, client, samples=10, **more):
@@ -174,6 +177,30 @@ def test_log(tmp_path):
     assert lines[2]["accepted"] == 1 and lines[2]["refused"] == {"malformed": 1}
     with pytest.raises(al.ProblemError, match="cannot be written"):
         al.Aligner(3, log=tmp_path / "missing" / "log").plan(["a"])
+
+
+def test_all_strategies_log_the_same_inputs(tmp_path):
+    inputs = set()
+    for strategy in ("optimal", "greedy", "flex-moe"):
+        aligner = al.Aligner(3, strategy=strategy, log=tmp_path / "rounds.jsonl")
+        aligner.plan(["a", "b"], fitness=[[1, 2, 3], [3, 2, 1]])
+        line = json.loads((tmp_path / "rounds.jsonl").read_text().splitlines()[-1])
+        assert line["strategy"] == strategy
+        inputs.add(line["inputs"])
+    assert len(inputs) == 1 and inputs.pop().startswith("sha256:")
+    aligner.plan(["a", "b"], fitness=[[1, 2, 3], [3, 2, 1.5]])
+    again = json.loads((tmp_path / "rounds.jsonl").read_text().splitlines()[-1])
+    assert again["inputs"] != line["inputs"]
+
+
+def test_log_says_where_the_clock_had_a_say():
+    plan = al.Aligner(3).plan(["a", "b"])
+    assert plan_figures(plan)["reproducible"] is True
+    late = dataclasses.replace(plan.result, termination=al.Termination.TIME_LIMIT)
+    passed = dataclasses.replace(plan.result, fallbacks=(
+        al.Fallback("lagrangian", f"{TOO_SLOW} 30 s of the 1 s left"),))  # fmt: skip
+    for result in (late, passed):
+        assert plan_figures(dataclasses.replace(plan, result=result))["reproducible"] is False
 
 
 def test_explain():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import alignsolve as al
-from alignsolve.aligner.aligner import STRATEGIES
+from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.feasibility import violations
 
 BAD_NUMBERS = [math.nan, math.inf, -math.inf, -1.0, 1e300, 10**400, None, "7", True, [1], 1j]
