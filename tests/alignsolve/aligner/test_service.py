@@ -115,6 +115,14 @@ class Service(RuleBasedStateMachine):
         self.check_plan(self.plan)
         assert self.plan.clients == tuple(clients)
 
+    @rule(client=st.integers(0, 5), budget=st.sampled_from([0, 1.5]))
+    def plan_where_downloads_bind(self, client, budget):
+        self.aligner.declare(
+            client, max_experts=4, memory_mb=100, budget_mb=budget, forbidden=[]
+        )  # fmt: skip
+        self.plan, self.declared_since = self.aligner.plan([client]), False
+        self.check_plan(self.plan)
+
     @precondition(lambda self: self.plan is not None and self.plan.clients)
     @rule(data=st.data())
     def lose_clients(self, data):
