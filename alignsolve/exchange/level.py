@@ -22,7 +22,7 @@ LARGEST_SLACK = 3e38
 _NONE = np.empty(0, np.int64)
 
 
-def _above(value: float) -> np.float32:
+def above(value: float) -> np.float32:
     """Return a float32 that is greater; +inf from `LARGEST_SLACK` on."""
     if value >= LARGEST_SLACK:
         return np.float32(np.inf)
@@ -194,8 +194,8 @@ class Level:
         drift = self.drift()
         # Others keep their reply; their slack shrinks at most by what prices moved.
         near = np.empty(self.size, np.int64)
-        found = steps.lower_slack(self.slack, _above(margin + drift),
-                                  _above(drift * (1.0 + 1e-6)), near)  # fmt: skip
+        found = steps.lower_slack(self.slack, above(margin + drift),
+                                  above(drift * (1.0 + 1e-6)), near)  # fmt: skip
         if found > self.size // 2:
             self.reply(keep=True)
             return
@@ -285,7 +285,7 @@ class Level:
         limit = theta + self.drift()
         if limit >= LARGEST_SLACK:
             return np.flatnonzero(self.slack < np.inf)
-        return np.flatnonzero(self.slack <= _above(limit))
+        return np.flatnonzero(self.slack <= above(limit))
 
     def near_boundary(self, far: float) -> tuple[npt.NDArray[np.int64], float]:
         """Return all clients of slack up to `far`, and the largest slack of any client."""

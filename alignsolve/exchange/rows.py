@@ -23,7 +23,8 @@ _LOWEST_FINITE = np.int64(-0x7FF0000000000001)
 #: Two reduced values closer than this, relative to what they were computed from,
 #: differ by rounding only. Below 1 for whole numbers up to 2**49: those stay exact.
 TIE = 8e-16
-#: Keeps a slack stored as float32 below the float64 slack it stands for.
+#: Keeps a slack stored as float32 below the float64 slack it stands for (from 1e-38 on, where
+#: float32 has all its digits).
 _SHRINK = 1.0 - 2.0**-22
 
 
@@ -65,12 +66,12 @@ def largest_price(price):
 
 
 @njit(cache=True, nogil=True)
-def _neediest(reduced, near, far, share, seen, load, m):
-    """Return the expert in ``[near, far)`` that lags its share of the block most, or -1."""
+def _neediest(reduced, near, share, seen, load, m):
+    """Return the expert worth `near` or more that lags its share of the block most, or -1."""
     pick = -1
     lag = -np.inf
     for j in range(m):
-        if reduced[j] >= near and reduced[j] < far:
+        if reduced[j] >= near:
             d = share[j] * seen - load[j]
             if d > lag:
                 lag = d
@@ -102,7 +103,7 @@ def _near_best(reduced, tol, kept, share, seen, load, m):
         return pick, top - second
     if kept >= 0 and reduced[kept] >= top - tol:
         return kept, 0.0
-    return _neediest(reduced, top - tol, np.inf, share, seen, load, m), 0.0
+    return _neediest(reduced, top - tol, share, seen, load, m), 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -300,6 +301,9 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
     q = c
     while q > 0 and top_v[q - 1] <= edge + tol:
         q -= 1
+    # Those that are better than tied stay, and are not chosen once more.
+    for w in range(q):
+        reduced[top_j[w]] = -np.inf
     if keep:
         for w in range(count[k]):
             j = held[start + w]
@@ -308,7 +312,7 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
                 q += 1
                 reduced[j] = -np.inf
     while q < c:
-        j = _neediest(reduced, edge - tol, edge + 2.0 * tol, share, seen, load, m)
+        j = _neediest(reduced, edge - tol, share, seen, load, m)
         if j < 0:
             break
         top_j[q] = j

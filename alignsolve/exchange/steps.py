@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: Outweighs the rounding of a difference in float32.
+_BELOW = np.float32(1.0 - 2.0**-23)
+
 
 @njit(cache=True, nogil=True)
 def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
@@ -65,6 +68,8 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
 def lower_slack(slack, limit, drop, near):
     """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
 
+    Differences are rounded down: a drop may be less than a slack's last bit.
+
     Parameters
     ----------
     slack : float32 array, shape (s,)
@@ -78,7 +83,7 @@ def lower_slack(slack, limit, drop, near):
         if slack[k] <= limit and slack[k] < np.inf:
             near[found] = k
             found += 1
-        slack[k] -= drop
+        slack[k] = (slack[k] - drop) * _BELOW
     return found
 
 

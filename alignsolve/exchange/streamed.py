@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.exchange import newton_kernels, rows
-from alignsolve.exchange.level import Bounds, Level, Matrix, Stats
+from alignsolve.exchange import newton_kernels, rows, steps
+from alignsolve.exchange.level import Bounds, Level, Matrix, Stats, above
 from alignsolve.exchange.shard import UNITS, Clients, Shard, cut, spread
 
 Floats = npt.NDArray[np.float64]
@@ -126,8 +126,10 @@ class StreamedLevel(Level):
             np.concatenate([old.slot_max, new.slot_max]),
         )
         moved = self._moved(self.slack_price)
-        late = new.slack - np.nextafter(np.float32(moved * (1 + 1e-6)), np.float32(np.inf))
-        self.slack = np.concatenate([self.slack, late if moved else new.slack])
+        if moved:
+            everyone = np.empty(new.slack.size, np.int64)
+            steps.lower_slack(new.slack, np.float32(np.inf), above(moved * (1 + 1e-6)), everyone)
+        self.slack = np.concatenate([self.slack, new.slack])
         self.who = np.concatenate([self.who, new.who])
         self.ptr = np.concatenate([self.ptr, self.ptr[-1] + new.ptr[1:]])
         self.held = np.concatenate([self.held, new.held])

@@ -110,6 +110,27 @@ class TestReplies:
                 np.testing.assert_allclose(values[other], second, rtol=2e-14)
                 np.testing.assert_allclose(least, best - second, rtol=1e-5, atol=2e-14)
 
+    @given(seed=st.integers(0, 9999), m=st.integers(2, 40), at=st.sampled_from([0.0, 1.0, -1.0]))
+    def test_several_slots_among_near_ties_hold_different_experts(self, seed, m, at):
+        rng = np.random.default_rng(seed)
+        n, most = 40, min(4, m)
+        fitness = at + rng.integers(0, 30, (n, m)) * (2.0**-52 if at else 0.0)
+        slots = np.full(n, most)
+        held = np.concatenate([rng.permutation(m)[:most] for _ in range(n)]).astype(np.int32)
+        for keep in (False, True):
+            count = slots.astype(np.int32)
+            bad, sets, *_ = reply(fitness, slots, slots, np.zeros(m + 1), keep, held.copy(), count)
+            assert bad < 0
+            for values, mine in zip(fitness, sets, strict=True):
+                assert len(mine) == most
+                edge = np.sort(values)[-most]
+                assert values[list(mine)].min() >= edge - 2 * rows.TIE * abs(edge)
+
+    def test_ties_at_zero_follow_the_wanted_shares(self):
+        twos = np.full(500, 2)
+        *_, load = reply(np.zeros((500, 4)), twos, twos, np.zeros(5))
+        assert load[:4].max() - load[:4].min() <= 2
+
     def test_ties_follow_the_wanted_shares(self):
         fitness = np.zeros((1000, 4))
         ones = np.ones(1000, np.int64)
@@ -205,6 +226,15 @@ class TestLists:
 
 
 class TestSmallKernels:
+    def test_slack_stays_a_lower_bound_however_small_the_drops_are(self):
+        slack = np.array([1.0, 100.0, 16777216.0, np.inf], np.float32)
+        exact, near = slack.astype(float), np.empty(4, np.int64)
+        for drop in np.float32([2e-8, 1e-6, 0.4] * 10):
+            assert steps.lower_slack(slack, np.float32(50), drop, near) == 1
+            exact -= float(drop)
+            assert (slack <= np.maximum(exact, 0.0)).all()  # no slack is negative
+        np.testing.assert_allclose(slack, exact, rtol=1e-5)
+
     @given(seed=st.integers(0, 9999), m=st.integers(1, 6))
     def test_wanted_loads(self, seed, m):
         rng = np.random.default_rng(seed)
