@@ -73,7 +73,7 @@ class RayShards:
         asked = [self._ask(shard, method, some) for shard, some in zip(shards, packed, strict=True)]
         found = []
         for shard, some, answer in zip(shards, packed, asked, strict=True):
-            result = self._await(shard, method, some, answer)
+            result = self._await(shard, method, some, [answer])
             if method in CHANGES:
                 self.logs[shard].append((method, some))
             self.received += len(result)
@@ -85,12 +85,12 @@ class RayShards:
         self.calls += 1
         return self.workers[shard].call.remote(len(self.logs[shard]), method, packed)
 
-    def _await(self, shard: int, method: str, packed: bytes, answer: Any) -> bytes:
-        """Wait for an answer; where the worker died, for the next one's."""
+    def _await(self, shard: int, method: str, packed: bytes, answers: list[Any]) -> bytes:
+        """Wait for the last of some answers; where the worker died, for the next one's."""
         give_up = time.perf_counter() + PATIENCE
         while True:
             try:
-                return bytes(self.ray.get(answer))
+                return bytes(self.ray.get(answers)[-1])
             except self.ray.exceptions.RayTaskError as error:
                 if not isinstance(error.cause, Behind):
                     raise BackendError(f"a worker failed: {error.cause}") from error
@@ -98,17 +98,20 @@ class RayShards:
                 if time.perf_counter() > give_up:
                     raise BackendError(f"a worker died and did not come back: {error}") from error
                 time.sleep(0.1)
-            answer = self._again(shard, method, packed)
+            answers = self._again(shard, method, packed)
 
-    def _again(self, shard: int, method: str, packed: bytes) -> Any:
-        """Let a restarted worker repeat what the dead one did, then ask it once more."""
+    def _again(self, shard: int, method: str, packed: bytes) -> list[Any]:
+        """Let a restarted worker repeat what the dead one did, then ask it once more.
+
+        Both answers are waited for, so that a worker that cannot repeat it says why.
+        """
         logger.info("worker %d was restarted; repeating %d calls", shard, len(self.logs[shard]))
         self.restarts += 1
         log = self.logs[shard]
         self.sent += sum(len(arguments) for _, arguments in log)
         # Calls to one actor run in order: the log first.
-        self.workers[shard].repeat.remote(log)
-        return self._ask(shard, method, packed)
+        repeated = self.workers[shard].repeat.remote(log)
+        return [repeated, self._ask(shard, method, packed)]
 
     def close(self) -> None:
         """End the workers."""

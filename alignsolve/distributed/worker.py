@@ -68,11 +68,12 @@ class Worker:
             return prove_shard(self.shard, *arguments)
         if method == "write":
             return write_pairs(*self.shard.pairs(), *arguments)
-        self.changes += method in CHANGES
         if method == "build":
-            self.shard = build_shard(*arguments)
-            return None
-        return getattr(self.shard, method)(*arguments)
+            self.shard, found = build_shard(*arguments), None
+        else:
+            found = getattr(self.shard, method)(*arguments)
+        self.changes += method in CHANGES
+        return found
 
 
 def build_shard(

@@ -10,7 +10,7 @@ import pytest
 
 import alignsolve as al
 from alignsolve.distributed import shards as ray_shards
-from alignsolve.errors import ProblemError, UnsupportedProblemError
+from alignsolve.errors import BackendError, ProblemError, UnsupportedProblemError
 from alignsolve.exchange import streaming
 from tests.alignsolve.test_sources import write_parquet
 
@@ -165,6 +165,22 @@ def test_a_worker_that_dies_changes_nothing(cluster, monkeypatch, moment, asleep
     assert there.stats["restarts"] >= 1
     assert np.array_equal(here.col_ind, there.col_ind)
     assert there.status is al.Status.OPTIMAL
+
+
+def test_a_worker_that_cannot_start_again_says_why(cluster, monkeypatch, tmp_path):
+    np.save(tmp_path / "fitness.npy", FITNESS)
+    problem = al.AlignmentProblem(al.MappedSource(tmp_path / "fitness.npy"), **PLAIN)
+    ask = ray_shards.RayShards._ask
+
+    def kill_one(self, shard, method, packed):
+        if self.calls == 3:
+            (tmp_path / "fitness.npy").unlink()
+            os.kill(ray.get(self.workers[0].process.remote()), signal.SIGKILL)
+        return ask(self, shard, method, packed)
+
+    monkeypatch.setattr(ray_shards.RayShards, "_ask", kill_one)
+    with pytest.raises(BackendError, match=r"a worker failed: .*fitness\.npy"):
+        al.solve(problem, engine=al.RayEngine(workers=1))
 
 
 def test_infeasible(cluster):
