@@ -94,7 +94,7 @@ def wait_for(
             ended.set()
 
     thread = threading.Thread(target=work, daemon=True)
-    interrupted = False
+    interrupted = by_key = False
     try:
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
@@ -103,13 +103,14 @@ def wait_for(
             ended.wait(min(longest, max(0.001, deadline - time.perf_counter())))
             interrupted = poll is not None and not ended.is_set() and poll()
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted = by_key = True
     try:
         if not ended.is_set() and stop(interrupted):
             ended.wait(STOP_SECONDS)
     except KeyboardInterrupt:
-        interrupted = True
-    if not ended.is_set() and not interrupted:
+        interrupted = by_key = True
+    # After Ctrl-C somebody waits for the process to end; after a poll's stop nobody does.
+    if not ended.is_set() and not by_key:
         atexit.register(thread.join, EXIT_SECONDS)
     if errors:
         raise errors[0]
