@@ -87,15 +87,20 @@ class RayShards:
 
     def _await(self, shard: int, method: str, packed: bytes, answers: list[Any]) -> bytes:
         """Wait for the last of some answers; where the worker died, for the next one's."""
-        give_up = time.perf_counter() + PATIENCE
+        lost = 0.0
         while True:
+            asked = time.perf_counter()
             try:
                 return bytes(self.ray.get(answers)[-1])
             except self.ray.exceptions.RayTaskError as error:
                 if not isinstance(error.cause, Behind):
                     raise BackendError(f"a worker failed: {error.cause}") from error
             except self.ray.exceptions.RayActorError as error:
-                if time.perf_counter() > give_up:
+                now = time.perf_counter()
+                # A call may take longer than that: patience begins where it fails.
+                if not lost or now - asked > PATIENCE:
+                    lost = now
+                if now - lost > PATIENCE:
                     raise BackendError(f"a worker died and did not come back: {error}") from error
                 time.sleep(0.1)
             answers = self._again(shard, method, packed)

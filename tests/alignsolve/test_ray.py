@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -181,6 +182,35 @@ def test_a_worker_that_cannot_start_again_says_why(cluster, monkeypatch, tmp_pat
     monkeypatch.setattr(ray_shards.RayShards, "_ask", kill_one)
     with pytest.raises(BackendError, match=r"a worker failed: .*fitness\.npy"):
         al.solve(problem, engine=al.RayEngine(workers=1))
+
+
+class Flaky:
+    """Stands for Ray: answers take a while, and the first ones are lost with their worker."""
+
+    exceptions = ray.exceptions
+
+    def __init__(self, lost):
+        self.lost = lost
+
+    def get(self, answers):
+        time.sleep(0.2)
+        self.lost -= 1
+        if self.lost >= 0:
+            raise ray.exceptions.RayActorError
+        return answers
+
+
+@pytest.mark.parametrize(("patience", "lost", "comes"), [(0.1, 1, True), (0.25, 9, False)])
+def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, comes):
+    shards = ray_shards.RayShards.__new__(ray_shards.RayShards)
+    shards.ray = Flaky(lost)
+    monkeypatch.setattr(ray_shards, "PATIENCE", patience)
+    monkeypatch.setattr(shards, "_again", lambda *_: [b"", b"again"])
+    if comes:
+        assert shards._await(0, "reply", b"", [b"first"]) == b"again"
+    else:
+        with pytest.raises(BackendError, match="died and did not come back"):
+            shards._await(0, "reply", b"", [b"first"])
 
 
 def test_infeasible(cluster):
