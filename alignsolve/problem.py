@@ -402,12 +402,14 @@ class AlignmentProblem:
 
     def pair_fitness(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return fitness (max sense) of the given pairs, float64."""
-        fitness = self.fitness
-        if isinstance(fitness, np.ndarray) and fitness.flags.c_contiguous:
-            # One index in place of two takes 0.6 of the time.
-            found = fitness.reshape(-1).take(row_ind * self.n_experts + col_ind)
+        fitness, m = self.fitness, self.n_experts
+        rows, cols = np.asarray(row_ind, np.int64), np.asarray(col_ind, np.int64)
+        flat = isinstance(fitness, np.ndarray) and fitness.flags.c_contiguous
+        if flat and cols.size and cols.min() >= 0 and cols.max() < m:
+            # One index in place of two takes 0.7 of the time; a wrong column would be another row.
+            found = fitness.reshape(-1).take(rows * m + cols)
         else:
-            found = fitness[row_ind, col_ind]
+            found = fitness[rows, cols]
         return found.astype(np.float64, copy=False)
 
     def pair_values(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:

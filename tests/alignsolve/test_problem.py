@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -234,3 +235,17 @@ def test_names_in_messages() -> None:
     named = al.AlignmentProblem(FULL, **everything())  # type: ignore[arg-type]
     assert (named.client_name(1), named.expert_name(2)) == ("client 'b'", "expert 'z'")
     assert al.AlignmentProblem(FULL, 1).client_name(1) == "client 1"
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_values_of_pairs_are_those_of_the_matrix_or_an_error(order: Literal["C", "F"]) -> None:
+    problem = al.AlignmentProblem(np.arange(12.0).reshape(3, 4, order=order), 2)
+    rows, cols = [2, 0, 1], [3, 0, 2]
+    expected = problem.fitness[rows, cols]
+    for dtype in (np.int64, np.int32, np.int8, list):
+        pairs = (rows, cols) if dtype is list else (np.array(rows, dtype), np.array(cols, dtype))
+        assert problem.pair_values(*pairs).tolist() == expected.tolist()
+    assert problem.objective([1], [1]) == problem.fitness[1, 1]
+    for row, col in ((0, 4), (3, 0), (0, -5)):  # never another client's value
+        with pytest.raises(IndexError):
+            problem.pair_values(np.array([row]), np.array([col]))
