@@ -398,6 +398,9 @@ def _finish(
             status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
             if certificate.optimal:
                 termination = Termination.PROVED
+            elif termination is Termination.PROVED:
+                # The backend's own proof, in numbers rounded its way, did not hold here.
+                termination = Termination.HEURISTIC_DONE
         elif problem.n_clients * problem.n_experts == 0:
             status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
         else:
