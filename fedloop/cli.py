@@ -250,7 +250,7 @@ def _numbers(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?:-(\d{1,9}))?\s*", part)
-        if match is None or int(match[2] or match[1]) - int(match[1]) > 1000:
+        if match is None or not 0 <= int(match[2] or match[1]) - int(match[1]) <= 1000:
             raise ConfigError(f"--seeds {text!r} is not like 0,1,5 or 0-4")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return list(dict.fromkeys(found))

@@ -94,6 +94,7 @@ def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     (["run", "--set", "partition.clients=500"], "do not give 500 clients"),
     (["run", "--set", "fleet.tiers=['moon']"], "there is no tier 'moon'"),
     (["compare", "--seeds", "1-"], "--seeds"),
+    (["compare", "--seeds", "4-1"], "--seeds '4-1'"),
     (["compare", "--strategies", ","], "names none"),
     (["compare", "--strategies", "best"], "strategy"),
     (["download", "imagenet"], "imagenet"),
