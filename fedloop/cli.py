@@ -107,7 +107,7 @@ def run(
     from fedloop.metrics import summary
     from fedloop.plots import draw_run
     from fedloop.printing import Progress, told
-    from fedloop.privacy import epsilon_of
+    from fedloop.privacy import stated_loss
     from fedloop.train import train
 
     chosen = _settings(config, set_, data_dir, device, strategy)
@@ -130,11 +130,7 @@ def run(
     draw_run(world, state.records, picture)
     found = summary(state.records, chosen.targets)
     if chosen.privacy.noise_multiplier:
-        found["privacy"] = {
-            "epsilon": epsilon_of(chosen.privacy.noise_multiplier, chosen.privacy.delta,
-                                  len(state.records)),
-            "delta": chosen.privacy.delta,
-        }
+        found["privacy"] = stated_loss(chosen.privacy, len(state.records))
     if json:
         print_json({**found, "picture": str(picture)})
     else:

@@ -78,8 +78,11 @@ def told(found: dict[str, Any]) -> str:
                      f"{found['bytes_to'][target] / 1e6:.1f} MB, "
                      f"{found['seconds_to'][target]:.1f} simulated s")
     if "privacy" in found:
-        lines.append("reported statistics: epsilon {epsilon:.3g} at delta {delta:g} for a client "
-                     "in every round".format(**found["privacy"]))
+        lines.append("reported statistics: " + (
+            "not private, since privacy.seeded tells the server the noise"
+            if found["privacy"]["epsilon"] is None else
+            "epsilon {epsilon:.3g} at delta {delta:g} for a client in every round".format(
+                **found["privacy"])))
     return "\n".join(lines)
 
 

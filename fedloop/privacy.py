@@ -159,6 +159,17 @@ def protect_reports(
 # -- privacy loss ------------------------------------------------------------------------
 
 
+def stated_loss(settings: PrivacySettings, rounds: int) -> dict[str, float | None]:
+    """Return ``epsilon`` and ``delta`` of a client that reports in every round of a run.
+
+    Epsilon is None, for no privacy at all, where the noise is off, or where it comes
+    from the run's seed: the server knows it, and can take such noise off again.
+    """
+    hidden = settings.noise_multiplier and not settings.seeded
+    epsilon = epsilon_of(settings.noise_multiplier, settings.delta, rounds) if hidden else None
+    return {"epsilon": epsilon, "delta": settings.delta}
+
+
 def delta_of(epsilon: float, noise_multiplier: float, rounds: int = 1) -> float:
     """Return the smallest delta for which reports are (epsilon, delta) private.
 
@@ -169,8 +180,16 @@ def delta_of(epsilon: float, noise_multiplier: float, rounds: int = 1) -> float:
     noise_multiplier : float
         Above 0.
     rounds : int
-        Rounds in which the client reports.
+        Rounds in which the client reports, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
     """
+    if not (epsilon >= 0 and noise_multiplier > 0 and rounds >= 1):
+        raise ValueError(f"epsilon {epsilon:g}, noise_multiplier {noise_multiplier:g}, rounds "
+                         f"{rounds}: give at least 0, above 0, and at least 1")
     z = noise_multiplier / math.sqrt(rounds)
     # exp(epsilon) alone overflows where its product with the tail is small.
     tail = math.exp(min(0.0, epsilon + float(log_ndtr(-0.5 / z - epsilon * z))))
@@ -178,13 +197,16 @@ def delta_of(epsilon: float, noise_multiplier: float, rounds: int = 1) -> float:
 
 
 def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
-    """Return the smallest epsilon for which reports are (epsilon, delta) private; see `delta_of`.
+    """Return the smallest epsilon for which reports are (epsilon, delta) private.
+
+    Parameters and errors are those of `delta_of`; delta is above 0 and below 1.
 
     Examples
     --------
     >>> round(epsilon_of(1.0, 1e-5), 2)
     4.38
     """
+    _check_delta(delta)
     if delta_of(0.0, noise_multiplier, rounds) <= delta:
         return 0.0
     above = 1.0
@@ -197,13 +219,23 @@ def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
 def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
     """Return the least noise multiplier that keeps `rounds` reports (epsilon, delta) private.
 
+    Parameters and errors are those of `delta_of`; delta is above 0 and below 1.
+
     Examples
     --------
     >>> round(epsilon_of(noise_for(2.0, 1e-5, rounds=80), 1e-5, rounds=80), 6)
     2.0
     """
-    below, above = 1e-3, 1.0
+    _check_delta(delta)
+    below = above = 1.0
     while delta_of(epsilon, above, rounds) > delta:
         above *= 2.0
+    while delta_of(epsilon, below, rounds) <= delta:
+        below /= 2.0
     return float(brentq(lambda value: delta_of(epsilon, value, rounds) - delta,
                         below, above, xtol=1e-12))
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise ValueError(f"delta is {delta:g}; give a number above 0 and below 1")

@@ -52,6 +52,14 @@ def test_flags_stand_for_settings(tmp_path):
     assert {name.value for name in Strategies} == set(get_args(Strategy))
 
 
+@pytest.mark.parametrize(("seeded", "told"), [("false", "epsilon 6.57 at delta 1e-05"),
+                                              ("true", "not private, since privacy.seeded")])
+def test_run_states_the_privacy_loss(seeded, told, tmp_path, capsys):
+    words = ["--set", "privacy.noise_multiplier=1.0", "--set", f"privacy.seeded={seeded}"]
+    assert main(["run", "--out", str(tmp_path), *words, *TINY, "--set", "rounds=2"]) == 0
+    assert f"reported statistics: {told}" in capsys.readouterr().out
+
+
 def test_events_for_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

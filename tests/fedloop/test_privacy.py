@@ -20,6 +20,7 @@ from fedloop.privacy import (
     noise_for,
     protect,
     protect_reports,
+    stated_loss,
 )
 from fedloop.train import build_world, start, train
 
@@ -69,6 +70,27 @@ def test_noise_and_privacy_loss_are_inverse(epsilon, delta, rounds):
     z = noise_for(epsilon, delta, rounds)
     assert epsilon_of(z, delta, rounds) == pytest.approx(epsilon, rel=1e-4)
     assert epsilon_of(1.1 * z, delta, rounds) < epsilon < epsilon_of(0.9 * z, delta, rounds)
+
+
+@pytest.mark.parametrize("ask", [
+    lambda: delta_of(1.0, 0.0), lambda: delta_of(-1.0, 1.0), lambda: delta_of(1.0, math.nan),
+    lambda: epsilon_of(1.0, 0.0), lambda: epsilon_of(1.0, 1e-5, rounds=0),
+    lambda: noise_for(1.0, -1e-5), lambda: noise_for(1.0, 1.0),
+])
+def test_what_means_nothing_is_refused(ask):
+    with pytest.raises(ValueError, match="give"):
+        ask()
+
+
+def test_a_large_budget_needs_little_noise():
+    assert epsilon_of(noise_for(1e7, 1e-5), 1e-5) == pytest.approx(1e7, rel=1e-4)
+
+
+def test_noise_that_the_server_knows_is_not_called_private():
+    secret = PrivacySettings(noise_multiplier=1.0)
+    assert stated_loss(secret, 20)["epsilon"] == epsilon_of(1.0, 1e-5, 20)
+    for open_ in (PrivacySettings(), secret.model_copy(update={"seeded": True})):
+        assert stated_loss(open_, 20)["epsilon"] is None
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 0.5, 0.99])
