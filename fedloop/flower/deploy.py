@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 import tomllib
@@ -136,14 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _check_options(options)
         if options.app is not None:
             return _run_app(options)
+        config = _settings(options)
         if options.again:
             (options.out / "checkpoint.safetensors").unlink(missing_ok=True)
-        changes = [*options.set, f"partition.clients={options.nodes}", "local.batched=false"]
-        found = train_deployed(
-            read_config(options.config, changes), options.out, timeout=options.timeout,
-            resume=options.resume, on_round=None if options.json else _print_round)
+        found = train_deployed(config, options.out, timeout=options.timeout, resume=options.resume,
+                               on_round=None if options.json else _print_round)
     except AlignSolveError as error:
         note(f"error: {error}")
         return BAD_INPUT
@@ -178,6 +179,25 @@ def _parser() -> argparse.ArgumentParser:
                         help="replace a setting of that app")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Raise `ConfigError` for numbers that Flower would only stumble over later."""
+    if options.nodes < 1:
+        raise ConfigError(f"--nodes is {options.nodes}; give at least 1")
+    if not 0 < options.timeout < math.inf:
+        raise ConfigError(f"--timeout is {options.timeout:g}; give seconds above 0")
+
+
+def _settings(options: argparse.Namespace) -> Config:
+    """Return the settings that the arguments choose: one client for each SuperNode."""
+    asked = read_config(options.config, options.set).partition
+    if "clients" in asked.model_fields_set and asked.clients != options.nodes:
+        raise ConfigError(f"partition.clients is {asked.clients} and --nodes {options.nodes}; "
+                          f"every SuperNode is one client: give --nodes {asked.clients}, or leave "
+                          "the setting out")
+    changes = [*options.set, f"partition.clients={options.nodes}", "local.batched=false"]
+    return read_config(options.config, changes)
 
 
 def _run_app(options: argparse.Namespace) -> int:

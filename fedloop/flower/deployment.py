@@ -208,8 +208,11 @@ class Deployment:
 
     def _ask(self, *words: str) -> dict[str, Any]:
         """Run one of Flower's commands and return its JSON."""
-        done = subprocess.run(["flwr", *words, "--format", "json"], env=self._env, text=True,
-                              capture_output=True, timeout=PATIENCE, check=False)
+        try:
+            done = subprocess.run(["flwr", *words, "--format", "json"], env=self._env, text=True,
+                                  capture_output=True, timeout=PATIENCE, check=False)
+        except subprocess.TimeoutExpired:
+            raise EngineError(f"flwr {words[0]} did not end within {PATIENCE:g} s") from None
         try:
             found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{"):])
         except ValueError:

@@ -157,12 +157,28 @@ def test_an_interrupt_stops_everything(tmp_path):
     (["--app", str(FAULTY), "--run-config", "timeout"], "is not key=value"),
     (["--app", str(FAULTY), "--resume"], "a setting of its own"),
     (["--set", "rounds=0"], "rounds: "),
+    (["--nodes", "0"], "--nodes is 0"),
+    (["--app", str(FAULTY), "--nodes", "0"], "--nodes is 0"),
+    (["--timeout", "-3"], "--timeout is -3"),
+    (["--timeout", "nan"], "--timeout is nan"),
+    (["--set", "partition.clients=5"], "give --nodes 5"),
     (["--set", "model.gate='personal'"], "model.gate is personal"),
 ])
 def test_bad_usage_is_told_before_anything_starts(words, told, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "run")]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_command_that_hangs_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "flwr").write_text("#!/bin/sh\nexec sleep 30\n", encoding="utf-8")
+    (tmp_path / "flwr").chmod(0o755)
+    monkeypatch.setattr("fedloop.flower.deployment.PATIENCE", 0.2)
+    deployment = Deployment([{}], tmp_path / "logs")
+    deployment._env["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    with pytest.raises(EngineError, match=r"flwr run did not end within 0\.2 s"):
+        deployment.submit(FAULTY, {})
+    deployment.stop()
 
 
 def test_lines_are_handed_on_once_and_only_when_complete(tmp_path):
