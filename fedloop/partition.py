@@ -147,6 +147,11 @@ def _with_at_least(
     least: int, parts: list[np.ndarray], rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Move images from the clients with most to those with fewer than `least`."""
+    dealt = sum(len(part) for part in parts)
+    if dealt < len(parts) * least:  # images of classes that no client drew are not dealt out
+        raise DataError(f"{dealt} training images of the clients' classes do not give "
+                        f"{len(parts)} clients {least} each; take more classes per client or set "
+                        "partition.min_images lower")
     parts = [rng.permutation(part) for part in parts]
     for poor in np.argsort([len(part) for part in parts], kind="stable"):
         while len(parts[poor]) < least:
