@@ -11,6 +11,9 @@ from alignsolve.problem import AlignmentProblem, Feature
 #: Seconds that the first solve compiles for: 13 to 35 on 2 cores. No time limit ends that.
 COMPILE_SECONDS = 30.0
 
+#: What generalized assignment may have.
+JOB_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
+
 
 class LagrangianBackend(Backend):
     """A Lagrangian bound by a knapsack per client, and answers guided by its prices.
@@ -29,7 +32,8 @@ class LagrangianBackend(Backend):
 
     The bound is computed in float64 and rounded outward. Without a time limit, and
     where the gap asked for is reached, answers of problems other than generalized
-    assignment do not depend on timing or threads.
+    assignment do not depend on timing or threads. Where answers have to be
+    repeatable, generalized assignment is solved like all others.
     """
 
     name: ClassVar[str] = "lagrangian"
@@ -50,9 +54,8 @@ class LagrangianBackend(Backend):
         prepare()
         from alignsolve.lagrange import sets, tree_kernels
 
-        kernels = (sets.best_sets, tree_kernels.search)
-        compiled = any(is_compiled(kernel, "float64") for kernel in kernels)
-        return math.nan if compiled else COMPILE_SECONDS
+        kernel = tree_kernels.search if _looks_like_jobs(problem) else sets.best_sets
+        return math.nan if is_compiled(kernel, "float64") else COMPILE_SECONDS
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return the best answer, and the least bound; see `Backend.solve`."""
@@ -62,3 +65,13 @@ class LagrangianBackend(Backend):
         from alignsolve.lagrange.pipeline import solve_lagrangian
 
         return solve_lagrangian(problem, options)
+
+
+def _looks_like_jobs(problem: AlignmentProblem) -> bool:
+    """Tell whether a problem is likely generalized assignment, which has kernels of its own."""
+    low, high = problem.holder_bounds()
+    return (
+        problem.n_clients <= problem.n_experts
+        and problem.features <= JOB_FEATURES
+        and bool((low == 1).all() and (high == 1).all())
+    )

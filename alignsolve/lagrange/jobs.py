@@ -23,6 +23,8 @@ from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.knapsack import forced_values
 from alignsolve.lagrange.tree import AssignmentTree
 from alignsolve.problem import Feature
+from alignsolve.progress import Reporter
+from alignsolve.result import Termination
 
 #: Seconds of a call of the tree search between looks at the clock.
 CHUNK_SECONDS = 0.1
@@ -62,12 +64,14 @@ class JobSearch:
     best : Best
         Where answers and bounds go.
     exact : callable
-        Solves the problem by other means, for when dives find nothing.
+        Solves the problem by other means, for when dives find nothing; takes whom to
+        report to.
     """
 
     def __init__(
-        self, relaxation: Relaxation, priced: Priced, best: Best, exact: Callable[[], Answer]
-    ) -> None:
+        self, relaxation: Relaxation, priced: Priced, best: Best,
+        exact: Callable[[Reporter | None], Answer],
+    ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         problem = relaxation.problem
         everyone = slice(0, problem.n_clients)
@@ -82,12 +86,22 @@ class JobSearch:
         self.rng = np.random.default_rng(self.seed)
         self.freed = float(FIRST_FREED)
         self._rates: dict[int, float] = {}
-        reduced = relaxation.reduced(everyone, priced.prices)
-        forced = np.zeros((2, *reduced.shape))
-        forced_values(reduced, self.size, self.cap, forced)
         #: What giving each pair costs the bound.
-        self.loss = forced.max(axis=(0, 2))[:, None] - forced[1]
+        self.loss = self._losses(relaxation.reduced(everyone, priced.prices))
         self.root = priced.bound
+
+    def _losses(self, reduced: Float64Array) -> Float64Array:
+        """Return what giving each pair costs the bound; 0 for clients that time is short for."""
+        loss = np.zeros(reduced.shape)
+        for i in range(len(reduced)):
+            # One client's tables can take a tenth of a second.
+            if self.best.is_over:
+                break
+            one, forced = slice(i, i + 1), np.zeros((2, 1, reduced.shape[1]))
+            forced_values(reduced[one], self.size[one], self.cap[one], forced)
+            loss[i] = forced.max() - forced[1, 0]
+            self.best.report()
+        return loss
 
     def run(self) -> None:
         """Search until it is over."""
@@ -95,9 +109,12 @@ class JobSearch:
         if self.threads == 1:
             self._alternate(searches)
             return
+        compile_kernels()
         errors: list[BaseException] = []
+        # Not `Thread.is_alive`: see `alignsolve.backends.waiting`.
+        ended = [threading.Event() for _ in searches]
 
-        def follow(search: Iterator[None]) -> None:
+        def follow(search: Iterator[None], mark: threading.Event) -> None:
             try:
                 for _ in search:
                     if self.best.is_over:
@@ -105,18 +122,19 @@ class JobSearch:
             except BaseException as error:
                 errors.append(error)
                 self.best.stop()
+            finally:
+                mark.set()
 
-        workers = [threading.Thread(target=follow, args=(s,), daemon=True) for s in searches]
-        for worker in workers:
-            worker.start()
+        for pair in zip(searches, ended, strict=True):
+            threading.Thread(target=follow, args=pair, daemon=True).start()
         try:
-            while any(worker.is_alive() for worker in workers) and not self.best.is_over:
-                workers[0].join(0.05)
+            while not self.best.is_over and not all(mark.is_set() for mark in ended):
+                ended[0].wait(0.05)
                 self.best.report()
         finally:
             self.best.stop()
-            for worker in workers:
-                worker.join(4 * CHUNK_SECONDS)
+            for mark in ended:
+                mark.wait(4 * CHUNK_SECONDS)
         if errors:
             raise errors[0]
 
@@ -256,7 +274,7 @@ class JobSearch:
         """Choose experts that could change places: whose move to some clients costs little."""
         n, m = self.loss.shape
         k = int(self.freed)
-        some = self.rng.random(n) < self.rng.uniform(0.2, 1.0)
+        some: BoolArray = self.rng.random((n,)) < self.rng.uniform(0.2, 1.0)
         some[self.rng.integers(n)] = True
         moves = np.where(some[:, None], self.loss, np.inf)
         moves[holder, np.arange(m)] = np.inf
@@ -278,12 +296,28 @@ class JobSearch:
 
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""
-        answer = self.exact()
+        best, report = self.best, self.best.options.report
+        if self.threads > 1:
+            # The caller's function is for the caller's thread, which calls it meanwhile.
+            report = Reporter(best.problem, lambda _: best.is_over, time.perf_counter())
+        answer = self.exact(report)
+        if self.threads == 1 and answer.termination is Termination.INTERRUPTED:
+            best.interrupted = True
+            best.stop()
         if answer.infeasible:
-            self.best.infeasible = not np.isfinite(self.best.value)
+            best.infeasible = not np.isfinite(best.value)
         elif answer.row_ind is not None and answer.col_ind is not None:
-            self.best.offer(answer.row_ind, answer.col_ind)
-            self.best.lower(answer.bound)
+            best.offer(answer.row_ind, answer.col_ind)
+            best.lower(answer.bound)
+
+
+def compile_kernels() -> None:
+    """Compile the tree search, if need be: in threads, a time limit would leave that behind."""
+    ones = np.ones((2, 2))
+    sizes = np.ones((2, 2), dtype=np.int64)
+    tree = AssignmentTree(ones, sizes, sizes[0], ones > 0, np.zeros(2), 0.0)
+    tree.run(0)
+    tree.dive(1.0, 0, 0.0, 0)
 
 
 def first_distance(values: Float64Array) -> float:

@@ -63,12 +63,13 @@ class Curvature:
         along = float(step @ change)
         expected = self.matrix @ step
         size = float(step @ expected)
+        if not 0 < size < math.inf:
+            # Prices that no step moves any more, as those without limit of what cannot hold.
+            return
         if along <= 1e-3 * size:
             # Flat, or noise: a step of the same size shall not be repeated for ever.
             change = change + (1e-3 * size - along) / size * expected
             along = 1e-3 * size
-        if along <= 0 or size <= 0:
-            return
         if self.is_guess:
             self.matrix *= along / size
             self.is_guess = False

@@ -19,6 +19,7 @@ from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.fleet import FleetSearch
 from alignsolve.lagrange.haggle import FIRST_STEP, Haggle
 from alignsolve.problem import AlignmentProblem
+from alignsolve.progress import Reporter
 from alignsolve.result import Termination
 
 #: Clients of the sample on which prices are sought first, where there are many more, and
@@ -88,7 +89,8 @@ class _Run:
             self.best.infeasible = True
             return
         self.stats["build_seconds"] = time.perf_counter() - began
-        if jobs.applies(relaxation):
+        # Which of two searches side by side finds an answer first is a matter of time.
+        if jobs.applies(relaxation) and not self.options.repeatable:
             self._solve_jobs(relaxation)
         else:
             self._solve_fleet(relaxation)
@@ -167,6 +169,9 @@ class _Run:
                     sample=np.sort(order[:size]), seen=self._seen,
                 ).prices  # fmt: skip
                 size *= GROWTH
+        if self.best.is_over:
+            # A pass over many clients would take far longer than what is left.
+            return Priced(prices)
         return market.clear(
             relaxation, Priced(prices), curvature, deadline=deadline, max_passes=PASSES,
             seen=self._seen_all,
@@ -222,9 +227,9 @@ class _Run:
         self.best.lower(priced.bound)
         return self._seen(priced)
 
-    def _exact(self) -> Answer:
+    def _exact(self, report: Reporter | None) -> Answer:
         """Ask the first exact solver that is installed and works."""
-        options = self.options
+        options = dataclasses.replace(self.options, report=report)
         if self.best.pairs is not None:
             options = dataclasses.replace(options, warm_start=self.best.pairs)
         for name in EXACT:
@@ -238,7 +243,7 @@ class _Run:
 
     def _finish_exactly(self) -> None:
         """Let an exact solver improve answer and bound."""
-        answer = self._exact()
+        answer = self._exact(self.options.report)
         if answer.infeasible:
             self.best.infeasible = self.best.pairs is None
         if answer.row_ind is not None and answer.col_ind is not None:

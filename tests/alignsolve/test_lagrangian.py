@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import Options, get_backend
+from alignsolve.backends.base import Answer
 from alignsolve.feasibility import violations
 from alignsolve.generators import generate
 from alignsolve.io import read_instances
+from alignsolve.lagrange import jobs, sets
 from alignsolve.lagrange.bound import Relaxation
+from alignsolve.lagrange.market import Curvature
+from alignsolve.lagrange.tree import AssignmentTree, Search
 from tests.nasty import magnitude
 from tests.strategies import brute_force, mip_problems
 
@@ -161,3 +166,79 @@ def test_many_alike_clients_share_the_experts() -> None:
     result = al.solve(fleet(5000, 8, alike=True), "lagrangian", time_limit=20, rel_gap=0.01)
     assert result.has_answer
     assert result.gap < 0.03
+
+
+def test_prices_without_limit_end_as_infeasible() -> None:
+    # No client may hold anything, which prices of ever larger loads show: they only grow.
+    samples = al.Load(np.ones(5), max=4.0, target=1.0, penalty=[0.1, 0.0])
+    problem = al.AlignmentProblem.from_cost(
+        np.full((5, 2), -1e6) + np.arange(10).reshape(5, 2), 0, load_min=1,
+        loads={"samples": samples}, resources={"mb": al.Resource([1, 3], 4)},
+    )  # fmt: skip
+    for seed in range(3):
+        result = al.solve(problem, "lagrangian", seed=seed)
+        assert result.status is al.Status.INFEASIBLE
+
+
+def test_flat_curvature_learns_nothing() -> None:
+    curvature = Curvature(np.eye(2))
+    for step in (np.zeros(2), np.array([1e-200, 0.0])):
+        curvature.learn(step, np.zeros(2))
+    assert (curvature.matrix == np.eye(2)).all()
+    assert curvature.is_guess
+
+
+def assignment() -> al.AlignmentProblem:
+    """Return generalized assignment with many answers of the best value."""
+    rng = np.random.default_rng(1)
+    size = rng.integers(5, 15, (4, 20))
+    return al.AlignmentProblem(
+        rng.integers(1, 4, (4, 20)).astype(float), 20, load_min=1, load_max=1,
+        resources={"units": al.Resource(size, 55)},
+    )  # fmt: skip
+
+
+def test_repeatable_assignment_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.JobSearch, "run", lambda _: pytest.fail("searches raced"))
+    first, second = (
+        al.solve(assignment(), "lagrangian", repeatable=True, threads=2) for _ in range(2)
+    )
+    assert first.status is al.Status.OPTIMAL
+    assert (first.row_ind == second.row_ind).all()
+    assert (first.col_ind == second.col_ind).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_solvers_are_watched_in_the_callers_thread(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    class Talkative:
+        """Reports a value that was not met before, so that the callback is due."""
+
+        @staticmethod
+        def solve(problem: al.AlignmentProblem, options: Options) -> Answer:
+            assert options.report is not None
+            options.report(0.0, np.inf)
+            return get_backend("scipy-milp").solve(problem, options)
+
+    # Dives that find nothing lead to another solver, asked in the dives' thread.
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
+    monkeypatch.setattr("alignsolve.lagrange.pipeline.get_backend", lambda _: Talkative)
+    seen: set[int] = set()
+    result = al.solve(
+        assignment(), "lagrangian", threads=threads, time_limit=20,
+        callback=lambda _: seen.add(threading.get_ident()),
+    )  # fmt: skip
+    assert result.has_answer
+    assert seen == {threading.get_ident()}
+
+
+def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, small = get_backend("lagrangian"), fleet(20, 4)
+    monkeypatch.setattr(
+        "alignsolve.exchange.compile_cache.is_compiled", lambda kernel, _: kernel is sets.best_sets
+    )
+    assert np.isnan(backend.estimated_seconds(small))
+    assert backend.estimated_seconds(assignment()) > 10
