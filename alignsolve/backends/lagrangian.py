@@ -52,9 +52,10 @@ class LagrangianBackend(Backend):
         from alignsolve.exchange.compile_cache import is_compiled, prepare
 
         prepare()
-        from alignsolve.lagrange import sets, tree_kernels
+        from alignsolve.lagrange import responses, tree_kernels
 
-        kernel = tree_kernels.search if _looks_like_jobs(problem) else sets.best_sets
+        # Of each way to solve, the kernel that is compiled last.
+        kernel = tree_kernels.dive if _looks_like_jobs(problem) else responses.respond
         return math.nan if is_compiled(kernel, "float64") else COMPILE_SECONDS
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:

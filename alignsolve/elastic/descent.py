@@ -6,6 +6,7 @@ proves nothing.
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -19,8 +20,9 @@ from alignsolve.problem import AlignmentProblem, tolerance
 #: Passes over all clients at most, and rounds of passes with exchanges after each.
 MOST_PASSES, MOST_ROUNDS = 30, 10
 
-#: Exchanges of two clients looked at at most: a few seconds' work.
-MOST_EXCHANGES = 100_000_000
+#: Exchanges of two clients looked at at most, a few seconds' work that nothing ends early,
+#: and how many for each second left.
+MOST_EXCHANGES, EXCHANGES_PER_SECOND = 100_000_000, 10_000_000
 
 #: Entries of the rows of a block of clients: a few MB.
 BLOCK_ENTRIES = 1 << 19
@@ -51,7 +53,8 @@ def descended(
     Each client in turn makes its best move, until a pass changes nothing, or
     for `MOST_PASSES`: O(n_clients n_experts) time a pass, and as much again for
     each expert held. Where bounds on loads are still missed, pairs of clients
-    exchange experts, at most `MOST_EXCHANGES` being looked at.
+    exchange experts, at most `MOST_EXCHANGES` being looked at, and fewer where the
+    deadline is near.
     """
     return _Descent(problem, prices, rows, cols).run(deadline)
 
@@ -82,6 +85,9 @@ class _Descent:
     def __init__(
         self, problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
     ) -> None:
+        from alignsolve.exchange.compile_cache import prepare
+
+        prepare()
         from alignsolve.elastic.moves import Loads
 
         self.problem, self.prices = problem, prices
@@ -110,6 +116,9 @@ class _Descent:
         from alignsolve.elastic.moves import exchange
 
         left = MOST_EXCHANGES
+        seconds = max(0.0, deadline - time.perf_counter())
+        if math.isfinite(seconds):
+            left = min(left, int(EXCHANGES_PER_SECOND * seconds))
         for _ in range(MOST_ROUNDS):
             self._passes(deadline)
             if time.perf_counter() > deadline or left <= 0 or not self._misses():

@@ -151,6 +151,9 @@ class _Search:
 
     def replies(self, price: IntArray) -> Replies:
         """Return the best sets at some prices."""
+        from alignsolve.exchange.compile_cache import prepare
+
+        prepare()
         from alignsolve.elastic.kernels import best_replies
 
         n, n_groups = self.group_low.shape

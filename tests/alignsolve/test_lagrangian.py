@@ -16,7 +16,7 @@ from alignsolve.backends.base import Answer
 from alignsolve.feasibility import violations
 from alignsolve.generators import generate
 from alignsolve.io import read_instances
-from alignsolve.lagrange import jobs, sets
+from alignsolve.lagrange import jobs, responses
 from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.market import Curvature
 from alignsolve.lagrange.tree import AssignmentTree, Search
@@ -238,7 +238,8 @@ def test_other_solvers_are_watched_in_the_callers_thread(
 def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, small = get_backend("lagrangian"), fleet(20, 4)
     monkeypatch.setattr(
-        "alignsolve.exchange.compile_cache.is_compiled", lambda kernel, _: kernel is sets.best_sets
+        "alignsolve.exchange.compile_cache.is_compiled",
+        lambda kernel, _: kernel is responses.respond,
     )
     assert np.isnan(backend.estimated_seconds(small))
     assert backend.estimated_seconds(assignment()) > 10
