@@ -38,6 +38,8 @@ class Best:
         No answer is better.
     unit : float
         Values of answers differ by multiples of this; 0 where not known.
+    rounding : float
+        What a search loses to rounding: no value is told apart any finer.
     infeasible, interrupted : bool
         Whether there is no answer at all, and whether the caller ended the search.
     """
@@ -46,7 +48,7 @@ class Best:
         self.problem, self.options = problem, options
         self.value, self.bound = -math.inf, math.inf
         self.pairs: tuple[IntArray, IntArray] | None = None
-        self.unit = _unit(problem)
+        self.unit, self.rounding = _unit(problem), 0.0
         self.infeasible = self.interrupted = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -74,7 +76,7 @@ class Best:
     @property
     def tolerance(self) -> float:
         """Distance of bound and value that counts as none."""
-        return max(0.5 * self.unit, 1e-9 * abs(self.value))
+        return max(0.5 * self.unit, 1e-9 * abs(self.value), 2 * self.rounding)
 
     @property
     def proved(self) -> bool:

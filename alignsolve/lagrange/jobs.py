@@ -37,6 +37,8 @@ DIVE_NODES = 400
 #: Time for improving the best answer after a dive, as a share of the dive's; how many experts
 #: are freed at a time, at first and at least; nodes of the tree for each.
 POLISH_SHARE, FIRST_FREED, FEWEST_FREED, POLISH_NODES = 2.0, 40, 8, 60
+#: What sums of values and prices lose to rounding at most, relative.
+ROUNDING = 1e-11
 #: Dives without any answer after which an exact solver looks for one.
 BARREN_DIVES = 6
 
@@ -80,7 +82,10 @@ class JobSearch:
         self.prices = priced.prices[0]
         self.values = problem.values(everyone)
         self.threads = relaxation.threads
-        self.margin = 1e-9 * max(1.0, abs(priced.bound))
+        # Less than half of what answers are told apart by: else a search for a better
+        # answer finds the best one again, for ever.
+        self.margin = ROUNDING * (first_distance(self.values) + float(np.abs(self.prices).sum()))
+        best.rounding = self.margin
         self.seed = best.options.seed
         self.nodes = self.dives = self.polishes = 0
         self.rng = np.random.default_rng(self.seed)

@@ -243,3 +243,23 @@ def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.Mon
     )
     assert np.isnan(backend.estimated_seconds(small))
     assert backend.estimated_seconds(assignment()) > 10
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-3, 3.0])
+def test_answers_worth_next_to_nothing_are_proved(value: float) -> None:
+    # The bound on the way is far larger: its rounding must not hide that nothing is better.
+    rng = np.random.default_rng(8)
+    fitness = 10 * rng.standard_normal((3, 9))
+    budgets = {"units": al.Resource(rng.integers(1, 9, (3, 9)), 16)}
+
+    def solved(fitness: np.ndarray) -> al.Result:
+        problem = al.AlignmentProblem(fitness, 9, load_min=1, load_max=1, resources=budgets)
+        return al.solve(problem, "lagrangian", threads=1, time_limit=20)
+
+    first = solved(fitness + 100)
+    assert first.status is al.Status.OPTIMAL
+    moved = fitness + 100 - (first.objective_value - value) / 9
+    result = solved(moved)
+    assert result.status is al.Status.OPTIMAL
+    assert result.objective_value == pytest.approx(value, abs=1e-9)
+    assert result.stats["total_seconds"] < 10
