@@ -60,9 +60,10 @@ class Curvature:
 
     def learn(self, step: Float64Array, change: Float64Array) -> None:
         """Fit the matrix to what a step changed the slope by."""
-        along = float(step @ change)
-        expected = self.matrix @ step
-        size = float(step @ expected)
+        with np.errstate(over="ignore", invalid="ignore"):
+            along = float(step @ change)
+            expected = self.matrix @ step
+            size = float(step @ expected)
         if not 0 < size < math.inf:
             # Prices that no step moves any more, as those without limit of what cannot hold.
             return

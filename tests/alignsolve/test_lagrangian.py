@@ -182,7 +182,7 @@ def test_prices_without_limit_end_as_infeasible() -> None:
 
 def test_flat_curvature_learns_nothing() -> None:
     curvature = Curvature(np.eye(2))
-    for step in (np.zeros(2), np.array([1e-200, 0.0])):
+    for step in (np.zeros(2), np.array([1e-200, 0.0]), np.array([1e200, 0.0])):
         curvature.learn(step, np.zeros(2))
     assert (curvature.matrix == np.eye(2)).all()
     assert curvature.is_guess
