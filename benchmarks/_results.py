@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,35 @@ from _machine import machine_record
 
 
 def stored(path: Path) -> list[dict[str, Any]]:
-    """Return all results of a file, the latest of each key last."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    """Return all results of a file in order; a line that an interruption cut short is none."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
+def append(path: Path, result: dict[str, Any]) -> None:
+    """Add a line in one write, after what an interruption may have left."""
+    path.parent.mkdir(exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        size = os.fstat(file).st_size
+        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        line = json.dumps(result, default=float).encode()
+        os.write(file, (b"\n" if torn else b"") + line + b"\n")
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def replace(path: Path, results: Iterable[dict[str, Any]]) -> None:
+    """Write all results anew, or leave the file as it was."""
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    text = "".join(json.dumps(result) + "\n" for result in results)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def record(path: Path, key: str, again: bool, measure: Callable[[], dict[str, Any]]) -> None:
@@ -24,9 +51,7 @@ def record(path: Path, key: str, again: bool, measure: Callable[[], dict[str, An
         print(f"{key}: stored already")
         return
     result = {"key": key} | measure() | {"machine": machine_record()}
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(result, default=float) + "\n")
+    append(path, result)
     shown = {name: value for name, value in result.items() if name not in ("machine", "key")}
     print(key, json.dumps(shown, default=float)[:400])
 

@@ -11,13 +11,13 @@ does)::
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import _results
 import numpy as np
 import typer
 from _aligner_world import Fleet, best_balanced
@@ -153,10 +153,7 @@ def figures(record: dict[str, Any]) -> dict[str, float]:
 
 def stored() -> dict[str, dict[str, Any]]:
     """Return the newest record of every case."""
-    if not RESULTS.exists():
-        return {}
-    records = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-    return {record["case"]: record for record in records}
+    return {record["case"]: record for record in _results.stored(RESULTS)}
 
 
 @app.command()
@@ -178,10 +175,7 @@ def run(
     } | simulate(CASES[case], CASES[case].rounds)  # fmt: skip
     record["wall_seconds"] = round(time.perf_counter() - started, 1)
     found[case] = record
-    lines = [json.dumps(found[name]) for name in CASES if name in found]
-    temporary = RESULTS.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(RESULTS)
+    _results.replace(RESULTS, (found[name] for name in CASES if name in found))
     typer.echo(f"{case}: {record['wall_seconds']} s")
     for name, value in figures(record).items():
         typer.echo(f"  {name:<18}{value:.4g}")

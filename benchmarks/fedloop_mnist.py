@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import _results
 import numpy as np
 from _machine import machine_record
 
@@ -102,11 +103,9 @@ class Store:
     def __init__(self, path: Path, data_dir: Path) -> None:
         self.path, self.data_dir, self.found = path, data_dir, {}
         self.data: Any = None
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                if "study" in row:
-                    self.found[self._key(row)] = row
+        for row in _results.stored(path):
+            if "study" in row:
+                self.found[self._key(row)] = row
 
     @staticmethod
     def _key(row: dict[str, Any]) -> str:
@@ -124,7 +123,7 @@ class Store:
         _, state = self._train(study, strategy, seed, rounds, settings)
         row |= summary(state.records, TARGETS)
         row["curve"] = [round(record["accuracy"], 4) for record in state.records]
-        self._append(row)
+        _results.append(self.path, row)
         print(study, strategy, seed, settings, row["rounds_to"], f"{row['accuracy']:.3f}",
               f"CV {row['load_cv']:.4f}", flush=True)
         self.found[key] = row
@@ -149,7 +148,7 @@ class Store:
                for expert in range(n_experts)]
         accuracy = client_accuracy(state.model, world.partition.test, world.spec, *one)
         row |= {"best": float(accuracy.max(axis=0).mean()), "mean": float(accuracy.mean())}
-        self._append(row)
+        _results.append(self.path, row)
         self.found[key] = row
         return row
 
@@ -161,13 +160,8 @@ class Store:
         config = build_config(nested(flat))
         if self.data is None:
             self.data = load_data(config)
-            self._append({"machine": machine_record()})  # of the runs from here on
+            _results.append(self.path, {"machine": machine_record()})  # of the runs from here on
         return train(config, data=self.data)
-
-    def _append(self, row: dict[str, Any]) -> None:
-        self.path.parent.mkdir(exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
 
 
 def tuned(store: Store, strategy: str) -> dict[str, Any]:

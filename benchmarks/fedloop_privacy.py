@@ -11,10 +11,10 @@ repeated, so the script may be stopped at any time. It ends with the table.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import _results
 from _machine import machine_record
 
 from fedloop.config import build_config
@@ -42,9 +42,8 @@ def measure(strategy: str, noise: float, seed: int) -> dict[str, Any]:
 
 def stored() -> dict[tuple[str, float, int], dict[str, Any]]:
     """Return the runs that were made."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return {(row["strategy"], row["noise_multiplier"], row["seed"]): row
-            for row in map(json.loads, lines)}
+            for row in _results.stored(RESULTS)}
 
 
 def main() -> None:
@@ -52,8 +51,7 @@ def main() -> None:
     for strategy, noise in CASES:
         for seed in SEEDS:
             if (strategy, noise, seed) not in stored():
-                with RESULTS.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(measure(strategy, noise, seed)) + "\n")
+                _results.append(RESULTS, measure(strategy, noise, seed))
     found = stored()
     for strategy, noise in CASES:
         runs = [found[strategy, noise, seed] for seed in SEEDS]

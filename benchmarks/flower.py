@@ -32,6 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import _results
 import psutil
 from _machine import machine_record
 from _wire import CountingProxy
@@ -193,16 +194,14 @@ def main() -> None:
         if options.again or case not in stored():
             row = {"case": case, **CASES[case](), "machine": machine_record()}
             found = {**stored(), case: row}
-            text = "".join(json.dumps(found[name]) + "\n" for name in CASES if name in found)
-            RESULTS.write_text(text, encoding="utf-8")
+            _results.replace(RESULTS, (found[name] for name in CASES if name in found))
         shown = {key: value for key, value in stored()[case].items() if key != "machine"}
         print(json.dumps(shown, indent=1), flush=True)
 
 
 def stored() -> dict[str, dict[str, Any]]:
     """Return what was measured, by case."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    return {row["case"]: row for row in map(json.loads, lines)}
+    return {row["case"]: row for row in _results.stored(RESULTS)}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ has to list with their senses and best known values.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import _results
 import psutil
 import typer
 from _hard_tables import tables
@@ -60,29 +60,8 @@ Backends = Annotated[str, typer.Option(help="Backends, separated by commas.")]
 
 
 def stored() -> dict[str, dict[str, Any]]:
-    """Return the latest record of every key; a line cut short by an interruption counts not."""
-    found: dict[str, dict[str, Any]] = {}
-    if RESULTS.exists():
-        for line in RESULTS.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            found[record["key"]] = record
-    return found
-
-
-def append(record: dict[str, Any]) -> None:
-    """Add a line in one write, after what an interruption may have left."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    file = os.open(RESULTS, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-    try:
-        size = os.fstat(file).st_size
-        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        os.write(file, (b"\n" if torn else b"") + json.dumps(record).encode() + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)
+    """Return the latest record of every key."""
+    return {record["key"]: record for record in _results.stored(RESULTS)}
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +107,7 @@ def measure(key: str, task: dict[str, Any], known: dict[str, Any], again: bool) 
     record = {"key": key} | known | {name: value for name, value in task.items() if name != "file"}
     record |= run(task)
     record["machine"] = machine_record()
-    append(record)
+    _results.append(RESULTS, record)
     words = [record["status"], f"value {record.get('value')}", f"bound {record.get('bound')}",
              f"{record['seconds']} s"]
     typer.echo(f"{key}: {', '.join(words)} {record.get('failure', '')}")
