@@ -21,7 +21,6 @@ from alignsolve.backends import available_backends
 from alignsolve.certificate import Certificate, certify
 from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
 from alignsolve.distributed import RayEngine
-from alignsolve.dual import Multipliers
 from alignsolve.elastic import Elastic, Relaxation
 from alignsolve.errors import (
     AlignSolveError,
@@ -47,6 +46,7 @@ from alignsolve.io import (
 )
 from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
 from alignsolve.progress import Progress
+from alignsolve.replies import Multipliers
 from alignsolve.result import Fallback, Result, Status, Termination
 from alignsolve.solve import solve
 from alignsolve.sources import (

@@ -12,11 +12,9 @@ import numpy.typing as npt
 from alignsolve.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.dual import (
     DualGap,
-    Multipliers,
     client_stakes,
     dual_gap,
     holder_residuals,
-    improved_prices,
     optimality_tolerance,
 )
 from alignsolve.dual_pass import prove_all
@@ -28,7 +26,9 @@ from alignsolve.exchange_graph import (
     improving_exchange,
 )
 from alignsolve.feasibility import Violation, sorted_pairs, violations
+from alignsolve.price_updates import improved_prices
 from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.replies import Multipliers
 
 if TYPE_CHECKING:
     from alignsolve.backends.base import Answer
@@ -129,7 +129,7 @@ def certify(
     Flow class: prices are recovered as ``d_0 - d_j`` from shortest distances d
     in the answer's exchange graph, in float64. An answer is optimal exactly if
     that graph has no negative cycle. A refuted answer gets the bound at
-    `prices`, else after `alignsolve.dual.PRICE_UPDATES` subgradient steps. Time
+    `prices`, else after `alignsolve.price_updates.PRICE_UPDATES` subgradient steps. Time
     O(n_pairs n_experts + n_experts**3).
 
     Mip class: the bound uses prices alone (no knapsack), so that it is at best

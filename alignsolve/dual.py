@@ -10,75 +10,23 @@ because a common offset would hide any error.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
-from alignsolve.errors import ProblemError
 from alignsolve.feasibility import client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.replies import Multipliers, best_replies, reduced_values
 from alignsolve.sources.base import FitnessSource, map_blocks
 
 T = TypeVar("T")
 
 #: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
-
-#: Updates of the prices by which a refuted answer's bound is sharpened.
-PRICE_UPDATES = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Multipliers:
-    """Prices of the bounds, in max sense; they give a valid bound whatever they are.
-
-    Parameters
-    ----------
-    experts : float64 array, shape (n_experts,)
-        Price of a holder of each expert.
-    loads : mapping of str to float64 array, shape (n_experts,)
-        Price of a unit of each named load.
-    budgets : mapping of str to float64 array, shape (n_clients,)
-        Price >= 0 of a unit of each resource.
-    fairness : float64 array, shape (n_clients,), optional
-        Price >= 0 of a unit of each client's fairness floor.
-    """
-
-    experts: Float64Array
-    loads: Mapping[str, Float64Array] = field(default_factory=dict)
-    budgets: Mapping[str, Float64Array] = field(default_factory=dict)
-    fairness: Float64Array | None = None
-
-    def check(self, problem: AlignmentProblem) -> None:
-        """Raise `ProblemError` where a price does not fit the problem."""
-        n, m = problem.n_clients, problem.n_experts
-        given: list[tuple[str, Float64Array, int, bool]] = [("experts", self.experts, m, False)]
-        for kind, prices, known, length, signed in (
-            ("loads", self.loads, problem.loads, m, False),
-            ("budgets", self.budgets, problem.resources, n, True),
-        ):
-            for name, price in prices.items():
-                if name not in known:
-                    raise ProblemError(
-                        f"multipliers.{kind} names {name!r}, which the problem lacks"
-                    )
-                given.append((f"{kind}[{name!r}]", price, length, signed))
-        if self.fairness is not None:
-            given.append(("fairness", self.fairness, n, True))
-        for name, price, length, signed in given:
-            array = np.asarray(price)
-            if array.shape != (length,):
-                raise ProblemError(
-                    f"multipliers.{name} has shape {array.shape}; give shape ({length},)"
-                )
-            if not np.isfinite(array).all() or (signed and (array < 0).any()):
-                least = "finite prices >= 0" if signed else "finite prices"
-                raise ProblemError(f"multipliers.{name} holds a wrong price; give {least}")
 
 
 @dataclass(frozen=True)
@@ -99,93 +47,6 @@ class DualGap:
 
     gap_abs: float
     tolerance: float
-
-
-def reduced_values(
-    problem: AlignmentProblem, rows: slice, multipliers: Multipliers, values: Float64Array
-) -> Float64Array:
-    """Return values less all prices, for some clients, in a new array.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        The problem.
-    rows : slice
-        Clients.
-    multipliers : Multipliers
-        Prices.
-    values : float64 array, shape (len(rows), n_experts)
-        ``problem.values(rows)``.
-    """
-    reduced = values - multipliers.experts
-    for name, price in multipliers.loads.items():
-        weight = np.asarray(problem.loads[name].weight)[rows]
-        reduced -= weight[:, None] * price
-    for name, price in multipliers.budgets.items():
-        reduced -= price[rows, None] * np.asarray(problem.resources[name].size)[rows]
-    if multipliers.fairness is not None:
-        fitness = problem.fitness[rows].astype(np.float64)
-        price = multipliers.fairness[rows, None]
-        reduced += np.where(price > 0, price * np.where(np.isfinite(fitness), fitness, 0), 0)
-    return reduced
-
-
-def best_replies(
-    problem: AlignmentProblem, rows: slice, reduced: Float64Array
-) -> tuple[BoolArray, BoolArray]:
-    """Return each client's best set within its slots and groups.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        Source of slots and groups.
-    rows : slice
-        Clients.
-    reduced : float64 array, shape (len(rows), n_experts)
-        Value less price; ``-inf`` forbids.
-
-    Returns
-    -------
-    chosen : bool array, shape (len(rows), n_experts)
-        The best set.
-    possible : bool array, shape (len(rows),)
-        Whether the client can keep its own bounds at all.
-
-    Notes
-    -----
-    The sets a client may hold form a laminar matroid truncation, so that the
-    greedy choice is exact: first the best ``group_min`` of each group, then
-    the best others until ``min_experts``, then while they gain.
-    """
-    smin, smax = (bound[rows] for bound in problem.slot_bounds())
-    allowed = reduced > -np.inf
-    forced = np.zeros_like(allowed)
-    possible = smin <= smax
-    if problem.expert_group is not None:
-        assert problem.group_min is not None and problem.group_max is not None
-        for group in range(problem.n_groups):
-            columns = np.flatnonzero(problem.expert_group == group)
-            low, high = problem.group_min[rows, group], problem.group_max[rows, group]
-            rank = _ranks(reduced[:, columns])
-            possible &= (low <= high) & (allowed[:, columns].sum(axis=1) >= low)
-            forced[:, columns] = (rank < low[:, None]) & allowed[:, columns]
-            allowed[:, columns] &= rank < high[:, None]
-    n_forced = forced.sum(axis=1)
-    candidates = np.where(allowed & ~forced, reduced, -np.inf)
-    available = (candidates > -np.inf).sum(axis=1)
-    fewest, most = smin - n_forced, np.minimum(smax - n_forced, available)
-    possible &= (most >= 0) & (fewest <= most)
-    take = np.clip((candidates > 0).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
-    chosen = forced | (_ranks(candidates) < take[:, None])
-    return chosen & allowed, possible
-
-
-def _ranks(block: Float64Array) -> IntArray:
-    """Return the rank of each entry within its row, 0 for the largest."""
-    order = np.argsort(-block, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(block.shape[1])[None, :], axis=1)
-    return ranks
 
 
 def dual_gap(
@@ -219,8 +80,8 @@ def dual_gap(
     """
     plain = not (multipliers.loads or multipliers.budgets) and multipliers.fairness is None
     if not plain or problem.expert_group is not None:
-        sums, _ = _client_sums(problem, row_ind, col_ind, multipliers)
-        return _total_gap(problem, row_ind, col_ind, multipliers, sums)
+        sums, _ = client_sums(problem, row_ind, col_ind, multipliers)
+        return total_gap(problem, row_ind, col_ind, multipliers, sums)
     residual = _compiled_residual(problem, row_ind, col_ind, multipliers.experts)
     gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
     if gap == 0:
@@ -230,7 +91,7 @@ def dual_gap(
     return DualGap(gap, optimality_tolerance(problem, holders, regret, largest))
 
 
-def _total_gap(
+def total_gap(
     problem: AlignmentProblem,
     row_ind: IntArray,
     col_ind: IntArray,
@@ -332,7 +193,7 @@ def map_values(
     ]
 
 
-def _client_sums(
+def client_sums(
     problem: AlignmentProblem,
     row_ind: IntArray,
     col_ind: IntArray,
@@ -422,7 +283,7 @@ def holder_residuals(
     """Return what each expert's holders lack to its best load at the given prices."""
     low, high = problem.holder_bounds()
     slope, target = problem.load_penalty, problem.load_target
-    best = _best_load(prices, slope, target, low, high)
+    best = best_load(prices, slope, target, low, high)
     residual = np.zeros(problem.n_experts)
     for load in (np.floor(best), np.ceil(best)):
         change = load - holders
@@ -444,7 +305,7 @@ def _relaxed_residuals(
         most = float(np.asarray(load.weight).sum())
         slope, target = np.asarray(load.penalty), np.asarray(load.target)
         amount = problem.load_amounts(name, rows, cols)
-        best = _best_load(price, slope, target, low, np.minimum(high, most))
+        best = best_load(price, slope, target, low, np.minimum(high, most))
         change = best - amount
         gain = change * (price - slope * (best + amount - 2 * target))
         gap += float(np.maximum(np.where(change == 0, 0.0, gain), 0.0).sum())
@@ -464,66 +325,7 @@ def _priced(price: Float64Array, slack: Float64Array) -> float:
     return float(np.maximum(price[priced] * slack[priced], 0.0).sum())
 
 
-def improved_prices(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    prices: Float64Array,
-    updates: int = PRICE_UPDATES,
-    deadline: float = math.inf,
-) -> tuple[Float64Array, DualGap]:
-    """Sharpen the bound of a flow problem's answer by subgradient steps on the prices.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        A problem of the flow class.
-    row_ind, col_ind : int64 array, shape (n_pairs,)
-        A feasible answer.
-    prices : float64 array, shape (n_experts,)
-        Where to start.
-    updates : int
-        Number of steps, each one pass over the matrix.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop early.
-
-    Returns
-    -------
-    prices, gap
-        The best prices met, and their gap.
-
-    Notes
-    -----
-    Polyak's step ``(D(p) - objective) / |g|^2`` with the answer's objective as
-    the target, which is right up to the answer's own gap (B T Polyak,
-    Minimization of unsmooth functionals, 1969,
-    doi:10.1016/0041-5553(69)90061-5).
-    """
-    best_prices, best = prices, DualGap(np.inf, 0.0)
-    current = prices
-    for update in range(updates + 1):
-        multipliers = Multipliers(current)
-        sums, demand = _client_sums(problem, row_ind, col_ind, multipliers)
-        gap = _total_gap(problem, row_ind, col_ind, multipliers, sums)
-        if gap.gap_abs < best.gap_abs or update == 0:
-            best_prices, best = current, gap
-        # Where the replies give an expert more than it takes, its price must rise.
-        direction = (demand - _supply(problem, current)).astype(np.float64)
-        length = float(direction @ direction)
-        if length == 0 or not np.isfinite(gap.gap_abs) or time.perf_counter() > deadline:
-            break
-        current = current + gap.gap_abs / length * direction
-    return best_prices, best
-
-
-def _supply(problem: AlignmentProblem, prices: Float64Array) -> Float64Array:
-    """Return the load that each expert would take at the given prices."""
-    low, high = problem.holder_bounds()
-    best = _best_load(prices, problem.load_penalty, problem.load_target, low, high)
-    return np.round(best)
-
-
-def _best_load(
+def best_load(
     prices: Float64Array,
     slope: Float64Array,
     target: Float64Array,

@@ -24,11 +24,11 @@ from alignsolve.backends.integer_scaling import row_reduce
 from alignsolve.backends.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.penalty_pieces import missing_pieces, piece_rows
 from alignsolve.backends.waiting import wait_for
-from alignsolve.dual import best_replies
 from alignsolve.errors import BackendError
 from alignsolve.feasibility import is_feasible
 from alignsolve.problem import AlignmentProblem
 from alignsolve.progress import Reporter
+from alignsolve.replies import best_replies
 from alignsolve.result import Termination
 
 

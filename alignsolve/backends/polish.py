@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.certificate import is_within_tolerance
-from alignsolve.dual import Multipliers, dual_gap
+from alignsolve.dual import dual_gap
 from alignsolve.exchange_graph import (
     ExchangeGraph,
     apply_steps,
@@ -22,6 +22,7 @@ from alignsolve.exchange_graph import (
     improving_exchange,
 )
 from alignsolve.problem import AlignmentProblem
+from alignsolve.replies import Multipliers
 from alignsolve.result import Termination
 
 #: Most exchanges made; each builds the graph anew.

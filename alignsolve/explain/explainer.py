@@ -10,7 +10,6 @@ import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.conflict.text import counted
-from alignsolve.dual import best_replies
 from alignsolve.errors import ProblemError
 from alignsolve.explain.exchanges import Changes, Exchanges
 from alignsolve.explain.views import (
@@ -23,6 +22,7 @@ from alignsolve.explain.views import (
     amount,
 )
 from alignsolve.problem import AlignmentProblem
+from alignsolve.replies import best_replies
 from alignsolve.result import Result, Status
 
 #: Contenders that an explanation of an expert lists on either side.

@@ -15,13 +15,13 @@ from typing import Any
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.conflict import Conflict
 from alignsolve.digest import problem_digest
-from alignsolve.dual import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.io.csv_table import write_columns
 from alignsolve.io.files import atomic_write, fail, json_text, one_line
 from alignsolve.io.native_json import array_to_json
 from alignsolve.problem import AlignmentProblem
+from alignsolve.replies import Multipliers
 from alignsolve.result import Result, Status, Termination
 
 FORMAT = "alignsolve-solution"

@@ -14,7 +14,6 @@ import numpy as np
 from alignsolve.arrays import Float64Array
 from alignsolve.conflict import Bound, Conflict
 from alignsolve.digest import problem_digest
-from alignsolve.dual import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.feasibility import sorted_pairs
@@ -23,6 +22,7 @@ from alignsolve.io.native_json import array_from_json
 from alignsolve.io.schema import check_format, json_kind, stated
 from alignsolve.io.solution import FORMAT, VERSION, Solution
 from alignsolve.problem import AlignmentProblem
+from alignsolve.replies import Multipliers
 from alignsolve.result import Status, Termination
 
 _KEYS = (

@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.backends import base
 from alignsolve.certificate import certify_answer
-from alignsolve.dual import (
-    Multipliers,
-    _client_sums,
-    _compiled_regrets,
-    _compiled_residual,
-    best_replies,
-    dual_gap,
-)
+from alignsolve.dual import _compiled_regrets, _compiled_residual, client_sums, dual_gap
 from alignsolve.exchange_graph import apply_steps, bellman_ford
 from alignsolve.feasibility import is_feasible
+from alignsolve.replies import Multipliers, best_replies
 from tests.strategies import any_problems, brute_force, flow_problems
 
 
@@ -367,7 +361,7 @@ def test_compiled_pass_agrees_with_numpy(problem: al.AlignmentProblem, seed: int
     if best is None or problem.expert_group is not None:
         return
     prices = np.random.default_rng(seed).integers(-8, 9, problem.n_experts) / 2
-    reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
+    reference, _ = client_sums(problem, rows, cols, Multipliers(prices))
     # Sums in another order differ by roundings of the largest value.
     np.testing.assert_allclose(
         compiled_sums(problem, rows, cols, prices),
@@ -388,7 +382,7 @@ def test_compiled_pass_at_size(slots: int) -> None:
     held = allowed & (np.cumsum(allowed, axis=1) <= problem.max_experts[:, None])
     rows, cols = np.nonzero(held)
     prices = rng.random(40)
-    reference, _ = _client_sums(problem, rows, cols, Multipliers(prices))
+    reference, _ = client_sums(problem, rows, cols, Multipliers(prices))
     parallel = compiled_sums(problem, rows, cols, prices)
     np.testing.assert_allclose(parallel, reference, rtol=1e-12)
     blocks = compiled_sums(

@@ -18,8 +18,8 @@ import typer
 import alignsolve as al
 from alignsolve import io
 from alignsolve.cli import COMMANDS, app, main
-from alignsolve.dual import Multipliers
 from alignsolve.generators import FAMILIES
+from alignsolve.replies import Multipliers
 from alignsolve.result import Termination
 
 FLOW = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1, client_ids=["Anna", "Bob"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import io
-from alignsolve.dual import Multipliers
+from alignsolve.replies import Multipliers
 from tests.files import assert_read_or_refused, damaged
 from tests.strategies import any_problems, brute_force
 
