@@ -37,6 +37,8 @@ DIVE_NODES = 400
 #: Time for improving the best answer after a dive, as a share of the dive's; how many experts
 #: are freed at a time, at first and at least; nodes of the tree for each.
 POLISH_SHARE, FIRST_FREED, FEWEST_FREED, POLISH_NODES = 2.0, 40, 8, 60
+#: Most time for a first answer by greedy: seconds, and a share of what is left.
+GREEDY_SECONDS, GREEDY_SHARE = 3.0, 0.1
 #: What sums of values and prices lose to rounding at most, relative.
 ROUNDING = 1e-11
 #: Dives without any answer after which an exact solver looks for one.
@@ -294,7 +296,9 @@ class JobSearch:
 
     def _ask_greedy(self) -> None:
         """Take a first answer that is easy to find."""
-        options = dataclasses.replace(self.best.options, warm_start=None, report=None)
+        options = self.best.options
+        soon = time.perf_counter() + min(GREEDY_SECONDS, GREEDY_SHARE * options.remaining())
+        options = dataclasses.replace(options, deadline=soon, warm_start=None, report=None)
         answer = get_backend("greedy").solve(self.best.problem, options)
         if answer.row_ind is not None and answer.col_ind is not None:
             self.best.offer(answer.row_ind, answer.col_ind)
