@@ -37,7 +37,10 @@ def warm_up(backend: str) -> None:
 def seconds_to(trace: list[al.Progress], gap: float) -> float | None:
     """Return when value and bound were first this close, relative to the bound."""
     for state in trace:
-        if abs(state.dual_bound - state.objective_value) <= gap * abs(state.dual_bound):
+        # Without a bound, any distance is within a share of it.
+        if math.isfinite(state.dual_bound) and (
+            abs(state.dual_bound - state.objective_value) <= gap * abs(state.dual_bound)
+        ):
             return round(state.seconds, 3)
     return None
 
