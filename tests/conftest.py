@@ -1,6 +1,7 @@
 """Hypothesis profiles: no deadline anywhere, the same examples on every run of `make test`."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -13,3 +14,6 @@ settings.register_profile(
 )
 settings.register_profile("same", settings.get_profile("fuzz"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# Processes started in the background ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)

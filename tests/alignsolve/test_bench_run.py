@@ -266,9 +266,8 @@ def test_the_same_content_twice_is_run_once(tmp_path):
 # -- interruptions -----------------------------------------------------------------------
 
 SCRIPT = """
-import signal, sys
+import sys
 import bench_backends
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where started in the background
 from alignsolve.bench import run_bench, runner
 runner.environment = lambda: {"alignsolve": "tested"}
 report = run_bench([sys.argv[1]], backends=["slow"], out=sys.argv[2], time_limit=1.0,

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -29,8 +28,6 @@ def on_terminal(arguments, until=None):
     """Run the command on a terminal, press Ctrl-C once `until` shows; return text and code."""
     child, terminal = pty.fork()
     if child == 0:
-        # A process started in the background ignores Ctrl-C, and so would its children.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.environ |= {"TERM": "xterm", "COLUMNS": "160"}
         os.execv(COMMAND[0], [*COMMAND, *arguments])
     output, started = b"", time.monotonic()
