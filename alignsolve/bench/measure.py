@@ -14,6 +14,7 @@ import psutil
 
 import alignsolve as al
 from alignsolve.bench.records import ANSWERED, finite, one_line
+from alignsolve.generators import generate
 from alignsolve.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
 
 MIB = 2.0**20
@@ -69,6 +70,10 @@ def warm_up(backend: str, problem: AlignmentProblem, options: dict[str, Any]) ->
     """
     with contextlib.suppress(Exception):
         tiny = tiny_problem(problem.features, problem.fitness.dtype)
+        once = (problem.load_min == 1).all() and (problem.load_max == 1).all()
+        if once and Feature.RESOURCES in problem.features:
+            # Generalized assignment has kernels of its own.
+            tiny = generate("gap-c", agents=3, jobs=12)
         if problem.streamed:
             rows = tiny.fitness
             source = al.FunctionSource(lambda a, b: rows[a:b], rows.shape, rows.dtype, 3)
