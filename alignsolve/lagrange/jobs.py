@@ -3,6 +3,10 @@
 Two searches run side by side on the same prices. One climbs down from the bound,
 level by level, and proves that no answer reaches a level, or finds one. The other
 dives for good answers below, each time aiming between the best and the bound.
+
+Where a level takes long, an exact solver of the linear model gets as much time as the
+tree had: on the core, the pairs that an answer of that level may hold. Cuts settle
+some problems (Yagiura's e15900) that the tree does not, and the other way round.
 """
 
 from __future__ import annotations
@@ -11,18 +15,19 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer
+from alignsolve.backends.base import Answer, Options
 from alignsolve.lagrange.ascent import Priced
 from alignsolve.lagrange.best import Best
 from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.knapsack import forced_values
 from alignsolve.lagrange.tree import AssignmentTree
-from alignsolve.problem import Feature
+from alignsolve.problem import AlignmentProblem, Feature
 from alignsolve.progress import Reporter
 from alignsolve.result import Termination
 
@@ -43,6 +48,11 @@ GREEDY_SECONDS, GREEDY_SHARE = 3.0, 0.1
 ROUNDING = 1e-11
 #: Dives without any answer after which an exact solver looks for one.
 BARREN_DIVES = 6
+#: Seconds of the tree at a level after which an exact solver gets the core, for as long; the
+#: next time after this many times as long.
+CORE_SECONDS, CORE_GROWTH = 2.0, 4.0
+#: Most pairs of a core: beyond, the linear model takes too long to begin.
+CORE_PAIRS = 1 << 16
 
 
 def applies(relaxation: Relaxation) -> bool:
@@ -68,13 +78,19 @@ class JobSearch:
     best : Best
         Where answers and bounds go.
     exact : callable
-        Solves the problem by other means, for when dives find nothing; takes whom to
-        report to.
+        Solves a problem by other means.
+
+    Attributes
+    ----------
+    source : str
+        Which other means the bound comes from; empty for none.
+    nodes, dives, polishes, cores : int
+        What was done so far.
     """
 
     def __init__(
         self, relaxation: Relaxation, priced: Priced, best: Best,
-        exact: Callable[[Reporter | None], Answer],
+        exact: Callable[[AlignmentProblem, Options], Answer],
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         problem = relaxation.problem
@@ -89,7 +105,8 @@ class JobSearch:
         self.margin = ROUNDING * (first_distance(self.values) + float(np.abs(self.prices).sum()))
         best.rounding = self.margin
         self.seed = best.options.seed
-        self.nodes = self.dives = self.polishes = 0
+        self.source = ""
+        self.nodes = self.dives = self.polishes = self.cores = 0
         self.rng = np.random.default_rng(self.seed)
         self.freed = float(FIRST_FREED)
         self._rates: dict[int, float] = {}
@@ -157,11 +174,15 @@ class JobSearch:
             spent[at] += time.perf_counter() - began
             self.best.report()
 
-    def _tree(self, least: float) -> AssignmentTree:
-        """Return the search for an answer of at least a value, with what the prices rule out."""
-        allowed: BoolArray = (self.root - self.loss >= least - self.margin) & (
-            self.values > -np.inf
-        )
+    def _allowed(self, least: float) -> BoolArray:
+        """Return the pairs that an answer of at least a value may hold, as the prices tell."""
+        possible: BoolArray = self.root - self.loss >= least - self.margin
+        return possible & (self.values > -np.inf)
+
+    def _tree(self, least: float, allowed: BoolArray | None = None) -> AssignmentTree:
+        """Return the search for an answer of at least a value; by default among all pairs."""
+        if allowed is None:
+            allowed = self._allowed(least)
         return AssignmentTree(
             self.values, self.size, self.cap, allowed, self.prices, least - self.margin
         )
@@ -196,22 +217,32 @@ class JobSearch:
         """Lower the bound level by level until it meets the best answer."""
         best = self.best
         least_value = float(np.where(self.values > -np.inf, self.values, np.inf).min(axis=0).sum())
-        step = best.unit
+        step, patience = best.unit, CORE_SECONDS
         while not best.proved:
             if step == 0:
                 gap = best.bound - best.value
                 step = gap / 8 if np.isfinite(gap) else 1e-5 * max(1.0, abs(best.bound))
             lowest = best.value + (best.unit or 0.9 * best.tolerance)
             least = max(best.bound - step + best.unit, lowest)
-            status, began = "open", time.perf_counter()
-            for status in self._run(self._tree(least), np.inf, least):  # noqa: B007
+            status, began, by_core = "open", time.perf_counter(), False
+            for status in self._run(self._tree(least), np.inf, least):
                 yield
+                if time.perf_counter() - began > patience:
+                    asked = time.perf_counter()
+                    by_core = self._solve_core(least, patience)
+                    if by_core:
+                        # Faster than the tree: at the next level it is asked as soon.
+                        patience = time.perf_counter() - asked
+                        status = "none" if best.value < least else "found"
+                        break
+                    patience *= CORE_GROWTH
             if status == "none":
                 best.lower(least - best.unit)
                 if least <= least_value:
                     best.infeasible = not np.isfinite(best.value)
-                # Levels that cost nothing are taken several at a time.
-                if time.perf_counter() - began < CHUNK_SECONDS or not np.isfinite(best.value):
+                # Levels that cost nothing are taken several at a time; a core hardly minds.
+                quick = by_core or time.perf_counter() - began < CHUNK_SECONDS
+                if quick or not np.isfinite(best.value):
                     step *= 2
                 elif best.unit == 0 or step > best.unit:
                     step = max(best.unit, step / 2)
@@ -261,16 +292,11 @@ class JobSearch:
             holder[experts] = clients
             free = self._related(holder)
             least = best.value + (best.unit or best.tolerance)
-            allowed: BoolArray = (self.root - self.loss >= least - self.margin) & (
-                self.values > -np.inf
-            )
+            allowed = self._allowed(least)
             allowed[:, ~free] = False
             allowed[holder[~free], np.flatnonzero(~free)] = True
-            tree = AssignmentTree(
-                self.values, self.size, self.cap, allowed, self.prices, least - self.margin
-            )
             status = "open"
-            for status in self._run(tree, POLISH_NODES, least):  # noqa: B007
+            for status in self._run(self._tree(least, allowed), POLISH_NODES, least):  # noqa: B007
                 yield
             self.polishes += 1
             # As many as the nodes suffice for.
@@ -303,21 +329,57 @@ class JobSearch:
         if answer.row_ind is not None and answer.col_ind is not None:
             self.best.offer(answer.row_ind, answer.col_ind)
 
+    def _solve_core(self, least: float, seconds: float) -> bool:
+        """Ask an exact solver for the best of at least a value; tell whether it found out."""
+        best, allowed = self.best, self._allowed(least)
+        if np.count_nonzero(allowed) > CORE_PAIRS:
+            return False
+        name = "fitness" if best.problem.sense == "max" else "cost"
+        values = np.asarray(best.problem.arguments()[name], dtype=np.float64)
+        core = best.problem.replace(
+            **{name: np.where(allowed, values, -np.inf * best.problem.sign)}
+        )
+        until = min(best.options.deadline, time.perf_counter() + seconds)
+        answer = self._exact(core, deadline=until, threads=1, warm_start=None)
+        self.cores += 1
+        # Any answer outside the core is below the level.
+        below = least - (best.unit or self.margin)
+        self._lower(below if answer.infeasible else max(answer.bound, below), answer.source)
+        return answer.infeasible or answer.termination is Termination.PROVED
+
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""
-        best, report = self.best, self.best.options.report
-        if self.threads > 1:
+        answer = self._exact(self.best.problem)
+        if answer.infeasible:
+            self.best.infeasible = not np.isfinite(self.best.value)
+        else:
+            self._lower(answer.bound, answer.source)
+
+    def _exact(self, problem: AlignmentProblem, **changes: Any) -> Answer:
+        """Solve a problem by other means, and offer its answer."""
+        best = self.best
+
+        def is_over(_: object) -> bool:
             # The caller's function is for the caller's thread, which calls it meanwhile.
-            report = Reporter(best.problem, lambda _: best.is_over, time.perf_counter())
-        answer = self.exact(report)
+            if self.threads == 1:
+                best.report()
+            return best.is_over
+
+        report = Reporter(problem, is_over, time.perf_counter())
+        options = dataclasses.replace(best.options, report=report, **changes)
+        answer = self.exact(problem, options)
         if self.threads == 1 and answer.termination is Termination.INTERRUPTED:
             best.interrupted = True
             best.stop()
-        if answer.infeasible:
-            best.infeasible = not np.isfinite(best.value)
-        elif answer.row_ind is not None and answer.col_ind is not None:
+        if answer.row_ind is not None and answer.col_ind is not None:
             best.offer(answer.row_ind, answer.col_ind)
-            best.lower(answer.bound)
+        return answer
+
+    def _lower(self, bound: float, source: str) -> None:
+        """Take another solver's bound into account."""
+        if bound < self.best.bound:
+            self.best.lower(bound)
+            self.source = source
 
 
 def compile_kernels() -> None:

@@ -19,7 +19,6 @@ from alignsolve.lagrange.bound import Relaxation
 from alignsolve.lagrange.fleet import FleetSearch
 from alignsolve.lagrange.haggle import FIRST_STEP, Haggle
 from alignsolve.problem import AlignmentProblem
-from alignsolve.progress import Reporter
 from alignsolve.result import Termination
 
 #: Clients of the sample on which prices are sought first, where there are many more, and
@@ -102,7 +101,11 @@ class _Run:
             return
         search = jobs.JobSearch(relaxation, priced, self.best, self._exact)
         search.run()
-        self.stats |= {"nodes": search.nodes, "dives": search.dives, "polishes": search.polishes}
+        self.source = search.source or self.source
+        self.stats |= {
+            "nodes": search.nodes, "dives": search.dives, "polishes": search.polishes,
+            "cores": search.cores,
+        }  # fmt: skip
 
     def _solve_fleet(self, relaxation: Relaxation) -> None:
         """Price, make the clients' choices an answer, and let others finish what is small."""
@@ -227,23 +230,23 @@ class _Run:
         self.best.lower(priced.bound)
         return self._seen(priced)
 
-    def _exact(self, report: Reporter | None) -> Answer:
+    def _exact(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Ask the first exact solver that is installed and works."""
-        options = dataclasses.replace(self.options, report=report)
-        if self.best.pairs is not None:
-            options = dataclasses.replace(options, warm_start=self.best.pairs)
         for name in EXACT:
             try:
-                answer = get_backend(name).solve(self.problem, options)
+                answer = get_backend(name).solve(problem, options)
             except (AlignSolveError, BackendNotFoundError):
                 continue
-            if answer.infeasible or answer.row_ind is not None:
+            if answer.infeasible or answer.row_ind is not None or math.isfinite(answer.bound):
                 return answer
         return Answer.nothing(Termination.FAILED)
 
     def _finish_exactly(self) -> None:
         """Let an exact solver improve answer and bound."""
-        answer = self._exact(self.options.report)
+        options = self.options
+        if self.best.pairs is not None:
+            options = dataclasses.replace(options, warm_start=self.best.pairs)
+        answer = self._exact(self.problem, options)
         if answer.infeasible:
             self.best.infeasible = self.best.pairs is None
         if answer.row_ind is not None and answer.col_ind is not None:

@@ -235,6 +235,27 @@ def test_other_solvers_are_watched_in_the_callers_thread(
     assert seen == {threading.get_ident()}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("family", ["gap-c", "gap-e"])
+def test_an_exact_solver_settles_levels_that_the_tree_does_not(
+    monkeypatch: pytest.MonkeyPatch, family: str, threads: int
+) -> None:
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "BARREN_DIVES", -1)
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    problem = generate(family, agents=4, jobs=20, seed=3)
+    result = al.solve(problem, "lagrangian", threads=threads, time_limit=60)
+    assert result.status is al.Status.OPTIMAL
+    assert result.objective_value == al.solve(problem, "scipy-milp").objective_value
+    assert result.stats["cores"] > 0
+    tight = problem.replace(resources={
+        name: al.Resource(part.size, np.asarray(part.budget) * 0.3)
+        for name, part in problem.resources.items()
+    })  # fmt: skip
+    assert al.solve(tight, "lagrangian", threads=threads).status is al.Status.INFEASIBLE
+
+
 def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, small = get_backend("lagrangian"), fleet(20, 4)
     monkeypatch.setattr(
