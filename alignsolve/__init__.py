@@ -58,6 +58,7 @@ from alignsolve.sources import (
     SparseSource,
     TableSource,
 )
+from alignsolve.warm_up import warm_up
 
 __version__ = "0.1.0"
 
@@ -115,6 +116,7 @@ __all__ = [
     "read_instances",
     "read_solution",
     "solve",
+    "warm_up",
     "write_instance",
     "write_solution",
 ]

@@ -17,7 +17,7 @@ import typer
 from alignsolve.cli_bench import bench
 from alignsolve.cli_common import BAD_INPUT, DONE, INTERRUPTED, NOTHING_FOUND, note
 from alignsolve.cli_explain import explain
-from alignsolve.cli_files import convert, generate, info
+from alignsolve.cli_files import convert, generate, info, warm_up
 from alignsolve.cli_solve import check, solve
 from alignsolve.cli_stdout import own_stdout
 from alignsolve.errors import AlignSolveError, BackendError
@@ -73,6 +73,10 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve bench instances",
         "alignsolve bench instances more --backends exchange,ortools-mcf --jobs 2",
         "alignsolve bench instances --time-limit 60 --out slow --json",
+    )),
+    (warm_up, False, (
+        "alignsolve warm-up",
+        "alignsolve warm-up --json",
     )),
 )
 for command, needs_words, examples in COMMANDS:

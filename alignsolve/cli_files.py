@@ -237,3 +237,21 @@ def _describe_installation(json: bool) -> None:
         words = [kind, "exact" if found.exact else "heuristic",
                  "stops at time limits" if found.interruptible else "cannot be interrupted"]
         print_text(f"  {name:<14} {', '.join(words)}")
+
+
+def warm_up(json: JsonOption = False) -> int:
+    """Compile the package's own solvers, once per machine: about a minute.
+
+    Otherwise the first solves compile, which no time limit ends.
+    """
+    seconds: dict[str, float] = {}
+
+    def report(name: str, took: float) -> None:
+        seconds[name] = round(took, 2)
+        if not json:
+            print_text(f"{took:6.1f} s  {name}")
+
+    alignsolve.warm_up(report)
+    if json:
+        print_json({"seconds": seconds})
+    return DONE

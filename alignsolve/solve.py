@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import time
 from typing import Any
 
 import numpy as np
 
+from alignsolve.auto import Auto, run_backend
 from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer, Backend, Options
+from alignsolve.backends.base import Answer, Options
 from alignsolve.certificate import Certificate, certify_answer, unproved
 from alignsolve.conflict import Conflict, find_conflict
 from alignsolve.distributed.engine import RayAnswer, RayEngine
@@ -19,9 +19,7 @@ from alignsolve.elastic import Elastic
 from alignsolve.elastic.prices import checked_prices
 from alignsolve.elastic.solving import solve_elastic
 from alignsolve.errors import (
-    AlignSolveError,
     BackendError,
-    BackendNotFoundError,
     ProblemError,
     UnsupportedProblemError,
 )
@@ -31,28 +29,11 @@ from alignsolve.progress import Callback
 from alignsolve.result import Fallback, Result, Status, Termination
 from alignsolve.solve_options import solve_options
 
-logger = logging.getLogger("alignsolve")
-
-#: The order in which ``backend="auto"`` tries backends, by problem class.
-AUTO_ORDER = {
-    "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
-    "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
-}
-
-#: How the reason begins for which ``auto`` passes over a backend that would overrun.
-TOO_SLOW = "cannot be interrupted and is expected to need"
-
-#: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
-FALLBACK_SHARE = 0.1
-
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
 
 #: Pairs of a source up to which it is read into memory to let bounds give way: 0.5 GiB of float32.
 ELASTIC_PAIRS = 2**27
-
-#: Seconds after Ctrl-C or a stop within which greedy may still find an answer.
-INTERRUPT_GRACE = 0.3
 
 
 def solve(
@@ -125,12 +106,13 @@ def solve(
 
     Notes
     -----
-    "auto" tries `AUTO_ORDER` of the problem's class in turn: it passes over a
-    backend that is missing, does not support the problem, or by its measured
-    cost model does not fit the time limit; it goes on where one fails, gives up
-    ("exchange" does where its method does not help) or finds nothing in time; and
-    it ends with "greedy", which always answers where an
-    answer is easy to find.
+    "auto" tries `alignsolve.auto.AUTO_ORDER` of the problem's class in turn: it
+    passes over a backend that is missing, does not support the problem, or by its
+    measured cost model does not fit the time limit; it goes on where one fails,
+    gives up ("exchange" does where its method does not help) or finds nothing in
+    time; and it ends with "greedy", which always answers where an answer is easy to
+    find. In the mip class solvers of the linear model start from an answer of
+    "greedy", and nothing worse is returned.
 
     With `elastic`, a problem that has an answer is solved as usual. Else load
     bounds, ``min_experts``, ``group_min`` and fairness floors give way: the answer
@@ -258,90 +240,16 @@ def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> R
                 f"no backend solves problems over a fitness source that are "
                 f"{problem.class_reason}; give an array"
             )
-        return _solve_auto(problem, options, started)
+
+        def finish(name: str, answer: Answer, fallbacks: tuple[Fallback, ...]) -> Result:
+            return _finish(problem, name, answer, options, started, fallbacks)
+
+        return Auto(problem, options, finish).run()
     refusal = chosen.refusal(problem)
     if refusal is not None:
         raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
-    answer = _run(chosen, problem, options)
+    answer = run_backend(chosen, problem, options)
     return _finish(problem, backend, answer, options, started, ())
-
-
-def _solve_auto(problem: AlignmentProblem, options: Options, started: float) -> Result:
-    """Try the backends of `AUTO_ORDER` until one answers."""
-    fallbacks: list[Fallback] = []
-    order = AUTO_ORDER[problem.problem_class]
-    early = options
-    if math.isfinite(options.deadline):
-        reserve = FALLBACK_SHARE * (options.deadline - started)
-        early = dataclasses.replace(options, deadline=options.deadline - reserve)
-    # What ended the search for a better answer than greedy's, if anything did.
-    ended: Termination | None = None
-    # The answer of a backend that gave up: better than greedy's, if no other is found.
-    stalled: tuple[str, Answer] | None = None
-    for name in order:
-        last = name == order[-1]
-        if last and stalled is not None:
-            return _finish(problem, *stalled, options, started, tuple(fallbacks))
-        try:
-            backend = get_backend(name)
-            reason = backend.refusal(problem) or _too_slow(backend, problem, early)
-            if reason is None and ended is not None and not last:
-                reason = ended.value
-            if reason is None:
-                answer = _run(backend, problem, _last_options(options, ended) if last else early)
-                gave_up = answer.termination is Termination.WORK_LIMIT
-                if last or answer.infeasible or (answer.row_ind is not None and not gave_up):
-                    if last and ended is not None:
-                        answer = dataclasses.replace(answer, termination=ended)
-                    return _finish(problem, name, answer, options, started, tuple(fallbacks))
-                if answer.row_ind is not None:
-                    stalled = (name, answer)
-                elif not gave_up:
-                    ended = answer.termination
-                reason = f"gave up: {answer.termination.value}"
-        except (BackendError, BackendNotFoundError) as error:
-            reason = str(error)
-        except MemoryError:
-            reason = "ran out of memory"
-        logger.info("auto passes over %s: %s", name, reason)
-        fallbacks.append(Fallback(name, reason))
-    nothing = Answer.nothing(ended or Termination.FAILED)
-    return _finish(problem, order[-1], nothing, options, started, tuple(fallbacks))
-
-
-def _last_options(options: Options, ended: Termination | None) -> Options:
-    """Return the options of the last resort: after Ctrl-C or a stop it must be quick."""
-    if ended is not Termination.INTERRUPTED:
-        return options
-    soon = time.perf_counter() + INTERRUPT_GRACE
-    return dataclasses.replace(options, deadline=min(options.deadline, soon), report=None)
-
-
-def _too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
-    """Return why a backend that cannot be interrupted does not fit the time limit."""
-    if not math.isfinite(options.deadline):
-        return None
-    expected = backend.estimated_seconds(problem)
-    if not expected > options.remaining():
-        return None
-    return (
-        f"{TOO_SLOW} {expected:.3g} s of the "
-        f"{options.remaining():.3g} s left"
-    )
-
-
-def _run(backend: Backend, problem: AlignmentProblem, options: Options) -> Answer:
-    """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
-    try:
-        if options.report is not None and options.report.begin(backend.name, problem):
-            return Answer.nothing(Termination.INTERRUPTED)
-        return backend.solve(problem, options)
-    except KeyboardInterrupt:
-        return Answer.nothing(Termination.INTERRUPTED)
-    except (AlignSolveError, MemoryError):
-        raise
-    except Exception as error:
-        raise BackendError(f"backend {backend.name!r} failed: {error}") from error
 
 
 def _conflict(

@@ -11,11 +11,11 @@ from typing import Any
 
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.reports import ClientReport, Observation
+from alignsolve.auto import TOO_SLOW
 from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Result, Termination
-from alignsolve.solve import TOO_SLOW
 
 #: What fallbacks say that time ended.
 TIME_LIMIT = Termination.TIME_LIMIT.value

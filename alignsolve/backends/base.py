@@ -153,6 +153,8 @@ class Backend(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    #: What makes it faster the next time, where `estimated_seconds` does not fit.
+    speed_hint: ClassVar[str] = ""
 
     @abstractmethod
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:

@@ -8,8 +8,9 @@ from typing import ClassVar
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.problem import AlignmentProblem, Feature
 
-#: Seconds that the first solve compiles for: 13 to 35 on 2 cores. No time limit ends that.
-COMPILE_SECONDS = 30.0
+#: Seconds that the first solve compiles for, of generalized assignment and of other problems:
+#: 13 and 17 on an idle machine. No time limit ends that.
+COMPILE_SECONDS, COMPILE_SECONDS_OTHERS = 16.0, 20.0
 
 #: What generalized assignment may have.
 JOB_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
@@ -28,7 +29,8 @@ class LagrangianBackend(Backend):
     bound and answer meet.
 
     The first solve compiles, which no time limit ends; "auto" therefore passes
-    over this backend where the limit is short and nothing is compiled yet.
+    over this backend where the limit is short and nothing is compiled yet: see
+    `alignsolve.warm_up`.
 
     The bound is computed in float64 and rounded outward. Without a time limit, and
     where the gap asked for is reached, answers of problems other than generalized
@@ -46,6 +48,7 @@ class LagrangianBackend(Backend):
         callback=True,
         libraries=("numba",),
     )
+    speed_hint: ClassVar[str] = "; `alignsolve warm-up` compiles it ahead of time"
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
         """Return the seconds of compiling, if nothing is compiled yet, or NaN."""
@@ -55,8 +58,10 @@ class LagrangianBackend(Backend):
         from alignsolve.lagrange import responses, tree_kernels
 
         # Of each way to solve, the kernel that is compiled last.
-        kernel = tree_kernels.dive if _looks_like_jobs(problem) else responses.respond
-        return math.nan if is_compiled(kernel, "float64") else COMPILE_SECONDS
+        kernel, seconds = responses.respond, COMPILE_SECONDS_OTHERS
+        if _looks_like_jobs(problem):
+            kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
+        return math.nan if is_compiled(kernel, "float64") else seconds
 
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
         """Return the best answer, and the least bound; see `Backend.solve`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import logging
 import math
@@ -14,11 +15,13 @@ import pytest
 import alignsolve as al
 from alignsolve.backends import base
 from alignsolve.backends.greedy import GreedyBackend
+from alignsolve.feasibility import violations
 from alignsolve.problem import AlignmentProblem
 
 PROBLEM = AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
 #: The module; `al.solve` is the function.
 SOLVE = importlib.import_module("alignsolve.solve")
+AUTO = importlib.import_module("alignsolve.auto")
 ALL = frozenset(al.Feature)
 
 
@@ -60,9 +63,10 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
 
     def put(fake: FakeBackend) -> None:
         found = {"exchange": fake, "greedy": GreedyBackend()}
-        monkeypatch.setattr(SOLVE, "get_backend", found.__getitem__)
+        for module in (SOLVE, AUTO):
+            monkeypatch.setattr(module, "get_backend", found.__getitem__)
         order = {"flow": ("exchange", "greedy"), "mip": ("exchange", "greedy")}
-        monkeypatch.setattr(SOLVE, "AUTO_ORDER", order)
+        monkeypatch.setattr(AUTO, "AUTO_ORDER", order)
 
     return put
 
@@ -129,12 +133,12 @@ def test_auto_hands_over_from_a_backend_that_gave_up(
 ) -> None:
     use(FakeBackend(lambda *_: base.Answer(al.Termination.WORK_LIMIT, *pairs_of([1, 0]))))
     order = {"flow": ("exchange", "ortools-mcf", "greedy")}
-    monkeypatch.setattr(SOLVE, "AUTO_ORDER", order)
+    monkeypatch.setattr(AUTO, "AUTO_ORDER", order)
     found = {
-        "exchange": SOLVE.get_backend("exchange"),
+        "exchange": AUTO.get_backend("exchange"),
         "ortools-mcf": FakeBackend(lambda *_: pairs([0, 1], [0, 1])),
     }
-    monkeypatch.setattr(SOLVE, "get_backend", found.__getitem__)
+    monkeypatch.setattr(AUTO, "get_backend", found.__getitem__)
     result = al.solve(PROBLEM)
     assert (result.backend, result.status) == ("ortools-mcf", al.Status.OPTIMAL)
     assert result.fallbacks == (al.Fallback("exchange", "gave up: work limit"),)
@@ -142,6 +146,68 @@ def test_auto_hands_over_from_a_backend_that_gave_up(
     result = al.solve(PROBLEM)
     assert (result.backend, result.objective_value) == ("exchange", 3.0)
     assert result.termination is al.Termination.WORK_LIMIT
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
+    """Let the mip class be left to greedy and a fake HiGHS, as before anything is compiled."""
+
+    def put(fake: FakeBackend) -> None:
+        found = {
+            "lagrangian": FakeBackend(raising(AssertionError()), seconds=30.0),
+            "ortools-mip": fake,
+            "greedy": GreedyBackend(),
+        }
+        monkeypatch.setattr(AUTO, "get_backend", found.__getitem__)
+        monkeypatch.setattr(AUTO, "AUTO_ORDER", {"mip": tuple(found)})
+
+    return put
+
+
+MIP = al.AlignmentProblem(
+    [[3.0, 1.0], [2.0, 2.5]], 2, min_experts=1, resources={"mb": al.Resource([1.0, 2.0], 2.0)}
+)
+
+
+def test_linear_models_start_from_an_answer_of_greedy(
+    uncompiled: Callable[[FakeBackend], None]
+) -> None:
+    def worse(problem: al.AlignmentProblem, options: base.Options) -> base.Answer:
+        assert options.warm_start is not None
+        assert not violations(problem, *options.warm_start)
+        # It had all the time there was: nothing has to be kept back for greedy any more.
+        assert options.remaining() > 19
+        return dataclasses.replace(
+            pairs([0, 1], [1, 0], bound=6.0), termination=al.Termination.TIME_LIMIT
+        )
+
+    uncompiled(FakeBackend(worse))
+    result = al.solve(MIP, time_limit=20)
+    assert (result.backend, result.objective_value, result.dual_bound) == ("ortools-mip", 5.5, 6.0)
+    assert "lagrangian" in result.fallbacks[0].backend
+    # The caller's own answer is not replaced where it keeps all bounds.
+    given = np.array([0, 1]), np.array([1, 1])
+
+    def keeps(problem: al.AlignmentProblem, options: base.Options) -> base.Answer:
+        assert options.warm_start is not None
+        assert options.warm_start[1].tolist() == [1, 1]
+        return pairs([0, 1], [0, 1], bound=5.5)
+
+    uncompiled(FakeBackend(keeps))
+    assert al.solve(MIP, time_limit=20, warm_start=given).status is al.Status.OPTIMAL
+
+
+def test_the_bound_of_a_search_without_answer_is_kept(
+    uncompiled: Callable[[FakeBackend], None]
+) -> None:
+    uncompiled(FakeBackend(lambda *_: base.Answer.nothing(al.Termination.TIME_LIMIT, bound=7.0)))
+    result = al.solve(MIP, time_limit=20)
+    assert (result.backend, result.objective_value, result.dual_bound) == ("greedy", 5.5, 7.0)
+    assert result.termination is al.Termination.TIME_LIMIT
+    uncompiled(FakeBackend(lambda *_: base.Answer.proved_infeasible()))
+    result = al.solve(MIP, time_limit=20)
+    assert (result.backend, result.objective_value) == ("greedy", 5.5)
+    assert "called the problem infeasible" in result.fallbacks[1].reason
 
 
 def test_a_named_backend_does_not_fall_back(use: Callable[[FakeBackend], None]) -> None:

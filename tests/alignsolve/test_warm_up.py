@@ -1,0 +1,64 @@
+"""`warm_up`: whatever is solved afterwards compiles nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from alignsolve.cli import main
+
+#: Runs in a process of its own, so that nothing is loaded before.
+SOLVE_AFTERWARDS = """
+import gc, json
+import numpy as np
+from numba.core.registry import CPUDispatcher
+import alignsolve as al
+from alignsolve.generators import generate
+
+def loaded():
+    # Signatures count whether they were compiled or read from disk.
+    return {k.__module__ + "." + k.__name__: len(k.signatures)
+            for k in gc.get_objects() if isinstance(k, CPUDispatcher)}
+
+al.warm_up()
+before = loaded()
+rng = np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    fitness = rng.random((3000, 24)).astype(dtype)
+    fitness[rng.random(fitness.shape) < 0.1] = -np.inf
+    slots = rng.integers(1, 5, 3000)
+    for more in ({}, {"load_penalty": 0.01, "load_target": 100},
+                 {"switch_cost": 0.1, "held": (np.arange(3000), np.arange(3000) % 24)}):
+        problem = al.AlignmentProblem(fitness, slots, load_min=100, load_max=600, **more)
+        result = al.solve(problem)
+        assert result.status is al.Status.OPTIMAL
+        al.solve(problem, warm_start=result)
+        al.explain(problem, result)
+    al.solve(problem.replace(load_max=10), elastic=True)
+for family in ("latent", "skewed", "ties", "sticky", "infeasible", "gap-a", "gap-e"):
+    al.solve(generate(family), time_limit=10)
+fleet = generate("scarce", clients=50, experts=8)
+al.solve(fleet, time_limit=3)
+al.solve(fleet.replace(load_min=60), elastic=True, time_limit=3)
+after = loaded()
+print(json.dumps(sorted(k for k in after if after[k] > before.get(k, 0))))
+"""
+
+
+def test_nothing_is_compiled_afterwards() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SOLVE_AFTERWARDS], check=True, capture_output=True, text=True
+    )
+    assert json.loads(done.stdout) == []
+
+
+def test_the_command_names_parts_and_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warm-up", "--json"]) == 0
+    seconds = json.loads(capsys.readouterr().out)["seconds"]
+    assert "generalized assignment" in seconds
+    assert all(took >= 0 for took in seconds.values())
+    assert main(["warm-up"]) == 0
+    assert "s  budgets and named loads" in capsys.readouterr().out
