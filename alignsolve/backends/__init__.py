@@ -49,18 +49,34 @@ def _backend_class(name: str) -> type[Backend]:
 def get_backend(name: str) -> Backend:
     """Return a backend that is ready to use.
 
+    Parameters
+    ----------
+    name : str
+        One of `BACKEND_NAMES`; with some of its `Backend.all_parts`, such as
+        "lagrangian:search+tree", where the others shall not be used.
+
     Raises
     ------
     BackendNotFoundError
-        If there is no such backend, or its library is not installed.
+        If there is no such backend or part, or its library is not installed.
     """
+    name, colon, words = name.partition(":")
     backend = _backend_class(name)
+    parts = tuple(words.split("+")) if colon else None
+    unknown = set(parts or ()) - set(backend.all_parts)
+    if unknown:
+        some = "+".join(backend.all_parts[:2])
+        hint = f"choose some of {', '.join(backend.all_parts)}, such as {name}:{some}"
+        raise BackendNotFoundError(
+            f"backend {name!r} has no part {min(unknown)!r}; "
+            f"{hint if some else f'it has none: give {name!r}'}"
+        )
     missing = backend.missing_libraries()
     if missing:
         raise BackendNotFoundError(
             f"backend {name!r} needs {', '.join(missing)}: pip install {' '.join(missing)}"
         )
-    return backend()
+    return backend(parts)
 
 
 def available_backends() -> dict[str, Capabilities | str]:

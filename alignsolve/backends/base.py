@@ -153,8 +153,13 @@ class Backend(ABC):
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    #: Parts that a name such as "lagrangian:search+tree" chooses, to compare what each is worth.
+    all_parts: ClassVar[tuple[str, ...]] = ()
     #: What makes it faster the next time, where `estimated_seconds` does not fit.
     speed_hint: ClassVar[str] = ""
+
+    def __init__(self, parts: tuple[str, ...] | None = None) -> None:
+        self.parts = self.all_parts if parts is None else parts
 
     @abstractmethod
     def solve(self, problem: AlignmentProblem, options: Options) -> Answer:

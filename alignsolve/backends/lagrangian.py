@@ -32,6 +32,11 @@ class LagrangianBackend(Backend):
     over this backend where the limit is short and nothing is compiled yet: see
     `alignsolve.warm_up`.
 
+    The bound is always computed. "search" looks for answers guided by its prices,
+    "tree" proves generalized assignment level by level, and "exact" is HiGHS on what is
+    left open, of generalized assignment beside the tree. "lagrangian:search" is the
+    search alone, "lagrangian:bound" the bound alone.
+
     The bound is computed in float64 and rounded outward. Without a time limit, and
     where the gap asked for is reached, answers of problems other than generalized
     assignment do not depend on timing or threads. Where answers have to be
@@ -48,6 +53,7 @@ class LagrangianBackend(Backend):
         callback=True,
         libraries=("numba",),
     )
+    all_parts: ClassVar[tuple[str, ...]] = ("bound", "search", "tree", "exact")
     speed_hint: ClassVar[str] = "; `alignsolve warm-up` compiles it ahead of time"
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
@@ -70,7 +76,7 @@ class LagrangianBackend(Backend):
         prepare()
         from alignsolve.lagrange.pipeline import solve_lagrangian
 
-        return solve_lagrangian(problem, options)
+        return solve_lagrangian(problem, options, self.parts)
 
 
 def _looks_like_jobs(problem: AlignmentProblem) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,8 @@ GREEDY_SECONDS, GREEDY_SHARE = 3.0, 0.1
 ROUNDING = 1e-11
 #: Dives without any answer after which an exact solver looks for one.
 BARREN_DIVES = 6
+#: Dives without a better answer after which a search without proof ends.
+LAST_DIVES = 20
 #: Seconds of the tree at a level after which an exact solver gets the core, for as long; the
 #: next time after this many times as long.
 CORE_SECONDS, CORE_GROWTH = 2.0, 4.0
@@ -79,6 +81,8 @@ class JobSearch:
         Where answers and bounds go.
     exact : callable
         Solves a problem by other means.
+    parts : collection of str
+        "search" to dive, "tree" to prove, "exact" to ask the other means.
 
     Attributes
     ----------
@@ -90,12 +94,12 @@ class JobSearch:
 
     def __init__(
         self, relaxation: Relaxation, priced: Priced, best: Best,
-        exact: Callable[[AlignmentProblem, Options], Answer],
+        exact: Callable[[AlignmentProblem, Options], Answer], parts: Collection[str],
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         problem = relaxation.problem
         everyone = slice(0, problem.n_clients)
-        self.best, self.exact = best, exact
+        self.best, self.exact, self.parts = best, exact, parts
         self.size, self.cap = relaxation.whole
         self.prices = priced.prices[0]
         self.values = problem.values(everyone)
@@ -129,7 +133,11 @@ class JobSearch:
 
     def run(self) -> None:
         """Search until it is over."""
-        searches = [self._prove(), self._dive()]
+        searches = []
+        if "tree" in self.parts:
+            searches.append(self._prove())
+        if "search" in self.parts:
+            searches.append(self._dive())
         if self.threads == 1:
             self._alternate(searches)
             return
@@ -227,7 +235,7 @@ class JobSearch:
             status, began, by_core = "open", time.perf_counter(), False
             for status in self._run(self._tree(least), np.inf, least):
                 yield
-                if time.perf_counter() - began > patience:
+                if "exact" in self.parts and time.perf_counter() - began > patience:
                     asked = time.perf_counter()
                     by_core = self._solve_core(least, patience)
                     if by_core:
@@ -256,7 +264,9 @@ class JobSearch:
         """Dive for better answers, each time aiming between the best one and the bound."""
         best = self.best
         slack = max(2 * best.unit, FIRST_SLACK * abs(self.root))
-        while True:
+        known, barren = best.value, 0
+        # Without the other search nothing else would end it.
+        while "tree" in self.parts or barren < LAST_DIVES:
             began = time.perf_counter()
             gap = best.bound - best.value
             slack = min(slack, 0.75 * gap)
@@ -277,10 +287,12 @@ class JobSearch:
             if not np.isfinite(best.value):
                 if self.dives == 1:
                     self._ask_greedy()
-                elif self.dives == BARREN_DIVES:
+                elif "exact" in self.parts and self.dives == BARREN_DIVES:
                     self._ask_exact()
             yield
             yield from self._polish(time.perf_counter() - began)
+            barren = barren + 1 if best.value == known else 0
+            known = best.value
 
     def _polish(self, seconds: float) -> Iterator[None]:
         """Free some experts of the best answer at a time, and search what they can do better."""

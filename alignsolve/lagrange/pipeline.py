@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Collection
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, IntArray
+from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Options, library_version
 from alignsolve.errors import AlignSolveError, BackendNotFoundError
@@ -44,7 +45,9 @@ EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 EXACT = ("ortools-mip", "scipy-milp")
 
 
-def solve_lagrangian(problem: AlignmentProblem, options: Options) -> Answer:
+def solve_lagrangian(
+    problem: AlignmentProblem, options: Options, parts: Collection[str]
+) -> Answer:
     """Solve a problem with loads, and bound how much better another answer can be.
 
     Parameters
@@ -53,6 +56,9 @@ def solve_lagrangian(problem: AlignmentProblem, options: Options) -> Answer:
         At least one client and one expert.
     options : Options
         Limits and hints.
+    parts : collection of str
+        Which of "search", "tree" and "exact" to use after the prices; see
+        `alignsolve.backends.lagrangian.LagrangianBackend`.
 
     Returns
     -------
@@ -61,7 +67,7 @@ def solve_lagrangian(problem: AlignmentProblem, options: Options) -> Answer:
         tree search rules out, and the exact solver's bound, and `Answer.source`
         names where it comes from.
     """
-    run = _Run(problem, options)
+    run = _Run(problem, options, parts)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -73,8 +79,10 @@ def solve_lagrangian(problem: AlignmentProblem, options: Options) -> Answer:
 class _Run:
     """One solve."""
 
-    def __init__(self, problem: AlignmentProblem, options: Options) -> None:
-        self.problem, self.options = problem, options
+    def __init__(
+        self, problem: AlignmentProblem, options: Options, parts: Collection[str]
+    ) -> None:
+        self.problem, self.options, self.parts = problem, options, parts
         self.best = Best(problem, options)
         self.source = f"Lagrangian bound ({library_version('alignsolve')})"
         self.started = time.perf_counter()
@@ -99,7 +107,7 @@ class _Run:
         priced = self._ascend(relaxation)
         if not self._is_priced(relaxation, priced):
             return
-        search = jobs.JobSearch(relaxation, priced, self.best, self._exact)
+        search = jobs.JobSearch(relaxation, priced, self.best, self._exact, self.parts)
         search.run()
         self.source = search.source or self.source
         self.stats |= {
@@ -120,13 +128,19 @@ class _Run:
             haggle = self._haggle(relaxation, relaxation.everyone, priced.prices, LATE_STEP)
             haggle.sweep()
             held = haggle.held
-        fleet.improve(priced.prices, held)
+        self._improve(fleet, priced.prices, held)
         self.stats["sweeps"] = fleet.sweeps
         self.best.report()
         limited = math.isfinite(self.options.deadline)
         most = EXACT_PAIRS if limited else EXACT_PAIRS_UNLIMITED
-        if not self.best.is_over and self.problem.fitness.size <= most:
+        small = self.problem.fitness.size <= most
+        if "exact" in self.parts and small and not self.best.is_over:
             self._finish_exactly()
+
+    def _improve(self, fleet: FleetSearch, prices: Float64Array, held: BoolArray) -> None:
+        """Make sets an answer, if answers are sought."""
+        if "search" in self.parts:
+            fleet.improve(prices, held)
 
     def _is_priced(self, relaxation: Relaxation, priced: Priced) -> bool:
         """Take what the prices prove; tell whether to go on from them."""
@@ -199,7 +213,7 @@ class _Run:
                     break
                 self.best.lower(best.bound)
             if look or sweep > SWEEPS:
-                fleet.improve(haggle.mean, haggle.held.copy())
+                self._improve(fleet, haggle.mean, haggle.held.copy())
                 self.best.report()
             if late or self.best.is_over:
                 break

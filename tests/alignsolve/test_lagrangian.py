@@ -104,7 +104,9 @@ def test_auto_does_not_compile_within_a_short_limit(monkeypatch):
     monkeypatch.setattr("alignsolve.exchange.compile_cache.is_compiled", lambda *_: False)
     result = al.solve(problem, time_limit=20)
     assert result.status is al.Status.OPTIMAL
-    assert "expected to need 30 s" in result.fallbacks[0].reason
+    reason = result.fallbacks[0].reason
+    assert "expected to need 20 s" in reason
+    assert "alignsolve warm-up" in reason
     assert al.solve(problem).backend == "lagrangian"
 
 
@@ -254,6 +256,36 @@ def test_an_exact_solver_settles_levels_that_the_tree_does_not(
         for name, part in problem.resources.items()
     })  # fmt: skip
     assert al.solve(tight, "lagrangian", threads=threads).status is al.Status.INFEASIBLE
+
+
+@pytest.mark.parametrize("problem", [assignment(), fleet()], ids=["assignment", "fleet"])
+def test_parts_can_be_used_alone(problem: al.AlignmentProblem) -> None:
+    found = {
+        name: al.solve(problem, name, time_limit=10)
+        for name in ("lagrangian:bound", "lagrangian:search", "lagrangian:search+tree")
+    }
+    bound = found["lagrangian:bound"]
+    assert not bound.has_answer
+    assert np.isfinite(bound.dual_bound)
+    search = found["lagrangian:search"]
+    assert search.backend == "lagrangian:search"
+    assert search.objective_value <= bound.dual_bound
+    assert search.gap < 0.05
+    assert found["lagrangian:search+tree"].objective_value >= search.objective_value
+    assert ("nodes" in search.stats) == (problem.n_clients == 4)
+
+
+def test_a_search_alone_ends_without_a_limit() -> None:
+    assert al.solve(assignment(), "lagrangian:search").has_answer
+    tight = assignment().replace(resources={"units": al.Resource(np.full(20, 7.0), 20)})
+    assert not al.solve(tight, "lagrangian:search").has_answer
+
+
+def test_unknown_parts_are_named() -> None:
+    with pytest.raises(al.BackendNotFoundError, match="no part 'prices'; choose some of bound"):
+        al.solve(assignment(), "lagrangian:prices")
+    with pytest.raises(al.BackendNotFoundError, match="it has none: give 'exchange'"):
+        al.solve(assignment(), "exchange:search")
 
 
 def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
