@@ -32,6 +32,10 @@ from alignsolve.solve_options import solve_options
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
 
+#: Seconds for which a conflict of the mip class is looked for where there is no time limit: each
+#: of hundreds of questions is NP-hard.
+CONFLICT_SECONDS = 30.0
+
 #: Pairs of a source up to which it is read into memory to let bounds give way: 0.5 GiB of float32.
 ELASTIC_PAIRS = 2**27
 
@@ -88,7 +92,9 @@ def solve(
     Returns
     -------
     Result
-        Infeasibility is a status with a `conflict`, never an exception.
+        Infeasibility is a status with a `conflict`, never an exception. Without a
+        time limit a conflict of the mip class is made smaller for up to
+        `CONFLICT_SECONDS`.
 
     Raises
     ------
@@ -262,8 +268,11 @@ def _conflict(
     pairs = problem.n_clients * problem.n_experts
     if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
         return None
+    deadline = options.deadline
+    if math.isinf(deadline) and problem.problem_class == "mip":
+        deadline = time.perf_counter() + CONFLICT_SECONDS
     try:
-        return find_conflict(problem, options.deadline, answer.conflict_experts)
+        return find_conflict(problem, deadline, answer.conflict_experts)
     except ProblemError as error:
         raise BackendError(
             f"backend {name!r} called the problem infeasible, and it is not: {error}"

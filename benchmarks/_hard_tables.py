@@ -99,10 +99,12 @@ def yagiura_table(records: list[Record], ours: str) -> Iterator[str]:
     for r in records:
         if r["backend"] != ours:
             peers.setdefault(r["backend"], {})[r["name"], r["index"]] = r
-    if len(peers) > 1:
-        files = {place for part in peers.values() for place in part}
+    # Ours with some parts only, such as "lagrangian:search", is no peer.
+    others = [part for peer, part in peers.items() if ":" not in peer]
+    if len(others) > 1:
+        files = {place for part in others for place in part}
         peers["the best of them"] = {
-            place: best_of([part[place] for part in peers.values() if place in part])
+            place: best_of([part[place] for part in others if place in part])
             for place in files
         }
     for peer, theirs in peers.items():

@@ -9,6 +9,8 @@ kernels compiled before the time starts::
     python benchmarks/hard_class.py gap --instances ../shared/instances/orlib
     python benchmarks/hard_class.py yagiura --instances ../shared/instances/yagiura
     python benchmarks/hard_class.py yagiura --instances DIR --only d10400 --limit 20
+    python benchmarks/hard_class.py yagiura --instances DIR --only e15900 \
+        --backends lagrangian:search,lagrangian:search+tree
     python benchmarks/hard_class.py fleets
     python benchmarks/hard_class.py fleets --clients 1000 --backends auto,ortools-cpsat
     python benchmarks/hard_class.py report

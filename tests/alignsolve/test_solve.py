@@ -148,6 +148,25 @@ def test_auto_hands_over_from_a_backend_that_gave_up(
     assert result.termination is al.Termination.WORK_LIMIT
 
 
+def test_a_conflict_of_the_mip_class_is_not_made_smaller_for_ever(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SOLVE, "CONFLICT_SECONDS", 0.0)
+    # Every client may hold the expert, and none has room for it.
+    problem = al.AlignmentProblem(
+        np.ones((20, 3)), 2, loads={"samples": al.Load(np.ones(20), min=[0, 0, 1])},
+        resources={"mb": al.Resource([1, 1, 3], 2)},
+    )  # fmt: skip
+    result = al.solve(problem)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is not None
+    assert not result.conflict.irreducible
+    monkeypatch.undo()
+    conflict = al.solve(problem).conflict
+    assert conflict is not None
+    assert conflict.irreducible
+
+
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
     """Let the mip class be left to greedy and a fake HiGHS, as before anything is compiled."""
