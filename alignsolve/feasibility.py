@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,6 @@ import numpy.typing as npt
 from alignsolve.arrays import BoolArray, Float64Array, IntArray, weighted_count
 from alignsolve.errors import ProblemError
 from alignsolve.problem import AlignmentProblem, tolerance
-
-#: Pairs from which they are counted by a compiled scan, for which numba is imported.
-COMPILED_PAIRS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,14 @@ class Assignment:
                 f"row_ind has shape {rows.shape} and col_ind {cols.shape}; give two index arrays "
                 f"of one length"
             )
-        if rows.size < COMPILED_PAIRS or not rows.dtype == cols.dtype == np.int64:
-            return cls._of_any(problem, rows, cols)
-        from alignsolve.pair_kernel import scan  # numba is slow to import
+        # To import numba takes longer than to count even millions of pairs without it.
+        if "numba" in sys.modules and rows.dtype == cols.dtype == np.int64:
+            from alignsolve.pair_kernel import scan
 
-        found = scan(rows, cols, problem.n_clients, problem.n_experts)
-        return cls._of_any(problem, rows, cols) if found is None else cls(rows, cols, *found)
+            found = scan(rows, cols, problem.n_clients, problem.n_experts)
+            if found is not None:
+                return cls(rows, cols, *found)
+        return cls._of_any(problem, rows, cols)
 
     @classmethod
     def _of_any(
