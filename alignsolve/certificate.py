@@ -25,7 +25,7 @@ from alignsolve.exchange_graph import (
     exchange_graph,
     improving_exchange,
 )
-from alignsolve.feasibility import Violation, sorted_pairs, violations
+from alignsolve.feasibility import Assignment, Violation, keeps_loads, violations
 from alignsolve.price_updates import improved_prices
 from alignsolve.problem import AlignmentProblem, Feature
 from alignsolve.replies import Multipliers
@@ -142,19 +142,19 @@ def certify(
     >>> al.certify(problem, [0, 1], [1, 0]).improving_cycle.gain
     2.5
     """
-    rows, cols = sorted_pairs(problem, row_ind, col_ind)
-    return _certify(problem, rows, cols, _given_multipliers(problem, prices), math.inf)
+    held = Assignment.of(problem, row_ind, col_ind)
+    return _certify(problem, held, _given_multipliers(problem, prices), math.inf)
 
 
 def certify_answer(
-    problem: AlignmentProblem, rows: IntArray, cols: IntArray, answer: Answer, deadline: float
+    problem: AlignmentProblem, held: Assignment, answer: Answer, deadline: float
 ) -> Certificate:
     """Certify what a backend returned, with its prices or bound as help.
 
     Parameters
     ----------
-    rows, cols : int64 array, shape (n_pairs,)
-        The answer, sorted.
+    held : Assignment
+        The pairs of the answer.
     answer : Answer
         Its claimed prices serve the flow class, its bound the mip class.
     deadline : float
@@ -163,22 +163,19 @@ def certify_answer(
     """
     given = None if answer.prices is None else Multipliers(answer.prices)
     if problem.problem_class == "mip" and np.isfinite(answer.bound):
-        return _certify_by_solver(problem, rows, cols, answer.bound, answer.source)
-    return _certify(problem, rows, cols, given, deadline)
+        return _certify_by_solver(problem, held.rows, held.cols, answer.bound, answer.source)
+    return _certify(problem, held, given, deadline)
 
 
 def _certify(
-    problem: AlignmentProblem,
-    rows: IntArray,
-    cols: IntArray,
-    given: Multipliers | None,
-    deadline: float,
+    problem: AlignmentProblem, held: Assignment, given: Multipliers | None, deadline: float
 ) -> Certificate:
-    """Certify sorted pairs; see `certify`."""
-    if given is not None and problem.streamed and problem.problem_class == "flow":
-        proved = _certify_in_one_pass(problem, rows, cols, given.experts)
+    """Certify an assignment; see `certify`."""
+    if given is not None and problem.problem_class == "flow":
+        proved = _certify_at_prices(problem, held, given.experts)
         if proved is not None:
             return proved
+    rows, cols = held.rows, held.cols
     values = problem.pair_values(rows, cols)
     broken = tuple(violations(problem, rows, cols, values=values))
     if broken:
@@ -205,27 +202,29 @@ def _certify(
     return _by_prices(problem, objective, found, gap, improving)
 
 
-def _certify_in_one_pass(
-    problem: AlignmentProblem, rows: IntArray, cols: IntArray, prices: Float64Array
+def _certify_at_prices(
+    problem: AlignmentProblem, held: Assignment, prices: Float64Array
 ) -> Certificate | None:
-    """Return the certificate of an answer that given prices prove; None if they do not.
+    """Return the certificate of an answer that given prices prove in one pass; None if not.
 
-    A source is read once; what is not proved so is looked into by more passes.
+    That pass sees slots and forbidden pairs, too. The rest is for more passes over the matrix.
     """
-    allowed = np.broadcast_to(0.0, rows.size)  # whether they are is seen in the pass
-    if problem.expert_group is not None or violations(problem, rows, cols, 1, values=allowed):
+    if problem.expert_group is not None or not (held.distinct and keeps_loads(problem, held.load)):
         return None
-    proof = prove_all(problem, rows, cols, prices)
-    load = np.bincount(cols, minlength=problem.n_experts)
-    gap_abs = proof.residual + float(holder_residuals(problem, prices, load).sum())
-    forbidden = bool((proof.held == -np.inf).any())
-    if forbidden or not gap_abs < np.inf:
+    proof = prove_all(problem, held.indptr, held.cols, prices)
+    gap_abs = proof.residual + float(holder_residuals(problem, prices, held.load).sum())
+    value = float(proof.held.sum()) - problem.holder_penalty(held.load)
+    if not (gap_abs < np.inf and value > -np.inf):
         return None
-    tolerance = optimality_tolerance(problem, load, proof.regret, proof.largest)
-    whole = proof.whole and has_integral_penalties(problem)
-    if gap_abs > 0 and (gap_abs > tolerance or whole):
-        return None
-    value = float(proof.held.sum()) - problem.holder_penalty(load)
+    tolerance = 0.0
+    if gap_abs > 0:
+        if proof.stakes is None:
+            return None
+        regret, largest = proof.stakes.regret, proof.stakes.largest
+        tolerance = optimality_tolerance(problem, held.load, regret, largest)
+        whole = proof.stakes.whole and has_integral_penalties(problem)
+        if gap_abs > tolerance or whole:
+            return None
     gap = DualGap(gap_abs, tolerance)
     return certificate_by_prices(problem, problem.sign * value, prices, gap, True)
 

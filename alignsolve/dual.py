@@ -9,21 +9,16 @@ because a common offset would hide any error.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
-from alignsolve.feasibility import client_fitness, resource_use
+from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.dual_pass import all_regrets, prove_all
+from alignsolve.feasibility import Assignment, client_fitness, resource_use
 from alignsolve.pairs import Pairs
 from alignsolve.problem import AlignmentProblem, Feature
 from alignsolve.replies import Multipliers, best_replies, reduced_values
-from alignsolve.sources.base import FitnessSource, map_blocks
-
-T = TypeVar("T")
 
 #: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
@@ -82,13 +77,16 @@ def dual_gap(
     if not plain or problem.expert_group is not None:
         sums, _ = client_sums(problem, row_ind, col_ind, multipliers)
         return total_gap(problem, row_ind, col_ind, multipliers, sums)
-    residual = _compiled_residual(problem, row_ind, col_ind, multipliers.experts)
-    gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
+    held = Assignment.of(problem, row_ind, col_ind)
+    proof = prove_all(problem, held.indptr, held.cols, multipliers.experts)
+    gap = proof.residual + _other_residuals(problem, held, multipliers)
     if gap == 0:
         return DualGap(0.0, 0.0)
-    regret, largest = _compiled_regrets(problem, row_ind, col_ind)
-    holders = np.bincount(col_ind, minlength=problem.n_experts)
-    return DualGap(gap, optimality_tolerance(problem, holders, regret, largest))
+    if proof.stakes is not None:
+        regret, largest = proof.stakes.regret, proof.stakes.largest
+    else:
+        regret, largest = all_regrets(problem, held.indptr, held.cols)
+    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
 
 
 def total_gap(
@@ -100,18 +98,17 @@ def total_gap(
 ) -> DualGap:
     """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
     residual, regret, largest = sums
-    gap = residual + _other_residuals(problem, row_ind, col_ind, multipliers)
-    holders = np.bincount(col_ind, minlength=problem.n_experts)
-    return DualGap(gap, optimality_tolerance(problem, holders, regret, largest))
+    held = Assignment.of(problem, row_ind, col_ind)
+    gap = residual + _other_residuals(problem, held, multipliers)
+    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
 
 
 def _other_residuals(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
+    problem: AlignmentProblem, held: Assignment, multipliers: Multipliers
 ) -> float:
     """Return the experts' and the relaxed bounds' residuals."""
-    holders = np.bincount(col_ind, minlength=problem.n_experts)
-    experts = float(holder_residuals(problem, multipliers.experts, holders).sum())
-    return experts + _relaxed_residuals(problem, row_ind, col_ind, multipliers)
+    experts = float(holder_residuals(problem, multipliers.experts, held.load).sum())
+    return experts + _relaxed_residuals(problem, held.rows, held.cols, multipliers)
 
 
 def optimality_tolerance(
@@ -129,68 +126,6 @@ def optimality_tolerance(
     penalty_scale, penalty_step = _penalty_scale(problem, holders)
     rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
     return float(OPTIMALITY_TOLERANCE * (regret + penalty_scale) + rounding)
-
-
-def _compiled_residual(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, prices: Float64Array
-) -> float:
-    """Return the sum of the clients' residuals, by the kernel."""
-    from alignsolve.dual_kernel import residual_sum  # numba is slow to import
-
-    slot_min, slot_max = problem.slot_bounds()
-    indptr = pointers(problem, row_ind)
-
-    def of_rows(rows: slice, values: FloatArray) -> float:
-        ends = indptr[rows.start : rows.stop + 1]
-        return residual_sum(values, prices, ends, col_ind, slot_min[rows], slot_max[rows])
-
-    return math.fsum(map_values(problem, of_rows))
-
-
-def _compiled_regrets(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
-) -> tuple[float, float]:
-    """Return the sum of the clients' regrets, and the largest absolute value, by the kernel."""
-    from alignsolve.dual_kernel import regret_sums
-
-    indptr = pointers(problem, row_ind)
-
-    def of_rows(rows: slice, values: FloatArray) -> tuple[float, float]:
-        return regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
-
-    found = map_values(problem, of_rows)
-    return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)
-
-
-def pointers(problem: AlignmentProblem, row_ind: IntArray) -> IntArray:
-    """Return where each client's pairs start, shape (n_clients + 1,)."""
-    indptr = np.zeros(problem.n_clients + 1, dtype=np.int64)
-    np.cumsum(np.bincount(row_ind, minlength=problem.n_clients), out=indptr[1:])
-    return indptr
-
-
-def map_values(
-    problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
-) -> list[T]:
-    """Return ``work(rows, values)`` of all clients: at once, in place, where that is possible.
-
-    Blocks of a source are worked on in threads, other blocks in turn.
-    """
-    switching = Feature.SWITCHING in problem.features
-    if isinstance(problem.fitness, FitnessSource):
-        edges = problem.fitness.edges
-
-        def on_block(k: int, block: FloatArray) -> T:
-            rows = slice(int(edges[k]), int(edges[k + 1]))
-            return work(rows, problem.less_switching(rows, block) if switching else block)
-
-        return map_blocks(problem.fitness, on_block)
-    if not switching and problem.fitness.flags.c_contiguous:
-        return [work(slice(0, problem.n_clients), problem.fitness)]
-    return [
-        work(rows, problem.values(rows))
-        for rows in row_blocks(problem.n_clients, problem.n_experts)
-    ]
 
 
 def client_sums(

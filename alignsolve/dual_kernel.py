@@ -14,6 +14,9 @@ import numpy as np
 from numba import njit
 
 from alignsolve.arrays import Float64Array, FloatArray, IntArray, read_only
+from alignsolve.exchange import compile_cache
+
+compile_cache.prepare()
 
 #: Partial sums are kept per chunk of rows, a fixed number of them, so that
 #: every result is the same bits whatever the number of threads.
@@ -74,16 +77,20 @@ def _row_residual(best, n_best, held, n_held):
 
 
 @njit(cache=True, nogil=True)
-def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop, sums):
-    """Add the residuals of some rows to ``sums[0]``."""
+def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
+    """Add the residuals of some rows to ``sums[0]``; write their held values to `out`."""
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
     for i in range(start, stop):
         first, n_held = indptr[i], indptr[i + 1] - indptr[i]
         most = min(slot_max[i], m)
+        if n_held < slot_min[i] or n_held > most:
+            sums[0] = np.inf
+            continue
         lowest = np.inf
         for t in range(n_held):
             j = cols[first + t]
+            out[first + t] = values[i, j]
             held[t] = prices[j] - values[i, j]
             lowest = min(lowest, -held[t])
         # The common case: nothing not held beats anything held, or is worth a free slot.
@@ -94,7 +101,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, start, stop,
             beyond += np.int64(np.float64(values[i, j]) - prices[j] > limit)
         for t in range(n_held):
             beyond -= np.int64(-held[t] > limit)
-        if beyond == 0 and (lowest >= 0 if n_held > slot_min[i] else n_held == slot_min[i]):
+        if beyond == 0 and (lowest >= 0 or n_held == slot_min[i]):
             continue
         if most <= INSERTION_LIMIT:
             found = _best_by_insertion(values, prices, i, most, best)
@@ -134,8 +141,9 @@ def residual_sum(
     cols: IntArray,
     slot_min: IntArray,
     slot_max: IntArray,
+    out: Float64Array,
 ) -> float:
-    """Sum the clients' residuals at given prices.
+    """Sum the clients' residuals at given prices, and write down what their pairs are worth.
 
     Parameters
     ----------
@@ -149,14 +157,18 @@ def residual_sum(
         Held experts.
     slot_min, slot_max : int64 array, shape (n,)
         Bounds on a client's number of experts, at most m (+ 1).
+    out : float64 array, shape (n_pairs,)
+        Values of the held pairs are written here, ``-inf`` where one is forbidden; not
+        those of a client whose number of experts is out of bounds.
 
     Returns
     -------
     float
-        Sum of what held sets lack to best replies, >= 0; infinite where a
-        client has no reply at all.
+        Sum of what held sets lack to best replies, >= 0; infinite where a client
+        has no reply at all, or its number of experts is out of bounds.
     """
-    sums = _chunk_sums(residual_rows, values, prices, indptr, cols, slot_min, slot_max)
+    read = values, prices, indptr, cols, slot_min, slot_max
+    sums = _chunk_sums(residual_rows, read, out)
     return float(sums[:, 0].sum())
 
 
@@ -165,16 +177,18 @@ def regret_sums(values: FloatArray, indptr: IntArray, cols: IntArray) -> tuple[f
 
     Parameters are those of `residual_sum`.
     """
-    sums = _chunk_sums(regret_rows, values, indptr, cols)
+    sums = _chunk_sums(regret_rows, (values, indptr, cols))
     return float(sums[:, 0].sum()), float(sums[:, 1].max())
 
 
-def _chunk_sums(kernel: Callable[..., None], values: FloatArray, *others: Any) -> Float64Array:
+def _chunk_sums(
+    kernel: Callable[..., None], read: tuple[Any, ...], *written: Float64Array
+) -> Float64Array:
     """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
     # The compiler makes a version for each mix of writable and read-only arrays.
-    arrays = [read_only(a) for a in (values, *others)]
-    n = values.shape[0]
-    if values.size < SERIAL_SIZE:
+    arrays = [*(read_only(a) for a in read), *written]
+    n = read[0].shape[0]
+    if read[0].size < SERIAL_SIZE:
         sums = np.zeros((1, 2))
         kernel(*arrays, 0, n, sums[0])
         return sums

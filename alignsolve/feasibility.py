@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +46,78 @@ class Violation:
     message: str
 
 
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Clients and experts that hold each other, in order and counted.
+
+    Attributes
+    ----------
+    rows, cols : int64 array, shape (n_pairs,)
+        Clients and experts within the problem, sorted by (row, col).
+    indptr : int64 array, shape (n_clients + 1,)
+        Where each client's pairs start.
+    load : int64 array, shape (n_experts,)
+        Holders of each expert.
+    distinct : bool
+        Whether no pair comes twice.
+    """
+
+    rows: IntArray
+    cols: IntArray
+    indptr: IntArray
+    load: IntArray
+    distinct: bool
+
+    @classmethod
+    def of(
+        cls, problem: AlignmentProblem, row_ind: npt.ArrayLike, col_ind: npt.ArrayLike
+    ) -> Assignment:
+        """Check, sort and count pairs in any order.
+
+        Raises
+        ------
+        ProblemError
+            If the arrays differ in length, or an index is no client or expert.
+        """
+        rows, cols = np.asarray(row_ind), np.asarray(col_ind)
+        if rows.shape != cols.shape or rows.ndim != 1:
+            raise ProblemError(
+                f"row_ind has shape {rows.shape} and col_ind {cols.shape}; give two index arrays "
+                f"of one length"
+            )
+        # To import numba takes longer than to count even millions of pairs without it.
+        if "numba" in sys.modules and rows.dtype == cols.dtype == np.int64:
+            from alignsolve.pair_kernel import scan
+
+            found = scan(rows, cols, problem.n_clients, problem.n_experts)
+            if found is not None:
+                return cls(rows, cols, *found)
+        return cls._of_any(problem, rows, cols)
+
+    @classmethod
+    def _of_any(
+        cls, problem: AlignmentProblem, rows: npt.NDArray[Any], cols: npt.NDArray[Any]
+    ) -> Assignment:
+        n, m = problem.n_clients, problem.n_experts
+        for name, index, size in (("row_ind", rows, n), ("col_ind", cols, m)):
+            if index.size and index.dtype.kind not in "iu":
+                raise ProblemError(f"{name} has dtype {index.dtype}; give integers")
+            if index.size and (index.min() < 0 or index.max() >= size):
+                position = int(np.argmax((index < 0) | (index >= size)))
+                raise ProblemError(
+                    f"{name}[{position}] is {index[position]}; give 0 to {size - 1}"
+                )
+        rows, cols = rows.astype(np.int64, copy=False), cols.astype(np.int64, copy=False)
+        keys = rows * m + cols
+        step = np.diff(keys)
+        if step.size and step.min() < 0:
+            order = np.argsort(keys, kind="stable")
+            rows, cols, step = rows[order], cols[order], np.diff(keys[order])
+        indptr = np.zeros(n + 1, dtype=np.int64)
+        np.cumsum(np.bincount(rows, minlength=n), out=indptr[1:])
+        return cls(rows, cols, indptr, np.bincount(cols, minlength=m), bool(step.all()))
+
+
 def sorted_pairs(
     problem: AlignmentProblem, row_ind: npt.ArrayLike, col_ind: npt.ArrayLike
 ) -> tuple[IntArray, IntArray]:
@@ -54,29 +128,8 @@ def sorted_pairs(
     ProblemError
         If the arrays differ in length, or an index is no client or expert.
     """
-    rows, cols = np.asarray(row_ind), np.asarray(col_ind)
-    if rows.shape != cols.shape or rows.ndim != 1:
-        raise ProblemError(
-            f"row_ind has shape {rows.shape} and col_ind {cols.shape}; give two index arrays of "
-            f"one length"
-        )
-    for name, index, size in (
-        ("row_ind", rows, problem.n_clients),
-        ("col_ind", cols, problem.n_experts),
-    ):
-        if index.size and index.dtype.kind not in "iu":
-            raise ProblemError(f"{name} has dtype {index.dtype}; give integers")
-        if index.size and (index.min() < 0 or index.max() >= size):
-            position = int(np.argmax((index < 0) | (index >= size)))
-            raise ProblemError(
-                f"{name}[{position}] is {index[position]}; give 0 to {size - 1}"
-            )
-    rows, cols = rows.astype(np.int64, copy=False), cols.astype(np.int64, copy=False)
-    keys = rows * problem.n_experts + cols
-    if np.all(keys[1:] >= keys[:-1]):
-        return rows, cols
-    order = np.argsort(keys, kind="stable")
-    return rows[order], cols[order]
+    held = Assignment.of(problem, row_ind, col_ind)
+    return held.rows, held.cols
 
 
 def violations(
@@ -201,6 +254,12 @@ def _load_violations(
                 kind, None, j, None, name, float(amount[j]), float(bound[j]),
                 f"{problem.expert_name(j)} has {amount[j]:g} {unit}; {word} {bound[j]:g} allowed",
             )
+
+
+def keeps_loads(problem: AlignmentProblem, load: IntArray) -> bool:
+    """Tell whether experts of some numbers of holders, shape (n_experts,), keep their bounds."""
+    low, high = problem.holder_bounds()
+    return bool(((low <= load) & (load <= high)).all())
 
 
 def _holders(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:

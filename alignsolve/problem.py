@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from alignsolve.arrays import (
     fitted,
     identifiers,
     numeric,
+    read_only,
     refuse,
     weighted_count,
     whole,
@@ -357,19 +359,30 @@ class AlignmentProblem:
         """Return the whole bounds on holders, each int64 of shape (n_experts,).
 
         Fractions round inward, with the package's tolerance so that
-        ``0.1 * 30`` holders are 3. A pair with ``low > high`` is infeasible.
+        ``0.1 * 30`` holders are 3. A pair with ``low > high`` is infeasible. Read-only.
         """
+        return self._holder_bounds
+
+    @cached_property
+    def _holder_bounds(self) -> tuple[IntArray, IntArray]:
         n = self.n_clients
         low = np.ceil(np.maximum(self.load_min, 0) - tolerance(self.load_min))
         high = np.floor(np.minimum(self.load_max, n) + tolerance(self.load_max))
         # Beyond n + 1 or below -1 nothing changes, and int64 cannot overflow.
         return (
-            np.clip(low, 0, n + 1).astype(np.int64),
-            np.clip(high, -1, n).astype(np.int64),
+            read_only(np.clip(low, 0, n + 1).astype(np.int64)),
+            read_only(np.clip(high, -1, n).astype(np.int64)),
         )
 
     def slot_bounds(self) -> tuple[IntArray, IntArray]:
-        """Return fewest and most experts of each client, int64, at most n_experts (+1)."""
+        """Return fewest and most experts of each client, int64, at most n_experts (+1).
+
+        Read-only.
+        """
+        return self._slot_bounds
+
+    @cached_property
+    def _slot_bounds(self) -> tuple[IntArray, IntArray]:
         m = self.n_experts
         return _at_most(self.min_experts, m + 1), _at_most(self.max_experts, m)
 
@@ -512,7 +525,7 @@ def _negated(cost: npt.ArrayLike | FitnessSource) -> tuple[int, FloatArray | Fit
 
 def _at_most(array: IntArray, most: int) -> IntArray:
     """Return the array cut at `most`, itself where nothing is cut: it may be long."""
-    return array if array.max(initial=0) <= most else np.minimum(array, most)
+    return array if array.max(initial=0) <= most else read_only(np.minimum(array, most))
 
 
 def _rebuilt(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:

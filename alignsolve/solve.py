@@ -23,7 +23,7 @@ from alignsolve.errors import (
     ProblemError,
     UnsupportedProblemError,
 )
-from alignsolve.feasibility import sorted_pairs
+from alignsolve.feasibility import Assignment
 from alignsolve.problem import AlignmentProblem
 from alignsolve.progress import Callback
 from alignsolve.result import Fallback, Result, Status, Termination
@@ -297,19 +297,21 @@ def _finish(
     checked = time.perf_counter()
     certificate: Certificate | None = None
     conflict: Conflict | None = None
-    rows = cols = np.empty(0, dtype=np.int64)
+    pairs = (np.empty(0, dtype=np.int64),) * 2
     status, termination = Status.NO_SOLUTION_FOUND, answer.termination
     if answer.infeasible:
         status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
     elif answer.row_ind is not None and answer.col_ind is not None:
-        rows, cols = sorted_pairs(problem, answer.row_ind, answer.col_ind)
+        pairs = answer.row_ind, answer.col_ind
+    held = Assignment.of(problem, *pairs)
     if proved is not None:
         certificate = proved.certificate
     elif answer.row_ind is not None:
         try:
-            certificate = certify_answer(problem, rows, cols, answer, options.deadline)
+            certificate = certify_answer(problem, held, answer, options.deadline)
         except KeyboardInterrupt:
-            certificate, termination = unproved(problem, rows, cols), Termination.INTERRUPTED
+            certificate = unproved(problem, held.rows, held.cols)
+            termination = Termination.INTERRUPTED
     if certificate is not None:
         if certificate.feasible:
             status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
@@ -334,8 +336,8 @@ def _finish(
         problem=problem,
         status=status,
         termination=termination,
-        row_ind=rows,
-        col_ind=cols,
+        row_ind=held.rows,
+        col_ind=held.cols,
         objective_value=proof.objective_value if proof else math.nan,
         # No answer is the worst there is: the bound of an infeasible problem.
         dual_bound=proof.dual_bound
@@ -343,7 +345,7 @@ def _finish(
         else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
         gap_abs=proof.gap_abs if proof else math.inf,
         gap=proof.gap if proof else math.inf,
-        loads=np.bincount(cols, minlength=problem.n_experts) if proved is None else proved.load,
+        loads=held.load if proved is None else proved.load,
         prices=proof.prices if proof else None,
         backend=name,
         fallbacks=fallbacks,

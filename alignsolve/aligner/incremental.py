@@ -11,6 +11,7 @@ from alignsolve.aligner.policy import PolicySettings
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends.base import Answer
 from alignsolve.certificate import certify_answer
+from alignsolve.feasibility import Assignment
 from alignsolve.problem import AlignmentProblem, Load, Resource
 from alignsolve.result import Result, Status, Termination
 from alignsolve.solve import solve
@@ -138,20 +139,19 @@ def _certified(
     problem: AlignmentProblem, pairs: tuple[IntArray, IntArray], part: Result, started: float
 ) -> Result | None:
     """Return an answer to the whole problem with what can be proved about it."""
-    order = np.lexsort((pairs[1], pairs[0]))
-    rows, cols = pairs[0][order], pairs[1][order]
-    answer = Answer(Termination.PROVED, rows, cols, prices=part.prices)
-    proof = certify_answer(problem, rows, cols, answer, math.inf)
+    held = Assignment.of(problem, *pairs)
+    answer = Answer(Termination.PROVED, *pairs, prices=part.prices)
+    proof = certify_answer(problem, held, answer, math.inf)
     if not proof.feasible or (problem.problem_class == "flow" and not proof.optimal):
         return None
     return Result(
         problem=problem,
         status=Status.OPTIMAL if proof.optimal else Status.FEASIBLE,
         termination=Termination.PROVED if proof.optimal else part.termination,
-        row_ind=rows, col_ind=cols,
+        row_ind=held.rows, col_ind=held.cols,
         objective_value=proof.objective_value, dual_bound=proof.dual_bound,
         gap_abs=proof.gap_abs, gap=proof.gap,
-        loads=np.bincount(cols, minlength=problem.n_experts), prices=proof.prices,
+        loads=held.load, prices=proof.prices,
         backend=f"{part.backend} on part", fallbacks=part.fallbacks, certificate=proof,
         conflict=None,
         stats=dict(part.stats) | {"total_seconds": time.perf_counter() - started},

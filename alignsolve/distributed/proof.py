@@ -12,7 +12,7 @@ import numpy as np
 from alignsolve.arrays import Float64Array, FloatArray, IntArray
 from alignsolve.certificate import Certificate, certificate_by_prices, has_integral_penalties
 from alignsolve.dual import DualGap, holder_residuals, optimality_tolerance
-from alignsolve.dual_pass import BlockProof, add_blocks, prove_block
+from alignsolve.dual_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
 from alignsolve.problem import AlignmentProblem, tolerance
 
@@ -56,11 +56,12 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     """
+    from alignsolve.dual_kernel import residual_sum  # numba is slow to import
     from alignsolve.exchange.steps import write_values
 
     row_ind, col_ind = shard.pairs()
     indptr = np.append(0, np.cumsum(shard.count, dtype=np.int64))
-    parts: list[BlockProof] = []
+    held, residuals, stakes = np.zeros(col_ind.size), list[float](), list[Stakes]()
     for k in range(shard.source.n_blocks):
         a, b = int(shard.source.edges[k]), int(shard.source.edges[k + 1])
         values: FloatArray = np.ascontiguousarray(shard.source.block(k))
@@ -69,17 +70,18 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
             fitness, values = values, np.empty(values.shape)
             write_values(fitness, np.arange(a, b), *shard.switch, values)
         slots = shard.slot_min[a:b], shard.slot_max[a:b]
-        whole = not parts or parts[-1].whole
-        parts.append(prove_block(values, prices, indptr[a : b + 1], col_ind, slots, whole))
-    proof = add_blocks(parts)
+        ends = indptr[a : b + 1]
+        residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held))
+        stakes.append(block_stakes(values, ends, col_ind, not stakes or stakes[-1].whole))
+    at_stake = add_stakes(stakes)
     broken = _broken(shard, row_ind, col_ind)
-    forbidden = np.flatnonzero(proof.held == -np.inf)
+    forbidden = np.flatnonzero(held == -np.inf)
     if forbidden.size and not broken:
         at = int(forbidden[0])
         broken = f"client {row_ind[at]} may not hold expert {col_ind[at]}"
     return PartialProof(
-        proof.residual, proof.regret, proof.largest, float(proof.held.sum()),
-        np.bincount(col_ind, minlength=shard.m), broken, proof.whole,
+        math.fsum(residuals), at_stake.regret, at_stake.largest, float(held.sum()),
+        np.bincount(col_ind, minlength=shard.m), broken, at_stake.whole,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from alignsolve.elastic.relaxation import (
     shortfalls,
     without_bounds,
 )
-from alignsolve.feasibility import is_feasible, sorted_pairs
+from alignsolve.feasibility import Assignment, is_feasible, sorted_pairs
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Result, Status, Termination
 
@@ -181,7 +181,8 @@ class _Work:
         pairs = least.pairs
         if inner.has_answer:
             pairs = least.complete(inner.row_ind, inner.col_ind)
-        rows, cols = sorted_pairs(problem, *pairs)
+        held = Assignment.of(problem, *pairs)
+        rows, cols = held.rows, held.cols
         parts = shortfalls(problem, self.prices, rows, cols)
         loosened = relaxed(problem, parts)
         if problem.problem_class == "mip" and not (
@@ -192,7 +193,7 @@ class _Work:
         best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
         source = "" if inner.certificate is None else inner.certificate.source
         answer = Answer(inner.termination, rows, cols, bound=problem.sign * best, source=source)
-        certificate = certify_answer(loosened, rows, cols, answer, options.deadline)
+        certificate = certify_answer(loosened, held, answer, options.deadline)
         self.bound = priced(parts)
         result = self._labelled(_with_certificate(inner, certificate, rows, cols), parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)

@@ -57,10 +57,12 @@ class ExchangeAnswer:
 
 def obvious_conflict(slot_min: Ints, slot_max: Ints, bounds: Bounds) -> bool:
     """Say whether bounds alone, before any value is looked at, contradict each other."""
-    if (bounds.load_min > bounds.load_max).any() or (slot_min > slot_max).any():
+    from alignsolve.exchange import steps
+
+    crossed, least, most = steps.slot_totals(slot_min, slot_max)
+    if crossed or (bounds.load_min > bounds.load_max).any():
         return True
-    least, most = int(slot_min.sum()), int(slot_max.sum())
-    return least > int(bounds.load_max.sum()) or most < int(bounds.load_min.sum())
+    return bool(least > bounds.load_max.sum() or most < bounds.load_min.sum())
 
 
 def finite_prices(price: Floats, spread: Callable[[], float]) -> Floats:

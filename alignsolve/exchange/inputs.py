@@ -35,7 +35,9 @@ class _Memory:
 
 def whole_numbers(value: Any, size: int) -> Ints:
     """Return int64 of one entry per client or expert; a view where it is that already."""
-    return plain(np.ascontiguousarray(np.broadcast_to(value, size), dtype=np.int64))
+    if np.shape(value) != (size,):
+        value = np.broadcast_to(value, size)
+    return plain(np.ascontiguousarray(value, dtype=np.int64))
 
 
 def switch_of(switch: tuple[Any, Ints, Ints] | None) -> Switch:
@@ -79,11 +81,9 @@ def bounds_of(
     n: int, m: int, load_min: Any, load_max: Any, penalty: tuple[Any, Any] | None
 ) -> Bounds:
     """Bring the experts' bounds into the form the kernels take; they are small and copied."""
-    low = np.maximum(np.broadcast_to(load_min, m), 0).astype(np.int64)
-    high = np.minimum(np.broadcast_to(load_max, m), n).astype(np.int64)
-    weight, goal = (0.0, 0.0) if penalty is None else penalty
-    return Bounds(
-        low, high,
-        np.array(np.broadcast_to(weight, m), dtype=np.float64),
-        np.array(np.broadcast_to(goal, m), dtype=np.float64),
-    )  # fmt: skip
+    low, high = np.empty(m, np.int64), np.empty(m, np.int64)
+    weight, goal = np.zeros(m), np.zeros(m)
+    low[:], high[:] = np.maximum(load_min, 0), np.minimum(load_max, n)
+    if penalty is not None:
+        weight[:], goal[:] = penalty
+    return Bounds(low, high, weight, goal)

@@ -305,7 +305,9 @@ class Level:
 
     def largest_slack(self) -> float:
         """Return an upper bound on the finite slack of any client."""
-        known = self.slack.max(where=self.slack < np.inf, initial=0.0)
+        known = self.slack.max(initial=0.0)
+        if known == np.inf:
+            known = self.slack.max(where=self.slack < np.inf, initial=0.0)
         return float(known) + self.drift()
 
     def slack_quantile(self, share: float) -> float:

@@ -65,6 +65,19 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
 
 
 @njit(cache=True, nogil=True)
+def slot_totals(slot_min, slot_max):
+    """Return whether any client's least slots are more than its most, and the sums of both."""
+    crossed = np.int64(0)
+    least = np.int64(0)
+    most = np.int64(0)
+    for i in range(slot_min.size):
+        crossed += np.int64(slot_min[i] > slot_max[i])
+        least += slot_min[i]
+        most += slot_max[i]
+    return crossed > 0, least, most
+
+
+@njit(cache=True, nogil=True)
 def lower_slack(slack, limit, drop, near):
     """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
 
@@ -78,11 +91,12 @@ def lower_slack(slack, limit, drop, near):
         Clients of the level, in order. Clients that have no other reply at all
         (infinite slack) are never near.
     """
-    found = 0
+    found = np.int64(0)
+    # Without a branch, which could not be foreseen; apart, so that differences vectorise.
     for k in range(slack.size):
-        if slack[k] <= limit and slack[k] < np.inf:
-            near[found] = k
-            found += 1
+        near[found] = k
+        found += np.int64(slack[k] <= limit) & np.int64(slack[k] < np.inf)
+    for k in range(slack.size):
         slack[k] = (slack[k] - drop) * _BELOW
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.backends import base
 from alignsolve.certificate import certify_answer
-from alignsolve.dual import _compiled_regrets, _compiled_residual, client_sums, dual_gap
+from alignsolve.dual import client_sums, dual_gap
+from alignsolve.dual_pass import all_regrets, prove_all
 from alignsolve.exchange_graph import apply_steps, bellman_ford
-from alignsolve.feasibility import is_feasible
+from alignsolve.feasibility import Assignment, is_feasible
+from alignsolve.pair_kernel import scan
 from alignsolve.replies import Multipliers, best_replies
 from tests.strategies import any_problems, brute_force, flow_problems
 
@@ -309,8 +312,8 @@ def test_a_mask_does_not_loosen_the_proof(mask: float) -> None:
 
 def by_solver(problem: al.AlignmentProblem, cols: list[int], bound: float) -> al.Certificate:
     answer = base.Answer(al.Termination.PROVED, bound=bound, source="HiGHS 1")
-    rows = np.arange(len(cols))
-    return certify_answer(problem, rows, np.array(cols, dtype=np.int64), answer, np.inf)
+    held = Assignment.of(problem, np.arange(len(cols)), np.array(cols, dtype=np.int64))
+    return certify_answer(problem, held, answer, np.inf)
 
 
 def test_a_solvers_bound_counts_by_what_is_at_stake() -> None:
@@ -350,8 +353,10 @@ def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:
 def compiled_sums(
     problem: al.AlignmentProblem, rows: np.ndarray, cols: np.ndarray, prices: np.ndarray
 ) -> tuple[float, float, float]:
-    residual = _compiled_residual(problem, rows, cols, prices)
-    return residual, *_compiled_regrets(problem, rows, cols)
+    held = Assignment.of(problem, rows, cols)
+    proof = prove_all(problem, held.indptr, held.cols, prices)
+    assert proof.held.tolist() == problem.pair_values(rows, cols).tolist()
+    return proof.residual, *all_regrets(problem, held.indptr, held.cols)
 
 
 @settings(max_examples=300)
@@ -389,3 +394,87 @@ def test_compiled_pass_at_size(slots: int) -> None:
         problem.replace(fitness=np.asfortranarray(fitness)), rows, cols, prices
     )
     np.testing.assert_allclose(blocks, reference, rtol=1e-12)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**16), st.integers(1, 6), st.integers(1, 6), st.booleans())
+def test_scan_of_pairs_agrees_with_numpy(seed: int, n: int, m: int, spoil: bool) -> None:
+    rng = np.random.default_rng(seed)
+    problem = al.AlignmentProblem(np.zeros((n, m)), m)
+    rows, cols = np.nonzero(rng.random((n, m)) < rng.random())
+    twice = np.repeat(np.arange(rows.size), rng.integers(1, 3, rows.size) if seed % 2 else 1)
+    rows, cols = rows[twice], cols[twice]
+    if spoil and rows.size:
+        (rows if seed % 3 else cols)[rng.integers(rows.size)] = rng.integers(-1, 7)
+    found = scan(rows, cols, n, m)
+    try:
+        held = Assignment._of_any(problem, rows, cols)
+    except al.ProblemError:
+        assert found is None
+        return
+    if held.rows.tolist() != rows.tolist() or held.cols.tolist() != cols.tolist():
+        assert found is None
+        return
+    assert found is not None
+    assert found[0].tolist() == held.indptr.tolist() == np.searchsorted(rows, range(n + 1)).tolist()
+    assert found[1].tolist() == held.load.tolist() == [(cols == j).sum() for j in range(m)]
+    assert found[2] == held.distinct == (len(set(zip(rows, cols, strict=True))) == rows.size)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    ("at", "pair", "message"),
+    [
+        (5, (3, 1), None),
+        (5, (-1, 1), r"row_ind\[5\] is -1; give 0 to "),
+        (9, (9, 2), r"col_ind\[9\] is 2; give 0 to 1"),
+    ],
+)
+def test_pairs_are_checked_and_sorted_with_and_without_numba(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool, at: int, pair: tuple[int, int],
+    message: str | None,
+) -> None:  # fmt: skip
+    if not compiled:
+        monkeypatch.delitem(sys.modules, "numba")
+    problem = al.AlignmentProblem(np.zeros((10, 2)), 2)
+    rows, cols = np.arange(10), np.zeros(10, dtype=np.int64)
+    rows[at], cols[at] = pair
+    if message is not None:
+        with pytest.raises(al.ProblemError, match=message):
+            Assignment.of(problem, rows, cols)
+        return
+    held = Assignment.of(problem, rows, cols)
+    assert held.rows.tolist() == sorted(rows.tolist())
+    assert held.cols[:5].tolist() == [0, 0, 0, 0, 1]
+    assert np.diff(held.indptr)[:7].tolist() == [1, 1, 1, 2, 1, 0, 1]
+    assert (held.load.tolist(), held.distinct) == ([9, 1], True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "kind"),
+    [
+        ([0, 1, 1, 2], [0, 1, 1, 0], "duplicate"),
+        ([0, 1, 2], [0, 1, 2], "forbidden"),
+        ([0, 2], [0, 0], "min_experts"),
+        ([0, 1, 2, 2, 2], [0, 1, 0, 1, 2], "forbidden"),
+        ([0, 1, 2, 2], [0, 0, 0, 1], "max_experts"),
+        ([0, 1, 2], [1, 1, 1], "load_max"),
+        ([0, 1, 2], [0, 0, 0], "load_max"),
+    ],
+)
+def test_prices_prove_nothing_that_breaks_a_bound(
+    rows: list[int], cols: list[int], kind: str
+) -> None:
+    fitness = np.ones((3, 3))
+    fitness[2, 2] = -np.inf
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_min=[1, 0, 0], load_max=2)
+    certificate = al.certify(problem, rows, cols, prices=[0, 0, 0])
+    assert not certificate.feasible
+    assert kind in [violation.kind for violation in certificate.violations]
+    assert al.certify(problem, [0, 1, 2], [0, 1, 0], prices=[0, 0, 0]).optimal
+
+
+def test_a_client_of_forbidden_pairs_alone_holds_none() -> None:
+    problem = al.AlignmentProblem([[-np.inf, -np.inf], [1, 1]], [2, 1], min_experts=[2, 0])
+    certificate = al.certify(problem, [0, 0, 1], [0, 1, 0], prices=[0, 0])
+    assert [violation.kind for violation in certificate.violations] == ["forbidden", "forbidden"]

@@ -282,6 +282,30 @@ class TestSmallKernels:
         np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
         assert (step[~free] == fixed[~free]).all()
 
+    @given(least=st.lists(st.integers(0, 3), max_size=9), seed=st.integers(0, 99))
+    def test_slot_totals(self, least, seed):
+        most = np.random.default_rng(seed).integers(0, 6, len(least))
+        least = np.array(least, np.int64)
+        crossed, low, high = steps.slot_totals(least, most)
+        assert crossed == (least > most).any()
+        assert (low, high) == (least.sum(), most.sum())
+
+    @given(seed=st.integers(0, 9999), size=st.integers(0, 30))
+    def test_lower_slack(self, seed, size):
+        rng = np.random.default_rng(seed)
+        slack = rng.random(size, dtype=np.float32)
+        slack[rng.random(size) < 0.2] = np.inf
+        limit = np.float32(rng.choice([0.5, np.inf]))
+        after, near = slack.copy(), np.empty(size, np.int64)
+        found = steps.lower_slack(after, limit, np.float32(0.25), near)
+        expected = [k for k in range(size) if slack[k] <= limit and np.isfinite(slack[k])]
+        assert near[:found].tolist() == expected
+        finite = np.isfinite(slack)
+        below = slack.astype(np.float64) - 0.25
+        np.testing.assert_allclose(after[finite], below[finite], rtol=1e-6, atol=1e-6)
+        assert (after[finite] <= np.maximum(below, 0)[finite]).all()
+        assert np.isinf(after[~finite]).all()
+
     @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=20), seed=st.integers(0, 99))
     def test_pairs_come_out_sorted(self, counts, seed):
         rng = np.random.default_rng(seed)
