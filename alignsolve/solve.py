@@ -297,16 +297,15 @@ def _finish(
     checked = time.perf_counter()
     certificate: Certificate | None = None
     conflict: Conflict | None = None
-    pairs = (np.empty(0, dtype=np.int64),) * 2
+    held: Assignment | None = None
     status, termination = Status.NO_SOLUTION_FOUND, answer.termination
     if answer.infeasible:
         status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
     elif answer.row_ind is not None and answer.col_ind is not None:
-        pairs = answer.row_ind, answer.col_ind
-    held = Assignment.of(problem, *pairs)
+        held = Assignment.of(problem, answer.row_ind, answer.col_ind)
     if proved is not None:
         certificate = proved.certificate
-    elif answer.row_ind is not None:
+    elif held is not None:
         try:
             certificate = certify_answer(problem, held, answer, options.deadline)
         except KeyboardInterrupt:
@@ -332,12 +331,17 @@ def _finish(
         "total_seconds": now - started,
     }
     proof = certificate if certificate is not None and certificate.feasible else None
+    nothing, load = np.empty(0, dtype=np.int64), np.zeros(problem.n_experts, dtype=np.int64)
+    if proved is not None:
+        load = proved.load
+    elif held is not None:
+        load = held.load
     return Result(
         problem=problem,
         status=status,
         termination=termination,
-        row_ind=held.rows,
-        col_ind=held.cols,
+        row_ind=nothing if held is None else held.rows,
+        col_ind=nothing if held is None else held.cols,
         objective_value=proof.objective_value if proof else math.nan,
         # No answer is the worst there is: the bound of an infeasible problem.
         dual_bound=proof.dual_bound
@@ -345,7 +349,7 @@ def _finish(
         else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
         gap_abs=proof.gap_abs if proof else math.inf,
         gap=proof.gap if proof else math.inf,
-        loads=held.load if proved is None else proved.load,
+        loads=load,
         prices=proof.prices if proof else None,
         backend=name,
         fallbacks=fallbacks,
