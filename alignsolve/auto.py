@@ -11,7 +11,6 @@ from collections.abc import Callable
 from alignsolve.backends import get_backend
 from alignsolve.backends.base import Answer, Backend, Options
 from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
-from alignsolve.feasibility import is_feasible
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Fallback, Result, Termination
 
@@ -67,6 +66,8 @@ class Auto:
         self.ended: Termination | None = None
         # The best answer of those that did not end the search: of one that gave up, of greedy.
         self.known: tuple[str, Answer] | None = None
+        # The least bound of those that did not end it, and whose it is.
+        self.bound, self.source = math.inf, ""
         self.asked_greedy = False
 
     def run(self) -> Result:
@@ -102,6 +103,11 @@ class Auto:
             if reason is None:
                 answer = run_backend(backend, self.problem, options)
                 gave_up = answer.termination is Termination.WORK_LIMIT
+                if answer.infeasible and self.known is not None:
+                    raise BackendError(
+                        f"backend {name!r} called the problem infeasible, and it is not: "
+                        f"{self.known[0]!r} found an answer"
+                    )
                 if answer.infeasible or (answer.row_ind is not None and not gave_up):
                     return self._finish(name, self._at_least_known(answer))
                 self._remember(name, answer)
@@ -118,18 +124,21 @@ class Auto:
         self.fallbacks.append(Fallback(name, reason))
 
     def _finish(self, name: str, answer: Answer) -> Result:
+        if self.bound < answer.bound and not answer.infeasible:
+            answer = dataclasses.replace(answer, bound=self.bound, source=self.source)
         return self.finish(name, answer, tuple(self.fallbacks))
 
     def _with_first_answer(self, options: Options) -> Options:
         """Let greedy answer, once, and start from that; take all the time where it did."""
         if not self.asked_greedy:
             self.asked_greedy = True
-            share = FIRST_SHARE * options.remaining()
-            deadline = min(options.deadline, time.perf_counter() + share)
-            first = run_backend(
-                get_backend("greedy"), self.problem,
-                dataclasses.replace(options, deadline=deadline),
-            )  # fmt: skip
+            soon = time.perf_counter() + FIRST_SHARE * options.remaining()
+            hurried = dataclasses.replace(options, deadline=min(options.deadline, soon))
+            try:
+                first = run_backend(get_backend("greedy"), self.problem, hurried)
+            except (BackendError, BackendNotFoundError, MemoryError) as error:
+                logger.info("no first answer by greedy: %s", _words(error))
+                return options
             self._remember("greedy", first)
             if first.termination is Termination.INTERRUPTED:
                 self.ended = first.termination
@@ -138,10 +147,9 @@ class Auto:
         rows, cols = self.known[1].row_ind, self.known[1].col_ind
         assert rows is not None
         assert cols is not None
-        given = options.warm_start
-        if given is None or not is_feasible(self.problem, *given):
-            options = dataclasses.replace(options, warm_start=(rows, cols))
-        return dataclasses.replace(options, deadline=self.options.deadline)
+        return dataclasses.replace(
+            options, deadline=self.options.deadline, warm_start=(rows, cols)
+        )
 
     def _value(self, answer: Answer) -> float:
         """Return the value of an answer, max sense; -inf for none."""
@@ -151,16 +159,11 @@ class Auto:
 
     def _remember(self, name: str, answer: Answer) -> None:
         """Keep an answer that is the best so far, and the least bound."""
-        if self.known is None:
-            if answer.row_ind is not None:
-                self.known = name, answer
-            return
-        best_name, best = self.known
-        if self._value(answer) > self._value(best):
-            best_name, best = name, dataclasses.replace(answer, bound=best.bound)
-        if answer.bound < best.bound:
-            best = dataclasses.replace(best, bound=answer.bound, source=answer.source)
-        self.known = best_name, best
+        best = -math.inf if self.known is None else self._value(self.known[1])
+        if self._value(answer) > best:
+            self.known = name, answer
+        if answer.bound < self.bound:
+            self.bound, self.source = answer.bound, answer.source
 
     def _at_least_known(self, answer: Answer) -> Answer:
         """Return a backend's answer, with the pairs of a better one that is known."""

@@ -17,7 +17,7 @@ from alignsolve.dual import (
     holder_residuals,
     optimality_tolerance,
 )
-from alignsolve.dual_pass import prove_all
+from alignsolve.dual_pass import all_regrets, prove_all
 from alignsolve.errors import ProblemError
 from alignsolve.exchange_graph import (
     ImprovingCycle,
@@ -207,7 +207,8 @@ def _certify_at_prices(
 ) -> Certificate | None:
     """Return the certificate of an answer that given prices prove in one pass; None if not.
 
-    That pass sees slots and forbidden pairs, too. The rest is for more passes over the matrix.
+    That pass sees slots and forbidden pairs, too. Whether a gap counts as zero takes another one
+    over a matrix in memory.
     """
     if problem.expert_group is not None or not (held.distinct and keeps_loads(problem, held.load)):
         return None
@@ -219,10 +220,12 @@ def _certify_at_prices(
     tolerance = 0.0
     if gap_abs > 0:
         if proof.stakes is None:
-            return None
-        regret, largest = proof.stakes.regret, proof.stakes.largest
+            regret, largest = all_regrets(problem, held.indptr, held.cols)
+            whole = is_integral(problem)
+        else:
+            regret, largest = proof.stakes.regret, proof.stakes.largest
+            whole = proof.stakes.whole and has_integral_penalties(problem)
         tolerance = optimality_tolerance(problem, held.load, regret, largest)
-        whole = proof.stakes.whole and has_integral_penalties(problem)
         if gap_abs > tolerance or whole:
             return None
     gap = DualGap(gap_abs, tolerance)

@@ -164,8 +164,9 @@ def residual_sum(
     Returns
     -------
     float
-        Sum of what held sets lack to best replies, >= 0; infinite where a client
-        has no reply at all, or its number of experts is out of bounds.
+        Sum of what held sets lack to best replies, >= 0; infinite where a client's number
+        of experts is out of bounds, or it has no reply but holds an allowed pair. Forbidden
+        pairs that are held are seen from `out`.
     """
     read = values, prices, indptr, cols, slot_min, slot_max
     sums = _chunk_sums(residual_rows, read, out)

@@ -49,7 +49,7 @@ class Proof:
     held : float64 array, shape (n_pairs,)
         Values of the held pairs; ``-inf`` where one is forbidden.
     stakes : Stakes or None
-        Of a source alone; see `stakes_of`.
+        Of a source alone; in memory they are seldom needed, see `all_regrets`.
     """
 
     residual: float

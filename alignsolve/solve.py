@@ -93,8 +93,8 @@ def solve(
     -------
     Result
         Infeasibility is a status with a `conflict`, never an exception. Without a
-        time limit a conflict of the mip class is made smaller for up to
-        `CONFLICT_SECONDS`.
+        time limit a conflict of the mip class is looked for, and made smaller, for up
+        to `CONFLICT_SECONDS`, and as long as it takes where `repeatable`.
 
     Raises
     ------
@@ -269,7 +269,8 @@ def _conflict(
     if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
         return None
     deadline = options.deadline
-    if math.isinf(deadline) and problem.problem_class == "mip":
+    unlimited = math.isinf(deadline) and not options.repeatable
+    if unlimited and problem.problem_class == "mip":
         deadline = time.perf_counter() + CONFLICT_SECONDS
     try:
         return find_conflict(problem, deadline, answer.conflict_experts)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from alignsolve.generators import generate
 from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Status
 from alignsolve.solve import solve
+from alignsolve.sources import FactorSource
 
 #: Small problems that between them need every kernel: what each is, and how to make it.
 SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (
     ("slots and loads, float32", lambda: _flow("float32")),
     ("slots and loads, float64", lambda: _flow("float64")),
+    ("fitness from factors", lambda: _factors()),
     ("bounds that cannot hold together", lambda: generate("infeasible", clients=40, experts=8)),
     ("budgets and named loads", lambda: _fleet()),
     ("the same where bounds give way", lambda: _fleet().replace(load_min=13)),
@@ -24,6 +28,13 @@ SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (
 def _flow(dtype: str) -> AlignmentProblem:
     """Return a problem large enough for samples, Newton steps and paths."""
     return generate("uniform", clients=4000, experts=16, slots=1, balance=1.0, dtype=dtype)
+
+
+def _factors() -> AlignmentProblem:
+    """Return a problem whose fitness is a product, read block by block."""
+    rng = np.random.default_rng(0)
+    source = FactorSource(rng.random((4000, 4)), rng.random((16, 4)))
+    return AlignmentProblem(source, 1, min_experts=1, load_max=250)
 
 
 def _fleet() -> AlignmentProblem:

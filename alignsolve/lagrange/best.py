@@ -36,6 +36,8 @@ class Best:
         The best answer.
     bound : float
         No answer is better.
+    source : str
+        Who else vouches for the bound; empty for the pipeline itself.
     unit : float
         Values of answers differ by multiples of this; 0 where not known.
     rounding : float
@@ -46,7 +48,7 @@ class Best:
 
     def __init__(self, problem: AlignmentProblem, options: Options) -> None:
         self.problem, self.options = problem, options
-        self.value, self.bound = -math.inf, math.inf
+        self.value, self.bound, self.source = -math.inf, math.inf, ""
         self.pairs: tuple[IntArray, IntArray] | None = None
         self.unit, self.rounding = _unit(problem), 0.0
         self.infeasible = self.interrupted = False
@@ -65,13 +67,14 @@ class Best:
                 self.value, self.pairs = value, (rows, cols)
         return True
 
-    def lower(self, bound: float) -> None:
-        """Take a valid bound into account."""
+    def lower(self, bound: float, source: str = "") -> None:
+        """Take a valid bound into account, and who vouches for it where others do."""
         with self._lock:
             if self.unit > 0 and math.isfinite(bound):
                 # Values are multiples of the unit; rounding errors are far below a half.
                 bound = math.floor(bound / self.unit + 1e-6) * self.unit
-            self.bound = min(self.bound, bound)
+            if bound < self.bound:
+                self.bound, self.source = bound, source
 
     @property
     def tolerance(self) -> float:

@@ -50,8 +50,8 @@ ROUNDING = 1e-11
 BARREN_DIVES = 6
 #: Dives without a better answer after which a search without proof ends.
 LAST_DIVES = 20
-#: Seconds of the tree at a level after which an exact solver gets the core, for as long; the
-#: next time after this many times as long.
+#: Seconds at a level after which an exact solver gets the core, for as long; the next time after
+#: this many times as long.
 CORE_SECONDS, CORE_GROWTH = 2.0, 4.0
 #: Most pairs of a core: beyond, the linear model takes too long to begin.
 CORE_PAIRS = 1 << 16
@@ -86,8 +86,6 @@ class JobSearch:
 
     Attributes
     ----------
-    source : str
-        Which other means the bound comes from; empty for none.
     nodes, dives, polishes, cores : int
         What was done so far.
     """
@@ -109,7 +107,6 @@ class JobSearch:
         self.margin = ROUNDING * (first_distance(self.values) + float(np.abs(self.prices).sum()))
         best.rounding = self.margin
         self.seed = best.options.seed
-        self.source = ""
         self.nodes = self.dives = self.polishes = self.cores = 0
         self.rng = np.random.default_rng(self.seed)
         self.freed = float(FIRST_FREED)
@@ -346,52 +343,52 @@ class JobSearch:
         best, allowed = self.best, self._allowed(least)
         if np.count_nonzero(allowed) > CORE_PAIRS:
             return False
-        name = "fitness" if best.problem.sense == "max" else "cost"
-        values = np.asarray(best.problem.arguments()[name], dtype=np.float64)
+        fitness = np.where(allowed, best.problem.fitness, -np.inf)
         core = best.problem.replace(
-            **{name: np.where(allowed, values, -np.inf * best.problem.sign)}
+            **{"fitness": fitness} if best.problem.sense == "max" else {"cost": 0 - fitness}
         )
         until = min(best.options.deadline, time.perf_counter() + seconds)
-        answer = self._exact(core, deadline=until, threads=1, warm_start=None)
+        # Only the caller ends it before: a solver that is stopped cannot always be freed.
+        answer = self._exact(
+            core, lambda: best.interrupted, deadline=until, threads=1, warm_start=None
+        )
         self.cores += 1
         # Any answer outside the core is below the level.
-        below = least - (best.unit or self.margin)
-        self._lower(below if answer.infeasible else max(answer.bound, below), answer.source)
-        return answer.infeasible or answer.termination is Termination.PROVED
+        below = least - best.unit
+        best.lower(below if answer.infeasible else max(answer.bound, below), answer.source)
+        return answer.infeasible or best.value >= least or answer.bound < least
 
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""
-        answer = self._exact(self.best.problem)
+        best = self.best
+        answer = self._exact(best.problem, lambda: best.is_over)
         if answer.infeasible:
-            self.best.infeasible = not np.isfinite(self.best.value)
+            best.infeasible = not np.isfinite(best.value)
         else:
-            self._lower(answer.bound, answer.source)
+            best.lower(answer.bound, answer.source)
 
-    def _exact(self, problem: AlignmentProblem, **changes: Any) -> Answer:
-        """Solve a problem by other means, and offer its answer."""
+    def _exact(
+        self, problem: AlignmentProblem, is_over: Callable[[], bool], **changes: Any
+    ) -> Answer:
+        """Solve a problem by other means until it is over, and offer its answer."""
         best = self.best
 
-        def is_over(_: object) -> bool:
+        def poll(_: object) -> bool:
             # The caller's function is for the caller's thread, which calls it meanwhile.
             if self.threads == 1:
                 best.report()
-            return best.is_over
+            return is_over()
 
-        report = Reporter(problem, is_over, time.perf_counter())
+        report = Reporter(problem, poll, time.perf_counter())
         options = dataclasses.replace(best.options, report=report, **changes)
         answer = self.exact(problem, options)
-        if self.threads == 1 and answer.termination is Termination.INTERRUPTED:
+        by_key = answer.termination is Termination.INTERRUPTED and not report.stopped
+        if self.threads == 1 and by_key:
             best.interrupted = True
             best.stop()
         if answer.row_ind is not None and answer.col_ind is not None:
             best.offer(answer.row_ind, answer.col_ind)
         return answer
-
-    def _lower(self, bound: float, source: str) -> None:
-        """Take another solver's bound into account."""
-        if bound < self.best.bound:
-            self.best.lower(bound)
-            self.source = source
 
 
 def compile_kernels() -> None:

@@ -84,7 +84,6 @@ class _Run:
     ) -> None:
         self.problem, self.options, self.parts = problem, options, parts
         self.best = Best(problem, options)
-        self.source = f"Lagrangian bound ({library_version('alignsolve')})"
         self.started = time.perf_counter()
         self.stats: dict[str, float | int] = {}
 
@@ -108,12 +107,13 @@ class _Run:
         if not self._is_priced(relaxation, priced):
             return
         search = jobs.JobSearch(relaxation, priced, self.best, self._exact, self.parts)
-        search.run()
-        self.source = search.source or self.source
-        self.stats |= {
-            "nodes": search.nodes, "dives": search.dives, "polishes": search.polishes,
-            "cores": search.cores,
-        }  # fmt: skip
+        try:
+            search.run()
+        finally:
+            self.stats |= {
+                "nodes": search.nodes, "dives": search.dives, "polishes": search.polishes,
+                "cores": search.cores,
+            }  # fmt: skip
 
     def _solve_fleet(self, relaxation: Relaxation) -> None:
         """Price, make the clients' choices an answer, and let others finish what is small."""
@@ -265,17 +265,16 @@ class _Run:
             self.best.infeasible = self.best.pairs is None
         if answer.row_ind is not None and answer.col_ind is not None:
             self.best.offer(answer.row_ind, answer.col_ind)
-        if answer.bound < self.best.bound:
-            self.source = answer.source
-            self.best.lower(answer.bound)
+        self.best.lower(answer.bound, answer.source)
         self.best.interrupted |= answer.termination is Termination.INTERRUPTED
 
     def answer(self) -> Answer:
         """Return what was found."""
         best = self.best
+        source = best.source or f"Lagrangian bound ({library_version('alignsolve')})"
         self.stats["solve_seconds"] = time.perf_counter() - self.started
         if best.infeasible:
-            return Answer.proved_infeasible(source=self.source, stats=self.stats)
+            return Answer.proved_infeasible(source=source, stats=self.stats)
         if best.interrupted:
             termination = Termination.INTERRUPTED
         elif best.proved:
@@ -288,4 +287,4 @@ class _Run:
             termination = Termination.HEURISTIC_DONE
         rows, cols = (None, None) if best.pairs is None else best.pairs
         bound = max(best.bound, best.value)
-        return Answer(termination, rows, cols, bound=bound, source=self.source, stats=self.stats)
+        return Answer(termination, rows, cols, bound=bound, source=source, stats=self.stats)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +258,65 @@ def test_an_exact_solver_settles_levels_that_the_tree_does_not(
         for name, part in problem.resources.items()
     })  # fmt: skip
     assert al.solve(tight, "lagrangian", threads=threads).status is al.Status.INFEASIBLE
+
+
+@pytest.mark.parametrize("sense", ["max", "min"])
+def test_a_core_of_a_problem_over_an_array_source(
+    monkeypatch: pytest.MonkeyPatch, sense: str
+) -> None:
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    plain = generate("gap-c", agents=4, jobs=20, seed=3)
+    source, more = al.ArraySource(plain.fitness), {"load_min": 1, "load_max": 1}
+    if sense == "min":
+        source = al.ArraySource(0 - plain.fitness)
+    make = al.AlignmentProblem if sense == "max" else al.AlignmentProblem.from_cost
+    problem = make(source, 20, resources=plain.resources, **more)
+    result = al.solve(problem, "lagrangian", time_limit=60)
+    assert result.status is al.Status.OPTIMAL
+    assert abs(result.objective_value) == al.solve(plain, "scipy-milp").objective_value
+    assert result.stats["cores"] > 0
+
+
+def core_search(monkeypatch: pytest.MonkeyPatch, exact: object) -> None:
+    """Leave generalized assignment to cores, and these to a fake solver."""
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "BARREN_DIVES", -1)
+    fake = type("Fake", (), {"solve": staticmethod(exact)})
+    monkeypatch.setattr("alignsolve.lagrange.pipeline.get_backend", lambda _: fake)
+
+
+def test_a_core_proves_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def vague(problem: al.AlignmentProblem, options: Options) -> Answer:
+        # It calls its answer optimal within a gap of its own.
+        exact = get_backend("scipy-milp").solve(problem, options)
+        return dataclasses.replace(exact, bound=exact.bound + 50.0)
+
+    core_search(monkeypatch, vague)
+    result = al.solve(assignment(), "lagrangian", time_limit=2)
+    best = al.solve(assignment(), "scipy-milp").objective_value
+    assert result.dual_bound >= best
+
+
+def test_a_limit_during_a_core_is_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(problem: al.AlignmentProblem, options: Options) -> Answer:
+        assert options.report is not None
+        while time.perf_counter() < options.deadline + 0.1:
+            time.sleep(0.02)
+            if options.report(-np.inf, np.inf):
+                return Answer.nothing(al.Termination.INTERRUPTED)
+        return Answer.nothing(al.Termination.TIME_LIMIT)
+
+    core_search(monkeypatch, late)
+    result = al.solve(assignment(), "lagrangian", threads=1, time_limit=1)
+    assert result.termination is al.Termination.TIME_LIMIT
+    seen: list[al.Progress] = []
+    result = al.solve(assignment(), "lagrangian", threads=1, time_limit=20,
+                      callback=lambda state: bool(seen.append(state)) or len(seen) > 5)
+    assert result.termination is al.Termination.INTERRUPTED
 
 
 @pytest.mark.parametrize("problem", [assignment(), fleet()], ids=["assignment", "fleet"])

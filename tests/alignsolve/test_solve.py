@@ -161,10 +161,13 @@ def test_a_conflict_of_the_mip_class_is_not_made_smaller_for_ever(
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
     assert not result.conflict.irreducible
-    monkeypatch.undo()
-    conflict = al.solve(problem).conflict
-    assert conflict is not None
-    assert conflict.irreducible
+    # As long as it takes, where the machine's speed shall not matter.
+    for more in ({"repeatable": True}, {}):
+        conflict = al.solve(problem, **more).conflict
+        assert conflict is not None
+        assert conflict.irreducible
+        assert conflict.proved
+        monkeypatch.undo()
 
 
 @pytest.fixture
@@ -204,16 +207,15 @@ def test_linear_models_start_from_an_answer_of_greedy(
     result = al.solve(MIP, time_limit=20)
     assert (result.backend, result.objective_value, result.dual_bound) == ("ortools-mip", 5.5, 6.0)
     assert "lagrangian" in result.fallbacks[0].backend
-    # The caller's own answer is not replaced where it keeps all bounds.
-    given = np.array([0, 1]), np.array([1, 1])
 
-    def keeps(problem: al.AlignmentProblem, options: base.Options) -> base.Answer:
-        assert options.warm_start is not None
-        assert options.warm_start[1].tolist() == [1, 1]
-        return pairs([0, 1], [0, 1], bound=5.5)
 
-    uncompiled(FakeBackend(keeps))
-    assert al.solve(MIP, time_limit=20, warm_start=given).status is al.Status.OPTIMAL
+def test_without_greedy_linear_models_are_asked_all_the_same(
+    uncompiled: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uncompiled(FakeBackend(lambda *_: pairs([0, 1], [0, 1], bound=5.5)))
+    monkeypatch.setattr(GreedyBackend, "solve", raising(MemoryError()))
+    result = al.solve(MIP, time_limit=20)
+    assert (result.backend, result.status) == ("ortools-mip", al.Status.OPTIMAL)
 
 
 def test_the_bound_of_a_search_without_answer_is_kept(
@@ -227,6 +229,26 @@ def test_the_bound_of_a_search_without_answer_is_kept(
     result = al.solve(MIP, time_limit=20)
     assert (result.backend, result.objective_value) == ("greedy", 5.5)
     assert "called the problem infeasible" in result.fallbacks[1].reason
+
+
+def test_the_least_bound_is_kept_with_its_source(
+    uncompiled: Callable[[FakeBackend], None]
+) -> None:
+    def late(bound: float, source: str, **more: object) -> FakeBackend:
+        ended = al.Termination.WORK_LIMIT
+        return FakeBackend(lambda *_: base.Answer(ended, bound=bound, source=source, **more))  # type: ignore[arg-type]
+
+    rows, cols = pairs_of([1, 0])
+    uncompiled(late(9.0, "HiGHS", row_ind=rows, col_ind=cols))
+    AUTO.get_backend.__self__["lagrangian"] = late(5.6, "ours")
+    result = al.solve(MIP, time_limit=20)
+    assert (result.objective_value, result.dual_bound) == (5.5, 5.6)
+    assert result.certificate is not None
+    assert result.certificate.source == "ours"
+    # Without any answer the bound is still worth something.
+    AUTO.get_backend.__self__["greedy"] = late(np.inf, "")
+    AUTO.get_backend.__self__["ortools-mip"] = late(9.0, "HiGHS")
+    assert al.solve(MIP, time_limit=20).dual_bound == 5.6
 
 
 def test_a_named_backend_does_not_fall_back(use: Callable[[FakeBackend], None]) -> None:
