@@ -34,7 +34,9 @@ def _factors() -> AlignmentProblem:
     """Return a problem whose fitness is a product, read block by block."""
     rng = np.random.default_rng(0)
     source = FactorSource(rng.random((4000, 4)), rng.random((16, 4)))
-    return AlignmentProblem(source, 1, min_experts=1, load_max=250)
+    return AlignmentProblem(
+        source, 1, min_experts=1, load_max=250, switch_cost=0.1, held=([0], [0])
+    )
 
 
 def _fleet() -> AlignmentProblem:

@@ -42,7 +42,8 @@ source = al.FactorSource(rng.random((3000, 8)), rng.random((24, 8)))
 for more in ({}, {"switch_cost": 0.1, "held": (np.arange(3000), np.arange(3000) % 24)}):
     al.solve(al.AlignmentProblem(source, slots, load_min=100, load_max=600, **more))
     al.solve(al.AlignmentProblem(al.ArraySource(fitness), slots, load_max=600, **more))
-for family in ("latent", "multi-layer", "tiers", "forbidden", "skewed", "ties", "sticky", "infeasible", "gap-a", "gap-e"):
+for family in ("latent", "multi-layer", "tiers", "forbidden", "skewed", "ties", "sticky",
+               "infeasible", "gap-a", "gap-e"):
     al.solve(generate(family), time_limit=10)
 fleet = generate("scarce", clients=50, experts=8)
 al.solve(fleet, time_limit=3)
