@@ -15,7 +15,7 @@ from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy_construct import add_by_client, mend_clients
 from alignsolve.backends.greedy_fill import fill_experts
-from alignsolve.backends.greedy_prices import learn_prices, most_at
+from alignsolve.backends.greedy_prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy_search import search
 from alignsolve.backends.greedy_state import State
 from alignsolve.feasibility import is_feasible
@@ -169,6 +169,8 @@ class _Attempts:
         else:
             effort = self._effort(EXPERT_WORK)
             add_by_expert(state, scores_by_expert(state, way, effort), effort)
+        if self.problem.problem_class == "mip":
+            prices = add_in_turn(state, prices, self.rng, self.effort)
         most = most_at(state, prices)
         add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
         mend_clients(state, prices, state.high, self.effort)

@@ -10,8 +10,9 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import addable, budget_share
+from alignsolve.backends.greedy_construct import addable
 from alignsolve.backends.greedy_state import State
+from alignsolve.backends.greedy_take import budget_share
 
 #: Rounds in which prices of the budgets are sought; the first step, as a share of the
 #: spread of values; by how much steps grow while their direction holds, and shrink else.

@@ -9,6 +9,7 @@ import alignsolve as al
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_construct import add_by_client
 from alignsolve.backends.greedy_fill import fill_experts
+from alignsolve.backends.greedy_prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy_state import State
 from alignsolve.generators import generate
 from alignsolve.io.specs import read_spec
@@ -22,6 +23,18 @@ def test_generalized_assignment_is_near_the_best(kind, apart):
     result = al.solve(spec.build(), "greedy")
     assert result.has_answer
     assert result.objective_value <= (1 + apart) * spec.best_known
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
+    problem = generate("scarce", seed=seed, clients=600, experts=16)
+    state, rng = State(problem), np.random.default_rng(0)
+    before = state.excess()
+    prices = learn_prices(state, rng, None, Effort())
+    add_in_turn(state, prices, rng, Effort())
+    assert state.excess() < 0.01 * before
+    assert not state.broken_clients().any()
+    assert (state.amount <= state.high).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
