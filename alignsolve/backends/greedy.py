@@ -13,7 +13,7 @@ from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
-from alignsolve.backends.greedy_construct import add_by_client, mend_clients
+from alignsolve.backends.greedy_construct import add_by_client, mend_clients, swap_by_client
 from alignsolve.backends.greedy_fill import fill_experts
 from alignsolve.backends.greedy_prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy_search import search
@@ -169,13 +169,19 @@ class _Attempts:
         else:
             effort = self._effort(EXPERT_WORK)
             add_by_expert(state, scores_by_expert(state, way, effort), effort)
-        if self.problem.problem_class == "mip":
+        everyone, most = np.arange(state.n_clients), most_at(state, prices)
+        if way == "client" and self.problem.problem_class == "mip":
             prices = add_in_turn(state, prices, self.rng, self.effort)
-        most = most_at(state, prices)
-        add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
+            most = most_at(state, prices)
+        else:
+            add_by_client(state, everyone, prices, self.effort, most)
         mend_clients(state, prices, state.high, self.effort)
         fill_experts(state, self.effort)
-        add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
+        if state.slope.any():
+            add_by_client(state, everyone, prices, self.effort, most)
+        else:
+            # Nothing else prices the loads: every gain within the bounds counts.
+            swap_by_client(state, everyone, np.zeros_like(prices), self.effort, state.high)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""

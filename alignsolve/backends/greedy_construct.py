@@ -58,6 +58,24 @@ def add_by_client(
         Takers(state, rows).take(prices, most, effort)
 
 
+def swap_by_client(
+    state: State, clients: IntArray, prices: Float64Array, effort: Effort, most: Float64Array
+) -> None:
+    """Let clients swap experts for what they gain by, within all bounds, and then add.
+
+    Parameters
+    ----------
+    state, clients, prices, effort, most :
+        As for `add_by_client`.
+    """
+    for block in row_blocks(clients.size, state.n_experts, 8 * TAKEN_ENTRIES):
+        if effort.is_spent():
+            return
+        takers = Takers(state, clients[block])
+        takers.swap(prices, most, effort, spare=True)
+        takers.take(prices, most, effort)
+
+
 def meet_minima(
     state: State,
     clients: IntArray,

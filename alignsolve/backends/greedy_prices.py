@@ -6,7 +6,7 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import add_by_client, meet_minima
+from alignsolve.backends.greedy_construct import meet_minima
 from alignsolve.backends.greedy_state import State
 from alignsolve.backends.greedy_take import Takers
 
@@ -154,7 +154,12 @@ def add_in_turn(
         rows = order[start : start + min(size, TURN_ENTRIES // state.n_experts + 1)]
         start += rows.size
         before = state.amount.copy()
-        add_by_client(state, rows, prices, effort, most_at(state, prices))
+        most = most_at(state, prices)
+        meet_minima(state, rows, prices, most, effort)
+        takers = Takers(state, rows)
+        takers.take(prices, most, effort)
+        takers.swap(prices, most, effort)
+        takers.take(prices, most, effort)
         part = state.weight[:, rows].sum(axis=1) / whole
         done += part
         left = 1 - done

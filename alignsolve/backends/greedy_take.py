@@ -15,6 +15,9 @@ from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_state import State
 
+#: Rounds in which clients swap an expert each.
+SWAP_ROUNDS = 3
+
 
 class Takers:
     """Clients that take experts, time and again at other prices.
@@ -77,6 +80,90 @@ class Takers:
                 at, score = at[stays], score[stays]
                 sizes = [(k, size[stays], upper) for k, size, upper in sizes]
 
+    def swap(
+        self, prices: Float64Array, most: Float64Array | None, effort: Effort, spare: bool = False
+    ) -> None:
+        """Let the clients swap an expert for one that they gain by, in rounds.
+
+        Parameters
+        ----------
+        prices, most, effort :
+            As in `take`.
+        spare : bool
+            Whether experts keep their minima.
+        """
+        state, active = self.state, np.arange(self.clients.size)
+        for _ in range(SWAP_ROUNDS):
+            active = active[state.count[self.clients[active]] > 0]
+            if not active.size or effort.is_spent():
+                return
+            at, drop, add, gain = self._swaps(active, prices, most, effort, spare)
+            clients = self.clients[at]
+            taken = np.ones(at.size, dtype=np.bool_)
+            if most is not None:
+                taken = accepted(state, clients, add, gain, most)
+            if spare:
+                taken[taken] = still_spared(state, clients[taken], drop[taken])
+            state.apply(clients[taken], drop[taken], add[taken])
+            active = at
+
+    def _swaps(
+        self,
+        active: IntArray,
+        prices: Float64Array,
+        most: Float64Array | None,
+        effort: Effort,
+        spare: bool,
+    ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
+        """Return the best swap of each client that gains by one: who, drop, add, gain."""
+        state, found = self.state, []
+        width = state.n_experts * max(1, int(state.count[self.clients[active]].max()))
+        for block in effort.blocks(active.size, width):
+            at = active[block]
+            local, given = np.nonzero(state.held[self.clients[at]])
+            rows = at[local]
+            if spare:
+                keep = still_spared(state, self.clients[rows], given, each=True)
+                rows, given = rows[keep], given[keep]
+            clients = self.clients[rows]
+            gain = self.values[rows] - priced(self.weight[:, rows], prices)
+            own = gain[np.arange(rows.size), given]
+            gain -= own[:, None]
+            for k, size, upper in self.sizes:
+                now = state.sums[k][clients] - size[rows, given]
+                if upper:
+                    gain[size[rows] > (state.sum_high[k][clients] - now)[:, None]] = -np.inf
+                else:
+                    low = np.minimum(state.sum_low[k][clients], state.sums[k][clients])
+                    gain[size[rows] < (low - now)[:, None]] = -np.inf
+            self._strike_groups(clients, given, gain)
+            self._strike_full(clients, gain, most)
+            gain[state.held[clients]] = -np.inf
+            best = gain.argmax(axis=1)
+            top = gain[np.arange(rows.size), best]
+            # The pairs of a client are neighbours: the first of the best of each.
+            order = np.lexsort((-top, rows))
+            chosen = order[np.r_[True, rows[order][1:] != rows[order][:-1]][: order.size]]
+            chosen = chosen[top[chosen] > state.noise]
+            found.append((rows[chosen], given[chosen], best[chosen], top[chosen]))
+        if not found:
+            none = np.empty(0, dtype=np.int64)
+            return none, none, none, np.empty(0)
+        at, drop, add, gains = (np.concatenate(part) for part in zip(*found, strict=True))
+        return at, drop, add, gains
+
+    def _strike_groups(self, clients: IntArray, given: IntArray, gain: Float64Array) -> None:
+        """Strike swaps between groups that a group's bound forbids."""
+        state, problem = self.state, self.state.problem
+        if state.group is None:
+            return
+        assert problem.group_max is not None and problem.group_min is not None
+        own = state.group[given]
+        at_least = state.in_group[clients, own] <= problem.group_min[clients, own]
+        barred = (state.in_group[clients] >= problem.group_max[clients]) | at_least[:, None]
+        barred[np.arange(clients.size), own] = False
+        gain[barred[:, state.group]] = -np.inf
+
     def _scores(self, at: IntArray, prices: Float64Array) -> Float64Array:
         """Return the scores of some of the clients; -inf for what they hold or may not."""
         state = self.state
@@ -105,7 +192,14 @@ class Takers:
             assert state.problem.group_max is not None
             full = state.in_group[clients] >= state.problem.group_max[clients]
             score[full[:, state.group]] = -np.inf
-        if most is None:
+        self._strike_full(clients, score, most)
+
+    def _strike_full(
+        self, clients: IntArray, score: Float64Array, most: Float64Array | None
+    ) -> None:
+        """Strike experts whose loads leave no room for a client."""
+        state = self.state
+        if most is None or not clients.size:
             return
         for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
             weight = weight[clients]
@@ -185,3 +279,28 @@ def accepted(
     accepted = np.zeros(order.size, dtype=np.bool_)
     accepted[order] = fits
     return accepted
+
+
+def still_spared(
+    state: State, clients: IntArray, experts: IntArray, each: bool = False
+) -> BoolArray:
+    """Tell, in order or each alone, which drops leave their expert its minima."""
+    spared = np.ones(clients.size, dtype=np.bool_)
+    for amount, low, weight in zip(state.amount, state.low, state.weight, strict=True):
+        after = amount[experts] - weight[clients]
+        if not each:
+            after -= running(experts, weight[clients])
+        spared &= (low[experts] <= 0) | (after >= low[experts])
+    return spared
+
+
+def running(experts: IntArray, weights: Float64Array) -> Float64Array:
+    """Return the sum of the weights of the entries before with the same expert."""
+    order = np.argsort(experts, kind="stable")
+    total = np.cumsum(weights[order]) - weights[order]
+    first = np.r_[True, experts[order][1:] != experts[order][:-1]][: order.size]
+    starts = np.flatnonzero(first)
+    lengths = np.diff(np.r_[starts, order.size])
+    before = np.empty(order.size)
+    before[order] = total - np.repeat(total[starts], lengths)
+    return before

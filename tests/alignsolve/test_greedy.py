@@ -7,7 +7,7 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import add_by_client
+from alignsolve.backends.greedy_construct import add_by_client, swap_by_client
 from alignsolve.backends.greedy_fill import fill_experts
 from alignsolve.backends.greedy_prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy_state import State
@@ -35,6 +35,33 @@ def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
     assert state.excess() < 0.01 * before
     assert not state.broken_clients().any()
     assert (state.amount <= state.high).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [("scarce", {"squeeze": 0.3}), ("tiers", {}), ("multi-layer", {"experts": 12})],
+)
+def test_swaps_gain_and_break_nothing(family, sizes):
+    problem = generate(family, seed=3, clients=200, **sizes)
+    state, everyone = State(problem), np.arange(200)
+    none = np.zeros_like(state.amount)
+    away = np.random.default_rng(0).uniform(0, 200, none.shape) / state.load_unit[:, None]
+    add_by_client(state, everyone, away, Effort(), state.high)
+    fill_experts(state, Effort())
+    before, excess = problem.objective(*state.pairs()), state.excess()
+    swap_by_client(state, everyone, none, Effort(), state.high)
+    assert problem.objective(*state.pairs()) > before
+    assert state.excess() <= excess
+    again = State(problem)
+    again.hold(*state.pairs())
+    np.testing.assert_allclose(again.sums, state.sums, rtol=1e-9, atol=1e-9)
+
+
+def test_a_tight_fleet_is_answered_at_once():
+    problem = generate("scarce", seed=1, clients=1000, experts=64)
+    result = al.solve(problem, "greedy", time_limit=1)
+    assert result.has_answer
+    assert result.objective_value > 5_000_000
 
 
 @pytest.mark.parametrize("seed", range(4))
