@@ -7,6 +7,7 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends.greedy_arcs import Effort
+from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy_construct import add_by_client, swap_by_client
 from alignsolve.backends.greedy_fill import fill_experts
 from alignsolve.backends.greedy_prices import add_in_turn, learn_prices
@@ -17,12 +18,28 @@ from alignsolve.io.specs import read_spec
 FOLDER = Path(__file__).resolve().parents[2] / "instances" / "medium"
 
 
-@pytest.mark.parametrize(("kind", "apart"), [("a", 0.01), ("b", 0.04), ("c", 0.03), ("d", 0.03)])
+@pytest.mark.parametrize(
+    ("kind", "apart"), [("a", 0.005), ("b", 0.01), ("c", 0.01), ("d", 0.01), ("e", 0.015)]
+)
 def test_generalized_assignment_is_near_the_best(kind, apart):
     spec = read_spec(FOLDER / f"gap-{kind}.toml")
     result = al.solve(spec.build(), "greedy")
     assert result.has_answer
     assert result.objective_value <= (1 + apart) * spec.best_known
+
+
+def test_prices_of_the_budgets_divide_the_jobs():
+    problem = generate("gap-e", seed=0, agents=20, jobs=200)
+    state = State(problem)
+    score = scores_by_expert(state, "price", Effort())
+    use = np.bincount(
+        score.argmax(axis=0), weights=state.entries[0][score.argmax(axis=0), np.arange(200)],
+        minlength=20,
+    )
+    # Cheapest jobs alone ask for several times what there is.
+    assert use.max() < 2 * state.sum_high[0].min()
+    add_by_expert(state, score, Effort())
+    assert state.excess() == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
