@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from alignsolve.arrays import IntArray
+from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.base import Answer, Backend, Capabilities, Options
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
-from alignsolve.backends.greedy_construct import add_by_client, mend_clients
+from alignsolve.backends.greedy_construct import add_by_client, mend_clients, swap_by_client
 from alignsolve.backends.greedy_fill import fill_experts
-from alignsolve.backends.greedy_prices import learn_prices, most_at
+from alignsolve.backends.greedy_prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy_search import search
 from alignsolve.backends.greedy_state import State
 from alignsolve.feasibility import is_feasible
@@ -33,10 +33,12 @@ REPAIR_FACTOR = 4
 EXPERT_WORK = 1 << 28
 #: Local optima with broken bounds that are left by making them weigh more.
 ESCAPES = 40
-#: Pairs up to which every way to start is tried, even after a feasible answer.
+#: Pairs up to which problems of the mip class are tried more than once.
 SMALL_PAIRS = 1 << 14
+#: Starts by client, in orders drawn anew.
+FRESH_STARTS = 4
 #: How often a small problem's best answer loses pairs at random and is mended, and how many.
-KICKS, KICK_SHARE = 10, 0.3
+KICKS, KICK_SHARE = 20, 0.2
 
 
 class GreedyBackend(Backend):
@@ -48,12 +50,13 @@ class GreedyBackend(Backend):
     ``auto``. It proves nothing: its answers carry no bound of their own.
 
     An attempt builds an answer that breaks no maximum (by client at prices
-    learnt from a sample, or by expert at prices of the budgets), then mends minima
-    and gains value by exchanges. Where clients are few and experts need holders,
-    all ways by expert are built before any is improved. One attempt that succeeds
-    is enough, except for small problems of the mip class. For the flow class an
-    answer is found whenever there is one and time allows. For the mip class it may
-    be missed where few answers are feasible.
+    learnt from a sample, which the mip class goes on adjusting while clients add in
+    turn, or by expert at prices of the budgets, where clients are few and experts
+    need holders), then mends minima and gains value by exchanges. One attempt that
+    succeeds is enough, except that small problems of the mip class start by client a
+    few times, and then give up a part of the best answer and mend it a few times. For
+    the flow class an answer is found whenever there is one and time allows. For the
+    mip class it may be missed where few answers are feasible.
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
@@ -101,6 +104,10 @@ class _Attempts:
         self.best_value = -math.inf
         self.rng = np.random.default_rng(options.seed)
         self.made = 0
+        #: By what experts rank clients at prices of the budgets.
+        self.score: Float64Array | None = None
+        #: Prices of the loads at which clients add.
+        self.prices: Float64Array | None = None
 
     def _effort(self, work: float) -> Effort:
         """Return what may be spent on a part of the work."""
@@ -121,36 +128,54 @@ class _Attempts:
             state.hold(*self.options.warm_start)
             self._improve(state)
         small = problem.n_clients * problem.n_experts <= SMALL_PAIRS
-        several = small and problem.problem_class == "mip"
-        for position, _ in enumerate(self._starts(state)):
+        small &= problem.problem_class == "mip"
+        by_expert = problem.n_clients < problem.n_experts and bool((state.low > 0).any())
+        fresh = FRESH_STARTS if small and not by_expert else 1
+        by_client = self._starts_by_client(state, fresh)
+        starts = self._starts_by_expert(state) if by_expert else by_client
+        for position, _ in enumerate(starts):
             found = self._improve(state)
             if position == 0 and self.best is None and not self._improve_flow(state):
                 return
-            if self.effort.is_spent() or (found and not several):
+            if self.effort.is_spent():
                 return
-        for _ in range(KICKS):
+            if position + 1 >= fresh and (found or (small and self.best is not None)):
+                break
+        for _ in range(KICKS if small else 0):
             if self.best is None or self.effort.is_spent():
                 return
-            rows, cols = self.best
-            kept = self.rng.random(rows.size) >= KICK_SHARE
-            state.hold(rows[kept], cols[kept])
-            self._improve(state)
+            self._kick(state)
 
-    def _starts(self, state: State) -> Iterator[None]:
+    def _kick(self, state: State) -> None:
+        """Give up a part of the best answer at random, refill it at prices, improve."""
+        assert self.best is not None
+        rows, cols = self.best
+        kept = self.rng.random(rows.size) >= KICK_SHARE
+        state.hold(rows[kept], cols[kept])
+        if self.score is not None:
+            add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
+        elif self.prices is not None:
+            everyone = np.arange(state.n_clients)
+            add_by_client(state, everyone, self.prices, self.effort, state.high)
+        self._improve(state)
+
+    def _starts_by_client(self, state: State, fresh: int) -> Iterator[None]:
         """Set the state to one start after the other, the most promising first."""
-        if self.problem.n_clients >= self.problem.n_experts or not (state.low > 0).any():
-            for way in ("client", "value", "share"):
-                self._construct(state, way)
-                yield
-            return
-        built = []
-        for way in ("price", "value", "share"):
+        for way in ("client",) * fresh + ("value", "share"):
             self._construct(state, way)
-            self._keep(state)
-            built.append((way != "price", state.excess(), way, *state.pairs()))
-            if self.effort.is_spent():
-                break
-        for *_, rows, cols in sorted(built, key=lambda start: start[:3]):
+            yield
+
+    def _starts_by_expert(self, state: State) -> Iterator[None]:
+        """Set the state to one start after the other, the most promising first."""
+        self._construct(state, "price")
+        yield
+        built = []
+        for way in ("value", "share"):
+            if not self.effort.is_spent():
+                self._construct(state, way)
+                self._keep(state)
+                built.append((state.excess(), way, *state.pairs()))
+        for *_, rows, cols in sorted(built, key=lambda start: start[:2]):
             state.hold(rows, cols)
             yield
         self._construct(state, "client")
@@ -168,12 +193,24 @@ class _Attempts:
             prices = learn_prices(state, self.rng, self.options.warm_prices, effort)
         else:
             effort = self._effort(EXPERT_WORK)
-            add_by_expert(state, scores_by_expert(state, way, effort), effort)
-        most = most_at(state, prices)
-        add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
+            score = scores_by_expert(state, way, effort)
+            if way == "price":
+                self.score = score.copy()
+            add_by_expert(state, score, effort)
+        everyone, most = np.arange(state.n_clients), most_at(state, prices)
+        if way == "client" and self.problem.problem_class == "mip":
+            prices = add_in_turn(state, prices, self.rng, self.effort)
+            most = most_at(state, prices)
+        else:
+            add_by_client(state, everyone, prices, self.effort, most)
+        self.prices = prices if way == "client" else self.prices
         mend_clients(state, prices, state.high, self.effort)
         fill_experts(state, self.effort)
-        add_by_client(state, np.arange(state.n_clients), prices, self.effort, most)
+        if state.slope.any():
+            add_by_client(state, everyone, prices, self.effort, most)
+        else:
+            # Nothing else prices the loads: every gain within the bounds counts.
+            swap_by_client(state, everyone, np.zeros_like(prices), self.effort, state.high)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""

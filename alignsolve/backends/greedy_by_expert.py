@@ -10,12 +10,16 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import addable, budget_share
+from alignsolve.backends.greedy_construct import addable
 from alignsolve.backends.greedy_state import State
+from alignsolve.backends.greedy_take import budget_share
 
-#: Rounds in which prices of the budgets are sought; the first step, as a share of the
-#: spread of values; by how much steps grow while their direction holds, and shrink else.
-PRICE_ROUNDS, FIRST_STEP, GROWTH, SHRINKAGE = 120, 0.1, 1.2, 0.7
+#: Rounds in which prices of the budgets are sought. Over the first part of them the scores
+#: by which experts tell clients apart shrink from `FIRST_BLUR` to `LAST_BLUR`, in standard
+#: deviations of the values.
+PRICE_ROUNDS, BLURRED_PART, FIRST_BLUR, LAST_BLUR = 150, 0.8, 1.0, 0.001
+#: By how much of itself a price changes in a round at most.
+PRICE_REACH = 0.5
 
 
 def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
@@ -41,56 +45,53 @@ def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
 def _priced(state: State, score: Float64Array, effort: Effort) -> Float64Array:
     """Return scores less the price of what is taken of each budget.
 
-    Every expert asks its best clients, as many as it needs; the price of a budget
-    rises while more is asked for than there is and falls while there is less. The
-    prices at which both differ least, summed over the clients, are kept. Each
-    budget has a step of its own (M. Riedmiller and H. Braun, A direct adaptive method
-    for faster backpropagation learning, 1993, doi:10.1109/ICNN.1993.298623).
+    Every expert divides what it needs among its best clients, the more evenly the
+    closer their scores are. The price of a budget moves by a Newton step of its
+    own towards where as much is asked for as there is, while the experts tell ever
+    finer differences. This is a descent on a smoothed dual of the linear relaxation
+    (Y. Nesterov, Smooth minimization of non-smooth functions, 2005,
+    doi:10.1007/s10107-004-0552-5).
     """
     bounded = [k for k in range(len(state.entries)) if np.isfinite(state.sum_high[k]).any()]
-    sizes = [np.where(np.isfinite(state.sum_high[k])[:, None], state.entries[k], 0)
-             for k in bounded]
-    highs = [np.maximum(state.sum_high[k], state.sum_unit[k]) for k in bounded]
+    highs = [state.sum_high[k] for k in bounded]
+    sizes = [np.where(np.isfinite(high)[:, None], state.entries[k], 0.0)
+             for k, high in zip(bounded, highs, strict=True)]
+    for size, high in zip(sizes, highs, strict=True):
+        score = np.where(size > high[:, None], -np.inf, score)
     needs = np.ceil((state.low / state.load_unit[:, None]).max(axis=0)).astype(np.int64)
     needs = np.clip(needs, 1, state.n_clients)
     finite = score[np.isfinite(score)]
     spread = float(finite.std()) if finite.size else 0.0
     prices = [np.zeros(state.n_clients) for _ in bounded]
-    steps = [np.full(state.n_clients, FIRST_STEP * spread / state.sum_unit[k]) for k in bounded]
-    signs = [np.zeros(state.n_clients) for _ in bounded]
-    current = best = score
-    least = np.inf
-    for number in range(PRICE_ROUNDS):
-        # In the second half steps only shrink, so that prices settle.
-        growth = GROWTH if 2 * number < PRICE_ROUNDS else 1.0
+    current = score
+    for number in range(PRICE_ROUNDS if spread > 0 else 0):
         if effort.is_spent():
             break
         effort.work -= score.size
-        rows, columns = _asked(current, needs)
-        priced, current, apart = current, score.copy(), 0.0
-        for size, high, price, step, sign in zip(
-            sizes, highs, prices, steps, signs, strict=True
-        ):
-            use = np.bincount(rows, weights=size[rows, columns], minlength=state.n_clients)
-            # What nobody pays for may be left over.
-            apart += float(np.where((use > high) | (price > 0), np.abs(use / high - 1), 0).sum())
-            now = np.sign(use - high)
-            step *= np.where(now * sign > 0, growth, np.where(now * sign < 0, SHRINKAGE, 1.0))
-            sign[:] = now
-            np.maximum(price + step * now, 0.0, out=price)
+        way = min(1.0, number / (BLURRED_PART * PRICE_ROUNDS))
+        blur = spread * FIRST_BLUR ** (1 - way) * LAST_BLUR**way
+        part = _parts(current, needs, blur)
+        current = score.copy()
+        for k, size, high, price in zip(bounded, sizes, highs, prices, strict=True):
+            use = part * size
+            bend = (use * (size - use)).sum(axis=1) * (len(bounded) / blur)
+            reach = PRICE_REACH * np.maximum(price, blur / state.sum_unit[k])
+            step = (use.sum(axis=1) - high) / np.maximum(bend, 1e-300)
+            np.maximum(price + np.clip(step, -reach, reach), 0.0, out=price)
             current -= price[:, None] * size
-        if apart < least:
-            best, least = priced, apart
-    return best.copy()
+    return current
 
 
-def _asked(score: Float64Array, needs: IntArray) -> tuple[IntArray, IntArray]:
-    """Return each expert's best clients, as many as it needs."""
+def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
+    """Return how every expert divides what it needs among the clients, at most 1 each."""
     if needs.max() == 1:
-        return score.argmax(axis=0), np.arange(score.shape[1])
-    order = np.argsort(-score, axis=0)
-    rank, columns = np.nonzero(np.arange(score.shape[0])[:, None] < needs)
-    return order[rank, columns], columns
+        last = score.max(axis=0)
+    else:
+        last = np.sort(score, axis=0)[score.shape[0] - needs, np.arange(score.shape[1])]
+    last[~np.isfinite(last)] = 0.0
+    part = np.exp(np.minimum((score - last) / blur, 0.0))
+    part *= needs / np.maximum(part.sum(axis=0), 1e-300)
+    return np.asarray(np.minimum(part, 1.0))
 
 
 def add_by_expert(state: State, score: Float64Array, effort: Effort) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_state import ALL, State
+from alignsolve.backends.greedy_take import Takers, accepted, budget_share, priced
 
 #: Rounds in which clients mend their own bounds.
 MEND_ROUNDS = 20
+#: Entries of the clients that compete for the experts by regret, a block after the other.
+TAKEN_ENTRIES = 1 << 22
 
 
 # -- by client ------------------------------------------------------------------
@@ -44,61 +47,86 @@ def add_by_client(
 
     Notes
     -----
-    A round proposes to every client its best expert, first those that its own
-    minima need. An expert with more proposals than room takes those whose
-    regret, the loss by the second best, is largest; the others try again.
+    Those whose own minima lack something come first, in rounds of one expert each,
+    then all take what they gain by; see `Takers`.
     """
-    active = clients[state.slot_high[clients] > 0]
-    while active.size and not effort.is_spent():
-        expert, regret = _proposals(state, active, prices, most, effort)
-        wants = expert >= 0
-        active, expert, regret = active[wants], expert[wants], regret[wants]
-        if most is None:
-            state.apply(active, None, expert)
-        else:
-            taken = _accepted(state, active, expert, regret, most)
-            state.apply(active[taken], None, expert[taken])
-        active = active[state.count[active] < state.slot_high[active]]
+    for block in row_blocks(clients.size, state.n_experts, 8 * TAKEN_ENTRIES):
+        if effort.is_spent():
+            return
+        rows = clients[block]
+        meet_minima(state, rows, prices, most, effort)
+        Takers(state, rows).take(prices, most, effort)
 
 
-def _proposals(
+def swap_by_client(
+    state: State, clients: IntArray, prices: Float64Array, effort: Effort, most: Float64Array
+) -> None:
+    """Let clients swap experts for what they gain by, within all bounds, and then add.
+
+    Parameters
+    ----------
+    state, clients, prices, effort, most :
+        As for `add_by_client`.
+    """
+    for block in row_blocks(clients.size, state.n_experts, 8 * TAKEN_ENTRIES):
+        if effort.is_spent():
+            return
+        takers = Takers(state, clients[block])
+        takers.swap(prices, most, effort, spare=True)
+        takers.take(prices, most, effort)
+
+
+def meet_minima(
     state: State,
     clients: IntArray,
     prices: Float64Array,
     most: Float64Array | None,
     effort: Effort,
+) -> None:
+    """Let clients that lack something add what mends most of it, the best of that."""
+    needy = clients[_lacks(state, clients)]
+    while needy.size and not effort.is_spent():
+        effort.work -= needy.size * state.n_experts
+        expert, regret = _proposals(state, needy, prices, most)
+        wants = expert >= 0
+        needy, expert, regret = needy[wants], expert[wants], regret[wants]
+        taken = np.ones(needy.size, dtype=np.bool_)
+        if most is not None:
+            taken = accepted(state, needy, expert, regret, most)
+        state.apply(needy[taken], None, expert[taken])
+        needy = needy[_lacks(state, needy)]
+
+
+def _lacks(state: State, clients: IntArray) -> BoolArray:
+    """Tell which clients are below a minimum of their own and have a free slot."""
+    lacks = state.count[clients] < state.slot_low[clients]
+    if state.problem.group_min is not None:
+        lacks |= (state.in_group[clients] < state.problem.group_min[clients]).any(axis=1)
+    for now, low in zip(state.sums, state.sum_low, strict=True):
+        lacks |= now[clients] < low[clients]
+    return np.asarray(lacks & (state.count[clients] < state.slot_high[clients]))
+
+
+def _proposals(
+    state: State, clients: IntArray, prices: Float64Array, most: Float64Array | None
 ) -> tuple[IntArray, Float64Array]:
     """Return each client's best expert, or -1, and what the second best would lose."""
-    best, regret = np.full(clients.size, -1), np.zeros(clients.size)
-    for block in effort.blocks(clients.size, state.n_experts):
-        rows = clients[block]
-        score = state.values[rows] - _priced(state, rows, prices)
-        fits, change = addable(state, rows, most)
-        score = _by_share(state, rows, score)
-        # What mends most of the client's minima comes first.
-        mended = np.where(fits, change, 0.0).min(axis=1)
-        needy = mended < 0
-        fits &= change <= 0.999 * mended[:, None]
-        score[~fits] = -np.inf
-        first = score.argmax(axis=1)
-        at = np.arange(rows.size)
-        top = score[at, first]
-        score[at, first] = -np.inf
-        second = score.max(axis=1)
-        # Who needs nothing may also stay without.
-        second = np.where(needy, second, np.maximum(second, 0.0))
-        wants = (top > -np.inf) & (needy | (top > 0))
-        best[block] = np.where(wants, first, -1)
-        with np.errstate(invalid="ignore"):
-            regret[block] = top - second
-    return best, regret
-
-
-def _priced(state: State, clients: IntArray, prices: Float64Array) -> Float64Array:
-    """Return what the loads of each pair cost, (k, n_experts) or (n_experts,)."""
-    if len(prices) == 1:
-        return np.asarray(prices[0])
-    return np.asarray(state.weight[:, clients].T @ prices)
+    score = state.values[clients] - priced(state.weight[:, clients], prices)
+    fits, change = addable(state, clients, most)
+    share = budget_share(state, clients)
+    if share is not None:
+        score = np.where(score > 0, score / share, score * share)
+    # What mends most comes first.
+    mended = np.where(fits, change, 0.0).min(axis=1)
+    fits &= (change < 0) & (change <= 0.999 * mended[:, None])
+    score[~fits] = -np.inf
+    best = score.argmax(axis=1)
+    rows = np.arange(clients.size)
+    top = score[rows, best]
+    score[rows, best] = -np.inf
+    with np.errstate(invalid="ignore"):
+        regret = top - score.max(axis=1)
+    return np.where(top > -np.inf, best, -1), regret
 
 
 def addable(
@@ -163,56 +191,6 @@ def leaves_room(state: State, clients: IntArray) -> BoolArray:
     return leaves
 
 
-def _by_share(state: State, clients: IntArray, score: Float64Array) -> Float64Array:
-    """Return scores per share of the client's free budgets, where it has budgets."""
-    share = budget_share(state, clients)
-    if share is None:
-        return score
-    return np.where(score > 0, score / share, score * share)
-
-
-def budget_share(state: State, clients: IntArray) -> Float64Array | None:
-    """Return the share of a client that each expert takes: of its slots and its budgets.
-
-    Returns
-    -------
-    share : float64 array, shape (k, n_experts), or None without budgets
-    """
-    bounded = [k for k in range(len(state.entries)) if np.isfinite(state.sum_high[k]).any()]
-    if not bounded:
-        return None
-    share = np.tile(1.0 / np.maximum(state.slot_high[clients], 1)[:, None], (1, state.n_experts))
-    for k in bounded:
-        high = np.maximum(state.sum_high[k][clients], 1e-300)
-        share += np.abs(state.entries[k][clients]) / high[:, None]
-    return share
-
-
-def _accepted(
-    state: State,
-    clients: IntArray,
-    experts: IntArray,
-    regret: Float64Array,
-    most: Float64Array,
-) -> BoolArray:
-    """Tell which proposals the experts take: by regret, while the load bounds hold."""
-    order = np.lexsort((-regret, experts))
-    sorted_experts = experts[order]
-    first = np.r_[True, sorted_experts[1:] != sorted_experts[:-1]][: order.size]
-    starts = np.flatnonzero(first)
-    lengths = np.diff(np.r_[starts, order.size])
-    fits = np.ones(order.size, dtype=np.bool_)
-    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-        running = np.cumsum(weight[clients[order]])
-        before = np.repeat(running[starts] - weight[clients[order[starts]]], lengths)
-        fits &= amount[sorted_experts] + running - before <= high[sorted_experts]
-    # Sums in another order may differ in the last digit: the first alone was checked to fit.
-    fits[starts] = True
-    accepted = np.zeros(order.size, dtype=np.bool_)
-    accepted[order] = fits
-    return accepted
-
-
 def mend_clients(
     state: State, prices: Float64Array, most: Float64Array, effort: Effort
 ) -> None:
@@ -234,7 +212,7 @@ def mend_clients(
         drop, add, loss = _mending_swaps(state, clients, prices, most, effort)
         helps = add >= 0
         clients, drop, add, loss = clients[helps], drop[helps], add[helps], loss[helps]
-        taken = _accepted(state, clients, add, -loss, most)
+        taken = accepted(state, clients, add, -loss, most)
         if not taken.any():
             return
         state.apply(clients[taken], drop[taken], add[taken])
@@ -251,7 +229,7 @@ def _mending_swaps(
         local, given = np.nonzero(state.held[clients[block]])
         rows = clients[block][local]
         change = state.client_change(rows, given, ALL)
-        value = state.values[rows] - _priced(state, rows, prices)
+        value = state.values[rows] - priced(state.weight[:, rows], prices)
         lost = value[np.arange(rows.size), given][:, None] - value + change
         barred = state.held[rows] | ~(change < 0)
         for amount, high, weight in zip(state.amount, most, state.weight, strict=True):

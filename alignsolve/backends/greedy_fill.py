@@ -7,6 +7,7 @@ import numpy as np
 from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
 from alignsolve.backends.greedy_state import ALL, State
+from alignsolve.backends.greedy_take import running, still_spared
 
 #: Rounds in which experts are filled.
 FILL_ROUNDS = 80
@@ -43,7 +44,7 @@ def fill_experts(state: State, effort: Effort) -> None:
         client, drop, add = client[order], drop[order], add[order]
         taken = _still_lacking(state, client, add)
         client, drop, add = client[taken], drop[taken], add[taken]
-        taken = _still_spared(state, client, drop)
+        taken = still_spared(state, client, drop)
         if taken.any():
             state.apply(client[taken], drop[taken], add[taken])
         elif not _release(state, effort):
@@ -66,7 +67,7 @@ def _filling_swaps(
     for block in effort.blocks(asked.size, min(width, state.n_experts**2)):
         local, given = np.nonzero(state.held[asked[block]])
         rows = asked[block][local]
-        spare = _still_spared(state, rows, given, each=True)
+        spare = still_spared(state, rows, given, each=True)
         rows, given = rows[spare], given[spare]
         if not rows.size:
             continue
@@ -101,7 +102,7 @@ def _release(state: State, effort: Effort) -> bool:
     wanted = int(np.ceil(2 * _lack(state).sum()))
     rows, cols = state.pairs()
     effort.work -= rows.size
-    spare = _still_spared(state, rows, cols, each=True)
+    spare = still_spared(state, rows, cols, each=True)
     # Nothing that the client itself needs.
     spare[spare] = state.client_change(rows[spare], cols[spare], None) <= 0
     rows, cols = rows[spare], cols[spare]
@@ -109,7 +110,7 @@ def _release(state: State, effort: Effort) -> bool:
     order = np.lexsort((value, rows))
     first = order[np.r_[True, rows[order][1:] != rows[order][:-1]][: order.size]]
     chosen = first[np.argsort(value[first], kind="stable")][:wanted]
-    chosen = chosen[_still_spared(state, rows[chosen], cols[chosen])]
+    chosen = chosen[still_spared(state, rows[chosen], cols[chosen])]
     if chosen.size:
         state.apply(rows[chosen], cols[chosen], None)
     return bool(chosen.size)
@@ -122,32 +123,7 @@ def _still_lacking(state: State, clients: IntArray, experts: IntArray) -> BoolAr
     for amount, low, high, weight in zip(
         state.amount, state.low, state.high, state.weight, strict=True
     ):
-        before = _running(experts, weight[clients]) + amount[experts]
+        before = running(experts, weight[clients]) + amount[experts]
         wanted |= before < low[experts]
         fits &= before + weight[clients] <= high[experts]
     return wanted & fits
-
-
-def _still_spared(
-    state: State, clients: IntArray, experts: IntArray, each: bool = False
-) -> BoolArray:
-    """Tell, in order or each alone, which drops leave their expert its minima."""
-    spared = np.ones(clients.size, dtype=np.bool_)
-    for amount, low, weight in zip(state.amount, state.low, state.weight, strict=True):
-        after = amount[experts] - weight[clients]
-        if not each:
-            after -= _running(experts, weight[clients])
-        spared &= (low[experts] <= 0) | (after >= low[experts])
-    return spared
-
-
-def _running(experts: IntArray, weights: Float64Array) -> Float64Array:
-    """Return the sum of the weights of the entries before with the same expert."""
-    order = np.argsort(experts, kind="stable")
-    total = np.cumsum(weights[order]) - weights[order]
-    first = np.r_[True, experts[order][1:] != experts[order][:-1]][: order.size]
-    starts = np.flatnonzero(first)
-    lengths = np.diff(np.r_[starts, order.size])
-    before = np.empty(order.size)
-    before[order] = total - np.repeat(total[starts], lengths)
-    return before

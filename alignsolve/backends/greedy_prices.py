@@ -6,8 +6,9 @@ import numpy as np
 
 from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import add_by_client
+from alignsolve.backends.greedy_construct import meet_minima
 from alignsolve.backends.greedy_state import State
+from alignsolve.backends.greedy_take import Takers
 
 #: Prices are learnt from samples that grow: table entries of each, and how often it is asked.
 PRICE_LEVELS = ((1 << 17, 40), (1 << 20, 10))
@@ -15,6 +16,11 @@ PRICE_LEVELS = ((1 << 17, 40), (1 << 20, 10))
 STEP_DECAY, LATER_STEP = 0.88, 0.1
 #: Part of the common shift made at once, and halvings to find it.
 SHIFT_PART, SHIFT_HALVINGS = 0.7, 20
+
+#: Share of the clients left, and least number of them, that add at a time; entries at most.
+TURN_SHARE, TURN_CLIENTS, TURN_ENTRIES = 0.05, 8, 1 << 18
+#: Change of a price, in spreads of values, where a block asks for twice what is left.
+TURN_STEP = 0.1
 
 
 def learn_prices(
@@ -76,11 +82,12 @@ def _adjusted(
     whole = state.weight.sum(axis=1)
     share = np.where(whole > 0, state.weight[:, sample].sum(axis=1) / np.maximum(whole, 1e-300), 1)
     usual = _usual_load(state)[:, None]
-    first = step
+    first, takers = step, Takers(state, sample)
     for _ in range(rounds):
         if effort.is_spent():
             break
-        add_by_client(state, sample, prices, effort)
+        meet_minima(state, sample, prices, None, effort)
+        takers.take(prices, None, effort)
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
         state.clear(sample)
         excess = (demand - _supply(state, prices, demand)) / usual
@@ -109,6 +116,62 @@ def _common_shift(
         low, high = np.where(short, middle, low), np.where(short, high, middle)
     reached = (low > -reach) & (high < reach)
     return np.where(reached, (low + high) / 2, 0.0)
+
+
+def add_in_turn(
+    state: State, prices: Float64Array, rng: np.random.Generator, effort: Effort
+) -> Float64Array:
+    """Let clients add experts block after block, at prices that follow what is left.
+
+    Parameters
+    ----------
+    state : State
+        Empty; changed in place.
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices of the loads to begin with.
+    rng : numpy.random.Generator
+        Draws the order of the clients.
+    effort : Effort
+        Charged; ends the work early.
+
+    Returns
+    -------
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices at the end.
+
+    Notes
+    -----
+    After every block prices rise where the loads are on the way beyond the bounds, and
+    fall where they stay below, so that what is still to come makes up for it. Blocks
+    shrink, and so does what the last ones leave.
+    """
+    usual, step = _usual_load(state)[:, None], _usual_spread(state) / state.load_unit[:, None]
+    whole = np.maximum(state.weight.sum(axis=1), 1e-300)
+    order = rng.permutation(state.n_clients)
+    done, start = np.zeros(len(whole)), 0
+    while start < order.size and not effort.is_spent():
+        size = max(TURN_CLIENTS, int((order.size - start) * TURN_SHARE))
+        rows = order[start : start + min(size, TURN_ENTRIES // state.n_experts + 1)]
+        start += rows.size
+        before = state.amount.copy()
+        most = most_at(state, prices)
+        meet_minima(state, rows, prices, most, effort)
+        takers = Takers(state, rows)
+        takers.take(prices, most, effort)
+        takers.swap(prices, most, effort)
+        takers.take(prices, most, effort)
+        part = state.weight[:, rows].sum(axis=1) / whole
+        done += part
+        left = 1 - done
+        if not (left > 0).all():
+            continue
+        coming = (state.amount - before) / np.maximum(part, 1e-300)[:, None]
+        final = state.amount + coming * left[:, None]
+        excess = (final - _supply(state, prices, final)) / usual / left[:, None]
+        moved = prices + TURN_STEP * step * np.clip(excess, -1, 1)
+        crossed = (state.slope == 0) & (prices * moved < 0)
+        prices = np.where(crossed, 0.0, moved)
+    return prices
 
 
 def most_at(state: State, prices: Float64Array) -> Float64Array:

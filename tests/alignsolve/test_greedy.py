@@ -7,8 +7,10 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends.greedy_arcs import Effort
-from alignsolve.backends.greedy_construct import add_by_client
+from alignsolve.backends.greedy_by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy_construct import add_by_client, swap_by_client
 from alignsolve.backends.greedy_fill import fill_experts
+from alignsolve.backends.greedy_prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy_state import State
 from alignsolve.generators import generate
 from alignsolve.io.specs import read_spec
@@ -16,12 +18,67 @@ from alignsolve.io.specs import read_spec
 FOLDER = Path(__file__).resolve().parents[2] / "instances" / "medium"
 
 
-@pytest.mark.parametrize(("kind", "apart"), [("a", 0.01), ("b", 0.04), ("c", 0.03), ("d", 0.03)])
+@pytest.mark.parametrize(
+    ("kind", "apart"), [("a", 0.005), ("b", 0.01), ("c", 0.01), ("d", 0.01), ("e", 0.015)]
+)
 def test_generalized_assignment_is_near_the_best(kind, apart):
     spec = read_spec(FOLDER / f"gap-{kind}.toml")
     result = al.solve(spec.build(), "greedy")
     assert result.has_answer
     assert result.objective_value <= (1 + apart) * spec.best_known
+
+
+def test_prices_of_the_budgets_divide_the_jobs():
+    problem = generate("gap-e", seed=0, agents=20, jobs=200)
+    state = State(problem)
+    score = scores_by_expert(state, "price", Effort())
+    use = np.bincount(
+        score.argmax(axis=0), weights=state.entries[0][score.argmax(axis=0), np.arange(200)],
+        minlength=20,
+    )
+    # Cheapest jobs alone ask for several times what there is.
+    assert use.max() < 2 * state.sum_high[0].min()
+    add_by_expert(state, score, Effort())
+    assert state.excess() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
+    problem = generate("scarce", seed=seed, clients=600, experts=16)
+    state, rng = State(problem), np.random.default_rng(0)
+    before = state.excess()
+    prices = learn_prices(state, rng, None, Effort())
+    add_in_turn(state, prices, rng, Effort())
+    assert state.excess() < 0.01 * before
+    assert not state.broken_clients().any()
+    assert (state.amount <= state.high).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [("scarce", {"squeeze": 0.3}), ("tiers", {}), ("multi-layer", {"experts": 12})],
+)
+def test_swaps_gain_and_break_nothing(family, sizes):
+    problem = generate(family, seed=3, clients=200, **sizes)
+    state, everyone = State(problem), np.arange(200)
+    none = np.zeros_like(state.amount)
+    away = np.random.default_rng(0).uniform(0, 200, none.shape) / state.load_unit[:, None]
+    add_by_client(state, everyone, away, Effort(), state.high)
+    fill_experts(state, Effort())
+    before, excess = problem.objective(*state.pairs()), state.excess()
+    swap_by_client(state, everyone, none, Effort(), state.high)
+    assert problem.objective(*state.pairs()) > before
+    assert state.excess() <= excess
+    again = State(problem)
+    again.hold(*state.pairs())
+    np.testing.assert_allclose(again.sums, state.sums, rtol=1e-9, atol=1e-9)
+
+
+def test_a_tight_fleet_is_answered_at_once():
+    problem = generate("scarce", seed=1, clients=1000, experts=64)
+    result = al.solve(problem, "greedy", time_limit=1)
+    assert result.has_answer
+    assert result.objective_value > 5_000_000
 
 
 @pytest.mark.parametrize("seed", range(4))
