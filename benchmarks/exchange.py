@@ -44,6 +44,9 @@ CROSSOVER = ("4x2", "16x4", "32x32", "128x8", "128x128", "512x128", "1024x256", 
 WARM = ("10000x64", "102400x64", "1024000x64")
 #: A peer that takes longer is run once.
 PATIENCE = 30.0
+#: Cases on which only one peer is measured, and peers too slow from 10,000 clients on.
+SLOW_CASES = ("1024000x64", "262144x256", "102400x64", "102400x64-mixed")
+SLOW_PEERS = ("networkx", "lapx")
 #: Seconds after which `all` gives up on one command.
 LONGEST = 120.0
 
@@ -202,25 +205,35 @@ def crossover(case: str, runs: Runs = 7, again: Again = False) -> None:
     record(f"crossover/{case}", again, measure)
 
 
+def peers_of(case: str) -> list[str]:
+    """Return the peers that a case is measured with: those that answer in seconds to a minute."""
+    if case in SLOW_CASES:
+        return ["ortools-mcf"]
+    return [name for name in PEERS if name not in SLOW_PEERS or CASES[case].n <= 1000]
+
+
 @app.command(name="all")
-def run_all(quick: bool = False) -> None:
-    """Run every command, each in a process of its own; `--quick` leaves slow peers out."""
-    commands = [["ours", case, family] for case in CASES for family in FAMILIES]
-    commands += [[*command, "--shift", "1e6"] for command in list(commands)]
+def run_all(quick: bool = False, again: Again = False) -> None:
+    """Run every command, each in a process of its own; `--quick` leaves slow peers out.
+
+    Peers follow ours at once on each problem, so that both find the machine alike.
+    """
+    commands = []
+    for case in CASES:
+        for family in FAMILIES:
+            commands.append(["ours", case, family])
+            if not (quick and case in SLOW_CASES):
+                commands += [["peer", case, family, name] for name in peers_of(case)]
+    commands += [["ours", case, family, "--shift", "1e6"] for case in CASES for family in FAMILIES]
     commands += [["hard", name, *(["--no-peer-too"] if quick else [])] for name in HARD]
     commands += [["memory"], *(["warm", case] for case in WARM)]
     commands += [["growth", "clients", str(n)] for n in CLIENTS]
     commands += [["growth", "experts", str(m)] for m in EXPERTS]
     commands += [["crossover", case] for case in CROSSOVER]
-    slow = ("1024000x64", "262144x256", "102400x64", "102400x64-mixed")
-    for case in CASES:
-        if case in slow and quick:
-            continue
-        names = ["ortools-mcf"] if case in slow else list(PEERS)
-        commands += [["peer", case, family, name] for family in FAMILIES for name in names]
     for command in commands:
+        words = [sys.executable, __file__, *command, *(["--again"] if again else [])]
         try:
-            subprocess.run([sys.executable, __file__, *command], check=False, timeout=LONGEST)
+            subprocess.run(words, check=False, timeout=LONGEST)
         except subprocess.TimeoutExpired:
             print(f"{' '.join(command)}: not done in {LONGEST:g} s", flush=True)
 
