@@ -26,9 +26,9 @@ from alignsolve.result import Termination
 GRACE_SECONDS = 0.2
 #: Share of the time left that prices of the loads may take.
 PRICE_SHARE = 0.25
-#: Table entries that an attempt may read to improve; of the mip class, times as many to repair.
-IMPROVE_WORK = 1 << 26
-REPAIR_FACTOR = 4
+#: Table entries that an attempt may read to repair and improve; of the flow class, where
+#: what resists is better left to `feasible_assignment`.
+IMPROVE_WORK, FLOW_WORK = 1 << 28, 1 << 26
 #: Entries that filling the experts one pair at a time may read.
 EXPERT_WORK = 1 << 28
 #: Local optima with broken bounds that are left by making them weigh more.
@@ -230,16 +230,14 @@ class _Attempts:
         """Repair and improve the state, keep what is feasible; tell whether it became so."""
         self.made += 1
         is_flow = self.problem.problem_class == "flow"
-        # A flow problem that resists is better left to `feasible_assignment`.
-        factor, escapes = (1, 0) if is_flow else (REPAIR_FACTOR, ESCAPES)
-        effort, found = self._effort(factor * IMPROVE_WORK), False
+        work, escapes = (FLOW_WORK, 0) if is_flow else (IMPROVE_WORK, ESCAPES)
+        found = False
 
         def keep(state: State) -> None:
             nonlocal found
-            effort.work = min(effort.work, IMPROVE_WORK)
             found |= self._keep(state)
 
-        search(state, self.rng, effort, escapes, keep)
+        search(state, self.rng, self._effort(work), escapes, keep)
         return found
 
     def _keep(self, state: State) -> bool:

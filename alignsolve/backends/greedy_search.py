@@ -8,7 +8,7 @@ While bounds are broken, mending them is what gains most.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -189,21 +189,19 @@ def sweep(state: State, rng: np.random.Generator, effort: Effort, failed: Failed
 
 def _short_cycles(
     state: State, table: ArcTable, least: float
-) -> list[tuple[float, list[Arc]]]:
-    """Return lone moves and exchanges of two with what they seem to gain, the best first."""
+) -> Iterator[tuple[float, list[Arc]]]:
+    """Yield lone moves and exchanges of two with what they seem to gain, the best first."""
     both = np.triu(table.swap + table.swap.T, 1)
     single_u, single_v = np.nonzero(table.move < -least)
     double_u, double_v = np.nonzero(both < -least)
     gains = np.concatenate([table.move[single_u, single_v], both[double_u, double_v]])
-    found: list[tuple[float, list[Arc]]] = []
-    for k in np.argsort(gains, kind="stable").tolist():
+    for k in np.argsort(gains, kind="stable"):
         if k < single_u.size:
             arcs = [table.arc(single_u[k], single_v[k])]
         else:
             u, v = double_u[k - single_u.size], double_v[k - single_u.size]
             arcs = [table.arc(u, v), table.arc(v, u)]
-        found.append((float(gains[k]), arcs))
-    return found
+        yield float(gains[k]), arcs
 
 
 def _long_cycles(state: State, table: ArcTable, effort: Effort) -> bool:

@@ -1,5 +1,6 @@
 """What greedy promises for the mip class: an answer soon, and not far from the best."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,11 @@ def test_filling_ends_where_nothing_helps():
     fill_experts(state, Effort())
     assert state.excess() > 0  # expert 0 fits nobody, and expert 1 keeps its holder
     assert state.amount[0, 1] >= 1
+
+
+def test_limits_hold_where_exchanges_are_many():
+    problem = generate("gap-d", seed=1, agents=40, jobs=1600)
+    start = time.thread_time()
+    result = al.solve(problem, "greedy", time_limit=0.5)
+    assert time.thread_time() - start < 1.5
+    assert result.has_answer
