@@ -106,8 +106,9 @@ class _Attempts:
         self.made = 0
         #: By what experts rank clients at prices of the budgets.
         self.score: Float64Array | None = None
-        #: Prices of the loads at which clients add.
+        #: Prices of the loads at which clients add, and those behind the best answer.
         self.prices: Float64Array | None = None
+        self.best_prices: Float64Array | None = None
 
     def _effort(self, work: float) -> Effort:
         """Return what may be spent on a part of the work."""
@@ -154,7 +155,8 @@ class _Attempts:
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
             add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
-        elif self.prices is not None:
+        elif self.best_prices is not None:
+            self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
             add_by_client(state, everyone, self.prices, self.effort, state.high)
         self._improve(state)
@@ -196,7 +198,7 @@ class _Attempts:
             score = scores_by_expert(state, way, effort)
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, effort)
+            add_by_expert(state, score, self._effort(EXPERT_WORK))
         everyone, most = np.arange(state.n_clients), most_at(state, prices)
         if way == "client" and self.problem.problem_class == "mip":
             prices = add_in_turn(state, prices, self.rng, self.effort)
@@ -251,5 +253,5 @@ class _Attempts:
             return False
         value = self.problem.sign * self.problem.objective(rows, cols)
         if self.best is None or value > self.best_value:
-            self.best, self.best_value = (rows, cols), value
+            self.best, self.best_value, self.best_prices = (rows, cols), value, self.prices
         return True

@@ -64,7 +64,7 @@ def _priced(state: State, score: Float64Array, effort: Effort) -> Float64Array:
     spread = float(finite.std()) if finite.size else 0.0
     prices = [np.zeros(state.n_clients) for _ in bounded]
     current = score
-    for number in range(PRICE_ROUNDS if spread > 0 else 0):
+    for number in range(PRICE_ROUNDS if bounded and spread > 0 else 0):
         if effort.is_spent():
             break
         effort.work -= score.size

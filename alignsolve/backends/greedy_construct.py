@@ -17,7 +17,7 @@ from alignsolve.backends.greedy_take import Takers, accepted, budget_share, pric
 #: Rounds in which clients mend their own bounds.
 MEND_ROUNDS = 20
 #: Entries of the clients that compete for the experts by regret, a block after the other.
-TAKEN_ENTRIES = 1 << 22
+TAKEN_ENTRIES = 1 << 20
 
 
 # -- by client ------------------------------------------------------------------
@@ -28,7 +28,7 @@ def add_by_client(
     clients: IntArray,
     prices: Float64Array,
     effort: Effort,
-    most: Float64Array | None = None,
+    most: Float64Array | None,
 ) -> None:
     """Let clients add experts in rounds, each its best; experts choose by regret.
 
@@ -42,7 +42,7 @@ def add_by_client(
         Prices of the loads.
     effort : Effort
         Charged; ends the work early.
-    most : float64 array, shape (n_loads, n_experts), optional
+    most : float64 array, shape (n_loads, n_experts), or None
         Loads up to which experts take clients; None for no end.
 
     Notes

@@ -63,8 +63,8 @@ def _filling_swaps(
     """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
     found: list[tuple[IntArray, IntArray, IntArray, Float64Array]] = []
     lack = _lack(state)[:, lacking]
-    width = lacking.size * max(1, int(state.slot_high.max()))
-    for block in effort.blocks(asked.size, min(width, state.n_experts**2)):
+    width = state.n_experts * max(1, int(state.count.max()))
+    for block in effort.blocks(asked.size, width):
         local, given = np.nonzero(state.held[asked[block]])
         rows = asked[block][local]
         spare = still_spared(state, rows, given, each=True)

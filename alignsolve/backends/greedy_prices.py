@@ -19,6 +19,8 @@ SHIFT_PART, SHIFT_HALVINGS = 0.7, 20
 
 #: Share of the clients left, and least number of them, that add at a time; entries at most.
 TURN_SHARE, TURN_CLIENTS, TURN_ENTRIES = 0.05, 8, 1 << 18
+#: Share of a load that counts as none left.
+DONE = 1e-9
 #: Change of a price, in spreads of values, where a block asks for twice what is left.
 TURN_STEP = 0.1
 
@@ -88,6 +90,10 @@ def _adjusted(
             break
         meet_minima(state, sample, prices, None, effort)
         takers.take(prices, None, effort)
+        if effort.is_spent():
+            # What a part of them asks for tells nothing.
+            state.clear(sample)
+            break
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
         state.clear(sample)
         excess = (demand - _supply(state, prices, demand)) / usual
@@ -162,13 +168,12 @@ def add_in_turn(
         takers.take(prices, most, effort)
         part = state.weight[:, rows].sum(axis=1) / whole
         done += part
-        left = 1 - done
-        if not (left > 0).all():
-            continue
+        left = (1 - done)[:, None]
         coming = (state.amount - before) / np.maximum(part, 1e-300)[:, None]
-        final = state.amount + coming * left[:, None]
-        excess = (final - _supply(state, prices, final)) / usual / left[:, None]
-        moved = prices + TURN_STEP * step * np.clip(excess, -1, 1)
+        final = state.amount + coming * left
+        excess = (final - _supply(state, prices, final)) / usual / np.maximum(left, DONE)
+        # Loads of which nothing is to come, but for rounding, keep their prices.
+        moved = prices + np.where(left > DONE, TURN_STEP * step * np.clip(excess, -1, 1), 0.0)
         crossed = (state.slope == 0) & (prices * moved < 0)
         prices = np.where(crossed, 0.0, moved)
     return prices

@@ -1,7 +1,7 @@
 """What a set of clients takes at prices: each its best expert in turn, in rounds.
 
-For clients whose minima are met, only upper bounds are left, so that what once fits
-no more never does again: a table of scores is made once, and entries only leave it.
+For clients whose minima are met, what once fits no more hardly ever does again: a table
+of scores is made once, and entries only leave it.
 """
 
 from __future__ import annotations

@@ -207,10 +207,20 @@ class _Highs(_MathOpt):
 
     def _solve(self, model: Any, task: Task, parameters: Any, arguments: dict[str, Any]) -> Any:
         self._quiet.clear()
+        atexit.register(self._leave)
         try:
             return super()._solve(model, task, parameters, arguments)
         finally:
             self._quiet.set()
+            atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """Put HiGHS to sleep where the process ends before it does.
+
+        A call of Python's while the interpreter shuts down would abort the process.
+        """
+        self._is_parked = True
+        self._quiet.wait(EXIT_SECONDS)
 
     def _read_log(self, lines: Sequence[str]) -> None:
         if self._is_parked:
@@ -221,9 +231,6 @@ class _Highs(_MathOpt):
     def stop(self, interrupted: bool) -> bool:
         """After Ctrl-C or a stop, put HiGHS to sleep for good where it next writes to its log."""
         self._is_parked = interrupted
-        if interrupted:
-            # A call of Python's while the interpreter shuts down would abort the process.
-            atexit.register(self._quiet.wait, EXIT_SECONDS)
         return False
 
     def so_far(self, task: Task) -> Outcome:

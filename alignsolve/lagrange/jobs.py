@@ -234,11 +234,11 @@ class JobSearch:
                 yield
                 if "exact" in self.parts and time.perf_counter() - began > patience:
                     asked = time.perf_counter()
-                    by_core = self._solve_core(least, patience)
+                    status = self._solve_core(least, patience)
+                    by_core = status != "open"
                     if by_core:
                         # Faster than the tree: at the next level it is asked as soon.
                         patience = time.perf_counter() - asked
-                        status = "none" if best.value < least else "found"
                         break
                     patience *= CORE_GROWTH
             if status == "none":
@@ -338,11 +338,11 @@ class JobSearch:
         if answer.row_ind is not None and answer.col_ind is not None:
             self.best.offer(answer.row_ind, answer.col_ind)
 
-    def _solve_core(self, least: float, seconds: float) -> bool:
-        """Ask an exact solver for the best of at least a value; tell whether it found out."""
+    def _solve_core(self, least: float, seconds: float) -> str:
+        """Ask an exact solver for an answer of at least a value; return as `Search.status`."""
         best, allowed = self.best, self._allowed(least)
         if np.count_nonzero(allowed) > CORE_PAIRS:
-            return False
+            return "open"
         fitness = np.where(allowed, best.problem.fitness, -np.inf)
         core = best.problem.replace(
             **{"fitness": fitness} if best.problem.sense == "max" else {"cost": 0 - fitness}
@@ -356,7 +356,11 @@ class JobSearch:
         # Any answer outside the core is below the level.
         below = least - best.unit
         best.lower(below if answer.infeasible else max(answer.bound, below), answer.source)
-        return answer.infeasible or best.value >= least or answer.bound < least
+        # Multiples of the unit may differ in their last digit.
+        least -= 1e-6 * best.unit
+        if best.value >= least:
+            return "found"
+        return "none" if answer.infeasible or answer.bound < least else "open"
 
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""

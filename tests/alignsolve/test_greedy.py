@@ -55,6 +55,46 @@ def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
     assert (state.amount <= state.high).all()
 
 
+def test_a_load_of_few_clients_does_not_freeze_prices():
+    problem = generate("scarce", seed=0, clients=600, experts=16)
+    weight = np.zeros(600)
+    weight[:3] = 1.0
+    sparse = problem.replace(loads=dict(problem.loads) | {"few": al.Load(weight)})
+    left = {}
+    for name, each in (("plain", problem), ("sparse", sparse)):
+        state, rng = State(each), np.random.default_rng(0)
+        prices = learn_prices(state, rng, None, Effort())
+        prices = add_in_turn(state, prices, rng, Effort())
+        left[name] = state.excess()
+        assert np.isfinite(prices).all()
+    assert left["sparse"] <= 2 * left["plain"] + 1
+
+
+def test_prices_forget_a_round_that_was_cut_short():
+    state = State(generate("scarce", seed=0, clients=600, experts=16))
+    # The same whether the work ends between two rounds or within the second one.
+    found = [
+        learn_prices(state, np.random.default_rng(0), None, Effort(work=work))
+        for work in (1 << 17, (1 << 17) + 1)
+    ]
+    assert (state.count == 0).all()
+    np.testing.assert_allclose(*found)
+
+
+def test_a_warm_start_is_where_it_begins():
+    problem = generate("scarce", seed=4, clients=60, experts=8)
+    best = al.solve(problem, time_limit=5)
+    again = al.solve(problem, "greedy", warm_start=best)
+    assert again.objective_value >= best.objective_value
+
+
+def test_nothing_is_priced_where_no_budget_binds():
+    problem = al.AlignmentProblem(np.random.default_rng(0).random((20, 60)), 60, load_min=1)
+    effort = Effort(work=1e9)
+    scores_by_expert(State(problem), "price", effort)
+    assert effort.work == 1e9
+
+
 @pytest.mark.parametrize(
     ("family", "sizes"),
     [("scarce", {"squeeze": 0.3}), ("tiers", {}), ("multi-layer", {"experts": 12})],
