@@ -261,9 +261,9 @@ def test_an_exact_solver_settles_levels_that_the_tree_does_not(
     assert al.solve(tight, "lagrangian", threads=threads).status is al.Status.INFEASIBLE
 
 
-#: A process that ends while HiGHS works on in a thread that nobody waits for.
+#: A process that ends, slowly, while HiGHS works on in a thread that nobody waits for.
 LEAVE_HIGHS = """
-import threading, time
+import builtins, threading, time
 import alignsolve as al
 from alignsolve.backends import Options, get_backend
 from alignsolve.generators import generate
@@ -272,6 +272,12 @@ options = Options(deadline=time.perf_counter() + 60, threads=1)
 solve = lambda: get_backend("ortools-mip").solve(problem, options)
 threading.Thread(target=solve, daemon=True).start()
 time.sleep(2)
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(1)
+
+builtins.slow = Slow()
 """
 
 
