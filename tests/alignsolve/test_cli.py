@@ -342,7 +342,8 @@ def test_errors_with_json_are_one_document(folder, capsys):
 
 
 @pytest.mark.parametrize(("command", "examples"),
-                         [(command.__name__, examples) for command, _, examples in COMMANDS])
+                         [(command.__name__.replace("_", "-"), examples)
+                          for command, _, examples in COMMANDS])
 def test_help_has_examples_that_parse(command, examples, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
