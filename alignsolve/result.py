@@ -158,6 +158,8 @@ class Result:
                     f"holders      {self.loads.min()} to {self.loads.max()} per expert, "
                     f"{int(self.loads.sum())} pairs"
                 )
+        elif self.status is Status.NO_SOLUTION_FOUND and math.isfinite(self.dual_bound):
+            lines.append(f"bound        {self.dual_bound:.12g}")
         if self.certificate is not None:
             lines.append(f"certificate  {self.certificate.summary()}")
         if self.conflict is not None:

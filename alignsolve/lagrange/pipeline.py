@@ -84,6 +84,8 @@ class _Run:
     ) -> None:
         self.problem, self.options, self.parts = problem, options, parts
         self.best = Best(problem, options)
+        # Solvers of others end a little before the limit.
+        self.out_of_time = False
         self.started = time.perf_counter()
         self.stats: dict[str, float | int] = {}
 
@@ -267,6 +269,7 @@ class _Run:
             self.best.offer(answer.row_ind, answer.col_ind)
         self.best.lower(answer.bound, answer.source)
         self.best.interrupted |= answer.termination is Termination.INTERRUPTED
+        self.out_of_time = answer.termination is Termination.TIME_LIMIT
 
     def answer(self) -> Answer:
         """Return what was found."""
@@ -281,7 +284,7 @@ class _Run:
             termination = Termination.PROVED
         elif best.good_enough:
             termination = Termination.GAP_REACHED
-        elif self.options.remaining() <= 0:
+        elif self.out_of_time or self.options.remaining() <= 0:
             termination = Termination.TIME_LIMIT
         else:
             termination = Termination.HEURISTIC_DONE

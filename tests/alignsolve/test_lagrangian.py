@@ -369,6 +369,22 @@ def test_parts_can_be_used_alone(problem: al.AlignmentProblem) -> None:
     assert ("nodes" in search.stats) == (problem.n_clients == 4)
 
 
+def test_an_exact_solver_that_runs_out_of_time_is_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = Answer.nothing(al.Termination.TIME_LIMIT, bound=1e9)
+    fake = type("Fake", (), {"solve": staticmethod(lambda *_: early)})
+    monkeypatch.setattr("alignsolve.lagrange.pipeline.get_backend", lambda _: fake)
+    result = al.solve(fleet(), "lagrangian", time_limit=60)
+    assert result.stats["total_seconds"] < 30
+    assert result.termination is al.Termination.TIME_LIMIT
+
+
+def test_a_bound_without_an_answer_is_shown() -> None:
+    result = al.solve(fleet(), "lagrangian:bound", time_limit=10)
+    assert f"bound        {result.dual_bound:.12g}" in result.summary()
+
+
 def test_a_search_alone_ends_without_a_limit() -> None:
     assert al.solve(assignment(), "lagrangian:search").has_answer
     tight = assignment().replace(resources={"units": al.Resource(np.full(20, 7.0), 20)})
