@@ -50,7 +50,7 @@ $(VENV)/.flower: $(VENV)/.dev
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray
 	@$(BIN)/python -m pytest -m engines tests/fedloop/flower
-	@$(BIN)/python -m pytest tests/alignsolve/test_ray.py
+	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
 flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on loopback; APP=examples/flower for that app, RESUME=1 to go on

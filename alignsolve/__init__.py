@@ -18,8 +18,9 @@ from alignsolve.aligner import (
     Refusal,
 )
 from alignsolve.backends import available_backends
-from alignsolve.certificate import Certificate, certify
-from alignsolve.conflict import Bound, Conflict, ConflictCheck, check_conflict
+from alignsolve.backends.progress import Progress
+from alignsolve.certificate.best_responses import Multipliers
+from alignsolve.certificate.certificate import Certificate, certify
 from alignsolve.distributed import RayEngine
 from alignsolve.elastic import Elastic, Relaxation
 from alignsolve.errors import (
@@ -36,6 +37,7 @@ from alignsolve.explain import (
     Explanation,
     explain,
 )
+from alignsolve.infeasibility import Bound, Conflict, ConflictCheck, check_conflict
 from alignsolve.io import (
     Solution,
     read_instance,
@@ -44,12 +46,8 @@ from alignsolve.io import (
     write_instance,
     write_solution,
 )
-from alignsolve.problem import AlignmentProblem, Feature, Load, Resource
-from alignsolve.progress import Progress
-from alignsolve.replies import Multipliers
-from alignsolve.result import Fallback, Result, Status, Termination
-from alignsolve.solve import solve
-from alignsolve.sources import (
+from alignsolve.model.problem import AlignmentProblem, Feature, Load, Resource
+from alignsolve.model.sources import (
     ArraySource,
     FactorSource,
     FitnessSource,
@@ -58,6 +56,8 @@ from alignsolve.sources import (
     SparseSource,
     TableSource,
 )
+from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.solve.solve import solve
 from alignsolve.warm_up import warm_up
 
 __version__ = "0.1.0"

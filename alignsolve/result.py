@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, IntArray
-from alignsolve.certificate import Certificate
-from alignsolve.conflict import Conflict
-from alignsolve.conflict.text import counted
-from alignsolve.elastic.relaxation import Relaxation
-from alignsolve.problem import AlignmentProblem
+from alignsolve.certificate.certificate import Certificate
+from alignsolve.infeasibility import Conflict
+from alignsolve.infeasibility.text import counted
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import Relaxation
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

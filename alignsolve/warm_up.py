@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from alignsolve.generators import generate
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources import FactorSource
 from alignsolve.result import Status
-from alignsolve.solve import solve
-from alignsolve.sources import FactorSource
+from alignsolve.solve.solve import solve
 
 #: Small problems that between them need every kernel: what each is, and how to make it.
 SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (

@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 import alignsolve as al
-from alignsolve.binding import binding_bounds
 from alignsolve.generators import generate
+from alignsolve.model.active_bounds import binding_bounds
 
 #: Most points of a trace that are kept; the first ones of each gap are never dropped.
 TRACE = 200

@@ -21,7 +21,7 @@ from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
 from alignsolve import AlignmentProblem
 from alignsolve.backends import Options, get_backend
-from alignsolve.backends.flow_network import FlowNetwork, build_network
+from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
 
 TARGET = 1.5
 RESULTS = Path(__file__).parent / "results" / "mcf_overhead.json"

@@ -43,7 +43,7 @@ import typer
 from _results import Peak, anonymous_memory, record, stored
 
 import alignsolve as al
-from alignsolve.sources.base import FitnessSource, map_blocks
+from alignsolve.model.sources.base import FitnessSource, map_blocks
 
 RESULTS = Path(__file__).parent / "results" / "scale.jsonl"
 FOLDER = Path(tempfile.gettempdir()) / "alignsolve-scale"

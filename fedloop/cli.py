@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import click
 import typer
 
-from alignsolve.cli_common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
 from alignsolve.errors import AlignSolveError
 from fedloop.errors import ConfigError
 

@@ -9,7 +9,7 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
-from alignsolve.cli_common import print_text
+from alignsolve.cli.common import print_text
 
 #: Columns of characters that tables have at least.
 TABLE_WIDTH = 100

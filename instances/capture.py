@@ -16,7 +16,7 @@ import torch
 
 from alignsolve.aligner.policy import round_problem
 from alignsolve.io import write_instance
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 from fedloop.config import build_config
 from fedloop.train import State, build_world, play_round, start
 

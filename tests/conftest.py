@@ -6,7 +6,7 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # Importing it registers backends that crash and hang; only the bench's tests want them.
-collect_ignore = ["alignsolve/bench_backends.py"]
+collect_ignore = ["alignsolve/bench/bench_backends.py"]
 
 # New examples on every run: what `make fuzz` is for.
 settings.register_profile(

@@ -1,7 +1,7 @@
 """Random problems of every feature mix, and brute force over all their answers.
 
 `brute_force` evaluates bounds and objective by its own vectorised code and then
-asks `alignsolve.feasibility` and `AlignmentProblem.objective` to agree.
+asks `alignsolve.model.feasibility` and `AlignmentProblem.objective` to agree.
 """
 
 from functools import cache
@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.feasibility import is_feasible
-from alignsolve.problem import tolerance
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import tolerance
 
 #: Most pairs that brute force enumerates: 2**12 answers.
 MAX_PAIRS = 12

@@ -28,9 +28,9 @@ from alignsolve.aligner.reports import (
 )
 from alignsolve.aligner.strategies import STRATEGIES, choose
 from alignsolve.aligner.tables import Tables
-from alignsolve.arrays import Float64Array, IntArray, fitted, identifiers
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.model.arrays import Float64Array, IntArray, fitted, identifiers
 
 
 class Aligner:

@@ -10,9 +10,9 @@ import numpy as np
 
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.elastic import Relaxation
-from alignsolve.problem import tolerance
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import tolerance
 from alignsolve.result import Result
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.problem import Resource, tolerance
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.problem import Resource, tolerance
 
 
 def fold_budget(

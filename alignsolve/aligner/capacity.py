@@ -12,8 +12,8 @@ import numpy as np
 
 from alignsolve.aligner.reports import number_fault
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 #: Observed rates, all in the sense that larger is slower or more.
 RATES = ("seconds_per_sample", "down_seconds_per_mb", "up_seconds_per_mb", "samples")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from alignsolve.aligner.reports import ClientId, client_id
-from alignsolve.arrays import IntArray
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import IntArray
 
 
 class Clients:

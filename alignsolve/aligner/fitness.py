@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray
 
 #: A score of one report; None where the report lacks what it needs.
 Score = Callable[[ExpertReport], float | None]

@@ -9,8 +9,8 @@ import numpy as np
 from alignsolve.aligner.baselines import Choice, in_order
 from alignsolve.aligner.optimal import solve_round
 from alignsolve.aligner.policy import PolicySettings, Round
-from alignsolve.arrays import Float64Array, IntArray
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem
 
 #: How far a round's load may be from the mean in the FLEX-MoE formulation, as a share of it.
 FLEX_MOE_SLACK = 0.1

@@ -8,13 +8,13 @@ import time
 import numpy as np
 
 from alignsolve.aligner.policy import PolicySettings
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.backends.base import Answer
-from alignsolve.certificate import certify_answer
-from alignsolve.feasibility import Assignment
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.certificate.certificate import certify_answer
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.feasibility import Assignment
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 from alignsolve.result import Result, Status, Termination
-from alignsolve.solve import solve
+from alignsolve.solve.solve import solve
 
 #: Clients that may move at least, and for each that vanished.
 MOVABLE, MOVABLE_PER_LOST = 128, 16

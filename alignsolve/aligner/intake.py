@@ -18,8 +18,8 @@ from alignsolve.aligner.reports import (
     report_fault,
     score_fault,
 )
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 
 @dataclass

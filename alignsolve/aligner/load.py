@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Halvings of the interval in which the level of `fill_level` is sought.
 HALVINGS = 64

@@ -11,10 +11,10 @@ from typing import Any
 
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.reports import ClientReport, Observation
-from alignsolve.auto import TOO_SLOW
-from alignsolve.digest import problem_digest
+from alignsolve.backends.portfolio import TOO_SLOW
 from alignsolve.errors import ProblemError
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.digest import problem_digest
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result, Termination
 
 #: What fallbacks say that time ended.

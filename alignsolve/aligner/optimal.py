@@ -5,8 +5,8 @@ from __future__ import annotations
 from alignsolve.aligner.baselines import Choice
 from alignsolve.aligner.incremental import WarmStart, repaired
 from alignsolve.aligner.policy import PolicySettings
-from alignsolve.problem import AlignmentProblem
-from alignsolve.solve import solve
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.solve.solve import solve
 
 
 def solve_round(

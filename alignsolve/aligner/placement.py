@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import BoolArray, IntArray
+from alignsolve.model.arrays import BoolArray, IntArray
 
 
 class Placements(Rows):

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from alignsolve.aligner.reports import ClientId
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.digest import problem_digest
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.digest import problem_digest
 from alignsolve.result import Result
 
 
@@ -68,7 +68,7 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the problem solved (`alignsolve.digest`), "" where there is none."""
+        """Digest of the problem solved (`alignsolve.model.digest`), "" where there is none."""
         return "" if self.result is None else problem_digest(self.result.problem)
 
     @cached_property

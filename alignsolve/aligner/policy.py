@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner.budgets import fold_budget, without_implied
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.errors import ProblemError
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 
 @dataclass(frozen=True)

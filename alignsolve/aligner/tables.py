@@ -17,7 +17,7 @@ from alignsolve.aligner.placement import Placements
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Groups, PolicySettings, Round
 from alignsolve.aligner.rows import Rows
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 
 class Tables:

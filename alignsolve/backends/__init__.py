@@ -20,16 +20,16 @@ __all__ = [
 
 #: Every backend, by name: where its class lives.
 _CLASSES: Mapping[str, str] = {
-    "exchange": "alignsolve.backends.exchange:ExchangeBackend",
-    "ortools-mcf": "alignsolve.backends.ortools_mcf:MinCostFlowBackend",
-    "lagrangian": "alignsolve.backends.lagrangian:LagrangianBackend",
-    "ortools-cpsat": "alignsolve.backends.ortools_cpsat:CpSatBackend",
-    "ortools-mip": "alignsolve.backends.ortools_mip:MathOptBackend",
-    "ortools-scip": "alignsolve.backends.ortools_mip:ScipBackend",
-    "scipy-milp": "alignsolve.backends.scipy_milp:ScipyMilpBackend",
+    "exchange": "alignsolve.backends.exchange.backend:ExchangeBackend",
+    "ortools-mcf": "alignsolve.backends.min_cost_flow.ortools_mcf:MinCostFlowBackend",
+    "lagrangian": "alignsolve.backends.lagrangian.backend:LagrangianBackend",
+    "ortools-cpsat": "alignsolve.backends.milp.ortools_cpsat:CpSatBackend",
+    "ortools-mip": "alignsolve.backends.milp.ortools_mip:MathOptBackend",
+    "ortools-scip": "alignsolve.backends.milp.ortools_mip:ScipBackend",
+    "scipy-milp": "alignsolve.backends.milp.scipy_milp:ScipyMilpBackend",
     "scipy-lsa": "alignsolve.backends.scipy_lsa:LinearSumAssignmentBackend",
-    "networkx": "alignsolve.backends.networkx_flow:NetworkxBackend",
-    "greedy": "alignsolve.backends.greedy:GreedyBackend",
+    "networkx": "alignsolve.backends.min_cost_flow.networkx_flow:NetworkxBackend",
+    "greedy": "alignsolve.backends.greedy.backend:GreedyBackend",
 }
 
 BACKEND_NAMES = tuple(_CLASSES)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, IntArray
-from alignsolve.problem import AlignmentProblem, Feature
-from alignsolve.progress import Reporter
+from alignsolve.backends.progress import Reporter
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.result import Termination
 
 

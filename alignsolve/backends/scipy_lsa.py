@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.backends.base import (
     Answer,
     Backend,
@@ -23,7 +22,8 @@ from alignsolve.backends.base import (
     index_arrays,
     library_version,
 )
-from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.result import Termination
 
 #: Most entries of the dense matrix: 256 MB of float64.

@@ -15,7 +15,7 @@ import psutil
 import alignsolve as al
 from alignsolve.bench.records import ANSWERED, finite, one_line
 from alignsolve.generators import generate
-from alignsolve.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
+from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
 
 MIB = 2.0**20
 
@@ -262,7 +262,7 @@ def _peak_mib() -> float | None:
 
 def contradictory(problem: AlignmentProblem, conflict: al.Conflict) -> bool:
     """Return whether the bounds of a conflict, checked by themselves, cannot hold together."""
-    from alignsolve.conflict import check_conflict
+    from alignsolve.infeasibility import check_conflict
 
     try:
         return bool(check_conflict(problem, conflict).contradictory)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alignsolve.arrays import IntArray
 from alignsolve.errors import BackendNotFoundError, ProblemError
-from alignsolve.problem import AlignmentProblem
-from alignsolve.sources import ArraySource, FitnessSource
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources import ArraySource, FitnessSource
 
 if TYPE_CHECKING:
     from alignsolve.backends.base import Answer, Options
-    from alignsolve.certificate import Certificate
+    from alignsolve.certificate.certificate import Certificate
 
 #: Bytes of shared memory of a cluster that is started here.
 OBJECT_STORE = 2**29
@@ -98,11 +98,11 @@ def solve_on_ray(problem: AlignmentProblem, options: Options, engine: RayEngine)
     BackendError
         If a worker died and did not come back, or an answer breaks a bound.
     """
-    from alignsolve.backends.exchange import answer_of, penalty_of, switch_of
+    from alignsolve.backends.exchange import inputs, streaming
+    from alignsolve.backends.exchange.backend import answer_of, penalty_of, switch_of
+    from alignsolve.backends.exchange.subproblem import Blocks
     from alignsolve.distributed.proof import add_proofs
     from alignsolve.distributed.shards import RayShards
-    from alignsolve.exchange import inputs, streaming
-    from alignsolve.exchange.level import Blocks
 
     source = source_of(problem)
     n, m = source.shape
@@ -153,8 +153,8 @@ def _parts(
     source: FitnessSource, slots: tuple[IntArray, IntArray], switch: tuple[Any, ...], wanted: int
 ) -> tuple[IntArray, list[tuple[Any, ...]]]:
     """Return the first client of each shard, and what its worker builds it from."""
+    from alignsolve.backends.exchange.streaming import stride_of
     from alignsolve.distributed.shards import cut_blocks
-    from alignsolve.exchange.streaming import stride_of
 
     blocks = cut_blocks(source.edges, wanted)
     edges = source.edges[blocks]

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array, FloatArray, IntArray
-from alignsolve.certificate import Certificate, certificate_by_prices, has_integral_penalties
-from alignsolve.dual import DualGap, holder_residuals, optimality_tolerance
-from alignsolve.dual_pass import Stakes, add_stakes, block_stakes
+from alignsolve.certificate.certificate import (
+    Certificate,
+    certificate_by_prices,
+    has_integral_penalties,
+)
+from alignsolve.certificate.duality_gap import DualGap, holder_residuals, optimality_tolerance
+from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
-from alignsolve.problem import AlignmentProblem, tolerance
+from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
+from alignsolve.model.problem import AlignmentProblem, tolerance
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +60,8 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     """
-    from alignsolve.dual_kernel import residual_sum  # numba is slow to import
-    from alignsolve.exchange.steps import write_values
+    from alignsolve.backends.exchange.bookkeeping import write_values
+    from alignsolve.certificate.row_pass_kernels import residual_sum  # numba is slow to import
 
     row_ind, col_ind = shard.pairs()
     indptr = np.append(0, np.cumsum(shard.count, dtype=np.int64))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import IntArray
 from alignsolve.distributed.worker import CHANGES, Behind, Worker, pack
 from alignsolve.errors import BackendError
+from alignsolve.model.arrays import IntArray
 
 logger = logging.getLogger("alignsolve")
 

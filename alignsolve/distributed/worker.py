@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve import kernels
 from alignsolve.distributed.proof import prove_shard
-from alignsolve.exchange import compile_cache
-from alignsolve.sources import FitnessSource
+from alignsolve.model.sources import FitnessSource
 
 #: Methods of `Shard` that change its state: after a restart they are repeated in order.
 CHANGES = ("build", "reply", "refresh", "store", "hold", "fetch_within", "fetch_listed", "mend")
@@ -80,8 +80,8 @@ def build_shard(
     source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any
 ) -> Any:
     """Return a `Shard` that works on one core; slots of equal entries come as one number."""
-    compile_cache.prepare()
-    from alignsolve.exchange.shard import Shard
+    kernels.prepare()
+    from alignsolve.backends.exchange.shard import Shard
 
     slot_min, slot_max = (
         np.full(source.shape[0], value, np.int64) if np.ndim(value) == 0 else value

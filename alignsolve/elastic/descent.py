@@ -11,11 +11,11 @@ import time
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.elastic.prices import Prices
-from alignsolve.elastic.relaxation import whole_holder_bounds
-from alignsolve.feasibility import resource_use
-from alignsolve.problem import AlignmentProblem, tolerance
+from alignsolve.elastic.violation_weights import Prices
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.feasibility import resource_use
+from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.relaxation import whole_holder_bounds
 
 #: Passes over all clients at most, and rounds of passes with exchanges after each.
 MOST_PASSES, MOST_ROUNDS = 30, 10
@@ -85,7 +85,7 @@ class _Descent:
     def __init__(
         self, problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
     ) -> None:
-        from alignsolve.exchange.compile_cache import prepare
+        from alignsolve.kernels import prepare
 
         prepare()
         from alignsolve.elastic.moves import Loads

@@ -23,10 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, IntArray
-from alignsolve.elastic.prices import Prices, WholePrices
-from alignsolve.feasibility import client_fitness, resource_use
-from alignsolve.feasible_flow import (
+from alignsolve.elastic.violation_weights import Prices, WholePrices
+from alignsolve.infeasibility.max_flow import (
     CountArray,
     FeasibleFlow,
     FlowBounds,
@@ -35,10 +33,12 @@ from alignsolve.feasible_flow import (
     expert_groups,
     pair_counts,
 )
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.arrays import BoolArray, IntArray
+from alignsolve.model.feasibility import client_fitness, resource_use
+from alignsolve.model.problem import AlignmentProblem
 
 #: Codes of a pair, as in `alignsolve.elastic.kernels`: held by some best sets, by all; and, as in
-#: `alignsolve.flow_kernels`, held.
+#: `alignsolve.infeasibility.max_flow_kernels`, held.
 TIED, ALWAYS, HELD = 1, 2, 2
 
 
@@ -151,7 +151,7 @@ class _Search:
 
     def replies(self, price: IntArray) -> Replies:
         """Return the best sets at some prices."""
-        from alignsolve.exchange.compile_cache import prepare
+        from alignsolve.kernels import prepare
 
         prepare()
         from alignsolve.elastic.kernels import best_replies

@@ -17,24 +17,24 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.backends.base import Options
-from alignsolve.backends.exact_cuts import exact_cuts
-from alignsolve.backends.integer_scaling import row_reduce
-from alignsolve.backends.linear_model import LinearModel, build_linear_model
-from alignsolve.backends.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
-from alignsolve.backends.waiting import wait_for
-from alignsolve.conflict.bounds import BoundSet, all_bounds
-from alignsolve.conflict.relaxation import bound_rows
-from alignsolve.elastic.prices import Prices
-from alignsolve.elastic.relaxation import (
+from alignsolve.backends.interruptible import wait_for
+from alignsolve.backends.milp.exact_cuts import exact_cuts
+from alignsolve.backends.milp.integer_scaling import row_reduce
+from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
+from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
+from alignsolve.elastic.violation_weights import Prices
+from alignsolve.infeasibility.bounds import BoundSet, all_bounds
+from alignsolve.infeasibility.farkas import bound_rows
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.relaxation import (
     ELASTIC_KINDS,
     priced,
     shortfalls,
     without_bounds,
 )
-from alignsolve.feasibility import is_feasible
-from alignsolve.problem import AlignmentProblem, Feature
 
 #: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
 MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000

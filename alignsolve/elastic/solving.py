@@ -10,13 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.arrays import IntArray
 from alignsolve.backends.base import Answer, Options
-from alignsolve.certificate import Certificate, certify_answer, unproved
+from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
-from alignsolve.elastic.prices import Prices
-from alignsolve.elastic.relaxation import (
+from alignsolve.elastic.violation_weights import Prices
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.feasibility import Assignment, is_feasible, sorted_pairs
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import (
     Shortfall,
     of_flow_class,
     priced,
@@ -25,8 +27,6 @@ from alignsolve.elastic.relaxation import (
     shortfalls,
     without_bounds,
 )
-from alignsolve.feasibility import Assignment, is_feasible, sorted_pairs
-from alignsolve.problem import AlignmentProblem
 from alignsolve.result import Result, Status, Termination
 
 #: Share of a time limit after which the problem as it stands is given up.

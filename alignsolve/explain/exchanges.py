@@ -15,12 +15,12 @@ from functools import cached_property
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray, row_blocks
-from alignsolve.dual import penalty_steps
-from alignsolve.exchange_graph import ExchangeGraph, exchange_graph
-from alignsolve.feasibility import group_counts
-from alignsolve.pairs import Pairs
-from alignsolve.problem import AlignmentProblem
+from alignsolve.certificate.duality_gap import penalty_steps
+from alignsolve.certificate.exchange_graph import ExchangeGraph, exchange_graph
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.feasibility import group_counts
+from alignsolve.model.pairs import Pairs
+from alignsolve.model.problem import AlignmentProblem
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import overload
 from alignsolve.errors import ProblemError
 from alignsolve.explain.explainer import Explainer
 from alignsolve.explain.views import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 
 

@@ -8,8 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.conflict.text import counted
+from alignsolve.certificate.best_responses import best_replies
 from alignsolve.errors import ProblemError
 from alignsolve.explain.exchanges import Changes, Exchanges
 from alignsolve.explain.views import (
@@ -21,8 +20,9 @@ from alignsolve.explain.views import (
     HeldExpert,
     amount,
 )
-from alignsolve.problem import AlignmentProblem
-from alignsolve.replies import best_replies
+from alignsolve.infeasibility.text import counted
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result, Status
 
 #: Contenders that an explanation of an expert lists on either side.

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from alignsolve.errors import ProblemError
 from alignsolve.generators import bounds, fitness, fleets, gap, scarce
 from alignsolve.generators.family import MAX_PAIRS, Family, Parameter, Value
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 __all__ = ["FAMILIES", "MAX_PAIRS", "Family", "Parameter", "Value", "find_family", "generate"]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import FloatArray, IntArray
 from alignsolve.errors import ProblemError
 from alignsolve.generators.draws import Draws
 from alignsolve.generators.family import (
@@ -20,8 +19,9 @@ from alignsolve.generators.family import (
     slots,
 )
 from alignsolve.generators.fitness import uniform_rows
-from alignsolve.problem import AlignmentProblem, Load, Resource
-from alignsolve.sources.base import FitnessSource
+from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.sources.base import FitnessSource
 
 
 def forbidden(

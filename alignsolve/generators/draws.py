@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.arrays import BoolArray, IntArray
+from alignsolve.model.arrays import BoolArray, IntArray
 
 #: Values drawn at a time. Even, so that blocks draw the same words as one call would.
 _BLOCK = 1 << 20

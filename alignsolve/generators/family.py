@@ -11,12 +11,12 @@ from functools import partial
 
 import numpy as np
 
-from alignsolve.arrays import FloatArray
 from alignsolve.errors import ProblemError
 from alignsolve.generators.draws import Draws, exact
-from alignsolve.problem import AlignmentProblem
-from alignsolve.sources.base import BLOCK_ENTRIES
-from alignsolve.sources.functions import FunctionSource
+from alignsolve.model.arrays import FloatArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources.base import BLOCK_ENTRIES
+from alignsolve.model.sources.functions import FunctionSource
 
 #: A parameter's value, as it stands in a spec.
 Value = int | float | str

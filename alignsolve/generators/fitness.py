@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import FloatArray, IntArray
 from alignsolve.generators.draws import Draws, zipf_weights
 from alignsolve.generators.family import (
     Family,
@@ -17,8 +16,9 @@ from alignsolve.generators.family import (
     load_cap,
     slots,
 )
-from alignsolve.problem import AlignmentProblem
-from alignsolve.sources.base import FitnessSource
+from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources.base import FitnessSource
 
 #: Labels drawn to describe what an expert knows, in `label_skew`.
 EXPERT_LABELS = 32

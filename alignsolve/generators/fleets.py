@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, FloatArray, IntArray
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.generators.family import (
     Family,
@@ -19,7 +18,8 @@ from alignsolve.generators.family import (
     slots,
 )
 from alignsolve.generators.fitness import TOPIC_PARAMETERS, matched, topic_weights
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.arrays import BoolArray, FloatArray, IntArray
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 
 @dataclass(frozen=True)

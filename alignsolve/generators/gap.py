@@ -37,10 +37,10 @@ from functools import cache
 
 import numpy as np
 
-from alignsolve.arrays import IntArray
 from alignsolve.generators.draws import Draws
 from alignsolve.generators.family import Family, Parameter
-from alignsolve.problem import AlignmentProblem, Resource
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.problem import AlignmentProblem, Resource
 
 #: Cost, size and budgets, in the units of the recipes.
 Recipe = tuple[IntArray, IntArray, IntArray]

@@ -7,7 +7,7 @@ import numpy as np
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.generators.family import Family, Parameter, clients, experts, slots
 from alignsolve.generators.fleets import DOWN_BYTES, MEMORY_BYTES, ROUND_SECONDS, filled
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 #: Smallest and largest expert, in million parameters.
 MILLIONS = (6, 20)

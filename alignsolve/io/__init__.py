@@ -13,7 +13,7 @@ from alignsolve.io.files import fail, located
 from alignsolve.io.formats import FORMATS, detect, for_writing
 from alignsolve.io.solution import Solution, write_solution
 from alignsolve.io.solution_read import read_solution
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 __all__ = [
     "FORMATS",

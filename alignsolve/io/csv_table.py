@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.arrays import Float64Array
 from alignsolve.io import table
 from alignsolve.io.files import atomic_write, fail, one_line, read_text
 from alignsolve.io.table import Column, Ids, Table
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.arrays import Float64Array
+from alignsolve.model.problem import AlignmentProblem
 
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16

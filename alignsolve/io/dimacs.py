@@ -27,10 +27,10 @@ from alignsolve.io.files import (
     one_line,
     read_text,
 )
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:
-    from alignsolve.backends.flow_network import FlowNetwork
+    from alignsolve.backends.min_cost_flow.network import FlowNetwork
 
 #: Costs and supplies beyond this are not whole numbers in float64.
 _EXACT = 2**53
@@ -216,7 +216,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     UserWarning
         Where fitness needs more digits than whole costs have, and is rounded.
     """
-    from alignsolve.backends.flow_network import build_network
+    from alignsolve.backends.min_cost_flow.network import build_network
 
     if not (problem.n_clients and problem.n_experts):
         fail(path, "a network without a client or without an expert is not written")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignsolve.arrays import BoolArray, Float64Array
 from alignsolve.io.files import fail
-from alignsolve.problem import AlignmentProblem, Feature
+from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.problem import AlignmentProblem, Feature
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from alignsolve.backends.linear_model import RowBlock
+    from alignsolve.backends.milp.linear_model import RowBlock
 
 #: First words of a file.
 HEADING = "alignsolve: x_i_j = 1 where client i holds expert j"
@@ -73,7 +73,7 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
     ranges, least of all on those that contradict themselves. Bounds are written
     as the problem states them; solvers have tolerances of their own.
     """
-    from alignsolve.backends.linear_model import build_linear_model
+    from alignsolve.backends.milp.linear_model import build_linear_model
 
     if Feature.NAMED_LOAD_PENALTY in problem.features:
         name = next(name for name, load in problem.loads.items() if np.any(load.penalty))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alignsolve.io.files import atomic_write
 from alignsolve.io.linear_rows import LinearFile, linear_file
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 #: Terms on a line; readers limit lines to 255 or 510 characters.
 _TERMS = 6

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignsolve.problem import AlignmentProblem
-from alignsolve.sources import FitnessSource, MappedSource, TableSource
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources import FitnessSource, MappedSource, TableSource
 
 
 def read(path: str | Path, sense: str | None) -> AlignmentProblem:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alignsolve.io.files import atomic_write
 from alignsolve.io.linear_rows import LinearFile, linear_file
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:

@@ -22,7 +22,7 @@ from alignsolve.io.files import (
     read_text,
 )
 from alignsolve.io.schema import from_document, json_kind, to_document
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 _INFINITE = {"inf": np.inf, "-inf": -np.inf}
 

@@ -23,7 +23,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.io.files import atomic_write, fail, located, one_line, parse_json, read_bytes
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 #: An archive may unpack to this many bytes, or to `MAX_RATIO` times its size.
 FREE_BYTES = 2**28

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array
 from alignsolve.io.files import fail, one_line, position
+from alignsolve.model.arrays import Float64Array
 
 _TOKEN = re.compile(r"\S+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

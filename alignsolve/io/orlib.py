@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array
 from alignsolve.io.files import check_size, fail, located, read_text
 from alignsolve.io.numbers import NumberText
 from alignsolve.io.optima import find_optima
-from alignsolve.problem import AlignmentProblem, Resource
+from alignsolve.model.arrays import Float64Array
+from alignsolve.model.problem import AlignmentProblem, Resource
 
 #: Name of the resource that the agents of a generalized assignment problem have.
 CAPACITY = "capacity"

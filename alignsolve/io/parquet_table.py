@@ -11,7 +11,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.io import table
 from alignsolve.io.files import FREE_CELLS, MAX_SIDE, atomic_write, fail, one_line, read_bytes
 from alignsolve.io.table import Column, Ids, Table
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem
 
 #: Most rows that are read, and most for each byte of a large file: repeated values take no room.
 MAX_ROWS = 64 * MAX_SIDE

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 FORMAT = "alignsolve-problem"
 

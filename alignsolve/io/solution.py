@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignsolve.arrays import Float64Array, IntArray
-from alignsolve.conflict import Conflict
-from alignsolve.digest import problem_digest
+from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
+from alignsolve.infeasibility import Conflict
 from alignsolve.io.csv_table import write_columns
 from alignsolve.io.files import atomic_write, fail, json_text, one_line
 from alignsolve.io.native_json import array_to_json
-from alignsolve.problem import AlignmentProblem
-from alignsolve.replies import Multipliers
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.digest import problem_digest
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result, Status, Termination
 
 FORMAT = "alignsolve-solution"

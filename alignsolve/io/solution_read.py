@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.arrays import Float64Array
-from alignsolve.conflict import Bound, Conflict
-from alignsolve.digest import problem_digest
+from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
-from alignsolve.feasibility import sorted_pairs
+from alignsolve.infeasibility import Bound, Conflict
 from alignsolve.io.files import MAX_JSON_BYTES, fail, located, one_line, parse_json, read_text
 from alignsolve.io.native_json import array_from_json
 from alignsolve.io.schema import check_format, json_kind, stated
 from alignsolve.io.solution import FORMAT, VERSION, Solution
-from alignsolve.problem import AlignmentProblem
-from alignsolve.replies import Multipliers
+from alignsolve.model.arrays import Float64Array
+from alignsolve.model.digest import problem_digest
+from alignsolve.model.feasibility import sorted_pairs
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Status, Termination
 
 _KEYS = (

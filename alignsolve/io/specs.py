@@ -30,11 +30,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignsolve.digest import problem_digest
 from alignsolve.errors import ProblemError
 from alignsolve.generators import Value, find_family
 from alignsolve.io.files import atomic_write, fail, located, one_line, read_text
-from alignsolve.problem import AlignmentProblem
+from alignsolve.model.digest import problem_digest
+from alignsolve.model.problem import AlignmentProblem
 
 #: Largest spec that is read, in bytes: it is a page of text.
 MAX_SPEC_BYTES = 2**16
@@ -60,7 +60,7 @@ class Spec:
     parameters : mapping of str to int, float or str
         Parameters of the family; those missing have their defaults.
     digest : str or None
-        `alignsolve.digest.problem_digest` of the problem.
+        `alignsolve.model.digest.problem_digest` of the problem.
     sense : {"max", "min"}
         The problem's sense.
     best_known, best_bound : float or None

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.arrays import Float64Array, IntArray
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
 from alignsolve.io.schema import compact
-from alignsolve.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 #: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
 CLIENT_COLUMNS = ("max_experts", "min_experts", "client_fitness_min", "client_cost_max",

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from alignsolve.cli_common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
 from alignsolve.errors import AlignSolveError
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError

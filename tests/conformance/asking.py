@@ -10,8 +10,8 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends import BACKEND_NAMES, Capabilities
-from alignsolve.feasibility import is_feasible
-from alignsolve.problem import FLOW_FEATURES
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import FLOW_FEATURES
 from tests.strategies import any_problems, flow_problems
 
 #: Random problems per backend: thousands in all, fewer where a solve takes longer.

@@ -22,7 +22,7 @@ from tests.conformance.asking import (
 from tests.strategies import any_problems, brute_force
 
 #: The module; `al.solve` is the function.
-AUTO_ORDER = importlib.import_module("alignsolve.auto").AUTO_ORDER
+AUTO_ORDER = importlib.import_module("alignsolve.backends.portfolio").AUTO_ORDER
 
 
 def solved_value(result: al.Result) -> tuple[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 
 import alignsolve as al
 from alignsolve.aligner.strategies import STRATEGIES
-from alignsolve.feasibility import violations
+from alignsolve.model.feasibility import violations
 
 
 def reports_of(plan, loss=0.5, samples=10):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.aligner.budgets import without_implied
-from alignsolve.problem import tolerance
+from alignsolve.model.problem import tolerance
 
 NUMBERS = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 3.0])
 

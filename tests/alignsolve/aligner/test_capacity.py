@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.aligner.budgets import fold_budget
 from alignsolve.aligner.capacity import RATES, CapacityProfiler, ClientProfile
-from alignsolve.problem import tolerance
+from alignsolve.model.problem import tolerance
 
 ONE = np.array([0])
 

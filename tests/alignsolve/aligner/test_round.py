@@ -9,7 +9,7 @@ import pytest
 import alignsolve as al
 from alignsolve.aligner.log import plan_figures
 from alignsolve.aligner.placement import Placements
-from alignsolve.auto import TOO_SLOW
+from alignsolve.backends.portfolio import TOO_SLOW
 
 
 def report(plan, client, samples=10, **more):

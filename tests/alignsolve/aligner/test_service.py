@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import alignsolve as al
 from alignsolve.aligner.strategies import STRATEGIES
-from alignsolve.feasibility import violations
+from alignsolve.model.feasibility import violations
 
 BAD_NUMBERS = [math.nan, math.inf, -math.inf, -1.0, 1e300, 10**400, None, "7", True, [1], 1j]
 

@@ -1,0 +1,122 @@
+"""Backend ``exchange``: the package's own exact solver of the flow class."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.exchange import ExchangeAnswer, solve_exchange
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature
+from alignsolve.model.sources.base import FitnessSource
+from alignsolve.result import Termination
+
+#: Beyond, differences of values overflow the float32 in which slack is kept.
+LARGEST_VALUE = 1e37
+
+_ENDED = {
+    "optimal": Termination.PROVED,
+    "stopped": Termination.TIME_LIMIT,
+    "stalled": Termination.WORK_LIMIT,
+}
+
+
+class ExchangeBackend(Backend):
+    """Sampled prices, then exact exchanges over the clients near a boundary.
+
+    Notes
+    -----
+    Supports the flow class but for layer groups: with groups the exchanges open
+    to a client depend on what else it holds, and the lists of exchanges would
+    have to be kept per combination of groups. Those problems go to
+    ``ortools-mcf``.
+
+    Takes fitness from a source, block by block, too: see `alignsolve.backends.exchange.streaming`.
+
+    Reads the matrix a handful of times and never copies it. Answers are exact
+    in float64, and depend on the seed alone, not on the number of threads. Values
+    and bounds are known at the end only, so that until then a callback hears of time
+    alone.
+    Where its method does not help, it gives up with `Termination.WORK_LIMIT`,
+    so that ``auto`` goes on.
+    """
+
+    name: ClassVar[str] = "exchange"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        features=FLOW_FEATURES - {Feature.GROUPS},
+        exact=True,
+        proves_infeasibility=True,
+        interruptible=True,
+        warm_start=True,
+        sources=True,
+        callback=True,
+        libraries=("numba",),
+    )
+
+    def refusal(self, problem: AlignmentProblem) -> str | None:
+        """Return why the backend cannot take a problem, or None if it can."""
+        if problem.largest > LARGEST_VALUE:
+            return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
+        return super().refusal(problem)
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return the best answer; see `Backend.solve`."""
+        slot_min, slot_max = problem.slot_bounds()
+        load_min, load_max = problem.holder_bounds()
+        rows, cols = options.warm_start or (None, None)
+        solve: Callable[..., ExchangeAnswer] = solve_exchange
+        if isinstance(problem.fitness, FitnessSource):
+            from alignsolve.backends.exchange.streaming import (
+                solve_source,  # numba is slow to import
+            )
+
+            solve = partial(solve_source, largest=problem.largest)
+        found = solve(
+            problem.fitness, slot_min, slot_max, load_min, load_max,
+            penalty=penalty_of(problem), switch=switch_of(problem),
+            warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
+            threads=options.threads, seed=options.seed, deadline=options.deadline,
+            should_stop=None if options.report is None else
+            partial(options.report, -math.inf, math.inf),
+        )  # fmt: skip
+        return answer_of(found, options)
+
+
+def penalty_of(problem: AlignmentProblem) -> tuple[object, object] | None:
+    """Return the weights and goals of penalties, or None for none."""
+    if Feature.LOAD_PENALTY not in problem.features:
+        return None
+    return problem.load_penalty, problem.load_target
+
+
+def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | None:
+    """Return switching costs and the pairs held before, or None for no costs."""
+    if Feature.SWITCHING not in problem.features:
+        return None
+    if problem.held is None:
+        import numpy as np
+
+        none = np.zeros(problem.n_clients + 1, np.int64)
+        return problem.switch_cost, none, none[:0]
+    return problem.switch_cost, problem.held.indptr, problem.held.indices
+
+
+def answer_of(found: ExchangeAnswer, options: Options) -> Answer:
+    """Return what the solver found as an answer of a backend."""
+    phases = found.stats.pop("seconds", {})
+    seconds = phases.get("total", 0.0)
+    stats = {f"{name}_seconds": value for name, value in phases.items()}
+    stats |= found.stats | {"build_seconds": 0.0, "solve_seconds": seconds}
+    if found.status == "infeasible":
+        return Answer.proved_infeasible(conflict_experts=found.conflict_experts, stats=stats)
+    ended = _ENDED[found.status]
+    if found.status == "stalled":
+        # What is there is feasible at best: another backend proves an optimum.
+        return Answer.nothing(ended, prices=found.prices, stats=stats)
+    if found.status == "stopped" and time.perf_counter() < options.deadline:
+        ended = Termination.INTERRUPTED
+    return Answer(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)

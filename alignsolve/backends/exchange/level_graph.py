@@ -1,0 +1,127 @@
+"""The exchange graph of a level, which grows as far as it has to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.backends.exchange import heaps, paths
+from alignsolve.backends.exchange.subproblem import Level
+
+#: Entries per pair of nodes from which only pairs in the way are listed farther.
+LONG_LISTS = 48
+
+
+class Graph:
+    """The exchange graph of a level: heaps of clients for every ordered pair of nodes.
+
+    Parameters
+    ----------
+    level : Level
+        Clients, replied at its prices.
+    theta : float
+        Slack up to which clients are listed at first.
+    cap : int
+        Most entries of a pair at first; more only where clients tie.
+    room : int
+        Entries to make room for.
+    """
+
+    def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
+        nodes = level.m + 1
+        theta = self._width(level, theta)
+        self.level = level
+        self.width = np.full((nodes, nodes), theta)
+        self.cap = np.full((nodes, nodes), cap, np.int64)
+        self.head = np.full((nodes, nodes), -1, np.int32)
+        self.loss_top = np.full((nodes, nodes), np.inf)
+        self.arc = np.full((nodes, nodes), np.inf)
+        self.sentinel = np.full((nodes, nodes), np.inf)
+        self.goal = np.full((nodes, nodes), np.inf)
+        self.pool = np.empty(room, heaps.ENTRY)
+        self.meta = np.array([0, -1, 0, 0, 0], np.int64)
+        self.frontier = np.zeros((nodes, nodes), np.bool_)
+        self.pairs = np.ones((nodes, nodes), np.bool_)
+        self._list(theta)
+
+    @staticmethod
+    def _width(level: Level, theta: float) -> float:
+        """Return a width to list up to: prices move by it, and must stay whole where they are."""
+        return float(np.ceil(theta)) if level.whole else theta
+
+    def widen(self) -> None:
+        """List more clients, at least for the pairs where the last search had to stop.
+
+        Pairs that ran out of listed clients because very many tie are listed
+        anew, with room for more. Otherwise all pairs are listed farther while
+        lists are short, and only those in the way once they are long.
+        """
+        least = self._width(self.level, self.level.least_slack_above(0.0))
+        everywhere = self.meta[0] < LONG_LISTS * self.width.size
+        heaps.widen_pairs(
+            self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
+            bool(everywhere), least, self.pairs,
+        )  # fmt: skip
+        self._list(float(self.width.max(where=self.pairs, initial=0.0)))
+
+    def _list(self, far: float) -> None:
+        """List clients for the chosen pairs, up to their widths, of which `far` is the largest."""
+        level = self.level
+        chosen, largest = level.near_boundary(far)
+        # Clients not chosen lose more than the width in every swap, at these prices.
+        heaps.clear_pairs(self.pairs, level.price, self.width, largest, self.head, self.loss_top,
+                          self.arc, self.sentinel, self.goal)  # fmt: skip
+        chosen = level.to_list(chosen, self.pairs, far, self.cap, self.sentinel)
+        np.minimum(self.arc, self.sentinel, out=self.arc)
+        if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
+            self.meta[:2] = 0, -1
+        matrix = level.matrix
+        listed = np.zeros_like(self.cap)
+        before = int(self.meta[0])
+        first = 0
+        while first < chosen.size:
+            first = heaps.list_clients(
+                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, first,
+                level.price, self.pairs, self.cap, listed, level.ptr, level.held, level.count,
+                *self.lists(),
+            )  # fmt: skip
+            if first < chosen.size:
+                self.grow()
+        level.stats.listed += int(self.meta[0]) - before
+        level.stats.scanned += chosen.size
+        level.stats.widenings += 1
+
+    def lists(self) -> tuple[Any, ...]:
+        """Return the arrays of the heaps, in the order that kernels take them."""
+        return self.head, self.loss_top, self.arc, self.sentinel, self.pool, self.meta
+
+    def grow(self) -> None:
+        """Make room for three times as many entries."""
+        pool = np.empty(3 * self.pool.size, heaps.ENTRY)
+        pool[: self.pool.size] = self.pool
+        self.pool = pool
+
+    def augment(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64],
+                phases: int) -> int:  # fmt: skip
+        """Move excess along paths, as `paths.augment`; both arrays are updated."""
+        level = self.level
+        matrix = level.matrix
+        bounds = level.bounds
+        before = self.meta.copy()
+        level.stats.calls += 1
+        code = paths.augment(
+            *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, level.price,
+            load, bounds.load_min, bounds.load_max, bounds.penalty, bounds.goal, excess,
+            level.ptr, level.held, level.count, level.slack, *self.lists(), phases,
+            self.frontier,
+        )  # fmt: skip
+        if code == paths.POOL_FULL:
+            self.grow()
+        did = self.meta - before
+        level.stats.searches += int(did[2])
+        level.stats.swaps += int(did[3])
+        level.stats.paths += int(did[4])
+        level.clients_load = load + excess
+        return int(code)

@@ -1,0 +1,225 @@
+"""Compiled shortest paths that move excess holders to where they are missing.
+
+The nodes are the experts and the null expert; an arc weighs the least loss of
+any client that could make the swap, less the difference of the prices. Prices
+keep every arc non-negative, as in Dijkstra's algorithm with potentials (Edmonds,
+Karp 1972, doi:10.1145/321694.321699). A path that needs more than the heaps are
+complete for ends the work with `WIDEN`, so that no answer depends on how much
+was listed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from alignsolve.backends.exchange.heaps import FRESH, PATHS, SEARCHES, SWAPS, swap
+from alignsolve.backends.exchange.row_kernels import TIE
+
+DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
+# Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
+_CLIENT, _LOAD, _UNLISTED = range(3)
+
+
+@njit(cache=True, nogil=True)
+def penalty_step(j, t, up, penalty, goal):
+    """Return the change of expert j's penalty when its load t grows (up) or shrinks by one."""
+    if penalty[j] == 0.0:
+        return 0.0
+    d = t - goal[j]
+    return penalty[j] * (2.0 * d + 1.0) if up else penalty[j] * (1.0 - 2.0 * d)
+
+
+@njit(cache=True, nogil=True)
+def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
+    """Return the weight of letting expert h take one more (u null) or u lose one (h null)."""
+    if u == m and h < m and load[h] < load_max[h]:
+        return penalty_step(h, load[h], True, penalty, goal)
+    if h == m and u < m and load[u] > load_min[u]:
+        return penalty_step(u, load[u], False, penalty, goal)
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
+def _clip(c, w, p, q):
+    """Return a reduced weight without its rounding: zero where it is not clearly positive."""
+    return c if c > TIE * (abs(w) + abs(p) + abs(q)) else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
+            dist, parent, kind, done, order):  # fmt: skip
+    """Run Dijkstra from all nodes in excess; return (settled nodes, deficits among them, reach).
+
+    Distances up to ``reach`` are right. It ends at the first node that only
+    unlisted clients could reach, or when all deficits are reached.
+    """
+    sinks = 0
+    for j in range(m + 1):
+        dist[j] = 0.0 if excess[j] > 0 else np.inf
+        parent[j] = -1
+        kind[j] = _CLIENT
+        done[j] = False
+        if excess[j] < 0:
+            sinks += 1
+    settled = 0
+    found = 0
+    reach = 0.0
+    while True:
+        h = -1
+        near = np.inf
+        for j in range(m + 1):
+            if not done[j] and dist[j] < near:
+                near = dist[j]
+                h = j
+        if h < 0:
+            return settled, found, reach, False
+        if kind[h] == _UNLISTED:
+            return settled, found, near, True
+        done[h] = True
+        order[settled] = h
+        settled += 1
+        if excess[h] < 0:
+            found += 1
+            reach = near
+            if found == sinks:
+                return settled, found, reach, False
+        p = price[h]
+        for u in range(m + 1):
+            w = arc[h, u]
+            c = w - p + price[u]
+            if near + c < dist[u]:
+                d = near + _clip(c, w, p, price[u])
+                if d < dist[u] and not done[u]:
+                    dist[u] = d
+                    parent[u] = h
+                    kind[u] = _CLIENT if loss_top[h, u] <= w else _UNLISTED
+        if h < m:
+            w = _load_arc(h, m, m, load, load_min, load_max, penalty, goal)
+            if w < np.inf and not done[m]:
+                d = near + _clip(w - p, w, p, 0.0)
+                if d < dist[m] or (d == dist[m] and kind[m] == _UNLISTED):
+                    dist[m] = d
+                    parent[m] = h
+                    kind[m] = _LOAD
+        else:
+            for u in range(m):
+                w = _load_arc(m, u, m, load, load_min, load_max, penalty, goal)
+                if w < np.inf and not done[u]:
+                    d = near + _clip(w + price[u], w, 0.0, price[u])
+                    if d < dist[u] or (d == dist[u] and kind[u] == _UNLISTED):
+                        dist[u] = d
+                        parent[u] = m
+                        kind[u] = _LOAD
+
+
+@njit(cache=True, nogil=True)
+def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
+    """Say whether an arc can be used now at no loss."""
+    if by_load:
+        w = _load_arc(h, u, m, load, load_min, load_max, penalty, goal)
+    else:
+        w = loss_top[h, u]
+        if w > arc[h, u]:
+            return False
+    if w == np.inf:
+        return False
+    return _clip(w - price[h] + price[u], w, price[h], price[u]) == 0.0
+
+
+@njit(cache=True, nogil=True)
+def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+            price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
+            head, loss_top, arc, sentinel, pool, meta, phases,
+            frontier):  # fmt: skip
+    """Move excess to deficits along shortest paths, keeping every reply a best one.
+
+    Parameters
+    ----------
+    price : float64 array, shape (m + 1,)
+        Prices at which all held replies are best. Updated.
+    load : int64 array, shape (m + 1,)
+        The load each expert wants at its price. Updated.
+    load_min, load_max : int64 arrays, shape (m,)
+        Bounds of the load.
+    penalty, goal : float64 arrays, shape (m,)
+        Penalty ``penalty * (load - goal)**2``, in units of fitness.
+    excess : int64 array, shape (m + 1,)
+        Holders beyond `load`; they sum to 0 with the null expert's. Updated.
+    phases : int
+        Most searches of this call.
+    frontier : bool array, shape (m + 1, m + 1)
+        Written with `WIDEN`: the pairs that have to be listed further.
+
+    Returns
+    -------
+    int
+        `DONE`, `WIDEN`, `INFEASIBLE` (the last search reached no deficit),
+        `POOL_FULL` or `MORE`.
+    """
+    m = fitness.shape[1]
+    value = np.empty(m + 1, np.float64)
+    is_held = np.zeros(m + 1, np.bool_)
+    dist = np.empty(m + 1, np.float64)
+    parent = np.empty(m + 1, np.int64)
+    kind = np.empty(m + 1, np.int64)
+    done = np.empty(m + 1, np.bool_)
+    order = np.empty(m + 1, np.int64)
+    for _ in range(phases):
+        sources = 0
+        for j in range(m + 1):
+            if excess[j] > 0:
+                sources += 1
+        if sources == 0:
+            return DONE
+        settled, found, reach, cut = _search(
+            m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
+            dist, parent, kind, done, order)  # fmt: skip
+        meta[SEARCHES] += 1
+        if found == 0 and not cut:
+            return INFEASIBLE
+        shift = min(dist[m], reach) if done[m] else reach
+        if reach > 0.0:
+            for j in range(m):
+                if price[j] < np.inf:
+                    price[j] += shift - (min(dist[j], reach) if done[j] else reach)
+        if found == 0:
+            for j in range(m + 1):
+                if not done[j] and parent[j] >= 0 and kind[j] == _UNLISTED:
+                    frontier[parent[j], j] = True
+            return WIDEN
+        for s in range(settled):
+            sink = order[s]
+            while excess[sink] < 0:
+                length = 0
+                x = sink
+                free = True
+                while parent[x] >= 0:
+                    if not _is_free(parent[x], x, kind[x] == _LOAD, m, price, arc, loss_top,
+                                    load, load_min, load_max, penalty, goal):  # fmt: skip
+                        free = False
+                        break
+                    x = parent[x]
+                    length += 1
+                if not free or excess[x] <= 0:
+                    break
+                if meta[FRESH] + length * 4 * (m + 2) > pool.size:
+                    return POOL_FULL
+                excess[x] -= 1
+                excess[sink] += 1
+                x = sink
+                while parent[x] >= 0:
+                    h = parent[x]
+                    if kind[x] == _LOAD:
+                        if x == m:
+                            load[h] += 1
+                        else:
+                            load[x] -= 1
+                    else:
+                        swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
+                              slot_min, slot_max, price, ptr, held, count, slack, value, is_held,
+                              head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
+                        meta[SWAPS] += 1
+                    x = h
+                meta[PATHS] += 1
+    return MORE

@@ -1,0 +1,289 @@
+"""All clients of a source as a level: those near a boundary are here, the others in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.backends.exchange import bookkeeping as steps
+from alignsolve.backends.exchange import newton_kernels
+from alignsolve.backends.exchange import row_kernels as rows
+from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut, spread
+from alignsolve.backends.exchange.subproblem import Bounds, Level, Matrix, Stats, above
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Entries of the rows that are gathered from the shards at most; a problem of less than
+#: one part in `TINY` of that is gathered whole.
+ROOM = 2**24
+TINY = 64
+#: Clients from whose slack quantiles are told.
+SAMPLE = 16384
+
+
+class Shards(Protocol):
+    """Shards that together hold all clients in order, wherever they are."""
+
+    starts: Ints
+
+    def all(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of `Shard` on all shards at once; return what they return."""
+
+    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Do the same with arguments of its own for each shard."""
+
+    def one(self, shard: int, method: str, *arguments: Any) -> Any:
+        """Call a method on one shard."""
+
+
+class LocalShards:
+    """One shard in this process."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.starts = np.zeros(1, np.int64)
+
+    def all(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of the shard."""
+        return [getattr(self.shard, method)(*arguments)]
+
+    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call a method of the shard."""
+        return self.all(method, *arguments[0])
+
+    def one(self, shard: int, method: str, *arguments: Any) -> Any:
+        """Call a method of the shard."""
+        return self.all(method, *arguments)[0]
+
+
+class StreamedLevel(Level):
+    """A level whose clients stay in shards, but for those that may matter now.
+
+    Every client that is not here has slack beyond ``limit`` at ``shard_price``,
+    the prices at which the shards last replied. What is asked of the level about
+    clients near a boundary first brings them here, as long as they fit into
+    `room`; the arrays of `Level` are those of the clients here.
+
+    Attributes
+    ----------
+    who : int64 array
+        Numbers of the clients here.
+    room : int
+        Most clients here.
+    """
+
+    def __init__(
+        self, shards: Shards, dtype: Any, slots: int, size: int, bounds: Bounds,
+        price: Floats, whole: bool, run: Callable[[Callable[[int, int], Any], int], list[Any]],
+        stats: Stats, room: int,
+    ) -> None:  # fmt: skip
+        self.dtype = dtype
+        nobody = _matrix(np.empty((0, price.size - 1), dtype), np.empty(0, np.int64))
+        super().__init__(nobody, np.empty(0, np.int64), bounds, price, whole, run, stats)
+        self.shards = shards
+        self.size = size
+        self.places = slots
+        self.clients = np.inf  # reading rows that are here is no pass over the data
+        self.room = room
+        self._empty()
+
+    def _empty(self) -> None:
+        """Have no client here."""
+        self.who = np.empty(0, np.int64)
+        self.matrix = _matrix(np.empty((0, self.m), self.dtype), self.who)
+        self.ptr, self.held = np.zeros(1, np.int64), np.empty(0, np.int32)
+        self.count, self.rival = np.empty(0, np.int32), np.empty(0, np.int32)
+        self.slack = np.empty(0, np.float32)
+        self.limit = -np.inf
+        self.near = None
+
+    # -- the traffic with the shards ------------------------------------------
+
+    def put_back(self) -> None:
+        """Tell the shards the answers of the clients that are here."""
+        if not self.who.size:
+            return
+        parts = []
+        for mine in cut(self.who, self.shards.starts):
+            at = np.flatnonzero(mine)
+            held = self.held[spread(self.ptr[at], self.count[at])]
+            parts.append((self.who[at], self.count[at], held))
+        self.shards.each("store", parts)
+
+    def _take(self, found: list[Clients]) -> None:
+        """Add clients that shards sent."""
+        new = Clients.join(found)
+        if not new.who.size:
+            return
+        old = self.matrix
+        values = np.concatenate([old.fitness, new.values]) if self.who.size else new.values
+        self.matrix = _matrix(
+            values,
+            np.concatenate([old.slot_min, new.slot_min]),
+            np.concatenate([old.slot_max, new.slot_max]),
+        )
+        moved = self._moved(self.slack_price)
+        if moved:
+            everyone = np.empty(new.slack.size, np.int64)
+            steps.lower_slack(new.slack, np.float32(np.inf), above(moved * (1 + 1e-6)), everyone)
+        self.slack = np.concatenate([self.slack, new.slack])
+        self.who = np.concatenate([self.who, new.who])
+        self.ptr = np.concatenate([self.ptr, self.ptr[-1] + new.ptr[1:]])
+        self.held = np.concatenate([self.held, new.held])
+        self.count = np.concatenate([self.count, new.count])
+        self.rival = np.concatenate([self.rival, new.rival])
+
+    def _moved(self, price: Floats) -> float:
+        """Return how far prices moved against each other since the shards replied."""
+        known = np.isfinite(price)
+        move = price[known] - self.shard_price[known]
+        return float(move.max() - move.min())
+
+    def _bring(self, theta: float) -> bool:
+        """Bring all clients here whose slack may be `theta` or less, if they fit."""
+        limit = theta + self._moved(self.price)
+        if limit <= self.limit:
+            return True
+        if self.who.size + sum(self.shards.all("count_within", limit)) > self.room:
+            return False
+        self._take(self.shards.all("fetch_within", limit))
+        self.limit = limit
+        return True
+
+    # -- what `Level` does with all clients ------------------------------------
+
+    def reply(self, keep: bool = False) -> int:
+        """Give all clients their best replies; return a client that has none, or -1."""
+        if keep:
+            self.put_back()
+        self._empty()
+        share = self.bounds.load_max / max(1, self.size)
+        found = self.shards.all("reply", self.price, share, keep)
+        self.clients_load = np.sum([load for _, load in found], axis=0)
+        self._replied()
+        if self.size <= self.room // TINY:
+            self._bring(np.inf)
+        return max(int(bad) for bad, _ in found)
+
+    def _replied(self) -> None:
+        """Note that the shards know their slack at the present prices."""
+        self.slack_price = self.price.copy()
+        self.shard_price = self.price.copy()
+        self.sampled = np.concatenate(self.shards.all("sample"))
+
+    def refresh_slack(self) -> None:
+        """Recompute all slack at the present prices, keeping the answer."""
+        self.put_back()
+        self.shards.all("refresh", self.price)
+        matrix = self.matrix
+        rows.slack_rows(*matrix.read, self.rows, matrix.slot_min, matrix.slot_max, 0,
+                        self.who.size, self.price, self.ptr, self.held, self.count,
+                        self.slack)  # fmt: skip
+        self._replied()
+        self.limit = np.inf if self.who.size == self.size else -np.inf
+
+    def move_to(self, price: Floats, margin: float = 0.0) -> None:
+        """Change the prices, and replies as `Level.move_to`; reply anew if many may change."""
+        self.price = price
+        # Slack bounds of clients here shrink by what prices move: a little more is needed.
+        if self._bring(margin + self.drift()):
+            super().move_to(price, margin)
+        else:
+            self.reply(keep=True)
+
+    def nearest(self, wanted: int) -> tuple[int, float]:
+        """Find clients of small exact slack, wherever they are; see `Level.nearest`."""
+        if self.near is not None:
+            return super().nearest(wanted)
+        limit = self.slack_quantile(min(0.5, wanted / self.size))
+        return sum(self.shards.all("count_within", limit)), limit
+
+    def swap_rates(self, limit: float, crowd: float) -> Floats:
+        """Return how fast the nearest clients swap, by pair of nodes; see `Level.swap_rates`."""
+        if self.near is not None:
+            return super().swap_rates(limit, crowd)
+        found = self.shards.all("near_swaps", limit)
+        rate, far = (np.sum([part[side] for part in found], axis=0) for side in (0, 1))
+        newton_kernels.settle_rates(rate, far * (limit / UNITS), limit, crowd)
+        return np.asarray(rate)
+
+    def near_boundary(self, far: float) -> tuple[Ints, float]:
+        """Return all clients here of slack up to `far`, and the largest slack of any client."""
+        if not self._bring(far) and self._moved(self.price) > far:
+            self.refresh_slack()
+            self._bring(far)
+        if self.who.size == self.size:
+            return super().near_boundary(far)
+        return self.within(far), np.inf
+
+    def to_list(
+        self, chosen: Ints, pairs: npt.NDArray[np.bool_], far: float, cap: Ints, sentinel: Floats
+    ) -> Ints:
+        """Return the clients to list; lower sentinels to what is known of clients elsewhere."""
+        limit = far + self._moved(self.price)
+        if limit <= self.limit:
+            return chosen
+        self.put_back()
+        found = self.shards.all("fetch_listed", self.price, limit, pairs, cap, sentinel)
+        self._take([clients for clients, _ in found])
+        for _, known in found:
+            np.minimum(sentinel, known, out=sentinel)
+        return np.arange(self.who.size)
+
+    def slack_quantile(self, share: float) -> float:
+        """Return the slack that about this share of the clients stay below."""
+        if share >= 1.0:
+            return np.inf
+        at = int(share * self.size)
+        if at < 0.9 * self.who.size:
+            return float(np.partition(self.slack, at)[at])
+        at = min(self.sampled.size - 1, int(share * self.sampled.size))
+        return float(np.partition(self.sampled, at)[at])
+
+    def largest_slack(self) -> float:
+        """Return an upper bound on the finite slack of any client."""
+        return super().largest_slack() if self.who.size == self.size else np.inf
+
+    def swaps(self) -> npt.NDArray[np.bool_]:
+        """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
+        self.put_back()
+        return np.asarray(np.logical_or.reduce(self.shards.all("swaps", self.price)))
+
+    def hold(self, row_ind: Ints, col_ind: Ints) -> None:
+        """Hold an earlier answer, as far as slots allow; see `Level.hold`."""
+        bounds = np.searchsorted(row_ind, np.append(self.shards.starts, self.size))
+        parts = [(row_ind[a:b], col_ind[a:b]) for a, b in pairwise(bounds)]
+        self.shards.each("hold", parts)
+
+    def repair(self) -> bool:
+        """Bring all loads within their bounds, at some loss; return whether that worked."""
+        self.put_back()
+        self._empty()
+        bounds = self.bounds
+        load = self.clients_load.copy()
+        for shard in range(self.shards.starts.size):
+            load = self.shards.one(shard, "mend", self.price, load, bounds.load_min,
+                                   bounds.load_max)  # fmt: skip
+        self.clients_load = load
+        return bool(((load[:-1] >= bounds.load_min) & (load[:-1] <= bounds.load_max)).all())
+
+    def pairs(self) -> tuple[Ints, Ints]:
+        """Return the answer as pairs sorted by row, then column."""
+        self.put_back()
+        parts = list(zip(*self.shards.all("pairs"), strict=True))
+        # One shard's pairs are long: they are not copied.
+        rows, cols = (part[0] if len(part) == 1 else np.concatenate(part) for part in parts)
+        return rows, cols
+
+
+def _matrix(
+    values: npt.NDArray[Any], slot_min: Ints, slot_max: Ints | None = None
+) -> Matrix:
+    """Return a matrix without switching costs: they are in the values."""
+    none = np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64)
+    return Matrix(values, *none, slot_min, slot_min if slot_max is None else slot_max)

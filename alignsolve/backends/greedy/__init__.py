@@ -1,0 +1,1 @@
+"""The greedy backend: an answer soon, repaired and improved by exchanges."""

@@ -1,0 +1,257 @@
+"""The greedy backend: best first with regret, repaired, then improved by exchanges."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.greedy.by_client import add_by_client, mend_clients, swap_by_client
+from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.fill import fill_experts
+from alignsolve.backends.greedy.local_search import search
+from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
+from alignsolve.backends.greedy.state import State
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.result import Termination
+
+#: Seconds that even an expired limit leaves: an answer a little late beats none.
+GRACE_SECONDS = 0.2
+#: Share of the time left that prices of the loads may take.
+PRICE_SHARE = 0.25
+#: Table entries that an attempt may read to repair and improve; of the flow class, where
+#: what resists is better left to `feasible_assignment`.
+IMPROVE_WORK, FLOW_WORK = 1 << 28, 1 << 26
+#: Entries that filling the experts one pair at a time may read.
+EXPERT_WORK = 1 << 28
+#: Local optima with broken bounds that are left by making them weigh more.
+ESCAPES = 40
+#: Pairs up to which problems of the mip class are tried more than once.
+SMALL_PAIRS = 1 << 14
+#: Starts by client, in orders drawn anew.
+FRESH_STARTS = 4
+#: How often a small problem's best answer loses pairs at random and is mended, and how many.
+KICKS, KICK_SHARE = 20, 0.2
+
+
+class GreedyBackend(Backend):
+    """Best first with regret, repaired to the minima, improved by exchanges.
+
+    Notes
+    -----
+    Supports every feature with numpy alone, and is the last resort of
+    ``auto``. It proves nothing: its answers carry no bound of their own.
+
+    An attempt builds an answer that breaks no maximum (by client at prices
+    learnt from a sample, which the mip class goes on adjusting while clients add in
+    turn, or by expert at prices of the budgets, where clients are few and experts
+    need holders), then mends minima and gains value by exchanges. One attempt that
+    succeeds is enough, except that small problems of the mip class start by client a
+    few times, and then give up a part of the best answer and mend it a few times. For
+    the flow class an answer is found whenever there is one and time allows. For the
+    mip class it may be missed where few answers are feasible.
+
+    The effort is bounded by work and not by time, so that the answer depends on
+    the seed alone where no time limit strikes. A time limit is exceeded by up
+    to `GRACE_SECONDS`.
+    """
+
+    name: ClassVar[str] = "greedy"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        features=frozenset(Feature),
+        exact=False,
+        proves_infeasibility=False,
+        interruptible=True,
+        warm_start=True,
+        callback=True,
+    )
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return the best answer found, or nothing; see `Backend.solve`."""
+        attempts = _Attempts(problem, options)
+        termination = Termination.HEURISTIC_DONE
+        try:
+            # Infinite bounds and extreme scales meet in sums that are then masked.
+            with np.errstate(all="ignore"):
+                attempts.run()
+        except KeyboardInterrupt:
+            termination = Termination.INTERRUPTED
+        if options.report is not None and options.report.stopped:
+            termination = Termination.INTERRUPTED
+        elif attempts.effort.deadline < time.perf_counter():
+            termination = Termination.TIME_LIMIT
+        stats = {"solve_seconds": time.perf_counter() - attempts.started, "attempts": attempts.made}
+        if attempts.best is None:
+            return Answer.nothing(termination, stats=stats)
+        return Answer(termination, *attempts.best, stats=stats)
+
+
+class _Attempts:
+    """Attempts at one problem, and the best feasible answer of all."""
+
+    def __init__(self, problem: AlignmentProblem, options: Options) -> None:
+        self.problem, self.options = problem, options
+        self.started = time.perf_counter()
+        self.effort = self._effort(math.inf)
+        self.best: tuple[IntArray, IntArray] | None = None
+        self.best_value = -math.inf
+        self.rng = np.random.default_rng(options.seed)
+        self.made = 0
+        #: By what experts rank clients at prices of the budgets.
+        self.score: Float64Array | None = None
+        #: Prices of the loads at which clients add, and those behind the best answer.
+        self.prices: Float64Array | None = None
+        self.best_prices: Float64Array | None = None
+
+    def _effort(self, work: float) -> Effort:
+        """Return what may be spent on a part of the work."""
+        report = self.options.report
+        deadline = max(self.options.deadline, self.started + GRACE_SECONDS)
+        if report is None:
+            return Effort(deadline, work)
+        return Effort(deadline, work, lambda: report(self.best_value, math.inf))
+
+    def run(self) -> None:
+        """Make attempts until one is good enough, or all failed."""
+        problem = self.problem
+        low, high = problem.holder_bounds()
+        if (low > high).any():
+            return
+        state = State(problem)
+        if self.options.warm_start is not None:
+            state.hold(*self.options.warm_start)
+            self._improve(state)
+        small = problem.n_clients * problem.n_experts <= SMALL_PAIRS
+        small &= problem.problem_class == "mip"
+        by_expert = problem.n_clients < problem.n_experts and bool((state.low > 0).any())
+        fresh = FRESH_STARTS if small and not by_expert else 1
+        by_client = self._starts_by_client(state, fresh)
+        starts = self._starts_by_expert(state) if by_expert else by_client
+        for position, _ in enumerate(starts):
+            found = self._improve(state)
+            if position == 0 and self.best is None and not self._improve_flow(state):
+                return
+            if self.effort.is_spent():
+                return
+            if position + 1 >= fresh and (found or (small and self.best is not None)):
+                break
+        for _ in range(KICKS if small else 0):
+            if self.best is None or self.effort.is_spent():
+                return
+            self._kick(state)
+
+    def _kick(self, state: State) -> None:
+        """Give up a part of the best answer at random, refill it at prices, improve."""
+        assert self.best is not None
+        rows, cols = self.best
+        kept = self.rng.random(rows.size) >= KICK_SHARE
+        state.hold(rows[kept], cols[kept])
+        if self.score is not None:
+            add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
+        elif self.best_prices is not None:
+            self.prices = self.best_prices
+            everyone = np.arange(state.n_clients)
+            add_by_client(state, everyone, self.prices, self.effort, state.high)
+        self._improve(state)
+
+    def _starts_by_client(self, state: State, fresh: int) -> Iterator[None]:
+        """Set the state to one start after the other, the most promising first."""
+        for way in ("client",) * fresh + ("value", "share"):
+            self._construct(state, way)
+            yield
+
+    def _starts_by_expert(self, state: State) -> Iterator[None]:
+        """Set the state to one start after the other, the most promising first."""
+        self._construct(state, "price")
+        yield
+        built = []
+        for way in ("value", "share"):
+            if not self.effort.is_spent():
+                self._construct(state, way)
+                self._keep(state)
+                built.append((state.excess(), way, *state.pairs()))
+        for *_, rows, cols in sorted(built, key=lambda start: start[:2]):
+            state.hold(rows, cols)
+            yield
+        self._construct(state, "client")
+        yield
+
+    def _construct(self, state: State, way: str) -> None:
+        """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
+        empty = np.empty(0, dtype=np.int64)
+        state.hold(empty, empty)
+        prices = np.zeros_like(state.amount)
+        if way == "client":
+            effort = self._effort(math.inf)
+            if math.isfinite(effort.deadline):
+                effort.deadline -= (1 - PRICE_SHARE) * (effort.deadline - time.perf_counter())
+            prices = learn_prices(state, self.rng, self.options.warm_prices, effort)
+        else:
+            effort = self._effort(EXPERT_WORK)
+            score = scores_by_expert(state, way, effort)
+            if way == "price":
+                self.score = score.copy()
+            add_by_expert(state, score, self._effort(EXPERT_WORK))
+        everyone, most = np.arange(state.n_clients), most_at(state, prices)
+        if way == "client" and self.problem.problem_class == "mip":
+            prices = add_in_turn(state, prices, self.rng, self.effort)
+            most = most_at(state, prices)
+        else:
+            add_by_client(state, everyone, prices, self.effort, most)
+        self.prices = prices if way == "client" else self.prices
+        mend_clients(state, prices, state.high, self.effort)
+        fill_experts(state, self.effort)
+        if state.slope.any():
+            add_by_client(state, everyone, prices, self.effort, most)
+        else:
+            # Nothing else prices the loads: every gain within the bounds counts.
+            swap_by_client(state, everyone, np.zeros_like(prices), self.effort, state.high)
+
+    def _improve_flow(self, state: State) -> bool:
+        """Start from an assignment within slots, groups and holder bounds, if there is one."""
+        if self.effort.is_spent():
+            return False
+        # Compiled on first use: worth it only where all else failed.
+        from alignsolve.infeasibility.max_flow import feasible_assignment
+
+        found = feasible_assignment(self.problem, self.effort.deadline)
+        if found is None:
+            return False
+        state.hold(*found)
+        self._improve(state)
+        return True
+
+    def _improve(self, state: State) -> bool:
+        """Repair and improve the state, keep what is feasible; tell whether it became so."""
+        self.made += 1
+        is_flow = self.problem.problem_class == "flow"
+        work, escapes = (FLOW_WORK, 0) if is_flow else (IMPROVE_WORK, ESCAPES)
+        found = False
+
+        def keep(state: State) -> None:
+            nonlocal found
+            found |= self._keep(state)
+
+        search(state, self.rng, self._effort(work), escapes, keep)
+        return found
+
+    def _keep(self, state: State) -> bool:
+        """Keep the answer if it is feasible and the best so far; tell whether it is feasible."""
+        if state.excess() > 0:
+            return False
+        rows, cols = state.pairs()
+        if not is_feasible(self.problem, rows, cols):
+            # The running sums have drifted; count afresh.
+            state.hold(rows, cols)
+            return False
+        value = self.problem.sign * self.problem.objective(rows, cols)
+        if self.best is None or value > self.best_value:
+            self.best, self.best_value, self.best_prices = (rows, cols), value, self.prices
+        return True

@@ -1,0 +1,148 @@
+"""Greedy construction by expert: one pair at a time, the largest regret first.
+
+For problems of few clients and many experts that need holders, such as generalized
+assignment. Only moves are made that break no further bound.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.backends.greedy.by_client import addable
+from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.take import budget_share
+from alignsolve.model.arrays import Float64Array, IntArray
+
+#: Rounds in which prices of the budgets are sought. Over the first part of them the scores
+#: by which experts tell clients apart shrink from `FIRST_BLUR` to `LAST_BLUR`, in standard
+#: deviations of the values.
+PRICE_ROUNDS, BLURRED_PART, FIRST_BLUR, LAST_BLUR = 150, 0.8, 1.0, 0.001
+#: By how much of itself a price changes in a round at most.
+PRICE_REACH = 0.5
+
+
+def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
+    """Return by what experts rank clients, float64 of shape (n_clients, n_experts).
+
+    Parameters
+    ----------
+    state : State
+        Empty.
+    way : {"value", "share", "price"}
+        By value; by the share of the client's budgets that is taken, for where
+        little fits; or by value less what the budgets cost.
+    effort : Effort
+        Charged; ends the work early.
+    """
+    share = budget_share(state, np.arange(state.n_clients)) if way == "share" else None
+    if share is not None:
+        return -share
+    score = state.values.astype(np.float64)
+    return _priced(state, score, effort) if way == "price" else score
+
+
+def _priced(state: State, score: Float64Array, effort: Effort) -> Float64Array:
+    """Return scores less the price of what is taken of each budget.
+
+    Every expert divides what it needs among its best clients, the more evenly the
+    closer their scores are. The price of a budget moves by a Newton step of its
+    own towards where as much is asked for as there is, while the experts tell ever
+    finer differences. This is a descent on a smoothed dual of the linear relaxation
+    (Y. Nesterov, Smooth minimization of non-smooth functions, 2005,
+    doi:10.1007/s10107-004-0552-5).
+    """
+    bounded = [k for k in range(len(state.entries)) if np.isfinite(state.sum_high[k]).any()]
+    highs = [state.sum_high[k] for k in bounded]
+    sizes = [np.where(np.isfinite(high)[:, None], state.entries[k], 0.0)
+             for k, high in zip(bounded, highs, strict=True)]
+    for size, high in zip(sizes, highs, strict=True):
+        score = np.where(size > high[:, None], -np.inf, score)
+    needs = np.ceil((state.low / state.load_unit[:, None]).max(axis=0)).astype(np.int64)
+    needs = np.clip(needs, 1, state.n_clients)
+    finite = score[np.isfinite(score)]
+    spread = float(finite.std()) if finite.size else 0.0
+    prices = [np.zeros(state.n_clients) for _ in bounded]
+    current = score
+    for number in range(PRICE_ROUNDS if bounded and spread > 0 else 0):
+        if effort.is_spent():
+            break
+        effort.work -= score.size
+        way = min(1.0, number / (BLURRED_PART * PRICE_ROUNDS))
+        blur = spread * FIRST_BLUR ** (1 - way) * LAST_BLUR**way
+        part = _parts(current, needs, blur)
+        current = score.copy()
+        for k, size, high, price in zip(bounded, sizes, highs, prices, strict=True):
+            use = part * size
+            bend = (use * (size - use)).sum(axis=1) * (len(bounded) / blur)
+            reach = PRICE_REACH * np.maximum(price, blur / state.sum_unit[k])
+            step = (use.sum(axis=1) - high) / np.maximum(bend, 1e-300)
+            np.maximum(price + np.clip(step, -reach, reach), 0.0, out=price)
+            current -= price[:, None] * size
+    return current
+
+
+def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
+    """Return how every expert divides what it needs among the clients, at most 1 each."""
+    if needs.max() == 1:
+        last = score.max(axis=0)
+    else:
+        last = np.sort(score, axis=0)[score.shape[0] - needs, np.arange(score.shape[1])]
+    last[~np.isfinite(last)] = 0.0
+    part = np.exp(np.minimum((score - last) / blur, 0.0))
+    part *= needs / np.maximum(part.sum(axis=0), 1e-300)
+    return np.asarray(np.minimum(part, 1.0))
+
+
+def add_by_expert(state: State, score: Float64Array, effort: Effort) -> None:
+    """Fill the experts' minima one pair at a time, the largest regret first.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    score : float64 array, shape (n_clients, n_experts)
+        By what clients are ranked; changed in place.
+    effort : Effort
+        Charged; ends the work early.
+
+    Notes
+    -----
+    The rule of Martello and Toth for generalized assignment (Knapsack Problems,
+    1990, section 7.4): assign next the expert that would lose most by its
+    second best client. O(n_clients n_experts) per pair.
+    """
+    fits, _ = addable(state, np.arange(state.n_clients), state.high)
+    score[~fits] = -np.inf
+    best, top, second = _two_best(score)
+    while not effort.is_spent():
+        lacking = (state.amount < state.low).any(axis=0) & (top > -np.inf)
+        if not lacking.any():
+            return
+        with np.errstate(invalid="ignore"):
+            regret = np.where(lacking, top - second, -np.inf)
+        expert = int(regret.argmax())
+        client = best[expert : expert + 1]
+        state.apply(client, None, np.array([expert]))
+        # Only this client's row and this expert's column can have changed.
+        row, _ = addable(state, client, state.high)
+        stale = ~row[0] & (score[client[0]] > -np.inf)
+        stale[expert] = True
+        score[client[0], stale] = -np.inf
+        for amount, high, weight in zip(state.amount, state.high, state.weight, strict=True):
+            score[amount[expert] + weight > high[expert], expert] = -np.inf
+        columns = np.flatnonzero(stale)
+        best[columns], top[columns], second[columns] = _two_best(score[:, columns])
+        effort.work -= score.shape[0] * columns.size + score.shape[1]
+
+
+def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array]:
+    """Return each column's best client, its score, and the second largest score."""
+    columns = np.arange(score.shape[1])
+    best = score.argmax(axis=0)
+    top = score[best, columns]
+    if score.shape[0] == 1:
+        return best, top, np.full(columns.size, -np.inf)
+    score = score.copy()
+    score[best, columns] = -np.inf
+    return best, top, score.max(axis=0)

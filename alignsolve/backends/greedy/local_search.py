@@ -1,0 +1,282 @@
+"""Repair and improvement of a greedy answer by exchanges.
+
+One neighbourhood serves both. An arc u -> v is a client that gives up expert u
+for expert v; the node after the last expert stands for "no expert". Arcs are
+made together: a lone move, two clients that swap experts, a cycle of several.
+While bounds are broken, mending them is what gains most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from alignsolve.backends.greedy.exchanges import Arc, ArcTable, Effort, arc_table
+from alignsolve.backends.greedy.state import LEAST_EXCESS, State
+from alignsolve.certificate.exchange_graph import bellman_ford
+from alignsolve.model.arrays import Float64Array, IntArray
+
+#: Clients per arc that one rotation considers.
+ROTATION_CLIENTS = 512
+#: Clients per arc that are matched one by one where their weights differ.
+MATCHED_CLIENTS = 32
+#: Experts up to which cycles of more than two arcs are sought.
+CYCLE_EXPERTS = 256
+#: Work of a rotation, in table entries: a fixed part, and a share of the clients.
+ROTATION_WORK, CLIENTS_PER_ENTRY = 16000, 8
+#: By how much a broken bound's weight grows at a local optimum.
+ESCAPE_FACTOR = 1.5
+
+#: Candidates of a sweep that may fail in a row, besides one per expert.
+FAILURES = 50
+
+Failed = dict[tuple[Arc, ...], float]
+Moves = tuple[IntArray, Float64Array]
+
+
+# -- rotations --------------------------------------------------------------------
+
+
+def rotate(state: State, arcs: list[Arc]) -> bool:
+    """Make moves along some arcs together, as many times as gains most.
+
+    Parameters
+    ----------
+    state : State
+        Changed where that gains.
+    arcs : list of (drop, add)
+        An arc ``(u, v)`` moves one client from expert u to v; None stands for
+        no expert.
+
+    Returns
+    -------
+    improved : bool
+
+    Notes
+    -----
+    The clients of an arc are taken by least loss, the k-th of every arc
+    together; all prefixes are evaluated exactly, and the best one is made.
+    """
+    lists = _distinct([_sorted_moves(state, arc, alone=len(arcs) == 1) for arc in arcs])
+    length = min(clients.size for clients, _ in lists)
+    if length == 0:
+        return False
+    total = np.sum([np.cumsum(loss[:length]) for _, loss in lists], axis=0)
+    for expert in _experts(arcs):
+        total = total + state.expert_change(
+            expert, _running_load(state, expert, arcs, lists, length)
+        )
+    best = int(np.argmin(total))
+    if total[best] < -state.noise * (best + 1):
+        _make(state, arcs, [clients[: best + 1] for clients, _ in lists])
+        return True
+    if len(arcs) == 2 and len(state.weight) > 1:
+        return _exchange_unequal(state, arcs, lists)
+    return False
+
+
+def _exchange_unequal(state: State, arcs: list[Arc], lists: list[Moves]) -> bool:
+    """Make the best exchange of two clients whose weights the loads allow, if it gains."""
+    (first, first_loss), (second, second_loss) = (
+        (clients[:MATCHED_CLIENTS], loss[:MATCHED_CLIENTS]) for clients, loss in lists
+    )
+    total = first_loss[:, None] + second_loss[None, :]
+    # Along the first arc, and back along the second.
+    net = state.weight[:, first][:, :, None] - state.weight[:, second][:, None, :]
+    for expert, step in zip(arcs[0], (-1, 1), strict=True):
+        if expert is not None:
+            total += state.expert_change(expert, step * net)
+    i, j = np.unravel_index(int(total.argmin()), total.shape)
+    if not total[i, j] < -state.noise:
+        return False
+    _make(state, arcs, [first[i : i + 1], second[j : j + 1]])
+    return True
+
+
+def _make(state: State, arcs: list[Arc], clients: list[IntArray]) -> None:
+    """Move the given clients along each arc."""
+    for (drop, add), chosen in zip(arcs, clients, strict=True):
+        dropped, added = (None if e is None else np.full(chosen.size, e) for e in (drop, add))
+        state.apply(chosen, dropped, added)
+
+
+def _experts(arcs: list[Arc]) -> list[int]:
+    """Return the experts that arcs touch."""
+    return sorted({expert for arc in arcs for expert in arc if expert is not None})
+
+
+def _sorted_moves(state: State, arc: Arc, alone: bool) -> Moves:
+    """Return the clients of an arc by least loss, what they do to the loads included."""
+    clients, loss = state.moves(*arc)
+    key = loss
+    if len(state.weight) > 1:
+        weights, prices = state.weight[:, clients], None if alone else state.load_prices()
+        for expert, step in zip(arc, (-1, 1), strict=True):
+            if expert is None:
+                continue
+            if prices is None:
+                key = key + state.expert_change(expert, step * weights)
+            else:
+                key = key + step * (prices[:, expert] @ weights)
+    if clients.size > ROTATION_CLIENTS:
+        chosen = np.argpartition(key, ROTATION_CLIENTS)[:ROTATION_CLIENTS]
+        clients, loss, key = clients[chosen], loss[chosen], key[chosen]
+    order = np.lexsort((clients, key))
+    return clients[order], loss[order]
+
+
+def _distinct(lists: list[Moves]) -> list[Moves]:
+    """Leave every client in the first list only in which it occurs."""
+    if len(lists) <= 2:
+        # Two arcs u -> v and v -> u have no client in common.
+        return lists
+    taken, distinct = np.empty(0, dtype=np.int64), []
+    for clients, loss in lists:
+        new = ~np.isin(clients, taken)
+        distinct.append((clients[new], loss[new]))
+        taken = np.concatenate([taken, clients])
+    return distinct
+
+
+def _running_load(
+    state: State, expert: int, arcs: list[Arc], lists: list[Moves], length: int
+) -> Float64Array:
+    """Return the change of an expert's loads after 1, 2, ... moves along every arc."""
+    change = np.zeros((len(state.weight), length))
+    for (drop, add), (clients, _) in zip(arcs, lists, strict=True):
+        step = (add == expert) - (drop == expert)
+        if step:
+            change += step * state.weight[:, clients[:length]]
+    return np.asarray(np.cumsum(change, axis=1))
+
+
+# -- sweeps -----------------------------------------------------------------------
+
+
+def sweep(state: State, rng: np.random.Generator, effort: Effort, failed: Failed) -> bool:
+    """Make the improving moves, swaps and cycles that one arc table shows.
+
+    Parameters
+    ----------
+    failed : dict
+        Predicted gains of arcs that failed; they are tried again when the
+        prediction has changed. Added to.
+
+    Returns
+    -------
+    improved : bool
+        False at a local optimum, or where the effort is spent.
+    """
+    table = arc_table(state, rng, effort)
+    improved, failures = False, 0
+    least = LEAST_EXCESS * state.strain if state.excess() else state.noise
+    for predicted, arcs in _short_cycles(state, table, least):
+        if failed.get(tuple(arcs)) == predicted:
+            continue
+        if effort.is_spent() or failures > FAILURES + state.n_experts:
+            return improved
+        effort.work -= ROTATION_WORK + state.n_clients // CLIENTS_PER_ENTRY
+        if rotate(state, arcs):
+            improved, failures = True, 0
+        else:
+            failed[tuple(arcs)] = predicted
+            failures += 1
+    if improved or state.n_experts > CYCLE_EXPERTS:
+        return improved
+    return _long_cycles(state, table, effort)
+
+
+def _short_cycles(
+    state: State, table: ArcTable, least: float
+) -> Iterator[tuple[float, list[Arc]]]:
+    """Yield lone moves and exchanges of two with what they seem to gain, the best first."""
+    both = np.triu(table.swap + table.swap.T, 1)
+    single_u, single_v = np.nonzero(table.move < -least)
+    double_u, double_v = np.nonzero(both < -least)
+    gains = np.concatenate([table.move[single_u, single_v], both[double_u, double_v]])
+    for k in np.argsort(gains, kind="stable"):
+        if k < single_u.size:
+            arcs = [table.arc(single_u[k], single_v[k])]
+        else:
+            u, v = double_u[k - single_u.size], double_v[k - single_u.size]
+            arcs = [table.arc(u, v), table.arc(v, u)]
+        yield float(gains[k]), arcs
+
+
+def _long_cycles(state: State, table: ArcTable, effort: Effort) -> bool:
+    """Make cycles of any length, disjoint in experts, while Bellman-Ford finds one."""
+    m = state.n_experts
+    # An expert with slack takes or loses one alone: a typical client, less its linear price.
+    linear = state.load_unit @ table.prices if len(state.weight) > 1 else 0.0
+    more = state.expert_change(slice(None), state.load_unit) - linear
+    less = state.expert_change(slice(None), -state.load_unit) + linear
+    weight = table.swap.copy()
+    by_client = np.ones(weight.shape, dtype=np.bool_)
+    for source, target, own in ((slice(0, m), m, more), (m, slice(0, m), less)):
+        by_client[source, target] = weight[source, target] <= own
+        weight[source, target] = np.minimum(weight[source, target], own)
+    improved = False
+    while not effort.is_spent():
+        effort.work -= weight.size
+        _, cycle = bellman_ford(weight)
+        if cycle is None:
+            return improved
+        arcs = [
+            table.arc(u, v)
+            for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)
+            if by_client[u, v]
+        ]
+        if arcs and rotate(state, arcs):
+            improved = True
+        used = [node for node in cycle if node != m]
+        weight[used, :] = np.inf
+        weight[:, used] = np.inf
+    return improved
+
+
+def search(
+    state: State,
+    rng: np.random.Generator,
+    effort: Effort,
+    escapes: int,
+    keep: Callable[[State], None],
+) -> None:
+    """Repair, then improve an answer until no exchange helps or the effort is spent.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    rng : numpy.random.Generator
+        Draws samples of large answers.
+    effort : Effort
+        Time and work left.
+    escapes : int
+        How often a local optimum with broken bounds is left by making them
+        weigh more.
+    keep : callable
+        Called with the state whenever a sweep ends with every bound kept.
+
+    Notes
+    -----
+    Raising the weights of what stays broken follows P Morris, The breakout
+    method for escaping from local minima, AAAI 1993.
+    """
+    failed: Failed = {}
+    excess = state.excess()
+    if excess == 0:
+        keep(state)
+    while not effort.is_spent():
+        before = excess
+        improved = sweep(state, rng, effort, failed)
+        excess = state.excess()
+        if excess == 0 and improved:
+            keep(state)
+        if excess < before or (improved and (excess == 0 or escapes == 0)):
+            continue
+        if excess == 0 or escapes == 0:
+            return
+        escapes -= 1
+        state.client_weight[state.broken_clients()] *= ESCAPE_FACTOR
+        state.expert_weight[state.broken_experts()] *= ESCAPE_FACTOR

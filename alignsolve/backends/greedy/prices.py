@@ -1,0 +1,215 @@
+"""Prices of the loads for a greedy construction, learnt from a sample of the clients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.backends.greedy.by_client import meet_minima
+from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.take import Takers
+from alignsolve.model.arrays import Float64Array, IntArray
+
+#: Prices are learnt from samples that grow: table entries of each, and how often it is asked.
+PRICE_LEVELS = ((1 << 17, 40), (1 << 20, 10))
+#: How fast the steps shrink, and where those of a later level start.
+STEP_DECAY, LATER_STEP = 0.88, 0.1
+#: Part of the common shift made at once, and halvings to find it.
+SHIFT_PART, SHIFT_HALVINGS = 0.7, 20
+
+#: Share of the clients left, and least number of them, that add at a time; entries at most.
+TURN_SHARE, TURN_CLIENTS, TURN_ENTRIES = 0.05, 8, 1 << 18
+#: Share of a load that counts as none left.
+DONE = 1e-9
+#: Change of a price, in spreads of values, where a block asks for twice what is left.
+TURN_STEP = 0.1
+
+
+def learn_prices(
+    state: State, rng: np.random.Generator, start: Float64Array | None, effort: Effort
+) -> Float64Array:
+    """Return prices of the loads at which clients ask for about what experts may take.
+
+    Parameters
+    ----------
+    state : State
+        Empty, and left so.
+    rng : numpy.random.Generator
+        Draws the samples of clients.
+    start : float64 array, shape (n_experts,), optional
+        Earlier prices of a holder.
+    effort : Effort
+        Charged; ends the work early.
+
+    Returns
+    -------
+    prices : float64 array, shape (n_loads, n_experts)
+        Price of a unit of each load, max sense.
+
+    Notes
+    -----
+    The price of a load rises while a sample of the clients asks for more than
+    its share of the bound and falls while it asks for less, by steps that
+    shrink. The prices only guide the construction; they prove nothing.
+    """
+    n = state.n_clients
+    prices = np.zeros_like(state.amount)
+    if start is not None:
+        prices[0] = start
+    if not _loads_matter(state):
+        return prices
+    entries_per_client = state.n_experts * max(1.0, float(np.median(state.slot_high)))
+    first_step = _usual_spread(state) / 4 / state.load_unit[:, None]
+    size = 0
+    for level, (entries, rounds) in enumerate(PRICE_LEVELS):
+        if size == n:
+            break
+        size = min(n, int(max(32, entries / entries_per_client)))
+        sample = np.sort(rng.choice(n, size, replace=False))
+        later = level > 0 or start is not None
+        step = first_step * (LATER_STEP if later else 1.0)
+        prices = _adjusted(state, sample, prices, step, rounds, effort)
+    return prices
+
+
+def _adjusted(
+    state: State,
+    sample: IntArray,
+    prices: Float64Array,
+    step: Float64Array,
+    rounds: int,
+    effort: Effort,
+) -> Float64Array:
+    """Return prices after asking a sample of clients some times."""
+    whole = state.weight.sum(axis=1)
+    share = np.where(whole > 0, state.weight[:, sample].sum(axis=1) / np.maximum(whole, 1e-300), 1)
+    usual = _usual_load(state)[:, None]
+    first, takers = step, Takers(state, sample)
+    for _ in range(rounds):
+        if effort.is_spent():
+            break
+        meet_minima(state, sample, prices, None, effort)
+        takers.take(prices, None, effort)
+        if effort.is_spent():
+            # What a part of them asks for tells nothing.
+            state.clear(sample)
+            break
+        demand = state.amount / np.where(share > 0, share, 1)[:, None]
+        state.clear(sample)
+        excess = (demand - _supply(state, prices, demand)) / usual
+        moved = prices + step * np.clip(excess, -1, 1)
+        # Where a bound only just binds, its price rests at zero.
+        crossed = (state.slope == 0) & (prices * moved < 0)
+        prices = np.where(crossed, 0.0, moved)
+        prices = prices + SHIFT_PART * _common_shift(state, prices, demand, 8 * first)
+        step = step * STEP_DECAY
+    return prices
+
+
+def _common_shift(
+    state: State, prices: Float64Array, demand: Float64Array, reach: Float64Array
+) -> Float64Array:
+    """Return by how much all prices of a load must move for supply to meet demand in total.
+
+    Slots that are filled at any price make the total demand blind to a common
+    shift, which the experts' own steps would find only slowly.
+    """
+    low, high = -reach, reach
+    total = demand.sum(axis=1, keepdims=True)
+    for _ in range(SHIFT_HALVINGS):
+        middle = (low + high) / 2
+        short = _supply(state, prices + middle, demand).sum(axis=1, keepdims=True) < total
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    reached = (low > -reach) & (high < reach)
+    return np.where(reached, (low + high) / 2, 0.0)
+
+
+def add_in_turn(
+    state: State, prices: Float64Array, rng: np.random.Generator, effort: Effort
+) -> Float64Array:
+    """Let clients add experts block after block, at prices that follow what is left.
+
+    Parameters
+    ----------
+    state : State
+        Empty; changed in place.
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices of the loads to begin with.
+    rng : numpy.random.Generator
+        Draws the order of the clients.
+    effort : Effort
+        Charged; ends the work early.
+
+    Returns
+    -------
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices at the end.
+
+    Notes
+    -----
+    After every block prices rise where the loads are on the way beyond the bounds, and
+    fall where they stay below, so that what is still to come makes up for it. Blocks
+    shrink, and so does what the last ones leave.
+    """
+    usual, step = _usual_load(state)[:, None], _usual_spread(state) / state.load_unit[:, None]
+    whole = np.maximum(state.weight.sum(axis=1), 1e-300)
+    order = rng.permutation(state.n_clients)
+    done, start = np.zeros(len(whole)), 0
+    while start < order.size and not effort.is_spent():
+        size = max(TURN_CLIENTS, int((order.size - start) * TURN_SHARE))
+        rows = order[start : start + min(size, TURN_ENTRIES // state.n_experts + 1)]
+        start += rows.size
+        before = state.amount.copy()
+        most = most_at(state, prices)
+        meet_minima(state, rows, prices, most, effort)
+        takers = Takers(state, rows)
+        takers.take(prices, most, effort)
+        takers.swap(prices, most, effort)
+        takers.take(prices, most, effort)
+        part = state.weight[:, rows].sum(axis=1) / whole
+        done += part
+        left = (1 - done)[:, None]
+        coming = (state.amount - before) / np.maximum(part, 1e-300)[:, None]
+        final = state.amount + coming * left
+        excess = (final - _supply(state, prices, final)) / usual / np.maximum(left, DONE)
+        # Loads of which nothing is to come, but for rounding, keep their prices.
+        moved = prices + np.where(left > DONE, TURN_STEP * step * np.clip(excess, -1, 1), 0.0)
+        crossed = (state.slope == 0) & (prices * moved < 0)
+        prices = np.where(crossed, 0.0, moved)
+    return prices
+
+
+def most_at(state: State, prices: Float64Array) -> Float64Array:
+    """Return the loads up to which experts gain by clients at the given prices."""
+    unit = state.load_unit[:, None]
+    soft = np.ceil(_supply(state, prices, state.high) / unit) * unit
+    return np.where(state.slope > 0, np.minimum(soft, state.high), state.high)
+
+
+def _loads_matter(state: State) -> bool:
+    """Tell whether any expert's bound or penalty can matter."""
+    most = state.weight.sum(axis=1)[:, None]
+    return bool((state.low > 0).any() or (state.high < most).any() or state.slope.any())
+
+
+def _usual_load(state: State) -> Float64Array:
+    """Return the mean load per expert if every client fills its slots, (n_loads,)."""
+    slots: Float64Array = np.minimum(state.slot_high, state.n_experts).astype(np.float64)
+    return np.asarray(np.maximum(state.weight @ slots / state.n_experts, state.load_unit / 8))
+
+
+def _usual_spread(state: State) -> float:
+    """Return the median of the clients' spreads of values, or a substitute where it is 0."""
+    values = state.values[:512].astype(np.float64)
+    spread = values.max(axis=1) - np.where(values > -np.inf, values, np.inf).min(axis=1)
+    spread = spread[np.isfinite(spread) & (spread > 0)]
+    return float(np.median(spread)) if spread.size else state.strain / 10
+
+
+def _supply(state: State, prices: Float64Array, demand: Float64Array) -> Float64Array:
+    """Return the loads that the experts would take at the given prices."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        soft = np.where(state.slope > 0, state.target + prices / (2 * state.slope), demand)
+    hard = np.where(prices > 0, np.inf, np.where(prices < 0, -np.inf, demand))
+    wanted = np.where(state.slope > 0, soft, hard)
+    return np.minimum(np.maximum(wanted, state.low), state.high)

@@ -1,0 +1,429 @@
+"""The state of a greedy search: an assignment and, kept up to date, what it uses.
+
+The bounds of the model fall on two sides. A client has its own: slots, groups,
+budgets, a fairness floor. An expert has its loads: holders, each of weight 1,
+and the named loads. A move changes one client, and an expert or two. Every
+bound may be broken for a while; what that costs is its excess, in units of a
+typical entry, times `State.strain` and the bound's weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
+from alignsolve.model.problem import AlignmentProblem, Feature, tolerance
+
+#: In place of an array of experts: all of them, one column each.
+ALL: Final = "all"
+Experts = IntArray | Literal["all"]
+
+#: Part of the package's tolerance that running sums may use up.
+TOLERANCE_SHARE = 0.5
+#: Units that any broken bound counts at least: no gain of a single move is worth it.
+LEAST_EXCESS = 0.1
+
+
+#: Kinds of bounds of a client: slots, groups, then every bounded sum.
+SLOTS, GROUPS, FIRST_SUM = 0, 1, 2
+
+
+class State:
+    """An assignment with its sums, its broken bounds, and the cost of a move.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        At least one client and one expert.
+
+    Attributes
+    ----------
+    held : bool array, shape (n_clients, n_experts), column order
+        The assignment.
+    values : float array, shape (n_clients, n_experts)
+        Fitness less switching cost, max sense; ``-inf`` forbids.
+    weight : float64 array, shape (n_loads, n_clients)
+        Weight of a client in each load; load 0 counts holders.
+    amount, low, high : float64 array, shape (n_loads, n_experts)
+        Loads of every expert and their bounds, tolerance included.
+    count, slot_low, slot_high : int64 array, shape (n_clients,)
+        Experts of every client and their bounds.
+    client_weight : float64 array, shape (n_kinds, n_clients)
+        How much each broken bound of a client counts: its slots, its groups,
+        its budgets and floor.
+    expert_weight : float64 array, shape (n_loads, n_experts)
+        How much each broken load bound counts.
+    strain : float
+        Cost of one unit of excess: more than any single move gains.
+    noise : float
+        Differences below this are rounding.
+    """
+
+    def __init__(self, problem: AlignmentProblem) -> None:
+        n, m = problem.n_clients, problem.n_experts
+        self.problem = problem
+        self.n_clients, self.n_experts = n, m
+        # Experts are looked up by column far more often than clients by row.
+        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_, order="F")
+        switching = Feature.SWITCHING in problem.features
+        self.values: FloatArray = problem.values(slice(0, n)) if switching else problem.fitness
+        self._load_parts()
+        self._client_parts()
+        self.client_weight = np.ones((FIRST_SUM + len(self.entries), n))
+        self.expert_weight = np.ones_like(self.amount)
+        largest = _largest(self.values) or 1.0
+        steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
+        self.strain = 10.0 * largest + float(steps.max(initial=0.0))
+        self.noise = 1e-12 * largest
+
+    # -- parts of the model ---------------------------------------------------
+
+    def _load_parts(self) -> None:
+        """Set up the loads: holders first, then the named ones that matter."""
+        problem, n, m = self.problem, self.n_clients, self.n_experts
+        holder_low, holder_high = problem.holder_bounds()
+        named = [
+            load
+            for load in problem.loads.values()
+            if np.any(np.asarray(load.min) > 0)
+            or np.isfinite(np.asarray(load.max)).any()
+            or np.any(load.penalty)
+        ]
+        lows = [np.asarray(load.min) - _slack(load.min) for load in named]
+        highs = [np.asarray(load.max) + _slack(load.max) for load in named]
+        self.weight = _stack([np.ones(n), *(load.weight for load in named)])
+        self.low = _stack([holder_low, *lows])
+        self.high = _stack([holder_high, *highs])
+        self.slope = _stack([problem.load_penalty, *(load.penalty for load in named)])
+        self.target = _stack([problem.load_target, *(load.target for load in named)])  # type: ignore[list-item]
+        self.load_unit = np.array([_typical(weight) for weight in self.weight])
+        self.amount = np.zeros((len(named) + 1, m))
+
+    def _client_parts(self) -> None:
+        """Set up slots, groups, and the sums that budgets and floors bound."""
+        problem, n = self.problem, self.n_clients
+        self.count = np.zeros(n, dtype=np.int64)
+        self.slot_low, self.slot_high = problem.slot_bounds()
+        self.group = problem.expert_group
+        self.in_group = np.zeros((n, problem.n_groups), dtype=np.int64)
+        #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
+        self.entries: list[npt.NDArray[Any]] = []
+        lows, highs = [], []
+        for resource in problem.resources.values():
+            if np.isfinite(resource.budget).any():
+                self.entries.append(np.asarray(resource.size))
+                lows.append(np.full(n, -np.inf))
+                highs.append(np.asarray(resource.budget) + _slack(resource.budget))
+        if Feature.FAIRNESS in problem.features:
+            # A forbidden pair is refused by its value; here it must not turn into NaN.
+            bare = Feature.FORBIDDEN not in problem.features
+            fitness = problem.fitness
+            self.entries.append(fitness if bare else np.where(fitness > -np.inf, fitness, 0))
+            floor = problem.client_fitness_min
+            lows.append(floor - _slack(floor))
+            highs.append(np.full(n, np.inf))
+        self.sum_low = np.array(lows).reshape(-1, n)
+        self.sum_high = np.array(highs).reshape(-1, n)
+        self.sum_unit = [_typical(entries) for entries in self.entries]
+        self.sums = np.zeros((len(self.entries), n))
+
+    # -- changes --------------------------------------------------------------
+
+    def client_change(
+        self, clients: IntArray, drop: IntArray | None = None, add: Experts | None = None
+    ) -> Float64Array:
+        """Return how much the clients' own broken bounds would cost more.
+
+        Parameters
+        ----------
+        clients : int64 array, shape (k,)
+            Who moves.
+        drop, add : int64 array, shape (k,), optional
+            Expert given up, and taken; `ALL` for every expert in turn.
+
+        Returns
+        -------
+        change : float64 array, shape (k,), or (k, n_experts) for `ALL`
+        """
+        shape = (clients.size, self.n_experts) if add is ALL else (clients.size,)
+        total = np.zeros(shape)
+        for kind, change in self.client_changes(clients, drop, add):
+            cost = self.strain * self.client_weight[kind, clients]
+            total += change * (cost[:, None] if add is ALL else cost)
+        return total
+
+    def client_changes(
+        self, clients: IntArray, drop: IntArray | None, add: Experts | None
+    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Yield each kind of bound and the change of its excess.
+
+        The kinds are slots, groups, then the bounded sums; a change has shape
+        (k,), (k, 1) or (k, n_experts).
+        """
+        if (drop is None) != (add is None):
+            step = 1 if drop is None else -1
+            low, high = self.slot_low[clients], self.slot_high[clients]
+            change = _integer_step(self.count[clients], step, low, high)
+            yield SLOTS, change[:, None] if add is ALL else change
+        if self.group is not None:
+            yield GROUPS, self._group_change(clients, drop, add)
+        for k, entries in enumerate(self.entries):
+            net = _net(entries, clients, drop, add)
+            now, low, high = (part[k][clients] for part in (self.sums, self.sum_low, self.sum_high))
+            if add is ALL:
+                now, low, high = now[:, None], low[:, None], high[:, None]
+            unit = self.sum_unit[k]
+            change = _excess(now + net, low, high, unit) - _excess(now, low, high, unit)
+            yield FIRST_SUM + k, change
+
+    def _group_change(
+        self, clients: IntArray, drop: IntArray | None, add: Experts | None
+    ) -> npt.NDArray[Any]:
+        """Return the change of the groups' excess."""
+        assert self.group is not None
+        lost: npt.NDArray[Any] = np.zeros(clients.size, dtype=np.int64)
+        if drop is not None:
+            lost = self._one_group_step(clients, self.group[drop], -1)
+        if add is None:
+            return lost
+        if isinstance(add, str):
+            steps = self.group_steps(clients)[:, self.group] + lost[:, None]
+            same = None if drop is None else self.group[drop][:, None] == self.group
+        else:
+            steps = self._one_group_step(clients, self.group[add], 1) + lost
+            same = None if drop is None else self.group[drop] == self.group[add]
+        return steps if same is None else np.where(same, 0, steps)
+
+    def _one_group_step(self, clients: IntArray, group: IntArray, step: int) -> npt.NDArray[Any]:
+        problem = self.problem
+        assert problem.group_min is not None and problem.group_max is not None
+        low, high = problem.group_min[clients, group], problem.group_max[clients, group]
+        return _integer_step(self.in_group[clients, group], step, low, high)
+
+    def group_steps(self, clients: IntArray) -> npt.NDArray[Any]:
+        """Return the change of excess by one expert more of each group, (k, n_groups)."""
+        problem = self.problem
+        assert problem.group_min is not None and problem.group_max is not None
+        low, high = problem.group_min[clients], problem.group_max[clients]
+        return _integer_step(self.in_group[clients], 1, low, high)
+
+    def expert_change(
+        self,
+        experts: int | IntArray | slice,
+        delta: Sequence[npt.NDArray[Any] | float] | npt.NDArray[Any],
+    ) -> Float64Array:
+        """Return how much more experts would cost: penalties and broken load bounds.
+
+        Parameters
+        ----------
+        experts : int, int array or slice
+            Which; broadcasts against the entries of `delta`.
+        delta : sequence of arrays, one per load
+            Change of each load.
+        """
+        total: Any = 0.0
+        for c, change in enumerate(delta):
+            now = self.amount[c, experts]
+            low, high = self.low[c, experts], self.high[c, experts]
+            unit = self.load_unit[c]
+            excess = _excess(now + change, low, high, unit) - _excess(now, low, high, unit)
+            total = total + self.strain * self.expert_weight[c, experts] * excess
+            # The difference of two squares, factored: integers stay exact.
+            slope = self.slope[c, experts]
+            total = total + slope * change * (change + 2 * (now - self.target[c, experts]))
+        return np.asarray(total, dtype=np.float64)
+
+    def load_prices(self) -> Float64Array:
+        """Return what a unit more of each load costs its expert, (n_loads, n_experts).
+
+        A load within its bounds costs its penalty alone.
+        """
+        broken = (self.amount > self.high).astype(np.float64) - (self.amount < self.low)
+        broken *= self.strain * self.expert_weight / self.load_unit[:, None]
+        return np.asarray(broken + 2 * self.slope * (self.amount - self.target))
+
+    # -- moves ----------------------------------------------------------------
+
+    def moves(self, drop: int | None, add: int | None) -> tuple[IntArray, Float64Array]:
+        """Return who could give up an expert for another, and what each would lose.
+
+        Parameters
+        ----------
+        drop, add : int or None
+            Expert given up, and taken; None for an addition or a drop alone.
+
+        Returns
+        -------
+        clients : int64 array, shape (k,)
+        loss : float64 array, shape (k,)
+            Value lost plus the change of the client's own broken bounds.
+        """
+        if drop is None:
+            assert add is not None
+            clients = np.flatnonzero(~self.held[:, add] & (self.count < self.slot_high))
+        elif add is None:
+            clients = np.flatnonzero(self.held[:, drop])
+        else:
+            clients = np.flatnonzero(self.held[:, drop] & ~self.held[:, add])
+        if add is not None:
+            clients = clients[self.values[clients, add] > -np.inf]
+        given, taken = (
+            None if expert is None else np.full(clients.size, expert) for expert in (drop, add)
+        )
+        loss = self.client_change(clients, given, taken)
+        if drop is not None:
+            loss += self.values[clients, drop]
+        if add is not None:
+            loss -= self.values[clients, add]
+        return clients, loss
+
+    def apply(
+        self, clients: IntArray, drop: IntArray | None = None, add: IntArray | None = None
+    ) -> None:
+        """Make moves of distinct clients, one each.
+
+        Parameters
+        ----------
+        clients : int64 array, shape (k,)
+            Who moves, each once.
+        drop, add : int64 array, shape (k,), optional
+            Expert given up, and taken.
+        """
+        for experts, step in ((drop, -1), (add, 1)):
+            if experts is None:
+                continue
+            self.held[clients, experts] = step > 0
+            self.count[clients] += step
+            if self.group is not None:
+                self.in_group[clients, self.group[experts]] += step
+            for k, entries in enumerate(self.entries):
+                self.sums[k][clients] += step * entries[clients, experts].astype(np.float64)
+            for c, weight in enumerate(self.weight):
+                self.amount[c] += step * np.bincount(
+                    experts, weights=weight[clients], minlength=self.n_experts
+                )
+
+    def clear(self, clients: IntArray) -> None:
+        """Empty an assignment in which only these clients hold anything."""
+        self.held[clients] = False
+        self.count[clients] = 0
+        self.in_group[clients] = 0
+        self.sums[:, clients] = 0
+        self.amount[:] = 0
+
+    def hold(self, rows: IntArray, cols: IntArray) -> None:
+        """Replace the assignment, all sums counted afresh; forbidden pairs are left out.
+
+        The weights of broken bounds start afresh too.
+        """
+        n, m = self.n_clients, self.n_experts
+        self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
+        allowed = self.values[rows, cols] > -np.inf
+        rows, cols = rows[allowed], cols[allowed]
+        self.held[:] = False
+        self.held[rows, cols] = True
+        rows, cols = np.nonzero(self.held)
+        self.count[:] = np.bincount(rows, minlength=n)
+        if self.group is not None:
+            groups = self.in_group.shape[1]
+            keys = rows * groups + self.group[cols]
+            self.in_group[:] = np.bincount(keys, minlength=n * groups).reshape(n, groups)
+        for k, entries in enumerate(self.entries):
+            self.sums[k] = np.bincount(rows, weights=entries[rows, cols], minlength=n)
+        for c, weight in enumerate(self.weight):
+            self.amount[c] = np.bincount(cols, weights=weight[rows], minlength=m)
+
+    def pairs(self) -> tuple[IntArray, IntArray]:
+        """Return the assignment as sorted (rows, cols)."""
+        rows, cols = np.nonzero(self.held)
+        return rows.astype(np.int64), cols.astype(np.int64)
+
+    # -- what is broken -------------------------------------------------------
+
+    def broken_clients(self) -> BoolArray:
+        """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
+        problem = self.problem
+        broken = np.zeros(self.client_weight.shape, dtype=np.bool_)
+        broken[SLOTS] = (self.count < self.slot_low) | (self.count > self.slot_high)
+        if problem.group_min is not None and problem.group_max is not None:
+            outside = (self.in_group < problem.group_min) | (self.in_group > problem.group_max)
+            broken[GROUPS] = outside.any(axis=1)
+        broken[FIRST_SUM:] = (self.sums < self.sum_low) | (self.sums > self.sum_high)
+        return broken
+
+    def broken_experts(self) -> BoolArray:
+        """Tell which load bounds experts break, bool of shape (n_loads, n_experts)."""
+        return np.asarray((self.amount < self.low) | (self.amount > self.high))
+
+    def excess(self) -> float:
+        """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
+        problem = self.problem
+        total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
+        total += _excess(self.count, self.slot_low, self.slot_high, 1.0).sum()
+        if problem.group_min is not None and problem.group_max is not None:
+            total += _excess(self.in_group, problem.group_min, problem.group_max, 1.0).sum()
+        for k, now in enumerate(self.sums):
+            total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
+        return float(total)
+
+
+def _stack(rows: Sequence[npt.ArrayLike]) -> Float64Array:
+    return np.stack([np.asarray(row, dtype=np.float64) for row in rows])
+
+
+def _slack(bound: npt.ArrayLike | None) -> Float64Array:
+    assert bound is not None
+    return TOLERANCE_SHARE * tolerance(bound)
+
+
+def _excess(
+    now: npt.NDArray[Any],
+    low: npt.NDArray[Any],
+    high: npt.NDArray[Any],
+    unit: float | npt.NDArray[Any],
+) -> npt.NDArray[Any]:
+    """Return by how many units amounts are outside their bounds; a part counts as one."""
+    outside = np.maximum(low - now, now - high)
+    units: npt.NDArray[Any] = np.where(outside > 0, np.maximum(outside / unit, LEAST_EXCESS), 0.0)
+    return units
+
+
+def _integer_step(
+    now: IntArray, step: int, low: IntArray, high: IntArray
+) -> npt.NDArray[Any]:
+    """Return the change of the excess of counts by a step of +1 or -1."""
+    if step > 0:
+        return (now >= high).astype(np.int64) - (now < low)
+    return (now <= low).astype(np.int64) - (now > high)
+
+
+def _net(
+    entries: npt.NDArray[Any], clients: IntArray, drop: IntArray | None, add: Experts | None
+) -> Float64Array:
+    """Return what moves add to row sums, (k,) or (k, n_experts)."""
+    net: Any = np.zeros(clients.size)
+    if drop is not None:
+        net = net - entries[clients, drop]
+    if isinstance(add, str):
+        return np.asarray(net[:, None] + entries[clients])
+    return np.asarray(net if add is None else net + entries[clients, add])
+
+
+def _typical(entries: npt.ArrayLike) -> float:
+    """Return the mean size of the finite non-zero entries of the first rows; 1 for none."""
+    array = np.abs(np.asarray(entries)[:1024])
+    array = array[np.isfinite(array) & (array > 0)]
+    return float(array.mean()) if array.size else 1.0
+
+
+def _largest(values: FloatArray) -> float:
+    """Return the largest finite absolute value."""
+    largest = 0.0
+    for rows in row_blocks(*values.shape):
+        block = np.abs(values[rows])
+        largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
+    return largest

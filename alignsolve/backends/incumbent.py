@@ -1,0 +1,133 @@
+"""The best answer and bound so far, shared by the threads of a solve."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import numpy as np
+
+from alignsolve.backends.base import Options
+from alignsolve.backends.milp.integer_scaling import row_units
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import AlignmentProblem, Feature
+
+#: Finest unit of values that objectives are told apart by.
+FINEST_UNIT = 1e-6
+
+
+class Best:
+    """The best answer and the least bound, both max sense, and what ends the search.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    options : Options
+        Limits, and a warm start, which is taken where it is feasible.
+
+    Attributes
+    ----------
+    value : float
+        Value of the best answer; -inf for none.
+    pairs : tuple of int64 array, or None
+        The best answer.
+    bound : float
+        No answer is better.
+    source : str
+        Who else vouches for the bound; empty for the pipeline itself.
+    unit : float
+        Values of answers differ by multiples of this; 0 where not known.
+    rounding : float
+        What a search loses to rounding: no value is told apart any finer.
+    infeasible, interrupted : bool
+        Whether there is no answer at all, and whether the caller ended the search.
+    """
+
+    def __init__(self, problem: AlignmentProblem, options: Options) -> None:
+        self.problem, self.options = problem, options
+        self.value, self.bound, self.source = -math.inf, math.inf, ""
+        self.pairs: tuple[IntArray, IntArray] | None = None
+        self.unit, self.rounding = _unit(problem), 0.0
+        self.infeasible = self.interrupted = False
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        if options.warm_start is not None:
+            self.offer(*options.warm_start)
+
+    def offer(self, rows: IntArray, cols: IntArray) -> bool:
+        """Keep an answer if it is feasible and the best so far; tell whether it is feasible."""
+        if not is_feasible(self.problem, rows, cols):
+            return False
+        value = self.problem.sign * self.problem.objective(rows, cols)
+        with self._lock:
+            if value > self.value:
+                self.value, self.pairs = value, (rows, cols)
+        return True
+
+    def lower(self, bound: float, source: str = "") -> None:
+        """Take a valid bound into account, and who vouches for it where others do."""
+        with self._lock:
+            if self.unit > 0 and math.isfinite(bound):
+                # Values are multiples of the unit; rounding errors are far below a half.
+                bound = math.floor(bound / self.unit + 1e-6) * self.unit
+            if bound < self.bound:
+                self.bound, self.source = bound, source
+
+    @property
+    def tolerance(self) -> float:
+        """Distance of bound and value that counts as none."""
+        return max(0.5 * self.unit, 1e-9 * abs(self.value), 2 * self.rounding)
+
+    @property
+    def proved(self) -> bool:
+        """Whether the answer is optimal, or there is none."""
+        return self.infeasible or self.bound <= self.value + self.tolerance
+
+    @property
+    def good_enough(self) -> bool:
+        """Whether the relative gap asked for is reached."""
+        # Without an answer the gap is infinite, whatever share of infinity was asked for.
+        return (
+            self.value > -np.inf
+            and self.bound - self.value <= self.options.rel_gap * abs(self.value)
+        )
+
+    def report(self) -> None:
+        """Tell the caller how far the search is; end it where the caller says so."""
+        call = self.options.report
+        if call is not None and call(self.value, self.bound):
+            self.interrupted = True
+            self._stop.set()
+
+    def stop(self) -> None:
+        """Ask all threads to end."""
+        self._stop.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the search shall end."""
+        return (
+            self._stop.is_set()
+            or self.proved
+            or self.good_enough
+            or time.perf_counter() >= self.options.deadline
+        )
+
+
+def _unit(problem: AlignmentProblem) -> float:
+    """Return the unit of which all objective values are multiples, or 0."""
+    if {Feature.LOAD_PENALTY, Feature.NAMED_LOAD_PENALTY} & problem.features:
+        return 0.0
+    if problem.n_clients * problem.n_experts > 1 << 22:
+        return 0.0
+    values = problem.values(slice(0, problem.n_clients))
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0
+    per_unit = float(row_units(finite, np.array([0, finite.size]))[1][0])
+    unit = 1 / per_unit if per_unit > 0 else 0.0
+    largest = float(np.abs(finite).sum())
+    return unit if unit >= FINEST_UNIT and largest * per_unit < 2.0**50 else 0.0

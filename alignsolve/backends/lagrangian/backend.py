@@ -1,0 +1,90 @@
+"""Backend ``lagrangian``: the package's own pipeline for the mip class."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.model.problem import AlignmentProblem, Feature
+
+#: Seconds that the first solve compiles for, of generalized assignment and of other problems:
+#: 13 and 17 on an idle machine. No time limit ends that.
+COMPILE_SECONDS, COMPILE_SECONDS_OTHERS = 16.0, 20.0
+
+#: What generalized assignment may have.
+JOB_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
+
+
+class LagrangianBackend(Backend):
+    """A Lagrangian bound by a knapsack per client, and answers guided by its prices.
+
+    Notes
+    -----
+    Generalized assignment (every expert held once, one budget in whole units a
+    client) is solved exactly by a tree search. Other problems get a bound and an
+    answer in seconds, however many clients there are; what is left open then goes to
+    HiGHS, if OR-Tools or SciPy is there: up to half a million pairs with a time limit,
+    up to 32,768 without one. Beyond that, answers are FEASIBLE with their gap unless
+    bound and answer meet.
+
+    The first solve compiles, which no time limit ends; "auto" therefore passes
+    over this backend where the limit is short and nothing is compiled yet: see
+    `alignsolve.warm_up`.
+
+    The bound is always computed. "search" looks for answers guided by its prices,
+    "tree" proves generalized assignment level by level, and "exact" is HiGHS on what is
+    left open, of generalized assignment beside the tree. "lagrangian:search" is the
+    search alone, "lagrangian:bound" the bound alone.
+
+    The bound is computed in float64 and rounded outward. Without a time limit, and
+    where the gap asked for is reached, answers of problems other than generalized
+    assignment do not depend on timing or threads. Where answers have to be
+    repeatable, generalized assignment is solved like all others.
+    """
+
+    name: ClassVar[str] = "lagrangian"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        features=frozenset(Feature),
+        exact=True,
+        proves_infeasibility=True,
+        interruptible=True,
+        warm_start=True,
+        callback=True,
+        libraries=("numba",),
+    )
+    all_parts: ClassVar[tuple[str, ...]] = ("bound", "search", "tree", "exact")
+    speed_hint: ClassVar[str] = "; `alignsolve warm-up` compiles it ahead of time"
+
+    def estimated_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds of compiling, if nothing is compiled yet, or NaN."""
+        from alignsolve.kernels import is_compiled, prepare
+
+        prepare()
+        from alignsolve.backends.lagrangian import best_response_kernels as responses
+        from alignsolve.backends.lagrangian import tree_kernels
+
+        # Of each way to solve, the kernel that is compiled last.
+        kernel, seconds = responses.respond, COMPILE_SECONDS_OTHERS
+        if _looks_like_jobs(problem):
+            kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
+        return math.nan if is_compiled(kernel, "float64") else seconds
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return the best answer, and the least bound; see `Backend.solve`."""
+        from alignsolve.kernels import prepare
+
+        prepare()
+        from alignsolve.backends.lagrangian.pipeline import solve_lagrangian
+
+        return solve_lagrangian(problem, options, self.parts)
+
+
+def _looks_like_jobs(problem: AlignmentProblem) -> bool:
+    """Tell whether a problem is likely generalized assignment, which has kernels of its own."""
+    low, high = problem.holder_bounds()
+    return (
+        problem.n_clients <= problem.n_experts
+        and problem.features <= JOB_FEATURES
+        and bool((low == 1).all() and (high == 1).all())
+    )

@@ -1,0 +1,250 @@
+"""The Lagrangian bound: loads at prices, and every client's own knapsack exactly.
+
+For any prices p the optimum is at most
+
+    sum_i max over sets S that client i may hold of sum_{j in S} (value_ij - sum_k w_ki p_kj)
+    + sum_kj max over low <= l <= high of ( p_kj l - penalty_kj(l) ),
+
+and at the best prices this is at most the linear relaxation's bound, less where
+the knapsacks are not whole by themselves (A. M. Geoffrion, Lagrangean relaxation
+for integer programming, 1974, doi:10.1007/BFb0120690; M. L. Fisher, R. Jaikumar
+and L. N. Van Wassenhove, A multiplier adjustment method for the generalized
+assignment problem, 1986, doi:10.1287/mnsc.32.9.1095).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.backends.lagrangian.coupling import ROUNDING, Clients, Loads, best_loads
+from alignsolve.backends.milp.integer_scaling import row_units
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem
+
+#: Float64 entries of the sizes of a block of clients: a few MB.
+BLOCK_ENTRIES = 1 << 18
+#: Largest capacity in units, and entries of the tables, of dynamic programming.
+LARGEST_CAPACITY = 1 << 16
+LARGEST_TABLE = 1 << 26
+#: Nodes of a client's search while prices are sought.
+NODES = 20_000
+#: Gap of a client's search that may stay open, in typical differences of values.
+CLIENT_GAP = 1e-3
+#: Clients from which that is estimated.
+SOME = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Replies:
+    """What the clients reply to prices.
+
+    Attributes
+    ----------
+    held : bool array, shape (k, n_experts)
+        Each client's best set that was found.
+    bound : float
+        Valid upper bound (max sense) of the problem, or of the sample's share of it.
+    demand : float64 array, shape (n_loads, n_experts)
+        Loads of the replies.
+    gradient : float64 array, shape (n_loads, n_experts)
+        Loads of the replies less the experts' best loads.
+    infeasible : bool
+        Whether some client has no set at all.
+    """
+
+    held: BoolArray
+    bound: float
+    demand: Float64Array
+    gradient: Float64Array
+    infeasible: bool
+
+
+class Relaxation:
+    """The priced problem.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        At least one client and one expert.
+    threads : int or None
+        Threads; None for all cores.
+
+    Notes
+    -----
+    Two kernels: dynamic programming where a client has one budget in whole units
+    and nothing else (generalized assignment), depth-first search otherwise. The
+    search stops at `NODES` nodes with the bound of what is open, so the result is
+    valid, if not always sharp.
+    """
+
+    def __init__(self, problem: AlignmentProblem, threads: int | None = None) -> None:
+        self.problem = problem
+        self.spread = typical_difference(problem)
+        self.loads, self.clients = Loads.of(problem), Clients.of(problem)
+        self.threads = min(threads or 64, len(os.sched_getaffinity(0))
+                           if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        #: Bases of the clients' linear relaxations, kept from one pass to the next.
+        self.known = np.full((problem.n_clients, self.clients.n_rows), -1, dtype=np.int16)
+        self.kind = self.clients.kind
+        self.whole = whole_budgets(self.clients)
+        self.passes = 0
+        self.everyone = np.arange(problem.n_clients)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of prices: (n_loads, n_experts)."""
+        return self.loads.low.shape[0], self.problem.n_experts
+
+    def reduced(self, rows: slice | IntArray, prices: Float64Array) -> Float64Array:
+        """Return values less prices of some clients, (k, n_experts)."""
+        block = self.problem.values(rows)
+        if len(prices):
+            block -= self.loads.weight[:, rows].T @ prices
+        return block
+
+    def blocks(self, clients: IntArray) -> Iterator[slice]:
+        """Yield slices of `clients` that fit a cache."""
+        step = max(1, BLOCK_ENTRIES // (self.problem.n_experts * (1 + self.clients.n_rows)))
+        for start in range(0, clients.size, step):
+            yield slice(start, min(clients.size, start + step))
+
+    def replies(
+        self,
+        prices: Float64Array,
+        sample: IntArray | None = None,
+        nodes: int = NODES,
+    ) -> Replies:
+        """Return the clients' replies to prices, and the bound.
+
+        Parameters
+        ----------
+        prices : float64 array, shape (n_loads, n_experts)
+            Price of a unit of each load.
+        sample : int64 array, optional
+            Only these clients count, and the loads' bounds shrink with them.
+        nodes : int
+            Nodes of a client's search.
+
+        Notes
+        -----
+        One pass over values and sizes, in threads.
+        """
+        self.passes += 1
+        loads = self.loads
+        clients = self.everyone if sample is None else sample
+        held = np.zeros((clients.size, self.problem.n_experts), dtype=np.bool_)
+        upper = np.zeros(clients.size)
+        blocks = list(self.blocks(clients))
+
+        def work(block: slice) -> Float64Array:
+            rows = clients[block]
+            at = slice(int(rows[0]), int(rows[-1]) + 1) if sample is None else rows
+            return self.best(at, prices, nodes, held[block], upper[block])
+
+        total = np.zeros(self.shape)
+        for amounts in self.each(work, blocks):
+            total += amounts
+        bounds = loads.low, loads.high, loads.slope, loads.target
+        if sample is not None:
+            bounds = loads.shared(clients.size / self.problem.n_clients)
+        is_count = loads.is_count & (sample is None)
+        load, worth = best_loads(prices, *bounds, is_count)
+        parts = float(upper.sum()), float(worth.sum())
+        rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
+        return Replies(
+            held, sum(parts) + rounding, total, total - load, bool((upper == -np.inf).any())
+        )
+
+    def each(
+        self, work: Callable[[slice], Float64Array], blocks: list[slice]
+    ) -> Iterator[Float64Array]:
+        """Yield what `work` makes of each block, in order, in threads where it pays."""
+        if self.threads == 1 or len(blocks) == 1:
+            yield from map(work, blocks)
+            return
+        with ThreadPoolExecutor(min(self.threads, len(blocks))) as pool:
+            yield from pool.map(work, blocks)
+
+    def amounts(self, held: BoolArray, rows: IntArray) -> Float64Array:
+        """Return the loads of some clients' sets, (n_loads, n_experts)."""
+        from alignsolve.backends.lagrangian.multidimensional_knapsack import add_amounts
+
+        amounts = np.zeros(self.shape)
+        add_amounts(held, np.ascontiguousarray(self.loads.weight[:, rows]), amounts)
+        return amounts
+
+    def best(
+        self,
+        rows: slice | IntArray,
+        prices: Float64Array,
+        nodes: int,
+        held: BoolArray,
+        upper: Float64Array,
+    ) -> Float64Array:
+        """Write the best sets of some clients, and bounds on their values; return the loads."""
+        from alignsolve.backends.lagrangian import knapsack
+        from alignsolve.backends.lagrangian import multidimensional_knapsack as sets
+
+        reduced = self.reduced(rows, prices)
+        weight = np.ascontiguousarray(self.loads.weight[:, rows])
+        amounts = np.zeros(self.shape)
+        if self.whole is not None:
+            size, cap = self.whole
+            knapsack.best_knapsacks(reduced, size[rows], cap[rows], held, upper)
+            sets.add_amounts(held, weight, amounts)
+            return amounts
+        parts, known = self.clients, self.known[rows]
+        sets.best_sets(
+            reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
+            self.kind, nodes, CLIENT_GAP * self.spread, weight, held, upper, amounts,
+        )  # fmt: skip
+        self.known[rows] = known
+        return amounts
+
+
+def typical_difference(problem: AlignmentProblem) -> float:
+    """Return by how much values of pairs typically differ, from some clients; > 0."""
+    values = problem.values(slice(0, min(problem.n_clients, SOME)))
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 1.0
+    spread, size = float(finite.std()), float(np.abs(finite).max())
+    # Where all are the same, prices are of the order of the values.
+    return spread if spread > 1e-3 * size else 0.3 * size or 1.0
+
+
+def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
+    """Return sizes and capacities in whole units, where one budget is all that binds.
+
+    Returns
+    -------
+    size : int64 array, shape (n_clients, n_experts)
+    cap : int64 array, shape (n_clients,)
+        None where clients have other bounds too, sizes have no common unit, or
+        tables by capacity would be too large.
+    """
+    problem = clients.problem
+    n, m = problem.n_clients, problem.n_experts
+    from alignsolve.backends.lagrangian.multidimensional_knapsack import PLAIN
+
+    if clients.n_rows != 1 or len(clients.resources) != 1 or clients.kind != PLAIN:
+        return None
+    # Small sets of few experts are found faster by search.
+    if m < 8 or n > m:
+        return None
+    budget = clients.capacity[:, 0]
+    if not np.isfinite(budget).all():
+        return None
+    sizes = clients.sizes(slice(0, n))[:, 0]
+    size, per_unit = row_units(sizes.ravel(), np.arange(0, n * m + 1, m))
+    cap = np.floor(budget * np.where(per_unit > 0, per_unit, np.inf))
+    # A client without sizes has room for everything.
+    cap = np.where(np.isfinite(cap), np.minimum(cap, sizes.sum(axis=1) * per_unit), np.inf)
+    if not (cap <= min(LARGEST_CAPACITY, LARGEST_TABLE // m)).all():
+        return None
+    return size.reshape(n, m), cap.astype(np.int64)

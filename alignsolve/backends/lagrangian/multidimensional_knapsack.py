@@ -1,0 +1,395 @@
+"""Compiled search for a client's best set: budgets, slots, groups, minima, a floor, all as rows.
+
+The linear relaxation (`simplex`) prices the rows. A set's value is at most the
+relaxation's bound less what each departure from the prices costs: an expert left out
+that they would take, or taken that they would leave. Depth first in order of adjusted
+value, the sets within reach of the best known are few (E. Balas and E. Zemel, An
+algorithm for large zero-one knapsack problems, 1980, doi:10.1287/opre.28.5.1130, for
+one row; S. Martello and P. Toth, An exact algorithm for the two-constraint 0-1 knapsack
+problem, 2003, doi:10.1287/opre.51.5.826.12757, for two).
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+from numba import njit
+
+from alignsolve.backends.lagrangian.simplex import (
+    EMPTY,
+    SOLVED,
+    UPPER,
+    enter,
+    is_contradiction,
+    new_tableau,
+    optimise,
+    price_rows,
+    settle,
+    start,
+)
+
+#: What a client's rows are: sizes with budgets, minima beside them, or with entries below 0.
+PLAIN, MINIMA, MIXED = 2, 1, 0
+#: Sets are told apart down to this share of the largest value.
+TIE = 1e-12
+
+#: Scratch space of one client after the other; see `new_work`. The client's rows and
+#: experts that matter: `rows` (d, k), `cap`, `room` (d,), `value`, `adjusted` (k,), and
+#: the experts' numbers `item` (k,). `root`: a tableau. The search: experts in `order`,
+#: their rows as columns `size` (k, d), with `worth` and `gain` (k,), what they can take
+#: off a row from there on `least` (k, d), the sum of gains `rest` (k,); the path's
+#: places `path` (k,), what it takes `use` (k, d), values `total` and bounds `reach` (k,).
+Work = namedtuple(
+    "Work",
+    "rows cap room value adjusted item root order size worth gain least rest path use total reach",
+)
+
+
+@njit(cache=True, nogil=True)
+def new_work(m, d):
+    """Return scratch space for m experts and d rows."""
+    k = m + d
+    return Work(
+        np.empty((d, k)), np.empty(d), np.empty(d), np.empty(k), np.empty(k),
+        np.empty(k, np.int64), new_tableau(d, k), np.empty(k, np.int64), np.empty((k, d)),
+        np.empty(k), np.empty(k), np.empty((k + 1, d)), np.empty(k + 1),
+        np.empty(k + 1, np.int64), np.empty((k + 1, d)), np.empty(k + 1), np.empty(k + 1),
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def _collect(reduced, sizes, cap, room, plain, work):
+    """List the experts and rows that matter, scaled; return how many of both.
+
+    The number of experts is -1 where a row cannot hold.
+
+    Without minima, experts of no value or too large for a budget do not matter; a row
+    does not that no set breaks.
+    """
+    m, items = reduced.size, 0
+    for j in range(m):
+        fits = reduced[j] > (0.0 if plain else -np.inf)
+        if plain:
+            for i in range(cap.size):
+                fits = fits and sizes[i, j] <= cap[i]
+        if fits:
+            work.item[items] = j
+            work.value[items] = reduced[j]
+            items += 1
+    d = 0
+    for i in range(cap.size):
+        most, least, largest = 0.0, 0.0, 0.0
+        for t in range(items):
+            a = sizes[i, work.item[t]]
+            largest = max(largest, abs(a))
+            if a > 0.0:
+                most += a
+            else:
+                least += a
+        low = -np.inf if plain or room[i] == np.inf else cap[i] - room[i]
+        if most <= cap[i] and least >= low:
+            continue
+        if least > cap[i] or most < low:
+            return -1, d
+        # A power of two rounds nothing; the largest entry is from 1 to 2 then.
+        scale = 2.0 ** -np.floor(np.log2(largest))
+        work.cap[d], work.room[d] = cap[i] * scale, np.inf if plain else room[i] * scale
+        for t in range(items):
+            work.rows[d, t] = sizes[i, work.item[t]] * scale
+        d += 1
+    return items, d
+
+
+@njit(cache=True, nogil=True)
+def _relax(work, known, m, items, d):
+    """Solve the linear relaxation, from a known basis where it serves.
+
+    Returns a status, and the row that it ended with.
+
+    `known` (n_rows,) holds an expert, or m plus a row, for each row; it is updated.
+    """
+    k = items + d
+    root = work.root
+    start(root, work.rows, work.cap, work.room, work.value, d, k)
+    entered = False
+    for r in range(known.size):
+        if 0 <= known[r] < m:
+            t = np.searchsorted(work.item[:items], known[r])
+            if t < items and work.item[t] == known[r]:
+                enter(root, t, d, k)
+                entered = True
+    if entered and not settle(root, work.cap, d, k):
+        start(root, work.rows, work.cap, work.room, work.value, d, k)
+        entered = False
+    status, p = optimise(root, d, k)
+    if status != SOLVED and entered:
+        start(root, work.rows, work.cap, work.room, work.value, d, k)
+        status, p = optimise(root, d, k)
+    known[:] = -1
+    if status == SOLVED:
+        for i in range(d):
+            t = root.basis[i]
+            known[i] = work.item[t] if t < items else -1
+    return status, p
+
+
+@njit(cache=True, nogil=True)
+def _arrange(work, items, d, room):
+    """Put experts that are within reach in order of adjusted value; return how many.
+
+    `room` is what the bound has above the value sought.
+    """
+    order, adjusted = work.order, work.adjusted
+    count = 0
+    for t in range(items):
+        gain = adjusted[t]
+        if gain <= -room:
+            continue
+        at = count
+        while at > 0 and adjusted[order[at - 1]] < gain:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = t
+        count += 1
+    for i in range(d):
+        work.least[count, i] = 0.0
+    work.rest[count] = 0.0
+    for at in range(count - 1, -1, -1):
+        t = order[at]
+        work.worth[at], work.gain[at] = work.value[t], adjusted[t]
+        work.rest[at] = work.rest[at + 1] + max(0.0, adjusted[t])
+        for i in range(d):
+            a = work.rows[i, t]
+            work.size[at, i] = a
+            work.least[at, i] = work.least[at + 1, i] + min(0.0, a)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _is_allowed(work, depth, d):
+    """Tell whether the path's set keeps all rows."""
+    for i in range(d):
+        use = work.use[depth, i]
+        if use > work.cap[i] or use < work.cap[i] - work.room[i]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _keep(work, depth, best):
+    """Write the path's set."""
+    best[:] = False
+    for q in range(depth):
+        best[work.item[work.order[work.path[q]]]] = True
+
+
+@njit(cache=True, nogil=True)
+def _search(work, count, d, base, nodes, tie, plain, best, least):
+    """Search depth first for a set of more value than `least`.
+
+    Returns the best value (-inf for none), and a bound on all sets. `base` is the
+    bound less the gains of all that the prices take.
+    """
+    value, known, upper = -np.inf, least, -np.inf
+    path, use, total, reach = work.path, work.use, work.total, work.reach
+    depth, t = 0, 0
+    total[0], reach[0] = 0.0, base
+    for i in range(d):
+        use[0, i] = 0.0
+    if known < 0.0 and _is_allowed(work, 0, d):
+        value = known = 0.0
+        best[:] = False
+    while True:
+        # Later experts are worth less, so that a bound too low ends a level.
+        bound = reach[depth] + work.rest[t]
+        if t < count and work.gain[t] < 0.0:
+            bound = reach[depth] + work.gain[t]
+        if t == count or bound <= known + tie or nodes <= 0:
+            if t < count and bound > known + tie:
+                upper = max(upper, bound)
+            if depth == 0:
+                break
+            depth -= 1
+            t = path[depth] + 1
+            continue
+        fits = True
+        for i in range(d):
+            use[depth + 1, i] = use[depth, i] + work.size[t, i]
+            fits = fits and use[depth + 1, i] + work.least[t + 1, i] <= work.cap[i]
+        if fits:
+            nodes -= 1
+            path[depth] = t
+            total[depth + 1] = total[depth] + work.worth[t]
+            reach[depth + 1] = reach[depth] + work.gain[t]
+            depth += 1
+            if total[depth] > known and (plain or _is_allowed(work, depth, d)):
+                value = known = total[depth]
+                _keep(work, depth, best)
+        t += 1
+    return value, max(upper, known + tie)
+
+
+@njit(cache=True, nogil=True)
+def _whole_set(reduced, work, items, best):
+    """Take every expert of positive value; return the value."""
+    total = 0.0
+    for t in range(items):
+        j = work.item[t]
+        best[j] = reduced[j] > 0.0
+        if best[j]:
+            total += reduced[j]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, work):
+    """Find a client's best set.
+
+    Parameters
+    ----------
+    reduced : float64 array, shape (m,)
+        Values less prices; -inf forbids.
+    sizes : float64 array, shape (n_rows, m)
+        Rows of sizes.
+    cap, room : float64 array, shape (n_rows,)
+        Their upper bounds, and how far below these they may stay; +inf for any far.
+    known : int16 array, shape (n_rows,)
+        Basis to start from; updated.
+    kind : int
+        `PLAIN`, `MINIMA` or `MIXED`.
+    nodes : int
+        Nodes after which the search stops.
+    gap : float
+        Gap that may stay open, in units of value.
+    least : float
+        Sets of no more value than this are of no interest.
+    best : bool array, shape (m,)
+        The set found, on return.
+    work : Work
+        Scratch space.
+
+    Returns
+    -------
+    value, upper : float
+        Value of the set (-inf for none found), and a bound on every set's value, or
+        `least` where that is more.
+    """
+    if kind == MIXED:
+        return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
+    value, upper = _best(reduced, sizes, cap, room, known, True, nodes, gap, least, best, work)
+    if kind == PLAIN or value == -np.inf or _reaches(sizes, cap, room, best):
+        return value, upper
+    if upper <= least:
+        return -np.inf, upper
+    if upper <= 0.0:
+        value = _single(reduced, sizes, cap, room, best)
+        if value > -np.inf:
+            return value, value
+    return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
+
+
+@njit(cache=True, nogil=True)
+def _reaches(sizes, cap, room, best):
+    """Tell whether a set keeps the minima."""
+    for i in range(cap.size):
+        if room[i] < np.inf:
+            total = 0.0
+            for j in range(best.size):
+                if best[j]:
+                    total += sizes[i, j]
+            if total < cap[i] - room[i]:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _single(reduced, sizes, cap, room, best):
+    """Mark the best single expert, where no set is worth more; return its value, else -inf."""
+    best[:] = False
+    at, value = -1, -np.inf
+    for j in range(best.size):
+        if reduced[j] > value:
+            fits = True
+            for i in range(cap.size):
+                fits = fits and sizes[i, j] <= cap[i]
+            if fits:
+                at, value = j, reduced[j]
+    if at >= 0:
+        best[at] = True
+        if _reaches(sizes, cap, room, best):
+            return value
+    return -np.inf
+
+
+@njit(cache=True, nogil=True)
+def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work):
+    """Find a client's best set, without minima where it is plain; see `best_set`."""
+    best[:] = False
+    items, d = _collect(reduced, sizes, cap, room, plain, work)
+    if items < 0:
+        return -np.inf, -np.inf
+    if d == 0:
+        value = _whole_set(reduced, work, items, best)
+        return value, value
+    root, k = work.root, items + d
+    status, p = _relax(work, known, reduced.size, items, d)
+    if status == EMPTY and is_contradiction(root, p, work.rows, work.cap, work.room, d, k):
+        return -np.inf, -np.inf
+    upper = price_rows(root, work.rows, work.cap, work.room, work.value, d, k, work.adjusted)
+    tie = TIE * abs(upper) + gap
+    if upper <= least + tie:
+        return -np.inf, upper
+    base = upper
+    for t in range(items):
+        base -= max(0.0, work.adjusted[t])
+    floor = max(least, _rounded(work, items)) if plain else least
+    count = _arrange(work, items, d, upper - floor + tie)
+    value, upper_left = _search(work, count, d, base, nodes, tie, plain, best, least)
+    # What is out of reach of the floor was left out.
+    return value, min(upper, max(upper_left, floor))
+
+
+@njit(cache=True, nogil=True)
+def _rounded(work, items):
+    """Return the value of what the relaxation takes whole, for a client without minima."""
+    total = 0.0
+    for t in range(items):
+        if work.root.at[t] == UPPER:
+            total += work.value[t]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, weight, best, upper, amounts):
+    """Find the best set of every client of a block, and add up what the sets put on the loads.
+
+    Parameters
+    ----------
+    reduced, sizes, cap, room, known, kind, nodes, gap
+        As for `best_set`, with a row per client.
+    weight : float64 array, shape (n_loads, k)
+        What each client adds to each load.
+    best : bool array, shape (k, m)
+        The sets, on return.
+    upper : float64 array, shape (k,)
+        Bounds on the clients' values, on return; -inf where there is no set.
+    amounts : float64 array, shape (n_loads, m)
+        Loads of the sets are added to these.
+    """
+    k, m = reduced.shape
+    work = new_work(m, cap.shape[1])
+    for i in range(k):
+        _, upper[i] = best_set(reduced[i], sizes[i], cap[i], room[i], known[i], kind, nodes,
+                                   gap, -np.inf, best[i], work)  # fmt: skip
+    add_amounts(best, weight, amounts)
+
+
+@njit(cache=True, nogil=True)
+def add_amounts(best, weight, amounts):
+    """Add what the sets of a block put on every load, (n_loads, n_experts)."""
+    for i in range(best.shape[0]):
+        for j in range(best.shape[1]):
+            if best[i, j]:
+                for k in range(weight.shape[0]):
+                    amounts[k, j] += weight[k, i]

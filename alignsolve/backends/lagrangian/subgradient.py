@@ -1,0 +1,129 @@
+"""Prices that make the Lagrangian bound small: subgradient steps towards a moving target.
+
+The step is Polyak's, ``(D(p) - target) / |g|^2``, with a target below the best
+bound met by a distance that grows while bounds improve and shrinks while they do
+not (J.-L. Goffin and K. C. Kiwiel, Convergence of a simple subgradient level
+method, 1999, doi:10.1007/s101070050053). Steps are deflected by the direction
+before (P. M. Camerini, L. Fratta and F. Maffioli, On improving relaxation methods
+by modified gradient techniques, 1975, doi:10.1007/BFb0120697).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.backends.lagrangian.bound import Relaxation, Replies
+from alignsolve.model.arrays import Float64Array
+
+#: Share of the direction before that is kept.
+MEMORY = 0.9
+#: Passes without progress after which the target comes closer.
+PATIENCE = 20
+#: Distance of the target, relative to the bound, at which the search ends.
+FINEST = 1e-7
+
+
+@dataclass(eq=False)
+class Priced:
+    """The best prices met.
+
+    Attributes
+    ----------
+    prices : float64 array, shape (n_loads, n_experts)
+        Price of a unit of each load.
+    bound : float
+        The bound there (max sense).
+    replies : Replies or None
+        The replies there.
+    """
+
+    prices: Float64Array
+    bound: float = math.inf
+    replies: Replies | None = None
+
+
+def ascend(
+    relaxation: Relaxation,
+    start: Priced,
+    *,
+    distance: float,
+    value: Callable[[], float],
+    deadline: float,
+    max_passes: int,
+    seen: Callable[[Priced], bool] | None = None,
+) -> Priced:
+    """Improve prices by subgradient steps.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        The priced problem.
+    start : Priced
+        Where to start.
+    distance : float
+        First distance of the target from the bound, in units of fitness.
+    value : callable
+        Returns the value of the best known answer (max sense), which no target
+        is below; -inf for none.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop.
+    max_passes : int
+        Most passes over the clients.
+    seen : callable, optional
+        Called with the best prices after every pass; true ends the search.
+
+    Returns
+    -------
+    Priced
+        The best prices met, not worse than those of `start`.
+    """
+    loads = relaxation.loads
+    unit = np.sqrt((loads.weight**2).mean(axis=1))[:, None]
+    unit[unit == 0] = 1.0
+    total = loads.weight.sum(axis=1)[:, None]
+    free = loads.slope == 0
+    # A bound that cannot bind from above leaves no price above 0, and vice versa.
+    least = np.where(free & (loads.low <= 0), 0.0, -np.inf)
+    most = np.where(free & (loads.high >= total), 0.0, np.inf)
+    best, prices = start, np.clip(start.prices, least, most)
+    direction = np.zeros_like(prices)
+    idle, reference = 0, start.bound
+    for _ in range(max_passes):
+        replies = relaxation.replies(prices)
+        if replies.infeasible or not math.isfinite(replies.bound):
+            return Priced(prices, replies.bound, replies) if replies.infeasible else best
+        if replies.bound < best.bound:
+            best = Priced(prices.copy(), replies.bound, replies)
+        if seen is not None and seen(best):
+            break
+        idle += 1
+        if best.bound <= reference - 0.1 * distance:
+            if idle < PATIENCE // 2:
+                distance *= 1.5
+            idle, reference = 0, best.bound
+        elif idle >= PATIENCE:
+            distance *= 0.5
+            idle, reference = 0, best.bound
+            prices, direction = best.prices.copy(), np.zeros_like(prices)
+            if best.replies is not None:
+                replies = best.replies
+        floor = FINEST * max(1.0, abs(best.bound))
+        gap = best.bound - value()
+        if distance < floor or gap <= 0 or time.perf_counter() >= deadline:
+            break
+        gradient = replies.gradient / unit
+        direction = gradient + MEMORY * direction
+        # At the edge of the prices' range only inward steps count.
+        blocked = ((prices <= least) & (direction < 0)) | ((prices >= most) & (direction > 0))
+        direction[blocked] = 0.0
+        length = float((direction**2).sum())
+        if length == 0:
+            break
+        step = (replies.bound - best.bound + min(distance, gap)) / length
+        prices = np.clip(prices + step * direction / unit, least, most)
+    return best

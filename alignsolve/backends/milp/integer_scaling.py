@@ -1,0 +1,346 @@
+"""Rows of floats as rows of integers that neither lose nor, where provable, admit answers.
+
+A row whose coefficients are whole multiples of one unit, such as decimals with
+a few digits or float32 values, is written in that unit: its sums are whole, so
+its bounds round inward and a solver's tolerance cannot break them. Any other
+row is rounded outward on a fine grid: no answer is lost, and the few that are
+admitted wrongly are cut off by `alignsolve.backends.milp.exact_cuts`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+
+#: Decimals with up to this many digits are recognised.
+MOST_DIGITS = 12
+
+#: Largest coefficient of a row in its own unit.
+LARGEST_UNITS = 2**40
+
+#: Largest possible sum of a row or of the objective: exact in float64, far from
+#: the limits of int64, and rounding on this grid is far below the package's tolerance.
+LARGEST_SUM = 2.0**52
+
+#: Relative room for the rounding of bounds themselves.
+_ULPS = 1e-14
+
+
+def row_reduce(
+    ufunc: np.ufunc, data: npt.NDArray[Any], indptr: npt.NDArray[np.integer[Any]], empty: float
+) -> npt.NDArray[Any]:
+    """Reduce each CSR row; rows without entries get `empty`."""
+    counts = np.diff(indptr)
+    result = np.full(counts.size, empty, dtype=data.dtype)
+    filled = counts > 0
+    if filled.any():
+        result[filled] = ufunc.reduceat(data, indptr[:-1][filled])
+    return result
+
+
+def row_units(
+    data: Float64Array, indptr: npt.NDArray[np.integer[Any]]
+) -> tuple[IntArray, Float64Array]:
+    """Write the rows of a CSR matrix as whole multiples of one unit each, where possible.
+
+    Parameters
+    ----------
+    data : float64 array, shape (n_entries,)
+        Coefficients.
+    indptr : int array, shape (n_rows + 1,)
+        Where each row starts.
+
+    Returns
+    -------
+    whole : int64 array, shape (n_entries,)
+        Coefficients in units; 0 in rows without a unit.
+    per_unit : float64 array, shape (n_rows,)
+        Units per 1.0, so that ``data = whole / per_unit`` up to float rounding;
+        0 where there is no unit.
+
+    Notes
+    -----
+    Tried in turn: decimals with 0 to `MOST_DIGITS` digits (a float counts as
+    a decimal if it is the float nearest to it), then powers of two. The result
+    is divided by each row's greatest common divisor.
+    """
+    counts = np.diff(indptr)
+    whole = np.zeros(data.size, dtype=np.int64)
+    per_unit = np.zeros(counts.size)
+    pending = counts > 0
+    per_unit[~pending] = 1.0
+    for digits in range(MOST_DIGITS + 1):
+        scale = 10.0**digits
+        # Most rows that do not fit show it in their first entry.
+        hopeful = np.flatnonzero(pending)
+        hopeful = hopeful[_is_decimal(data[indptr[:-1][hopeful]], scale)]
+        entries, of_row = _entries(indptr, hopeful)
+        fits = np.ones(hopeful.size, dtype=np.bool_)
+        np.logical_and.at(fits, of_row, _is_decimal(data[entries], scale))
+        kept = fits[of_row]
+        whole[entries[kept]] = np.rint(data[entries[kept]] * scale).astype(np.int64)
+        per_unit[hopeful[fits]] = scale
+        pending[hopeful[fits]] = False
+    rest = np.flatnonzero(pending)
+    if rest.size:
+        entries, of_row = _entries(indptr, rest)
+        starts = np.concatenate([[0], np.cumsum(counts[rest])])
+        scales = _power_of_two(data[entries], starts)
+        per_unit[rest] = scales
+        whole[entries] = np.rint(data[entries] * scales[of_row]).astype(np.int64)
+    divisor = np.maximum(row_reduce(np.gcd, np.abs(whole), indptr, 1), 1)
+    whole //= np.repeat(divisor, counts)
+    per_unit = per_unit / divisor
+    too_fine = row_reduce(np.maximum, np.abs(whole), indptr, 0) > LARGEST_UNITS
+    per_unit[too_fine] = 0.0
+    whole[np.repeat(too_fine, counts)] = 0
+    return whole, per_unit
+
+
+def _is_decimal(values: Float64Array, scale: float) -> BoolArray:
+    """Tell which floats are the nearest to a whole number over `scale`."""
+    scaled = np.rint(values * scale)
+    return np.asarray((scaled / scale == values) & (np.abs(scaled) < 2.0**53))
+
+
+def _entries(
+    indptr: npt.NDArray[np.integer[Any]], rows: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Return the positions of some rows' entries, and which of the rows each is in."""
+    counts = np.diff(indptr)[rows]
+    of_row = np.repeat(np.arange(rows.size), counts)
+    offset = np.arange(of_row.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return indptr[:-1][rows][of_row] + offset, of_row
+
+
+def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> Float64Array:
+    """Return per row the power of two that makes it whole, below 2**53; 0 for none."""
+    fraction, exponent = np.frexp(data)
+    digits = np.abs(fraction * 2.0**53).astype(np.int64)
+    # The lowest set bit of the 53 digits says how far right the number reaches.
+    lowest = np.log2(np.maximum(digits & -digits, 1).astype(np.float64)).astype(np.int64)
+    finest = np.where(data == 0, 2000, exponent + lowest - 53)
+    least = row_reduce(np.minimum, finest, indptr, 0)
+    largest = row_reduce(np.maximum, np.abs(data), indptr, 0.0)
+    usable = (np.abs(least) < 500) & (largest > 0)
+    scale = np.where(usable, 2.0 ** -np.where(usable, least, 0).astype(np.float64), 0.0)
+    return np.where(largest * scale < 2.0**53, scale, 0.0)
+
+
+def whole_bounds(
+    lower: Float64Array, upper: Float64Array, slack: Float64Array, per_unit: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds of rows in units, rounded inward to whole numbers.
+
+    The slack comes first, and room for float rounding, so that nothing is lost.
+    """
+    with np.errstate(invalid="ignore"):
+        low = (lower - slack) * per_unit
+        high = (upper + slack) * per_unit
+    return np.ceil(low - _ULPS * np.abs(low)), np.floor(high + _ULPS * np.abs(high))
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerModel:
+    """A linear model in integers, whose bound holds for the original.
+
+    Parameters
+    ----------
+    shift, step : float64 array, shape (n_columns,)
+        A column's original value is ``shift + step * integer``; for a column
+        that need not be whole, up to half a step off.
+    lower, upper : int64 array, shape (n_columns,)
+        Column bounds; lower is 0.
+    columns, coefficients : int64 array, shape (n_entries,)
+        Row entries, concatenated.
+    indptr : int64 array, shape (n_rows + 1,)
+        Where each row starts.
+    row_lower, row_upper : int64 array, shape (n_rows,)
+        Row bounds.
+    objective : int64 array, shape (n_columns,)
+        Coefficients, max sense, rounded up.
+    objective_scale : float
+        ``objective / objective_scale`` is at least the original objective.
+    offset : float
+        Constant of the objective, in original units, corrections included:
+        the original value of any point is at most
+        ``objective @ integers / objective_scale + offset``.
+    is_exact : bool
+        Whether nothing was rounded: neither rows nor objective.
+    """
+
+    shift: Float64Array
+    step: Float64Array
+    lower: IntArray
+    upper: IntArray
+    columns: IntArray
+    coefficients: IntArray
+    indptr: IntArray
+    row_lower: IntArray
+    row_upper: IntArray
+    objective: IntArray
+    objective_scale: float
+    offset: float
+    is_exact: bool
+
+    def integers(self, values: Float64Array) -> IntArray:
+        """Return the integer point nearest to original values, within the bounds."""
+        nearest = np.rint((values - self.shift) / self.step)
+        return np.clip(nearest, self.lower, self.upper).astype(np.int64)
+
+    def bound(self, objective: float) -> float:
+        """Return the original bound that a bound on the integer objective implies."""
+        value = objective / self.objective_scale + self.offset
+        return value if self.is_exact else value + 1e-15 * abs(value)
+
+
+def integer_model(model: LinearModel) -> IntegerModel:
+    """Return a linear model in integers, for solvers that need them.
+
+    Notes
+    -----
+    Every feasible answer stays feasible, and the bound of the result bounds
+    the original optimum. Sums stay below 2**53, so that they are exact in
+    float64 too. Columns of real loads are replaced by their sums: a grid for
+    them would be too coarse. Columns of penalties take the objective's unit as
+    their step; half a step of error enters their rows.
+    """
+    model = _without_real_loads(model)
+    shift, width = model.lower, np.maximum(model.upper - model.lower, 0)
+    real = ~model.is_integer & (width > 0)
+    whole, scale, is_exact = _integer_objective(model, width)
+    step = np.where(real, 1 / scale, 1.0)
+    upper = np.where(real, np.ceil(width / step), np.floor(width + 1e-9)).astype(np.int64)
+    rounding = np.where(real, step / 2, 0.0)
+    rows = _integer_rows(model, step, rounding, upper)
+    offset = model.offset + float(model.objective @ shift)
+    return IntegerModel(
+        shift, step, np.zeros(model.n_columns, dtype=np.int64), upper, *rows[:-1],
+        np.where(real, -1, whole), scale, offset + float(np.abs(model.objective) @ rounding),
+        is_exact and rows[-1],
+    )
+
+
+def _without_real_loads(model: LinearModel) -> LinearModel:
+    """Return a model with the columns of real loads replaced by the sums that they stand for."""
+    groups = [group for group in model.penalties if not group.is_count]
+    if not groups:
+        return model
+    columns = np.concatenate([group.load_columns for group in groups])
+    is_load = np.zeros(model.n_columns, dtype=np.bool_)
+    is_load[columns] = True
+    defining = np.zeros(model.n_rows, dtype=np.bool_)
+    start = 0
+    for block in model.blocks:
+        defining[start : start + block.keys.size] = block.kind == "load_sum" and bool(block.name)
+        start += block.keys.size
+    sums = model.matrix[defining]
+    sums.data[is_load[sums.indices]] = 0.0
+    # Row k of `meaning` is what column k stands for: itself, or its sum.
+    itself = sp.diags_array(np.where(is_load, 0.0, 1.0), format="csr")
+    meaning = itself + _moved(sums, columns, model.n_columns)
+    kept = ~defining
+    return replace(
+        model,
+        matrix=sp.csr_array(model.matrix[kept] @ meaning),
+        row_lower=model.row_lower[kept],
+        row_upper=model.row_upper[kept],
+        row_slack=model.row_slack[kept],
+        lower=np.where(is_load, 0.0, model.lower),
+        upper=np.where(is_load, 0.0, model.upper),
+        blocks=tuple(b for b in model.blocks if b.kind != "load_sum" or not b.name),
+    )
+
+
+def _row_of(matrix: sp.csr_array) -> IntArray:
+    """Return the row of each entry."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
+def _moved(matrix: sp.csr_array, rows: IntArray, n_rows: int) -> sp.csr_array:
+    """Return a matrix of `n_rows` rows that has those of `matrix` at `rows`."""
+    entries = (matrix.data, (rows[_row_of(matrix)], matrix.indices))
+    return sp.csr_array(sp.coo_array(entries, shape=(n_rows, matrix.shape[1])))
+
+
+def _integer_objective(
+    model: LinearModel, width: Float64Array
+) -> tuple[IntArray, float, bool]:
+    """Return the objective of whole columns in integers, its scale, and whether it is exact."""
+    values = np.where(model.is_integer, model.objective, 0.0)
+    total = float(np.abs(model.objective) @ width)
+    if model.penalties:
+        # The objective's unit is that of the penalties' rows too, which must not overflow.
+        matrix = model.matrix
+        activity = row_reduce(np.add, np.abs(matrix.data) * width[matrix.indices],
+                              matrix.indptr, 0.0)
+        of_penalty = np.concatenate(
+            [np.full(block.keys.size, block.kind == "penalty") for block in model.blocks]
+        )
+        total = max(total, float(activity[of_penalty].max(initial=0.0)) / 2.0**8)
+    whole, per_unit = row_units(values, np.array([0, values.size]))
+    if not model.penalties and per_unit[0] > 0 and total * per_unit[0] < LARGEST_SUM:
+        return whole, float(per_unit[0]), True
+    scale = 2.0 ** math.floor(math.log2(LARGEST_SUM / total)) if total > 0 else 1.0
+    return np.ceil(values * scale).astype(np.int64), scale, False
+
+
+def _integer_rows(
+    model: LinearModel, step: Float64Array, rounding: Float64Array, upper: IntArray
+) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray, bool]:
+    """Return columns, coefficients, indptr and bounds of integer rows, and whether exact."""
+    matrix = model.matrix
+    indptr, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+    # Fixed columns enter the bounds alone: on a fine grid their entries could overflow.
+    data = np.where(upper[columns] > 0, matrix.data * step[columns], 0.0)
+    moved = matrix @ model.lower
+    error = abs(matrix) @ rounding
+    slack = model.row_slack + error
+    lower, high = model.row_lower - moved, model.row_upper - moved
+    whole, per_unit = row_units(data, indptr)
+    exact = (per_unit > 0) & (error == 0)
+    units = np.where(exact, per_unit, 0.0)[exact]
+    parts = [_select(columns, whole, indptr, exact)
+             + whole_bounds(lower[exact], high[exact], slack[exact], units)]
+    activity = row_reduce(np.add, np.abs(data) * upper[columns], indptr, 0.0)
+    scale = 2.0 ** np.floor(np.log2(LARGEST_SUM / np.where(activity > 0, activity, 1.0)))
+    # A penalty's own coefficient must come out whole.
+    scale = np.where(error > 0, np.maximum(scale, 1 / step.min()), scale)
+    scaled = data * np.repeat(scale, np.diff(indptr))
+    infinite = np.full(lower.size, np.inf)
+    # Rounding up loses nothing below a bound from below, rounding down nothing above one.
+    for rounded, low_side, high_side in (
+        (np.ceil(scaled), lower, infinite),
+        (np.floor(scaled), -infinite, high),
+    ):
+        bounded = ~exact & (np.isfinite(low_side) | np.isfinite(high_side))
+        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded],
+                              scale[bounded])
+        parts.append(_select(columns, rounded.astype(np.int64), indptr, bounded) + bounds)
+    counts = np.concatenate([part[2] for part in parts])
+    limit = 2.0**62
+    return (
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.clip(np.concatenate([part[3] for part in parts]), -limit, limit).astype(np.int64),
+        np.clip(np.concatenate([part[4] for part in parts]), -limit, limit).astype(np.int64),
+        bool(exact.all()),
+    )
+
+
+def _select(
+    columns: IntArray, data: IntArray, indptr: IntArray, wanted: BoolArray
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return columns, data and row lengths of some rows."""
+    counts = np.diff(indptr)
+    entries = np.repeat(wanted, counts)
+    return columns[entries], data[entries], counts[wanted]

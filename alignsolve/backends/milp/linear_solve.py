@@ -1,0 +1,343 @@
+"""The loop around any solver of linear models: solve, check exactly, cut, solve again.
+
+Each round's model has every feasible answer of the problem, and an objective
+that is at least the true one. So each round's bound holds, and "infeasible"
+is a proof. A round's answer may break a bound by a solver's tolerance, which a
+cut forbids, or have a penalty that the model underestimates, which a piece
+corrects. The loop ends when neither happens, or time is up.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from alignsolve.backends.base import Answer, Options
+from alignsolve.backends.interruptible import wait_for
+from alignsolve.backends.milp.exact_cuts import exact_cuts
+from alignsolve.backends.milp.integer_scaling import row_reduce
+from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
+from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
+from alignsolve.backends.progress import Reporter
+from alignsolve.certificate.best_responses import best_replies
+from alignsolve.errors import BackendError
+from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
+from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Termination
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One round's work for a solver.
+
+    Parameters
+    ----------
+    model : LinearModel
+        What to maximise.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop; +inf for none.
+    rel_gap : float
+        Relative gap at which it may stop.
+    seed : int
+        Seed of the solver.
+    threads : int or None
+        Threads; None for the solver's default.
+    hint : float64 array, shape (n_columns,), or None
+        A point to start from.
+    max_nodes : int or None
+        Nodes at which to stop, and with them a search in one thread; None for no limit.
+    """
+
+    model: LinearModel
+    deadline: float
+    rel_gap: float
+    seed: int
+    threads: int | None
+    hint: Float64Array | None
+    max_nodes: int | None = None
+
+    def remaining(self) -> float:
+        """Return the seconds left, >= 0; +inf without a limit."""
+        return max(0.0, self.deadline - time.perf_counter())
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a solver made of a task.
+
+    Attributes
+    ----------
+    points : sequence of float64 array, shape (n_columns,)
+        Answers it found, the best one last.
+    bound : float
+        Upper bound on the model's objective, offset included; +inf for none.
+    infeasible : bool
+        Whether it proved that the model has no point.
+    finished : bool
+        Whether it closed its gap.
+    interrupted : bool
+        Whether it saw Ctrl-C itself.
+    nodes : int
+        Nodes or branches of its search; 0 where not known.
+    """
+
+    points: Sequence[Float64Array] = ()
+    bound: float = math.inf
+    infeasible: bool = False
+    finished: bool = False
+    interrupted: bool = False
+    nodes: int = 0
+
+
+#: Where answers have to be repeatable: pairs beyond which a linear program alone may take
+#: minutes, and nodes of a search.
+REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
+
+#: The outcome of a model without columns, which no solver takes.
+_EMPTY = Outcome([np.empty(0)], 0.0, finished=True)
+
+
+class LinearSolver(Protocol):
+    """A library that solves linear models with whole columns, one at a time."""
+
+    source: str
+
+    def run(self, task: Task) -> Outcome:
+        """Solve one model, in a thread of its own."""
+
+    def stop(self, interrupted: bool) -> bool:
+        """Ask `run` to return early; tell whether it can.
+
+        Called from another thread, after Ctrl-C or a stop by the caller, or else when
+        time is over.
+        """
+
+    def so_far(self, task: Task) -> Outcome:
+        """Return what is known of a run that has not returned, from another thread."""
+
+
+@dataclass(eq=False)
+class _Search:
+    """Best answer and bound so far; true objective values, max sense."""
+
+    problem: AlignmentProblem
+    pairs: tuple[IntArray, IntArray] | None = None
+    value: float = -math.inf
+    bound: float = math.inf
+    infeasible: bool = False
+    stats: dict[str, Any] = field(default_factory=lambda: {"rounds": 0, "cuts": 0, "nodes": 0})
+
+    def offer(self, rows: IntArray, cols: IntArray) -> bool:
+        """Keep an answer if it is the best so far; tell whether it is feasible."""
+        if not is_feasible(self.problem, rows, cols):
+            return False
+        value = self.problem.sign * self.problem.objective(rows, cols)
+        if value > self.value:
+            self.pairs, self.value = (rows, cols), value
+        return True
+
+
+def solve_linear(problem: AlignmentProblem, options: Options, solver: LinearSolver) -> Answer:
+    """Solve a problem by its linear model.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        Any problem with at least one client and one expert.
+    options : Options
+        Limits and hints.
+    solver : LinearSolver
+        What solves each round.
+
+    Returns
+    -------
+    Answer
+        Feasible within the package's tolerance; `Answer.bound` is the least
+        bound of all rounds.
+    """
+    search = _Search(problem)
+    termination = Termination.TIME_LIMIT
+    try:
+        if options.warm_start is not None:
+            search.offer(*options.warm_start)
+        if options.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
+            return _answer(search, Termination.WORK_LIMIT, solver.source)
+        termination = _rounds(search, options, solver)
+    except KeyboardInterrupt:
+        termination = Termination.INTERRUPTED
+    return _answer(search, termination, solver.source)
+
+
+def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Termination:
+    """Run rounds until nothing is left to correct, and tell what ended them."""
+    started = time.perf_counter()
+    model = build_linear_model(search.problem)
+    search.stats["build_seconds"] = time.perf_counter() - started
+    search.stats["solve_seconds"] = 0.0
+    while True:
+        if _is_contradictory(model):
+            search.infeasible = search.pairs is None
+            return Termination.PROVED
+        if options.remaining() <= 0:
+            return Termination.TIME_LIMIT
+        began = time.perf_counter()
+        task = _task(search, model, options)
+        outcome = _run(search, solver, task, options.report) if model.n_columns else _EMPTY
+        search.stats["solve_seconds"] += time.perf_counter() - began
+        search.stats["rounds"] += 1
+        search.stats["nodes"] += outcome.nodes
+        if outcome.infeasible:
+            # An answer in hand refutes the claim, which then proves nothing.
+            search.infeasible = search.pairs is None
+            return Termination.PROVED if search.infeasible else Termination.FAILED
+        search.bound = min(search.bound, outcome.bound)
+        corrected = model
+        for point in outcome.points:
+            corrected = _corrected(search, corrected, point)
+        if outcome.interrupted:
+            return Termination.INTERRUPTED
+        # Without an answer the gap is infinite, whatever share of infinity may stay open.
+        gap = search.bound - search.value
+        if search.pairs is not None and gap <= options.rel_gap * abs(search.value):
+            return Termination.GAP_REACHED if options.rel_gap > 0 else Termination.PROVED
+        if not outcome.finished:
+            return Termination.WORK_LIMIT if options.repeatable else Termination.TIME_LIMIT
+        if corrected is model:
+            if search.pairs is None:
+                raise BackendError(f"{solver.source} broke a bound on a number of pairs")
+            return Termination.PROVED
+        model = corrected
+
+
+def _task(search: _Search, model: LinearModel, options: Options) -> Task:
+    """Return the next round's work; a share of the time is kept for what follows it."""
+    hint = None if search.pairs is None else model.point(search.problem, *search.pairs)
+    deadline = options.deadline
+    if math.isfinite(deadline):
+        deadline -= min(0.05, 0.05 * options.remaining())
+    threads, nodes = (1, REPEATABLE_NODES) if options.repeatable else (options.threads, None)
+    return Task(model, deadline, options.rel_gap, options.seed, threads, hint, nodes)
+
+
+def _run(search: _Search, solver: LinearSolver, task: Task, report: Reporter | None) -> Outcome:
+    """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
+    patience = 0.05 + 0.02 * task.remaining()
+
+    def poll() -> bool:
+        outcome = solver.so_far(task)
+        for point in outcome.points[-1:]:
+            search.offer(*task.model.pairs(point))
+        return report is not None and report(search.value, min(search.bound, outcome.bound))
+
+    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop,
+                      None if report is None else poll)
+    outcome = solver.so_far(task) if waited.value is None else waited.value
+    return replace(outcome, interrupted=outcome.interrupted or waited.interrupted)
+
+
+def _corrected(search: _Search, model: LinearModel, values: Float64Array) -> LinearModel:
+    """Take up an answer, and return the model with what it got wrong put right."""
+    problem = search.problem
+    rows, cols = model.pairs(values)
+    if not search.offer(rows, cols):
+        cuts = exact_cuts(problem, model, rows, cols)
+        if cuts is not None:
+            matrix, upper = cuts
+            search.stats["cuts"] += upper.size
+            model = model.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
+    if not model.penalties:
+        return model
+    point = model.point(problem, rows, cols)
+    modelled = modelled_penalties(model, point)
+    scale = float(np.abs(model.objective[: model.n_pairs]).max(initial=0.0))
+    for group, pieces in missing_pieces(model.penalties, point, modelled, scale):
+        matrix, lower = piece_rows(group, *pieces, model.n_columns)
+        search.stats["cuts"] += lower.size
+        model = model.with_rows("penalty", matrix, lower, np.full(lower.size, np.inf))
+    return model
+
+
+def modelled_penalties(model: LinearModel, point: Float64Array) -> Float64Array:
+    """Return, in the penalties' columns, what a model's pieces make of a point's loads.
+
+    Parameters
+    ----------
+    model : LinearModel
+        A model with penalties.
+    point : float64 array, shape (n_columns,)
+        A point with true loads.
+    """
+    is_penalty = np.zeros(model.n_columns, dtype=np.bool_)
+    for group in model.penalties:
+        is_penalty[group.penalty_columns] = True
+    known = np.where(is_penalty, 0.0, point)
+    least = model.lower.copy()
+    start = 0
+    for block in model.blocks:
+        stop = start + block.keys.size
+        if block.kind == "penalty":
+            rows = model.matrix[start:stop]
+            # A piece's row is "penalty - gradient * load >= intercept".
+            implied = model.row_lower[start:stop] - rows @ known
+            entries = np.flatnonzero(is_penalty[rows.indices])
+            of_row = np.repeat(np.arange(stop - start), np.diff(rows.indptr))[entries]
+            np.maximum.at(least, rows.indices[entries], implied[of_row])
+        start = stop
+    return least
+
+
+def _is_contradictory(model: LinearModel) -> bool:
+    """Tell whether bounds cross, or a row cannot reach its bounds at all."""
+    crossed = model.row_lower - model.row_slack > model.row_upper + model.row_slack
+    if crossed.any() or (model.lower > model.upper).any():
+        return True
+    matrix, indices = model.matrix, model.matrix.indices
+    ends = matrix.data * model.lower[indices], matrix.data * model.upper[indices]
+    least = row_reduce(np.add, np.minimum(*ends), matrix.indptr, 0.0)
+    most = row_reduce(np.add, np.maximum(*ends), matrix.indptr, 0.0)
+    # Sums of floats err by far less than this.
+    room = model.row_slack + 1e-9 * np.maximum(np.abs(least), np.abs(most))
+    return bool((least - room > model.row_upper).any() or (most + room < model.row_lower).any())
+
+
+def simple_bound(problem: AlignmentProblem) -> float:
+    """Return the sum of the clients' best replies without any price (max sense).
+
+    A bound that costs one pass over the matrix, for when a solver has none.
+    """
+    total = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        chosen, possible = best_replies(problem, rows, values)
+        if not possible.all():
+            return math.inf
+        total += float(values[chosen].sum())
+    return total
+
+
+def _answer(search: _Search, termination: Termination, source: str) -> Answer:
+    """Return what the search found."""
+    if search.infeasible:
+        return Answer.proved_infeasible(source=source, stats=search.stats)
+    bound, value = search.bound, search.value
+    rows, cols = (None, None) if search.pairs is None else search.pairs
+    # A bound below a feasible answer is wrong: by rounding, or altogether.
+    wrong = bound < value - 1e-6 * max(1.0, abs(value))
+    if wrong:
+        termination = Termination.FAILED
+    if wrong or not math.isfinite(bound):
+        bound, source = simple_bound(search.problem), "best replies without prices"
+    return Answer(
+        termination,
+        rows,
+        cols,
+        bound=max(bound, value),
+        source=source,
+        stats=search.stats,
+    )

@@ -1,0 +1,254 @@
+"""Convex load penalties as linear pieces, which bound them from below.
+
+A penalty ``slope (load - target)**2`` becomes a column that is at least each of
+a few linear functions of the load. On holders these are the secants between
+neighbouring whole loads, exact at every whole load once both neighbours are
+there. On other loads they are tangents, exact where they touch. Pieces that
+are missing only raise the model's optimum, so its bound stays valid; the
+solving loop adds those that an answer shows to be missing.
+
+References
+----------
+J E Kelley, The cutting-plane method for solving convex programs, 1960,
+doi:10.1137/0108053.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, tolerance
+
+#: Pieces (expert position, gradient, value at load 0), one entry each.
+Pieces = tuple[IntArray, Float64Array, Float64Array]
+
+#: Holder penalties over at most this many loads get all their pieces at once.
+FEW_LOADS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class PenaltyGroup:
+    """The penalised experts of one load.
+
+    Parameters
+    ----------
+    name : str
+        Name of the load; "" for holders.
+    experts : int64 array, shape (k,)
+        Experts with a penalty.
+    weight : float64 array, shape (n_clients,)
+        What a client adds to the load.
+    slope, target : float64 array, shape (k,)
+        Penalty ``slope * (load - target)**2``.
+    low, high : float64 array, shape (k,)
+        Range of the load, relaxed by the package's tolerance for sums.
+    unit : float64 array, shape (k,)
+        Typical step of the load: the mean weight of the clients that may add to it.
+    load_columns, penalty_columns : int64 array, shape (k,)
+        Columns of the linear model.
+    """
+
+    name: str
+    experts: IntArray
+    weight: Float64Array
+    slope: Float64Array
+    target: Float64Array
+    low: Float64Array
+    high: Float64Array
+    unit: Float64Array
+    load_columns: IntArray
+    penalty_columns: IntArray
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the load is the number of holders, hence whole."""
+        return not self.name
+
+    def loads(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Float64Array:
+        """Return the loads of the group's experts under an answer, float64 of shape (k,)."""
+        amount = np.bincount(cols, weights=self.weight[rows], minlength=problem.n_experts)
+        return np.asarray(amount[self.experts], dtype=np.float64)
+
+    def values(self, loads: Float64Array) -> Float64Array:
+        """Return the penalties of loads, float64 of shape (k,)."""
+        return self.slope * (loads - self.target) ** 2
+
+    def load_range(self) -> tuple[Float64Array, Float64Array]:
+        """Return bounds of the load's column.
+
+        Holders have theirs here. Those of a real load are rows of the model;
+        its column gets none that could bind.
+        """
+        if self.is_count:
+            return self.low, self.high
+        zero = np.zeros(self.low.size)
+        return zero, 2.0 * np.maximum(self.high, 1.0)
+
+    def reach(self) -> Float64Array:
+        """Return how far from its target each load can be."""
+        return np.maximum(np.abs(self.high - self.target), np.abs(self.low - self.target))
+
+    def steepest(self) -> Float64Array:
+        """Return the largest gradient of each penalty within the range of its load."""
+        return 2 * self.slope * (self.reach() + self.is_count)
+
+    def penalty_range(self) -> tuple[Float64Array, Float64Array]:
+        """Return bounds on the penalty within the range of each load.
+
+        The upper one leaves room: rounded pieces may lie above the true penalty.
+        """
+        high = np.maximum(self.low, self.high)
+        least = self.values(np.clip(self.target, self.low, high))
+        most = np.maximum(self.values(self.low), self.values(high))
+        size = self.slope * (self.target**2 + np.maximum(high, -self.low) ** 2)
+        return np.maximum(least - 1e-12 * size, 0.0), 2 * most - least + 1e-9 * size
+
+
+def penalty_groups(
+    problem: AlignmentProblem, clients: IntArray, experts: IntArray
+) -> tuple[PenaltyGroup, ...]:
+    """Return the penalised loads of a problem, with their columns after the pairs'."""
+    n, m = problem.n_clients, problem.n_experts
+    low, high = (bound.astype(np.float64) for bound in problem.holder_bounds())
+    found = [("", np.ones(n), problem.load_penalty, problem.load_target, low, high)]
+    for name, load in problem.loads.items():
+        weight, most = np.asarray(load.weight), np.asarray(load.max)
+        total = np.bincount(experts, weights=weight[clients], minlength=m)
+        low = np.maximum(load.min - tolerance(load.min), 0)  # type: ignore[operator, arg-type]
+        high = np.minimum(most + tolerance(most), total + tolerance(total))
+        found.append((name, weight, np.asarray(load.penalty), np.asarray(load.target), low, high))
+    groups: list[PenaltyGroup] = []
+    column = clients.size
+    for name, weight, slope, target, low, high in found:
+        at = np.flatnonzero(slope > 0)
+        if at.size:
+            columns = column + np.arange(2 * at.size)
+            adding = weight[clients] > 0
+            total = np.bincount(experts, weights=weight[clients], minlength=m)
+            count = np.bincount(experts[adding], minlength=m)
+            unit = np.where(count > 0, total / np.maximum(count, 1), 1.0)
+            groups.append(
+                PenaltyGroup(
+                    name, at, weight, slope[at], target[at], low[at], high[at], unit[at],
+                    columns[: at.size], columns[at.size :],
+                )
+            )
+            column += 2 * at.size
+    return tuple(groups)
+
+
+def _secants(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Pieces:
+    """Return the pieces through the penalties of `load` and ``load + 1`` holders."""
+    slope, target = group.slope[which], group.target[which]
+    return which, slope * (2 * (load - target) + 1), slope * (target**2 - load * (load + 1))
+
+
+def _tangents(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Pieces:
+    """Return the pieces that touch the penalty at `load`."""
+    slope, target = group.slope[which], group.target[which]
+    away = load - target
+    return which, 2 * slope * away, -slope * away * (load + target)
+
+
+def all_pieces(group: PenaltyGroup) -> Pieces:
+    """Return every secant of a penalty on holders.
+
+    Raises
+    ------
+    ValueError
+        If the penalty is on a named load: it has no finite list of pieces.
+    """
+    if not group.is_count:
+        raise ValueError(
+            f"the penalty on load {group.name!r} is quadratic in a real load; a linear model "
+            f"cannot list it exactly"
+        )
+    steps = np.maximum(group.high - group.low, 1).astype(np.int64)
+    which = np.repeat(np.arange(steps.size), steps)
+    first = np.repeat(np.cumsum(steps) - steps, steps)
+    return _secants(group, which, group.low[which] + np.arange(which.size) - first)
+
+
+def first_pieces(group: PenaltyGroup) -> Pieces:
+    """Return pieces that are dense near the target and sparse far from it."""
+    if group.is_count and (group.high - group.low).max() <= FEW_LOADS:
+        return all_pieces(group)
+    reach = float((group.reach() / group.unit).max())
+    n_doublings = min(60, math.ceil(math.log2(max(2.0, reach))) + 1)
+    doublings = 2.0 ** np.arange(n_doublings)
+    steps = np.concatenate([-doublings[::-1], [0.0], doublings])
+    load = group.target[:, None] + group.unit[:, None] * steps
+    if group.is_count:
+        load = np.floor(load)
+    last = group.high - group.is_count
+    load = np.clip(load, group.low[:, None], np.maximum(group.low, last)[:, None])
+    fresh = np.ones(load.shape, dtype=np.bool_)
+    fresh[:, 1:] = load[:, 1:] != load[:, :-1]
+    which, at = np.nonzero(fresh)
+    return (_secants if group.is_count else _tangents)(group, which, load[which, at])
+
+
+def pieces_at(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Pieces:
+    """Return the pieces that make the penalty exact at one load of some experts."""
+    if not group.is_count:
+        return _tangents(group, which, load)
+    low, last = group.low[which], np.maximum(group.low, group.high - 1)[which]
+    sides = [_secants(group, which, np.clip(load - step, low, last)) for step in (0, 1)]
+    first, second = sides
+    return (
+        np.concatenate([first[0], second[0]]),
+        np.concatenate([first[1], second[1]]),
+        np.concatenate([first[2], second[2]]),
+    )
+
+
+def piece_rows(
+    group: PenaltyGroup,
+    which: IntArray,
+    gradient: Float64Array,
+    intercept: Float64Array,
+    n_columns: int,
+) -> tuple[sp.csr_array, Float64Array]:
+    """Return rows ``penalty - gradient * load >= intercept`` and their lower bounds."""
+    number = np.arange(which.size)
+    row = np.concatenate([number, number])
+    column = np.concatenate([group.penalty_columns[which], group.load_columns[which]])
+    data = np.concatenate([np.ones(which.size), -gradient])
+    matrix = sp.coo_array((data, (row, column)), shape=(which.size, n_columns))
+    return sp.csr_array(matrix), intercept
+
+
+def missing_pieces(
+    groups: tuple[PenaltyGroup, ...],
+    point: Float64Array,
+    modelled: Float64Array,
+    scale: float,
+) -> Iterator[tuple[PenaltyGroup, Pieces]]:
+    """Yield the pieces that a model lacks at an answer.
+
+    Parameters
+    ----------
+    groups : tuple of PenaltyGroup
+        The penalties.
+    point : float64 array, shape (n_columns,)
+        The answer, with true loads and penalties.
+    modelled : float64 array, shape (n_columns,)
+        What the model's pieces make of the penalties at these loads.
+    scale : float
+        Size of an objective coefficient: penalties need no finer precision
+        than 1e-9 of it.
+    """
+    for group in groups:
+        true, seen = point[group.penalty_columns], modelled[group.penalty_columns]
+        load = point[group.load_columns]
+        # The last term is the rounding of the pieces themselves.
+        rounding = 1e-13 * group.slope * (load**2 + group.target**2)
+        which = np.flatnonzero(true - seen > 1e-9 * np.maximum(true, scale) + rounding)
+        if which.size:
+            yield group, pieces_at(group, which, load[which])

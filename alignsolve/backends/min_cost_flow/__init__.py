@@ -1,0 +1,1 @@
+"""Solvers of minimum-cost flow networks: OR-Tools and NetworkX."""

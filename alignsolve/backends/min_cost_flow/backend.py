@@ -1,0 +1,75 @@
+"""What the backends that solve the flow network have in common."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+
+from alignsolve.backends.base import Answer, Backend, Options, library_version
+from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
+from alignsolve.backends.min_cost_flow.polish import Polished, polish
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Termination
+
+
+class NetworkBackend(Backend):
+    """A solver of minimum-cost flows with integer costs."""
+
+    @abstractmethod
+    def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
+        """Return the flow of each pair arc in a cheapest flow.
+
+        Returns
+        -------
+        flow : int64 array, shape (n_pair_arcs,), or None
+            None where no flow meets all supplies.
+
+        Raises
+        ------
+        BackendError
+            If the library fails.
+        """
+
+    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        """Return a best answer; see `Backend.solve`.
+
+        Notes
+        -----
+        Where the costs had to be rounded, exchanges on the original values win
+        back what that lost.
+        """
+        started = time.perf_counter()
+        network = build_network(problem)
+        built = time.perf_counter()
+        flow = None if network.contradiction else self.least_cost_flow(network)
+        source = library_version(self.capabilities.libraries[0])
+        stats = {
+            "build_seconds": built - started,
+            "nodes": network.n_nodes,
+            "arcs": network.n_arcs,
+            "cost_exponent": network.scaling.exponent,
+            "rounding_error_bound": network.scaling.error_bound,
+        }
+        if flow is None:
+            stats["solve_seconds"] = time.perf_counter() - built
+            return Answer.proved_infeasible(source=source, stats=stats)
+        rows, cols = network.pairs(flow)
+        answer = Polished(rows, cols, None, 0, Termination.PROVED)
+        if not network.scaling.exact:
+            unit = math.ldexp(1.0, -network.scaling.exponent)
+            try:
+                answer = polish(problem, rows, cols, unit, options.deadline)
+            except KeyboardInterrupt:
+                answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
+            stats["polishing_exchanges"] = answer.exchanges
+        stats["solve_seconds"] = time.perf_counter() - built
+        return Answer(
+            answer.termination,
+            answer.row_ind,
+            answer.col_ind,
+            prices=answer.prices,
+            source=source,
+            stats=stats,
+        )

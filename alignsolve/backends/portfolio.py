@@ -1,0 +1,217 @@
+"""Choose a backend: try those that suit a problem in turn, and say why one was passed over."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from alignsolve.backends import get_backend
+from alignsolve.backends.base import Answer, Backend, Options
+from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Fallback, Result, Termination
+
+logger = logging.getLogger("alignsolve")
+
+#: The order in which ``backend="auto"`` tries backends, by problem class.
+AUTO_ORDER = {
+    "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
+    "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
+}
+
+#: Solvers of the linear model: in the mip class their own first answer can be far off, or take
+#: longer than there is, so that greedy gives them one to begin with.
+NEED_FIRST_ANSWER = frozenset({"ortools-mip", "ortools-cpsat", "scipy-milp"})
+
+#: Share of the time left that greedy may take for a first answer.
+FIRST_SHARE = 0.3
+
+#: How the reason begins for which ``auto`` passes over a backend that would overrun.
+TOO_SLOW = "cannot be interrupted and is expected to need"
+
+#: Share of a time limit that ``auto`` keeps back so that greedy can still answer.
+FALLBACK_SHARE = 0.1
+
+#: Seconds after Ctrl-C or a stop within which greedy may still find an answer.
+INTERRUPT_GRACE = 0.3
+
+
+class Auto:
+    """One solve by whichever backend answers.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        At least one client and one expert.
+    options : Options
+        Limits and hints.
+    finish : callable
+        Checks a backend's answer and makes the result; raises `BackendError` where
+        the answer breaks a bound.
+    """
+
+    def __init__(
+        self, problem: AlignmentProblem, options: Options,
+        finish: Callable[[str, Answer, tuple[Fallback, ...]], Result],
+    ) -> None:  # fmt: skip
+        self.problem, self.options, self.finish = problem, options, finish
+        self.order = AUTO_ORDER[problem.problem_class]
+        is_mip = problem.problem_class == "mip"
+        self.need_first_answer = NEED_FIRST_ANSWER if is_mip else frozenset()
+        self.fallbacks: list[Fallback] = []
+        # What ended the search for a better answer than greedy's, if anything did.
+        self.ended: Termination | None = None
+        # The best answer of those that did not end the search: of one that gave up, of greedy.
+        self.known: tuple[str, Answer] | None = None
+        # The least bound of those that did not end it, and whose it is.
+        self.bound, self.source = math.inf, ""
+        self.asked_greedy = False
+
+    def run(self) -> Result:
+        """Try the backends of `AUTO_ORDER` until one answers."""
+        *others, last = self.order
+        reserve = FALLBACK_SHARE * self.options.remaining()
+        early = self.options
+        if math.isfinite(reserve):
+            early = dataclasses.replace(early, deadline=early.deadline - reserve)
+        for name in others:
+            result = self._try(name, early)
+            if result is not None:
+                return result
+        if self.known is not None:
+            name, answer = self.known
+            return self._finish(name, self._ended_as(answer))
+        try:
+            answer = run_backend(get_backend(last), self.problem, self._last_options())
+            return self._finish(last, self._ended_as(answer))
+        except (BackendError, BackendNotFoundError, MemoryError) as error:
+            self._pass_over(last, _words(error))
+        return self._finish(last, Answer.nothing(self.ended or Termination.FAILED))
+
+    def _try(self, name: str, options: Options) -> Result | None:
+        """Return the result of a backend, or None where the search goes on."""
+        try:
+            backend = get_backend(name)
+            reason = backend.refusal(self.problem) or too_slow(backend, self.problem, options)
+            if reason is None and self.ended is None and name in self.need_first_answer:
+                options = self._with_first_answer(options)
+            if reason is None and self.ended is not None:
+                reason = self.ended.value
+            if reason is None:
+                answer = run_backend(backend, self.problem, options)
+                gave_up = answer.termination is Termination.WORK_LIMIT
+                if answer.infeasible and self.known is not None:
+                    raise BackendError(
+                        f"backend {name!r} called the problem infeasible, and it is not: "
+                        f"{self.known[0]!r} found an answer"
+                    )
+                if answer.infeasible or (answer.row_ind is not None and not gave_up):
+                    return self._finish(name, self._at_least_known(answer))
+                self._remember(name, answer)
+                if answer.row_ind is None and not gave_up:
+                    self.ended = answer.termination
+                reason = f"gave up: {answer.termination.value}"
+        except (BackendError, BackendNotFoundError, MemoryError) as error:
+            reason = _words(error)
+        self._pass_over(name, reason)
+        return None
+
+    def _pass_over(self, name: str, reason: str) -> None:
+        logger.info("auto passes over %s: %s", name, reason)
+        self.fallbacks.append(Fallback(name, reason))
+
+    def _finish(self, name: str, answer: Answer) -> Result:
+        if self.bound < answer.bound and not answer.infeasible:
+            answer = dataclasses.replace(answer, bound=self.bound, source=self.source)
+        return self.finish(name, answer, tuple(self.fallbacks))
+
+    def _with_first_answer(self, options: Options) -> Options:
+        """Let greedy answer, once, and start from that; take all the time where it did."""
+        if not self.asked_greedy:
+            self.asked_greedy = True
+            soon = time.perf_counter() + FIRST_SHARE * options.remaining()
+            hurried = dataclasses.replace(options, deadline=min(options.deadline, soon))
+            try:
+                first = run_backend(get_backend("greedy"), self.problem, hurried)
+            except (BackendError, BackendNotFoundError, MemoryError) as error:
+                logger.info("no first answer by greedy: %s", _words(error))
+                return options
+            self._remember("greedy", first)
+            if first.termination is Termination.INTERRUPTED:
+                self.ended = first.termination
+        if self.known is None:
+            return options
+        rows, cols = self.known[1].row_ind, self.known[1].col_ind
+        assert rows is not None
+        assert cols is not None
+        return dataclasses.replace(
+            options, deadline=self.options.deadline, warm_start=(rows, cols)
+        )
+
+    def _value(self, answer: Answer) -> float:
+        """Return the value of an answer, max sense; -inf for none."""
+        if answer.row_ind is None or answer.col_ind is None:
+            return -math.inf
+        return self.problem.sign * self.problem.objective(answer.row_ind, answer.col_ind)
+
+    def _remember(self, name: str, answer: Answer) -> None:
+        """Keep an answer that is the best so far, and the least bound."""
+        best = -math.inf if self.known is None else self._value(self.known[1])
+        if self._value(answer) > best:
+            self.known = name, answer
+        if answer.bound < self.bound:
+            self.bound, self.source = answer.bound, answer.source
+
+    def _at_least_known(self, answer: Answer) -> Answer:
+        """Return a backend's answer, with the pairs of a better one that is known."""
+        if answer.infeasible or self.known is None:
+            return answer
+        known = self.known[1]
+        if self._value(known) <= self._value(answer):
+            return answer
+        return dataclasses.replace(answer, row_ind=known.row_ind, col_ind=known.col_ind)
+
+    def _ended_as(self, answer: Answer) -> Answer:
+        """Return an answer with what ended the search before it."""
+        return answer if self.ended is None else dataclasses.replace(answer, termination=self.ended)
+
+    def _last_options(self) -> Options:
+        """Return the options of the last resort: after Ctrl-C or a stop it must be quick."""
+        if self.ended is not Termination.INTERRUPTED:
+            return self.options
+        soon = time.perf_counter() + INTERRUPT_GRACE
+        return dataclasses.replace(
+            self.options, deadline=min(self.options.deadline, soon), report=None
+        )
+
+
+def _words(error: Exception) -> str:
+    return "ran out of memory" if isinstance(error, MemoryError) else str(error)
+
+
+def too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
+    """Return why a backend that cannot be interrupted does not fit the time limit."""
+    if not math.isfinite(options.deadline):
+        return None
+    expected = backend.estimated_seconds(problem)
+    if not expected > options.remaining():
+        return None
+    left = options.remaining()
+    return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"
+
+
+def run_backend(backend: Backend, problem: AlignmentProblem, options: Options) -> Answer:
+    """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
+    try:
+        if options.report is not None and options.report.begin(backend.name, problem):
+            return Answer.nothing(Termination.INTERRUPTED)
+        return backend.solve(problem, options)
+    except KeyboardInterrupt:
+        return Answer.nothing(Termination.INTERRUPTED)
+    except (AlignSolveError, MemoryError):
+        raise
+    except Exception as error:
+        raise BackendError(f"backend {backend.name!r} failed: {error}") from error

@@ -1,0 +1,1 @@
+"""The proof: best responses to prices, the dual bound, the exchange graph, and the verdict."""

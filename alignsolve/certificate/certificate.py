@@ -1,0 +1,402 @@
+"""Prove or refute any answer, whatever it came from, without calling a solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.certificate.best_responses import Multipliers
+from alignsolve.certificate.duality_gap import (
+    DualGap,
+    client_stakes,
+    dual_gap,
+    holder_residuals,
+    optimality_tolerance,
+)
+from alignsolve.certificate.exchange_graph import (
+    ImprovingCycle,
+    bellman_ford,
+    exchange_graph,
+    improving_exchange,
+)
+from alignsolve.certificate.row_pass import all_regrets, prove_all
+from alignsolve.certificate.subgradient import improved_prices
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
+from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
+from alignsolve.model.problem import AlignmentProblem, Feature
+
+if TYPE_CHECKING:
+    from alignsolve.backends.base import Answer
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is proved about an answer.
+
+    Attributes
+    ----------
+    kind : {"prices", "solver", "none"}
+        Where `dual_bound` comes from: prices, recomputed here; the named
+        solver; or nowhere.
+    feasible : bool
+        Whether every bound is kept.
+    violations : tuple of Violation
+        The bounds that are not, at most 100.
+    objective_value : float
+        Objective of the answer in the problem's own sense.
+    dual_bound : float
+        No feasible answer is better than this, in the problem's own sense.
+    gap_abs : float
+        Proved distance from the optimum, >= 0, in units of fitness.
+    gap : float
+        ``gap_abs / max(1, |objective_value|)``, for display.
+    optimal : bool
+        Whether `gap_abs` is within the package's tolerance.
+    prices : float64 array, shape (n_experts,), or None
+        Shadow price of a holder of each expert, in the problem's own sense.
+    improving_cycle : ImprovingCycle or None
+        Exchanges that improve a refuted answer.
+    source : str
+        Solver and version behind a bound of kind "solver".
+    """
+
+    kind: Literal["prices", "solver", "none"]
+    feasible: bool
+    violations: tuple[Violation, ...]
+    objective_value: float
+    dual_bound: float
+    gap_abs: float
+    gap: float
+    optimal: bool
+    prices: Float64Array | None
+    improving_cycle: ImprovingCycle | None
+    source: str = ""
+
+    def summary(self) -> str:
+        """Return the verdict in words, one or a few lines."""
+        if not self.feasible:
+            listed = [violation.message for violation in self.violations[:5]]
+            more = len(self.violations) - len(listed)
+            return "infeasible: " + "; ".join(listed) + (f"; and {more} more" if more else "")
+        objective = f"objective {self.objective_value:.12g}"
+        value = f"{objective}, bound {self.dual_bound:.12g}"
+        by = f"solver ({self.source})" if self.kind == "solver" else self.kind
+        if self.optimal:
+            return f"optimal, certified by {by}: {value}, gap_abs {self.gap_abs:.3g}"
+        known = f"{objective}, no bound" if math.isinf(self.gap) else f"{value}, gap {self.gap:.3%}"
+        lines = f"feasible, not proved optimal: {known}"
+        if self.improving_cycle is not None:
+            lines += f"\nimproving exchange: {self.improving_cycle.text}"
+        return lines
+
+
+def certify(
+    problem: AlignmentProblem,
+    row_ind: npt.ArrayLike,
+    col_ind: npt.ArrayLike,
+    prices: npt.ArrayLike | Multipliers | None = None,
+) -> Certificate:
+    """Prove or refute that an assignment is optimal, without a solver.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    row_ind, col_ind : int array, shape (n_pairs,)
+        The assignment from any source, in any order.
+    prices : float array, shape (n_experts,), or Multipliers, optional
+        Prices in the problem's own sense (`Multipliers`: max sense). They are
+        tried first, and give the bound of a refuted answer.
+
+    Returns
+    -------
+    Certificate
+        For the flow class a proof or, with `improving_cycle`, a refutation.
+        For the mip class feasibility, and the bound at `prices`.
+
+    Raises
+    ------
+    ProblemError
+        If an index is no client or expert, or prices are malformed.
+
+    Notes
+    -----
+    Flow class: prices are recovered as ``d_0 - d_j`` from shortest distances d
+    in the answer's exchange graph, in float64. An answer is optimal exactly if
+    that graph has no negative cycle. A refuted answer gets the bound at
+    `prices`, else after `alignsolve.certificate.subgradient.PRICE_UPDATES` subgradient steps. Time
+    O(n_pairs n_experts + n_experts**3).
+
+    Mip class: the bound uses prices alone (no knapsack), so that it is at best
+    that of the linear relaxation; without any, it is that of free experts.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> al.certify(problem, [0, 1], [1, 0]).improving_cycle.gain
+    2.5
+    """
+    held = Assignment.of(problem, row_ind, col_ind)
+    return _certify(problem, held, _given_multipliers(problem, prices), math.inf)
+
+
+def certify_answer(
+    problem: AlignmentProblem, held: Assignment, answer: Answer, deadline: float
+) -> Certificate:
+    """Certify what a backend returned, with its prices or bound as help.
+
+    Parameters
+    ----------
+    held : Assignment
+        The pairs of the answer.
+    answer : Answer
+        Its claimed prices serve the flow class, its bound the mip class.
+    deadline : float
+        Value of ``time.perf_counter()`` after which a refuted answer's bound is
+        not sharpened any more.
+    """
+    given = None if answer.prices is None else Multipliers(answer.prices)
+    if problem.problem_class == "mip" and np.isfinite(answer.bound):
+        return _certify_by_solver(problem, held.rows, held.cols, answer.bound, answer.source)
+    return _certify(problem, held, given, deadline)
+
+
+def _certify(
+    problem: AlignmentProblem, held: Assignment, given: Multipliers | None, deadline: float
+) -> Certificate:
+    """Certify an assignment; see `certify`."""
+    if given is not None and problem.problem_class == "flow":
+        proved = _certify_at_prices(problem, held, given.experts)
+        if proved is not None:
+            return proved
+    rows, cols = held.rows, held.cols
+    values = problem.pair_values(rows, cols)
+    broken = tuple(violations(problem, rows, cols, values=values))
+    if broken:
+        return _infeasible(problem, rows, cols, broken)
+    objective = problem.objective(rows, cols, values)
+    if given is None and problem.problem_class == "mip":
+        # Any prices give a bound: without better ones, that of free experts.
+        given = Multipliers(np.zeros(problem.n_experts))
+    if given is not None:
+        at_given = dual_gap(problem, rows, cols, given)
+        if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
+            return _by_prices(problem, objective, given.experts, at_given, None)
+    graph = exchange_graph(problem, rows, cols)
+    distance, cycle = bellman_ford(graph.weight)
+    found = distance[-1] - distance[:-1]
+    gap = dual_gap(problem, rows, cols, Multipliers(found))
+    # A cycle within the tolerance is rounding: the distances prove the answer all the same.
+    if cycle is None or is_within_tolerance(problem, gap):
+        return _by_prices(problem, objective, found, gap, None)
+    improving = improving_exchange(problem, rows, cols, graph, cycle)
+    if given is not None:
+        return _by_prices(problem, objective, given.experts, at_given, improving)
+    found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
+    return _by_prices(problem, objective, found, gap, improving)
+
+
+def _certify_at_prices(
+    problem: AlignmentProblem, held: Assignment, prices: Float64Array
+) -> Certificate | None:
+    """Return the certificate of an answer that given prices prove in one pass; None if not.
+
+    That pass sees slots and forbidden pairs, too. Whether a gap counts as zero takes another one
+    over a matrix in memory.
+    """
+    if problem.expert_group is not None or not (held.distinct and keeps_loads(problem, held.load)):
+        return None
+    proof = prove_all(problem, held.indptr, held.cols, prices)
+    gap_abs = proof.residual + float(holder_residuals(problem, prices, held.load).sum())
+    value = float(proof.held.sum()) - problem.holder_penalty(held.load)
+    if not (gap_abs < np.inf and value > -np.inf):
+        return None
+    tolerance = 0.0
+    if gap_abs > 0:
+        if proof.stakes is None:
+            regret, largest = all_regrets(problem, held.indptr, held.cols)
+            whole = is_integral(problem)
+        else:
+            regret, largest = proof.stakes.regret, proof.stakes.largest
+            whole = proof.stakes.whole and has_integral_penalties(problem)
+        tolerance = optimality_tolerance(problem, held.load, regret, largest)
+        if gap_abs > tolerance or whole:
+            return None
+    gap = DualGap(gap_abs, tolerance)
+    return certificate_by_prices(problem, problem.sign * value, prices, gap, True)
+
+
+def _certify_by_solver(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, bound: float, source: str
+) -> Certificate:
+    """Return the certificate of a mip answer whose bound a named solver vouches for.
+
+    Parameters
+    ----------
+    bound : float
+        Upper bound in max sense; +inf for none.
+    source : str
+        Solver and version.
+
+    Notes
+    -----
+    Solvers compute in floating point. Where all values are whole numbers,
+    objectives differ by whole numbers, and the bound counts rounded down.
+    Elsewhere it proves the answer within 1e-6 of what the clients' answers could
+    have lost, plus 1e-8 of the penalties, of what one holder alone would be
+    penalised, and of the sum of the clients' largest values.
+    """
+    values = problem.pair_values(row_ind, col_ind)
+    broken = tuple(violations(problem, row_ind, col_ind, values=values))
+    if broken:
+        return _infeasible(problem, row_ind, col_ind, broken)
+    objective = problem.objective(row_ind, col_ind, values)
+    value = problem.sign * objective
+    if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
+        # All objectives differ by whole numbers, even where a penalty's constant is none.
+        bound = value + math.floor(bound - value + 1e-9 * max(1.0, abs(bound)))
+        tolerance = 0.0
+    else:
+        regret, stake = client_stakes(problem, row_ind, col_ind)
+        penalty = problem.penalty(row_ind, col_ind) + _unit_penalty(problem)
+        tolerance = 1e-6 * regret + 1e-8 * (penalty + stake)
+    gap_abs = max(0.0, bound - value)
+    return Certificate(
+        "solver", True, (), objective, objective + problem.sign * gap_abs, gap_abs,
+        gap_abs / max(1.0, abs(objective)), gap_abs <= tolerance, None, None, source,
+    )
+
+
+def is_within_tolerance(problem: AlignmentProblem, gap: DualGap) -> bool:
+    """Tell whether a gap counts as zero: exactly 0, or within rounding of floats."""
+    if gap.gap_abs == 0:
+        return True
+    return bool(gap.gap_abs <= gap.tolerance) and not is_integral(problem)
+
+
+def has_integral_penalties(problem: AlignmentProblem) -> bool:
+    """Tell whether all penalty steps are whole numbers."""
+    if Feature.LOAD_PENALTY not in problem.features:
+        return True
+    slope, target = problem.load_penalty, problem.load_target
+    steps = np.concatenate([slope, 2 * slope * target])
+    return bool((np.floor(steps) == steps).all())
+
+
+def is_integral(problem: AlignmentProblem) -> bool:
+    """Tell whether all values and penalty steps are whole numbers."""
+    if not has_integral_penalties(problem):
+        return False
+    # A few rows tell at once where values are fractions, as they mostly are.
+    for rows in (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts)):
+        values = problem.values(rows)
+        if (np.floor(values) != values).any():
+            return False
+    return True
+
+
+def _unit_penalty(problem: AlignmentProblem) -> float:
+    """Return what one holder would add to a penalised load of zero, over all loads."""
+    unit = float(np.sum(problem.load_penalty))
+    for load in problem.loads.values():
+        unit += float(np.sum(load.penalty)) * float(np.max(load.weight, initial=0.0)) ** 2
+    return unit
+
+
+def _given_multipliers(
+    problem: AlignmentProblem, prices: npt.ArrayLike | Multipliers | None
+) -> Multipliers | None:
+    """Check prices given by the caller and turn them to max sense."""
+    if prices is None:
+        return None
+    if isinstance(prices, Multipliers):
+        prices.check(problem)
+        return prices
+    array = numeric("prices", prices).astype(np.float64)
+    if array.shape != (problem.n_experts,):
+        raise ProblemError(
+            f"prices has shape {array.shape}; give shape ({problem.n_experts},), one per expert"
+        )
+    if not np.isfinite(array).all():
+        raise ProblemError(
+            f"prices[{int(np.argmin(np.isfinite(array)))}] is not finite; give finite prices"
+        )
+    return Multipliers(problem.sign * array)
+
+
+def _by_prices(
+    problem: AlignmentProblem,
+    objective: float,
+    prices: Float64Array,
+    gap: DualGap,
+    improving: ImprovingCycle | None,
+) -> Certificate:
+    optimal = is_within_tolerance(problem, gap)
+    return certificate_by_prices(problem, objective, prices, gap, optimal, improving)
+
+
+def certificate_by_prices(
+    problem: AlignmentProblem,
+    objective: float,
+    prices: Float64Array,
+    gap: DualGap,
+    optimal: bool,
+    improving: ImprovingCycle | None = None,
+) -> Certificate:
+    """Return the certificate of a feasible answer.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    objective : float
+        Value of the answer, in the problem's own sense.
+    prices : float64 array, shape (n_experts,)
+        Prices, max sense.
+    gap : DualGap
+        What the answer lacks to best replies at these prices.
+    optimal : bool
+        Whether the gap counts as zero.
+    improving : ImprovingCycle, optional
+        An exchange that improves the answer.
+    """
+    return Certificate(
+        "prices",
+        True,
+        (),
+        objective,
+        objective + problem.sign * gap.gap_abs,
+        gap.gap_abs,
+        gap.gap_abs / max(1.0, abs(objective)),
+        optimal,
+        # 0 + x and not x: a price of -0 reads badly.
+        0 + problem.sign * prices,
+        improving,
+    )
+
+
+def unproved(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Certificate:
+    """Return the certificate of an answer whose bounds alone were checked."""
+    broken = tuple(violations(problem, rows, cols))
+    if broken:
+        return _infeasible(problem, rows, cols, broken)
+    objective = problem.objective(rows, cols)
+    return Certificate(
+        "none", True, (), objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
+    )
+
+
+def _infeasible(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, broken: tuple[Violation, ...]
+) -> Certificate:
+    allowed = all(violation.kind != "forbidden" for violation in broken)
+    objective = problem.objective(rows, cols) if allowed else -problem.sign * np.inf
+    return Certificate(
+        "none", False, broken, objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
+    )

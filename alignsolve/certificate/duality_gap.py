@@ -1,0 +1,275 @@
+"""The dual bound D(p): best replies to prices, and what an answer lacks to them.
+
+Given prices, a client's best reply is its best set by value less price, within
+its slots and groups, and an expert's best reply is its best load. The sum of
+what the answer lacks to all these replies, none of them negative, bounds its
+distance from the optimum. It is never taken as a difference of two totals,
+because a common offset would hide any error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.certificate.best_responses import Multipliers, best_replies, reduced_values
+from alignsolve.certificate.row_pass import all_regrets, prove_all
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
+from alignsolve.model.pairs import Pairs
+from alignsolve.model.problem import AlignmentProblem, Feature
+
+#: A gap counts as zero up to this, times what the clients' answers could have lost.
+OPTIMALITY_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class DualGap:
+    """What an answer lacks to the best replies at given prices.
+
+    Attributes
+    ----------
+    gap_abs : float
+        Sum of the residuals, >= 0; infinite where no reply exists.
+    tolerance : float
+        0 where the gap is 0. Otherwise the gap that counts as zero where values
+        are not integers: 1e-9 times the sum of the clients' regrets (largest
+        value less least held one) and of the experts' penalty steps, plus a few
+        roundings of the largest of these values. A value that nobody holds or
+        wants, such as -1e20 in place of a forbidden pair, has no part in it.
+    """
+
+    gap_abs: float
+    tolerance: float
+
+
+def dual_gap(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+) -> DualGap:
+    """Return how far a feasible answer can be from the optimum, by the given prices.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer, sorted by (row, col).
+    multipliers : Multipliers
+        Prices in max sense.
+
+    Returns
+    -------
+    DualGap
+        ``objective + gap_abs`` bounds the optimum (max sense).
+
+    Notes
+    -----
+    One pass over the matrix, compiled where there are no groups and only the
+    experts are priced. Resource budgets and fairness floors enter by their
+    prices alone, so for the mip class the bound is that of the linear
+    relaxation at best.
+    """
+    plain = not (multipliers.loads or multipliers.budgets) and multipliers.fairness is None
+    if not plain or problem.expert_group is not None:
+        sums, _ = client_sums(problem, row_ind, col_ind, multipliers)
+        return total_gap(problem, row_ind, col_ind, multipliers, sums)
+    held = Assignment.of(problem, row_ind, col_ind)
+    proof = prove_all(problem, held.indptr, held.cols, multipliers.experts)
+    gap = proof.residual + _other_residuals(problem, held, multipliers)
+    if gap == 0:
+        return DualGap(0.0, 0.0)
+    if proof.stakes is not None:
+        regret, largest = proof.stakes.regret, proof.stakes.largest
+    else:
+        regret, largest = all_regrets(problem, held.indptr, held.cols)
+    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
+
+
+def total_gap(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+    sums: tuple[float, float, float],
+) -> DualGap:
+    """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
+    residual, regret, largest = sums
+    held = Assignment.of(problem, row_ind, col_ind)
+    gap = residual + _other_residuals(problem, held, multipliers)
+    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
+
+
+def _other_residuals(
+    problem: AlignmentProblem, held: Assignment, multipliers: Multipliers
+) -> float:
+    """Return the experts' and the relaxed bounds' residuals."""
+    experts = float(holder_residuals(problem, multipliers.experts, held.load).sum())
+    return experts + _relaxed_residuals(problem, held.rows, held.cols, multipliers)
+
+
+def optimality_tolerance(
+    problem: AlignmentProblem, holders: IntArray, regret: float, largest: float
+) -> float:
+    """Return the gap that counts as zero; see `DualGap`.
+
+    Parameters
+    ----------
+    holders : int64 array, shape (n_experts,)
+        Load of each expert.
+    regret, largest : float
+        Sum of the clients' regrets, and the largest absolute of their values.
+    """
+    penalty_scale, penalty_step = _penalty_scale(problem, holders)
+    rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
+    return float(OPTIMALITY_TOLERANCE * (regret + penalty_scale) + rounding)
+
+
+def client_sums(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    multipliers: Multipliers,
+) -> tuple[tuple[float, float, float], IntArray]:
+    """Return the same for any prices and groups, and the replies' demand by expert."""
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
+    gap = scale = largest = 0.0
+    demand = np.zeros(problem.n_experts, dtype=np.int64)
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        reduced = reduced_values(problem, rows, multipliers, values)
+        chosen, possible = best_replies(problem, rows, reduced)
+        mask = held.mask(rows)
+        # The symmetric difference alone: equal sets must give exactly zero.
+        gained = np.where(chosen & ~mask, reduced, 0.0).sum(axis=1)
+        lost = np.where(mask & ~chosen, reduced, 0.0).sum(axis=1)
+        gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
+        demand += chosen.sum(axis=0)
+        regret, highest = _regrets(values, mask)
+        scale, largest = scale + regret, max(largest, highest)
+    return (gap, scale, largest), demand
+
+
+def client_stakes(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+) -> tuple[float, float]:
+    """Return what clients' answers could have lost, and the sum of their largest values.
+
+    Parameters
+    ----------
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        The answer.
+
+    Returns
+    -------
+    regret : float
+        Sum over clients of the largest value less the least held one.
+    stake : float
+        Sum over clients of the largest value, absolute.
+    """
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
+    regret = stake = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        regret += _regrets(values, held.mask(rows))[0]
+        high = values.max(axis=1, initial=-np.inf)
+        stake += float(np.abs(high[high > -np.inf]).sum())
+    return regret, stake
+
+
+def _regrets(values: Float64Array, held: BoolArray) -> tuple[float, float]:
+    """Return the sum of largest less least held value, and the largest absolute of these."""
+    if not values.shape[1]:
+        return 0.0, 0.0
+    high = values.max(axis=1)
+    least = np.where(held, values, np.inf).min(axis=1)
+    finite, holds = high > -np.inf, held.any(axis=1)
+    regret = np.subtract(high, least, out=np.zeros_like(high), where=finite & holds)
+    largest = np.abs(high[finite]).max(initial=0.0)
+    return float(regret.sum()), float(max(largest, -least[holds].min(initial=0.0)))
+
+
+def penalty_steps(
+    problem: AlignmentProblem, holders: IntArray
+) -> tuple[Float64Array, Float64Array]:
+    """Return the change of each expert's penalty by one holder more, and one less.
+
+    The square is expanded, so that integers stay exact.
+    """
+    twice = 2 * (holders - problem.load_target)
+    return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
+
+
+def _penalty_scale(problem: AlignmentProblem, holders: IntArray) -> tuple[float, float]:
+    """Return the sum and the largest of the penalty steps at some loads, in absolute value."""
+    if Feature.LOAD_PENALTY not in problem.features:
+        return 0.0, 0.0
+    up, down = penalty_steps(problem, holders)
+    steps = np.maximum(np.abs(up), np.abs(down))
+    return float(steps.sum()), float(steps.max())
+
+
+def holder_residuals(
+    problem: AlignmentProblem, prices: Float64Array, holders: IntArray
+) -> Float64Array:
+    """Return what each expert's holders lack to its best load at the given prices."""
+    low, high = problem.holder_bounds()
+    slope, target = problem.load_penalty, problem.load_target
+    best = best_load(prices, slope, target, low, high)
+    residual = np.zeros(problem.n_experts)
+    for load in (np.floor(best), np.ceil(best)):
+        change = load - holders
+        # p (l - l0) - a ((l - t)^2 - (l0 - t)^2), factored: exactly 0 where l = l0.
+        gain = change * (prices - slope * (load + holders - 2 * target))
+        residual = np.maximum(residual, np.where(change == 0, 0.0, gain))
+    return residual
+
+
+def _relaxed_residuals(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray, multipliers: Multipliers
+) -> float:
+    """Return the slack of named loads, budgets and floors times their prices."""
+    gap = 0.0
+    for name, load in problem.loads.items():
+        # Without a price it is 0: the penalty still has a best load.
+        price = np.asarray(multipliers.loads.get(name, np.zeros(problem.n_experts)))
+        low, high = np.maximum(np.asarray(load.min), 0), np.asarray(load.max)
+        most = float(np.asarray(load.weight).sum())
+        slope, target = np.asarray(load.penalty), np.asarray(load.target)
+        amount = problem.load_amounts(name, rows, cols)
+        best = best_load(price, slope, target, low, np.minimum(high, most))
+        change = best - amount
+        gain = change * (price - slope * (best + amount - 2 * target))
+        gap += float(np.maximum(np.where(change == 0, 0.0, gain), 0.0).sum())
+    for name, price in multipliers.budgets.items():
+        budget = np.asarray(problem.resources[name].budget)
+        slack = budget - resource_use(problem, name, rows, cols)
+        gap += _priced(price, slack)
+    if multipliers.fairness is not None:
+        slack = client_fitness(problem, rows, cols) - problem.client_fitness_min
+        gap += _priced(multipliers.fairness, slack)
+    return gap
+
+
+def _priced(price: Float64Array, slack: Float64Array) -> float:
+    """Return the sum of slacks times prices; an infinite slack must be free."""
+    priced = price > 0
+    return float(np.maximum(price[priced] * slack[priced], 0.0).sum())
+
+
+def best_load(
+    prices: Float64Array,
+    slope: Float64Array,
+    target: Float64Array,
+    low: Float64Array | IntArray,
+    high: Float64Array | IntArray,
+) -> Float64Array:
+    """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        free = np.where(
+            slope > 0, target + prices / (2 * slope), np.where(prices > 0, np.inf, -np.inf)
+        )
+    return np.clip(free, low, high)

@@ -1,0 +1,361 @@
+"""The exchange graph of an answer: what it costs to move one holder's place.
+
+Nodes are the experts and a node 0, stored last. Arc j -> k weighs the least
+value lost when some client holding j, and not k, swaps them. Node 0 stands for
+an unused slot and for slack in the load bounds. A cycle of negative weight is
+an exchange that improves the answer; without one, shortest distances are
+prices that prove it optimal (K Murota, Discrete Convex Analysis, 2003,
+doi:10.1137/1.9780898718508, chapter 9).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from alignsolve.certificate.duality_gap import penalty_steps
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.feasibility import group_counts, is_feasible
+from alignsolve.model.pairs import Pairs
+from alignsolve.model.problem import AlignmentProblem
+
+#: Witness of an arc that no client makes: slack of an expert's bounds.
+NO_CLIENT = -1
+
+
+@dataclass(frozen=True, eq=False)
+class ExchangeGraph:
+    """Least weight and witness of every arc.
+
+    Attributes
+    ----------
+    weight : float64 array, shape (n_experts + 1, n_experts + 1)
+        ``weight[u, v]``, in units of fitness; +inf where there is no arc.
+    client : int64 array, shape (n_experts + 1, n_experts + 1)
+        The client that makes the exchange, or -1.
+    """
+
+    weight: Float64Array
+    client: IntArray
+
+
+@dataclass(frozen=True)
+class Step:
+    """One exchange of a cycle.
+
+    Attributes
+    ----------
+    client : int
+        Who exchanges.
+    drop, add : int or None
+        Expert given up and expert taken, as far as there is one.
+    """
+
+    client: int
+    drop: int | None
+    add: int | None
+
+
+@dataclass(frozen=True)
+class ImprovingCycle:
+    """An exchange that improves an answer.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        The clients' exchanges, to be made together.
+    gain : float
+        Improvement of the objective, > 0, in units of fitness.
+    text : str
+        The exchange in words.
+    """
+
+    steps: tuple[Step, ...]
+    gain: float
+    text: str
+
+
+def exchange_graph(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+) -> ExchangeGraph:
+    """Build the exchange graph of a feasible answer of the flow class.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem of the flow class.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer.
+
+    Notes
+    -----
+    Each held pair reads its client's row once: O(n_pairs * n_experts) time,
+    O(n_experts**2) memory besides a block.
+    """
+    m = problem.n_experts
+    graph = ExchangeGraph(
+        np.full((m + 1, m + 1), np.inf), np.full((m + 1, m + 1), NO_CLIENT, dtype=np.int64)
+    )
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, m)
+    counts = np.bincount(row_ind, minlength=problem.n_clients)
+    smin, smax = problem.slot_bounds()
+    may_drop, may_add = _Room(problem, counts > smin), _Room(problem, counts < smax)
+    if problem.expert_group is not None:
+        assert problem.group_min is not None and problem.group_max is not None
+        in_group = group_counts(problem, row_ind, col_ind)
+        may_drop.in_group = in_group > problem.group_min
+        may_add.in_group = in_group < problem.group_max
+    by_expert = np.argsort(col_ind, kind="stable")
+    starts = np.searchsorted(col_ind[by_expert], np.arange(m + 1))
+    for j in range(m):
+        holders = row_ind[by_expert[starts[j] : starts[j + 1]]]
+        for block in row_blocks(holders.size, m):
+            _swap_arcs(graph, problem, held, j, holders[block], may_drop, may_add)
+    free = np.flatnonzero(may_add.slots)
+    for block in row_blocks(free.size, m):
+        _add_arcs(graph, problem, held, free[block], may_add)
+    _slack_arcs(graph, problem, col_ind)
+    return graph
+
+
+@dataclass(eq=False)
+class _Room:
+    """Where clients may drop (or add): by slots, and by group."""
+
+    problem: AlignmentProblem
+    slots: BoolArray
+    in_group: BoolArray | None = None
+
+    def experts(self, clients: IntArray) -> BoolArray:
+        """Return by expert whether its group has room, (len(clients), n_experts)."""
+        if self.in_group is None or self.problem.expert_group is None:
+            return np.ones((clients.size, self.problem.n_experts), dtype=np.bool_)
+        return self.in_group[clients][:, self.problem.expert_group]
+
+
+def _swap_arcs(
+    graph: ExchangeGraph,
+    problem: AlignmentProblem,
+    held: Pairs,
+    j: int,
+    clients: IntArray,
+    may_drop: _Room,
+    may_add: _Room,
+) -> None:
+    """Enter the swaps and the drops of some holders of expert j."""
+    values = problem.values(clients)
+    own = values[:, j]
+    loss = own[:, None] - values
+    allowed = ~held.mask(clients)
+    drop_room = may_drop.experts(clients)[:, j]
+    if problem.expert_group is not None:
+        same_group = problem.expert_group == problem.expert_group[j]
+        across = drop_room[:, None] & may_add.experts(clients)
+        allowed &= across | same_group[None, :]
+    loss[~allowed] = np.inf
+    _enter(graph, j, slice(0, problem.n_experts), loss, clients)
+    dropped = np.where(may_drop.slots[clients] & drop_room, own, np.inf)
+    _enter(graph, j, slice(problem.n_experts, None), dropped[:, None], clients)
+
+
+def _add_arcs(
+    graph: ExchangeGraph,
+    problem: AlignmentProblem,
+    held: Pairs,
+    clients: IntArray,
+    may_add: _Room,
+) -> None:
+    """Enter the additions of some clients that have a free slot."""
+    allowed = ~held.mask(clients) & may_add.experts(clients)
+    loss = np.where(allowed, -problem.values(clients), np.inf)
+    _enter(graph, problem.n_experts, slice(0, problem.n_experts), loss, clients)
+
+
+def _enter(
+    graph: ExchangeGraph, source: int, targets: slice, loss: Float64Array, clients: IntArray
+) -> None:
+    """Keep the least loss over clients, and who has it, on the arcs from one node."""
+    best = loss.argmin(axis=0)
+    least = loss[best, np.arange(loss.shape[1])]
+    better = least < graph.weight[source, targets]
+    graph.weight[source, targets] = np.where(better, least, graph.weight[source, targets])
+    graph.client[source, targets] = np.where(better, clients[best], graph.client[source, targets])
+
+
+def _slack_arcs(graph: ExchangeGraph, problem: AlignmentProblem, col_ind: IntArray) -> None:
+    """Enter the slack of the experts' load bounds, at the cost of their penalty."""
+    m = problem.n_experts
+    holders = np.bincount(col_ind, minlength=m)
+    low, high = problem.holder_bounds()
+    up, down = penalty_steps(problem, holders)
+    for source, target, step, possible in (
+        (slice(0, m), m, up, holders < high),
+        (m, slice(0, m), down, holders > low),
+    ):
+        better = possible & (step < graph.weight[source, target])
+        graph.weight[source, target][better] = step[better]
+        graph.client[source, target][better] = NO_CLIENT
+
+
+def bellman_ford(weight: Float64Array) -> tuple[Float64Array, list[int] | None]:
+    """Return shortest distances from a virtual source, and a negative cycle if there is one.
+
+    Parameters
+    ----------
+    weight : float64 array, shape (k, k)
+        Arc weights; +inf for no arc.
+
+    Returns
+    -------
+    distance : float64 array, shape (k,)
+        Valid potentials where there is no cycle.
+    cycle : list of int or None
+        Nodes of a cycle of negative weight, in order.
+
+    Notes
+    -----
+    O(k**3) at worst. Rounding can make a cycle of weight zero look negative by
+    some ulps; such a cycle is not reported, and the residuals at the potentials
+    then show what the rounding is worth.
+    """
+    k = weight.shape[0]
+    distance = np.zeros(k)
+    parent = np.full(k, -1)
+    for _ in range(k + 1):
+        through = distance[:, None] + weight
+        best = through.argmin(axis=0)
+        shorter = through[best, np.arange(k)]
+        improved = shorter < distance
+        if not improved.any():
+            return distance, None
+        distance = np.where(improved, shorter, distance)
+        parent = np.where(improved, best, parent)
+    cycle = _cycle_of_parents(parent)
+    if cycle is None:
+        return distance, None
+    arcs = [weight[u, v] for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)]
+    noise = 8 * np.finfo(float).eps * max(abs(arc) for arc in arcs)
+    return distance, cycle if math.fsum(arcs) < -noise else None
+
+
+def _cycle_of_parents(parent: IntArray) -> list[int] | None:
+    """Return a cycle of the parent pointers, in arc order."""
+    state = np.zeros(parent.size, dtype=np.int64)
+    for start in range(parent.size):
+        node, path = start, []
+        while node >= 0 and state[node] == 0:
+            state[node] = 1 + start
+            path.append(int(node))
+            node = int(parent[node])
+        if node >= 0 and state[node] == 1 + start:
+            return path[path.index(node) :][::-1]
+    return None
+
+
+def improving_exchange(
+    problem: AlignmentProblem,
+    row_ind: IntArray,
+    col_ind: IntArray,
+    graph: ExchangeGraph,
+    cycle: list[int],
+) -> ImprovingCycle | None:
+    """Turn a negative cycle into exchanges that were checked to improve the answer.
+
+    A client met twice splits the cycle in two, one of which is negative again.
+    Returns None where no part could be carried out.
+    """
+    m = problem.n_experts
+    arcs = [
+        (u, v, int(graph.client[u, v]))
+        for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)
+    ]
+    candidates = [arcs]
+    while candidates:
+        candidate = candidates.pop()
+        repeated = _repeated_client(candidate)
+        if repeated is not None:
+            candidates += _split(candidate, *repeated)
+            continue
+        steps = tuple(
+            Step(client, None if u == m else u, None if v == m else v)
+            for u, v, client in candidate
+            if client != NO_CLIENT
+        )
+        gain = _gain(problem, row_ind, col_ind, steps)
+        if gain > 0:
+            return ImprovingCycle(steps, gain, _describe(problem, steps, gain))
+    return None
+
+
+def _repeated_client(arcs: list[tuple[int, int, int]]) -> tuple[int, int] | None:
+    """Return the positions of the first client that makes two exchanges."""
+    seen: dict[int, int] = {}
+    for position, (_, _, client) in enumerate(arcs):
+        if client != NO_CLIENT and client in seen:
+            return seen[client], position
+        seen[client] = position
+    return None
+
+
+def _split(
+    arcs: list[tuple[int, int, int]], first: int, second: int
+) -> list[list[tuple[int, int, int]]]:
+    """Cut a cycle in two by exchanging the heads of two arcs of one client."""
+    u1, v1, client = arcs[first]
+    u2, v2, _ = arcs[second]
+    inner = [*arcs[first + 1 : second], (u2, v1, client)]
+    outer = [*arcs[:first], (u1, v2, client), *arcs[second + 1 :]]
+    return [inner, outer]
+
+
+def apply_steps(
+    row_ind: IntArray, col_ind: IntArray, steps: tuple[Step, ...], n_experts: int
+) -> tuple[IntArray, IntArray]:
+    """Return the answer after some exchanges, sorted by (row, col)."""
+    keys = set((row_ind * n_experts + col_ind).tolist())
+    for step in steps:
+        if step.drop is not None:
+            keys.discard(step.client * n_experts + step.drop)
+        if step.add is not None:
+            keys.add(step.client * n_experts + step.add)
+    ordered = np.array(sorted(keys), dtype=np.int64)
+    return ordered // max(1, n_experts), ordered % max(1, n_experts)
+
+
+def _gain(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, steps: tuple[Step, ...]
+) -> float:
+    """Return the improvement by some exchanges; 0 where they cannot be made."""
+    rows, cols = apply_steps(row_ind, col_ind, steps, problem.n_experts)
+    if not steps or not is_feasible(problem, rows, cols):
+        return 0.0
+    terms: list[float] = []
+    for step in steps:
+        client = np.array([step.client])
+        if step.add is not None:
+            terms += problem.pair_values(client, np.array([step.add])).tolist()
+        if step.drop is not None:
+            terms += (-problem.pair_values(client, np.array([step.drop]))).tolist()
+    before = np.bincount(col_ind, minlength=problem.n_experts)
+    after = np.bincount(cols, minlength=problem.n_experts)
+    change = (after - before) * problem.load_penalty * (before + after - 2 * problem.load_target)
+    return math.fsum(terms + (-change).tolist())
+
+
+def _describe(problem: AlignmentProblem, steps: tuple[Step, ...], gain: float) -> str:
+    """Spell exchanges in words."""
+    parts = []
+    for step in steps:
+        who = problem.client_name(step.client)
+        if step.drop is None:
+            assert step.add is not None
+            parts.append(f"{who} adds {problem.expert_name(step.add)}")
+        elif step.add is None:
+            parts.append(f"{who} drops {problem.expert_name(step.drop)}")
+        else:
+            parts.append(f"{who} swaps {problem.expert_name(step.drop)} for "
+                         f"{problem.expert_name(step.add)}")
+    word = "fitness" if problem.sense == "max" else "cost saved"
+    return "; ".join(parts) + f": {gain:g} more {word}"

@@ -1,0 +1,201 @@
+"""Compiled pass over the matrix for `alignsolve.certificate.duality_gap`: one read, no temporary.
+
+The numpy version in `alignsolve.certificate.duality_gap` is the reference; the tests compare them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from alignsolve import kernels
+from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, read_only
+
+kernels.prepare()
+
+#: Partial sums are kept per chunk of rows, a fixed number of them, so that
+#: every result is the same bits whatever the number of threads.
+N_CHUNKS = 64
+
+#: Entries below which starting threads costs more than it saves.
+SERIAL_SIZE = 1 << 20
+
+#: Up to this many slots the best values are kept by insertion; beyond, the row is sorted.
+INSERTION_LIMIT = 12
+
+
+@njit(cache=True, nogil=True)
+def _best_by_insertion(values, prices, row, most, best):
+    """Fill `best` with the largest `most` reduced values of a row, descending."""
+    found = 0
+    for j in range(values.shape[1]):
+        reduced = values[row, j] - prices[j]
+        if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
+            continue
+        at = found if found < most else most - 1
+        while at > 0 and best[at - 1] < reduced:
+            best[at] = best[at - 1]
+            at -= 1
+        best[at] = reduced
+        found = min(found + 1, most)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _best_by_sorting(values, prices, row, most, best, scratch):
+    """Do the same by sorting the whole row."""
+    for j in range(values.shape[1]):
+        scratch[j] = prices[j] - values[row, j]
+    scratch.sort()
+    found = 0
+    while found < most and scratch[found] < np.inf:
+        best[found] = -scratch[found]
+        found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _row_residual(best, n_best, held, n_held):
+    """Return what held values lack to the best ones, both descending.
+
+    Compared rank by rank: equal values cancel exactly, and no term is negative.
+    """
+    residual = 0.0
+    for t in range(max(n_best, n_held)):
+        if t >= n_held:
+            residual += max(best[t], 0.0)
+        elif t >= n_best:
+            residual += max(-held[t], 0.0)
+        else:
+            residual += max(best[t] - held[t], 0.0)
+    return residual
+
+
+@njit(cache=True, nogil=True)
+def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
+    """Add the residuals of some rows to ``sums[0]``; write their held values to `out`."""
+    m = values.shape[1]
+    best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
+    for i in range(start, stop):
+        first, n_held = indptr[i], indptr[i + 1] - indptr[i]
+        most = min(slot_max[i], m)
+        if n_held < slot_min[i] or n_held > most:
+            sums[0] = np.inf
+            continue
+        lowest = np.inf
+        for t in range(n_held):
+            j = cols[first + t]
+            out[first + t] = values[i, j]
+            held[t] = prices[j] - values[i, j]
+            lowest = min(lowest, -held[t])
+        # The common case: nothing not held beats anything held, or is worth a free slot.
+        # Counting vectorises, where a maximum of floats does not; and a call would cost more.
+        limit = lowest if n_held == most else min(lowest, 0.0)
+        beyond = np.int64(0)
+        for j in range(m):
+            beyond += np.int64(np.float64(values[i, j]) - prices[j] > limit)
+        for t in range(n_held):
+            beyond -= np.int64(-held[t] > limit)
+        if beyond == 0 and (lowest >= 0 or n_held == slot_min[i]):
+            continue
+        if most <= INSERTION_LIMIT:
+            found = _best_by_insertion(values, prices, i, most, best)
+        else:
+            found = _best_by_sorting(values, prices, i, most, best, scratch)
+        if found < slot_min[i]:
+            sums[0] = np.inf
+            continue
+        while found > slot_min[i] and best[found - 1] <= 0:
+            found -= 1
+        held[:n_held].sort()
+        for t in range(n_held):
+            held[t] = -held[t]
+        sums[0] += _row_residual(best, found, held, n_held)
+
+
+@njit(cache=True, nogil=True)
+def regret_rows(values, indptr, cols, start, stop, sums):
+    """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest value."""
+    for i in range(start, stop):
+        high, least = -np.inf, np.inf
+        for j in range(values.shape[1]):
+            high = max(high, np.float64(values[i, j]))
+        for t in range(indptr[i], indptr[i + 1]):
+            least = min(least, np.float64(values[i, cols[t]]))
+        if indptr[i] < indptr[i + 1]:
+            sums[0] += high - least
+            sums[1] = max(sums[1], -least)
+        if high > -np.inf:
+            sums[1] = max(sums[1], abs(high))
+
+
+def residual_sum(
+    values: FloatArray,
+    prices: Float64Array,
+    indptr: IntArray,
+    cols: IntArray,
+    slot_min: IntArray,
+    slot_max: IntArray,
+    out: Float64Array,
+) -> float:
+    """Sum the clients' residuals at given prices, and write down what their pairs are worth.
+
+    Parameters
+    ----------
+    values : float32 or float64 array, shape (n, m)
+        Values in C order; ``-inf`` forbids.
+    prices : float64 array, shape (m,)
+        Prices, max sense.
+    indptr : int64 array, shape (n + 1,)
+        Where each client's pairs start in `cols`.
+    cols : int64 array, shape (n_pairs,)
+        Held experts.
+    slot_min, slot_max : int64 array, shape (n,)
+        Bounds on a client's number of experts, at most m (+ 1).
+    out : float64 array, shape (n_pairs,)
+        Values of the held pairs are written here, ``-inf`` where one is forbidden; not
+        those of a client whose number of experts is out of bounds.
+
+    Returns
+    -------
+    float
+        Sum of what held sets lack to best replies, >= 0; infinite where a client's number
+        of experts is out of bounds, or it has no reply but holds an allowed pair. Forbidden
+        pairs that are held are seen from `out`.
+    """
+    read = values, prices, indptr, cols, slot_min, slot_max
+    sums = _chunk_sums(residual_rows, read, out)
+    return float(sums[:, 0].sum())
+
+
+def regret_sums(values: FloatArray, indptr: IntArray, cols: IntArray) -> tuple[float, float]:
+    """Return the sum of largest less least held value, and the largest absolute of these.
+
+    Parameters are those of `residual_sum`.
+    """
+    sums = _chunk_sums(regret_rows, (values, indptr, cols))
+    return float(sums[:, 0].sum()), float(sums[:, 1].max())
+
+
+def _chunk_sums(
+    kernel: Callable[..., None], read: tuple[Any, ...], *written: Float64Array
+) -> Float64Array:
+    """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
+    # The compiler makes a version for each mix of writable and read-only arrays.
+    arrays = [*(read_only(a) for a in read), *written]
+    n = read[0].shape[0]
+    if read[0].size < SERIAL_SIZE:
+        sums = np.zeros((1, 2))
+        kernel(*arrays, 0, n, sums[0])
+        return sums
+    sums = np.zeros((N_CHUNKS, 2))
+    cuts = [chunk * n // N_CHUNKS for chunk in range(N_CHUNKS + 1)]
+    # Threads of our own: unlike numba's, they do not spin when there is nothing to do.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda a, b, s: kernel(*arrays, a, b, s), cuts, cuts[1:], sums))
+    return sums

@@ -1,0 +1,76 @@
+"""The command ``bench``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alignsolve.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    JsonOption,
+    print_json,
+    print_text,
+)
+from alignsolve.errors import ProblemError
+
+
+def bench(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="DIR...", show_default=False)
+    ],
+    backends: Annotated[
+        str | None, typer.Option(metavar="A,B,...", show_default=False,
+                                 help="Backends to compare; default: auto and all available.")
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Limit of each run.")
+    ] = 10.0,
+    memory_limit: Annotated[
+        float, typer.Option(metavar="MIB", help="Most memory of each run, in MiB.")
+    ] = 4096.0,
+    jobs: Annotated[int, typer.Option(help="Runs at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all runs.")] = 0,
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Folder for results; what is there is not run again.")
+    ] = "bench-out",
+    json: JsonOption = False,
+) -> int:
+    """Run backends on instances and compare them.
+
+    DIR is a folder, searched to the bottom, or an instance file. Each run has a
+    process of its own. A bench that was stopped goes on where it was when it is
+    started again with the same --out. The exit code is 1 where a backend gave a
+    wrong answer.
+    """
+    from rich.console import Console
+
+    from alignsolve.bench import run_bench
+
+    names = None
+    if backends is not None:
+        names = [name.strip() for name in backends.split(",")]
+        if not all(names):
+            raise ProblemError(f"--backends {backends!r} has an empty name; give names between "
+                               f"commas")
+    report = run_bench(
+        paths,
+        backends=names,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        jobs=jobs,
+        seed=seed,
+        out=out,
+        progress=None if json else Console(stderr=True),
+    )
+    if json:
+        print_json(report.to_json())
+    else:
+        console = Console()
+        print_text(report.table(width=min(console.width, 100) if console.is_terminal else 100,
+                                color=console.is_terminal and not console.no_color))
+    if report.interrupted:
+        return INTERRUPTED
+    return FAILED if report.wrong else DONE

@@ -1,0 +1,231 @@
+"""The command ``explain``."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from alignsolve.certificate.certificate import certify
+from alignsolve.cli.common import (
+    DONE,
+    FAILED,
+    NOTHING_FOUND,
+    FileArgument,
+    IndexOption,
+    JsonOption,
+    SenseOption,
+    SetOption,
+    open_problem,
+    print_json,
+    print_text,
+    working,
+)
+from alignsolve.errors import ProblemError
+from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.explain import explain as explain_answer
+from alignsolve.explain.views import amount
+from alignsolve.io import Solution, read_solution
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import relaxed_by
+from alignsolve.result import Result, Status, Termination
+from alignsolve.solve.solve import solve
+
+#: Rows of a table at most.
+MOST_ROWS = 40
+
+
+def explain(
+    file: FileArgument,
+    client: Annotated[
+        str | None, typer.Option(metavar="ID", show_default=False,
+                                 help="Explain this client, by its id, or its number from 0.")
+    ] = None,
+    expert: Annotated[
+        str | None, typer.Option(metavar="ID", show_default=False,
+                                 help="Explain this expert, by its id, or its number from 0.")
+    ] = None,
+    solution: Annotated[
+        str | None, typer.Option(metavar="SOLUTION", show_default=False,
+                                 help="Explain this answer, which solve wrote, instead of solving.")
+    ] = None,
+    elastic: Annotated[
+        bool, typer.Option("--elastic", help="Solve with bounds that may give way.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", show_default=False,
+                                   help="Stop solving after this many seconds.")
+    ] = None,
+    index: IndexOption = None,
+    sense: SenseOption = None,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Explain an answer: prices, margins, worths of slots, the price of balance.
+
+    FILE is an instance file; it is solved first, unless an answer is given. For a
+    client: what it holds and why, and by how much a fitness would have to change
+    for it to hold something else. For an expert: who nearly lost and who nearly
+    got it, and what a slot is worth. Without either: what balance costs.
+    """
+    if client is not None and expert is not None:
+        raise ProblemError("give --client or --expert, not both")
+    problem, label = open_problem(file, index, sense, settings)
+    if solution is not None:
+        result = result_of(problem, read_solution(solution, problem))
+    else:
+        with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
+            result = solve(problem, time_limit=time_limit, elastic=elastic)
+    if not result.has_answer:
+        return _no_answer(result, json)
+    found: ClientExplanation | ExpertExplanation | Explanation
+    with working("explaining", json):
+        if client is not None:
+            found = explain_answer(problem, result, client=_named(client, problem.client_ids))
+        elif expert is not None:
+            found = explain_answer(problem, result, expert=_named(expert, problem.expert_ids))
+        else:
+            found = explain_answer(problem, result)
+    if json:
+        print_json({"file": label, "status": result.status.value} | vars(found))
+    else:
+        print_text(_page(found, result))
+    return DONE
+
+
+def _no_answer(result: Result, json: bool) -> int:
+    """Say that there is nothing to explain."""
+    if json:
+        print_json({"status": result.status.value, "conflict": result.conflict})
+    else:
+        print_text(result.summary())
+    return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
+
+
+def _named(text: str, ids: tuple[str, ...] | None) -> str | int:
+    """Return an id, or, where the problem has none, an index."""
+    return int(text) if ids is None and text.isdecimal() else text
+
+
+def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:
+    """Return a stored answer as a result, of which nothing is believed.
+
+    Raises
+    ------
+    ProblemError
+        If it breaks a bound that is not listed as having given way.
+    """
+    began = time.perf_counter()
+    if claimed.status in (Status.INFEASIBLE, Status.NO_SOLUTION_FOUND):
+        raise ProblemError(f"the solution file has no answer, but status {claimed.status.value!r}")
+    loosened = relaxed_by(problem, claimed.relaxations)
+    certificate = certify(loosened, claimed.row_ind, claimed.col_ind, claimed.prices)
+    if not certificate.feasible:
+        raise ProblemError(f"the answer breaks a bound: {certificate.violations[0].message}")
+    return Result(
+        problem=problem,
+        status=Status.OPTIMAL if certificate.optimal else Status.FEASIBLE,
+        termination=Termination.PROVED if certificate.optimal else Termination.HEURISTIC_DONE,
+        row_ind=claimed.row_ind,
+        col_ind=claimed.col_ind,
+        objective_value=certificate.objective_value,
+        dual_bound=certificate.dual_bound,
+        gap_abs=certificate.gap_abs,
+        gap=certificate.gap,
+        loads=np.bincount(claimed.col_ind, minlength=problem.n_experts),
+        prices=certificate.prices,
+        backend=claimed.backend or "file",
+        fallbacks=(),
+        certificate=certificate,
+        conflict=None,
+        stats={"total_seconds": time.perf_counter() - began},
+        relaxations=claimed.relaxations,
+        relaxed_problem=loosened if claimed.relaxations else None,
+    )
+
+
+# -- tables ---------------------------------------------------------------------
+
+
+def _page(found: ClientExplanation | ExpertExplanation | Explanation, result: Result) -> str:
+    """Return an explanation as lines and a table."""
+    if isinstance(found, ClientExplanation):
+        table = _client_table(found)
+    elif isinstance(found, ExpertExplanation):
+        table = _expert_table(found)
+    else:
+        table = _overall_table(found, result)
+    return "\n".join([found.summary(), table, *(f"note: {note}" for note in found.notes)])
+
+
+def _client_table(found: ClientExplanation) -> str:
+    """Return what a client holds and does not hold, as a table."""
+    names = {part.expert: part.name for part in found.held}
+    names |= {part.expert: part.name for part in found.alternatives}
+
+    def other(expert: int | None) -> str:
+        if not found.exact:
+            return "?"
+        return "nothing" if expert is None else names[expert]
+
+    rows = [(part.name, "held", amount(part.value), _spelled(part.price), _spelled(part.margin),
+             other(part.runner_up), "")
+            for part in found.held]
+    rows += [(part.name, "", amount(part.value), _spelled(part.price), _spelled(part.missing),
+              other(part.in_place_of), {True: "yes", False: "no", None: "?"}[part.slot_suffices])
+             for part in found.alternatives]
+    heads = ("expert", "", "value", "price", "changes beyond", "exchanged for", "with one slot")
+    return _table(heads, rows)
+
+
+def _expert_table(found: ExpertExplanation) -> str:
+    """Return the clients that hold an expert, or nearly do, as a table."""
+    rows = [(part.name, word, amount(part.value), _spelled(part.margin))
+            for word, parts in (("holds it", found.weakest), ("does not", found.nearest))
+            for part in parts]
+    return _table(("client", "", "value", "changes beyond"), rows)
+
+
+def _overall_table(found: Explanation, result: Result) -> str:
+    """Return all experts as a table, those whose slots are worth most first."""
+    problem = result.relaxed_problem or result.problem
+    low, high = problem.holder_bounds()
+    worth = result.loads if found.slot_worth is None else found.slot_worth
+    rows = [
+        (found.expert_names[j], f"{result.loads[j]:,}", f"{low[j]:,} to {high[j]:,}",
+         *(_spelled(None if part is None else float(part[j]))
+           for part in (found.prices, found.slot_worth, found.minimum_worth)))
+        for j in np.argsort(-worth, kind="stable").tolist()
+    ]
+    heads = ("expert", "holders", "allowed", "price", "one slot more", "one needed less")
+    return _table(heads, rows)
+
+
+def _spelled(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return "never" if math.isinf(value) else amount(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as text; ids are printed as they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("expert", "client", "") else "right")
+    for row in rows[:MOST_ROWS]:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=io.StringIO(), width=110)
+    with console.capture() as captured:
+        console.print(table)
+    more = len(rows) - MOST_ROWS
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    return "\n".join(lines + ([f"and {more:,} more"] if more > 0 else []))

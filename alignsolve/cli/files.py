@@ -1,0 +1,257 @@
+"""The commands ``generate``, ``convert`` and ``info``."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import alignsolve
+from alignsolve.backends import available_backends
+from alignsolve.cli.common import (
+    DONE,
+    IndexOption,
+    JsonOption,
+    SenseOption,
+    SetOption,
+    changed,
+    check_index,
+    noting_warnings,
+    open_problem,
+    plain,
+    print_json,
+    print_text,
+    split_index,
+    working,
+)
+from alignsolve.errors import ProblemError
+from alignsolve.io import instance_format, read_instances, write_instance
+from alignsolve.io.formats import for_writing
+from alignsolve.io.optima import find_optima
+from alignsolve.model.describe import describe
+from alignsolve.model.digest import problem_digest
+from alignsolve.model.problem import AlignmentProblem, Feature
+
+
+def generate(
+    family: Annotated[
+        str | None, typer.Argument(metavar="FAMILY", show_default=False)
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed; the same on every machine.")
+    ] = 0,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", show_default=False,
+                                 help="Where to write: .npz, .json, ...; .toml for a spec of a "
+                                      "few lines.")
+    ] = None,
+    streamed: Annotated[
+        bool, typer.Option("--streamed", help="Into a .toml: make fitness block by block whenever "
+                                              "it is read, for problems too large to store.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Make a problem of a family, or list the families.
+
+    FAMILY is a family of problems and NAME=VALUE one of its parameters. Without
+    FAMILY all are listed, and without --out and parameters the one is.
+    """
+    from alignsolve.generators import FAMILIES, find_family
+
+    if family is None or (out is None and not parameters):
+        chosen = FAMILIES if family is None else {family: find_family(family)}
+        _list_families(chosen, json)
+        return DONE
+    if out is None:
+        raise ProblemError("generate needs --out FILE, such as --out problem.npz")
+    values = dict(_parameter(text) for text in parameters or [])
+    spec_wanted = Path(out).suffix.lower() == ".toml"
+    if streamed and not spec_wanted:
+        raise ProblemError(f"--streamed writes a spec; give --out FILE.toml, not {out}")
+    if spec_wanted:
+        from alignsolve.io.specs import new_spec, write_spec
+
+        with working(f"generating {family}", json):
+            spec = new_spec(Path(out).stem, family, seed=seed, parameters=values,
+                            streamed=streamed)
+        write_spec(spec, out)
+        problem = spec.build(verify=False)
+    else:
+        for_writing(out)
+        with working(f"generating {family}", json):
+            problem = find_family(family).generate(seed, values)
+            write_instance(problem, out)
+    _report_written(problem, out, json)
+    return DONE
+
+
+def _parameter(text: str) -> tuple[str, int | float | str]:
+    """Return name and value of ``clients=100``."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ProblemError(f"{text!r} is not a parameter; give NAME=VALUE, such as clients=100")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _list_families(families: Any, json: bool) -> None:
+    """Print families with their parameters."""
+    if json:
+        print_json({name: {"description": family.description, "parameters": {
+            parameter.name: {"default": parameter.default, "meaning": parameter.meaning}
+            for parameter in family.parameters
+        }} for name, family in families.items()})
+        return
+    for name, family in families.items():
+        print_text(f"{name}\n  {family.description}")
+        for parameter in family.parameters:
+            print_text(f"    {f'{parameter.name}={parameter.default}':<26} {parameter.meaning}")
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="OUT", show_default=False)],
+    index: IndexOption = None,
+    sense: SenseOption = None,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Write a problem in another format.
+
+    IN is an instance file, IN#3 its third problem; the suffix of OUT says what
+    to write.
+
+    .json and .npz keep everything; .csv, .tsv and .parquet make a table of
+    pairs and two tables beside it; .min (DIMACS), .mps and .lp are for other
+    solvers. What a format cannot hold is refused, and says so.
+    """
+    for_writing(target)
+    with working("converting", json):
+        problem, _ = open_problem(source, index, sense, settings)
+        with noting_warnings():
+            write_instance(problem, target)
+    _report_written(problem, target, json)
+    return DONE
+
+
+def _report_written(problem: AlignmentProblem, path: str, json: bool) -> None:
+    if json:
+        print_json({"file": path, "digest": problem_digest(problem), **plain(describe(problem))})
+    else:
+        print_text(f"wrote {path}: {problem!r}")
+
+
+def info(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", show_default=False)
+    ] = None,
+    index: IndexOption = None,
+    sense: SenseOption = None,
+    settings: SetOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Describe an instance file, or this installation.
+
+    FILE is an instance file; FILE#3 is its third problem. Without FILE, version
+    and backends are printed.
+    """
+    if file is None:
+        _describe_installation(json)
+        return DONE
+    path, chosen = split_index(file, index)
+    with working("reading", json):
+        problems = read_instances(path, None if sense is None else sense.value)
+        optima = find_optima(path)
+    numbers = range(1, len(problems) + 1)
+    if chosen is not None:
+        numbers = range(check_index(path, chosen, problems), chosen + 1)
+    found = []
+    for number in numbers:
+        problem = changed(problems[number - 1], settings)
+        known = optima.get(number)
+        found.append({"index": number, **plain(describe(problem)),
+                      "digest": problem_digest(problem), "known": plain(known)})
+    if json:
+        print_json({"file": path, "format": instance_format(path), "problems": found})
+        return DONE
+    plural = "s" if len(problems) > 1 else ""
+    print_text(f"{path}: {instance_format(path)}, {len(problems)} problem{plural}")
+    for facts in found:
+        print_text(_described(facts))
+    return DONE
+
+
+def _described(facts: dict[str, Any]) -> str:
+    """Return the facts about one problem in a few lines."""
+    known = facts["known"]
+    lines = [
+        f"#{facts['index']:<8} {facts['n_clients']:,} clients x {facts['n_experts']:,} experts, "
+        f"{facts['sense']}, {facts['dtype']}, {_percent(facts['allowed'])} of the pairs allowed",
+        f"class     {facts['problem_class']}: {facts['class_reason']}",
+        f"slots     {facts['slots'][0]:,} to {facts['slots'][1]:,} by the clients, "
+        f"{facts['holders'][0]:,} to {facts['holders'][1]:,} by the experts",
+        *(f"infeasible: {contradiction}" for contradiction in facts["contradictions"]),
+        f"digest    {facts['digest']}",
+    ]
+    if known is not None:
+        proved = "proved optimal" if known["proved"] else f"bound {known['best_bound']}"
+        lines.append(f"best      {known['best_known']} ({proved})")
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    """Spell a share; only the whole is 100%."""
+    return f"{100.0 if share == 1.0 else min(99.9, 100.0 * share):.3g}%"
+
+
+def _describe_installation(json: bool) -> None:
+    """Print versions, and every backend or the line that installs it."""
+    backends = available_backends()
+    versions = {"alignsolve": alignsolve.__version__, "python": platform.python_version(),
+                "numpy": np.__version__}
+    if json:
+        print_json({"versions": versions, "backends": {
+            name: {"available": False, "reason": found} if isinstance(found, str) else
+            {"available": True, "exact": found.exact, "interruptible": found.interruptible,
+             "callback": found.callback,
+             "features": sorted(feature.value for feature in found.features)}
+            for name, found in backends.items()
+        }})
+        return
+    print_text(", ".join(f"{name} {version}" for name, version in versions.items()))
+    for name, found in backends.items():
+        if isinstance(found, str):
+            print_text(f"  {name:<14} missing: {found}")
+            continue
+        kind = "flow and mip" if Feature.RESOURCES in found.features else "flow"
+        words = [kind, "exact" if found.exact else "heuristic",
+                 "stops at time limits" if found.interruptible else "cannot be interrupted"]
+        print_text(f"  {name:<14} {', '.join(words)}")
+
+
+def warm_up(json: JsonOption = False) -> int:
+    """Compile the package's own solvers, once per machine: about a minute.
+
+    Otherwise the first solves compile, which no time limit ends.
+    """
+    seconds: dict[str, float] = {}
+
+    def report(name: str, took: float) -> None:
+        seconds[name] = round(took, 2)
+        if not json:
+            print_text(f"{took:6.1f} s  {name}")
+
+    alignsolve.warm_up(report)
+    if json:
+        print_json({"seconds": seconds})
+    return DONE

@@ -1,0 +1,135 @@
+"""The command line: parsing and printing, nothing else.
+
+Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
+3 nothing found within the limits; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+import typer
+
+from alignsolve.cli.bench import bench
+from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, NOTHING_FOUND, note
+from alignsolve.cli.explain import explain
+from alignsolve.cli.files import convert, generate, info, warm_up
+from alignsolve.cli.solve import check, solve
+from alignsolve.cli.stdout import own_stdout
+from alignsolve.errors import AlignSolveError, BackendError
+
+app = typer.Typer(
+    name="alignsolve",
+    help="Exact, certified client-expert assignment for federated mixture-of-experts training.",
+    epilog="Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage; "
+           "3 nothing found within the limits; 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+#: Commands, whether their bare name asks for help, and lines that show their use.
+COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
+    (solve, True, (
+        "alignsolve solve fleet.npz --out plan.json",
+        "alignsolve solve gap1.txt#2 --sense max --time-limit 10",
+        "alignsolve solve scores.csv --set max_experts=2 --out plan.csv",
+        "alignsolve solve fleet.npz --elastic --out plan.json",
+        "alignsolve solve fitness.npy --set load_max=156250 --engine ray --parts pairs",
+        "alignsolve solve big.toml --engine ray --address ray://head:10001 --json",
+    )),
+    (check, True, (
+        "alignsolve check fleet.npz plan.json",
+        "alignsolve check gap1.txt answer.json --index 2 --sense max --json",
+    )),
+    (explain, True, (
+        "alignsolve explain fleet.npz",
+        "alignsolve explain fleet.npz --client 17",
+        "alignsolve explain fleet.npz --expert 3 --solution plan.json --json",
+    )),
+    (generate, False, (
+        "alignsolve generate",
+        "alignsolve generate skewed",
+        "alignsolve generate skewed clients=1000 experts=64 --seed 7 --out fleet.npz",
+        "alignsolve generate skewed clients=1000000 --out large.toml",
+        "alignsolve generate uniform clients=10000000 experts=64 --streamed --out huge.toml",
+    )),
+    (convert, True, (
+        "alignsolve convert gap1.txt#2 gap1-2.json --sense max",
+        "alignsolve convert fleet.npz fleet.mps",
+    )),
+    (info, False, (
+        "alignsolve info",
+        "alignsolve info fleet.npz",
+        "alignsolve info gap1.txt --sense max --json",
+    )),
+    (bench, True, (
+        "alignsolve bench instances",
+        "alignsolve bench instances more --backends exchange,ortools-mcf --jobs 2",
+        "alignsolve bench instances --time-limit 60 --out slow --json",
+    )),
+    (warm_up, False, (
+        "alignsolve warm-up",
+        "alignsolve warm-up --json",
+    )),
+)
+for command, needs_words, examples in COMMANDS:
+    # Lines of an epilog are joined; paragraphs are not.
+    app.command(no_args_is_help=needs_words, epilog="\n\n".join(["Examples:", *examples]))(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; None takes those of the process.
+
+    Notes
+    -----
+    Errors are one line on standard error. With ``--json`` they are also the
+    one document on standard output, ``{"error": message}``.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with own_stdout():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    """Run the command line; turn errors into a line and an exit code."""
+    try:
+        code = app(words, prog_name="alignsolve", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError:
+        return BAD_INPUT  # the help is printed already
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = f"; see {context.command_path} --help" if context else ""
+        # typer and click both add the same hint.
+        text = re.sub(r"( Did you mean [^?]*\?)\1", r"\1", error.format_message()).rstrip(".")
+        return _failed(f"{text[:1].lower()}{text[1:]}{usage}", words, BAD_INPUT)
+    except BackendError as error:
+        return _failed(str(error), words, NOTHING_FOUND)
+    except AlignSolveError as error:
+        return _failed(str(error), words, BAD_INPUT)
+    except MemoryError:
+        return _failed("the memory does not suffice for this problem", words, NOTHING_FOUND)
+    except (KeyboardInterrupt, click.Abort):
+        note("interrupted")
+        return INTERRUPTED
+
+
+def _failed(message: str, words: Sequence[str], code: int) -> int:
+    """Report an error in one line."""
+    line = " ".join(message.split())
+    note(f"error: {line}")
+    if "--json" in words:
+        print(json.dumps({"error": line}))
+    return code

@@ -1,0 +1,192 @@
+"""What a unit of violation costs when bounds have to give way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray, fitted
+from alignsolve.model.problem import AlignmentProblem
+
+#: Prices of the flow class are whole multiples of this share of the largest price.
+RESOLUTION = 2.0**-30
+
+
+@dataclass(frozen=True, eq=False)
+class Elastic:
+    """Prices of violation, for bounds that cannot hold together.
+
+    Only the ratios of prices matter: violation as a whole comes before fitness.
+
+    Parameters
+    ----------
+    load : array_like, shape (n_experts,), default 1
+        Price of a holder too few or too many for an expert; fractional bounds
+        are rounded inward first.
+    named_loads : mapping of str to array_like, shape (n_experts,), optional
+        Price per unit of a named load below or above its bounds. A load that
+        is not named pays `load` per mean positive weight: what a typical client
+        brings counts as one holder.
+    min_experts : array_like, shape (n_clients,), default 10
+        Price of an expert too few for a client. Dearer than loads by default:
+        a client below its minimum may be unable to run the model at all.
+    group : array_like, shape (n_groups,) or (n_clients, n_groups), default 10
+        Price of an expert too few in a group.
+    fitness_floor : array_like, shape (n_clients,), optional
+        Price per unit of fitness below a fairness floor (or of cost above a
+        ceiling); None stands for ``1 / problem.largest``.
+
+    Raises
+    ------
+    ProblemError
+        When used with a problem that the prices do not fit. Prices are finite
+        and > 0.
+
+    Notes
+    -----
+    For the flow class prices are rounded to multiples of ``2**-30`` of the
+    largest one (the smallest of them at least), and everything after that is
+    exact.
+    """
+
+    load: npt.ArrayLike = 1.0
+    named_loads: Mapping[str, npt.ArrayLike] | None = None
+    min_experts: npt.ArrayLike = 10.0
+    group: npt.ArrayLike = 10.0
+    fitness_floor: npt.ArrayLike | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """The prices of `Elastic` for one problem, checked and broadcast.
+
+    Attributes
+    ----------
+    load : float64 array, shape (n_experts,)
+        Per holder.
+    named_loads : dict of str to float64 array, shape (n_experts,)
+        Per unit of the load.
+    min_experts : float64 array, shape (n_clients,)
+        Per expert.
+    group : float64 array, shape (n_clients, n_groups)
+        Per expert.
+    fitness_floor : float64 array, shape (n_clients,)
+        Per unit of fitness.
+    """
+
+    load: Float64Array
+    named_loads: dict[str, Float64Array]
+    min_experts: Float64Array
+    group: Float64Array
+    fitness_floor: Float64Array
+
+
+def checked_prices(problem: AlignmentProblem, elastic: object) -> Prices | None:
+    """Return the prices for a problem; None where bounds may not give way.
+
+    Raises
+    ------
+    ProblemError
+        If `elastic` is neither bool nor `Elastic`, or its prices do not fit.
+    """
+    if isinstance(elastic, (bool, np.bool_)) and not elastic:
+        return None
+    given = Elastic() if isinstance(elastic, (bool, np.bool_)) else elastic
+    if not isinstance(given, Elastic):
+        raise ProblemError(f"elastic is {elastic!r}; give True, False or al.Elastic(...)")
+    n, m = problem.n_clients, problem.n_experts
+    load = _price("load", given.load, (m,), "one per expert")
+    floor = given.fitness_floor
+    if floor is None:
+        floor = 1.0 / problem.largest if problem.largest >= 1e-300 else 1.0
+    return Prices(
+        load,
+        _named(problem, given.named_loads, load),
+        _price("min_experts", given.min_experts, (n,), "one per client"),
+        _price("group", given.group, (n, problem.n_groups), "clients x groups"),
+        _price("fitness_floor", floor, (n,), "one per client"),
+    )
+
+
+def _price(name: str, value: npt.ArrayLike, shape: tuple[int, ...], meaning: str) -> Float64Array:
+    return fitted(
+        f"elastic.{name}", value, shape, meaning,
+        valid=lambda a: np.isfinite(a) & (a > 0),
+        would_be_right="give a finite price > 0",
+    )
+
+
+def _named(
+    problem: AlignmentProblem, given: Any, load: Float64Array
+) -> dict[str, Float64Array]:
+    """Return the price of every named load."""
+    if given is not None and not isinstance(given, Mapping):
+        raise ProblemError(
+            f"elastic.named_loads is {type(given).__name__}; give a mapping of names to prices"
+        )
+    prices = dict(given or {})
+    for name in prices:
+        if name not in problem.loads:
+            known = ", ".join(map(repr, problem.loads)) or "none"
+            raise ProblemError(
+                f"elastic.named_loads prices {name!r}; the named loads of the problem: {known}"
+            )
+    found = {}
+    for name, part in problem.loads.items():
+        weight = np.asarray(part.weight)
+        typical = float(weight[weight > 0].mean()) if (weight > 0).any() else 1.0
+        price = prices.get(name, np.clip(load / max(typical, 1e-300), 1e-300, 1e300))
+        found[name] = _price(f"named_loads[{name!r}]", price, (problem.n_experts,),
+                             "one per expert")
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class WholePrices:
+    """Prices of the flow class as whole numbers, without a common factor.
+
+    Attributes
+    ----------
+    load : int64 array, shape (n_experts,)
+    min_experts : int64 array, shape (n_clients,)
+    group : int64 array, shape (n_clients, max(1, n_groups))
+    unit : float
+        What 1 stands for in the given prices.
+    """
+
+    load: IntArray
+    min_experts: IntArray
+    group: IntArray
+    unit: float
+
+    @property
+    def parts(self) -> tuple[IntArray, IntArray, IntArray]:
+        """All prices."""
+        return self.load, self.min_experts, self.group
+
+    @classmethod
+    def of(cls, problem: AlignmentProblem, prices: Prices) -> WholePrices:
+        """Round prices to whole multiples of their resolution."""
+        group = prices.group if problem.n_groups else np.empty((problem.n_clients, 0))
+        parts = (prices.load, prices.min_experts, group)
+        largest = max((float(part.max()) for part in parts if part.size), default=1.0)
+        # A power of two: prices with few digits stay what they are.
+        exponent = math.frexp(largest)[1] + round(math.log2(RESOLUTION))
+        whole = [
+            np.maximum(1, np.rint(np.ldexp(part, -exponent))).astype(np.int64) for part in parts
+        ]
+        common = 0
+        for part in whole:
+            if part.size:
+                common = math.gcd(common, int(np.gcd.reduce(part, axis=None)))
+        common = max(1, common)
+        load, minimum, of_group = (part // common for part in whole)
+        if not problem.n_groups:
+            of_group = np.ones((problem.n_clients, 1), dtype=np.int64)
+        return cls(load, minimum, of_group, math.ldexp(common, exponent))

@@ -1,0 +1,6 @@
+"""Why a problem has no answer: a small set of bounds that cannot hold together."""
+
+from alignsolve.infeasibility.bounds import Bound, Conflict, ConflictCheck
+from alignsolve.infeasibility.find import check_conflict, find_conflict
+
+__all__ = ["Bound", "Conflict", "ConflictCheck", "check_conflict", "find_conflict"]

@@ -1,0 +1,348 @@
+"""What a conflict is made of: single bounds, sets of them, and a problem with only those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, Load, Resource
+
+#: More bounds of clients than this are listed as families, one per kind.
+FAMILY_LIMIT = 1000
+
+#: Kinds of bounds of a client, in the order in which conflicts list them.
+CLIENT_KINDS = (
+    "min_experts", "max_experts", "group_min", "group_max", "resource", "client_fitness_min"
+)
+EXPERT_KINDS = ("load_min", "load_max")
+
+#: A kind of bound: kind, name of the load or resource, group.
+Key = tuple[str, str | None, int | None]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One bound of a problem, or one kind of bound of many clients.
+
+    Attributes
+    ----------
+    kind : str
+        "min_experts", "max_experts", "load_min", "load_max", "resource",
+        "group_min", "group_max" or "client_fitness_min".
+    client, expert, group : int or None
+        Where, as far as it applies.
+    name : str or None
+        Name of the load or resource.
+    value : float
+        The bound, in the problem's own sense; of a family, their sum.
+    clients : tuple of int, or None
+        The clients of a family, ascending; `client` is then None. Families
+        stand in conflicts with more than `FAMILY_LIMIT` bounds of clients.
+    """
+
+    kind: str
+    client: int | None
+    expert: int | None
+    group: int | None
+    name: str | None
+    value: float
+    clients: tuple[int, ...] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Bounds that cannot hold together.
+
+    Attributes
+    ----------
+    bounds : tuple of Bound
+        The bounds. Forbidden pairs, and that a client holds an expert once or
+        not at all, are in force besides.
+    text : str
+        The contradiction in one sentence.
+    irreducible : bool
+        Whether without any one entry of `bounds` the others can hold. False
+        where time ran out before that was shown.
+    proved : bool
+        Whether `bounds` were shown to contradict each other. False where time
+        ran out before any smaller set than all bounds was found.
+    experts : tuple of int
+        The experts whose bounds are in conflict, where it is one of loads.
+    needed, possible : float or None
+        The contradiction in numbers, where it is one inequality of the listed
+        bounds: `needed` exceeds `possible`.
+    """
+
+    bounds: tuple[Bound, ...]
+    text: str
+    irreducible: bool = True
+    proved: bool = True
+    experts: tuple[int, ...] = ()
+    needed: float | None = None
+    possible: float | None = None
+
+
+@dataclass(frozen=True)
+class ConflictCheck:
+    """What a re-check of a conflict shows.
+
+    Attributes
+    ----------
+    contradictory : bool
+        Whether the listed bounds alone cannot hold together.
+    irreducible : bool
+        Whether, moreover, the others can hold without any one of them.
+
+    Notes
+    -----
+    For the mip class False also stands for "not shown in time".
+    """
+
+    contradictory: bool
+    irreducible: bool
+
+
+@dataclass(frozen=True, eq=False)
+class BoundSet:
+    """Bounds of a problem by kind.
+
+    Attributes
+    ----------
+    clients : dict of Key to int64 array
+        Clients whose bound of the kind is in the set, ascending.
+    experts : dict of Key to int64 array
+        Experts likewise.
+    """
+
+    clients: dict[Key, IntArray] = field(default_factory=dict)
+    experts: dict[Key, IntArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, bounds: Iterable[Bound]) -> BoundSet:
+        """Collect bounds, families expanded."""
+        parts: tuple[dict[Key, list[int]], dict[Key, list[int]]] = ({}, {})
+        for bound in bounds:
+            key = (bound.kind, bound.name, bound.group)
+            if bound.kind in CLIENT_KINDS:
+                one = () if bound.client is None else (bound.client,)
+                parts[0].setdefault(key, []).extend(one if bound.clients is None else bound.clients)
+            elif bound.expert is not None:
+                parts[1].setdefault(key, []).append(bound.expert)
+        clients, experts = (
+            {key: np.unique(np.array(index, dtype=np.int64)) for key, index in part.items()}
+            for part in parts
+        )
+        return cls(clients, experts)
+
+    @property
+    def size(self) -> int:
+        """Number of single bounds."""
+        return sum(index.size for part in (self.clients, self.experts) for index in part.values())
+
+    def bounds(self, problem: AlignmentProblem, limit: int = FAMILY_LIMIT) -> tuple[Bound, ...]:
+        """List the bounds; those of clients as families where they exceed `limit`."""
+        found: list[Bound] = []
+        for kind, name, group in sorted(self.experts, key=_order):
+            index = self.experts[kind, name, group]
+            values = expert_values(problem, kind, name)[index]
+            found += [
+                Bound(kind, None, j, None, name, value)
+                for j, value in zip(index.tolist(), values.tolist(), strict=True)
+            ]
+        families = sum(index.size for index in self.clients.values()) > limit
+        for kind, name, group in sorted(self.clients, key=_order):
+            index = self.clients[kind, name, group]
+            amounts = client_values(problem, kind, name, group)[index]
+            if families and index.size > 1:
+                total = float(amounts.sum())
+                found.append(Bound(kind, None, None, group, name, total, tuple(index.tolist())))
+                continue
+            found += [
+                Bound(kind, i, None, group, name, float(value))
+                for i, value in zip(index.tolist(), amounts.tolist(), strict=True)
+            ]
+        return tuple(found)
+
+
+def _order(key: Key) -> tuple[int, str, int]:
+    kind, name, group = key
+    return (*EXPERT_KINDS, *CLIENT_KINDS).index(kind), name or "", -1 if group is None else group
+
+
+def client_values(
+    problem: AlignmentProblem, kind: str, name: str | None, group: int | None
+) -> Float64Array | IntArray:
+    """Return a kind of bound of all clients, shape (n_clients,), own sense."""
+    if kind == "resource":
+        return np.asarray(problem.resources[str(name)].budget)
+    if kind == "client_fitness_min":
+        return problem.sign * problem.client_fitness_min
+    if kind in ("group_min", "group_max"):
+        return np.asarray(getattr(problem, kind))[:, group]
+    return np.asarray(getattr(problem, kind))
+
+
+def expert_values(problem: AlignmentProblem, kind: str, name: str | None) -> Float64Array:
+    """Return a kind of bound of all experts, float64 of shape (n_experts,)."""
+    if name is None:
+        return np.asarray(getattr(problem, kind))
+    return np.asarray(getattr(problem.loads[name], kind.removeprefix("load_")))
+
+
+def all_bounds(problem: AlignmentProblem) -> BoundSet:
+    """Return every bound that could break for some set of allowed pairs' worth of holding."""
+    n, m = problem.n_clients, problem.n_experts
+    found = BoundSet()
+
+    def put(part: dict[Key, IntArray], key: Key, binding: object) -> None:
+        index = np.flatnonzero(np.asarray(binding))
+        if index.size:
+            part[key] = index
+
+    put(found.clients, ("min_experts", None, None), problem.min_experts > 0)
+    put(found.clients, ("max_experts", None, None), problem.max_experts < m)
+    if problem.expert_group is not None:
+        assert problem.group_min is not None and problem.group_max is not None
+        size = np.bincount(problem.expert_group, minlength=problem.n_groups)
+        for g in range(problem.n_groups):
+            put(found.clients, ("group_min", None, g), problem.group_min[:, g] > 0)
+            put(found.clients, ("group_max", None, g), problem.group_max[:, g] < size[g])
+    for name, resource in problem.resources.items():
+        put(found.clients, ("resource", name, None), np.isfinite(resource.budget))
+    put(found.clients, ("client_fitness_min", None, None), problem.client_fitness_min > -np.inf)
+    low, high = problem.holder_bounds()
+    put(found.experts, ("load_min", None, None), low > 0)
+    put(found.experts, ("load_max", None, None), high < n)
+    for name, load in problem.loads.items():
+        put(found.experts, ("load_min", name, None), np.asarray(load.min) > 0)
+        put(found.experts, ("load_max", name, None), np.asarray(load.max) < np.inf)
+    return found
+
+
+def require_bounds(
+    problem: AlignmentProblem, bounds: Iterable[Bound], what: str = "the conflict lists"
+) -> None:
+    """Raise `ProblemError` unless every bound is one of the problem, with its value."""
+    for bound in bounds:
+        actual = _actual_value(problem, bound)
+        if actual is None:
+            raise ProblemError(f"{what} {bound}, which the problem does not have")
+        if not np.isclose(actual, bound.value, rtol=1e-9, atol=0) and actual != bound.value:
+            raise ProblemError(f"{what} {bound}; in the problem it is {actual:g}")
+
+
+def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
+    """Return the problem's value of a bound, or None where there is no such bound."""
+    names = {"resource": problem.resources, "load_min": problem.loads, "load_max": problem.loads}
+    if bound.name is not None and bound.name not in names.get(bound.kind, {}):
+        return None
+    if bound.kind in EXPERT_KINDS:
+        if bound.expert is None or not 0 <= bound.expert < problem.n_experts:
+            return None
+        return float(expert_values(problem, bound.kind, bound.name)[bound.expert])
+    needs_group = bound.kind in ("group_min", "group_max")
+    if bound.kind not in CLIENT_KINDS or (bound.kind == "resource") != (bound.name is not None):
+        return None
+    if needs_group and (bound.group is None or not 0 <= bound.group < problem.n_groups):
+        return None
+    one = () if bound.client is None else (bound.client,)
+    index = np.array(one if bound.clients is None else bound.clients, dtype=np.int64)
+    if not index.size or index.min() < 0 or index.max() >= problem.n_clients:
+        return None
+    values = client_values(problem, bound.kind, bound.name, bound.group)
+    return float(values[index].sum())
+
+
+def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProblem, IntArray]:
+    """Return the problem with only the given bounds in force, and no preferences.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    kept : BoundSet
+        Bounds to keep.
+
+    Returns
+    -------
+    problem : AlignmentProblem
+        Max sense, without load penalties and switching costs. Fitness is 0
+        unless a fairness floor is kept.
+    clients : int64 array
+        The clients in it. Those without a kept bound are left out where no
+        expert needs them.
+    """
+    clients = np.arange(problem.n_clients)
+    if not any(kind == "load_min" for kind, _, _ in kept.experts):
+        clients = np.unique(np.concatenate([clients[:0], *kept.clients.values()]))
+    rows: Any = slice(None) if clients.size == problem.n_clients else clients
+
+    def of_clients(key: Key, free: float) -> Float64Array:
+        return np.asarray(_of_clients(problem, kept, key, free)[rows])
+
+    floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
+    fitness = problem.fitness[rows]
+    if not (floor > -np.inf).any():
+        fitness = np.where(fitness > -np.inf, np.float32(0), np.float32(-np.inf))
+    arguments: dict[str, Any] = {}
+    if any(kind in ("group_min", "group_max") for kind, _, _ in kept.clients):
+        groups = range(problem.n_groups)
+        low = [of_clients(("group_min", None, g), 0) for g in groups]
+        high = [of_clients(("group_max", None, g), problem.n_experts) for g in groups]
+        arguments["expert_group"] = problem.expert_group
+        arguments["group_min"], arguments["group_max"] = np.stack(low, 1), np.stack(high, 1)
+    resources = {
+        name: Resource(
+            np.asarray(resource.size)[rows], of_clients(("resource", name, None), np.inf)
+        )
+        for name, resource in problem.resources.items()
+        if ("resource", name, None) in kept.clients
+    }
+    reduced = AlignmentProblem(
+        fitness,
+        of_clients(("max_experts", None, None), problem.n_experts),
+        min_experts=of_clients(("min_experts", None, None), 0),
+        load_min=_of_experts(problem, kept, "load_min", None),
+        load_max=_of_experts(problem, kept, "load_max", None),
+        loads=_loads(problem, kept, rows),
+        resources=resources,
+        client_fitness_min=floor,
+        **arguments,
+    )
+    return reduced, clients
+
+
+def _loads(problem: AlignmentProblem, kept: BoundSet, rows: Any) -> dict[str, Load]:
+    """Return the named loads of some clients that have a kept bound, without penalties."""
+    return {
+        name: Load(
+            np.asarray(load.weight)[rows],
+            min=_of_experts(problem, kept, "load_min", name),
+            max=_of_experts(problem, kept, "load_max", name),
+        )
+        for name, load in problem.loads.items()
+        if any(key[1] == name for key in kept.experts)
+    }
+
+
+def _of_clients(problem: AlignmentProblem, kept: BoundSet, key: Key, free: float) -> Float64Array:
+    """Return a kind of bound of all clients, own sense, and `free` where it is not kept."""
+    values = np.full(problem.n_clients, free)
+    index = kept.clients.get(key, np.empty(0, dtype=np.int64))
+    values[index] = client_values(problem, *key)[index]
+    return values
+
+
+def _of_experts(
+    problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None
+) -> Float64Array:
+    """Return a kind of bound of all experts, infinite where it is not kept."""
+    values = np.full(problem.n_experts, -np.inf if kind == "load_min" else np.inf)
+    index = kept.experts.get((kind, name, None), np.empty(0, dtype=np.int64))
+    values[index] = expert_values(problem, kind, name)[index]
+    return values

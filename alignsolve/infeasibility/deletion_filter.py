@@ -1,0 +1,305 @@
+"""Conflicts of the mip class: bounds are left out as long as the rest is infeasible.
+
+Whether bounds can hold together is asked of the flow part, of the linear
+relaxation, and then of an exact backend, on a problem with only those bounds
+and nothing to optimise. Bounds are left out in chunks, from
+whole kinds down to single bounds, so that at any time those still there are in
+conflict (a deletion filter: J W Chinneck, E W Dravnieks, Locating minimal
+infeasible constraint sets in linear programs, ORSA Journal on Computing 3,
+1991, doi:10.1287/ijoc.3.2.157). A point that keeps all bounds but one shows
+without another question that this one is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alignsolve.infeasibility.bounds import (
+    Bound,
+    BoundSet,
+    ConflictCheck,
+    Key,
+    all_bounds,
+    restricted,
+)
+from alignsolve.infeasibility.farkas import linear_core
+from alignsolve.infeasibility.max_flow import feasible_assignment
+from alignsolve.model.arrays import BoolArray, IntArray
+from alignsolve.model.feasibility import Violation, is_feasible, violations
+from alignsolve.model.problem import AlignmentProblem
+
+#: Clients and experts of an assignment.
+Point = tuple[IntArray, IntArray]
+
+#: Exact backends; the first that is there and does not fail is asked.
+ORACLES = ("ortools-cpsat", "ortools-mip", "scipy-milp")
+
+#: Where more bounds are left, those of clients are not reduced one by one.
+SINGLE_LIMIT = 64
+
+#: Where none of so many parts can go, they are not divided further.
+SPREAD_PARTS = 16
+
+#: Share of the time left that one question may take: one hard question is not the last.
+QUESTION_SHARE = 0.25
+
+#: Any answer will do: the gap at which a backend may stop.
+ANY_GAP = 1e9
+
+#: Problems of at most so many pairs are not worth a second thread.
+SMALL_PAIRS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class MipConflict:
+    """Bounds that cannot hold together.
+
+    Attributes
+    ----------
+    kept : BoundSet
+        The bounds.
+    irreducible : bool
+        Whether without any one of them the others can hold; of clients'
+        bounds, any one kind where `families`.
+    families : bool
+        Whether the clients' bounds were reduced kind by kind only.
+    """
+
+    kept: BoundSet
+    irreducible: bool
+    families: bool
+
+
+def decide(
+    problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf
+) -> Point | BoundSet | None:
+    """Decide whether some bounds of a problem can hold together.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    kept : BoundSet
+        The bounds in force.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop.
+
+    Returns
+    -------
+    (row_ind, col_ind), BoundSet or None
+        An assignment that keeps them, or those of them that cannot hold
+        together, or None where that was not decided in time.
+    """
+    reduced, clients = restricted(problem, kept)
+    nothing = np.empty(0, dtype=np.int64)
+    if is_feasible(reduced, nothing, nothing):
+        return nothing, nothing
+    if clients.size == 0 or problem.n_experts == 0:
+        return kept
+    point = feasible_assignment(reduced, deadline)
+    if point is None:
+        return kept if time.perf_counter() < deadline else None
+    if not is_feasible(reduced, *point):
+        core = linear_core(problem, kept, deadline)
+        if core is not None:
+            return core
+        found = _asked(reduced, deadline)
+        if found is None or found is False:
+            return kept if found is False else None
+        point = found
+    return clients[point[0]], point[1]
+
+
+def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False] | None:
+    """Ask the exact backends for any feasible answer; False where there is none."""
+    # Backends name conflicts by way of the result: imported late.
+    from alignsolve.backends import Options, get_backend
+    from alignsolve.errors import BackendError, BackendNotFoundError
+
+    threads = 1 if problem.n_clients * problem.n_experts <= SMALL_PAIRS else None
+    options = Options(deadline=deadline, rel_gap=ANY_GAP, threads=threads)
+    for name in ORACLES:
+        try:
+            answer = get_backend(name).solve(problem, options)
+        except (BackendError, BackendNotFoundError):
+            continue
+        if answer.infeasible:
+            return False
+        rows, cols = answer.row_ind, answer.col_ind
+        if rows is not None and cols is not None and is_feasible(problem, rows, cols):
+            return rows, cols
+        return None
+    return None
+
+
+def find_mip_conflict(
+    problem: AlignmentProblem, deadline: float = math.inf
+) -> MipConflict | None:
+    """Return bounds of an infeasible problem of the mip class that cannot hold together.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop; the set found so far
+        is returned.
+
+    Returns
+    -------
+    MipConflict or None
+        None where the bounds can hold together.
+
+    Raises
+    ------
+    TimeoutError
+        If the deadline passed before any set was shown to be in conflict.
+    """
+    deletion = _Deletion(problem, all_bounds(problem), deadline)
+    now = time.perf_counter()
+    until = now + 2 * QUESTION_SHARE * (deadline - now)
+    deletion.keep_core(linear_core(problem, all_bounds(problem), until))
+    deletion.leave_out(deletion.kinds())
+    deletion.halve()
+    families = int(deletion.kept.sum()) > SINGLE_LIMIT
+    deletion.leave_out(deletion.singles(of_experts_only=families))
+    if not deletion.proved:
+        found = decide(problem, deletion.bound_set(deletion.kept), deadline)
+        if found is None:
+            raise TimeoutError("no conflict found in time")
+        if not isinstance(found, BoundSet):
+            return None
+    return MipConflict(deletion.bound_set(deletion.kept), deletion.complete, families)
+
+
+def check_mip_bounds(
+    problem: AlignmentProblem, bounds: tuple[Bound, ...], deadline: float = math.inf
+) -> ConflictCheck:
+    """Check bounds of any kind by asking for each part of them, see `decide`."""
+    if not isinstance(decide(problem, BoundSet.of(bounds), deadline), BoundSet):
+        return ConflictCheck(contradictory=False, irreducible=False)
+    parts = (BoundSet.of(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds)))
+    irreducible = all(isinstance(decide(problem, part, deadline), tuple) for part in parts)
+    return ConflictCheck(contradictory=True, irreducible=irreducible)
+
+
+class _Deletion:
+    """Single bounds, those still kept, and the ways to leave some out.
+
+    Attributes
+    ----------
+    kept : bool array, shape (n_bounds,)
+        Bounds still there.
+    proved : bool
+        Whether those were shown to be in conflict.
+    complete : bool
+        Whether every question was answered in time.
+    """
+
+    def __init__(self, problem: AlignmentProblem, bounds: BoundSet, deadline: float) -> None:
+        self.problem, self.deadline = problem, deadline
+        self._keys: list[Key] = [*bounds.experts, *bounds.clients]
+        self._n_expert_keys = len(bounds.experts)
+        parts = [*bounds.experts.values(), *bounds.clients.values()]
+        kind = np.repeat(np.arange(len(parts)), [part.size for part in parts])
+        where = np.concatenate([np.empty(0, dtype=np.int64), *parts])
+        # Bounds of one client lie side by side, and so do those of one expert.
+        order = np.lexsort((kind, where, kind >= self._n_expert_keys))
+        self._kind, self._where = kind[order], where[order]
+        self.kept = np.ones(kind.size, dtype=np.bool_)
+        self._needed = np.zeros(kind.size, dtype=np.bool_)
+        self.proved, self.complete = False, True
+
+    def bound_set(self, mask: BoolArray) -> BoundSet:
+        """Return some of the bounds by kind."""
+        found = BoundSet()
+        for number in np.unique(self._kind[mask]).tolist():
+            part = found.experts if number < self._n_expert_keys else found.clients
+            part[self._keys[number]] = np.sort(self._where[mask & (self._kind == number)])
+        return found
+
+    def kinds(self) -> Iterator[BoolArray]:
+        """Yield all bounds of experts, all of clients, and then each kind, the last first."""
+        of_experts = self._kind < self._n_expert_keys
+        yield of_experts
+        yield ~of_experts
+        for number in reversed(range(len(self._keys))):
+            yield self._kind == number
+
+    def singles(self, of_experts_only: bool) -> Iterator[BoolArray]:
+        """Yield the kept bounds one by one."""
+        for at in np.flatnonzero(self.kept).tolist():
+            if not of_experts_only or self._kind[at] < self._n_expert_keys:
+                yield np.arange(self.kept.size) == at
+
+    def halve(self) -> None:
+        """Leave out halves, quarters and so on, down to `SINGLE_LIMIT` parts.
+
+        Where the conflict is spread over more than `SPREAD_PARTS`, smaller
+        parts will hardly go either, and the bounds stay together.
+        """
+        pieces = 2
+        while pieces <= min(SINGLE_LIMIT, int(self.kept.sum()) - 1):
+            before = self.kept
+            for part in np.array_split(np.flatnonzero(self.kept), pieces):
+                mask = np.zeros_like(self.kept)
+                mask[part] = True
+                self.leave_out(iter([mask]))
+            if pieces >= SPREAD_PARTS and np.array_equal(self.kept, before):
+                break
+            pieces *= 2
+
+    def leave_out(self, chunks: Iterator[BoolArray]) -> None:
+        """Leave out each chunk of bounds without which the others are still in conflict."""
+        for chunk in chunks:
+            chunk = chunk & self.kept
+            # One that is needed makes its chunk needed.
+            if not chunk.any() or (chunk & self._needed).any():
+                continue
+            now = time.perf_counter()
+            if now > self.deadline:
+                self.complete = False
+                return
+            rest = self.kept & ~chunk
+            until = now + QUESTION_SHARE * (self.deadline - now)
+            found = decide(self.problem, self.bound_set(rest), until)
+            if isinstance(found, BoundSet):
+                self.keep_core(found)
+            elif found is None:
+                self.complete = False
+            else:
+                self._learn(chunk, *found)
+
+    def keep_core(self, core: BoundSet | None) -> None:
+        """Leave out all but some bounds that were shown to be in conflict."""
+        if core is None:
+            return
+        self.proved = True
+        self.kept = np.zeros_like(self.kept)
+        for key, index in [*core.experts.items(), *core.clients.items()]:
+            of_kind = self._kind == self._keys.index(key)
+            self.kept |= of_kind & np.isin(self._where, index)
+
+    def _learn(self, chunk: BoolArray, rows: IntArray, cols: IntArray) -> None:
+        """Note a bound that a point which keeps all others breaks."""
+        if chunk.sum() == 1:
+            self._needed |= chunk
+            return
+        reduced, clients = restricted(self.problem, self.bound_set(self.kept))
+        there = np.isin(rows, clients)
+        local = np.searchsorted(clients, rows[there])
+        broken = violations(reduced, local, cols[there], limit=2)
+        if len(broken) == 1:
+            self._needed |= self._is(broken[0], clients)
+
+    def _is(self, broken: Violation, clients: IntArray) -> BoolArray:
+        """Return which bound a violation is of."""
+        key = (broken.kind, broken.name, broken.group)
+        where = broken.expert if broken.client is None else int(clients[broken.client])
+        return np.asarray((self._kind == self._keys.index(key)) & (self._where == where))

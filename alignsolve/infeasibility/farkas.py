@@ -1,0 +1,171 @@
+"""Bounds that contradict each other already in the linear relaxation.
+
+The relaxation asks for the least total by which bounds must be exceeded. Where
+that is not 0, the prices of the bounds prove the contradiction by one weighted
+sum of inequalities (J Farkas, Theorie der einfachen Ungleichungen, 1902,
+doi:10.1515/crll.1902.124.1), and only bounds with a price take part. The sum is
+recomputed here: the solver is not believed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from alignsolve.infeasibility.bounds import BoundSet, Key
+from alignsolve.infeasibility.max_flow import expert_groups
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem, tolerance
+
+#: Relaxations with more coefficients are not solved.
+MOST_COEFFICIENTS = 3_000_000
+
+#: Prices below this share of the largest are taken for 0.
+SMALLEST_PRICE = 1e-7
+
+#: Rounding errors granted to the recomputed sum, relative to its terms.
+ROUNDING = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class BoundRows:
+    """Bounds of one kind as rows ``matrix @ x <= limit``."""
+
+    key: Key
+    index: IntArray
+    matrix: sp.csr_array
+    limit: Float64Array
+
+
+def linear_core(
+    problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf
+) -> BoundSet | None:
+    """Return those of some bounds that contradict each other in the linear relaxation.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    kept : BoundSet
+        The bounds in force; forbidden pairs are besides.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop.
+
+    Returns
+    -------
+    BoundSet or None
+        None where the relaxation can hold, has no pairs, is too large, or took
+        too long.
+    """
+    if time.perf_counter() > deadline:
+        return None
+    clients, experts = np.nonzero(problem.fitness > -np.inf)
+    kinds = len(kept.clients) + len(kept.experts)
+    if not 0 < clients.size * kinds <= MOST_COEFFICIENTS:
+        return None
+    parts = list(bound_rows(problem, kept, clients, experts))
+    limit = np.concatenate([part.limit for part in parts])
+    if not np.isfinite(limit).all():
+        return None
+    matrix = sp.csr_array(sp.vstack([part.matrix for part in parts], format="csr"))
+    prices = _prices(matrix, limit, deadline)
+    if prices is None or not _is_proof(matrix, limit, prices):
+        return None
+    core = BoundSet()
+    for part, price in zip(parts, np.split(prices, _ends(parts)), strict=True):
+        if (price > 0).any():
+            side = core.clients if part.key in kept.clients else core.experts
+            side[part.key] = part.index[price > 0]
+    return core
+
+
+def _ends(parts: list[BoundRows]) -> list[int]:
+    """Return where the rows of each part but the last end."""
+    return [int(end) for end in np.cumsum([part.index.size for part in parts])[:-1]]
+
+
+def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float64Array | None:
+    """Return the prices of the rows in the least total excess, or None where it is 0."""
+    from scipy.optimize import linprog
+
+    n_rows, n_columns = matrix.shape
+    scale = np.maximum(abs(matrix).max(axis=1).toarray().ravel(), 1e-300)
+    excess = sp.csr_array(sp.diags_array(-scale))
+    left = max(0.01, deadline - time.perf_counter())
+    options: dict[str, Any] = {"time_limit": left} if math.isfinite(left) else {}
+    upper = np.concatenate([np.ones(n_columns), np.full(n_rows, np.inf)])
+    solve: Any = linprog
+    solved = solve(
+        np.concatenate([np.zeros(n_columns), np.ones(n_rows)]),
+        A_ub=sp.hstack([matrix, excess], format="csr"),
+        b_ub=limit,
+        bounds=np.column_stack([np.zeros_like(upper), upper]),
+        method="highs",
+        options=options,
+    )
+    if solved.status != 0 or solved.fun <= 0:
+        return None
+    prices = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
+    prices[prices < SMALLEST_PRICE * prices.max(initial=0.0)] = 0.0
+    return prices
+
+
+def _is_proof(matrix: sp.csr_array, limit: Float64Array, prices: Float64Array) -> bool:
+    """Tell whether the weighted sum of the rows exceeds its limit for every 0/1 point."""
+    least = np.minimum(matrix.T @ prices, 0.0).sum()
+    terms = float((abs(matrix).T @ prices).sum() + prices @ np.abs(limit))
+    return bool(least - prices @ limit > ROUNDING * terms)
+
+
+def bound_rows(
+    problem: AlignmentProblem, kept: BoundSet, clients: IntArray, experts: IntArray
+) -> Iterator[BoundRows]:
+    """Yield the rows of each kind of bound; limits include the package's tolerance."""
+    group, columns = expert_groups(problem), np.arange(clients.size)
+
+    def rows(
+        owner: IntArray, index: IntArray, weight: npt.NDArray[Any], among: BoolArray | None
+    ) -> sp.csr_array:
+        place = np.full(max(problem.n_clients, problem.n_experts), -1)
+        place[index] = np.arange(index.size)
+        chosen = place[owner] >= 0 if among is None else (place[owner] >= 0) & among
+        entries = (weight[chosen], (place[owner[chosen]], columns[chosen]))
+        return sp.csr_array(entries, shape=(index.size, columns.size))
+
+    for key, index in kept.experts.items():
+        kind, name, _ = key
+        weight = np.ones(clients.size)
+        low, high = problem.holder_bounds()
+        limit = (low if kind == "load_min" else high).astype(np.float64)[index]
+        if name is not None:
+            load = problem.loads[name]
+            weight = np.asarray(load.weight)[clients]
+            limit = np.asarray(load.min if kind == "load_min" else load.max)[index]
+            limit = limit + tolerance(limit) * (-1 if kind == "load_min" else 1)
+        sign = -1.0 if kind == "load_min" else 1.0
+        yield BoundRows(key, index, rows(experts, index, sign * weight, None), sign * limit)
+    for key, index in kept.clients.items():
+        kind, name, g = key
+        among = None if g is None else group[experts] == g
+        weight = np.ones(clients.size)
+        sign = -1.0 if kind.endswith("_min") or kind == "min_experts" else 1.0
+        if kind == "resource":
+            resource = problem.resources[str(name)]
+            weight = np.asarray(resource.size)[clients, experts]
+            limit = np.asarray(resource.budget)[index]
+            limit = limit + tolerance(limit)
+        elif kind == "client_fitness_min":
+            weight = problem.fitness[clients, experts].astype(np.float64)
+            limit = problem.client_fitness_min[index]
+            limit = limit - tolerance(limit)
+        else:
+            values = np.asarray(getattr(problem, kind))
+            limit = (values if g is None else values[:, g])[index].astype(np.float64)
+        yield BoundRows(key, index, rows(clients, index, sign * weight, among), sign * limit)

@@ -1,0 +1,173 @@
+"""Find a conflict, and check one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.infeasibility.bounds import (
+    FAMILY_LIMIT,
+    Conflict,
+    ConflictCheck,
+    all_bounds,
+    require_bounds,
+)
+from alignsolve.infeasibility.check import check_flow_bounds
+from alignsolve.infeasibility.hall import FlowConflict, find_flow_conflict
+from alignsolve.infeasibility.text import bounds_text, flow_text
+from alignsolve.model.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    from alignsolve.infeasibility.deletion_filter import MipConflict
+
+#: Added to the sentence where the reduction was not completed.
+UNFINISHED = "; time ran out before it was shown that every listed bound is needed"
+
+
+def find_conflict(
+    problem: AlignmentProblem, deadline: float = math.inf, experts: npt.ArrayLike | None = None
+) -> Conflict:
+    """Return a small set of bounds of an infeasible problem that cannot hold together.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        An infeasible problem.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop. A set found so far is
+        returned, perhaps larger than it need be; see `Conflict.irreducible`
+        and `Conflict.proved`.
+    experts : array_like of int, optional
+        Experts whose load bounds a backend found in conflict. It saves time
+        where it is right, and does no harm where it is not.
+
+    Returns
+    -------
+    Conflict
+        Without any one of its entries the others can hold, except where time
+        ran out. Other such sets may exist, and smaller ones.
+
+    Raises
+    ------
+    ProblemError
+        If the problem is feasible.
+
+    Notes
+    -----
+    In the flow class a conflict lies within one client, within the bounds of
+    one expert, or between the bounds of some experts and those of the clients
+    around them; it is found by counting and by maximum flows, in a few passes
+    over the matrix, and one byte per pair. In the mip class the flow part is
+    tried first. Then bounds are left out as long as an exact backend proves the
+    rest infeasible: each of perhaps hundreds of questions is NP-hard, so give a
+    deadline.
+
+    Examples
+    --------
+    >>> import numpy as np, alignsolve as al
+    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
+    >>> find_conflict(problem).text
+    'experts 0 and 1 need at least 6 client slots; only 5 clients may hold them, given \
+max_experts of clients 0, 1, 2, 3 and 4'
+    """
+    try:
+        found = find_flow_conflict(problem, deadline, experts)
+        if found is not None:
+            return _flow_conflict(problem, found)
+        if problem.problem_class == "mip":
+            from alignsolve.infeasibility.deletion_filter import (
+                find_mip_conflict,  # SciPy is slow to import
+            )
+
+            mip = find_mip_conflict(problem, deadline)
+            if mip is not None:
+                return _mip_conflict(problem, mip)
+    except TimeoutError:
+        return _unproved(problem)
+    raise ProblemError("the problem is feasible: its bounds have no conflict")
+
+
+def _flow_conflict(problem: AlignmentProblem, found: FlowConflict) -> Conflict:
+    """Name a conflict of the flow class."""
+    experts = next(iter(found.kept.experts.values()), ())
+    text = flow_text(problem, found)
+    if not found.irreducible:
+        text += UNFINISHED
+    return Conflict(
+        bounds=found.kept.bounds(problem),
+        text=text,
+        irreducible=found.irreducible,
+        experts=tuple(int(j) for j in experts),
+        needed=None if found.needed is None else float(found.needed),
+        possible=None if found.possible is None else float(found.possible),
+    )
+
+
+def _mip_conflict(problem: AlignmentProblem, found: MipConflict) -> Conflict:
+    """Name a conflict of the mip class."""
+    text = bounds_text(problem, found.kept)
+    if not found.irreducible:
+        text += UNFINISHED
+    experts = np.unique(np.concatenate([[], *found.kept.experts.values()]))
+    return Conflict(
+        bounds=found.kept.bounds(problem, 0 if found.families else FAMILY_LIMIT),
+        text=text,
+        irreducible=found.irreducible,
+        experts=tuple(int(j) for j in experts),
+    )
+
+
+def _unproved(problem: AlignmentProblem) -> Conflict:
+    """Return all bounds, and say that no smaller set was found."""
+    kept = all_bounds(problem)
+    return Conflict(
+        bounds=kept.bounds(problem, limit=0),
+        text=f"time ran out before a conflict was found among the {kept.size:,} bounds",
+        irreducible=False,
+        proved=False,
+    )
+
+
+def check_conflict(
+    problem: AlignmentProblem, conflict: Conflict, deadline: float = math.inf
+) -> ConflictCheck:
+    """Re-check a conflict from its bounds alone, however it was found.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    conflict : Conflict
+        Only its `bounds` are looked at.
+    deadline : float
+        Value of ``time.perf_counter()`` at which a check of the mip class ends;
+        what it did not show by then is False.
+
+    Raises
+    ------
+    ProblemError
+        If a listed bound is not one of the problem.
+
+    Notes
+    -----
+    Bounds of the flow class are checked by maximum flows, one per bound; others
+    by exact backends. Forbidden pairs are in force, other bounds are not.
+
+    Examples
+    --------
+    >>> import numpy as np, alignsolve as al
+    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
+    >>> check_conflict(problem, find_conflict(problem))
+    ConflictCheck(contradictory=True, irreducible=True)
+    """
+    bounds = conflict.bounds
+    require_bounds(problem, bounds)
+    if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
+        return check_flow_bounds(problem, bounds)
+    from alignsolve.infeasibility.deletion_filter import check_mip_bounds  # SciPy is slow to import
+
+    return check_mip_bounds(problem, bounds, deadline)

@@ -1,0 +1,535 @@
+"""The alignment problem: which client holds which expert this round."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.arguments import (
+    Load,
+    Resource,
+    bound_array,
+    group_bounds,
+    known_fitness,
+    named_loads,
+    named_resources,
+    penalty_array,
+    target_array,
+)
+from alignsolve.model.arrays import (
+    Float64Array,
+    FloatArray,
+    IntArray,
+    finite_non_negative,
+    fitted,
+    identifiers,
+    numeric,
+    read_only,
+    refuse,
+    weighted_count,
+    whole,
+)
+from alignsolve.model.pairs import Pairs
+from alignsolve.model.sources.base import FitnessSource, Negated
+
+__all__ = ["AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
+
+#: Relative slack within which a bound counts as kept, everywhere in the package.
+FEASIBILITY_TOLERANCE = 1e-9
+
+
+def tolerance(bound: npt.ArrayLike) -> Float64Array:
+    """Return the absolute slack granted to `bound`: ``1e-9 * max(1, |bound|)``."""
+    size = np.abs(np.asarray(bound, dtype=np.float64))
+    # An infinite bound is never exceeded; zero keeps inf - inf out of the sums.
+    return np.where(np.isfinite(size), FEASIBILITY_TOLERANCE * np.maximum(1.0, size), 0.0)
+
+
+class Feature(enum.Enum):
+    """A part of the model that a problem uses and a backend may support."""
+
+    MIN_EXPERTS = "client minima"
+    LOAD_BOUNDS = "load bounds"
+    LOAD_PENALTY = "load penalty"
+    FORBIDDEN = "forbidden pairs"
+    GROUPS = "expert groups"
+    SWITCHING = "switching costs"
+    NAMED_LOADS = "named loads"
+    NAMED_LOAD_PENALTY = "named load penalties"
+    RESOURCES = "resources"
+    FAIRNESS = "fairness floors"
+
+
+#: Features that keep the problem a flow problem with integer bounds.
+FLOW_FEATURES = frozenset(
+    {
+        Feature.MIN_EXPERTS,
+        Feature.LOAD_BOUNDS,
+        Feature.LOAD_PENALTY,
+        Feature.FORBIDDEN,
+        Feature.GROUPS,
+        Feature.SWITCHING,
+    }
+)
+
+
+class AlignmentProblem:
+    """Capacity-constrained, load-balanced client-expert assignment.
+
+    Maximise total fitness, less load penalties and switching costs, over
+    binary ``x[i, j]`` (client i holds expert j), within the bounds below.
+
+    Parameters
+    ----------
+    fitness : array_like or FitnessSource, shape (n_clients, n_experts)
+        Gain of client i training expert j, in any unit. ``-inf`` forbids the
+        pair. A float32 or float64 array is used in place and never modified. A
+        source of `alignsolve.model.sources` is read in blocks of rows, once here.
+    max_experts : array_like of int, shape (n_clients,)
+        Slots of each client.
+    min_experts : array_like of int, shape (n_clients,), default 0
+        Fewest experts of each client.
+    load_min, load_max : array_like, shape (n_experts,), optional
+        Bounds on the number of holders of each expert. Fractions round
+        inward.
+    load_target : array_like, shape (n_experts,), optional
+        Number of holders without penalty; None stands for the mean load if
+        every client fills its slots, ``sum_i min(max_experts_i, n_experts) /
+        n_experts``.
+    load_penalty : array_like, shape (n_experts,), default 0
+        Convex penalty ``load_penalty * (load - load_target)**2``, >= 0, in
+        units of fitness.
+    loads : mapping of str to Load, optional
+        Further named loads, such as samples or expected finishers.
+    resources : mapping of str to Resource, optional
+        Named budgets of each client, such as ``memory_mb``.
+    expert_group : array_like of int, shape (n_experts,), optional
+        Group (MoE layer) of each expert, numbered from 0.
+    group_min, group_max : array_like of int, shape (n_groups,) or
+            (n_clients, n_groups), optional
+        Fewest and most experts of a group that a client may hold.
+    client_fitness_min : array_like, shape (n_clients,), optional
+        Fairness floor on ``sum_j fitness[i, j] x[i, j]``; ``-inf`` for none.
+    held : sparse matrix, bool array of shape (n_clients, n_experts), or
+            (rows, cols), optional
+        Pairs of the previous round.
+    switch_cost : array_like, broadcasts to (n_clients, n_experts), default 0
+        Cost, finite and >= 0, of a pair that was not held before.
+    client_ids, expert_ids : sequence of str, optional
+        Distinct names used in errors, files and explanations.
+
+    Raises
+    ------
+    ProblemError
+        If an argument is malformed. Contradictory bounds are no error: such a
+        problem is infeasible, which `solve` reports.
+
+    Notes
+    -----
+    Matrices (fitness, sizes and costs per pair) are used in place, not copied: do
+    not modify them while the problem lives. Everything smaller is copied.
+
+    ``largest`` is the largest finite absolute fitness. ``sense`` is "max" here and
+    "min" for `from_cost`; `fitness` is then the negated cost. `values` is the
+    matrix that solvers see: fitness less the switching cost of pairs not held
+    before, in float64.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> problem.problem_class
+    'flow'
+    >>> float(al.solve(problem).objective_value)
+    5.5
+    """
+
+    sense: Literal["max", "min"]
+    #: A matrix, or a source that reads like one by rows; see `source`.
+    fitness: FloatArray
+    #: The source that was given as fitness, or None. A source over an array, in memory
+    #: or mapped, stands beside that array; any other is `fitness` itself.
+    source: FitnessSource | None
+    max_experts: IntArray
+    min_experts: IntArray
+    load_min: Float64Array
+    load_max: Float64Array
+    load_target: Float64Array
+    load_penalty: Float64Array
+    loads: Mapping[str, Load]
+    resources: Mapping[str, Resource]
+    expert_group: IntArray | None
+    group_min: IntArray | None
+    group_max: IntArray | None
+    client_fitness_min: Float64Array
+    held: Pairs | None
+    switch_cost: Float64Array
+    client_ids: tuple[str, ...] | None
+    expert_ids: tuple[str, ...] | None
+    features: frozenset[Feature]
+    largest: float
+
+    def __init__(
+        self,
+        fitness: npt.ArrayLike | FitnessSource,
+        max_experts: npt.ArrayLike,
+        *,
+        min_experts: npt.ArrayLike = 0,
+        load_min: npt.ArrayLike | None = 0,
+        load_max: npt.ArrayLike | None = None,
+        load_target: npt.ArrayLike | None = None,
+        load_penalty: npt.ArrayLike = 0.0,
+        loads: Mapping[str, Load] | None = None,
+        resources: Mapping[str, Resource] | None = None,
+        expert_group: npt.ArrayLike | None = None,
+        group_min: npt.ArrayLike | None = None,
+        group_max: npt.ArrayLike | None = None,
+        client_fitness_min: npt.ArrayLike | None = None,
+        held: Any = None,
+        switch_cost: npt.ArrayLike = 0.0,
+        client_ids: Sequence[object] | None = None,
+        expert_ids: Sequence[object] | None = None,
+    ) -> None:
+        put = super().__setattr__
+        put("sense", "max")
+        matrix, forbids, largest = known_fitness(fitness)
+        put("fitness", matrix)
+        put("source", fitness if isinstance(fitness, FitnessSource) else None)
+        put("largest", largest)
+        n, m = self.fitness.shape
+        put("client_ids", identifiers("client_ids", client_ids, n))
+        put("expert_ids", identifiers("expert_ids", expert_ids, m))
+        put("max_experts", whole("max_experts", max_experts, n, "one per client"))
+        put("min_experts", whole("min_experts", min_experts, n, "one per client"))
+        put("load_min", bound_array("load_min", load_min, m, -np.inf, "one per expert"))
+        put("load_max", bound_array("load_max", load_max, m, np.inf, "one per expert"))
+        mean_load = float(np.minimum(self.max_experts, m).sum()) / max(1, m)
+        put("load_target", target_array("load_target", load_target, m, mean_load))
+        put("load_penalty", penalty_array("load_penalty", load_penalty, m))
+        put("loads", named_loads(loads, self.max_experts, n, m))
+        put("resources", named_resources(resources, n, m))
+        for name, part in group_bounds(expert_group, group_min, group_max, n, m).items():
+            put(name, part)
+        put(
+            "client_fitness_min",
+            bound_array("client_fitness_min", client_fitness_min, n, -np.inf, "one per client"),
+        )
+        put("held", None if held is None else Pairs.from_any("held", held, n, m))
+        put(
+            "switch_cost",
+            fitted(
+                "switch_cost",
+                switch_cost,
+                (n, m),
+                "clients x experts",
+                valid=finite_non_negative,
+                would_be_right="give a finite cost >= 0",
+            ),
+        )
+        put("features", frozenset(self._find_features(forbids)))
+
+    @classmethod
+    def from_cost(
+        cls,
+        cost: npt.ArrayLike | FitnessSource,
+        max_experts: npt.ArrayLike,
+        *,
+        client_cost_max: npt.ArrayLike | None = None,
+        **arguments: Any,
+    ) -> AlignmentProblem:
+        """Build a problem that minimises cost; ``+inf`` forbids a pair.
+
+        Parameters
+        ----------
+        cost : array_like or FitnessSource, shape (n_clients, n_experts)
+            Cost of each pair. Values, bounds and prices of the results are in
+            this sense: the bound is a lower bound, and a price is the change
+            of the least cost per further slot (hence usually <= 0).
+        max_experts : array_like of int, shape (n_clients,)
+            Slots of each client.
+        client_cost_max : array_like, shape (n_clients,), optional
+            Fairness ceiling on a client's total cost.
+        **arguments
+            As for `AlignmentProblem`, except ``client_fitness_min``.
+
+        Raises
+        ------
+        ProblemError
+            If an argument is malformed.
+        """
+        if "client_fitness_min" in arguments:
+            raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
+        n, fitness = _negated(cost)
+        ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
+        problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
+        object.__setattr__(problem, "sense", "min")
+        return problem
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(
+            f"AlignmentProblem is immutable; use problem.replace({name}=...) for a changed copy"
+        )
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("AlignmentProblem is immutable")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.sense, self.arguments())
+
+    def __repr__(self) -> str:
+        return (
+            f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
+            f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
+        )
+
+    # -- size and class ---------------------------------------------------
+
+    @property
+    def n_clients(self) -> int:
+        """Number of clients."""
+        return int(self.fitness.shape[0])
+
+    @property
+    def n_experts(self) -> int:
+        """Number of experts."""
+        return int(self.fitness.shape[1])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether fitness is read in blocks of rows, and never there as a whole."""
+        return isinstance(self.fitness, FitnessSource)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of expert groups; 0 without groups."""
+        return 0 if self.group_max is None else int(self.group_max.shape[1])
+
+    @property
+    def sign(self) -> float:
+        """+1 where the problem maximises, -1 where it minimises."""
+        return 1.0 if self.sense == "max" else -1.0
+
+    @property
+    def problem_class(self) -> Literal["flow", "mip"]:
+        """"flow" (exact in polynomial time) or "mip" (NP-hard)."""
+        return "flow" if self.features <= FLOW_FEATURES else "mip"
+
+    @property
+    def class_reason(self) -> str:
+        """Why the problem is in its class, in one phrase."""
+        beyond = sorted(f.value for f in self.features - FLOW_FEATURES)
+        if beyond:
+            return "not a flow because of " + ", ".join(beyond)
+        used = sorted(f.value for f in self.features)
+        return "a flow of client slots" + (" with " + ", ".join(used) if used else "")
+
+    def _find_features(self, forbids: bool) -> list[Feature]:
+        """List the features that can change the answer; idle ones do not count."""
+        loads, floors = self.loads.values(), self.client_fitness_min
+        lo, hi = self.holder_bounds()
+        used = {
+            Feature.MIN_EXPERTS: bool(self.min_experts.any()),
+            Feature.LOAD_BOUNDS: bool((lo > 0).any() or (hi < self.n_clients).any()),
+            Feature.LOAD_PENALTY: bool(self.load_penalty.any()),
+            Feature.FORBIDDEN: forbids,
+            Feature.GROUPS: self.expert_group is not None,
+            Feature.SWITCHING: bool(self.switch_cost.any()),
+            Feature.NAMED_LOADS: any(
+                bool((np.asarray(load.min) > 0).any() or (np.asarray(load.max) < np.inf).any())
+                for load in loads
+            ),
+            Feature.NAMED_LOAD_PENALTY: any(bool(np.any(load.penalty)) for load in loads),
+            Feature.RESOURCES: any(
+                bool(np.isfinite(np.asarray(resource.budget)).any())
+                for resource in self.resources.values()
+            ),
+            Feature.FAIRNESS: bool((floors > -np.inf).any()),
+        }
+        return [feature for feature, present in used.items() if present]
+
+    # -- the integer bounds that solvers use --------------------------------
+
+    def holder_bounds(self) -> tuple[IntArray, IntArray]:
+        """Return the whole bounds on holders, each int64 of shape (n_experts,).
+
+        Fractions round inward, with the package's tolerance so that
+        ``0.1 * 30`` holders are 3. A pair with ``low > high`` is infeasible. Read-only.
+        """
+        return self._holder_bounds
+
+    @cached_property
+    def _holder_bounds(self) -> tuple[IntArray, IntArray]:
+        n = self.n_clients
+        low = np.ceil(np.maximum(self.load_min, 0) - tolerance(self.load_min))
+        high = np.floor(np.minimum(self.load_max, n) + tolerance(self.load_max))
+        # Beyond n + 1 or below -1 nothing changes, and int64 cannot overflow.
+        return (
+            read_only(np.clip(low, 0, n + 1).astype(np.int64)),
+            read_only(np.clip(high, -1, n).astype(np.int64)),
+        )
+
+    def slot_bounds(self) -> tuple[IntArray, IntArray]:
+        """Return fewest and most experts of each client, int64, at most n_experts (+1).
+
+        Read-only.
+        """
+        return self._slot_bounds
+
+    @cached_property
+    def _slot_bounds(self) -> tuple[IntArray, IntArray]:
+        m = self.n_experts
+        return _at_most(self.min_experts, m + 1), _at_most(self.max_experts, m)
+
+    # -- values -------------------------------------------------------------
+
+    def values(self, rows: slice | IntArray) -> Float64Array:
+        """Return fitness less switching cost of some clients, float64, a fresh array.
+
+        Parameters
+        ----------
+        rows : slice or int array
+            Clients; a slice must have step 1.
+
+        Returns
+        -------
+        values : float64 array, shape (len(rows), n_experts)
+            ``-inf`` where the pair is forbidden.
+        """
+        return self.less_switching(rows, self.fitness[rows])
+
+    def less_switching(self, rows: slice | IntArray, fitness: FloatArray) -> Float64Array:
+        """Return the fitness of some clients less their switching costs; see `values`."""
+        block = fitness.astype(np.float64)
+        if Feature.SWITCHING in self.features:
+            cost = self.switch_cost[rows]
+            if self.held is not None:
+                cost = np.where(self.held.mask(rows), 0.0, cost)
+            block -= cost
+        return block
+
+    def pair_fitness(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
+        """Return fitness (max sense) of the given pairs, float64."""
+        fitness, m = self.fitness, self.n_experts
+        rows, cols = np.asarray(row_ind, np.int64), np.asarray(col_ind, np.int64)
+        flat = isinstance(fitness, np.ndarray) and fitness.flags.c_contiguous
+        if flat and cols.size and cols.min() >= 0 and cols.max() < m:
+            # One index in place of two takes 0.7 of the time; a wrong column would be another row.
+            found = fitness.reshape(-1).take(rows * m + cols)
+        else:
+            found = fitness[rows, cols]
+        return found.astype(np.float64, copy=False)
+
+    def pair_values(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
+        """Return fitness less switching cost of the given pairs, float64."""
+        values = self.pair_fitness(row_ind, col_ind)
+        if Feature.SWITCHING in self.features:
+            cost = self.switch_cost[row_ind, col_ind]
+            if self.held is not None:
+                cost = np.where(self.held.contains(row_ind, col_ind), 0.0, cost)
+            values -= cost
+        return values
+
+    def objective(
+        self, row_ind: IntArray, col_ind: IntArray, values: Float64Array | None = None
+    ) -> float:
+        """Return the objective of an assignment, in the problem's own sense.
+
+        `values` are its `pair_values` where they are known already.
+        """
+        if values is None:
+            values = self.pair_values(row_ind, col_ind)
+        return self.sign * (float(values.sum()) - self.penalty(row_ind, col_ind))
+
+    def penalty(self, row_ind: IntArray, col_ind: IntArray) -> float:
+        """Return the sum of all load penalties of an assignment, >= 0."""
+        total = self.holder_penalty(np.bincount(col_ind, minlength=self.n_experts))
+        for name, load in self.loads.items():
+            amount = self.load_amounts(name, row_ind, col_ind)
+            slope, target = np.asarray(load.penalty), np.asarray(load.target)
+            total += float((slope * (amount - target) ** 2).sum())
+        return total
+
+    def holder_penalty(self, holders: IntArray) -> float:
+        """Return the sum of the penalties on some numbers of holders, shape (n_experts,)."""
+        return float((self.load_penalty * (holders - self.load_target) ** 2).sum())
+
+    def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
+        """Return the named load of every expert under an assignment, float64."""
+        weight = np.asarray(self.loads[name].weight)[row_ind]
+        return weighted_count(col_ind, weight, self.n_experts)
+
+    # -- names --------------------------------------------------------------
+
+    def client_name(self, client: int) -> str:
+        """Return how messages call a client."""
+        return f"client {client if self.client_ids is None else repr(self.client_ids[client])}"
+
+    def expert_name(self, expert: int) -> str:
+        """Return how messages call an expert."""
+        return f"expert {expert if self.expert_ids is None else repr(self.expert_ids[expert])}"
+
+    # -- copies -------------------------------------------------------------
+
+    def arguments(self) -> dict[str, Any]:
+        """Return constructor arguments that rebuild this problem, in its own sense.
+
+        Returns
+        -------
+        arguments : dict
+            For `AlignmentProblem`, or, where `sense` is "min", for
+            `from_cost` (keys ``cost`` and ``client_cost_max``). Arrays are
+            the problem's own, not copies, except the negated ones.
+        """
+        names = (
+            "max_experts min_experts load_min load_max load_target load_penalty loads resources "
+            "expert_group group_min group_max held switch_cost client_ids expert_ids"
+        )
+        arguments = {name: getattr(self, name) for name in names.split()}
+        arguments["loads"] = dict(self.loads)
+        arguments["resources"] = dict(self.resources)
+        if self.sense == "min":
+            arguments["cost"] = (
+                self.source.cost if isinstance(self.source, Negated)
+                else np.subtract(0, self.fitness)
+            )
+            arguments["client_cost_max"] = 0 - self.client_fitness_min
+        else:
+            arguments["fitness"] = self.fitness if self.source is None else self.source
+            arguments["client_fitness_min"] = self.client_fitness_min
+        return arguments
+
+    def replace(self, **changes: Any) -> AlignmentProblem:
+        """Return a problem with some constructor arguments changed, same sense."""
+        return _rebuilt(self.sense, self.arguments() | changes)
+
+
+def _negated(cost: npt.ArrayLike | FitnessSource) -> tuple[int, FloatArray | FitnessSource]:
+    """Return the number of rows of a matrix of costs, and the matrix times -1."""
+    if isinstance(cost, FitnessSource):
+        return cost.shape[0], Negated(cost)
+    array = numeric("cost", cost)
+    refuse("cost", array, np.isnan(array) | np.isneginf(array),
+           "give finite costs, or +inf to forbid the pair")
+    if array.dtype.kind in "iub":
+        # Before the sign changes: -(-128) does not fit into int8.
+        array = array.astype(np.float64)
+    # 0 - x and not -x: a cost of 0 must not become -0.
+    return array.shape[0] if array.ndim else 0, np.subtract(0, array)
+
+
+def _at_most(array: IntArray, most: int) -> IntArray:
+    """Return the array cut at `most`, itself where nothing is cut: it may be long."""
+    return array if array.max(initial=0) <= most else read_only(np.minimum(array, most))
+
+
+def _rebuilt(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
+    """Return the problem of some constructor arguments in its own sense."""
+    if sense == "min":
+        return AlignmentProblem.from_cost(**arguments)
+    return AlignmentProblem(**arguments)

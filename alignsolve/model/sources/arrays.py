@@ -1,0 +1,113 @@
+"""Sources over arrays in memory, and over ``.npy`` files that are mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import FloatArray, IntArray, numeric
+from alignsolve.model.sources.base import FitnessSource
+
+
+class ArraySource(FitnessSource):
+    """An array in memory as a source.
+
+    Parameters
+    ----------
+    array : array_like, shape (n_clients, n_experts)
+        float32 or float64 is used in place; other numbers become float64.
+
+    Raises
+    ------
+    ProblemError
+        If it is not a matrix of numbers.
+
+    Notes
+    -----
+    A problem takes the array itself, so that every backend solves it; the source
+    matters where rows are spread over workers.
+    """
+
+    random_access = True
+
+    def __init__(self, array: Any) -> None:
+        self.array = _matrix(numeric("fitness", array))
+        super().__init__(self.array.shape, self.array.dtype)
+
+    def block(self, k: int) -> FloatArray:
+        """Return a view of block k."""
+        return self.array[self.edges[k] : self.edges[k + 1]]
+
+    def rows(self, index: IntArray) -> FloatArray:
+        """Return a copy of some rows."""
+        return self.array[index]
+
+    def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
+        """Return some entries."""
+        return self.array[row_ind, col_ind]
+
+    def part(self, first: int, last: int) -> FitnessSource:
+        """Return the rows of some blocks as a source; only they are sent elsewhere."""
+        return ArraySource(self.array[self.edges[first] : self.edges[last]])
+
+
+class MappedSource(ArraySource):
+    """A ``.npy`` file, mapped into memory and read as it is needed.
+
+    Parameters
+    ----------
+    path : path
+        A file of `numpy.save`, float32 or float64, shape (n_clients, n_experts).
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be mapped, or holds something else.
+
+    Notes
+    -----
+    Pages that were read stay in the system's page cache as long as there is
+    room; they are not memory of the process. Workers elsewhere open the file
+    under the same path.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(Path(path).absolute())
+        super().__init__(_mapped(self.path))
+
+    def part(self, first: int, last: int) -> FitnessSource:
+        """Return some blocks; the file is opened anew where they are sent."""
+        return FitnessSource.part(self, first, last)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "edges": self.edges}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+        self.edges = state["edges"]
+
+
+def _mapped(path: str) -> FloatArray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ProblemError(f"{path}: not a .npy file that can be mapped: {error}") from None
+    if not isinstance(array, np.memmap) or array.dtype not in (np.float32, np.float64):
+        raise ProblemError(f"{path}: holds no plain array of float32 or float64; write one with "
+                           f"numpy.save")
+    if not array.flags.c_contiguous:
+        raise ProblemError(f"{path}: is in Fortran order, by columns; save it in C order")
+    return _matrix(array)
+
+
+def _matrix(array: Any) -> FloatArray:
+    if array.ndim != 2:
+        raise ProblemError(
+            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
+        )
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    return np.asarray(array)

@@ -1,0 +1,62 @@
+"""A user's function as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.sources.base import FitnessSource
+
+
+class FunctionSource(FitnessSource):
+    """Rows from a function of the first and the last client of a block.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(start, stop)`` returns the rows of clients ``start`` to
+        ``stop - 1``, shape ``(stop - start, n_experts)``. It must return the
+        same bits when asked again, and is called from several threads at once.
+        Other processes get it by pickle.
+    shape : tuple of int
+        Clients and experts.
+    dtype : dtype, default float32
+        What the function returns: float32 or float64.
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
+
+    Raises
+    ------
+    ProblemError
+        If the function cannot be called, or the sizes make no sense.
+
+    Notes
+    -----
+    The function is only ever called for whole blocks: asking for one row
+    computes its block.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[int, int], FloatArray],
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike = np.float32,
+        block_rows: int | None = None,
+    ) -> None:
+        if not callable(function):
+            raise ProblemError(f"function is {type(function).__name__}; give a callable")
+        edges: IntArray | None = None
+        if block_rows is not None:
+            if block_rows < 1:
+                raise ProblemError(f"block_rows is {block_rows}; give a whole number >= 1")
+            edges = np.append(np.arange(0, shape[0], block_rows), shape[0]).astype(np.int64)
+        super().__init__(shape, dtype, edges)
+        self.function = function
+
+    def block(self, k: int) -> FloatArray:
+        """Return what the function says of block k."""
+        return np.asarray(self.function(int(self.edges[k]), int(self.edges[k + 1])))

@@ -1,0 +1,286 @@
+"""Which bounds an assignment makes give way, by how much, and at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from alignsolve.elastic.violation_weights import Prices
+from alignsolve.errors import ProblemError
+from alignsolve.infeasibility.bounds import Bound, client_values, expert_values, require_bounds
+from alignsolve.infeasibility.text import counted, number
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.feasibility import client_fitness, group_counts
+from alignsolve.model.problem import AlignmentProblem, tolerance
+
+#: Kinds of bounds that may give way.
+ELASTIC_KINDS = ("load_min", "load_max", "min_experts", "group_min", "client_fitness_min")
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A bound that gave way.
+
+    Attributes
+    ----------
+    bound : Bound
+        The bound as the problem states it: `kind`, `client`, `expert`, `group`,
+        `name` and `value`.
+    amount : float
+        By how much it gave way, > 0, in its own unit: holders, units of a named
+        load, experts, fitness (or cost). Fractional bounds on holders are
+        rounded inward first. Infinite where the bound is.
+    value : float
+        The bound in the relaxed problem, in the problem's own sense: what the
+        answer has.
+    text : str
+        The same in a sentence.
+    """
+
+    bound: Bound
+    amount: float
+    value: float
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Shortfall:
+    """The bounds of one kind that an assignment misses.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of the bounds, as in `Bound`.
+    name : str or None
+        Name of the load.
+    group : int or None
+        Group of the experts.
+    index : int64 array, shape (n_missed,)
+        Experts, or clients.
+    has, amount, price : float64 array, shape (n_missed,)
+        What the assignment has, in max sense; by how much it misses the bound;
+        and the price of a unit.
+    """
+
+    kind: str
+    name: str | None
+    group: int | None
+    index: IntArray
+    has: Float64Array
+    amount: Float64Array
+    price: Float64Array
+
+
+def shortfalls(
+    problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
+) -> list[Shortfall]:
+    """Return the elastic bounds that an assignment misses, by kind.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    prices : Prices
+        What a unit costs.
+    rows, cols : int64 array, shape (n_pairs,)
+        The assignment.
+    """
+    return [part for part in _compared(problem, prices, rows, cols) if part.index.size]
+
+
+def _compared(
+    problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
+) -> Iterator[Shortfall]:
+    """Yield the shortfalls of every kind, empty or not."""
+    holders = np.bincount(cols, minlength=problem.n_experts)
+    low, high = whole_holder_bounds(problem)
+    yield _missed("load_min", None, None, holders, low, 1.0, prices.load)
+    yield _missed("load_max", None, None, holders, high, -1.0, prices.load)
+    for name, load in problem.loads.items():
+        amount, price = problem.load_amounts(name, rows, cols), prices.named_loads[name]
+        yield _missed("load_min", name, None, amount, np.asarray(load.min), 1.0, price)
+        yield _missed("load_max", name, None, amount, np.asarray(load.max), -1.0, price)
+    count = np.bincount(rows, minlength=problem.n_clients)
+    yield _missed("min_experts", None, None, count, problem.min_experts, 1.0, prices.min_experts)
+    if problem.group_min is not None:
+        counts = group_counts(problem, rows, cols)
+        for g in range(problem.n_groups):
+            yield _missed("group_min", None, g, counts[:, g], problem.group_min[:, g], 1.0,
+                          prices.group[:, g])
+    floor = problem.client_fitness_min
+    if (floor > -np.inf).any():
+        fitness = client_fitness(problem, rows, cols)
+        yield _missed("client_fitness_min", None, None, fitness, floor, 1.0, prices.fitness_floor)
+
+
+def _missed(
+    kind: str, name: str | None, group: int | None, has: Any, bound: Any, sign: float,
+    price: Float64Array,
+) -> Shortfall:
+    """Compare what an assignment has with lower bounds (`sign` 1) or upper bounds (-1)."""
+    # An infinite bound that binds nothing minus a number must not warn.
+    amount = np.where(np.isfinite(bound), sign * (bound - has), np.where(
+        sign * bound > 0, np.inf, -np.inf))
+    index = np.flatnonzero(amount > tolerance(bound))
+    return Shortfall(kind, name, group, index, np.asarray(has, dtype=np.float64)[index],
+                     amount[index], price[index])
+
+
+def whole_holder_bounds(problem: AlignmentProblem) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds on holders rounded inward, float64 of shape (n_experts,), not clipped."""
+    low = np.ceil(np.maximum(problem.load_min, 0) - tolerance(problem.load_min))
+    return low, np.floor(problem.load_max + tolerance(problem.load_max))
+
+
+def priced(parts: list[Shortfall]) -> float:
+    """Return the priced violation of some shortfalls; infinite where a bound is."""
+    return float(sum(float(part.amount @ part.price) for part in parts))
+
+
+def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProblem:
+    """Return the problem with every missed bound moved to what the assignment has."""
+    moved: dict[tuple[str, str | None], Any] = {}
+    for part in parts:
+        key = part.kind, part.name
+        if key not in moved:
+            moved[key] = np.array(_stated(problem, part.kind, part.name))
+        values = moved[key] if part.group is None else moved[key][:, part.group]
+        values[part.index] = part.has
+    changes: dict[str, Any] = {}
+    loads = dict(problem.loads)
+    for (kind, name), values in moved.items():
+        if name is not None:
+            loads[name] = replace(loads[name], **{kind.removeprefix("load_"): values})
+        elif kind == "client_fitness_min" and problem.sense == "min":
+            changes["client_cost_max"] = 0 - values
+        else:
+            changes[kind] = values
+    return problem.replace(loads=loads, **changes) if moved else problem
+
+
+def without_bounds(
+    problem: AlignmentProblem, *, keep_load_max: bool = False
+) -> AlignmentProblem:
+    """Return the problem without the bounds that may give way.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    keep_load_max : bool
+        Whether to keep the upper bounds of loads, raised to 0 where negative:
+        holding nothing keeps them, too.
+    """
+
+    def upper(bound: Any) -> Any:
+        return np.maximum(bound, 0) if keep_load_max else None
+
+    return problem.replace(
+        min_experts=0,
+        load_min=None,
+        load_max=upper(problem.load_max),
+        loads={name: replace(load, min=None, max=upper(load.max))
+               for name, load in problem.loads.items()},
+        group_min=None,
+        **{"client_fitness_min" if problem.sense == "max" else "client_cost_max": None},
+    )
+
+
+def of_flow_class(problem: AlignmentProblem) -> AlignmentProblem:
+    """Return the problem without named loads, resources and fairness floors."""
+    floor = {"client_fitness_min" if problem.sense == "max" else "client_cost_max": None}
+    return problem.replace(loads=None, resources=None, **floor)
+
+
+def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
+    """Return a kind of bound, max sense, as an array of the shape of the argument."""
+    if name is not None:
+        return expert_values(problem, kind, name)
+    return getattr(problem, kind)
+
+
+def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Relaxation, ...]:
+    """Return the bounds that gave way, one by one."""
+    found = []
+    for part in parts:
+        of_expert = part.kind in ("load_min", "load_max")
+        stated = (expert_values(problem, part.kind, part.name) if of_expert
+                  else client_values(problem, part.kind, part.name, part.group))[part.index]
+        sign = problem.sign if part.kind == "client_fitness_min" else 1.0
+        for at, bound, has, amount in zip(
+            part.index.tolist(), stated.tolist(), (sign * part.has).tolist(),
+            part.amount.tolist(), strict=True,
+        ):
+            client, expert = (None, at) if of_expert else (at, None)
+            given = Bound(part.kind, client, expert, part.group, part.name, float(bound))
+            found.append(Relaxation(given, amount, has, _sentence(problem, given, amount, has)))
+    return tuple(found)
+
+
+def relaxed_by(
+    problem: AlignmentProblem, listed: tuple[Relaxation, ...]
+) -> AlignmentProblem:
+    """Return the problem that some relaxations, from wherever, loosen.
+
+    Raises
+    ------
+    ProblemError
+        If one is not about an elastic bound of the problem, does not loosen
+        it, or misstates by how much; or if two are about the same bound.
+    """
+    require_bounds(problem, [part.bound for part in listed], "the relaxations list")
+    whole = dict(zip(("load_min", "load_max"), whole_holder_bounds(problem), strict=True))
+    parts, seen = [], set()
+    for part in listed:
+        bound, has = part.bound, part.value
+        place = (bound.kind, bound.name, bound.group, bound.client, bound.expert)
+        at = bound.client if bound.expert is None else bound.expert
+        if bound.kind not in ELASTIC_KINDS or at is None or place in seen:
+            raise ProblemError(
+                f"the relaxations list {bound}; give each bound once, and only of the kinds "
+                f"{', '.join(ELASTIC_KINDS)}"
+            )
+        seen.add(place)
+        stated = bound.value
+        if bound.kind in whole and bound.name is None:
+            stated = float(whole[bound.kind][at])
+        upper = bound.kind == "load_max" or (
+            bound.kind == "client_fitness_min" and problem.sense == "min"
+        )
+        amount = has - stated if upper else stated - has
+        if not (amount > 0 and np.isclose(amount, part.amount, rtol=1e-9, atol=1e-9)):
+            raise ProblemError(
+                f"a relaxation moves {bound} to {has:g} and calls that {part.amount:g}"
+            )
+        in_max = problem.sign * has if bound.kind == "client_fitness_min" else has
+        nothing = np.zeros(1)
+        parts.append(Shortfall(bound.kind, bound.name, bound.group, np.array([at]),
+                               np.array([in_max]), nothing, nothing))
+    return relaxed(problem, parts)
+
+
+def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float) -> str:
+    """Say what gave way, as in "expert 3 has 5 holders, 2 fewer than the 7 it needs"."""
+    low = bound.kind != "load_max"
+    if bound.kind == "client_fitness_min":
+        low, what = problem.sense == "max", "fitness" if problem.sense == "max" else "cost"
+        has_it = f"{what} {number(has)}"
+    elif bound.name is not None:
+        has_it = f"{number(has)} of {bound.name!r}"
+    elif bound.expert is not None:
+        has_it = counted(has, "holder")
+    elif bound.group is not None:
+        has_it = f"{counted(has, 'expert')} of group {bound.group}"
+    else:
+        has_it = counted(has, "expert")
+    who = (problem.expert_name(bound.expert) if bound.expert is not None
+           else problem.client_name(bound.client or 0))
+    by = f"{number(amount)} {'less' if low else 'more'}"
+    return f"{who} has {has_it}, {by} than the bound {number(bound.value)} {_asks(low)}"
+
+
+def _asks(low: bool) -> str:
+    return "asks for" if low else "allows"

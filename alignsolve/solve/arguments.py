@@ -1,0 +1,81 @@
+"""Check the arguments of `alignsolve.solve`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from alignsolve.backends.base import Options
+from alignsolve.backends.progress import Callback, Reporter
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, fitted
+from alignsolve.model.feasibility import sorted_pairs
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Result
+
+
+def solve_options(
+    problem: AlignmentProblem,
+    started: float,
+    time_limit: float | None,
+    rel_gap: float,
+    seed: int,
+    threads: int | None,
+    warm_start: Result | tuple[Any, ...] | None,
+    callback: Callback | None,
+    repeatable: bool,
+) -> Options:
+    """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`."""
+    if not isinstance(problem, AlignmentProblem):
+        raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
+    if time_limit is not None and not _is_number(time_limit, 0):
+        raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0, or None")
+    if not _is_number(rel_gap, 0) or math.isinf(rel_gap):
+        raise ProblemError(f"rel_gap is {rel_gap!r}; give a finite number >= 0")
+    if threads is not None and (not isinstance(threads, (int, np.integer)) or threads < 1):
+        raise ProblemError(f"threads is {threads!r}; give a whole number >= 1, or None")
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**31:
+        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
+    if callback is not None and not callable(callback):
+        raise ProblemError(f"callback is {callback!r}; give a function of an al.Progress, or None")
+    pairs, prices = None, None
+    if isinstance(warm_start, Result):
+        if warm_start.has_answer:
+            pairs = (warm_start.row_ind, warm_start.col_ind)
+            prices = warm_start.prices
+    elif warm_start is not None:
+        if not isinstance(warm_start, tuple) or len(warm_start) not in (2, 3):
+            raise ProblemError(
+                "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"
+            )
+        pairs = (warm_start[0], warm_start[1])
+        if len(warm_start) == 3:
+            prices = _warm_prices(problem, warm_start[2])
+    if pairs is not None:
+        pairs = sorted_pairs(problem, *pairs)
+    if prices is not None:
+        prices = problem.sign * prices if prices.shape == (problem.n_experts,) else None
+    return Options(
+        deadline=math.inf if time_limit is None else started + float(time_limit),
+        rel_gap=float(rel_gap),
+        seed=int(seed),
+        threads=None if threads is None else int(threads),
+        warm_start=pairs,
+        repeatable=bool(repeatable),
+        warm_prices=prices,
+        report=None if callback is None else Reporter(problem, callback, started),
+    )
+
+
+def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:
+    """Check the prices of a warm start, in the problem's own sense."""
+    return fitted(
+        "warm_start prices", prices, (problem.n_experts,), "one per expert",
+        valid=np.isfinite, would_be_right="give finite prices",
+    )
+
+
+def _is_number(value: object, least: float) -> bool:
+    return isinstance(value, (int, float, np.number)) and float(value) >= least

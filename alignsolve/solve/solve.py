@@ -1,0 +1,360 @@
+"""Solve a problem: choose a backend, check and certify what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from alignsolve.backends import get_backend
+from alignsolve.backends.base import Answer, Options
+from alignsolve.backends.portfolio import Auto, run_backend
+from alignsolve.backends.progress import Callback
+from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
+from alignsolve.distributed.engine import RayAnswer, RayEngine
+from alignsolve.elastic import Elastic
+from alignsolve.elastic.solving import solve_elastic
+from alignsolve.elastic.violation_weights import checked_prices
+from alignsolve.errors import (
+    BackendError,
+    ProblemError,
+    UnsupportedProblemError,
+)
+from alignsolve.infeasibility import Conflict, find_conflict
+from alignsolve.model.feasibility import Assignment
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.solve.arguments import solve_options
+
+#: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
+CONFLICT_PAIRS = 2**28
+
+#: Seconds for which a conflict of the mip class is looked for where there is no time limit: each
+#: of hundreds of questions is NP-hard.
+CONFLICT_SECONDS = 30.0
+
+#: Pairs of a source up to which it is read into memory to let bounds give way: 0.5 GiB of float32.
+ELASTIC_PAIRS = 2**27
+
+
+def solve(
+    problem: AlignmentProblem,
+    backend: str = "auto",
+    time_limit: float | None = None,
+    rel_gap: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    warm_start: Result | tuple[Any, ...] | None = None,
+    elastic: bool | Elastic = False,
+    engine: str | RayEngine = "local",
+    callback: Callback | None = None,
+    repeatable: bool = False,
+) -> Result:
+    """Solve an alignment problem and certify the answer.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        What to solve.
+    backend : str, default "auto"
+        A name from `available_backends`, or "auto": see Notes.
+    time_limit : float, optional
+        Seconds, building and certifying included; kept within 10% or 0.5 s by
+        backends that declare themselves interruptible.
+    rel_gap : float, default 0
+        Relative gap at which a problem of the mip class may stop.
+    seed : int, default 0
+        Seed of anything random.
+    threads : int, optional
+        Threads of the backend; None for all cores.
+    warm_start : Result, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
+        An earlier answer; it may be infeasible here. Ignored by backends that
+        do not declare `warm_start`.
+    engine : {"local", "ray"} or RayEngine, default "local"
+        Where the clients are while "exchange" solves: in this process, or spread
+        over the workers of a Ray cluster, which read, solve and prove them there.
+    repeatable : bool, default False
+        Whether, without a time limit, the same call shall give the same answer on a
+        busy machine as on an idle one, and end soon: linear models of the mip class
+        are then solved to a number of nodes, and large ones not at all.
+    elastic : bool or Elastic, default False
+        Whether bounds that cannot hold together give way, and at which prices:
+        see Notes.
+    callback : callable, optional
+        Called in this thread with a `Progress` now and then, at most every
+        `alignsolve.backends.progress.INTERVAL` seconds or with a better answer, and with the
+        outcome at the end. If it returns true, the solve ends with the best answer so
+        far and `Termination.INTERRUPTED`; None or False lets it go on. See Notes.
+
+    Returns
+    -------
+    Result
+        Infeasibility is a status with a `conflict`, never an exception. Without a
+        time limit a conflict of the mip class is looked for, and made smaller, for up
+        to `CONFLICT_SECONDS`, and as long as it takes where `repeatable`.
+
+    Raises
+    ------
+    ProblemError
+        If an argument is malformed.
+    BackendNotFoundError
+        If the backend does not exist or its library is missing.
+    UnsupportedProblemError
+        If the named backend does not support a feature of the problem.
+    BackendError
+        If the named backend fails, or breaks a bound. "auto" goes on to the
+        next backend instead, and records it in `Result.fallbacks`.
+    Exception
+        What `callback` raises; the solve ends, and its answer is lost.
+
+    Notes
+    -----
+    "auto" tries `alignsolve.backends.portfolio.AUTO_ORDER` of the problem's class in turn: it
+    passes over a backend that is missing, does not support the problem, or by its
+    measured cost model does not fit the time limit; it goes on where one fails,
+    gives up ("exchange" does where its method does not help) or finds nothing in
+    time; and it ends with "greedy", which always answers where an answer is easy to
+    find. In the mip class solvers of the linear model start from an answer of
+    "greedy", and nothing worse is returned.
+
+    With `elastic`, a problem that has an answer is solved as usual. Else load
+    bounds, ``min_experts``, ``group_min`` and fairness floors give way: the answer
+    has the least sum of violations, each times its price, of all assignments
+    within the slots, ``group_max``, budgets and allowed pairs, and among those the
+    best objective. `Result.relaxations` lists what gave way;
+    `Result.relaxed_problem` is the problem with exactly these bounds moved to
+    what the answer has, and status, certificate and prices are those of the
+    answer there. In the flow class both steps are exact: the least violation
+    is proved by integer prices of its own, and OPTIMAL then speaks for all
+    assignments of least violation (``stats["fitness_bound"]`` bounds them where
+    time ran out). In the mip class both are as good as the solver
+    got in time: ``stats["violation"]`` is what the answer has and
+    ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
+    0 leaves even an elastic problem infeasible. A source of up to `ELASTIC_PAIRS`
+    pairs is read into memory.
+
+    A `callback` is called while a backend works, and can stop it, where its
+    capabilities say so (`Capabilities.callback`); else as a backend begins and at
+    the end only, as with ``engine="ray"``. "lagrangian", "ortools-cpsat" and
+    "ortools-mip" tell value and bound, "greedy" the value, "exchange" and
+    "scipy-milp" the time alone until they end. Values are those of answers that
+    were checked; while bounds give way, for `elastic`, there is only the time.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1))
+    >>> result.status.value, result.col_ind.tolist()
+    ('optimal', [0, 1])
+
+    Stop as soon as the answer is within 1% of the bound:
+
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    >>> result = al.solve(problem, callback=lambda state: state.gap <= 0.01)
+    """
+    started = time.perf_counter()
+    options = solve_options(problem, started, time_limit, rel_gap, seed, threads, warm_start,
+                            callback, repeatable)
+    try:
+        result = _solve(problem, options, backend, elastic, engine)
+    except Exception:
+        if options.report is not None and options.report.error is not None:
+            raise options.report.error from None
+        raise
+    if options.report is not None:
+        options.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
+    return result
+
+
+def _solve(
+    problem: AlignmentProblem,
+    options: Options,
+    backend: str,
+    elastic: bool | Elastic,
+    engine: str | RayEngine,
+) -> Result:
+    """Solve a problem in the way asked for."""
+    if not isinstance(backend, str):
+        raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
+    prices, named = checked_prices(problem, elastic), backend
+    if engine != "local":
+        if prices is not None:
+            raise UnsupportedProblemError("elastic works in this process; use engine='local'")
+        return _solve_on_ray(problem, options, backend, engine)
+    if prices is None:
+        return _solve_plain(problem, options, backend)
+
+    def plain(
+        problem: AlignmentProblem, options: Options, backend: str | None = None
+    ) -> Result:
+        return _solve_plain(problem, options, backend or named)
+
+    if not problem.streamed:
+        return solve_elastic(problem, prices, options, plain)
+    result = solve_elastic(_in_memory(problem), prices, options, plain)
+    return dataclasses.replace(result, problem=problem)
+
+
+def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
+    """Return the problem of a source with the matrix as an array."""
+    pairs = problem.n_clients * problem.n_experts
+    if pairs > ELASTIC_PAIRS:
+        raise UnsupportedProblemError(
+            f"elastic reads a source into memory, and {pairs:,} pairs are more than "
+            f"{ELASTIC_PAIRS:,}; solve without elastic, or give an array"
+        )
+    name = "fitness" if problem.sense == "max" else "cost"
+    return problem.replace(**{name: problem.arguments()[name].in_memory()})
+
+
+def _solve_on_ray(
+    problem: AlignmentProblem, options: Options, backend: str, engine: str | RayEngine
+) -> Result:
+    """Solve a problem with its clients spread over workers."""
+    started = time.perf_counter()
+    if engine == "ray":
+        engine = RayEngine()
+    if not isinstance(engine, RayEngine):
+        raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
+    refusal = get_backend("exchange").refusal(problem)
+    if backend not in ("auto", "exchange") or refusal is not None:
+        reason = refusal or f"and not {backend!r} runs on Ray"
+        raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
+    if problem.n_clients == 0 or problem.n_experts == 0:
+        return _finish(problem, "none", _empty_answer(), options, started, ())
+    from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
+
+    if options.report is not None and options.report.begin("exchange", problem):
+        return _finish(problem, "exchange", Answer.nothing(Termination.INTERRUPTED), options,
+                       started, ())
+    found = solve_on_ray(problem, options, engine)
+    return _finish(problem, "exchange", found.answer, options, started, (), found)
+
+
+def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> Result:
+    """Solve a problem as it stands."""
+    started = time.perf_counter()
+    chosen = None if backend == "auto" else get_backend(backend)
+    if problem.n_clients == 0 or problem.n_experts == 0:
+        return _finish(problem, "none", _empty_answer(), options, started, ())
+    if chosen is None:
+        if problem.streamed and problem.problem_class == "mip":
+            raise UnsupportedProblemError(
+                f"no backend solves problems over a fitness source that are "
+                f"{problem.class_reason}; give an array"
+            )
+
+        def finish(name: str, answer: Answer, fallbacks: tuple[Fallback, ...]) -> Result:
+            return _finish(problem, name, answer, options, started, fallbacks)
+
+        return Auto(problem, options, finish).run()
+    refusal = chosen.refusal(problem)
+    if refusal is not None:
+        raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
+    answer = run_backend(chosen, problem, options)
+    return _finish(problem, backend, answer, options, started, ())
+
+
+def _conflict(
+    name: str, problem: AlignmentProblem, answer: Answer, options: Options
+) -> Conflict | None:
+    """Return why there is no answer, or raise `BackendError` where there is one after all.
+
+    Looking for a conflict takes a byte a pair: None for sources of too many.
+    """
+    pairs = problem.n_clients * problem.n_experts
+    if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
+        return None
+    deadline = options.deadline
+    unlimited = math.isinf(deadline) and not options.repeatable
+    if unlimited and problem.problem_class == "mip":
+        deadline = time.perf_counter() + CONFLICT_SECONDS
+    try:
+        return find_conflict(problem, deadline, answer.conflict_experts)
+    except ProblemError as error:
+        raise BackendError(
+            f"backend {name!r} called the problem infeasible, and it is not: {error}"
+        ) from error
+
+
+def _empty_answer() -> Answer:
+    nothing = np.empty(0, dtype=np.int64)
+    return Answer(Termination.PROVED, nothing, nothing)
+
+
+def _finish(
+    problem: AlignmentProblem,
+    name: str,
+    answer: Answer,
+    options: Options,
+    started: float,
+    fallbacks: tuple[Fallback, ...],
+    proved: RayAnswer | None = None,
+) -> Result:
+    """Check and certify an answer, unless that is done, and make the result."""
+    checked = time.perf_counter()
+    certificate: Certificate | None = None
+    conflict: Conflict | None = None
+    held: Assignment | None = None
+    status, termination = Status.NO_SOLUTION_FOUND, answer.termination
+    if answer.infeasible:
+        status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
+    elif answer.row_ind is not None and answer.col_ind is not None:
+        held = Assignment.of(problem, answer.row_ind, answer.col_ind)
+    if proved is not None:
+        certificate = proved.certificate
+    elif held is not None:
+        try:
+            certificate = certify_answer(problem, held, answer, options.deadline)
+        except KeyboardInterrupt:
+            certificate = unproved(problem, held.rows, held.cols)
+            termination = Termination.INTERRUPTED
+    if certificate is not None:
+        if certificate.feasible:
+            status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
+            if certificate.optimal:
+                termination = Termination.PROVED
+            elif termination is Termination.PROVED:
+                # The backend's own proof, in numbers rounded its way, did not hold here.
+                termination = Termination.HEURISTIC_DONE
+        elif problem.n_clients * problem.n_experts == 0:
+            status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
+        else:
+            raise BackendError(
+                f"backend {name!r} broke a bound: {certificate.violations[0].message}"
+            )
+    now = time.perf_counter()
+    stats = dict(answer.stats) | {
+        "certify_seconds": now - checked,
+        "total_seconds": now - started,
+    }
+    proof = certificate if certificate is not None and certificate.feasible else None
+    nothing, load = np.empty(0, dtype=np.int64), np.zeros(problem.n_experts, dtype=np.int64)
+    if proved is not None:
+        load = proved.load
+    elif held is not None:
+        load = held.load
+    return Result(
+        problem=problem,
+        status=status,
+        termination=termination,
+        row_ind=nothing if held is None else held.rows,
+        col_ind=nothing if held is None else held.cols,
+        objective_value=proof.objective_value if proof else math.nan,
+        # No answer is the worst there is: the bound of an infeasible problem.
+        dual_bound=proof.dual_bound
+        if proof
+        else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
+        gap_abs=proof.gap_abs if proof else math.inf,
+        gap=proof.gap if proof else math.inf,
+        loads=load,
+        prices=proof.prices if proof else None,
+        backend=name,
+        fallbacks=fallbacks,
+        certificate=proof,
+        conflict=conflict,
+        stats=stats,
+    )

@@ -1,0 +1,329 @@
+"""Each kernel against its slow, obvious version."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignsolve.backends.exchange import bookkeeping as steps
+from alignsolve.backends.exchange import heaps, newton_kernels
+from alignsolve.backends.exchange import row_kernels as rows
+from tests.alignsolve.backends.exchange.reference import (
+    best_set,
+    swap_losses,
+    swap_rates,
+    values_of,
+    wanted_load,
+)
+
+NO_COST = (np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64))
+EMPTY = np.empty(0, np.int64)
+
+
+@st.composite
+def clients(draw):
+    """Draw fitness, slots, prices with a null price, and an answer's arrays."""
+    n, m = draw(st.integers(1, 12)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    fitness = rng.integers(-4, 9, (n, m)).astype(np.float64)
+    if draw(st.booleans()):
+        fitness += rng.random((n, m))
+    fitness[rng.random((n, m)) < 0.2] = -np.inf
+    most = np.minimum(rng.integers(0, draw(st.integers(2, 5)), n), m)
+    least = np.minimum(rng.integers(0, 3, n), most)
+    price = np.append(rng.integers(-2, 5, m).astype(np.float64), 0.0)
+    if m > 2 and draw(st.booleans()):
+        price[0] = np.inf
+    return fitness, least, most, price
+
+
+def reply(fitness, least, most, price, keep=False, held=None, count=None):
+    """Run `reply_rows`; return what it writes."""
+    n, m = fitness.shape
+    ptr = np.concatenate([[0], np.cumsum(most)]).astype(np.int64)
+    held = np.zeros(ptr[-1], np.int32) if held is None else held
+    count = np.zeros(n, np.int32) if count is None else count
+    slack, rival = np.empty(n, np.float32), np.empty(n, np.int32)
+    load = np.zeros(m + 1, np.int64)
+    bad = rows.reply_rows(
+        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep,
+        ptr, held, count, slack, rival, load,
+    )  # fmt: skip
+    sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
+    return bad, sets, (ptr, held, count), slack, rival, load
+
+
+class TestReplies:
+    @settings(max_examples=400)
+    @given(drawn=clients())
+    def test_best_replies_and_slack(self, drawn):
+        fitness, least, most, price = drawn
+        m = fitness.shape[1]
+        bad, sets, _, slack, rival, load = reply(*drawn)
+        reduced = np.where(price[:m] < np.inf, fitness - price[:m], -np.inf)
+        hopeless = np.isfinite(reduced).sum(axis=1) < least
+        assert (bad >= 0) == hopeless.any()
+        for k in np.flatnonzero(~hopeless):
+            best = best_set(reduced[k], least[k], most[k])
+            mine = sorted(sets[k])
+            assert least[k] <= len(mine) <= most[k]
+            np.testing.assert_allclose(reduced[k, mine].sum(), reduced[k, list(best)].sum())
+            losses = swap_losses(reduced[k], mine, least[k], most[k])
+            expected = min(losses.values(), default=np.inf)
+            assert slack[k] <= expected + 1e-15
+            if expected == np.inf:
+                assert slack[k] == np.inf
+            else:
+                np.testing.assert_allclose(slack[k], expected, rtol=1e-5, atol=1e-12)
+            if rival[k] <= m and expected > 0:
+                if rival[k] < 0:
+                    np.testing.assert_allclose(losses[m, -1 - rival[k]], expected)
+                else:
+                    to_rival = [loss for (_, u), loss in losses.items() if u == rival[k]]
+                    assert min(abs(loss - expected) for loss in to_rival) < 1e-9
+        if not hopeless.any():
+            held_by = np.bincount([j for s in sets for j in s], minlength=m)
+            assert (load[:m] == held_by).all()
+
+    @given(drawn=clients())
+    def test_slack_of_a_given_answer(self, drawn):
+        fitness, least, most, price = drawn
+        bad, _, answer, slack, _, _ = reply(*drawn)
+        if bad >= 0:
+            return
+        again = np.empty_like(slack)
+        rows.slack_rows(fitness, *NO_COST, EMPTY, least, most, 0, len(fitness), price, *answer,
+                        again)  # fmt: skip
+        np.testing.assert_allclose(again, slack, rtol=1e-5, atol=1e-12)
+
+    @given(seed=st.integers(0, 9999), m=st.integers(2, 70), kind=st.sampled_from("fd"))
+    def test_values_that_differ_in_their_last_bits(self, seed, m, kind):
+        rng = np.random.default_rng(seed)
+        eps = np.finfo(np.dtype(kind)).eps
+        fitness = (rng.choice([-1, 1, 3]) * (1 + eps * rng.integers(0, 40, (30, m)))).astype(kind)
+        ones = np.ones(30, np.int64)
+        _, sets, _, slack, rival, _ = reply(fitness, ones, ones, np.zeros(m + 1))
+        for values, chosen, least, other in zip(fitness, sets, slack, rival, strict=True):
+            (pick,) = chosen
+            best, second = np.sort(values)[:-3:-1].astype(float)
+            assert values[pick] >= best - 2 * rows.TIE * abs(best)
+            assert least <= best - second
+            if best - second > 2 * rows.TIE * abs(best):
+                assert values[pick] == best
+                np.testing.assert_allclose(values[other], second, rtol=2e-14)
+                np.testing.assert_allclose(least, best - second, rtol=1e-5, atol=2e-14)
+
+    @given(seed=st.integers(0, 9999), m=st.integers(2, 40), at=st.sampled_from([0.0, 1.0, -1.0]))
+    def test_several_slots_among_near_ties_hold_different_experts(self, seed, m, at):
+        rng = np.random.default_rng(seed)
+        n, most = 40, min(4, m)
+        fitness = at + rng.integers(0, 30, (n, m)) * (2.0**-52 if at else 0.0)
+        slots = np.full(n, most)
+        held = np.concatenate([rng.permutation(m)[:most] for _ in range(n)]).astype(np.int32)
+        for keep in (False, True):
+            count = slots.astype(np.int32)
+            bad, sets, *_ = reply(fitness, slots, slots, np.zeros(m + 1), keep, held.copy(), count)
+            assert bad < 0
+            for values, mine in zip(fitness, sets, strict=True):
+                assert len(mine) == most
+                edge = np.sort(values)[-most]
+                assert values[list(mine)].min() >= edge - 2 * rows.TIE * abs(edge)
+
+    def test_ties_at_zero_follow_the_wanted_shares(self):
+        twos = np.full(500, 2)
+        *_, load = reply(np.zeros((500, 4)), twos, twos, np.zeros(5))
+        assert load[:4].max() - load[:4].min() <= 2
+
+    def test_ties_follow_the_wanted_shares(self):
+        fitness = np.zeros((1000, 4))
+        ones = np.ones(1000, np.int64)
+        *_, load = reply(fitness, ones, ones, np.zeros(5))
+        assert load[:4].max() - load[:4].min() <= 1
+
+    def test_ties_keep_what_is_held(self):
+        ones = np.ones(50, np.int64)
+        held = np.arange(50, dtype=np.int32) % 4
+        before = held.copy()
+        reply(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
+        assert (held == before).all()
+
+    @given(drawn=clients(), seed=st.integers(0, 999))
+    def test_values_with_switching_costs(self, drawn, seed):
+        fitness = drawn[0]
+        n, m = fitness.shape
+        rng = np.random.default_rng(seed)
+        held = rng.random((n, m)) < 0.3
+        indptr = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
+        indices = np.nonzero(held)[1]
+        cost = rng.random((n, m))
+        expected = values_of(fitness, (cost, indptr, indices))
+        out = np.empty(m)
+        for i in range(n):
+            rows.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
+            assert (out == expected[i]).all()
+
+
+class TestLists:
+    @settings(max_examples=200)
+    @given(drawn=clients(), width=st.floats(0, 8))
+    def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width):
+        fitness, least, most, price = drawn
+        m = fitness.shape[1]
+        bad, sets, (ptr, held, count), *_ = reply(*drawn)
+        if bad >= 0:
+            return
+        known = np.where(price < np.inf, price, 0.0)
+        sentinel = width + np.subtract.outer(known, known)
+        nodes = m + 1
+        lists = {
+            "head": np.full((nodes, nodes), -1, np.int32),
+            "top": np.full((nodes, nodes), np.inf),
+            "arc": sentinel.copy(),
+            "sentinel": sentinel,
+            "pool": np.empty(4000, heaps.ENTRY),
+            "meta": np.array([0, -1, 0, 0, 0]),
+        }  # fmt: skip
+        wanted = ~np.eye(nodes, dtype=bool)
+        heaps.list_clients(
+            fitness, *NO_COST, EMPTY, least, most, np.arange(len(fitness)), 0, price, wanted,
+            np.full((nodes, nodes), 99), np.zeros((nodes, nodes), np.int64), ptr, held, count,
+            *lists.values(),
+        )  # fmt: skip
+        expected = {}
+        for k, mine in enumerate(sets):
+            values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
+            for swap, loss in swap_losses(values, sorted(mine), least[k], most[k]).items():
+                if loss <= sentinel[swap]:
+                    expected.setdefault(swap, []).append((loss, k))
+        found = {}
+        for h in range(nodes):
+            for u in range(nodes):
+                x = lists["head"][h, u]
+                while x >= 0:
+                    loss, k = lists["pool"][x].tolist()[:2]
+                    found.setdefault((h, u), []).append((loss, k))
+                    x = heaps._without_root(x, lists["pool"])
+        assert {s: sorted(v) for s, v in found.items()} == {
+            s: sorted(v) for s, v in expected.items()
+        }
+        for swap, entries in found.items():
+            keys = [key for key, _ in entries]
+            assert keys == sorted(keys)
+            assert lists["top"][swap] == keys[0]
+
+    @given(drawn=clients())
+    def test_which_swaps_exist_at_all(self, drawn):
+        fitness, least, most, price = drawn
+        n, m = fitness.shape
+        bad, sets, answer, *_ = reply(*drawn)
+        if bad >= 0:
+            return
+        exists = np.zeros((m + 1, m + 1), np.bool_)
+        heaps.swap_exists(fitness, EMPTY, least, most, 0, n, price, *answer, exists)
+        expected = np.zeros_like(exists)
+        for k, mine in enumerate(sets):
+            values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
+            for swap in swap_losses(values, sorted(mine), least[k], most[k]):
+                expected[swap] = True
+        assert (exists == expected).all()
+
+
+class TestSmallKernels:
+    def test_slack_stays_a_lower_bound_however_small_the_drops_are(self):
+        slack = np.array([1.0, 100.0, 16777216.0, np.inf], np.float32)
+        exact, near = slack.astype(float), np.empty(4, np.int64)
+        for drop in np.float32([2e-8, 1e-6, 0.4] * 10):
+            assert steps.lower_slack(slack, np.float32(50), drop, near) == 1
+            exact -= float(drop)
+            assert (slack <= np.maximum(exact, 0.0)).all()  # no slack is negative
+        np.testing.assert_allclose(slack, exact, rtol=1e-5)
+
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 6))
+    def test_wanted_loads(self, seed, m):
+        rng = np.random.default_rng(seed)
+        price = np.append(rng.integers(-4, 5, m) / 2, 0.0)
+        low = rng.integers(0, 5, m)
+        high = low + rng.integers(0, 6, m)
+        load = rng.integers(0, 12, m)
+        weight = rng.integers(0, 3, m) / 4
+        goal = rng.integers(0, 12, m) / 2
+        best = np.empty(m, np.int64)
+        steps.wanted_loads(price, load, low, high, weight, goal, best)
+        experts = zip(price[:-1], load, low, high, weight, goal, strict=True)
+        assert best.tolist() == [wanted_load(*expert) for expert in experts]
+
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 6), crowd=st.integers(1, 6))
+    def test_swap_rates(self, seed, m, crowd):
+        rng = np.random.default_rng(seed)
+        size, limit = 24, 0.5
+        holdings = [rng.permutation(m)[: rng.integers(0, m + 1)] for _ in range(size)]
+        ptr = np.arange(size + 1) * m
+        held = np.zeros(ptr[-1], np.int32)
+        for k, experts in enumerate(holdings):
+            held[ptr[k] : ptr[k] + len(experts)] = experts
+        count = np.array([len(experts) for experts in holdings], np.int32)
+        rival = rng.integers(-1 - m, m + 2, size).astype(np.int32)
+        slack = (rng.random(size) * limit).astype(np.float32)
+        chosen = np.flatnonzero(rng.random(size) < 0.8)
+        rate = np.full((m + 1, m + 1), np.nan)
+        newton_kernels.swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate)
+        expected = swap_rates(chosen, slack, rival, holdings, m + 1, limit, crowd)
+        np.testing.assert_allclose(rate, expected, rtol=1e-6)
+
+    @given(seed=st.integers(0, 9999), m=st.integers(1, 12))
+    def test_damped_laplacian(self, seed, m):
+        rng = np.random.default_rng(seed)
+        rate = rng.random((m + 1, m + 1)) * (rng.random((m + 1, m + 1)) < 0.5)
+        rate = np.triu(rate, 1)
+        rate += rate.T
+        extra, right = rng.random(m) + 0.1, rng.normal(size=m)
+        free = rng.random(m) < 0.7
+        step = np.where(free, 0.0, rng.normal(size=m))
+        fixed = step.copy()
+        newton_kernels.solve_damped(rate, extra, right, free, step, 1e-12, 200)
+        full = np.diag(rate.sum(axis=1)[:m] + extra) - rate[:m, :m]
+        np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
+        assert (step[~free] == fixed[~free]).all()
+
+    @given(least=st.lists(st.integers(0, 3), max_size=9), seed=st.integers(0, 99))
+    def test_slot_totals(self, least, seed):
+        most = np.random.default_rng(seed).integers(0, 6, len(least))
+        least = np.array(least, np.int64)
+        crossed, low, high = steps.slot_totals(least, most)
+        assert crossed == (least > most).any()
+        assert (low, high) == (least.sum(), most.sum())
+
+    @given(seed=st.integers(0, 9999), size=st.integers(0, 30))
+    def test_lower_slack(self, seed, size):
+        rng = np.random.default_rng(seed)
+        slack = rng.random(size, dtype=np.float32)
+        slack[rng.random(size) < 0.2] = np.inf
+        limit = np.float32(rng.choice([0.5, np.inf]))
+        after, near = slack.copy(), np.empty(size, np.int64)
+        found = steps.lower_slack(after, limit, np.float32(0.25), near)
+        expected = [k for k in range(size) if slack[k] <= limit and np.isfinite(slack[k])]
+        assert near[:found].tolist() == expected
+        finite = np.isfinite(slack)
+        below = slack.astype(np.float64) - 0.25
+        np.testing.assert_allclose(after[finite], below[finite], rtol=1e-6, atol=1e-6)
+        assert (after[finite] <= np.maximum(below, 0)[finite]).all()
+        assert np.isinf(after[~finite]).all()
+
+    @given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=20), seed=st.integers(0, 99))
+    def test_pairs_come_out_sorted(self, counts, seed):
+        rng = np.random.default_rng(seed)
+        sets = [rng.permutation(6)[:c] for c in counts]
+        ptr = np.arange(len(counts) + 1) * 4
+        held = np.zeros(ptr[-1], np.int32)
+        for k, chosen in enumerate(sets):
+            held[ptr[k] : ptr[k] + len(chosen)] = chosen
+        total = sum(counts)
+        row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+        steps.write_pairs(ptr, held, np.array(counts, np.int32), row_ind, col_ind)
+        expected = [(k, j) for k, chosen in enumerate(sets) for j in sorted(chosen)]
+        assert list(zip(row_ind.tolist(), col_ind.tolist(), strict=True)) == expected
+        again, filled = np.zeros_like(held), np.zeros(len(counts), np.int32)
+        short = np.arange(len(counts) + 1) * 2
+        steps.read_pairs(row_ind, col_ind, short, again, filled)
+        assert filled.tolist() == [min(2, c) for c in counts]
+        for k, chosen in enumerate(sets):
+            assert again[2 * k : 2 * k + filled[k]].tolist() == sorted(chosen)[:2]

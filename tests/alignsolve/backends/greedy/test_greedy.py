@@ -1,0 +1,160 @@
+"""What greedy promises for the mip class: an answer soon, and not far from the best."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve.backends.greedy.by_client import add_by_client, swap_by_client
+from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.fill import fill_experts
+from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
+from alignsolve.backends.greedy.state import State
+from alignsolve.generators import generate
+from alignsolve.io.specs import read_spec
+
+FOLDER = Path(__file__).resolve().parents[4] / "instances" / "medium"
+
+
+@pytest.mark.parametrize(
+    ("kind", "apart"), [("a", 0.005), ("b", 0.01), ("c", 0.01), ("d", 0.01), ("e", 0.015)]
+)
+def test_generalized_assignment_is_near_the_best(kind, apart):
+    spec = read_spec(FOLDER / f"gap-{kind}.toml")
+    result = al.solve(spec.build(), "greedy")
+    assert result.has_answer
+    assert result.objective_value <= (1 + apart) * spec.best_known
+
+
+def test_prices_of_the_budgets_divide_the_jobs():
+    problem = generate("gap-e", seed=0, agents=20, jobs=200)
+    state = State(problem)
+    score = scores_by_expert(state, "price", Effort())
+    use = np.bincount(
+        score.argmax(axis=0), weights=state.entries[0][score.argmax(axis=0), np.arange(200)],
+        minlength=20,
+    )
+    # Cheapest jobs alone ask for several times what there is.
+    assert use.max() < 2 * state.sum_high[0].min()
+    add_by_expert(state, score, Effort())
+    assert state.excess() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
+    problem = generate("scarce", seed=seed, clients=600, experts=16)
+    state, rng = State(problem), np.random.default_rng(0)
+    before = state.excess()
+    prices = learn_prices(state, rng, None, Effort())
+    add_in_turn(state, prices, rng, Effort())
+    assert state.excess() < 0.01 * before
+    assert not state.broken_clients().any()
+    assert (state.amount <= state.high).all()
+
+
+def test_a_load_of_few_clients_does_not_freeze_prices():
+    problem = generate("scarce", seed=0, clients=600, experts=16)
+    weight = np.zeros(600)
+    weight[:3] = 1.0
+    sparse = problem.replace(loads=dict(problem.loads) | {"few": al.Load(weight)})
+    left = {}
+    for name, each in (("plain", problem), ("sparse", sparse)):
+        state, rng = State(each), np.random.default_rng(0)
+        prices = learn_prices(state, rng, None, Effort())
+        prices = add_in_turn(state, prices, rng, Effort())
+        left[name] = state.excess()
+        assert np.isfinite(prices).all()
+    assert left["sparse"] <= 2 * left["plain"] + 1
+
+
+def test_prices_forget_a_round_that_was_cut_short():
+    state = State(generate("scarce", seed=0, clients=600, experts=16))
+    # The same whether the work ends between two rounds or within the second one.
+    found = [
+        learn_prices(state, np.random.default_rng(0), None, Effort(work=work))
+        for work in (1 << 17, (1 << 17) + 1)
+    ]
+    assert (state.count == 0).all()
+    np.testing.assert_allclose(*found)
+
+
+def test_a_warm_start_is_where_it_begins():
+    problem = generate("scarce", seed=4, clients=60, experts=8)
+    best = al.solve(problem, time_limit=5)
+    again = al.solve(problem, "greedy", warm_start=best)
+    assert again.objective_value >= best.objective_value
+
+
+def test_nothing_is_priced_where_no_budget_binds():
+    problem = al.AlignmentProblem(np.random.default_rng(0).random((20, 60)), 60, load_min=1)
+    effort = Effort(work=1e9)
+    scores_by_expert(State(problem), "price", effort)
+    assert effort.work == 1e9
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [("scarce", {"squeeze": 0.3}), ("tiers", {}), ("multi-layer", {"experts": 12})],
+)
+def test_swaps_gain_and_break_nothing(family, sizes):
+    problem = generate(family, seed=3, clients=200, **sizes)
+    state, everyone = State(problem), np.arange(200)
+    none = np.zeros_like(state.amount)
+    away = np.random.default_rng(0).uniform(0, 200, none.shape) / state.load_unit[:, None]
+    add_by_client(state, everyone, away, Effort(), state.high)
+    fill_experts(state, Effort())
+    before, excess = problem.objective(*state.pairs()), state.excess()
+    swap_by_client(state, everyone, none, Effort(), state.high)
+    assert problem.objective(*state.pairs()) > before
+    assert state.excess() <= excess
+    again = State(problem)
+    again.hold(*state.pairs())
+    np.testing.assert_allclose(again.sums, state.sums, rtol=1e-9, atol=1e-9)
+
+
+def test_a_tight_fleet_is_answered_at_once():
+    problem = generate("scarce", seed=1, clients=1000, experts=64)
+    result = al.solve(problem, "greedy", time_limit=1)
+    assert result.has_answer
+    assert result.objective_value > 5_000_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_filling_mends_minima_and_breaks_nothing(seed):
+    problem = generate("scarce", seed=seed, clients=300, experts=16)
+    state = State(problem)
+    none = np.zeros_like(state.amount)
+    add_by_client(state, np.arange(300), none, Effort(), state.high)
+    before, clients = state.excess(), state.broken_clients()
+    assert before > 0
+    fill_experts(state, Effort())
+    assert state.excess() < 0.2 * before
+    assert not (state.broken_clients() & ~clients).any()
+    assert (state.amount <= state.high).all()
+    # The running sums are those of the pairs.
+    again = State(problem)
+    again.hold(*state.pairs())
+    np.testing.assert_allclose(again.amount, state.amount, rtol=1e-9, atol=1e-9)
+
+
+def test_filling_ends_where_nothing_helps():
+    problem = al.AlignmentProblem(
+        [[1.0, 2.0], [1.0, 2.0]], 1, load_min=[2, 1],
+        resources={"mb": al.Resource([5, 1], 2)},
+    )
+    state = State(problem)
+    state.hold(np.array([0, 1]), np.array([1, 1]))
+    fill_experts(state, Effort())
+    assert state.excess() > 0  # expert 0 fits nobody, and expert 1 keeps its holder
+    assert state.amount[0, 1] >= 1
+
+
+def test_limits_hold_where_exchanges_are_many():
+    problem = generate("gap-d", seed=1, agents=40, jobs=1600)
+    start = time.thread_time()
+    result = al.solve(problem, "greedy", time_limit=0.5)
+    assert time.thread_time() - start < 1.5
+    assert result.has_answer

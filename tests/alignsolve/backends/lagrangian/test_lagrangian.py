@@ -1,0 +1,429 @@
+"""The pipeline of the hard class: valid bounds, feasible answers, proved optima."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import alignsolve as al
+from alignsolve.backends import Options, get_backend
+from alignsolve.backends.base import Answer
+from alignsolve.backends.lagrangian import best_response_kernels as responses
+from alignsolve.backends.lagrangian import gap_search as jobs
+from alignsolve.backends.lagrangian.bound import Relaxation
+from alignsolve.backends.lagrangian.proximal_newton import Curvature
+from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
+from alignsolve.generators import generate
+from alignsolve.io import read_instances
+from alignsolve.model.feasibility import violations
+from tests.nasty import magnitude
+from tests.strategies import brute_force, mip_problems
+
+SHARED = Path(__file__).parents[5] / "shared" / "instances"
+
+
+@settings(max_examples=150)
+@given(mip_problems())
+def test_agrees_with_brute_force(problem: al.AlignmentProblem) -> None:
+    best = brute_force(problem)[0]
+    answer = get_backend("lagrangian").solve(problem, Options())
+    assert answer.infeasible == (best is None)
+    if best is None:
+        return
+    size = 1 + magnitude(problem)
+    assert not violations(problem, answer.row_ind, answer.col_ind)
+    value = problem.sign * problem.objective(answer.row_ind, answer.col_ind)
+    assert value == pytest.approx(problem.sign * best, abs=1e-8 * size)
+    assert answer.bound >= problem.sign * best - 1e-9 * size
+
+
+@settings(max_examples=150)
+@given(mip_problems())
+def test_bound_holds_at_any_prices(problem: al.AlignmentProblem) -> None:
+    best = brute_force(problem)[0]
+    relaxation = Relaxation(problem)
+    if best is None or relaxation.loads.crossed:
+        return
+    rng = np.random.default_rng(0)
+    for scale in (0.0, 1.0, 10.0):
+        prices = scale * rng.standard_normal(relaxation.shape)
+        for nodes in (0, 3, 1000):
+            replies = relaxation.replies(prices, nodes=nodes)
+            assert not replies.infeasible
+            assert replies.bound >= problem.sign * best - 1e-9 * (1 + magnitude(problem))
+
+
+@pytest.mark.parametrize("kind", ["c", "d", "e"])
+def test_generalized_assignment_agrees_with_another_solver(kind: str) -> None:
+    problem = generate(f"gap-{kind}", seed=3, agents=5, jobs=20)
+    ours = al.solve(problem, "lagrangian")
+    other = al.solve(problem, "ortools-mip")
+    assert ours.status is other.status
+    if ours.has_answer:
+        assert ours.objective_value == other.objective_value
+        assert ours.certificate is not None
+        assert ours.certificate.optimal
+
+
+@pytest.mark.parametrize("name", ["gap1", "gapb"])
+def test_proves_published_optima(name: str) -> None:
+    if not SHARED.exists():
+        pytest.skip("needs ../shared/instances")
+    with (SHARED / "OPTIMA.csv").open() as file:
+        known = [row for row in csv.DictReader(file) if row["file"] == f"orlib/{name}.txt"]
+    problems = read_instances(SHARED / "orlib" / f"{name}.txt", sense=known[0]["sense"])
+    for problem, row in zip(problems, known, strict=True):
+        result = al.solve(problem, time_limit=60)
+        assert result.backend == "lagrangian"
+        assert result.status is al.Status.OPTIMAL
+        assert result.objective_value == float(row["best_known"])
+
+
+def test_fleet_is_close_to_its_bound() -> None:
+    problem = generate("tiers", seed=1, clients=600, experts=16)
+    result = al.solve(problem, "lagrangian", time_limit=20, rel_gap=0.002)
+    assert result.has_answer
+    assert result.gap <= 0.002
+
+
+def test_one_thread_answers_too() -> None:
+    problem = generate("gap-c", seed=1, agents=5, jobs=30)
+    assert al.solve(problem, "lagrangian", threads=1).status is al.Status.OPTIMAL
+
+
+def test_auto_does_not_compile_within_a_short_limit(monkeypatch):
+    problem = al.AlignmentProblem(
+        [[3.0, 1.0], [2.0, 2.5]], 1, resources={"mb": al.Resource([1, 2], 2)}
+    )
+    al.solve(problem, "lagrangian")
+    assert al.solve(problem, time_limit=20).backend == "lagrangian"
+    monkeypatch.setattr("alignsolve.kernels.is_compiled", lambda *_: False)
+    result = al.solve(problem, time_limit=20)
+    assert result.status is al.Status.OPTIMAL
+    reason = result.fallbacks[0].reason
+    assert "expected to need 20 s" in reason
+    assert "alignsolve warm-up" in reason
+    assert al.solve(problem).backend == "lagrangian"
+
+
+def fleet(n: int = 300, m: int = 12, alike: bool = False) -> al.AlignmentProblem:
+    """Return a fleet with two budgets and bounds on holders and samples that bind."""
+    rng = np.random.default_rng(5)
+    fitness = rng.random((1 if alike else n, m)) + 0.5 * rng.random(m)
+    slots, samples = rng.integers(1, 5, n), rng.integers(20, 400, n).astype(float)
+    sizes = rng.integers(2, 9, m).astype(float)
+    total = float((samples * np.minimum(slots, 3)).sum()) / m
+    return al.AlignmentProblem(
+        np.broadcast_to(fitness, (n, m)), slots, min_experts=1, load_min=n // m,
+        loads={"samples": al.Load(samples, min=0.6 * total, max=0.9 * total)},
+        resources={
+            "memory_mb": al.Resource(sizes, 5.0 * slots),
+            "seconds": al.Resource(samples[:, None] * rng.uniform(0.5, 1, (n, m)), samples * slots),
+        },
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_seed_and_gap_give_the_same_answer(alike: bool, threads: int) -> None:
+    problem = fleet(alike=alike)
+    first, second = (
+        al.solve(problem, "lagrangian", rel_gap=0.03, seed=3, threads=threads) for _ in range(2)
+    )
+    assert first.gap <= 0.03
+    assert first.dual_bound == second.dual_bound
+    assert (first.row_ind == second.row_ind).all()
+    assert (first.col_ind == second.col_ind).all()
+
+
+def test_clients_in_another_order_are_bounded_alike() -> None:
+    problem = fleet()
+    order = np.random.default_rng(0).permutation(problem.n_clients)
+    other = al.AlignmentProblem(
+        problem.fitness[order], problem.max_experts[order], min_experts=problem.min_experts[order],
+        load_min=problem.load_min,
+        loads={
+            name: al.Load(np.asarray(load.weight)[order], min=load.min, max=load.max)
+            for name, load in problem.loads.items()
+        },
+        resources={
+            name: al.Resource(
+                np.broadcast_to(np.asarray(part.size), problem.fitness.shape)[order],
+                np.asarray(part.budget)[order],
+            )
+            for name, part in problem.resources.items()
+        },
+    )  # fmt: skip
+    one, two = (al.solve(p, "lagrangian", rel_gap=0.01) for p in (problem, other))
+    assert one.objective_value <= two.dual_bound
+    assert two.objective_value <= one.dual_bound
+
+
+def test_many_alike_clients_share_the_experts() -> None:
+    # More clients than the sample on which prices are sought, all with the same wishes.
+    result = al.solve(fleet(5000, 8, alike=True), "lagrangian", time_limit=20, rel_gap=0.01)
+    assert result.has_answer
+    assert result.gap < 0.03
+
+
+def test_prices_without_limit_end_as_infeasible() -> None:
+    # No client may hold anything, which prices of ever larger loads show: they only grow.
+    samples = al.Load(np.ones(5), max=4.0, target=1.0, penalty=[0.1, 0.0])
+    problem = al.AlignmentProblem.from_cost(
+        np.full((5, 2), -1e6) + np.arange(10).reshape(5, 2), 0, load_min=1,
+        loads={"samples": samples}, resources={"mb": al.Resource([1, 3], 4)},
+    )  # fmt: skip
+    for seed in range(3):
+        result = al.solve(problem, "lagrangian", seed=seed)
+        assert result.status is al.Status.INFEASIBLE
+
+
+def test_flat_curvature_learns_nothing() -> None:
+    curvature = Curvature(np.eye(2))
+    for step in (np.zeros(2), np.array([1e-200, 0.0]), np.array([1e200, 0.0])):
+        curvature.learn(step, np.zeros(2))
+    assert (curvature.matrix == np.eye(2)).all()
+    assert curvature.is_guess
+
+
+def assignment() -> al.AlignmentProblem:
+    """Return generalized assignment with many answers of the best value."""
+    rng = np.random.default_rng(1)
+    size = rng.integers(5, 15, (4, 20))
+    return al.AlignmentProblem(
+        rng.integers(1, 4, (4, 20)).astype(float), 20, load_min=1, load_max=1,
+        resources={"units": al.Resource(size, 55)},
+    )  # fmt: skip
+
+
+def test_repeatable_assignment_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.JobSearch, "run", lambda _: pytest.fail("searches raced"))
+    first, second = (
+        al.solve(assignment(), "lagrangian", repeatable=True, threads=2) for _ in range(2)
+    )
+    assert first.status is al.Status.OPTIMAL
+    assert (first.row_ind == second.row_ind).all()
+    assert (first.col_ind == second.col_ind).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_solvers_are_watched_in_the_callers_thread(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    class Talkative:
+        """Reports a value that was not met before, so that the callback is due."""
+
+        @staticmethod
+        def solve(problem: al.AlignmentProblem, options: Options) -> Answer:
+            assert options.report is not None
+            options.report(0.0, np.inf)
+            return get_backend("scipy-milp").solve(problem, options)
+
+    # Dives that find nothing lead to another solver, asked in the dives' thread.
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
+    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: Talkative)
+    seen: set[int] = set()
+    result = al.solve(
+        assignment(), "lagrangian", threads=threads, time_limit=20,
+        callback=lambda _: seen.add(threading.get_ident()),
+    )  # fmt: skip
+    assert result.has_answer
+    assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("family", ["gap-c", "gap-e"])
+def test_an_exact_solver_settles_levels_that_the_tree_does_not(
+    monkeypatch: pytest.MonkeyPatch, family: str, threads: int
+) -> None:
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "BARREN_DIVES", -1)
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    problem = generate(family, agents=4, jobs=20, seed=3)
+    result = al.solve(problem, "lagrangian", threads=threads, time_limit=60)
+    assert result.status is al.Status.OPTIMAL
+    assert result.objective_value == al.solve(problem, "scipy-milp").objective_value
+    assert result.stats["cores"] > 0
+    tight = problem.replace(resources={
+        name: al.Resource(part.size, np.asarray(part.budget) * 0.3)
+        for name, part in problem.resources.items()
+    })  # fmt: skip
+    assert al.solve(tight, "lagrangian", threads=threads).status is al.Status.INFEASIBLE
+
+
+#: A process that ends, slowly, while HiGHS works on in a thread that nobody waits for.
+LEAVE_HIGHS = """
+import builtins, threading, time
+import alignsolve as al
+from alignsolve.backends import Options, get_backend
+from alignsolve.generators import generate
+problem = generate("gap-d", agents=20, jobs=200)
+options = Options(deadline=time.perf_counter() + 60, threads=1)
+solve = lambda: get_backend("ortools-mip").solve(problem, options)
+threading.Thread(target=solve, daemon=True).start()
+time.sleep(2)
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(1)
+
+builtins.slow = Slow()
+"""
+
+
+def test_a_process_may_end_before_a_core() -> None:
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", LEAVE_HIGHS], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.perf_counter() - began < 30
+
+
+def test_a_core_of_a_problem_over_an_array_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    plain = generate("gap-c", agents=4, jobs=20, seed=3)
+    problem = al.AlignmentProblem(
+        al.ArraySource(plain.fitness), 20, load_min=1, load_max=1, resources=plain.resources
+    )
+    result = al.solve(problem, "lagrangian", time_limit=60)
+    assert result.status is al.Status.OPTIMAL
+    assert -result.objective_value == al.solve(plain, "scipy-milp").objective_value
+    assert result.stats["cores"] > 0
+
+
+def core_search(monkeypatch: pytest.MonkeyPatch, exact: object) -> None:
+    """Leave generalized assignment to cores, and these to a fake solver."""
+    monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
+    monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "BARREN_DIVES", -1)
+    fake = type("Fake", (), {"solve": staticmethod(exact)})
+    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: fake)
+
+
+@pytest.mark.parametrize("ended", [al.Termination.PROVED, al.Termination.TIME_LIMIT])
+def test_a_core_proves_no_more_than_its_bound(
+    monkeypatch: pytest.MonkeyPatch, ended: al.Termination
+) -> None:
+    # Levels are multiples of 0.1, which differ from the bound in their last digit.
+    problem = assignment().replace(fitness=np.random.default_rng(2).integers(1, 40, (4, 20)) * 0.1)
+    best = al.solve(problem, "scipy-milp").objective_value
+    levels = []
+
+    def vague(core: al.AlignmentProblem, options: Options) -> Answer:
+        exact = get_backend("scipy-milp").solve(core, options)
+        levels.append(exact.bound)
+        return exact if exact.infeasible else Answer.nothing(ended, bound=exact.bound)
+
+    core_search(monkeypatch, vague)
+    monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
+    result = al.solve(problem, "lagrangian", time_limit=2)
+    assert min(levels) == pytest.approx(best)
+    assert result.dual_bound == pytest.approx(best)
+
+
+def test_a_limit_during_a_core_is_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(problem: al.AlignmentProblem, options: Options) -> Answer:
+        assert options.report is not None
+        while time.perf_counter() < options.deadline + 0.1:
+            time.sleep(0.02)
+            if options.report(-np.inf, np.inf):
+                return Answer.nothing(al.Termination.INTERRUPTED)
+        return Answer.nothing(al.Termination.TIME_LIMIT)
+
+    core_search(monkeypatch, late)
+    problem = generate("gap-e", agents=4, jobs=20, seed=3)
+    result = al.solve(problem, "lagrangian", threads=1, time_limit=1)
+    assert result.termination is al.Termination.TIME_LIMIT
+    seen: list[al.Progress] = []
+    result = al.solve(problem, "lagrangian", threads=1, time_limit=20,
+                      callback=lambda state: bool(seen.append(state)) or len(seen) > 5)
+    assert result.termination is al.Termination.INTERRUPTED
+
+
+@pytest.mark.parametrize("problem", [assignment(), fleet()], ids=["assignment", "fleet"])
+def test_parts_can_be_used_alone(problem: al.AlignmentProblem) -> None:
+    found = {
+        name: al.solve(problem, name, time_limit=10)
+        for name in ("lagrangian:bound", "lagrangian:search", "lagrangian:search+tree")
+    }
+    bound = found["lagrangian:bound"]
+    assert not bound.has_answer
+    assert np.isfinite(bound.dual_bound)
+    search = found["lagrangian:search"]
+    assert search.backend == "lagrangian:search"
+    assert search.objective_value <= bound.dual_bound
+    assert search.gap < 0.05
+    assert found["lagrangian:search+tree"].objective_value >= search.objective_value
+    assert ("nodes" in search.stats) == (problem.n_clients == 4)
+
+
+def test_an_exact_solver_that_runs_out_of_time_is_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = Answer.nothing(al.Termination.TIME_LIMIT, bound=1e9)
+    fake = type("Fake", (), {"solve": staticmethod(lambda *_: early)})
+    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: fake)
+    result = al.solve(fleet(), "lagrangian", time_limit=60)
+    assert result.stats["total_seconds"] < 30
+    assert result.termination is al.Termination.TIME_LIMIT
+
+
+def test_a_bound_without_an_answer_is_shown() -> None:
+    result = al.solve(fleet(), "lagrangian:bound", time_limit=10)
+    assert f"bound        {result.dual_bound:.12g}" in result.summary()
+
+
+def test_a_search_alone_ends_without_a_limit() -> None:
+    assert al.solve(assignment(), "lagrangian:search").has_answer
+    tight = assignment().replace(resources={"units": al.Resource(np.full(20, 7.0), 20)})
+    assert not al.solve(tight, "lagrangian:search").has_answer
+
+
+def test_unknown_parts_are_named() -> None:
+    with pytest.raises(al.BackendNotFoundError, match="no part 'prices'; choose some of bound"):
+        al.solve(assignment(), "lagrangian:prices")
+    with pytest.raises(al.BackendNotFoundError, match="it has none: give 'exchange'"):
+        al.solve(assignment(), "exchange:search")
+
+
+def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, small = get_backend("lagrangian"), fleet(20, 4)
+    monkeypatch.setattr(
+        "alignsolve.kernels.is_compiled",
+        lambda kernel, _: kernel is responses.respond,
+    )
+    assert np.isnan(backend.estimated_seconds(small))
+    assert backend.estimated_seconds(assignment()) > 10
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-3, 3.0])
+def test_answers_worth_next_to_nothing_are_proved(value: float) -> None:
+    # The bound on the way is far larger: its rounding must not hide that nothing is better.
+    rng = np.random.default_rng(8)
+    fitness = 10 * rng.standard_normal((3, 9))
+    budgets = {"units": al.Resource(rng.integers(1, 9, (3, 9)), 16)}
+
+    def solved(fitness: np.ndarray) -> al.Result:
+        problem = al.AlignmentProblem(fitness, 9, load_min=1, load_max=1, resources=budgets)
+        return al.solve(problem, "lagrangian", threads=1, time_limit=20)
+
+    first = solved(fitness + 100)
+    assert first.status is al.Status.OPTIMAL
+    moved = fitness + 100 - (first.objective_value - value) / 9
+    result = solved(moved)
+    assert result.status is al.Status.OPTIMAL
+    assert result.objective_value == pytest.approx(value, abs=1e-9)
+    assert result.stats["total_seconds"] < 10

@@ -1,0 +1,95 @@
+"""The compiled search for a client's best set, against all sets."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignsolve.backends.lagrangian.multidimensional_knapsack import (
+    MINIMA,
+    MIXED,
+    PLAIN,
+    best_set,
+    new_work,
+)
+
+
+def all_sets(m):
+    return np.array(list(itertools.product([0.0, 1.0], repeat=m)))
+
+
+def best_of_all(reduced, sizes, cap, room):
+    sets = all_sets(reduced.size)
+    sets = sets[(sets[:, np.isneginf(reduced)] == 0).all(axis=1)]
+    use = sets @ sizes.T
+    kept = ((use <= cap) & (use >= np.where(np.isfinite(room), cap - room, -np.inf))).all(axis=1)
+    if not kept.any():
+        return -np.inf
+    return float((sets[kept] @ np.where(np.isneginf(reduced), 0.0, reduced)).max())
+
+
+@st.composite
+def clients(draw):
+    """Draw rows, bounds and several value vectors of a client; sums are exact in float64."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    m, d = draw(st.integers(1, 9)), draw(st.integers(0, 4))
+    kind = draw(st.sampled_from([PLAIN, MINIMA, MIXED]))
+    sizes = rng.integers(0, draw(st.sampled_from([2, 4, 40])), (d, m)) / 4
+    if kind == MIXED:
+        sizes *= rng.choice([1, 1, -1], (d, m))
+    cap = np.floor(4 * rng.uniform(-0.1, 0.8, d) * np.abs(sizes).sum(axis=1)) / 4
+    if kind == PLAIN:
+        cap = np.abs(cap)
+    room = np.full(d, np.inf)
+    if kind != PLAIN:
+        room = np.where(rng.random(d) < 0.5, rng.integers(0, 12, d) / 4, np.inf)
+    values = rng.integers(-8, 24, (3, m)) / draw(st.sampled_from([1, 8]))
+    values[rng.random(values.shape) < 0.1] = -np.inf
+    return sizes, cap, room, kind, values
+
+
+@settings(max_examples=200)
+@given(clients())
+def test_finds_the_best_set(client):
+    sizes, cap, room, kind, values = client
+    m = values.shape[1]
+    work, best = new_work(m, len(cap)), np.zeros(m, dtype=np.bool_)
+    known = np.full(len(cap), -1, dtype=np.int16)  # a basis from the values before
+    for reduced in values:
+        expected = best_of_all(reduced, sizes, cap, room)
+        value, upper = best_set(
+            reduced, sizes, cap, room, known, kind, 10**6, 0.0, -np.inf, best, work
+        )
+        assert value == pytest.approx(expected, abs=1e-9)
+        assert upper == pytest.approx(expected, abs=1e-9)
+        if value > -np.inf:
+            use = sizes @ best
+            assert reduced[best].sum() == pytest.approx(value, abs=1e-9)
+            assert (use <= cap).all()
+            assert (use >= np.where(np.isfinite(room), cap - room, -np.inf)).all()
+
+
+@settings(max_examples=100)
+@given(clients(), st.integers(0, 6), st.sampled_from([0.0, 0.5, 3.0]))
+def test_bounds_hold_where_the_search_ends_early(client, nodes, gap):
+    sizes, cap, room, kind, values = client
+    m = values.shape[1]
+    work, best = new_work(m, len(cap)), np.zeros(m, dtype=np.bool_)
+    known = np.full(len(cap), -1, dtype=np.int16)
+    for reduced in values:
+        expected = best_of_all(reduced, sizes, cap, room)
+        value, upper = best_set(
+            reduced, sizes, cap, room, known, kind, nodes, gap, -np.inf, best, work
+        )
+        assert value <= expected + 1e-9
+        # Roundings are added where clients' bounds are summed.
+        assert upper >= expected - 1e-10
+        least = expected - 1 if np.isfinite(expected) else 0.0
+        value, upper = best_set(
+            reduced, sizes, cap, room, known, kind, 10**6, 0.0, least, best, work
+        )
+        assert value == (pytest.approx(expected) if expected > least else -np.inf)

@@ -1,0 +1,92 @@
+"""Feasible points of the flow class, and cuts where there are none."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import alignsolve as al
+from alignsolve.infeasibility.max_flow import (
+    FeasibleFlow,
+    allowed_state,
+    expert_groups,
+    feasible_assignment,
+    flow_bounds,
+)
+from alignsolve.model.feasibility import violations
+from tests.strategies import brute_force, flow_problems
+
+
+@settings(max_examples=250)
+@given(flow_problems())
+def test_a_point_is_found_exactly_where_there_is_one(problem):
+    point = feasible_assignment(problem)
+    assert (point is not None) == (brute_force(problem)[0] is not None)
+    if point is not None:
+        assert violations(problem, *point) == []
+
+
+def random_fleet(rng, n, m):
+    """Return slots, forbidden pairs, groups and loads that are nearly too tight."""
+    fitness = np.where(rng.random((n, m)) < 0.6, -np.inf, 0.0)
+    holders = (fitness == 0).sum(axis=0)
+    share = rng.uniform(0.5, 1.1) * 2 * n / m
+    return al.AlignmentProblem(
+        fitness, rng.integers(1, 4, n), min_experts=rng.integers(0, 2, n) * (fitness == 0).any(1),
+        load_min=np.minimum(holders, int(0.9 * share)), load_max=int(1.1 * share) + 1,
+        expert_group=np.arange(m) % 3, group_max=rng.integers(1, 3, (n, 3)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_larger_fleets_get_a_point_or_a_cut(seed):
+    rng = np.random.default_rng(seed)
+    problem = random_fleet(rng, 300, 12)
+    state = allowed_state(problem)
+    bounds = flow_bounds(problem, state)
+    flow = FeasibleFlow(state, expert_groups(problem), bounds)
+    flow.seed()
+    if flow.run():
+        assert flow.missing == 0
+        assert violations(problem, *np.nonzero(state == 2)) == []
+        return
+    # The clients' best replies to the price 1 on the cut: a bound that no answer passes.
+    price = -1.0 if flow.crowded else 1.0
+    prized = np.where(problem.fitness == 0, price * flow.cut, -np.inf)
+    best = al.solve(problem.replace(fitness=prized, load_min=None, load_max=None))
+    held = abs(best.objective_value)
+    if flow.crowded:
+        assert held > bounds.load_high[flow.cut].sum()
+    else:
+        assert held < bounds.load_low[flow.cut].sum()
+
+
+def test_an_impossible_client_or_expert_has_no_point():
+    assert feasible_assignment(al.AlignmentProblem([[1.0, 1.0]], 1, min_experts=2)) is None
+    assert feasible_assignment(al.AlignmentProblem([[1.0]], 1, load_min=1, load_max=0)) is None
+    assert feasible_assignment(al.AlignmentProblem([[1.0]], 1, load_max=-1)) is None
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+def test_without_pairs_the_point_is_empty(shape):
+    point = feasible_assignment(al.AlignmentProblem(np.zeros(shape), 1))
+    assert point is not None
+    assert point[0].size == point[1].size == 0
+
+
+def test_the_deadline_ends_the_search():
+    problem = al.AlignmentProblem(np.zeros((100, 4)), 1, load_min=25)
+    assert feasible_assignment(problem) is not None
+    assert feasible_assignment(problem, deadline=time.perf_counter() - 1) is None
+
+
+def test_bounds_of_the_mip_class_are_not_looked_at():
+    problem = al.AlignmentProblem(
+        np.zeros((4, 2)), 1, load_min=2, resources={"memory_mb": al.Resource(1.0, 0.5)}
+    )
+    rows, cols = feasible_assignment(problem)
+    assert np.bincount(cols).tolist() == [2, 2]
+    assert violations(problem, rows, cols) != []

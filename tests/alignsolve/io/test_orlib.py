@@ -1,0 +1,141 @@
+"""OR-Library files: every layout, with and without line structure, and the real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve import io
+from alignsolve.io.optima import read_optima
+from tests.files import assert_read_or_refused, damaged, error_of
+
+SHARED = Path(__file__).parents[4] / "shared" / "instances"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no instances at {SHARED}")
+
+GAP = "2 3\n 1 2 3\n 4 5 6\n 7 8 9\n 10 11 12\n 20 30\n"
+
+
+def written(folder, text, name="problem.txt"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def gap_text(value, use, capacity):
+    m, n = value.shape
+    rows = [*value, *use, capacity]
+    return f" {m} {n}\n" + "".join(" ".join(map(str, row)) + " \n" for row in rows)
+
+
+@st.composite
+def gaps(draw):
+    m, n = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    number = st.integers(0, 50)
+    flat = [draw(st.lists(number, min_size=k, max_size=k)) for k in (m * n, m * n, m)]
+    return tuple(np.array(part).reshape(shape)
+                 for part, shape in zip(flat, ((m, n), (m, n), (m,)), strict=True))
+
+
+def same_gap(problem, gap, sense):
+    value, use, capacity = gap
+    assert problem.sense == sense
+    assert (problem.sign * problem.fitness == value).all()
+    assert (problem.resources["capacity"].size == use).all()
+    assert (problem.resources["capacity"].budget == capacity).all()
+    assert (problem.max_experts == value.shape[1]).all()
+    assert (problem.load_min == 1).all()
+    assert (problem.load_max == 1).all()
+
+
+@settings(max_examples=100)
+@given(problems=st.lists(gaps(), min_size=1, max_size=4), sense=st.sampled_from(["max", "min"]),
+       counted=st.booleans(), one_line=st.booleans())
+def test_generalized_assignment(problems, sense, counted, one_line, tmp_path_factory):
+    problems = problems if counted else problems[:1]
+    text = "".join(gap_text(*gap) for gap in problems)
+    text = f" {len(problems)} \n{text}" if counted else text
+    path = tmp_path_factory.mktemp("gap") / "gap.txt"
+    path.write_text(" ".join(text.split()) if one_line else text)
+    if one_line and "not an OR-Library file" in (error_of(io.read_instances, path, sense) or ""):
+        return  # The numbers alone can fit two layouts; without lines that is not decided.
+    found = io.read_instances(path, sense)
+    assert len(found) == len(problems)
+    for problem, gap in zip(found, problems, strict=True):
+        same_gap(problem, gap, sense)
+
+
+def test_sense_of_generalized_assignment(tmp_path):
+    path = written(tmp_path, GAP)
+    with pytest.raises(al.ProblemError, match=r"does not say .*--sense max"):
+        io.read_instances(path)
+    head = "file,problem,sense,best_known,best_bound,proved\n"
+    written(tmp_path, head + "problem.txt,1,min,3,3,yes\n", "OPTIMA.csv")
+    assert io.read_instance(path).sense == "min"
+    assert io.read_instance(path, "max").sense == "max"
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    deep = written(tmp_path / "a" / "b", GAP)
+    written(tmp_path, head + "a/b/problem.txt,1,max,3,,no\n", "OPTIMA.csv")
+    assert io.read_instance(deep).sense == "max"
+
+
+@settings(max_examples=60)
+@given(n=st.integers(1, 6), data=st.data())
+def test_linear_assignment(n, data, tmp_path_factory):
+    cost = np.array(data.draw(st.lists(st.integers(-9, 99), min_size=n * n, max_size=n * n)))
+    path = tmp_path_factory.mktemp("assign") / "assign.txt"
+    path.write_text(f" {n}\n" + "\n".join(" ".join(map(str, cost[k : k + 7]))
+                                           for k in range(0, n * n, 7)))
+    problem = io.read_instance(path)
+    assert problem.sense == "min"
+    assert (-problem.fitness.ravel() == cost).all()
+    assert (problem.load_min == 1).all()
+    assert (problem.min_experts == 1).all()
+
+
+def test_sparse_assignment(tmp_path):
+    problem = io.read_instance(written(tmp_path, "4\n1 2 5\n2 1 6\r\n4 4 -7\n3 3 0.5\n"))
+    assert problem.fitness[0].tolist() == [-np.inf, -5, -np.inf, -np.inf]
+    assert problem.fitness[2, 2] == -0.5
+    problem = io.read_instance(written(tmp_path, "4\n1 2 5\n2 1 6\n"), "max")
+    assert problem.fitness[0].tolist() == [-np.inf, 5, -np.inf, -np.inf]
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_damaged_files_never_raise_anything_else(data, tmp_path_factory):
+    dense, sparse = "3\n" + "1 2 3\n" * 3, "4\n1 2 5\n4 1 6\n"
+    text = data.draw(st.sampled_from([f"1\n{GAP}", GAP, dense, sparse]))
+    path = tmp_path_factory.mktemp("damaged") / "problem.txt"
+    path.write_bytes(data.draw(damaged(text.encode(), b"0123456789.-+e _nai\n\xff\x00")))
+    assert_read_or_refused(path, io.read_instances, path, "max")
+
+
+@needs_shared
+def test_all_real_files_are_read():
+    optima = read_optima(SHARED / "OPTIMA.csv")
+    assert sum(len(found) for found in optima.values()) > 60
+    for name, known in optima.items():
+        if name.startswith("dimacs"):
+            with pytest.raises(al.ProblemError, match="a transshipment problem, not an assignment"):
+                io.read_instances(SHARED / name)
+            continue
+        problems = io.read_instances(SHARED / name)
+        assert sorted(known) == list(range(1, len(problems) + 1)), name
+        for number, problem in enumerate(problems, 1):
+            assert problem.sense == known[number].sense, name
+    assert io.read_instance(SHARED / "yagiura" / "c10400.txt").fitness.shape == (10, 400)
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["assign100.txt", "assignp800.txt"])
+def test_real_linear_assignment_has_the_published_optimum(name):
+    from scipy.optimize import linear_sum_assignment
+
+    cost = -io.read_instance(SHARED / "orlib" / name).fitness
+    rows, cols = linear_sum_assignment(cost)
+    known = read_optima(SHARED / "OPTIMA.csv")[f"orlib/{name}"][1]
+    assert cost[rows, cols].sum() == known.best_known

@@ -1,0 +1,154 @@
+"""Solution files: everything that is claimed comes back, and nothing wrong is believed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve import io
+from alignsolve.certificate.best_responses import Multipliers
+from tests.files import assert_read_or_refused, damaged
+from tests.strategies import any_problems, brute_force
+
+PROBLEM = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1, client_ids=["a", "b"])
+MIP = al.AlignmentProblem([[3, 1], [2, 2.5]], 2, client_fitness_min=0,
+                          loads={"s": al.Load(1, max=1)}, resources={"m": al.Resource(1, 1)})
+
+
+def same(one, two):
+    """Tell whether two solutions say the same."""
+    def flat(solution):
+        parts = dict(vars(solution))
+        multipliers = parts.pop("multipliers")
+        if multipliers is not None:
+            parts |= {f"multipliers.{key}": part for key, part in vars(multipliers).items()}
+        found = {}
+        for key, part in parts.items():
+            for name, value in (part.items() if isinstance(part, dict) else [("", part)]):
+                if isinstance(value, np.ndarray):
+                    value = value.tobytes()
+                found[key, name] = "nan" if value != value else value
+        return found
+
+    return flat(one) == flat(two)
+
+
+@settings(max_examples=60)
+@given(problem=any_problems(), data=st.data())
+def test_round_trip_of_answers(problem, data, tmp_path_factory):
+    _, rows, cols = brute_force(problem)
+    number = st.floats(allow_nan=False)
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    m = problem.n_experts
+    solution = io.Solution(
+        rows, cols, data.draw(st.sampled_from([None, *al.Status])),
+        data.draw(st.sampled_from([None, *al.Termination])), data.draw(number), data.draw(number),
+        "solver", "HiGHS 1.12 \u20ac", "scipy-milp",
+        np.array(data.draw(st.lists(finite, min_size=m, max_size=m))),
+    )
+    path = tmp_path_factory.mktemp("solution") / "s.json"
+    io.write_solution(solution, path, problem)
+    assert same(io.read_solution(path, problem), solution)
+
+
+def test_result_and_multipliers(tmp_path):
+    result = al.solve(PROBLEM, "ortools-mcf")
+    io.write_solution(result, tmp_path / "s.json")
+    found = io.read_solution(tmp_path / "s.json", PROBLEM)
+    assert same(found, io.Solution.from_result(result))
+    multipliers = Multipliers(np.array([1.0, 0.5]), {"s": np.array([0.25, 0])},
+                              {"m": np.array([0.1, 1e-300])}, np.array([0.0, 3]))
+    solution = io.Solution(np.array([0]), np.array([0]), multipliers=multipliers)
+    io.write_solution(solution, tmp_path / "m.json", MIP)
+    assert same(io.read_solution(tmp_path / "m.json", MIP), solution)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_pairs_as_a_table_of_ids(suffix, tmp_path):
+    io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / f"s{suffix}")
+    text = (tmp_path / f"s{suffix}").read_text()
+    assert text.replace("\t", ",") == "client,expert\na,0\nb,1\n"
+    found = io.read_solution(tmp_path / f"s{suffix}", PROBLEM)
+    assert (found.row_ind.tolist(), found.col_ind.tolist(), found.status) == ([0, 1], [0, 1], None)
+
+
+def test_conflicts_come_back(tmp_path):
+    problem = al.AlignmentProblem([[1, 2]], 1, min_experts=1, load_max=0)
+    conflict = al.Conflict((al.Bound("min_experts", 0, None, None, None, 1.0),
+                            al.Bound("load_max", None, 1, None, "s", np.inf),
+                            al.Bound("resource", None, None, 2, "m", 1.5, (0, 3))), "it's so",
+                           False, True, (1, 2), 3.0, -np.inf)
+    solution = io.Solution(np.empty(0, int), np.empty(0, int), al.Status.INFEASIBLE,
+                           conflict=conflict)
+    io.write_solution(solution, tmp_path / "s.json", problem)
+    assert io.read_solution(tmp_path / "s.json", problem).conflict == conflict
+
+
+def test_a_solution_of_another_problem_is_recognised(tmp_path):
+    io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / "s.json")
+    with pytest.raises(al.ProblemError, match=r"for another problem: key .problem. is 'sha256:"):
+        io.read_solution(tmp_path / "s.json", PROBLEM.replace(load_max=2))
+    with pytest.raises(al.ProblemError, match=r"for another problem: key .n_clients. is 2, not 1"):
+        io.read_solution(tmp_path / "s.json", al.AlignmentProblem([[1, 2, 3]], 1))
+
+
+WORDS = ["null", "true", "{}", "[]", '"x"', '"inf"', "-1", "1.5", "[[1], [2, 3]]", "[0, 7]",
+         '{"experts": [1, 2], "budgets": {"m": [-1, 0]}}', '{"experts": null}', '"optimal"',
+         '{"text": "", "bounds": [{}]}', '{"text": 3, "bounds": []}']
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_damaged_solutions_never_raise_anything_else(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("solution") / "s.json"
+    io.write_solution(io.Solution(np.array([0]), np.array([0]), multipliers=Multipliers(np.ones(2)),
+                                  prices=np.ones(2)), path, MIP)
+    if data.draw(st.booleans()):
+        document = json.loads(path.read_text())
+        key = data.draw(st.sampled_from(sorted(document)))
+        document[key] = "@@"
+        content = json.dumps(document).replace('"@@"', data.draw(st.sampled_from(WORDS))).encode()
+    else:
+        content = data.draw(damaged(path.read_bytes()))
+    path.write_bytes(content)
+    assert_read_or_refused(path, io.read_solution, path, MIP)
+
+
+def elastic_result():
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_min=[2, np.inf], load_max=1)
+    return al.solve(problem, elastic=True)
+
+
+def test_round_trip_of_relaxations(tmp_path):
+    result = elastic_result()
+    assert result.relaxations
+    io.write_solution(result, tmp_path / "s.json")
+    read = io.read_solution(tmp_path / "s.json", result.problem)
+    assert same(read, io.Solution.from_result(result))
+    assert json.loads((tmp_path / "s.json").read_text())["version"] == 2
+
+
+def test_files_without_relaxations_are_of_version_1(tmp_path):
+    io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / "s.json")
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert document["version"] == 1
+    assert "relaxations" not in document
+
+
+@pytest.mark.parametrize(("relaxations", "message"), [
+    (3, "give a list"), ([3], r"relaxations\[0\] is"), ([{"bound": {}}], "has the keys"),
+    ([{"bound": 1, "amount": 1, "value": 1, "text": ""}], r"relaxations\[0\].bound"),
+    ([{"bound": 1, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+])
+def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
+    result = elastic_result()
+    io.write_solution(result, tmp_path / "s.json")
+    document = json.loads((tmp_path / "s.json").read_text()) | {"relaxations": relaxations}
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.json", result.problem)

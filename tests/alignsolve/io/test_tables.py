@@ -1,0 +1,143 @@
+"""Long tables: CSV and Parquet, with and without the tables beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve import io
+from alignsolve.model.digest import problem_digest
+from tests.files import assert_read_or_refused, damaged
+from tests.strategies import any_problems
+
+TABLES = (".csv", ".tsv", ".parquet")
+
+
+def comparable(problem):
+    """Return a problem less what a table of allowed pairs cannot say.
+
+    Sizes and switching costs of forbidden pairs change nothing and are lost.
+    """
+    allowed = problem.fitness > -np.inf
+    cost = np.where(allowed, problem.switch_cost, 0)
+    resources = {
+        name: al.Resource(np.where(allowed, resource.size, 0), resource.budget)
+        for name, resource in problem.resources.items()
+    }
+    held = problem.held
+    if held is None:
+        held = ([], [])
+    arguments = {"switch_cost": cost, "resources": resources, "held": held}
+    matrix = "fitness" if problem.sense == "max" else "cost"
+    arguments[matrix] = problem.arguments()[matrix].astype(np.float64)
+    return problem.replace(**arguments)
+
+
+@settings(max_examples=120)
+@given(problem=any_problems(), suffix=st.sampled_from(TABLES))
+def test_round_trip(problem, suffix, tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / f"scores{suffix}"
+    io.write_instance(problem, path)
+    again = io.read_instance(path)
+    assert problem_digest(comparable(again)) == problem_digest(comparable(problem))
+    if suffix == ".parquet":
+        assert again.fitness.dtype == problem.fitness.dtype
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_ids_with_anything_in_them(suffix, tmp_path):
+    ids = ['comma, "quote"', "line\nbreak", " space ", "ä", "tab\t;", "cr\r"]
+    problem = al.AlignmentProblem(np.eye(6), 1, client_ids=ids, expert_ids=ids[::-1])
+    io.write_instance(problem, tmp_path / f"s{suffix}")
+    again = io.read_instance(tmp_path / f"s{suffix}")
+    assert again.client_ids == tuple(ids)
+    assert again.expert_ids == tuple(ids[::-1])
+
+
+def test_what_people_have(tmp_path):
+    """A header, three columns, a byte order mark, semicolons and carriage returns."""
+    path = tmp_path / "scores.csv"
+    path.write_bytes("client;expert;fitness\r\nAnna;e2;3\r\nBob;e1;1.5\r\nAnna;e1;-1\r\n"
+                     .encode("utf-8-sig"))
+    problem = io.read_instance(path)
+    assert (problem.client_ids, problem.expert_ids) == (("Anna", "Bob"), ("e2", "e1"))
+    assert problem.fitness.tolist() == [[3, -1], [-np.inf, 1.5]]
+    assert problem.max_experts.tolist() == [1, 1]
+
+
+def test_whole_number_ids_are_sorted(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("expert,client,cost\n10,2,1\n9,1,2\n10,1,3\n")
+    problem = io.read_instance(path)
+    assert problem.sense == "min"
+    assert (problem.client_ids, problem.expert_ids) == (("1", "2"), ("9", "10"))
+    assert problem.fitness.tolist() == [[-2, -3], [-np.inf, -1]]
+
+
+def test_tables_beside(tmp_path):
+    (tmp_path / "s.csv").write_text("client,expert,fitness,held,switch_cost\n"
+                                    "b,x,1,1,0.5\na,y,2,0,0.25\n")
+    (tmp_path / "s.clients.csv").write_text("client,max_experts,budget:memory,weight:samples\n"
+                                            "a,2,8,100\nb,1,inf,50\nc,0,1,1\n")
+    (tmp_path / "s.experts.csv").write_text("expert,load_max,size:memory,max:samples\n"
+                                            "x,1,4,80\ny,2,5,inf\n")
+    problem = io.read_instance(tmp_path / "s.csv")
+    assert problem.client_ids == ("a", "b", "c")
+    assert problem.max_experts.tolist() == [2, 1, 0]
+    assert problem.resources["memory"].budget.tolist() == [8, np.inf, 1]
+    assert problem.resources["memory"].size[0].tolist() == [4, 5]
+    assert problem.loads["samples"].max.tolist() == [80, np.inf]
+    assert problem.held.rows.tolist() == [1]
+    assert problem.switch_cost[0].tolist() == [0, 0.25]
+
+
+def test_parquet_takes_integers_and_dictionaries(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        arrow.table({
+            "client": arrow.array([5, 5, 7]),
+            "expert": arrow.array(["x", "y", "x"]).dictionary_encode(),
+            "fitness": arrow.array([1, 2, 3], arrow.int32()),
+        }),
+        tmp_path / "s.parquet",
+    )
+    problem = io.read_instance(tmp_path / "s.parquet")
+    assert problem.client_ids == ("5", "7")
+    assert problem.fitness.tolist() == [[1, 2], [3, -np.inf]]
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@settings(max_examples=100)
+@given(data=st.data())
+def test_damaged_tables_never_raise_anything_else(suffix, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    problem = al.AlignmentProblem(np.arange(6.0).reshape(2, 3), 1, client_ids=["a", "b"],
+                                  resources={"m": al.Resource(1, 1)}, expert_group=[0, 0, 1])
+    io.write_instance(problem, folder / f"s{suffix}")
+    path = folder / f"{data.draw(st.sampled_from(['s', 's.clients', 's.experts']))}{suffix}"
+    path.write_bytes(data.draw(damaged(path.read_bytes(), b",\n\r;\t\"-.e9x\x00\xff\x80")))
+    assert_read_or_refused(folder, io.read_instance, folder / f"s{suffix}")
+
+
+def test_a_large_sparse_table_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "s.csv"
+    ids = "\n".join(f"c{k},e{k},1" for k in range(20_000))
+    path.write_text(f"client,expert,fitness\n{ids}\n")
+    with pytest.raises(al.ProblemError, match=r"20,000 x 20,000 pairs and lists 20,000"):
+        io.read_instance(path)
+
+
+def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("alignsolve.io.parquet_table.FREE_CELLS", 1000)
+    monkeypatch.setattr("alignsolve.io.parquet_table.ROWS_PER_BYTE", 10)
+    column = arrow.array(np.zeros(2_000_000, dtype=np.int64))
+    table = arrow.table({"client": column, "expert": column, "fitness": column})
+    parquet.write_table(table, tmp_path / "s.parquet")
+    with pytest.raises(al.ProblemError, match=r"declares 2,000,000 rows; at most"):
+        io.read_instance(tmp_path / "s.parquet")
