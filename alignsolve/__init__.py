@@ -18,7 +18,6 @@ from alignsolve.aligner import (
     Refusal,
 )
 from alignsolve.backends import available_backends
-from alignsolve.backends.progress import Progress
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.certificate import Certificate, certify
 from alignsolve.distributed import RayEngine
@@ -56,8 +55,10 @@ from alignsolve.model.sources import (
     SparseSource,
     TableSource,
 )
-from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.progress import Progress
+from alignsolve.result import Result
 from alignsolve.solve.solve import solve
+from alignsolve.status import Fallback, Status, Termination
 from alignsolve.warm_up import warm_up
 
 __version__ = "0.1.0"

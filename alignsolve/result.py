@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +11,11 @@ import numpy as np
 
 from alignsolve.certificate.certificate import Certificate
 from alignsolve.infeasibility import Conflict
-from alignsolve.infeasibility.text import counted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import counted
 from alignsolve.relaxation import Relaxation
+from alignsolve.status import Fallback, Status, Termination
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -25,45 +25,10 @@ if TYPE_CHECKING:
 SHOWN_RELAXATIONS = 10
 
 
-class Status(enum.Enum):
-    """What is known of the problem after a solve."""
-
-    OPTIMAL = "optimal"
-    """An answer, and a certificate that none is better."""
-    FEASIBLE = "feasible"
-    """An answer that keeps every bound, and a bound on how much better another can be."""
-    INFEASIBLE = "infeasible"
-    """A proof that no answer keeps every bound."""
-    NO_SOLUTION_FOUND = "no solution found"
-    """Neither an answer nor a proof that there is none."""
 
 
-class Termination(enum.Enum):
-    """What ended a solve."""
-
-    PROVED = "proved"
-    HEURISTIC_DONE = "heuristic done"
-    GAP_REACHED = "gap reached"
-    TIME_LIMIT = "time limit"
-    WORK_LIMIT = "work limit"
-    INTERRUPTED = "interrupted"
-    FAILED = "backend failed"
 
 
-@dataclass(frozen=True)
-class Fallback:
-    """A backend that was tried, or passed over, before the one that answered.
-
-    Attributes
-    ----------
-    backend : str
-        Its name.
-    reason : str
-        Why it did not give the answer.
-    """
-
-    backend: str
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 from alignsolve.generators import generate
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import FactorSource
-from alignsolve.result import Status
 from alignsolve.solve.solve import solve
+from alignsolve.status import Status
 
 #: Small problems that between them need every kernel: what each is, and how to make it.
 SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (

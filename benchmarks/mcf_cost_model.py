@@ -21,7 +21,8 @@ import numpy as np
 from _machine import machine_record
 
 from alignsolve import AlignmentProblem
-from alignsolve.backends import Options, get_backend
+from alignsolve.backends import get_backend
+from alignsolve.status import Limits
 
 SHAPES = [
     (10_000, 4), (50_000, 4), (250_000, 4), (1_000_000, 4),
@@ -74,7 +75,7 @@ def measure(n: int, m: int, repeats: int) -> list[dict[str, object]]:
         for seed in range(repeats):
             problem = kind(np.random.default_rng(seed), n, m)
             started = time.process_time()
-            answer = get_backend("ortools-mcf").solve(problem, Options())
+            answer = get_backend("ortools-mcf").solve(problem, Limits())
             seconds.append(time.process_time() - started)
             arcs = answer.stats["arcs"]
         row = {"kind": kind.__name__, "n": n, "m": m, "arcs": arcs,

@@ -20,8 +20,9 @@ from _machine import machine_record
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
 from alignsolve import AlignmentProblem
-from alignsolve.backends import Options, get_backend
+from alignsolve.backends import get_backend
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
+from alignsolve.status import Limits
 
 TARGET = 1.5
 RESULTS = Path(__file__).parent / "results" / "mcf_overhead.json"
@@ -45,7 +46,7 @@ def compare(problem: AlignmentProblem, repeats: int) -> dict[str, object]:
     ours, hand, build = [], [], []
     for _ in range(repeats + 1):
         started = time.perf_counter()
-        answer = backend.solve(problem, Options())
+        answer = backend.solve(problem, Limits())
         between = time.perf_counter()
         by_hand(network)
         ours.append(between - started)

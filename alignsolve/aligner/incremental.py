@@ -8,13 +8,13 @@ import time
 import numpy as np
 
 from alignsolve.aligner.policy import PolicySettings
-from alignsolve.backends.base import Answer
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
-from alignsolve.result import Result, Status, Termination
+from alignsolve.result import Result
 from alignsolve.solve.solve import solve
+from alignsolve.status import Outcome, Status, Termination
 
 #: Clients that may move at least, and for each that vanished.
 MOVABLE, MOVABLE_PER_LOST = 128, 16
@@ -140,7 +140,7 @@ def _certified(
 ) -> Result | None:
     """Return an answer to the whole problem with what can be proved about it."""
     held = Assignment.of(problem, *pairs)
-    answer = Answer(Termination.PROVED, *pairs, prices=part.prices)
+    answer = Outcome(Termination.PROVED, *pairs, prices=part.prices)
     proof = certify_answer(problem, held, answer, math.inf)
     if not proof.feasible or (problem.problem_class == "flow" and not proof.optimal):
         return None

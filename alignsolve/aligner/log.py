@@ -15,7 +15,8 @@ from alignsolve.backends.portfolio import TOO_SLOW
 from alignsolve.errors import ProblemError
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Result, Termination
+from alignsolve.result import Result
+from alignsolve.status import Termination
 
 #: What fallbacks say that time ended.
 TIME_LIMIT = Termination.TIME_LIMIT.value

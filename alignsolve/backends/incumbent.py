@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 
-from alignsolve.backends.base import Options
-from alignsolve.backends.milp.integer_scaling import row_units
+from alignsolve.backends.row_units import row_units
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.status import Limits
 
 #: Finest unit of values that objectives are told apart by.
 FINEST_UNIT = 1e-6
@@ -25,7 +25,7 @@ class Best:
     ----------
     problem : AlignmentProblem
         The problem.
-    options : Options
+    options : Limits
         Limits, and a warm start, which is taken where it is feasible.
 
     Attributes
@@ -46,7 +46,7 @@ class Best:
         Whether there is no answer at all, and whether the caller ended the search.
     """
 
-    def __init__(self, problem: AlignmentProblem, options: Options) -> None:
+    def __init__(self, problem: AlignmentProblem, options: Limits) -> None:
         self.problem, self.options = problem, options
         self.value, self.bound, self.source = -math.inf, math.inf, ""
         self.pairs: tuple[IntArray, IntArray] | None = None

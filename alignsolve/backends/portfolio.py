@@ -7,12 +7,15 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer, Backend, Options
+from alignsolve.backends.base import Backend
+from alignsolve.backends.registry import get_backend
 from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Fallback, Result, Termination
+from alignsolve.status import Fallback, Limits, Outcome, Termination
+
+Finished = TypeVar("Finished")
 
 logger = logging.getLogger("alignsolve")
 
@@ -39,14 +42,14 @@ FALLBACK_SHARE = 0.1
 INTERRUPT_GRACE = 0.3
 
 
-class Auto:
+class Auto(Generic[Finished]):
     """One solve by whichever backend answers.
 
     Parameters
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
-    options : Options
+    options : Limits
         Limits and hints.
     finish : callable
         Checks a backend's answer and makes the result; raises `BackendError` where
@@ -54,8 +57,8 @@ class Auto:
     """
 
     def __init__(
-        self, problem: AlignmentProblem, options: Options,
-        finish: Callable[[str, Answer, tuple[Fallback, ...]], Result],
+        self, problem: AlignmentProblem, options: Limits,
+        finish: Callable[[str, Outcome, tuple[Fallback, ...]], Finished],
     ) -> None:  # fmt: skip
         self.problem, self.options, self.finish = problem, options, finish
         self.order = AUTO_ORDER[problem.problem_class]
@@ -65,12 +68,12 @@ class Auto:
         # What ended the search for a better answer than greedy's, if anything did.
         self.ended: Termination | None = None
         # The best answer of those that did not end the search: of one that gave up, of greedy.
-        self.known: tuple[str, Answer] | None = None
+        self.known: tuple[str, Outcome] | None = None
         # The least bound of those that did not end it, and whose it is.
         self.bound, self.source = math.inf, ""
         self.asked_greedy = False
 
-    def run(self) -> Result:
+    def run(self) -> Finished:
         """Try the backends of `AUTO_ORDER` until one answers."""
         *others, last = self.order
         reserve = FALLBACK_SHARE * self.options.remaining()
@@ -89,9 +92,9 @@ class Auto:
             return self._finish(last, self._ended_as(answer))
         except (BackendError, BackendNotFoundError, MemoryError) as error:
             self._pass_over(last, _words(error))
-        return self._finish(last, Answer.nothing(self.ended or Termination.FAILED))
+        return self._finish(last, Outcome.nothing(self.ended or Termination.FAILED))
 
-    def _try(self, name: str, options: Options) -> Result | None:
+    def _try(self, name: str, options: Limits) -> Finished | None:
         """Return the result of a backend, or None where the search goes on."""
         try:
             backend = get_backend(name)
@@ -123,12 +126,12 @@ class Auto:
         logger.info("auto passes over %s: %s", name, reason)
         self.fallbacks.append(Fallback(name, reason))
 
-    def _finish(self, name: str, answer: Answer) -> Result:
+    def _finish(self, name: str, answer: Outcome) -> Finished:
         if self.bound < answer.bound and not answer.infeasible:
             answer = dataclasses.replace(answer, bound=self.bound, source=self.source)
         return self.finish(name, answer, tuple(self.fallbacks))
 
-    def _with_first_answer(self, options: Options) -> Options:
+    def _with_first_answer(self, options: Limits) -> Limits:
         """Let greedy answer, once, and start from that; take all the time where it did."""
         if not self.asked_greedy:
             self.asked_greedy = True
@@ -151,13 +154,13 @@ class Auto:
             options, deadline=self.options.deadline, warm_start=(rows, cols)
         )
 
-    def _value(self, answer: Answer) -> float:
+    def _value(self, answer: Outcome) -> float:
         """Return the value of an answer, max sense; -inf for none."""
         if answer.row_ind is None or answer.col_ind is None:
             return -math.inf
         return self.problem.sign * self.problem.objective(answer.row_ind, answer.col_ind)
 
-    def _remember(self, name: str, answer: Answer) -> None:
+    def _remember(self, name: str, answer: Outcome) -> None:
         """Keep an answer that is the best so far, and the least bound."""
         best = -math.inf if self.known is None else self._value(self.known[1])
         if self._value(answer) > best:
@@ -165,7 +168,7 @@ class Auto:
         if answer.bound < self.bound:
             self.bound, self.source = answer.bound, answer.source
 
-    def _at_least_known(self, answer: Answer) -> Answer:
+    def _at_least_known(self, answer: Outcome) -> Outcome:
         """Return a backend's answer, with the pairs of a better one that is known."""
         if answer.infeasible or self.known is None:
             return answer
@@ -174,11 +177,11 @@ class Auto:
             return answer
         return dataclasses.replace(answer, row_ind=known.row_ind, col_ind=known.col_ind)
 
-    def _ended_as(self, answer: Answer) -> Answer:
+    def _ended_as(self, answer: Outcome) -> Outcome:
         """Return an answer with what ended the search before it."""
         return answer if self.ended is None else dataclasses.replace(answer, termination=self.ended)
 
-    def _last_options(self) -> Options:
+    def _last_options(self) -> Limits:
         """Return the options of the last resort: after Ctrl-C or a stop it must be quick."""
         if self.ended is not Termination.INTERRUPTED:
             return self.options
@@ -192,7 +195,7 @@ def _words(error: Exception) -> str:
     return "ran out of memory" if isinstance(error, MemoryError) else str(error)
 
 
-def too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> str | None:
+def too_slow(backend: Backend, problem: AlignmentProblem, options: Limits) -> str | None:
     """Return why a backend that cannot be interrupted does not fit the time limit."""
     if not math.isfinite(options.deadline):
         return None
@@ -203,14 +206,14 @@ def too_slow(backend: Backend, problem: AlignmentProblem, options: Options) -> s
     return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"
 
 
-def run_backend(backend: Backend, problem: AlignmentProblem, options: Options) -> Answer:
+def run_backend(backend: Backend, problem: AlignmentProblem, options: Limits) -> Outcome:
     """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
     try:
         if options.report is not None and options.report.begin(backend.name, problem):
-            return Answer.nothing(Termination.INTERRUPTED)
+            return Outcome.nothing(Termination.INTERRUPTED)
         return backend.solve(problem, options)
     except KeyboardInterrupt:
-        return Answer.nothing(Termination.INTERRUPTED)
+        return Outcome.nothing(Termination.INTERRUPTED)
     except (AlignSolveError, MemoryError):
         raise
     except Exception as error:

@@ -14,17 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from alignsolve.backends.base import (
-    Answer,
-    Backend,
-    Capabilities,
-    Options,
-    index_arrays,
-    library_version,
-)
+from alignsolve.backends.base import Backend, Capabilities, index_arrays, library_version
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Most entries of the dense matrix: 256 MB of float64.
 MAX_ENTRIES = 1 << 25
@@ -125,23 +118,23 @@ class LinearSumAssignmentBackend(Backend):
                     f"this problem, above its limit of {MAX_ENTRIES} entries")
         return None
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return a best answer; see `Backend.solve`."""
         started = time.perf_counter()
         source = library_version("scipy")
         reduction = _Reduction.of(problem)
         if reduction is None:
-            return Answer.proved_infeasible(source=source)
+            return Outcome.proved_infeasible(source=source)
         cost = reduction.cost(problem)
         built = time.perf_counter()
         stats = {"build_seconds": built - started, "rows": cost.shape[0], "columns": cost.shape[1]}
         matching = _least_cost_matching(cost)
         stats["solve_seconds"] = time.perf_counter() - built
         if matching is None:
-            return Answer.proved_infeasible(source=source, stats=stats)
+            return Outcome.proved_infeasible(source=source, stats=stats)
         row, column = matching
         pair = (row < reduction.clients.size) & (column < reduction.expert.size)
-        return Answer(
+        return Outcome(
             Termination.PROVED,
             reduction.clients[row[pair]],
             reduction.expert[column[pair]],

@@ -8,8 +8,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import alignsolve
-
 #: Libraries whose version may change a result.
 LIBRARIES = ("numpy", "scipy", "ortools", "networkx", "numba")
 
@@ -33,7 +31,7 @@ def environment() -> dict[str, str]:
             found[library] = version(library)
         except PackageNotFoundError:
             found[library] = "missing"
-    found["alignsolve"] = f"{alignsolve.__version__}+{_fingerprint()}"
+    found["alignsolve"] = f"{version('alignsolve')}+{_fingerprint()}"
     found["system"] = f"{platform.system()} {platform.machine()}"
     found["processor"] = _processor()
     found["cores"] = str(cores())
@@ -49,7 +47,7 @@ def cores() -> int:
 
 def _fingerprint() -> str:
     """Return a short digest of the package's sources."""
-    package = Path(alignsolve.__file__).parent
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()

@@ -12,10 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 import psutil
 
-import alignsolve as al
 from alignsolve.bench.records import ANSWERED, finite, one_line
+from alignsolve.errors import UnsupportedProblemError
 from alignsolve.generators import generate
+from alignsolve.infeasibility import Conflict
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
+from alignsolve.model.sources import FunctionSource
+from alignsolve.result import Result
+from alignsolve.solve.solve import solve
+from alignsolve.status import Status
 
 MIB = 2.0**20
 
@@ -76,9 +81,9 @@ def warm_up(backend: str, problem: AlignmentProblem, options: dict[str, Any]) ->
             tiny = generate("gap-c", agents=3, jobs=12)
         if problem.streamed:
             rows = tiny.fitness
-            source = al.FunctionSource(lambda a, b: rows[a:b], rows.shape, rows.dtype, 3)
+            source = FunctionSource(lambda a, b: rows[a:b], rows.shape, rows.dtype, 3)
             tiny = tiny.replace(fitness=source)
-        al.solve(tiny, backend, **options)
+        solve(tiny, backend, **options)
 
 
 def first_use(backend: str) -> dict[str, Any]:
@@ -102,7 +107,7 @@ def first_use(backend: str) -> dict[str, Any]:
         started = time.perf_counter()
         for problem in problems:
             try:
-                al.solve(problem, backend, time_limit=60.0, threads=1)
+                solve(problem, backend, time_limit=60.0, threads=1)
                 solved += 1
             except Exception as error:
                 trouble = f"{type(error).__name__}: {error}"
@@ -127,7 +132,7 @@ class Watcher(Protocol):
 
 def run(
     backend: str, problem: AlignmentProblem, options: dict[str, Any], watcher: Watcher
-) -> tuple[dict[str, Any], al.Conflict | None]:
+) -> tuple[dict[str, Any], Conflict | None]:
     """Solve a problem and return the fields of its `Row`, and the conflict claimed.
 
     Parameters
@@ -169,7 +174,7 @@ def run(
 
 def _attempt(
     backend: str, problem: AlignmentProblem, options: dict[str, Any], watcher: Watcher
-) -> tuple[dict[str, Any], al.Conflict | None]:
+) -> tuple[dict[str, Any], Conflict | None]:
     """Solve a problem once, measured."""
     conflict = None
     resident = psutil.Process().memory_info().rss / MIB
@@ -177,10 +182,10 @@ def _attempt(
     watcher.began(resident)
     started = time.perf_counter()
     try:
-        result = al.solve(problem, backend, **options)
+        result = solve(problem, backend, **options)
     except MemoryError as error:
         fields: dict[str, Any] = {"outcome": "memory", "message": str(error) or "MemoryError"}
-    except al.UnsupportedProblemError as error:
+    except UnsupportedProblemError as error:
         fields = {"outcome": "unsupported", "message": str(error)}
     except Exception as error:
         fields = {"outcome": "error", "message": f"{type(error).__name__}: {error}"}
@@ -212,19 +217,19 @@ def _compilations(noted: Callable[[], None]) -> Iterator[None]:
 
 
 _OUTCOMES = {
-    al.Status.OPTIMAL: "optimal",
-    al.Status.FEASIBLE: "feasible",
-    al.Status.INFEASIBLE: "infeasible",
-    al.Status.NO_SOLUTION_FOUND: "nothing",
+    Status.OPTIMAL: "optimal",
+    Status.FEASIBLE: "feasible",
+    Status.INFEASIBLE: "infeasible",
+    Status.NO_SOLUTION_FOUND: "nothing",
 }
 
 
-def _result_fields(result: al.Result) -> dict[str, Any]:
+def _result_fields(result: Result) -> dict[str, Any]:
     """Return the fields of a `Row` that a result fills."""
     proof = source = message = ""
-    if result.status is al.Status.OPTIMAL and result.certificate is not None:
+    if result.status is Status.OPTIMAL and result.certificate is not None:
         proof, source = result.certificate.kind, result.certificate.source
-    if result.status is al.Status.INFEASIBLE and result.conflict is not None:
+    if result.status is Status.INFEASIBLE and result.conflict is not None:
         proof, message = "solver" if result.conflict.proved else "", result.conflict.text
     if result.fallbacks:
         message = "; ".join(f"not {step.backend}: {step.reason}" for step in result.fallbacks)
@@ -260,7 +265,7 @@ def _peak_mib() -> float | None:
     return float(lines[0].split()[1]) / 1024.0 if lines else None
 
 
-def contradictory(problem: AlignmentProblem, conflict: al.Conflict) -> bool:
+def contradictory(problem: AlignmentProblem, conflict: Conflict) -> bool:
     """Return whether the bounds of a conflict, checked by themselves, cannot hold together."""
     from alignsolve.infeasibility import check_conflict
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignsolve.backends import BACKEND_NAMES, get_backend
+from alignsolve.backends.registry import BACKEND_NAMES, get_backend
 from alignsolve.bench.environment import cores, environment
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
 from alignsolve.bench.live import Live

@@ -48,10 +48,11 @@ from typing import IO, Any
 
 import psutil
 
-import alignsolve as al
 from alignsolve.bench import measure
 from alignsolve.bench.records import WARM_UP_LIMIT, last_words, one_line
+from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
+from alignsolve.model.problem import AlignmentProblem
 
 #: Sends an object to the parent.
 Send = Callable[[dict[str, Any]], None]
@@ -68,7 +69,7 @@ class Server:
     def __init__(self, stdin: int, replies: int) -> None:
         self._stdin, self._replies = stdin, replies
         self._opened: str | None = None
-        self._problems: list[al.AlignmentProblem] = []
+        self._problems: list[AlignmentProblem] = []
 
     def preload(self, modules: list[str]) -> dict[str, Any]:
         """Import modules, so that children do not have to."""
@@ -259,7 +260,7 @@ class _Telling:
 def _solve(
     send: Send,
     backend: str,
-    problem: al.AlignmentProblem,
+    problem: AlignmentProblem,
     options: dict[str, Any],
 ) -> None:
     """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
@@ -288,7 +289,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             reply = getattr(server, request.pop("do"))(**request)
-        except al.AlignSolveError as error:
+        except AlignSolveError as error:
             reply = {"error": one_line(str(error))}
         except MemoryError:
             reply = {"error": "does not fit in memory"}

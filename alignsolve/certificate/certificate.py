@@ -31,7 +31,7 @@ from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, vio
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 if TYPE_CHECKING:
-    from alignsolve.backends.base import Answer
+    from alignsolve.status import Outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def certify(
 
 
 def certify_answer(
-    problem: AlignmentProblem, held: Assignment, answer: Answer, deadline: float
+    problem: AlignmentProblem, held: Assignment, answer: Outcome, deadline: float
 ) -> Certificate:
     """Certify what a backend returned, with its prices or bound as help.
 
@@ -155,7 +155,7 @@ def certify_answer(
     ----------
     held : Assignment
         The pairs of the answer.
-    answer : Answer
+    answer : Outcome
         Its claimed prices serve the flow class, its bound the mip class.
     deadline : float
         Value of ``time.perf_counter()`` after which a refuted answer's bound is

@@ -33,8 +33,9 @@ from alignsolve.explain.views import amount
 from alignsolve.io import Solution, read_solution
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
-from alignsolve.result import Result, Status, Termination
+from alignsolve.result import Result
 from alignsolve.solve.solve import solve
+from alignsolve.status import Status, Termination
 
 #: Rows of a table at most.
 MOST_ROWS = 40

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-import alignsolve
-from alignsolve.backends import available_backends
+from alignsolve.backends.registry import available_backends
 from alignsolve.cli.common import (
     DONE,
     IndexOption,
@@ -34,6 +34,7 @@ from alignsolve.io.optima import find_optima
 from alignsolve.model.describe import describe
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.warm_up import warm_up as compile_kernels
 
 
 def generate(
@@ -217,7 +218,7 @@ def _percent(share: float) -> str:
 def _describe_installation(json: bool) -> None:
     """Print versions, and every backend or the line that installs it."""
     backends = available_backends()
-    versions = {"alignsolve": alignsolve.__version__, "python": platform.python_version(),
+    versions = {"alignsolve": version("alignsolve"), "python": platform.python_version(),
                 "numpy": np.__version__}
     if json:
         print_json({"versions": versions, "backends": {
@@ -251,7 +252,7 @@ def warm_up(json: JsonOption = False) -> int:
         if not json:
             print_text(f"{took:6.1f} s  {name}")
 
-    alignsolve.warm_up(report)
+    compile_kernels(report)
     if json:
         print_json({"seconds": seconds})
     return DONE

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from alignsolve.backends.progress import Callback, Progress
+from alignsolve.progress import Callback, Progress
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alignsolve.backends import BACKEND_NAMES
+from alignsolve.backends.registry import BACKEND_NAMES
 from alignsolve.certificate.certificate import Certificate, certify
 from alignsolve.cli.common import (
     DONE,
@@ -37,8 +37,9 @@ from alignsolve.io import Solution, read_solution, write_solution
 from alignsolve.io.solution import check_solution_path, solution_document
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
-from alignsolve.result import Result, Status, Termination
+from alignsolve.result import Result
 from alignsolve.solve.solve import solve as solve_problem
+from alignsolve.status import Status, Termination
 
 #: Relative difference at which a stated value counts as another one.
 CLAIM_TOLERANCE = 1e-6

@@ -19,8 +19,8 @@ from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import ArraySource, FitnessSource
 
 if TYPE_CHECKING:
-    from alignsolve.backends.base import Answer, Options
     from alignsolve.certificate.certificate import Certificate
+    from alignsolve.status import Limits, Outcome
 
 #: Bytes of shared memory of a cluster that is started here.
 OBJECT_STORE = 2**29
@@ -66,7 +66,7 @@ class RayAnswer:
 
     Attributes
     ----------
-    answer : Answer
+    answer : Outcome
         Without pairs where the workers wrote them.
     certificate : Certificate or None
         Added up from the workers' parts; None without an answer.
@@ -74,19 +74,19 @@ class RayAnswer:
         Holders of each expert.
     """
 
-    answer: Answer
+    answer: Outcome
     certificate: Certificate | None
     load: IntArray
 
 
-def solve_on_ray(problem: AlignmentProblem, options: Options, engine: RayEngine) -> RayAnswer:
+def solve_on_ray(problem: AlignmentProblem, options: Limits, engine: RayEngine) -> RayAnswer:
     """Solve a problem of the flow class without groups on Ray, and prove the answer there.
 
     Parameters
     ----------
     problem : AlignmentProblem
         A problem that the backend ``exchange`` takes.
-    options : Options
+    options : Limits
         Limits and hints; a worker uses one thread.
     engine : RayEngine
         Where and how.

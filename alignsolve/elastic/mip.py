@@ -17,24 +17,20 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.base import Options
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
-from alignsolve.backends.milp.integer_scaling import row_reduce
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
+from alignsolve.backends.row_units import row_reduce
+from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import Prices
-from alignsolve.infeasibility.bounds import BoundSet, all_bounds
 from alignsolve.infeasibility.farkas import bound_rows
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.bounds import BoundSet, all_bounds
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.relaxation import (
-    ELASTIC_KINDS,
-    priced,
-    shortfalls,
-    without_bounds,
-)
+from alignsolve.relaxation import ELASTIC_KINDS
+from alignsolve.status import Limits
 
 #: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
 MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000
@@ -65,7 +61,7 @@ class MipAnswer:
 
 
 def least_violating_answer(
-    problem: AlignmentProblem, prices: Prices, options: Options
+    problem: AlignmentProblem, prices: Prices, options: Limits
 ) -> MipAnswer | None:
     """Return an assignment of least priced violation, and then of good objective.
 
@@ -75,7 +71,7 @@ def least_violating_answer(
         At least one client and one expert, and no negative budget.
     prices : Prices
         What violations cost.
-    options : Options
+    options : Limits
         Limits; a share of the time is left for solving the relaxed problem.
 
     Returns
@@ -131,7 +127,7 @@ class _Model:
         return float(self.cost @ np.maximum(self.soft @ held - self.limit, 0.0))
 
     def solve(
-        self, cost: Float64Array, most: float, options: Options, share: float
+        self, cost: Float64Array, most: float, options: Limits, share: float
     ) -> tuple[Pairs, float] | None:
         """Minimise a cost at a violation of at most `most`.
 
@@ -167,7 +163,7 @@ class _Model:
             self.base = self.base.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
         return None
 
-    def _milp(self, cost: Float64Array, most: float, options: Options, deadline: float) -> Any:
+    def _milp(self, cost: Float64Array, most: float, options: Limits, deadline: float) -> Any:
         """Call HiGHS once."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 

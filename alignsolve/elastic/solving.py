@@ -10,24 +10,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Options
 from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
+from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import Prices
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import Assignment, is_feasible, sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.relaxation import (
-    Shortfall,
-    of_flow_class,
-    priced,
-    relaxations,
-    relaxed,
-    shortfalls,
-    without_bounds,
-)
-from alignsolve.result import Result, Status, Termination
+from alignsolve.relaxation import Shortfall, relaxations, relaxed
+from alignsolve.result import Result
+from alignsolve.status import Limits, Outcome, Status, Termination
 
 #: Share of a time limit after which the problem as it stands is given up.
 PLAIN_SHARE = {"flow": 0.7, "mip": 0.4}
@@ -42,13 +35,13 @@ class Plain(Protocol):
     """Solves a problem as it stands."""
 
     def __call__(
-        self, problem: AlignmentProblem, options: Options, backend: str | None = None
+        self, problem: AlignmentProblem, options: Limits, backend: str | None = None
     ) -> Result:
         """Return the result, by another backend than the caller's where one is named."""
 
 
 def solve_elastic(
-    problem: AlignmentProblem, prices: Prices, options: Options, plain: Plain
+    problem: AlignmentProblem, prices: Prices, options: Limits, plain: Plain
 ) -> Result:
     """Solve a problem; where its bounds cannot hold together, let the cheapest give way.
 
@@ -58,7 +51,7 @@ def solve_elastic(
         The problem.
     prices : Prices
         What violation costs.
-    options : Options
+    options : Limits
         Limits and hints.
     plain : Plain
         Solves problems as they stand.
@@ -96,7 +89,7 @@ def solve_elastic(
     return _with_stats(result, total_seconds=time.perf_counter() - started)
 
 
-def _early(problem: AlignmentProblem, options: Options) -> float:
+def _early(problem: AlignmentProblem, options: Limits) -> float:
     """Return when to give up the problem as it stands."""
     if math.isinf(options.deadline):
         return options.deadline
@@ -118,7 +111,7 @@ class _Work:
 
     problem: AlignmentProblem
     prices: Prices
-    options: Options
+    options: Limits
     plain: Plain
     #: Priced violation that is known to be unavoidable.
     bound: float = 0.0
@@ -169,7 +162,7 @@ class _Work:
                 pairs = found.pairs
         return self._by_pairs(pairs, options)
 
-    def _by_least(self, least: LeastViolation, options: Options) -> Result | None:
+    def _by_least(self, least: LeastViolation, options: Limits) -> Result | None:
         """Return the answer of best fitness among all of least violation.
 
         Where bounds beyond the flow class cannot hold as well, there is none;
@@ -192,13 +185,13 @@ class _Work:
         # What all assignments of least violation have in common adds to value and bound alike.
         best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
         source = "" if inner.certificate is None else inner.certificate.source
-        answer = Answer(inner.termination, rows, cols, bound=problem.sign * best, source=source)
+        answer = Outcome(inner.termination, rows, cols, bound=problem.sign * best, source=source)
         certificate = certify_answer(loosened, held, answer, options.deadline)
         self.bound = priced(parts)
         result = self._labelled(_with_certificate(inner, certificate, rows, cols), parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
 
-    def _by_pairs(self, pairs: Pairs, options: Options, backend: str | None = None) -> Result:
+    def _by_pairs(self, pairs: Pairs, options: Limits, backend: str | None = None) -> Result:
         """Return the result of the problem whose bounds some pairs have loosened."""
         problem, prices = self.problem, self.prices
         loosened = relaxed(problem, shortfalls(problem, prices, *pairs))

@@ -20,10 +20,11 @@ from alignsolve.explain.views import (
     HeldExpert,
     amount,
 )
-from alignsolve.infeasibility.text import counted
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Result, Status
+from alignsolve.model.text import counted
+from alignsolve.result import Result
+from alignsolve.status import Status
 
 #: Contenders that an explanation of an expert lists on either side.
 CONTENDERS = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from alignsolve.infeasibility.text import counted, listing, number
 from alignsolve.model.arrays import Float64Array
+from alignsolve.model.text import counted, listing, number
 
 #: Entries of a list that texts show.
 SHOWN = 5

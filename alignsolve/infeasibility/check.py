@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.infeasibility.bounds import EXPERT_KINDS, Bound, BoundSet, ConflictCheck, Key
+from alignsolve.infeasibility.conflict import ConflictCheck
 from alignsolve.infeasibility.max_flow import (
     FeasibleFlow,
     FlowBounds,
@@ -17,6 +17,7 @@ from alignsolve.infeasibility.max_flow import (
     pair_counts,
 )
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.bounds import EXPERT_KINDS, Bound, BoundSet, Key
 from alignsolve.model.problem import AlignmentProblem
 
 

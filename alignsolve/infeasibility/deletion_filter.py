@@ -20,17 +20,11 @@ from typing import Literal
 
 import numpy as np
 
-from alignsolve.infeasibility.bounds import (
-    Bound,
-    BoundSet,
-    ConflictCheck,
-    Key,
-    all_bounds,
-    restricted,
-)
+from alignsolve.infeasibility.conflict import ConflictCheck
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.arrays import BoolArray, IntArray
+from alignsolve.model.bounds import Bound, BoundSet, Key, all_bounds, restricted
 from alignsolve.model.feasibility import Violation, is_feasible, violations
 from alignsolve.model.problem import AlignmentProblem
 
@@ -119,11 +113,12 @@ def decide(
 def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False] | None:
     """Ask the exact backends for any feasible answer; False where there is none."""
     # Backends name conflicts by way of the result: imported late.
-    from alignsolve.backends import Options, get_backend
+    from alignsolve.backends.registry import get_backend
     from alignsolve.errors import BackendError, BackendNotFoundError
+    from alignsolve.status import Limits
 
     threads = 1 if problem.n_clients * problem.n_experts <= SMALL_PAIRS else None
-    options = Options(deadline=deadline, rel_gap=ANY_GAP, threads=threads)
+    options = Limits(deadline=deadline, rel_gap=ANY_GAP, threads=threads)
     for name in ORACLES:
         try:
             answer = get_backend(name).solve(problem, options)

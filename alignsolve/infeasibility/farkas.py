@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from alignsolve.infeasibility.bounds import BoundSet, Key
 from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.bounds import BoundSet, Key
 from alignsolve.model.problem import AlignmentProblem, tolerance
 
 #: Relaxations with more coefficients are not solved.

@@ -9,16 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.infeasibility.bounds import (
-    FAMILY_LIMIT,
-    Conflict,
-    ConflictCheck,
-    all_bounds,
-    require_bounds,
-)
 from alignsolve.infeasibility.check import check_flow_bounds
+from alignsolve.infeasibility.conflict import Conflict, ConflictCheck
 from alignsolve.infeasibility.hall import FlowConflict, find_flow_conflict
 from alignsolve.infeasibility.text import bounds_text, flow_text
+from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds, require_bounds
 from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:

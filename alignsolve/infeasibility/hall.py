@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.infeasibility.bounds import BoundSet, Key
 from alignsolve.infeasibility.hall_thinning import supplies, thinned_clients
 from alignsolve.infeasibility.max_flow import (
     CountArray,
@@ -36,6 +35,7 @@ from alignsolve.infeasibility.max_flow import (
     flow_bounds,
 )
 from alignsolve.model.arrays import BoolArray, IntArray
+from alignsolve.model.bounds import BoundSet, Key
 from alignsolve.model.problem import AlignmentProblem
 
 #: Names of the bounds that a shortage uses, of the problem and of its complement.

@@ -22,7 +22,8 @@ from alignsolve.io.native_json import array_to_json
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Result, Status, Termination
+from alignsolve.result import Result
+from alignsolve.status import Status, Termination
 
 FORMAT = "alignsolve-solution"
 

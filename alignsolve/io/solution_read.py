@@ -23,7 +23,7 @@ from alignsolve.model.arrays import Float64Array
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Status, Termination
+from alignsolve.status import Status, Termination
 
 _KEYS = (
     "format", "version", "problem", "n_clients", "n_experts", "status", "termination",

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.base import Options
-from alignsolve.backends.progress import Callback, Reporter
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, fitted
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
+from alignsolve.status import Limits
 
 
 def solve_options(
@@ -26,7 +26,7 @@ def solve_options(
     warm_start: Result | tuple[Any, ...] | None,
     callback: Callback | None,
     repeatable: bool,
-) -> Options:
+) -> Limits:
     """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`."""
     if not isinstance(problem, AlignmentProblem):
         raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
@@ -57,7 +57,7 @@ def solve_options(
         pairs = sorted_pairs(problem, *pairs)
     if prices is not None:
         prices = problem.sign * prices if prices.shape == (problem.n_experts,) else None
-    return Options(
+    return Limits(
         deadline=math.inf if time_limit is None else started + float(time_limit),
         rel_gap=float(rel_gap),
         seed=int(seed),

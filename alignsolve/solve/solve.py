@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer, Options
 from alignsolve.backends.portfolio import Auto, run_backend
-from alignsolve.backends.progress import Callback
+from alignsolve.backends.registry import get_backend
 from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
@@ -26,8 +24,10 @@ from alignsolve.errors import (
 from alignsolve.infeasibility import Conflict, find_conflict
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Fallback, Result, Status, Termination
+from alignsolve.progress import Callback
+from alignsolve.result import Result
 from alignsolve.solve.arguments import solve_options
+from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
@@ -85,7 +85,7 @@ def solve(
         see Notes.
     callback : callable, optional
         Called in this thread with a `Progress` now and then, at most every
-        `alignsolve.backends.progress.INTERVAL` seconds or with a better answer, and with the
+        `alignsolve.progress.INTERVAL` seconds or with a better answer, and with the
         outcome at the end. If it returns true, the solve ends with the best answer so
         far and `Termination.INTERRUPTED`; None or False lets it go on. See Notes.
 
@@ -171,7 +171,7 @@ def solve(
 
 def _solve(
     problem: AlignmentProblem,
-    options: Options,
+    options: Limits,
     backend: str,
     elastic: bool | Elastic,
     engine: str | RayEngine,
@@ -188,7 +188,7 @@ def _solve(
         return _solve_plain(problem, options, backend)
 
     def plain(
-        problem: AlignmentProblem, options: Options, backend: str | None = None
+        problem: AlignmentProblem, options: Limits, backend: str | None = None
     ) -> Result:
         return _solve_plain(problem, options, backend or named)
 
@@ -211,7 +211,7 @@ def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
 
 
 def _solve_on_ray(
-    problem: AlignmentProblem, options: Options, backend: str, engine: str | RayEngine
+    problem: AlignmentProblem, options: Limits, backend: str, engine: str | RayEngine
 ) -> Result:
     """Solve a problem with its clients spread over workers."""
     started = time.perf_counter()
@@ -228,13 +228,13 @@ def _solve_on_ray(
     from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
 
     if options.report is not None and options.report.begin("exchange", problem):
-        return _finish(problem, "exchange", Answer.nothing(Termination.INTERRUPTED), options,
+        return _finish(problem, "exchange", Outcome.nothing(Termination.INTERRUPTED), options,
                        started, ())
     found = solve_on_ray(problem, options, engine)
     return _finish(problem, "exchange", found.answer, options, started, (), found)
 
 
-def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> Result:
+def _solve_plain(problem: AlignmentProblem, options: Limits, backend: str) -> Result:
     """Solve a problem as it stands."""
     started = time.perf_counter()
     chosen = None if backend == "auto" else get_backend(backend)
@@ -247,7 +247,7 @@ def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> R
                 f"{problem.class_reason}; give an array"
             )
 
-        def finish(name: str, answer: Answer, fallbacks: tuple[Fallback, ...]) -> Result:
+        def finish(name: str, answer: Outcome, fallbacks: tuple[Fallback, ...]) -> Result:
             return _finish(problem, name, answer, options, started, fallbacks)
 
         return Auto(problem, options, finish).run()
@@ -259,7 +259,7 @@ def _solve_plain(problem: AlignmentProblem, options: Options, backend: str) -> R
 
 
 def _conflict(
-    name: str, problem: AlignmentProblem, answer: Answer, options: Options
+    name: str, problem: AlignmentProblem, answer: Outcome, options: Limits
 ) -> Conflict | None:
     """Return why there is no answer, or raise `BackendError` where there is one after all.
 
@@ -280,16 +280,16 @@ def _conflict(
         ) from error
 
 
-def _empty_answer() -> Answer:
+def _empty_answer() -> Outcome:
     nothing = np.empty(0, dtype=np.int64)
-    return Answer(Termination.PROVED, nothing, nothing)
+    return Outcome(Termination.PROVED, nothing, nothing)
 
 
 def _finish(
     problem: AlignmentProblem,
     name: str,
-    answer: Answer,
-    options: Options,
+    answer: Outcome,
+    options: Limits,
     started: float,
     fallbacks: tuple[Fallback, ...],
     proved: RayAnswer | None = None,

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.exchange import ExchangeAnswer, solve_exchange
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Beyond, differences of values overflow the float32 in which slack is kept.
 LARGEST_VALUE = 1e37
@@ -63,7 +63,7 @@ class ExchangeBackend(Backend):
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         return super().refusal(problem)
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""
         slot_min, slot_max = problem.slot_bounds()
         load_min, load_max = problem.holder_bounds()
@@ -105,18 +105,18 @@ def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | 
     return problem.switch_cost, problem.held.indptr, problem.held.indices
 
 
-def answer_of(found: ExchangeAnswer, options: Options) -> Answer:
+def answer_of(found: ExchangeAnswer, options: Limits) -> Outcome:
     """Return what the solver found as an answer of a backend."""
     phases = found.stats.pop("seconds", {})
     seconds = phases.get("total", 0.0)
     stats = {f"{name}_seconds": value for name, value in phases.items()}
     stats |= found.stats | {"build_seconds": 0.0, "solve_seconds": seconds}
     if found.status == "infeasible":
-        return Answer.proved_infeasible(conflict_experts=found.conflict_experts, stats=stats)
+        return Outcome.proved_infeasible(conflict_experts=found.conflict_experts, stats=stats)
     ended = _ENDED[found.status]
     if found.status == "stalled":
         # What is there is feasible at best: another backend proves an optimum.
-        return Answer.nothing(ended, prices=found.prices, stats=stats)
+        return Outcome.nothing(ended, prices=found.prices, stats=stats)
     if found.status == "stopped" and time.perf_counter() < options.deadline:
         ended = Termination.INTERRUPTED
-    return Answer(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)
+    return Outcome(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)

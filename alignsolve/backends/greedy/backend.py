@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.greedy.by_client import add_by_client, mend_clients, swap_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.exchanges import Effort
@@ -20,7 +20,7 @@ from alignsolve.backends.greedy.state import State
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Seconds that even an expired limit leaves: an answer a little late beats none.
 GRACE_SECONDS = 0.2
@@ -73,7 +73,7 @@ class GreedyBackend(Backend):
         callback=True,
     )
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
         attempts = _Attempts(problem, options)
         termination = Termination.HEURISTIC_DONE
@@ -89,14 +89,14 @@ class GreedyBackend(Backend):
             termination = Termination.TIME_LIMIT
         stats = {"solve_seconds": time.perf_counter() - attempts.started, "attempts": attempts.made}
         if attempts.best is None:
-            return Answer.nothing(termination, stats=stats)
-        return Answer(termination, *attempts.best, stats=stats)
+            return Outcome.nothing(termination, stats=stats)
+        return Outcome(termination, *attempts.best, stats=stats)
 
 
 class _Attempts:
     """Attempts at one problem, and the best feasible answer of all."""
 
-    def __init__(self, problem: AlignmentProblem, options: Options) -> None:
+    def __init__(self, problem: AlignmentProblem, options: Limits) -> None:
         self.problem, self.options = problem, options
         self.started = time.perf_counter()
         self.effort = self._effort(math.inf)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.status import Limits, Outcome
 
 #: Seconds that the first solve compiles for, of generalized assignment and of other problems:
 #: 13 and 17 on an idle machine. No time limit ends that.
@@ -70,7 +71,7 @@ class LagrangianBackend(Backend):
             kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
         return math.nan if is_compiled(kernel, "float64") else seconds
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return the best answer, and the least bound; see `Backend.solve`."""
         from alignsolve.kernels import prepare
 

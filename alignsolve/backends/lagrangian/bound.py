@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.backends.lagrangian.coupling import ROUNDING, Clients, Loads, best_loads
-from alignsolve.backends.milp.integer_scaling import row_units
+from alignsolve.backends.row_units import row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 

@@ -19,17 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer, Options
 from alignsolve.backends.incumbent import Best
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.knapsack import forced_values
 from alignsolve.backends.lagrangian.subgradient import Priced
 from alignsolve.backends.lagrangian.tree import AssignmentTree
-from alignsolve.backends.progress import Reporter
+from alignsolve.backends.registry import get_backend
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.result import Termination
+from alignsolve.progress import Reporter
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Seconds of a call of the tree search between looks at the clock.
 CHUNK_SECONDS = 0.1
@@ -92,7 +91,7 @@ class JobSearch:
 
     def __init__(
         self, relaxation: Relaxation, priced: Priced, best: Best,
-        exact: Callable[[AlignmentProblem, Options], Answer], parts: Collection[str],
+        exact: Callable[[AlignmentProblem, Limits], Outcome], parts: Collection[str],
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         problem = relaxation.problem
@@ -373,7 +372,7 @@ class JobSearch:
 
     def _exact(
         self, problem: AlignmentProblem, is_over: Callable[[], bool], **changes: Any
-    ) -> Answer:
+    ) -> Outcome:
         """Solve a problem by other means until it is over, and offer its answer."""
         best = self.best
 

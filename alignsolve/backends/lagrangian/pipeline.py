@@ -9,8 +9,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from alignsolve.backends import get_backend
-from alignsolve.backends.base import Answer, Options, library_version
+from alignsolve.backends.base import library_version
 from alignsolve.backends.incumbent import Best
 from alignsolve.backends.lagrangian import gap_search as jobs
 from alignsolve.backends.lagrangian import proximal_newton as market
@@ -18,10 +17,11 @@ from alignsolve.backends.lagrangian.best_response_search import FleetSearch
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.dual_mirror_descent import FIRST_STEP, Haggle
 from alignsolve.backends.lagrangian.subgradient import Priced, ascend
+from alignsolve.backends.registry import get_backend
 from alignsolve.errors import AlignSolveError, BackendNotFoundError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Clients of the sample on which prices are sought first, where there are many more, and
 #: by what factor it grows.
@@ -47,15 +47,15 @@ EXACT = ("ortools-mip", "scipy-milp")
 
 
 def solve_lagrangian(
-    problem: AlignmentProblem, options: Options, parts: Collection[str]
-) -> Answer:
+    problem: AlignmentProblem, options: Limits, parts: Collection[str]
+) -> Outcome:
     """Solve a problem with loads, and bound how much better another answer can be.
 
     Parameters
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
-    options : Options
+    options : Limits
         Limits and hints.
     parts : collection of str
         Which of "search", "tree" and "exact" to use after the prices; see
@@ -81,7 +81,7 @@ class _Run:
     """One solve."""
 
     def __init__(
-        self, problem: AlignmentProblem, options: Options, parts: Collection[str]
+        self, problem: AlignmentProblem, options: Limits, parts: Collection[str]
     ) -> None:
         self.problem, self.options, self.parts = problem, options, parts
         self.best = Best(problem, options)
@@ -247,7 +247,7 @@ class _Run:
         self.best.lower(priced.bound)
         return self._seen(priced)
 
-    def _exact(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def _exact(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Ask the first exact solver that is installed and works."""
         for name in EXACT:
             try:
@@ -256,7 +256,7 @@ class _Run:
                 continue
             if answer.infeasible or answer.row_ind is not None or math.isfinite(answer.bound):
                 return answer
-        return Answer.nothing(Termination.FAILED)
+        return Outcome.nothing(Termination.FAILED)
 
     def _finish_exactly(self) -> None:
         """Let an exact solver improve answer and bound."""
@@ -272,13 +272,13 @@ class _Run:
         self.best.interrupted |= answer.termination is Termination.INTERRUPTED
         self.out_of_time = answer.termination is Termination.TIME_LIMIT
 
-    def answer(self) -> Answer:
+    def answer(self) -> Outcome:
         """Return what was found."""
         best = self.best
         source = best.source or f"Lagrangian bound ({library_version('alignsolve')})"
         self.stats["solve_seconds"] = time.perf_counter() - self.started
         if best.infeasible:
-            return Answer.proved_infeasible(source=source, stats=self.stats)
+            return Outcome.proved_infeasible(source=source, stats=self.stats)
         if best.interrupted:
             termination = Termination.INTERRUPTED
         elif best.proved:
@@ -291,4 +291,4 @@ class _Run:
             termination = Termination.HEURISTIC_DONE
         rows, cols = (None, None) if best.pairs is None else best.pairs
         bound = max(best.bound, best.value)
-        return Answer(termination, rows, cols, bound=bound, source=source, stats=self.stats)
+        return Outcome(termination, rows, cols, bound=bound, source=source, stats=self.stats)

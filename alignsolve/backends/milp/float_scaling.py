@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.milp.integer_scaling import row_reduce, row_units, whole_bounds
+from alignsolve.backends.milp.integer_scaling import whole_bounds
 from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 #: Size to which bounds and objective coefficients are scaled.

@@ -17,19 +17,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Options
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
-from alignsolve.backends.milp.integer_scaling import row_reduce
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
-from alignsolve.backends.progress import Reporter
+from alignsolve.backends.row_units import row_reduce
 from alignsolve.certificate.best_responses import best_replies
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Termination
+from alignsolve.progress import Reporter
+from alignsolve.status import Limits, Outcome, Termination
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ModelOutcome:
     """What a solver made of a task.
 
     Attributes
@@ -100,7 +99,7 @@ class Outcome:
 REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
 #: The outcome of a model without columns, which no solver takes.
-_EMPTY = Outcome([np.empty(0)], 0.0, finished=True)
+_EMPTY = ModelOutcome([np.empty(0)], 0.0, finished=True)
 
 
 class LinearSolver(Protocol):
@@ -108,7 +107,7 @@ class LinearSolver(Protocol):
 
     source: str
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> ModelOutcome:
         """Solve one model, in a thread of its own."""
 
     def stop(self, interrupted: bool) -> bool:
@@ -118,7 +117,7 @@ class LinearSolver(Protocol):
         time is over.
         """
 
-    def so_far(self, task: Task) -> Outcome:
+    def so_far(self, task: Task) -> ModelOutcome:
         """Return what is known of a run that has not returned, from another thread."""
 
 
@@ -143,14 +142,14 @@ class _Search:
         return True
 
 
-def solve_linear(problem: AlignmentProblem, options: Options, solver: LinearSolver) -> Answer:
+def solve_linear(problem: AlignmentProblem, options: Limits, solver: LinearSolver) -> Outcome:
     """Solve a problem by its linear model.
 
     Parameters
     ----------
     problem : AlignmentProblem
         Any problem with at least one client and one expert.
-    options : Options
+    options : Limits
         Limits and hints.
     solver : LinearSolver
         What solves each round.
@@ -174,7 +173,7 @@ def solve_linear(problem: AlignmentProblem, options: Options, solver: LinearSolv
     return _answer(search, termination, solver.source)
 
 
-def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Termination:
+def _rounds(search: _Search, options: Limits, solver: LinearSolver) -> Termination:
     """Run rounds until nothing is left to correct, and tell what ended them."""
     started = time.perf_counter()
     model = build_linear_model(search.problem)
@@ -215,7 +214,7 @@ def _rounds(search: _Search, options: Options, solver: LinearSolver) -> Terminat
         model = corrected
 
 
-def _task(search: _Search, model: LinearModel, options: Options) -> Task:
+def _task(search: _Search, model: LinearModel, options: Limits) -> Task:
     """Return the next round's work; a share of the time is kept for what follows it."""
     hint = None if search.pairs is None else model.point(search.problem, *search.pairs)
     deadline = options.deadline
@@ -225,7 +224,9 @@ def _task(search: _Search, model: LinearModel, options: Options) -> Task:
     return Task(model, deadline, options.rel_gap, options.seed, threads, hint, nodes)
 
 
-def _run(search: _Search, solver: LinearSolver, task: Task, report: Reporter | None) -> Outcome:
+def _run(
+    search: _Search, solver: LinearSolver, task: Task, report: Reporter | None
+) -> ModelOutcome:
     """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
     patience = 0.05 + 0.02 * task.remaining()
 
@@ -321,10 +322,10 @@ def simple_bound(problem: AlignmentProblem) -> float:
     return total
 
 
-def _answer(search: _Search, termination: Termination, source: str) -> Answer:
+def _answer(search: _Search, termination: Termination, source: str) -> Outcome:
     """Return what the search found."""
     if search.infeasible:
-        return Answer.proved_infeasible(source=source, stats=search.stats)
+        return Outcome.proved_infeasible(source=source, stats=search.stats)
     bound, value = search.bound, search.value
     rows, cols = (None, None) if search.pairs is None else search.pairs
     # A bound below a feasible answer is wrong: by rounding, or altogether.
@@ -333,7 +334,7 @@ def _answer(search: _Search, termination: Termination, source: str) -> Answer:
         termination = Termination.FAILED
     if wrong or not math.isfinite(bound):
         bound, source = simple_bound(search.problem), "best replies without prices"
-    return Answer(
+    return Outcome(
         termination,
         rows,
         cols,

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
+from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.integer_scaling import IntegerModel, integer_model
-from alignsolve.backends.milp.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.status import Limits, Outcome
 
 #: Rounded objectives stop at this share of their largest coefficient.
 _ROUNDED_GAP = 1e-9
@@ -44,7 +45,7 @@ class CpSatBackend(Backend):
         libraries=("ortools",),
     )
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return an answer and CP-SAT's bound."""
         return solve_linear(problem, options, _CpSat(watched=options.report is not None))
 
@@ -67,24 +68,24 @@ class _CpSat:
         self._found: list[int] | None = None
         self._bound: float | None = None
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> ModelOutcome:
         """Solve one model in integers."""
         from ortools.sat.python import cp_model
 
         whole = integer_model(task.model)
         if (whole.row_lower > whole.row_upper).any():
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         hint = None if task.hint is None else whole.integers(task.hint)
         model = _proto_model(whole, hint)
         solver = cp_model.CpSolver()
         _set_parameters(solver.parameters, task, whole)
         self._solver = solver
         if self._stopped or task.remaining() <= 0:
-            return Outcome()
+            return ModelOutcome()
         self._model, self._found, self._bound = whole, None, None
         status = solver.solve(model, self._watch(solver) if self._watched else None)
         if status == cp_model.INFEASIBLE:
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
             raise BackendError(f"{self.source} ended with status {solver.status_name(status)}: "
                                f"{model.validate()}")
@@ -93,7 +94,7 @@ class _CpSat:
             points.append(_point(whole, solver.response_proto.solution))
         # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
         known = points or (objective != 0 and abs(objective) < 2.0**62)
-        return Outcome(
+        return ModelOutcome(
             points,
             whole.bound(objective) if known else math.inf,
             finished=status == cp_model.OPTIMAL,
@@ -123,12 +124,12 @@ class _CpSat:
         solver.best_bound_callback = better_bound
         return Found()
 
-    def so_far(self, task: Task) -> Outcome:
+    def so_far(self, task: Task) -> ModelOutcome:
         """Return the latest answer and bound, if somebody watches."""
         whole, found, bound = self._model, self._found, self._bound
         if whole is None:
-            return Outcome()
-        return Outcome(
+            return ModelOutcome()
+        return ModelOutcome(
             [] if found is None else [_point(whole, found)],
             math.inf if bound is None else whole.bound(bound),
         )

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
+from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.interruptible import EXIT_SECONDS
 from alignsolve.backends.milp.float_scaling import ScaledModel, scaled_model
-from alignsolve.backends.milp.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.status import Limits, Outcome
 
 _CAPABILITIES = Capabilities(
     features=frozenset(Feature),
@@ -56,7 +57,7 @@ class MathOptBackend(Backend):
     name = "ortools-mip"
     capabilities = _CAPABILITIES
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             return solve_linear(problem, options, _Highs(folder))
@@ -78,7 +79,7 @@ class ScipBackend(Backend):
     name = "ortools-scip"
     capabilities = replace(_CAPABILITIES, interruptible=False, callback=False)
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return an answer and the bound of SCIP."""
         return solve_linear(problem, replace(options, report=None), _Scip())
 
@@ -93,16 +94,16 @@ class _MathOpt(ABC):
     def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> ModelOutcome:
         """Scale one model, solve it, and translate the result."""
         from ortools.math_opt.python import mathopt
 
         scaled = scaled_model(task.model, loose_sums=self.loose_sums)
         if (scaled.row_lower > scaled.row_upper).any():
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
         if task.remaining() <= 0:
-            return Outcome()
+            return ModelOutcome()
         parameters = mathopt.SolveParameters(
             relative_gap_tolerance=task.rel_gap,
             absolute_gap_tolerance=scaled.gap,
@@ -140,11 +141,11 @@ class _MathOpt(ABC):
         """Do nothing: MathOpt passes no interruption on to these solvers."""
         return False
 
-    def so_far(self, task: Task) -> Outcome:
+    def so_far(self, task: Task) -> ModelOutcome:
         """Return nothing, unless a solver writes its answers down."""
-        return Outcome()
+        return ModelOutcome()
 
-    def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> Outcome:
+    def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> ModelOutcome:
         """Translate MathOpt's result."""
         from ortools.math_opt.python import mathopt
 
@@ -154,7 +155,7 @@ class _MathOpt(ABC):
             mathopt.TerminationReason.INFEASIBLE,
             mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
         ):
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         if reason not in (
             mathopt.TerminationReason.OPTIMAL,
             mathopt.TerminationReason.FEASIBLE,
@@ -165,7 +166,7 @@ class _MathOpt(ABC):
         points = []
         if result.solutions and result.has_primal_feasible_solution():
             points.append(scaled.original(np.array(result.variable_values(model.variables()))))
-        return Outcome(
+        return ModelOutcome(
             points,
             scaled.bound(result.termination.objective_bounds.dual_bound),
             finished=reason is mathopt.TerminationReason.OPTIMAL,
@@ -233,17 +234,17 @@ class _Highs(_MathOpt):
         self._is_parked = interrupted
         return False
 
-    def so_far(self, task: Task) -> Outcome:
+    def so_far(self, task: Task) -> ModelOutcome:
         """Return the answers in the file and the bound of the log."""
         if self._scaled is None:
-            return Outcome()
+            return ModelOutcome()
         size = self._answers.stat().st_size if self._answers.exists() else 0
         if size != self._read[0]:
             written = _written_points(self._answers, task.model.n_columns)
             self._read = size, [self._scaled.original(point) for point in written]
         # The log has ten digits: take the last one's worth more.
         bound = min((bound + 1e-9 * abs(bound) for bound in self._bounds), default=math.inf)
-        return Outcome(self._read[1], self._scaled.bound(bound))
+        return ModelOutcome(self._read[1], self._scaled.bound(bound))
 
 
 class _Scip(_MathOpt):

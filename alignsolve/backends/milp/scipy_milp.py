@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options, library_version
+from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.float_scaling import ScaledModel, scaled_model
-from alignsolve.backends.milp.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.status import Limits, Outcome
 
 #: What `scipy.optimize.milp` reports as `status`.
 _OPTIMAL, _LIMIT = 0, 1
@@ -40,7 +41,7 @@ class ScipyMilpBackend(Backend):
         libraries=("scipy",),
     )
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
         with warnings.catch_warnings():
             # SciPy warns that it passes options on to HiGHS unseen: as wanted.
@@ -54,16 +55,16 @@ class _ScipyHighs:
     def __init__(self) -> None:
         self.source = f"HiGHS ({library_version('scipy')})"
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> ModelOutcome:
         """Solve one model."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 
         scaled = scaled_model(task.model)
         if (scaled.row_lower > scaled.row_upper).any():
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
         if task.remaining() <= 0:
-            return Outcome()
+            return ModelOutcome()
         # HiGHS 1.12 gives up where presolve's way back leaves an optimal point 1e-6 and a
         # little outside a row; it then works without.
         for presolve in (True, False):
@@ -82,24 +83,24 @@ class _ScipyHighs:
         """Do nothing: SciPy offers no way."""
         return False
 
-    def so_far(self, task: Task) -> Outcome:
+    def so_far(self, task: Task) -> ModelOutcome:
         """Return nothing: SciPy shows HiGHS' answers at the end."""
-        return Outcome()
+        return ModelOutcome()
 
-    def _outcome(self, result: object, scaled: ScaledModel) -> Outcome:
+    def _outcome(self, result: object, scaled: ScaledModel) -> ModelOutcome:
         """Translate SciPy's result."""
         status, message = result.status, str(result.message)  # type: ignore[attr-defined]
         # The status of infeasible problems also stands for models that HiGHS refuses. The
         # model is bounded: binaries, and penalties from below.
         if message.startswith(("The problem is infeasible", "The problem is unbounded or inf")):
-            return Outcome(infeasible=True)
+            return ModelOutcome(infeasible=True)
         if status not in (_OPTIMAL, _LIMIT):
             raise BackendError(f"{self.source} ended with status {status}: {message}")
         x, bound = getattr(result, "x", None), getattr(result, "mip_dual_bound", None)
         if bound is None and status == _OPTIMAL:
             # Without whole columns it was a linear program.
             bound = result.fun  # type: ignore[attr-defined]
-        return Outcome(
+        return ModelOutcome(
             [] if x is None else [scaled.original(np.asarray(x))],
             math.inf if bound is None else scaled.bound(-bound),
             finished=status == _OPTIMAL,

@@ -6,12 +6,12 @@ import math
 import time
 from abc import abstractmethod
 
-from alignsolve.backends.base import Answer, Backend, Options, library_version
+from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
 from alignsolve.backends.min_cost_flow.polish import Polished, polish
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 
 class NetworkBackend(Backend):
@@ -32,7 +32,7 @@ class NetworkBackend(Backend):
             If the library fails.
         """
 
-    def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return a best answer; see `Backend.solve`.
 
         Notes
@@ -54,7 +54,7 @@ class NetworkBackend(Backend):
         }
         if flow is None:
             stats["solve_seconds"] = time.perf_counter() - built
-            return Answer.proved_infeasible(source=source, stats=stats)
+            return Outcome.proved_infeasible(source=source, stats=stats)
         rows, cols = network.pairs(flow)
         answer = Polished(rows, cols, None, 0, Termination.PROVED)
         if not network.scaling.exact:
@@ -65,7 +65,7 @@ class NetworkBackend(Backend):
                 answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
             stats["polishing_exchanges"] = answer.exchanges
         stats["solve_seconds"] = time.perf_counter() - built
-        return Answer(
+        return Outcome(
             answer.termination,
             answer.row_ind,
             answer.col_ind,

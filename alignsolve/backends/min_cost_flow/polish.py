@@ -23,7 +23,7 @@ from alignsolve.certificate.exchange_graph import (
 )
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.result import Termination
+from alignsolve.status import Termination
 
 #: Most exchanges made; each builds the graph anew.
 MAX_EXCHANGES = 200

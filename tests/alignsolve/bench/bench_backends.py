@@ -14,65 +14,65 @@ from collections.abc import Callable
 import numpy as np
 
 from alignsolve import backends
-from alignsolve.backends.base import Answer, Backend, Capabilities, Options
+from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.result import Termination
+from alignsolve.status import Limits, Outcome, Termination
 
 #: Tiny problems of the warm-up have fewer clients than this; there everybody behaves.
 WARM_UP_CLIENTS = 10
 
 
-def _nobody(problem: AlignmentProblem, options: Options) -> Answer:
+def _nobody(problem: AlignmentProblem, options: Limits) -> Outcome:
     nothing = np.empty(0, dtype=np.int64)
-    return Answer(Termination.HEURISTIC_DONE, nothing, nothing, bound=0.0, source="liar 1.0")
+    return Outcome(Termination.HEURISTIC_DONE, nothing, nothing, bound=0.0, source="liar 1.0")
 
 
-def _honest(problem: AlignmentProblem, options: Options) -> Answer:
+def _honest(problem: AlignmentProblem, options: Limits) -> Outcome:
     # Right for one slot each and no bound that binds.
     rows = np.arange(problem.n_clients)
     cols = problem.fitness.argmax(axis=1)
     bound = float(problem.fitness.max(axis=1).sum())
     stats = {"build_seconds": 0.0, "solve_seconds": 0.001}
-    return Answer(Termination.PROVED, rows, cols, bound=bound, source="honest 1.0", stats=stats)
+    return Outcome(Termination.PROVED, rows, cols, bound=bound, source="honest 1.0", stats=stats)
 
 
-def _crash(problem: AlignmentProblem, options: Options) -> Answer:
+def _crash(problem: AlignmentProblem, options: Limits) -> Outcome:
     ctypes.string_at(0)
     raise AssertionError("still alive")
 
 
-def _exit(problem: AlignmentProblem, options: Options) -> Answer:
+def _exit(problem: AlignmentProblem, options: Limits) -> Outcome:
     os.write(2, b"library says goodbye\n")
     os._exit(7)
 
 
-def _hang(problem: AlignmentProblem, options: Options) -> Answer:
+def _hang(problem: AlignmentProblem, options: Limits) -> Outcome:
     while True:
         time.sleep(1.0)
 
 
-def _late(problem: AlignmentProblem, options: Options) -> Answer:
+def _late(problem: AlignmentProblem, options: Limits) -> Outcome:
     time.sleep(options.remaining() + 0.7)
     return _nobody(problem, options)
 
 
-def _hog(problem: AlignmentProblem, options: Options) -> Answer:
+def _hog(problem: AlignmentProblem, options: Limits) -> Outcome:
     held = []
     while True:
         held.append(np.ones(2**22))
 
 
-def _raise(problem: AlignmentProblem, options: Options) -> Answer:
+def _raise(problem: AlignmentProblem, options: Limits) -> Outcome:
     raise ValueError("a library's\nown error")
 
 
-def _slow(problem: AlignmentProblem, options: Options) -> Answer:
+def _slow(problem: AlignmentProblem, options: Limits) -> Outcome:
     print("chatter on standard output")
     time.sleep(0.25)
     return _nobody(problem, options)
 
 
-def _temper(behaviour: Callable[[AlignmentProblem, Options], Answer]) -> type[Backend]:
+def _temper(behaviour: Callable[[AlignmentProblem, Limits], Outcome]) -> type[Backend]:
     class Fake(Backend):
         name = behaviour.__name__[1:]
         capabilities = Capabilities(
@@ -82,7 +82,7 @@ def _temper(behaviour: Callable[[AlignmentProblem, Options], Answer]) -> type[Ba
             interruptible=False,
         )
 
-        def solve(self, problem: AlignmentProblem, options: Options) -> Answer:
+        def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
             if problem.n_clients < WARM_UP_CLIENTS:
                 return _nobody(problem, options)
             return behaviour(problem, options)
@@ -93,14 +93,14 @@ def _temper(behaviour: Callable[[AlignmentProblem, Options], Answer]) -> type[Ba
 _loaded: list[str] = []
 
 
-def _loads(problem: AlignmentProblem, options: Options) -> Answer:
+def _loads(problem: AlignmentProblem, options: Limits) -> Outcome:
     if "library" not in _loaded:
         _loaded.append("library")
         time.sleep(0.6)
     return _honest(problem, options)
 
 
-def _compiles(problem: AlignmentProblem, options: Options) -> Answer:
+def _compiles(problem: AlignmentProblem, options: Limits) -> Outcome:
     if "kernel" not in _loaded:
         import numba
 
@@ -110,7 +110,7 @@ def _compiles(problem: AlignmentProblem, options: Options) -> Answer:
     return _honest(problem, options)
 
 
-def _empty(problem: AlignmentProblem, options: Options) -> Answer:
+def _empty(problem: AlignmentProblem, options: Limits) -> Outcome:
     return _nobody(problem, options)
 
 

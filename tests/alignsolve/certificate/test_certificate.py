@@ -311,7 +311,7 @@ def test_a_mask_does_not_loosen_the_proof(mask: float) -> None:
 
 
 def by_solver(problem: al.AlignmentProblem, cols: list[int], bound: float) -> al.Certificate:
-    answer = base.Answer(al.Termination.PROVED, bound=bound, source="HiGHS 1")
+    answer = base.Outcome(al.Termination.PROVED, bound=bound, source="HiGHS 1")
     held = Assignment.of(problem, np.arange(len(cols)), np.array(cols, dtype=np.int64))
     return certify_answer(problem, held, answer, np.inf)
 

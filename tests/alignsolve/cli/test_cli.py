@@ -20,7 +20,7 @@ from alignsolve import io
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.cli.main import COMMANDS, app, main
 from alignsolve.generators import FAMILIES
-from alignsolve.result import Termination
+from alignsolve.status import Termination
 
 FLOW = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1, client_ids=["Anna", "Bob"])
 MIP = al.AlignmentProblem([[3, 1], [2, 2.5]], 2, resources={"m": al.Resource([2, 1], [2, 3])})
@@ -92,11 +92,11 @@ def test_solve_infeasible(folder, capsys):
 
 
 def test_solve_finds_nothing(folder, capsys, monkeypatch):
-    from alignsolve.backends.base import Answer
     from alignsolve.backends.greedy.backend import GreedyBackend
+    from alignsolve.status import Outcome
 
     monkeypatch.setattr(GreedyBackend, "solve",
-                        lambda *_: Answer.nothing(Termination.TIME_LIMIT))
+                        lambda *_: Outcome.nothing(Termination.TIME_LIMIT))
     code, document = run_json(capsys, "solve", "flow.json", "--backend", "greedy")
     assert (code, document["status"], document["bound"]) == (3, "no solution found", "inf")
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.elastic.descent import descended, within_budgets
+from alignsolve.elastic.shortfalls import priced, shortfalls
 from alignsolve.elastic.violation_weights import checked_prices
 from alignsolve.model.feasibility import violations
-from alignsolve.relaxation import priced, shortfalls
 from tests.alignsolve.elastic.reference import best_elastic, violation
 from tests.strategies import (
     brute_force,

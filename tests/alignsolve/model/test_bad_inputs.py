@@ -731,9 +731,9 @@ def document():
         "# Messages of malformed input",
         "",
         "Every input below raises `ProblemError` (or a sibling under `AlignSolveError`) with the",
-        "message beside it; on the command line it is one line on standard error, and the exit code is",
-        "2. Made by `python tests/alignsolve/model/test_bad_inputs.py` from the table that the",
-        "tests check.",
+        "message beside it; on the command line it is one line on standard error, and the exit",
+        "code is 2. Made by `python tests/alignsolve/model/test_bad_inputs.py` from the table",
+        "that the tests check.",
         "",
     ]
     sections = [

@@ -33,7 +33,7 @@ class FakeBackend(base.Backend):
 
     def __init__(
         self,
-        behaviour: Callable[[AlignmentProblem, base.Options], base.Answer],
+        behaviour: Callable[[AlignmentProblem, base.Limits], base.Outcome],
         capabilities: base.Capabilities | None = None,
         seconds: float = math.nan,
     ) -> None:
@@ -42,15 +42,15 @@ class FakeBackend(base.Backend):
         if capabilities is not None:
             self.capabilities = capabilities  # type: ignore[misc]
 
-    def solve(self, problem: AlignmentProblem, options: base.Options) -> base.Answer:
+    def solve(self, problem: AlignmentProblem, options: base.Limits) -> base.Outcome:
         return self.behaviour(problem, options)
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
         return self.seconds
 
 
-def pairs(rows: list[int], cols: list[int], **more: object) -> base.Answer:
-    return base.Answer(al.Termination.PROVED, np.array(rows), np.array(cols), **more)  # type: ignore[arg-type]
+def pairs(rows: list[int], cols: list[int], **more: object) -> base.Outcome:
+    return base.Outcome(al.Termination.PROVED, np.array(rows), np.array(cols), **more)  # type: ignore[arg-type]
 
 
 def pairs_of(cols: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +71,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
     return put
 
 
-def raising(error: BaseException) -> Callable[..., base.Answer]:
-    def behaviour(*_: object) -> base.Answer:
+def raising(error: BaseException) -> Callable[..., base.Outcome]:
+    def behaviour(*_: object) -> base.Outcome:
         raise error
 
     return behaviour
@@ -99,12 +99,12 @@ def test_optimal_with_proof() -> None:
         (raising(al.BackendError("no luck")), "no luck"),
         (raising(MemoryError()), "ran out of memory"),
         (
-            lambda *_: base.Answer.proved_infeasible(),
+            lambda *_: base.Outcome.proved_infeasible(),
             "backend 'exchange' called the problem infeasible, and it is not: the problem is "
             "feasible: its bounds have no conflict",
         ),
         (
-            lambda *_: base.Answer.nothing(al.Termination.WORK_LIMIT),
+            lambda *_: base.Outcome.nothing(al.Termination.WORK_LIMIT),
             "gave up: work limit",
         ),
         (
@@ -115,7 +115,7 @@ def test_optimal_with_proof() -> None:
 )
 def test_auto_falls_back_and_says_so(
     use: Callable[[FakeBackend], None],
-    behaviour: Callable[..., base.Answer],
+    behaviour: Callable[..., base.Outcome],
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -131,7 +131,7 @@ def test_auto_falls_back_and_says_so(
 def test_auto_hands_over_from_a_backend_that_gave_up(
     use: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(FakeBackend(lambda *_: base.Answer(al.Termination.WORK_LIMIT, *pairs_of([1, 0]))))
+    use(FakeBackend(lambda *_: base.Outcome(al.Termination.WORK_LIMIT, *pairs_of([1, 0]))))
     order = {"flow": ("exchange", "ortools-mcf", "greedy")}
     monkeypatch.setattr(AUTO, "AUTO_ORDER", order)
     found = {
@@ -194,7 +194,7 @@ MIP = al.AlignmentProblem(
 def test_linear_models_start_from_an_answer_of_greedy(
     uncompiled: Callable[[FakeBackend], None]
 ) -> None:
-    def worse(problem: al.AlignmentProblem, options: base.Options) -> base.Answer:
+    def worse(problem: al.AlignmentProblem, options: base.Limits) -> base.Outcome:
         assert options.warm_start is not None
         assert not violations(problem, *options.warm_start)
         # It had all the time there was: nothing has to be kept back for greedy any more.
@@ -221,11 +221,11 @@ def test_without_greedy_linear_models_are_asked_all_the_same(
 def test_the_bound_of_a_search_without_answer_is_kept(
     uncompiled: Callable[[FakeBackend], None]
 ) -> None:
-    uncompiled(FakeBackend(lambda *_: base.Answer.nothing(al.Termination.TIME_LIMIT, bound=7.0)))
+    uncompiled(FakeBackend(lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT, bound=7.0)))
     result = al.solve(MIP, time_limit=20)
     assert (result.backend, result.objective_value, result.dual_bound) == ("greedy", 5.5, 7.0)
     assert result.termination is al.Termination.TIME_LIMIT
-    uncompiled(FakeBackend(lambda *_: base.Answer.proved_infeasible()))
+    uncompiled(FakeBackend(lambda *_: base.Outcome.proved_infeasible()))
     result = al.solve(MIP, time_limit=20)
     assert (result.backend, result.objective_value) == ("greedy", 5.5)
     assert "called the problem infeasible" in result.fallbacks[1].reason
@@ -236,7 +236,7 @@ def test_the_least_bound_is_kept_with_its_source(
 ) -> None:
     def late(bound: float, source: str, **more: object) -> FakeBackend:
         ended = al.Termination.WORK_LIMIT
-        return FakeBackend(lambda *_: base.Answer(ended, bound=bound, source=source, **more))  # type: ignore[arg-type]
+        return FakeBackend(lambda *_: base.Outcome(ended, bound=bound, source=source, **more))  # type: ignore[arg-type]
 
     rows, cols = pairs_of([1, 0])
     uncompiled(late(9.0, "HiGHS", row_ind=rows, col_ind=cols))
@@ -258,7 +258,7 @@ def test_a_named_backend_does_not_fall_back(use: Callable[[FakeBackend], None]) 
     use(FakeBackend(lambda *_: pairs([0, 1], [0, 0])))
     with pytest.raises(al.BackendError, match="broke a bound"):
         al.solve(PROBLEM, backend="exchange")
-    use(FakeBackend(lambda *_: base.Answer.nothing(al.Termination.TIME_LIMIT)))
+    use(FakeBackend(lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT)))
     result = al.solve(PROBLEM, backend="exchange", time_limit=1)
     assert result.status is al.Status.NO_SOLUTION_FOUND
     assert math.isnan(result.objective_value)
@@ -307,7 +307,7 @@ def test_unsupported_by_a_named_backend(use: Callable[[FakeBackend], None]) -> N
 def test_greedy_answers_when_time_is_up(
     use: Callable[[FakeBackend], None], ended: al.Termination
 ) -> None:
-    use(FakeBackend(lambda *_: base.Answer.nothing(ended)))
+    use(FakeBackend(lambda *_: base.Outcome.nothing(ended)))
     result = al.solve(AlignmentProblem([[1.0, 1.5], [1.0, 3.0]], 1), time_limit=5)
     assert result.backend == "greedy"
     assert result.has_answer
@@ -337,9 +337,9 @@ def test_ctrl_c_while_certifying_keeps_the_answer(
 def test_auto_keeps_time_back_for_greedy(use: Callable[[FakeBackend], None]) -> None:
     seen = []
 
-    def behaviour(_: AlignmentProblem, options: base.Options) -> base.Answer:
+    def behaviour(_: AlignmentProblem, options: base.Limits) -> base.Outcome:
         seen.append(options.deadline - time.perf_counter())
-        return base.Answer.nothing(al.Termination.TIME_LIMIT)
+        return base.Outcome.nothing(al.Termination.TIME_LIMIT)
 
     use(FakeBackend(behaviour))
     al.solve(PROBLEM, time_limit=10)

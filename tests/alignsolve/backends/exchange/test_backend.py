@@ -5,9 +5,10 @@ import pytest
 from hypothesis import assume, given, settings
 
 import alignsolve as al
-from alignsolve.backends import Options, get_backend
+from alignsolve.backends import get_backend
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.model.problem import Feature
+from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
 
 
@@ -16,7 +17,7 @@ from tests.strategies import brute_force, flow_problems
 def test_same_optimum_as_brute_force(problem):
     assume(Feature.GROUPS not in problem.features)
     best, _, _ = brute_force(problem)
-    answer = get_backend("exchange").solve(problem, Options())
+    answer = get_backend("exchange").solve(problem, Limits())
     assert answer.infeasible == (best is None)
     if best is None:
         return

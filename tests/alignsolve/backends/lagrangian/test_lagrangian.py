@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 import alignsolve as al
-from alignsolve.backends import Options, get_backend
-from alignsolve.backends.base import Answer
+from alignsolve.backends import get_backend
 from alignsolve.backends.lagrangian import best_response_kernels as responses
 from alignsolve.backends.lagrangian import gap_search as jobs
 from alignsolve.backends.lagrangian.bound import Relaxation
@@ -24,6 +23,7 @@ from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
 from alignsolve.generators import generate
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
+from alignsolve.status import Limits, Outcome
 from tests.nasty import magnitude
 from tests.strategies import brute_force, mip_problems
 
@@ -34,7 +34,7 @@ SHARED = Path(__file__).parents[5] / "shared" / "instances"
 @given(mip_problems())
 def test_agrees_with_brute_force(problem: al.AlignmentProblem) -> None:
     best = brute_force(problem)[0]
-    answer = get_backend("lagrangian").solve(problem, Options())
+    answer = get_backend("lagrangian").solve(problem, Limits())
     assert answer.infeasible == (best is None)
     if best is None:
         return
@@ -222,7 +222,7 @@ def test_other_solvers_are_watched_in_the_callers_thread(
         """Reports a value that was not met before, so that the callback is due."""
 
         @staticmethod
-        def solve(problem: al.AlignmentProblem, options: Options) -> Answer:
+        def solve(problem: al.AlignmentProblem, options: Limits) -> Outcome:
             assert options.report is not None
             options.report(0.0, np.inf)
             return get_backend("scipy-milp").solve(problem, options)
@@ -322,10 +322,10 @@ def test_a_core_proves_no_more_than_its_bound(
     best = al.solve(problem, "scipy-milp").objective_value
     levels = []
 
-    def vague(core: al.AlignmentProblem, options: Options) -> Answer:
+    def vague(core: al.AlignmentProblem, options: Limits) -> Outcome:
         exact = get_backend("scipy-milp").solve(core, options)
         levels.append(exact.bound)
-        return exact if exact.infeasible else Answer.nothing(ended, bound=exact.bound)
+        return exact if exact.infeasible else Outcome.nothing(ended, bound=exact.bound)
 
     core_search(monkeypatch, vague)
     monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
@@ -335,13 +335,13 @@ def test_a_core_proves_no_more_than_its_bound(
 
 
 def test_a_limit_during_a_core_is_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(problem: al.AlignmentProblem, options: Options) -> Answer:
+    def late(problem: al.AlignmentProblem, options: Limits) -> Outcome:
         assert options.report is not None
         while time.perf_counter() < options.deadline + 0.1:
             time.sleep(0.02)
             if options.report(-np.inf, np.inf):
-                return Answer.nothing(al.Termination.INTERRUPTED)
-        return Answer.nothing(al.Termination.TIME_LIMIT)
+                return Outcome.nothing(al.Termination.INTERRUPTED)
+        return Outcome.nothing(al.Termination.TIME_LIMIT)
 
     core_search(monkeypatch, late)
     problem = generate("gap-e", agents=4, jobs=20, seed=3)
@@ -373,7 +373,7 @@ def test_parts_can_be_used_alone(problem: al.AlignmentProblem) -> None:
 def test_an_exact_solver_that_runs_out_of_time_is_a_time_limit(
     monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    early = Answer.nothing(al.Termination.TIME_LIMIT, bound=1e9)
+    early = Outcome.nothing(al.Termination.TIME_LIMIT, bound=1e9)
     fake = type("Fake", (), {"solve": staticmethod(lambda *_: early)})
     monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: fake)
     result = al.solve(fleet(), "lagrangian", time_limit=60)

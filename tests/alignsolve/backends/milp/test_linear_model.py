@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 import alignsolve as al
-from alignsolve.backends.base import Options
 from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.float_scaling import scaled_model
-from alignsolve.backends.milp.integer_scaling import integer_model, row_units
+from alignsolve.backends.milp.integer_scaling import integer_model
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import (
     Outcome,
@@ -21,7 +20,9 @@ from alignsolve.backends.milp.linear_solve import (
     simple_bound,
     solve_linear,
 )
+from alignsolve.backends.row_units import row_units
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.status import Limits
 from tests.nasty import magnitude, nasty_problem
 from tests.strategies import any_problems, brute_force
 
@@ -280,7 +281,7 @@ class Clueless:
 
 def test_no_answer_reaches_no_gap():
     problem = al.AlignmentProblem(np.ones((3, 2)), 1, loads={"samples": al.Load(1, max=2)})
-    answer = solve_linear(problem, Options(rel_gap=0.5), Clueless())
+    answer = solve_linear(problem, Limits(rel_gap=0.5), Clueless())
     assert answer.row_ind is None and answer.termination is al.Termination.TIME_LIMIT
 
 
@@ -288,11 +289,11 @@ def test_repeatable_means_by_work():
     solver = Clueless()
     large = al.AlignmentProblem(np.ones((200, 50)), 1, loads={"samples": al.Load(1, max=9)})
     hint = np.array([3]), np.array([2])
-    answer = solve_linear(large, Options(repeatable=True, warm_start=hint), solver)
+    answer = solve_linear(large, Limits(repeatable=True, warm_start=hint), solver)
     assert answer.termination is al.Termination.WORK_LIMIT and solver.runs == 0
     assert answer.row_ind.tolist() == [3] and answer.bound == 200
     small = al.AlignmentProblem(np.ones((3, 2)), 1, loads={"samples": al.Load(1, max=2)})
-    answer = solve_linear(small, Options(repeatable=True), solver)
+    answer = solve_linear(small, Limits(repeatable=True), solver)
     assert answer.termination is al.Termination.WORK_LIMIT and solver.runs == 1
 
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 import alignsolve as al
-from alignsolve.backends import Answer, Options, get_backend
+from alignsolve.backends import get_backend
 from alignsolve.backends.milp.linear_solve import Outcome, Task, solve_linear
 from alignsolve.backends.milp.ortools_mip import _written_points
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
+from alignsolve.status import Limits, Outcome
 from tests.nasty import magnitude, nasty_problem
 from tests.strategies import any_problems, brute_force
 
@@ -26,7 +27,7 @@ NAMES = ("ortools-cpsat", "ortools-mip", "ortools-scip", "scipy-milp")
 SHARED = Path(__file__).parents[5] / "shared" / "instances"
 
 
-def check(problem: al.AlignmentProblem, answer: Answer, best: float | None, size: float) -> None:
+def check(problem: al.AlignmentProblem, answer: Outcome, best: float | None, size: float) -> None:
     """Check an answer against the optimum, None for an infeasible problem."""
     assert answer.infeasible == (best is None)
     if best is None:
@@ -48,7 +49,7 @@ def test_agrees_with_brute_force(name: str) -> None:
     @given(any_problems())
     def agrees(problem: al.AlignmentProblem) -> None:
         best = brute_force(problem)[0]
-        check(problem, backend.solve(problem, Options()), best, 1 + magnitude(problem))
+        check(problem, backend.solve(problem, Limits()), best, 1 + magnitude(problem))
 
     agrees()
 
@@ -62,7 +63,7 @@ def test_keeps_the_tolerance_exactly(name: str) -> None:
     backend = get_backend(name)
     for seed in NASTY:
         problem = nasty_problem(seed)
-        answer = backend.solve(problem, Options())
+        answer = backend.solve(problem, Limits())
         check(problem, answer, brute_force(problem)[0], magnitude(problem))
 
 
@@ -101,7 +102,7 @@ def test_load_minimum_that_is_just_met(name: str) -> None:
     for miss, feasible in ((0.9e-9, True), (1.1e-9, False), (1e-6, False)):
         load = al.Load([1 / 3, 2 / 3], min=1 + miss)
         problem = al.AlignmentProblem([[-1.0], [-1.0]], 1, loads={"samples": load})
-        answer = get_backend(name).solve(problem, Options())
+        answer = get_backend(name).solve(problem, Limits())
         assert answer.infeasible != feasible
 
 
@@ -110,7 +111,7 @@ def test_named_load_penalty_is_refined(name: str) -> None:
     rng = np.random.default_rng(5)
     load = al.Load(rng.uniform(1, 9, 12), penalty=0.05, target=[11.3, 17.9])
     problem = al.AlignmentProblem(rng.random((12, 2)), 1, loads={"samples": load})
-    answer = get_backend(name).solve(problem, Options())
+    answer = get_backend(name).solve(problem, Limits())
     assert answer.row_ind is not None
     assert answer.col_ind is not None
     value = problem.objective(answer.row_ind, answer.col_ind)
@@ -147,7 +148,7 @@ def fleet(n: int, m: int, seed: int = 0) -> al.AlignmentProblem:
 @pytest.mark.parametrize("limit", [0.2, 1.0])
 def test_keeps_time_limits(name: str, limit: float) -> None:
     problem = fleet(200, 48)
-    get_backend(name).solve(problem, Options(deadline=time.perf_counter() + 0.01))
+    get_backend(name).solve(problem, Limits(deadline=time.perf_counter() + 0.01))
     result = al.solve(problem, name, time_limit=limit)
     # Twice the promise: the machine may be busy.
     assert result.stats["total_seconds"] < limit + 2 * max(0.5, 0.1 * limit)
@@ -209,7 +210,7 @@ def test_contradictory_bounds_are_infeasible(name: str) -> None:
         problem = al.AlignmentProblem([[1.0, 2.0], [3.0, 4.0]], **arguments)
         expected = brute_force(problem)[0] is None
         assert expected or "resources" in bounds
-        assert get_backend(name).solve(problem, Options()).infeasible == expected
+        assert get_backend(name).solve(problem, Limits()).infeasible == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -243,7 +244,7 @@ def test_claims_that_a_feasible_answer_refutes_are_dropped() -> None:
     problem = al.AlignmentProblem([[3.0, 1.0], [2.0, 2.5]], 1, resources={
         "a": al.Resource([1.0, 2.0], 2.0)})
     warm = al.solve(problem, "greedy")
-    options = Options(warm_start=(warm.row_ind, warm.col_ind))
+    options = Limits(warm_start=(warm.row_ind, warm.col_ind))
     answer = solve_linear(problem, options, Liar(Outcome(infeasible=True)))
     assert not answer.infeasible
     assert answer.termination is al.Termination.FAILED

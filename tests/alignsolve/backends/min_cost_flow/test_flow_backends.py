@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import alignsolve as al
-from alignsolve.backends import Options, get_backend
+from alignsolve.backends import get_backend
 from alignsolve.backends.min_cost_flow import backend as network_backend
 from alignsolve.backends.min_cost_flow import ortools_mcf
 from alignsolve.backends.min_cost_flow.network import build_network
@@ -15,6 +15,7 @@ from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
 from alignsolve.backends.scipy_lsa import MAX_ENTRIES
 from alignsolve.errors import BackendError, UnsupportedProblemError
 from alignsolve.model.problem import FLOW_FEATURES, Feature
+from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
 
 NETWORK_BACKENDS = ("ortools-mcf", "networkx")
@@ -23,7 +24,7 @@ NETWORK_BACKENDS = ("ortools-mcf", "networkx")
 def check_against_brute_force(backend, problem):
     """Assert that a backend's answer is optimal, or that there is none."""
     best, _, _ = brute_force(problem)
-    answer = get_backend(backend).solve(problem, Options())
+    answer = get_backend(backend).solve(problem, Limits())
     assert answer.infeasible == (best is None)
     if best is None:
         return
@@ -71,7 +72,7 @@ class TestNetworkBackends:
     def test_all_pairs_forbidden(self, backend):
         problem = al.AlignmentProblem(np.full((2, 2), -np.inf), 1)
         assert al.solve(problem, backend=backend).status is al.Status.OPTIMAL
-        answer = get_backend(backend).solve(problem.replace(min_experts=1), Options())
+        answer = get_backend(backend).solve(problem.replace(min_experts=1), Limits())
         assert answer.infeasible
 
     def test_declares_the_flow_class_and_no_more(self, backend):

@@ -1,0 +1,35 @@
+"""Numbers, counts and lists of names in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alignsolve.model.arrays import IntArray
+
+#: Longer lists of names are shortened to `SHOWN` names "and 12 more".
+LISTED, SHOWN = 5, 3
+
+
+def number(value: float) -> str:
+    """Spell a number with thousands separators and without needless digits."""
+    return f"{value:,.12g}"
+
+
+def counted(count: float, word: str) -> str:
+    """Return a count with its noun, as in "1 client" or "40 clients"."""
+    return f"{number(count)} {word}{'' if count == 1 else 's'}"
+
+
+def listing(parts: list[str]) -> str:
+    """Join as in "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def names(word: str, name: Callable[[int], str], index: IntArray) -> str:
+    """Name clients, experts or groups, as in "experts 3, 4, 5 and 12 more"."""
+    shown = index.tolist()
+    more = len(shown) - SHOWN if len(shown) > LISTED else 0
+    parts = [name(at).removeprefix(f"{word} ") for at in (shown[:SHOWN] if more else shown)]
+    if more:
+        parts.append(f"{more:,} more")
+    return f"{word}{'s' if len(shown) > 1 else ''} {listing(parts)}"
