@@ -60,9 +60,10 @@ flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on
 fuzz: $(VENV)/.dev ## Run the tests on new random examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
 
-check: $(VENV)/.dev ## Lint (ruff) and check types (mypy)
+check: $(VENV)/.dev ## Lint (ruff), check types (mypy) and layers (import-linter)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 INSTANCES ?= ../shared/instances
 bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 2 h); INSTANCES: folder of orlib and yagiura

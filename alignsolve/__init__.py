@@ -36,7 +36,7 @@ from alignsolve.explain import (
     Explanation,
     explain,
 )
-from alignsolve.infeasibility import Bound, Conflict, ConflictCheck, check_conflict
+from alignsolve.infeasibility import Bound, Conflict, ConflictCheck
 from alignsolve.io import (
     Solution,
     read_instance,
@@ -57,6 +57,7 @@ from alignsolve.model.sources import (
 )
 from alignsolve.progress import Progress
 from alignsolve.result import Result
+from alignsolve.solve.conflicts import check_conflict
 from alignsolve.solve.solve import solve
 from alignsolve.status import Fallback, Status, Termination
 from alignsolve.warm_up import warm_up

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Reporter
 
 
@@ -142,3 +143,8 @@ class Outcome:
     def proved_infeasible(cls, **details: Any) -> Outcome:
         """Return the claim that there is no answer."""
         return cls(Termination.PROVED, infeasible=True, **details)
+
+
+#: Solves a problem by the backend of a name, for those who are not to know the registry. Ctrl-C
+#: is an outcome, `Termination.INTERRUPTED`; whatever goes wrong is an `AlignSolveError`.
+Subsolver = Callable[[str, AlignmentProblem, Limits], Outcome]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,19 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.io.native_npz import read_archive, write_archive
 
-if TYPE_CHECKING:
-    from alignsolve.aligner.aligner import Aligner
+
+class Stateful(Protocol):
+    """What of an `alignsolve.aligner.aligner.Aligner` is kept."""
+
+    n_experts: int
+    expert_ids: tuple[str, ...] | None
+    strategy: str
+    policy: PolicySettings
+    seed: int
+    round: int
+    tables: Tables
+    open_plan: Plan | None
+
 
 #: First entry of every state.
 FORMAT = "alignsolve aligner state 1"
@@ -38,7 +49,7 @@ SETTINGS = {
 PLAN_ARRAYS = ("row_ind", "col_ind", "download", "moved", "finish")
 
 
-def configuration(aligner: Aligner) -> dict[str, Any]:
+def configuration(aligner: Stateful) -> dict[str, Any]:
     """Return the constructor's arguments as plain values for JSON.
 
     A score that is a function becomes None: files hold no code.
@@ -88,7 +99,7 @@ def load_open_plan(
     return Plan(**(header | parts | {"clients": tuple(header["clients"])}), expert_mb=expert_mb)
 
 
-def state_dict(aligner: Aligner) -> dict[str, Any]:
+def state_dict(aligner: Stateful) -> dict[str, Any]:
     """Return everything that later plans depend on, but for the settings."""
     header, arrays = open_plan_state(aligner.open_plan)
     tables = aligner.tables
@@ -103,7 +114,7 @@ def state_dict(aligner: Aligner) -> dict[str, Any]:
     }
 
 
-def load_state_dict(aligner: Aligner, state: object) -> None:
+def load_state_dict(aligner: Stateful, state: object) -> None:
     """Take over what `state_dict` returned, or raise and change nothing."""
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ProblemError("state is no aligner's; give what state_dict() returned")
@@ -126,7 +137,7 @@ def load_state_dict(aligner: Aligner, state: object) -> None:
     aligner.tables, aligner.open_plan, aligner.round = fresh, plan, number
 
 
-def save(aligner: Aligner, path: str | Path) -> None:
+def save(aligner: Stateful, path: str | Path) -> None:
     """Write state and configuration, in one piece or not at all."""
     state = state_dict(aligner)
     arrays = state.pop("arrays")

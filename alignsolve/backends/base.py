@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.status import Limits, Outcome
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ class Backend(ABC):
     #: What makes it faster the next time, where `estimated_seconds` does not fit.
     speed_hint: ClassVar[str] = ""
 
-    def __init__(self, parts: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None
+    ) -> None:
         self.parts = self.all_parts if parts is None else parts
+        #: How to let other backends solve a part, for those that do.
+        self.ask = ask or _nobody
 
     @abstractmethod
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
@@ -122,3 +127,32 @@ def library_version(distribution: str) -> str:
 def index_arrays(row_ind: Any, col_ind: Any) -> tuple[IntArray, IntArray]:
     """Return two index sequences as int64 arrays."""
     return np.asarray(row_ind, dtype=np.int64), np.asarray(col_ind, dtype=np.int64)
+
+
+def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
+    """Let a backend solve; the one place that turns what may happen in a library into words.
+
+    Returns
+    -------
+    Outcome
+        Ctrl-C that the backend did not see is `Termination.INTERRUPTED`.
+
+    Raises
+    ------
+    AlignSolveError
+        As the backend raised it; `BackendError` for anything else, lack of memory included.
+    """
+    try:
+        return backend.solve(problem, limits)
+    except KeyboardInterrupt:
+        return Outcome.nothing(Termination.INTERRUPTED)
+    except AlignSolveError:
+        raise
+    except MemoryError as error:
+        raise BackendError(f"backend {backend.name!r} ran out of memory") from error
+    except Exception as error:
+        raise BackendError(f"backend {backend.name!r} failed: {error}") from error
+
+
+def _nobody(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:
+    raise BackendNotFoundError(f"backend {name!r} is not at hand; make backends by `get_backend`")

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from alignsolve.backends.base import Backend
+from alignsolve.backends.base import Backend, guarded_solve
 from alignsolve.backends.registry import get_backend
-from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
+from alignsolve.errors import BackendError, BackendNotFoundError
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Fallback, Limits, Outcome, Termination
 
@@ -90,8 +90,8 @@ class Auto(Generic[Finished]):
         try:
             answer = run_backend(get_backend(last), self.problem, self._last_options())
             return self._finish(last, self._ended_as(answer))
-        except (BackendError, BackendNotFoundError, MemoryError) as error:
-            self._pass_over(last, _words(error))
+        except (BackendError, BackendNotFoundError) as error:
+            self._pass_over(last, str(error))
         return self._finish(last, Outcome.nothing(self.ended or Termination.FAILED))
 
     def _try(self, name: str, options: Limits) -> Finished | None:
@@ -117,8 +117,8 @@ class Auto(Generic[Finished]):
                 if answer.row_ind is None and not gave_up:
                     self.ended = answer.termination
                 reason = f"gave up: {answer.termination.value}"
-        except (BackendError, BackendNotFoundError, MemoryError) as error:
-            reason = _words(error)
+        except (BackendError, BackendNotFoundError) as error:
+            reason = str(error)
         self._pass_over(name, reason)
         return None
 
@@ -139,8 +139,8 @@ class Auto(Generic[Finished]):
             hurried = dataclasses.replace(options, deadline=min(options.deadline, soon))
             try:
                 first = run_backend(get_backend("greedy"), self.problem, hurried)
-            except (BackendError, BackendNotFoundError, MemoryError) as error:
-                logger.info("no first answer by greedy: %s", _words(error))
+            except (BackendError, BackendNotFoundError) as error:
+                logger.info("no first answer by greedy: %s", str(error))
                 return options
             self._remember("greedy", first)
             if first.termination is Termination.INTERRUPTED:
@@ -191,10 +191,6 @@ class Auto(Generic[Finished]):
         )
 
 
-def _words(error: Exception) -> str:
-    return "ran out of memory" if isinstance(error, MemoryError) else str(error)
-
-
 def too_slow(backend: Backend, problem: AlignmentProblem, options: Limits) -> str | None:
     """Return why a backend that cannot be interrupted does not fit the time limit."""
     if not math.isfinite(options.deadline):
@@ -207,14 +203,7 @@ def too_slow(backend: Backend, problem: AlignmentProblem, options: Limits) -> st
 
 
 def run_backend(backend: Backend, problem: AlignmentProblem, options: Limits) -> Outcome:
-    """Run a backend; turn Ctrl-C into an answer, and a library's error into `BackendError`."""
-    try:
-        if options.report is not None and options.report.begin(backend.name, problem):
-            return Outcome.nothing(Termination.INTERRUPTED)
-        return backend.solve(problem, options)
-    except KeyboardInterrupt:
+    """Report that a backend begins, and let it solve; see `guarded_solve`."""
+    if options.report is not None and options.report.begin(backend.name, problem):
         return Outcome.nothing(Termination.INTERRUPTED)
-    except (AlignSolveError, MemoryError):
-        raise
-    except Exception as error:
-        raise BackendError(f"backend {backend.name!r} failed: {error}") from error
+    return guarded_solve(backend, problem, options)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from alignsolve.backends.base import Backend
+from alignsolve.backends.base import Backend, Capabilities, guarded_solve
 from alignsolve.errors import BackendNotFoundError
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.status import Limits, Outcome
 
 #: Every backend, by name: where its class lives.
 _CLASSES: Mapping[str, str] = {
@@ -66,7 +68,12 @@ def get_backend(name: str) -> Backend:
         raise BackendNotFoundError(
             f"backend {name!r} needs {', '.join(missing)}: pip install {' '.join(missing)}"
         )
-    return backend(parts)
+    return backend(parts, solve_by)
+
+
+def solve_by(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:
+    """Solve by the backend of a name; see `alignsolve.status.Subsolver`."""
+    return guarded_solve(get_backend(name), problem, limits)
 
 
 def available_backends() -> dict[str, Capabilities | str]:

@@ -35,14 +35,14 @@ def row_units(
 
     Parameters
     ----------
-    data : float64 array, shape (n_entries,)
+    data : float64 array, shape (nentries_of,)
         Coefficients.
     indptr : int array, shape (n_rows + 1,)
         Where each row starts.
 
     Returns
     -------
-    whole : int64 array, shape (n_entries,)
+    whole : int64 array, shape (nentries_of,)
         Coefficients in units; 0 in rows without a unit.
     per_unit : float64 array, shape (n_rows,)
         Units per 1.0, so that ``data = whole / per_unit`` up to float rounding;
@@ -64,7 +64,7 @@ def row_units(
         # Most rows that do not fit show it in their first entry.
         hopeful = np.flatnonzero(pending)
         hopeful = hopeful[_is_decimal(data[indptr[:-1][hopeful]], scale)]
-        entries, of_row = _entries(indptr, hopeful)
+        entries, of_row = entries_of(indptr, hopeful)
         fits = np.ones(hopeful.size, dtype=np.bool_)
         np.logical_and.at(fits, of_row, _is_decimal(data[entries], scale))
         kept = fits[of_row]
@@ -73,7 +73,7 @@ def row_units(
         pending[hopeful[fits]] = False
     rest = np.flatnonzero(pending)
     if rest.size:
-        entries, of_row = _entries(indptr, rest)
+        entries, of_row = entries_of(indptr, rest)
         starts = np.concatenate([[0], np.cumsum(counts[rest])])
         scales = _power_of_two(data[entries], starts)
         per_unit[rest] = scales
@@ -105,3 +105,13 @@ def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> F
     usable = (np.abs(least) < 500) & (largest > 0)
     scale = np.where(usable, 2.0 ** -np.where(usable, least, 0).astype(np.float64), 0.0)
     return np.where(largest * scale < 2.0**53, scale, 0.0)
+
+
+def entries_of(
+    indptr: npt.NDArray[np.integer[Any]], rows: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Return the positions of some rows' entries, and which of the rows each is in."""
+    counts = np.diff(indptr)[rows]
+    of_row = np.repeat(np.arange(rows.size), counts)
+    offset = np.arange(of_row.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return indptr[:-1][rows][of_row] + offset, of_row

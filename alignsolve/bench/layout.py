@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
@@ -13,10 +14,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from alignsolve.bench.score import SHIFT, ClassScore, Summary
-
-if TYPE_CHECKING:
-    from alignsolve.bench.report import BenchReport
+from alignsolve.bench.records import Instance, Row, Settings
+from alignsolve.bench.score import SHIFT, ClassScore, Judgement, Summary
 
 #: Lines shown of a list; the rest is counted and stands in the CSV file.
 LISTED = 12
@@ -33,7 +32,50 @@ _TITLES = {
 }
 
 
-def closing_text(report: BenchReport, width: int, color: bool) -> str:
+@dataclass(frozen=True)
+class Findings:
+    """What a bench found.
+
+    Attributes
+    ----------
+    settings : Settings
+        Limits, versions, machine.
+    backends : tuple of str
+        Backends compared, in the order of the tables.
+    instances : tuple of Instance
+        Instances, by name.
+    rows : tuple of Row
+        One per run done, by instance and backend.
+    judgements : tuple of Judgement
+        What each row is worth, in the same order.
+    scores : tuple of ClassScore
+        Figures per problem class; classes without instances are left out.
+    starts : mapping of str to float
+        Seconds of a backend's first use in a fresh process.
+    notices : tuple of str
+        Files that were not read and backends that are missing.
+    wrong : tuple of str
+        Wrong answers, in words.
+    interrupted : bool
+        Whether the bench was stopped before its end.
+    files : mapping of str to Path
+        What was written: "jsonl", "csv", "json", "text", "svg", "png".
+    """
+
+    settings: Settings
+    backends: tuple[str, ...]
+    instances: tuple[Instance, ...]
+    rows: tuple[Row, ...]
+    judgements: tuple[Judgement, ...]
+    scores: tuple[ClassScore, ...]
+    starts: Mapping[str, float]
+    notices: tuple[str, ...]
+    wrong: tuple[str, ...]
+    interrupted: bool
+    files: Mapping[str, Path]
+
+
+def closing_text(report: Findings, width: int, color: bool) -> str:
     """Return everything that a bench says at its end."""
     text = io.StringIO()
     console = Console(
@@ -87,7 +129,7 @@ def _print_class(console: Console, score: ClassScore) -> None:
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
 
 
-def _print_legend(console: Console, report: BenchReport) -> None:
+def _print_legend(console: Console, report: Findings) -> None:
     """Say how the figures are made."""
     settings = report.settings
     limit = settings.time_limit
@@ -109,7 +151,7 @@ def _print_legend(console: Console, report: BenchReport) -> None:
     console.print()
 
 
-def _print_starts(console: Console, report: BenchReport) -> None:
+def _print_starts(console: Console, report: Findings) -> None:
     """Print what the first use of each backend costs."""
     if report.starts:
         listed = ", ".join(f"{name} {seconds:.2f}" for name, seconds in report.starts.items())
@@ -120,7 +162,7 @@ def _print_starts(console: Console, report: BenchReport) -> None:
         console.print()
 
 
-def _failures(report: BenchReport) -> list[str]:
+def _failures(report: Findings) -> list[str]:
     """Return failures, those alike on one line; wrong answers have a list of their own."""
     failed: dict[tuple[str, str, str], list[str]] = {}
     for one in report.judgements:

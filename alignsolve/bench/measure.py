@@ -267,7 +267,7 @@ def _peak_mib() -> float | None:
 
 def contradictory(problem: AlignmentProblem, conflict: Conflict) -> bool:
     """Return whether the bounds of a conflict, checked by themselves, cannot hold together."""
-    from alignsolve.infeasibility import check_conflict
+    from alignsolve.solve.conflicts import check_conflict
 
     try:
         return bool(check_conflict(problem, conflict).contradictory)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from alignsolve.bench.layout import Findings, closing_text
 from alignsolve.bench.profile import draw_profiles
 from alignsolve.bench.records import Instance, Row, Settings, finite
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, judge, score_class
@@ -19,47 +20,8 @@ SCHEMA = "alignsolve-bench/1"
 CLASSES = ("flow", "mip")
 
 
-@dataclass(frozen=True)
-class BenchReport:
-    """What a bench found.
-
-    Attributes
-    ----------
-    settings : Settings
-        Limits, versions, machine.
-    backends : tuple of str
-        Backends compared, in the order of the tables.
-    instances : tuple of Instance
-        Instances, by name.
-    rows : tuple of Row
-        One per run done, by instance and backend.
-    judgements : tuple of Judgement
-        What each row is worth, in the same order.
-    scores : tuple of ClassScore
-        Figures per problem class; classes without instances are left out.
-    starts : mapping of str to float
-        Seconds of a backend's first use in a fresh process.
-    notices : tuple of str
-        Files that were not read and backends that are missing.
-    wrong : tuple of str
-        Wrong answers, in words.
-    interrupted : bool
-        Whether the bench was stopped before its end.
-    files : mapping of str to Path
-        What was written: "jsonl", "csv", "json", "text", "svg", "png".
-    """
-
-    settings: Settings
-    backends: tuple[str, ...]
-    instances: tuple[Instance, ...]
-    rows: tuple[Row, ...]
-    judgements: tuple[Judgement, ...]
-    scores: tuple[ClassScore, ...]
-    starts: Mapping[str, float]
-    notices: tuple[str, ...]
-    wrong: tuple[str, ...]
-    interrupted: bool
-    files: Mapping[str, Path]
+class BenchReport(Findings):
+    """What a bench found, written and shown."""
 
     @classmethod
     def write(
@@ -121,8 +83,6 @@ class BenchReport:
         color : bool, default False
             Whether to mark wrong answers and headings with ANSI codes.
         """
-        from alignsolve.bench.layout import closing_text
-
         return closing_text(self, width, color)
 
     def to_json(self) -> dict[str, Any]:

@@ -32,12 +32,12 @@ from alignsolve.cli.common import (
 from alignsolve.cli.live import live_line
 from alignsolve.distributed import RayEngine
 from alignsolve.errors import ProblemError
-from alignsolve.infeasibility import check_conflict
 from alignsolve.io import Solution, read_solution, write_solution
 from alignsolve.io.solution import check_solution_path, solution_document
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
 from alignsolve.result import Result
+from alignsolve.solve.conflicts import check_conflict
 from alignsolve.solve.solve import solve as solve_problem
 from alignsolve.status import Status, Termination
 

@@ -12,14 +12,15 @@ without another question that this one is needed.
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from alignsolve.errors import AlignSolveError
 from alignsolve.infeasibility.conflict import ConflictCheck
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
@@ -27,6 +28,9 @@ from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.bounds import Bound, BoundSet, Key, all_bounds, restricted
 from alignsolve.model.feasibility import Violation, is_feasible, violations
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.status import Limits, Subsolver, Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: Clients and experts of an assignment.
 Point = tuple[IntArray, IntArray]
@@ -71,7 +75,7 @@ class MipConflict:
 
 
 def decide(
-    problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf
+    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits
 ) -> Point | BoundSet | None:
     """Decide whether some bounds of a problem can hold together.
 
@@ -81,8 +85,10 @@ def decide(
         The problem.
     kept : BoundSet
         The bounds in force.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop.
+    ask : Subsolver
+        Solves by a backend.
+    limits : Limits
+        Deadline, seed and threads.
 
     Returns
     -------
@@ -96,34 +102,40 @@ def decide(
         return nothing, nothing
     if clients.size == 0 or problem.n_experts == 0:
         return kept
-    point = feasible_assignment(reduced, deadline)
+    point = feasible_assignment(reduced, limits.deadline)
     if point is None:
-        return kept if time.perf_counter() < deadline else None
+        return kept if limits.remaining() > 0 else None
     if not is_feasible(reduced, *point):
-        core = linear_core(problem, kept, deadline)
+        core = linear_core(problem, kept, limits.deadline)
         if core is not None:
             return core
-        found = _asked(reduced, deadline)
+        found = _asked(reduced, ask, limits)
         if found is None or found is False:
             return kept if found is False else None
         point = found
     return clients[point[0]], point[1]
 
 
-def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False] | None:
-    """Ask the exact backends for any feasible answer; False where there is none."""
-    # Backends name conflicts by way of the result: imported late.
-    from alignsolve.backends.registry import get_backend
-    from alignsolve.errors import BackendError, BackendNotFoundError
-    from alignsolve.status import Limits
+def _asked(
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits
+) -> Point | Literal[False] | None:
+    """Ask the exact backends for any feasible answer; False where there is none.
 
-    threads = 1 if problem.n_clients * problem.n_experts <= SMALL_PAIRS else None
-    options = Limits(deadline=deadline, rel_gap=ANY_GAP, threads=threads)
+    Raises
+    ------
+    InterruptedError
+        On Ctrl-C.
+    """
+    if problem.n_clients * problem.n_experts <= SMALL_PAIRS:
+        limits = replace(limits, threads=1)
     for name in ORACLES:
         try:
-            answer = get_backend(name).solve(problem, options)
-        except (BackendError, BackendNotFoundError):
+            answer = ask(name, problem, replace(limits, rel_gap=ANY_GAP))
+        except AlignSolveError as error:
+            logger.info("the search for a conflict goes on without %s: %s", name, error)
             continue
+        if answer.termination is Termination.INTERRUPTED:
+            raise InterruptedError("interrupted while looking for a conflict")
         if answer.infeasible:
             return False
         rows, cols = answer.row_ind, answer.col_ind
@@ -134,7 +146,7 @@ def _asked(problem: AlignmentProblem, deadline: float) -> Point | Literal[False]
 
 
 def find_mip_conflict(
-    problem: AlignmentProblem, deadline: float = math.inf
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits
 ) -> MipConflict | None:
     """Return bounds of an infeasible problem of the mip class that cannot hold together.
 
@@ -142,9 +154,10 @@ def find_mip_conflict(
     ----------
     problem : AlignmentProblem
         The problem.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop; the set found so far
-        is returned.
+    ask : Subsolver
+        Solves by a backend.
+    limits : Limits
+        Deadline, at which the set found so far is returned; seed and threads.
 
     Returns
     -------
@@ -156,16 +169,16 @@ def find_mip_conflict(
     TimeoutError
         If the deadline passed before any set was shown to be in conflict.
     """
-    deletion = _Deletion(problem, all_bounds(problem), deadline)
+    deletion = _Deletion(problem, all_bounds(problem), ask, limits)
     now = time.perf_counter()
-    until = now + 2 * QUESTION_SHARE * (deadline - now)
+    until = now + 2 * QUESTION_SHARE * (limits.deadline - now)
     deletion.keep_core(linear_core(problem, all_bounds(problem), until))
     deletion.leave_out(deletion.kinds())
     deletion.halve()
     families = int(deletion.kept.sum()) > SINGLE_LIMIT
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
-        found = decide(problem, deletion.bound_set(deletion.kept), deadline)
+        found = deletion.decided(deletion.kept, limits)
         if found is None:
             raise TimeoutError("no conflict found in time")
         if not isinstance(found, BoundSet):
@@ -174,13 +187,13 @@ def find_mip_conflict(
 
 
 def check_mip_bounds(
-    problem: AlignmentProblem, bounds: tuple[Bound, ...], deadline: float = math.inf
+    problem: AlignmentProblem, bounds: tuple[Bound, ...], ask: Subsolver, limits: Limits
 ) -> ConflictCheck:
     """Check bounds of any kind by asking for each part of them, see `decide`."""
-    if not isinstance(decide(problem, BoundSet.of(bounds), deadline), BoundSet):
+    if not isinstance(decide(problem, BoundSet.of(bounds), ask, limits), BoundSet):
         return ConflictCheck(contradictory=False, irreducible=False)
     parts = (BoundSet.of(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds)))
-    irreducible = all(isinstance(decide(problem, part, deadline), tuple) for part in parts)
+    irreducible = all(isinstance(decide(problem, part, ask, limits), tuple) for part in parts)
     return ConflictCheck(contradictory=True, irreducible=irreducible)
 
 
@@ -197,8 +210,11 @@ class _Deletion:
         Whether every question was answered in time.
     """
 
-    def __init__(self, problem: AlignmentProblem, bounds: BoundSet, deadline: float) -> None:
-        self.problem, self.deadline = problem, deadline
+    def __init__(
+        self, problem: AlignmentProblem, bounds: BoundSet, ask: Subsolver, limits: Limits
+    ) -> None:
+        self.problem, self.ask, self.limits = problem, ask, limits
+        self.interrupted = False
         self._keys: list[Key] = [*bounds.experts, *bounds.clients]
         self._n_expert_keys = len(bounds.experts)
         parts = [*bounds.experts.values(), *bounds.clients.values()]
@@ -258,18 +274,26 @@ class _Deletion:
             if not chunk.any() or (chunk & self._needed).any():
                 continue
             now = time.perf_counter()
-            if now > self.deadline:
+            if self.interrupted or now > self.limits.deadline:
                 self.complete = False
                 return
             rest = self.kept & ~chunk
-            until = now + QUESTION_SHARE * (self.deadline - now)
-            found = decide(self.problem, self.bound_set(rest), until)
+            until = now + QUESTION_SHARE * (self.limits.deadline - now)
+            found = self.decided(rest, replace(self.limits, deadline=until))
             if isinstance(found, BoundSet):
                 self.keep_core(found)
             elif found is None:
                 self.complete = False
             else:
                 self._learn(chunk, *found)
+
+    def decided(self, mask: BoolArray, limits: Limits) -> Point | BoundSet | None:
+        """Ask whether some of the bounds can hold together; None where interrupted."""
+        try:
+            return decide(self.problem, self.bound_set(mask), self.ask, limits)
+        except InterruptedError:
+            self.interrupted = True
+            return None
 
     def keep_core(self, core: BoundSet | None) -> None:
         """Leave out all but some bounds that were shown to be in conflict."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from alignsolve.infeasibility.hall import FlowConflict, find_flow_conflict
 from alignsolve.infeasibility.text import bounds_text, flow_text
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds, require_bounds
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.status import Limits, Subsolver
 
 if TYPE_CHECKING:
     from alignsolve.infeasibility.deletion_filter import MipConflict
@@ -24,7 +24,7 @@ UNFINISHED = "; time ran out before it was shown that every listed bound is need
 
 
 def find_conflict(
-    problem: AlignmentProblem, deadline: float = math.inf, experts: npt.ArrayLike | None = None
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits, experts: npt.ArrayLike | None = None
 ) -> Conflict:
     """Return a small set of bounds of an infeasible problem that cannot hold together.
 
@@ -32,10 +32,11 @@ def find_conflict(
     ----------
     problem : AlignmentProblem
         An infeasible problem.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop. A set found so far is
-        returned, perhaps larger than it need be; see `Conflict.irreducible`
-        and `Conflict.proved`.
+    ask : Subsolver
+        Solves parts of problems of the mip class by a backend.
+    limits : Limits
+        Deadline, at which the set found so far is returned, perhaps larger than it need
+        be: see `Conflict.irreducible` and `Conflict.proved`. Seed and threads of `ask`.
     experts : array_like of int, optional
         Experts whose load bounds a backend found in conflict. It saves time
         where it is right, and does no harm where it is not.
@@ -61,16 +62,9 @@ def find_conflict(
     rest infeasible: each of perhaps hundreds of questions is NP-hard, so give a
     deadline.
 
-    Examples
-    --------
-    >>> import numpy as np, alignsolve as al
-    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
-    >>> find_conflict(problem).text
-    'experts 0 and 1 need at least 6 client slots; only 5 clients may hold them, given \
-max_experts of clients 0, 1, 2, 3 and 4'
     """
     try:
-        found = find_flow_conflict(problem, deadline, experts)
+        found = find_flow_conflict(problem, limits.deadline, experts)
         if found is not None:
             return _flow_conflict(problem, found)
         if problem.problem_class == "mip":
@@ -78,7 +72,7 @@ max_experts of clients 0, 1, 2, 3 and 4'
                 find_mip_conflict,  # SciPy is slow to import
             )
 
-            mip = find_mip_conflict(problem, deadline)
+            mip = find_mip_conflict(problem, ask, limits)
             if mip is not None:
                 return _mip_conflict(problem, mip)
     except TimeoutError:
@@ -128,41 +122,13 @@ def _unproved(problem: AlignmentProblem) -> Conflict:
 
 
 def check_conflict(
-    problem: AlignmentProblem, conflict: Conflict, deadline: float = math.inf
+    problem: AlignmentProblem, conflict: Conflict, ask: Subsolver, limits: Limits
 ) -> ConflictCheck:
-    """Re-check a conflict from its bounds alone, however it was found.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        The problem.
-    conflict : Conflict
-        Only its `bounds` are looked at.
-    deadline : float
-        Value of ``time.perf_counter()`` at which a check of the mip class ends;
-        what it did not show by then is False.
-
-    Raises
-    ------
-    ProblemError
-        If a listed bound is not one of the problem.
-
-    Notes
-    -----
-    Bounds of the flow class are checked by maximum flows, one per bound; others
-    by exact backends. Forbidden pairs are in force, other bounds are not.
-
-    Examples
-    --------
-    >>> import numpy as np, alignsolve as al
-    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
-    >>> check_conflict(problem, find_conflict(problem))
-    ConflictCheck(contradictory=True, irreducible=True)
-    """
+    """Re-check a conflict from its bounds alone; see `alignsolve.check_conflict`."""
     bounds = conflict.bounds
     require_bounds(problem, bounds)
     if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
         return check_flow_bounds(problem, bounds)
     from alignsolve.infeasibility.deletion_filter import check_mip_bounds  # SciPy is slow to import
 
-    return check_mip_bounds(problem, bounds, deadline)
+    return check_mip_bounds(problem, bounds, ask, limits)

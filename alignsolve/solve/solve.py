@@ -21,12 +21,13 @@ from alignsolve.errors import (
     ProblemError,
     UnsupportedProblemError,
 )
-from alignsolve.infeasibility import Conflict, find_conflict
+from alignsolve.infeasibility import Conflict
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback
 from alignsolve.result import Result
 from alignsolve.solve.arguments import solve_options
+from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
@@ -273,7 +274,8 @@ def _conflict(
     if unlimited and problem.problem_class == "mip":
         deadline = time.perf_counter() + CONFLICT_SECONDS
     try:
-        return find_conflict(problem, deadline, answer.conflict_experts)
+        limits = dataclasses.replace(options, deadline=deadline, warm_start=None, report=None)
+        return find_conflict(problem, limits, answer.conflict_experts)
     except ProblemError as error:
         raise BackendError(
             f"backend {name!r} called the problem infeasible, and it is not: {error}"

@@ -78,7 +78,7 @@ class LagrangianBackend(Backend):
         prepare()
         from alignsolve.backends.lagrangian.pipeline import solve_lagrangian
 
-        return solve_lagrangian(problem, options, self.parts)
+        return solve_lagrangian(problem, options, self.parts, self.ask)
 
 
 def _looks_like_jobs(problem: AlignmentProblem) -> bool:

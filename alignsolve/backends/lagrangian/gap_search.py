@@ -12,6 +12,7 @@ some problems (Yagiura's e15900) that the tree does not, and the other way round
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -24,11 +25,13 @@ from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.knapsack import forced_values
 from alignsolve.backends.lagrangian.subgradient import Priced
 from alignsolve.backends.lagrangian.tree import AssignmentTree
-from alignsolve.backends.registry import get_backend
+from alignsolve.errors import AlignSolveError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.progress import Reporter
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: Seconds of a call of the tree search between looks at the clock.
 CHUNK_SECONDS = 0.1
@@ -82,6 +85,8 @@ class JobSearch:
         Solves a problem by other means.
     parts : collection of str
         "search" to dive, "tree" to prove, "exact" to ask the other means.
+    ask : callable
+        Solves by another backend.
 
     Attributes
     ----------
@@ -92,11 +97,12 @@ class JobSearch:
     def __init__(
         self, relaxation: Relaxation, priced: Priced, best: Best,
         exact: Callable[[AlignmentProblem, Limits], Outcome], parts: Collection[str],
+        ask: Subsolver,
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         problem = relaxation.problem
         everyone = slice(0, problem.n_clients)
-        self.best, self.exact, self.parts = best, exact, parts
+        self.best, self.exact, self.parts, self.ask = best, exact, parts, ask
         self.size, self.cap = relaxation.whole
         self.prices = priced.prices[0]
         self.values = problem.values(everyone)
@@ -333,7 +339,14 @@ class JobSearch:
         options = self.best.options
         soon = time.perf_counter() + min(GREEDY_SECONDS, GREEDY_SHARE * options.remaining())
         options = dataclasses.replace(options, deadline=soon, warm_start=None, report=None)
-        answer = get_backend("greedy").solve(self.best.problem, options)
+        try:
+            answer = self.ask("greedy", self.best.problem, options)
+        except AlignSolveError as error:
+            logger.info("lagrangian goes on without greedy: %s", error)
+            return
+        if answer.termination is Termination.INTERRUPTED:
+            self.best.interrupted = True
+            self.best.stop()
         if answer.row_ind is not None and answer.col_ind is not None:
             self.best.offer(answer.row_ind, answer.col_ind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Collection
@@ -17,11 +18,12 @@ from alignsolve.backends.lagrangian.best_response_search import FleetSearch
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.dual_mirror_descent import FIRST_STEP, Haggle
 from alignsolve.backends.lagrangian.subgradient import Priced, ascend
-from alignsolve.backends.registry import get_backend
-from alignsolve.errors import AlignSolveError, BackendNotFoundError
+from alignsolve.errors import AlignSolveError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: Clients of the sample on which prices are sought first, where there are many more, and
 #: by what factor it grows.
@@ -47,7 +49,7 @@ EXACT = ("ortools-mip", "scipy-milp")
 
 
 def solve_lagrangian(
-    problem: AlignmentProblem, options: Limits, parts: Collection[str]
+    problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
 ) -> Outcome:
     """Solve a problem with loads, and bound how much better another answer can be.
 
@@ -60,15 +62,17 @@ def solve_lagrangian(
     parts : collection of str
         Which of "search", "tree" and "exact" to use after the prices; see
         `alignsolve.backends.lagrangian.backend.LagrangianBackend`.
+    ask : callable
+        Solves by another backend.
 
     Returns
     -------
     Answer
-        Feasible; `Answer.bound` is the least of the Lagrangian bound, what the
-        tree search rules out, and the exact solver's bound, and `Answer.source`
+        Feasible; `Outcome.bound` is the least of the Lagrangian bound, what the
+        tree search rules out, and the exact solver's bound, and `Outcome.source`
         names where it comes from.
     """
-    run = _Run(problem, options, parts)
+    run = _Run(problem, options, parts, ask)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -81,9 +85,9 @@ class _Run:
     """One solve."""
 
     def __init__(
-        self, problem: AlignmentProblem, options: Limits, parts: Collection[str]
+        self, problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
     ) -> None:
-        self.problem, self.options, self.parts = problem, options, parts
+        self.problem, self.options, self.parts, self.ask = problem, options, parts, ask
         self.best = Best(problem, options)
         # Solvers of others end a little before the limit.
         self.out_of_time = False
@@ -109,7 +113,7 @@ class _Run:
         priced = self._ascend(relaxation)
         if not self._is_priced(relaxation, priced):
             return
-        search = jobs.JobSearch(relaxation, priced, self.best, self._exact, self.parts)
+        search = jobs.JobSearch(relaxation, priced, self.best, self._exact, self.parts, self.ask)
         try:
             search.run()
         finally:
@@ -251,10 +255,12 @@ class _Run:
         """Ask the first exact solver that is installed and works."""
         for name in EXACT:
             try:
-                answer = get_backend(name).solve(problem, options)
-            except (AlignSolveError, BackendNotFoundError):
+                answer = self.ask(name, problem, options)
+            except AlignSolveError as error:
+                logger.info("lagrangian goes on without %s: %s", name, error)
                 continue
-            if answer.infeasible or answer.row_ind is not None or math.isfinite(answer.bound):
+            ended = answer.infeasible or answer.termination is Termination.INTERRUPTED
+            if ended or answer.row_ind is not None or math.isfinite(answer.bound):
                 return answer
         return Outcome.nothing(Termination.FAILED)
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.linear_model import LinearModel
@@ -35,14 +33,6 @@ _ULPS = 1e-14
 
 
 
-def _entries(
-    indptr: npt.NDArray[np.integer[Any]], rows: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Return the positions of some rows' entries, and which of the rows each is in."""
-    counts = np.diff(indptr)[rows]
-    of_row = np.repeat(np.arange(rows.size), counts)
-    offset = np.arange(of_row.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    return indptr[:-1][rows][of_row] + offset, of_row
 
 
 

@@ -157,7 +157,7 @@ def solve_linear(problem: AlignmentProblem, options: Limits, solver: LinearSolve
     Returns
     -------
     Answer
-        Feasible within the package's tolerance; `Answer.bound` is the least
+        Feasible within the package's tolerance; `Outcome.bound` is the least
         bound of all rounds.
     """
     search = _Search(problem)

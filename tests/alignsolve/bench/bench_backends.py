@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alignsolve import backends
+from alignsolve.backends import registry
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Termination
@@ -121,4 +121,4 @@ FAKES = {
 }
 globals().update({f"fake_{name}": fake for name, fake in FAKES.items()})
 for _name in FAKES:
-    backends._CLASSES[_name] = f"bench_backends:fake_{_name}"
+    registry._CLASSES[_name] = f"bench_backends:fake_{_name}"

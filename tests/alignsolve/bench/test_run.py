@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 import alignsolve as al
-from alignsolve import backends
+from alignsolve.backends import registry
 from alignsolve.bench import run_bench
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
@@ -31,7 +31,7 @@ LIMITS = {"time_limit": 1.0, "memory_limit": 400.0, "plugins": ["bench_backends"
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_find_the_fakes():
-    registered = dict(backends._CLASSES)
+    registered = dict(registry._CLASSES)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(HERE)
         # Here and in every worker, importing this registers the backends that go wrong.
@@ -40,8 +40,8 @@ def workers_find_the_fakes():
         # Sources that change under the tests must not make a second run start anew.
         patch.setattr("alignsolve.bench.runner.environment", lambda: {"alignsolve": "tested"})
         yield
-    backends._CLASSES.clear()
-    backends._CLASSES.update(registered)
+    registry._CLASSES.clear()
+    registry._CLASSES.update(registered)
 
 
 def problem(n=30, **changes):

@@ -13,11 +13,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.infeasibility import Bound, Conflict, ConflictCheck, check_conflict, find_conflict
+from alignsolve.infeasibility import Bound, Conflict, ConflictCheck
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.solve.conflicts import check_conflict, find_conflict
 from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
 
 SHOWN = ConflictCheck(contradictory=True, irreducible=True)

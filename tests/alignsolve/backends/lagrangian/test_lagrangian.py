@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 import alignsolve as al
-from alignsolve.backends import get_backend
+from alignsolve.backends import get_backend, registry
 from alignsolve.backends.lagrangian import best_response_kernels as responses
 from alignsolve.backends.lagrangian import gap_search as jobs
 from alignsolve.backends.lagrangian.bound import Relaxation
@@ -231,7 +231,7 @@ def test_other_solvers_are_watched_in_the_callers_thread(
     monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
     monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
     monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
-    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: Talkative)
+    monkeypatch.setattr(registry, "solve_by", lambda _, *given: Talkative.solve(*given))
     seen: set[int] = set()
     result = al.solve(
         assignment(), "lagrangian", threads=threads, time_limit=20,
@@ -266,10 +266,10 @@ def test_an_exact_solver_settles_levels_that_the_tree_does_not(
 LEAVE_HIGHS = """
 import builtins, threading, time
 import alignsolve as al
-from alignsolve.backends import Options, get_backend
+from alignsolve.backends import Limits, get_backend
 from alignsolve.generators import generate
 problem = generate("gap-d", agents=20, jobs=200)
-options = Options(deadline=time.perf_counter() + 60, threads=1)
+options = Limits(deadline=time.perf_counter() + 60, threads=1)
 solve = lambda: get_backend("ortools-mip").solve(problem, options)
 threading.Thread(target=solve, daemon=True).start()
 time.sleep(2)
@@ -309,8 +309,7 @@ def core_search(monkeypatch: pytest.MonkeyPatch, exact: object) -> None:
     monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
     monkeypatch.setattr(jobs, "CORE_SECONDS", 0.01)
     monkeypatch.setattr(jobs, "BARREN_DIVES", -1)
-    fake = type("Fake", (), {"solve": staticmethod(exact)})
-    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: fake)
+    monkeypatch.setattr(registry, "solve_by", lambda _, *given: exact(*given))
 
 
 @pytest.mark.parametrize("ended", [al.Termination.PROVED, al.Termination.TIME_LIMIT])
@@ -374,8 +373,7 @@ def test_an_exact_solver_that_runs_out_of_time_is_a_time_limit(
     monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = Outcome.nothing(al.Termination.TIME_LIMIT, bound=1e9)
-    fake = type("Fake", (), {"solve": staticmethod(lambda *_: early)})
-    monkeypatch.setattr("alignsolve.backends.lagrangian.pipeline.get_backend", lambda _: fake)
+    monkeypatch.setattr(registry, "solve_by", lambda *_: early)
     result = al.solve(fleet(), "lagrangian", time_limit=60)
     assert result.stats["total_seconds"] < 30
     assert result.termination is al.Termination.TIME_LIMIT

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend
-from alignsolve.backends.milp.linear_solve import Outcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.backends.milp.ortools_mip import _written_points
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
@@ -227,17 +227,17 @@ class Liar:
 
     source = "Liar"
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: ModelOutcome) -> None:
         self.outcome = outcome
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> ModelOutcome:
         return self.outcome
 
     def stop(self, interrupted: bool) -> bool:
         return False
 
-    def so_far(self, task: Task) -> Outcome:
-        return Outcome()
+    def so_far(self, task: Task) -> ModelOutcome:
+        return ModelOutcome()
 
 
 def test_claims_that_a_feasible_answer_refutes_are_dropped() -> None:
@@ -245,10 +245,10 @@ def test_claims_that_a_feasible_answer_refutes_are_dropped() -> None:
         "a": al.Resource([1.0, 2.0], 2.0)})
     warm = al.solve(problem, "greedy")
     options = Limits(warm_start=(warm.row_ind, warm.col_ind))
-    answer = solve_linear(problem, options, Liar(Outcome(infeasible=True)))
+    answer = solve_linear(problem, options, Liar(ModelOutcome(infeasible=True)))
     assert not answer.infeasible
     assert answer.termination is al.Termination.FAILED
-    low = Outcome(bound=warm.objective_value - 1, finished=True)
+    low = ModelOutcome(bound=warm.objective_value - 1, finished=True)
     answer = solve_linear(problem, options, Liar(low))
     assert answer.termination is al.Termination.FAILED
     assert answer.source == "best replies without prices"
