@@ -11,7 +11,11 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.greedy.by_client import add_by_client, mend_clients, swap_by_client
-from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy.by_expert import (
+    add_by_expert,
+    add_in_bulk,
+    scores_by_expert,
+)
 from alignsolve.backends.greedy.exchanges import Effort
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
@@ -76,14 +80,15 @@ class GreedyBackend(Backend):
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
         attempts = _Attempts(problem, options)
-        termination = Termination.HEURISTIC_DONE
+        interrupted = False
         try:
             # Infinite bounds and extreme scales meet in sums that are then masked.
             with np.errstate(all="ignore"):
                 attempts.run()
         except KeyboardInterrupt:
-            termination = Termination.INTERRUPTED
-        if options.report is not None and options.report.stopped:
+            interrupted = True
+        termination = Termination.HEURISTIC_DONE
+        if interrupted or (options.report is not None and options.report.stopped):
             termination = Termination.INTERRUPTED
         elif attempts.effort.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT
@@ -154,7 +159,7 @@ class _Attempts:
         kept = self.rng.random(rows.size) >= KICK_SHARE
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
+            self._add_by_expert(state, self.score.copy())
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
@@ -169,6 +174,8 @@ class _Attempts:
 
     def _starts_by_expert(self, state: State) -> Iterator[None]:
         """Set the state to one start after the other, the most promising first."""
+        if state.values.size > SMALL_PAIRS:
+            self._first_by_expert(state)
         self._construct(state, "price")
         yield
         built = []
@@ -182,6 +189,18 @@ class _Attempts:
             yield
         self._construct(state, "client")
         yield
+
+    def _first_by_expert(self, state: State) -> None:
+        """Keep an answer in which little is taken of budgets, should time not suffice for more."""
+        score = scores_by_expert(state, "share", self.effort)
+        self._add_by_expert(state, score)
+        self._keep(state)
+
+    def _add_by_expert(self, state: State, score: Float64Array) -> None:
+        """Fill the experts' minima, in bulk first where that is long."""
+        if score.size > SMALL_PAIRS:
+            add_in_bulk(state, score, self.effort)
+        add_by_expert(state, score, self._effort(EXPERT_WORK))
 
     def _construct(self, state: State, way: str) -> None:
         """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
@@ -198,7 +217,7 @@ class _Attempts:
             score = scores_by_expert(state, way, effort)
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, self._effort(EXPERT_WORK))
+            self._add_by_expert(state, score)
         everyone, most = np.arange(state.n_clients), most_at(state, prices)
         if way == "client" and self.problem.problem_class == "mip":
             prices = add_in_turn(state, prices, self.rng, self.effort)

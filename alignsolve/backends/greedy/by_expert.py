@@ -11,13 +11,15 @@ import numpy as np
 from alignsolve.backends.greedy.by_client import addable
 from alignsolve.backends.greedy.exchanges import Effort
 from alignsolve.backends.greedy.state import State
-from alignsolve.backends.greedy.take import budget_share
+from alignsolve.backends.greedy.take import budget_share, running
 from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Rounds in which prices of the budgets are sought. Over the first part of them the scores
 #: by which experts tell clients apart shrink from `FIRST_BLUR` to `LAST_BLUR`, in standard
 #: deviations of the values.
 PRICE_ROUNDS, BLURRED_PART, FIRST_BLUR, LAST_BLUR = 150, 0.8, 1.0, 0.001
+#: Share of the experts that lack holders, those of the largest regrets, that take one at once.
+BULK_SHARE = 0.5
 #: By how much of itself a price changes in a round at most.
 PRICE_REACH = 0.5
 
@@ -92,6 +94,42 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     part = np.exp(np.minimum((score - last) / blur, 0.0))
     part *= needs / np.maximum(part.sum(axis=0), 1e-300)
     return np.asarray(np.minimum(part, 1.0))
+
+
+def add_in_bulk(state: State, score: Float64Array, effort: Effort) -> None:
+    """Fill most of the experts' minima in a few rounds of many pairs.
+
+    As `add_by_expert`, but of the experts that lack holders those of the larger regrets
+    take their best client at once, as far as its slots and budgets go. Groups and minima
+    of budgets are left to `add_by_expert`.
+
+    Parameters
+    ----------
+    state, score, effort :
+        As in `add_by_expert`.
+    """
+    plain = state.group is None and not any(np.isfinite(low).any() for low in state.sum_low)
+    everyone = np.arange(state.n_clients)
+    while plain and not effort.is_spent():
+        fits, _ = addable(state, everyone, state.high)
+        score[~fits] = -np.inf
+        best, top, second = _two_best(score)
+        effort.work -= score.size
+        lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
+        with np.errstate(invalid="ignore"):
+            experts = lacking[np.argsort(second[lacking] - top[lacking], kind="stable")]
+        experts = experts[: int(BULK_SHARE * experts.size)]
+        clients = best[experts]
+        slots = state.count[clients] + running(clients, np.ones(clients.size))
+        takes = slots < state.slot_high[clients]
+        for entries, sums, high in zip(state.entries, state.sums, state.sum_high, strict=True):
+            size = entries[clients, experts]
+            takes &= sums[clients] + running(clients, size) + size <= high[clients]
+        if takes.sum() <= state.n_clients:
+            return
+        # A client may take several at once, which `State.apply` does not know.
+        rows, cols = state.pairs()
+        state.hold(np.r_[rows, clients[takes]], np.r_[cols, experts[takes]])
 
 
 def add_by_expert(state: State, score: Float64Array, effort: Effort) -> None:

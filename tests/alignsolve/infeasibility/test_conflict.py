@@ -19,6 +19,7 @@ from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.solve.conflicts import check_conflict, find_conflict
+from alignsolve.status import Limits
 from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
 
 SHOWN = ConflictCheck(contradictory=True, irreducible=True)
@@ -390,7 +391,7 @@ def test_a_large_conflict_takes_less_memory_than_the_fitness():
 
 def test_a_conflict_found_at_once_is_claimed_without_time():
     problem = al.AlignmentProblem(np.zeros((60, 8)), 1, load_min=8)
-    conflict = find_conflict(problem, deadline=time.perf_counter() - 1)
+    conflict = find_conflict(problem, Limits(time.perf_counter() - 1))
     assert conflict.proved
     assert not conflict.irreducible
     assert "time ran out before it was shown that every" in conflict.text
@@ -403,12 +404,12 @@ def test_without_time_nothing_else_is_claimed():
     fitness[3:, :4] = -np.inf
     problem = al.AlignmentProblem(fitness, 1, load_min=[1] * 4 + [0] * 4, load_max=59)
     assert find_conflict(problem).experts == (0, 1, 2, 3)
-    conflict = find_conflict(problem, deadline=time.perf_counter() - 1)
+    conflict = find_conflict(problem, Limits(time.perf_counter() - 1))
     assert not conflict.proved
     assert not conflict.irreducible
     assert conflict.text == "time ran out before a conflict was found among the 72 bounds"
     assert check_conflict(problem, conflict) == ConflictCheck(True, False)
-    hinted = find_conflict(problem, time.perf_counter() - 1, [0, 1, 2, 3])
+    hinted = find_conflict(problem, Limits(time.perf_counter() - 1), [0, 1, 2, 3])
     assert hinted.proved
 
 
@@ -421,7 +422,7 @@ def test_the_reduction_of_a_mip_conflict_ends_at_the_deadline():
     )
     find_conflict(al.AlignmentProblem([[1.0]], 1, client_fitness_min=2))  # imports the backends
     started = time.perf_counter()
-    conflict = find_conflict(problem, deadline=started + 2)
+    conflict = find_conflict(problem, Limits(started + 2))
     assert time.perf_counter() - started < 6
     assert not conflict.irreducible
     assert "time ran out" in conflict.text
