@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard test test-engines flower-deploy fuzz check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines flower-deploy fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench-large: $(VENV)/.core ## Run them on instances/large as well (about 20 min)
 
 bench-aligner: $(VENV)/.dev ## 200 simulated rounds of the Aligner and all baselines; AGAIN=--again runs what is stored again
 	@$(BIN)/python benchmarks/aligner_service.py all $(AGAIN)
+
+BASE ?= 1f231c7
+bench-paired: $(VENV)/.dev ## Time this tree against an older commit, in turn; BASE=1f231c7 names it
+	@$(BIN)/python benchmarks/paired.py --base $(BASE)
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest

@@ -35,7 +35,8 @@ def test_kernels_load_where_nothing_beside_them_can_be_written(tmp_path):
     shutil.copytree(
         Path(alignsolve.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
     )
-    (package / "exchange" / "__pycache__").touch()
+    for folder in ("", "backends/exchange"):
+        (package / folder / "__pycache__").touch()
     (tmp_path / "home").touch()
     code = (
         "from alignsolve import kernels; kernels.prepare();"

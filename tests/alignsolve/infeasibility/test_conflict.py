@@ -362,7 +362,7 @@ LARGE = """
 import resource, time
 import numpy as np
 import alignsolve as al
-from alignsolve.infeasibility import find_conflict
+from alignsolve.solve.conflicts import find_conflict
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

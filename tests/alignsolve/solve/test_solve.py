@@ -97,7 +97,7 @@ def test_optimal_with_proof() -> None:
     [
         (raising(ValueError("bad licence")), "backend 'exchange' failed: bad licence"),
         (raising(al.BackendError("no luck")), "no luck"),
-        (raising(MemoryError()), "ran out of memory"),
+        (raising(MemoryError()), "backend 'exchange' ran out of memory"),
         (
             lambda *_: base.Outcome.proved_infeasible(),
             "backend 'exchange' called the problem infeasible, and it is not: the problem is "

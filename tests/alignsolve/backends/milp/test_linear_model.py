@@ -15,7 +15,6 @@ from alignsolve.backends.milp.float_scaling import scaled_model
 from alignsolve.backends.milp.integer_scaling import integer_model
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import (
-    Outcome,
     modelled_penalties,
     simple_bound,
     solve_linear,
@@ -270,13 +269,13 @@ class Clueless:
 
     def run(self, task):
         self.runs += 1
-        return Outcome(bound=5.0)
+        return ModelOutcome(bound=5.0)
 
     def stop(self, interrupted):
         return False
 
     def so_far(self, task):
-        return Outcome()
+        return ModelOutcome()
 
 
 def test_no_answer_reaches_no_gap():
