@@ -15,6 +15,7 @@ from alignsolve.backends.milp.float_scaling import scaled_model
 from alignsolve.backends.milp.integer_scaling import integer_model
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import (
+    ModelOutcome,
     modelled_penalties,
     simple_bound,
     solve_linear,
