@@ -99,8 +99,6 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     for (kind, name), values in moved.items():
         if name is not None:
             loads[name] = replace(loads[name], **{kind.removeprefix("load_"): values})
-        elif kind == "client_fitness_min" and problem.sense == "min":
-            changes["client_cost_max"] = 0 - values
         else:
             changes[kind] = values
     return problem.replace(loads=loads, **changes) if moved else problem

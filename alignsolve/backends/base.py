@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundErro
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -129,29 +132,39 @@ def index_arrays(row_ind: Any, col_ind: Any) -> tuple[IntArray, IntArray]:
     return np.asarray(row_ind, dtype=np.int64), np.asarray(col_ind, dtype=np.int64)
 
 
-def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
-    """Let a backend solve; the one place that turns what may happen in a library into words.
+def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answer:
+    """Return what a call into solvers returns: the one place that says what may happen there.
 
-    Returns
-    -------
-    Outcome
-        Ctrl-C that the backend did not see is `Termination.INTERRUPTED`.
+    Parameters
+    ----------
+    what : str
+        Who is called, for messages.
+    call : callable
+        Solves; it may raise anything.
+    interrupted : object
+        What to return after Ctrl-C.
 
     Raises
     ------
     AlignSolveError
-        As the backend raised it; `BackendError` for anything else, lack of memory included.
+        As it was raised; `BackendError` for anything else, lack of memory included.
     """
     try:
-        return backend.solve(problem, limits)
+        return call()
     except KeyboardInterrupt:
-        return Outcome.nothing(Termination.INTERRUPTED)
+        return interrupted
     except AlignSolveError:
         raise
     except MemoryError as error:
-        raise BackendError(f"backend {backend.name!r} ran out of memory") from error
+        raise BackendError(f"{what} ran out of memory") from error
     except Exception as error:
-        raise BackendError(f"backend {backend.name!r} failed: {error}") from error
+        raise BackendError(f"{what} failed: {error}") from error
+
+
+def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
+    """Let a backend solve; see `guarded`."""
+    return guarded(f"backend {backend.name!r}", lambda: backend.solve(problem, limits),
+                   Outcome.nothing(Termination.INTERRUPTED))
 
 
 def _nobody(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:

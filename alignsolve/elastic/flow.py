@@ -285,8 +285,7 @@ def _restricted(problem: AlignmentProblem, replies: Replies, flow: FlowBounds) -
         changes |= {"group_min": flow.group_low, "group_max": flow.group_high}
     # A matrix is large, and most often nothing in it changes.
     if (tied != (problem.fitness > -np.inf)).any():
-        name = "fitness" if problem.sense == "max" else "cost"
-        changes[name] = np.where(tied, problem.sign * problem.fitness, -problem.sign * np.inf)
+        changes["fitness"] = np.where(tied, problem.fitness, -np.inf)
     return problem.replace(**changes)
 
 
@@ -301,7 +300,4 @@ def _further_bounds(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -
         use = resource_use(problem, name, rows, cols)
         resources[name] = replace(resource, budget=np.asarray(resource.budget) - use)
     floor = problem.client_fitness_min - client_fitness(problem, rows, cols)
-    changes: dict[str, Any] = {"loads": loads, "resources": resources}
-    if problem.sense == "max":
-        return changes | {"client_fitness_min": floor}
-    return changes | {"client_cost_max": 0 - floor}
+    return {"loads": loads, "resources": resources, "client_fitness_min": floor}

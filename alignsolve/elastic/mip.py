@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -180,21 +181,26 @@ class _Model:
             rows.append(LinearConstraint(
                 self.violation_cost[None, :], -np.inf, (most + room) / self.scale
             ))
-        left: dict[str, Any] = {"mip_rel_gap": 0.0}
+        left: dict[str, Any] = {"mip_rel_gap": 0.0, "random_seed": options.seed}
+        if options.threads is not None:
+            left["threads"] = options.threads
         if math.isfinite(deadline):
             left["time_limit"] = max(0.01, deadline - time.perf_counter())
         if options.repeatable:
             left["node_limit"] = REPEATABLE_NODES
-        return milp(
-            cost,
-            integrality=np.concatenate([base.is_integer, np.zeros(n_soft)]),
-            bounds=Bounds(
-                np.concatenate([base.lower, np.zeros(n_soft)]),
-                np.concatenate([base.upper, np.full(n_soft, np.inf)]),
-            ),
-            constraints=rows,
-            options=left,  # type: ignore[arg-type]
-        )
+        with warnings.catch_warnings():
+            # SciPy warns that it passes options on to HiGHS unseen: as wanted.
+            warnings.filterwarnings("ignore", message="Unrecognized options detected")
+            return milp(
+                cost,
+                integrality=np.concatenate([base.is_integer, np.zeros(n_soft)]),
+                bounds=Bounds(
+                    np.concatenate([base.lower, np.zeros(n_soft)]),
+                    np.concatenate([base.upper, np.full(n_soft, np.inf)]),
+                ),
+                constraints=rows,
+                options=left,  # type: ignore[arg-type]
+            )
 
 
 def _cannot_stop(interrupted: bool) -> bool:

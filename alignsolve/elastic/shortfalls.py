@@ -99,11 +99,10 @@ def without_bounds(
         loads={name: replace(load, min=None, max=upper(load.max))
                for name, load in problem.loads.items()},
         group_min=None,
-        **{"client_fitness_min" if problem.sense == "max" else "client_cost_max": None},
+        client_fitness_min=None,
     )
 
 
 def of_flow_class(problem: AlignmentProblem) -> AlignmentProblem:
     """Return the problem without named loads, resources and fairness floors."""
-    floor = {"client_fitness_min" if problem.sense == "max" else "client_cost_max": None}
-    return problem.replace(loads=None, resources=None, **floor)
+    return problem.replace(loads=None, resources=None, client_fitness_min=None)

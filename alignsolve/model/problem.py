@@ -265,7 +265,11 @@ class AlignmentProblem:
         """
         if "client_fitness_min" in arguments:
             raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
-        n, fitness = _negated(cost)
+        if not isinstance(cost, FitnessSource):
+            cost = numeric("cost", cost)
+            refuse("cost", cost, np.isnan(cost) | np.isneginf(cost),
+                   "give finite costs, or +inf to forbid the pair")
+        fitness, n = _opposite("cost", cost), cost.shape[0] if cost.shape else 0
         ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
         problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
         object.__setattr__(problem, "sense", "min")
@@ -505,22 +509,38 @@ class AlignmentProblem:
         return arguments
 
     def replace(self, **changes: Any) -> AlignmentProblem:
-        """Return a problem with some constructor arguments changed, same sense."""
+        """Return a problem with some constructor arguments changed, same sense.
+
+        Values and floors may be given in either sense, ``fitness`` or ``cost``,
+        ``client_fitness_min`` or ``client_cost_max``; they are turned to the problem's own.
+
+        Raises
+        ------
+        ProblemError
+            If both of such two are given, or the arguments do not fit each other.
+        """
+        for names in (("fitness", "cost"), ("client_fitness_min", "client_cost_max")):
+            own, other = names if self.sense == "max" else names[::-1]
+            if other not in changes:
+                continue
+            if own in changes:
+                raise ProblemError(f"replace got both {own} and {other}; give one of them")
+            value = changes.pop(other)
+            changes[own] = None if value is None else _opposite(other, value)
         return _rebuilt(self.sense, self.arguments() | changes)
 
 
-def _negated(cost: npt.ArrayLike | FitnessSource) -> tuple[int, FloatArray | FitnessSource]:
-    """Return the number of rows of a matrix of costs, and the matrix times -1."""
-    if isinstance(cost, FitnessSource):
-        return cost.shape[0], Negated(cost)
-    array = numeric("cost", cost)
-    refuse("cost", array, np.isnan(array) | np.isneginf(array),
-           "give finite costs, or +inf to forbid the pair")
+def _opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
+    """Return values times -1: fitness for cost, cost for fitness."""
+    if isinstance(values, FitnessSource):
+        return values.cost if isinstance(values, Negated) else Negated(values)
+    array = numeric(name, values)
     if array.dtype.kind in "iub":
         # Before the sign changes: -(-128) does not fit into int8.
         array = array.astype(np.float64)
     # 0 - x and not -x: a cost of 0 must not become -0.
-    return array.shape[0] if array.ndim else 0, np.subtract(0, array)
+    opposite: FloatArray = np.subtract(0, array)
+    return opposite
 
 
 def _at_most(array: IntArray, most: int) -> IntArray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.backends.base import guarded
 from alignsolve.backends.portfolio import Auto, run_backend
 from alignsolve.backends.registry import get_backend
 from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
@@ -207,8 +208,8 @@ def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
             f"elastic reads a source into memory, and {pairs:,} pairs are more than "
             f"{ELASTIC_PAIRS:,}; solve without elastic, or give an array"
         )
-    name = "fitness" if problem.sense == "max" else "cost"
-    return problem.replace(**{name: problem.arguments()[name].in_memory()})
+    assert problem.source is not None
+    return problem.replace(fitness=problem.source.in_memory())
 
 
 def _solve_on_ray(
@@ -231,7 +232,10 @@ def _solve_on_ray(
     if options.report is not None and options.report.begin("exchange", problem):
         return _finish(problem, "exchange", Outcome.nothing(Termination.INTERRUPTED), options,
                        started, ())
-    found = solve_on_ray(problem, options, engine)
+    nothing = RayAnswer(Outcome.nothing(Termination.INTERRUPTED), None,
+                        np.zeros(problem.n_experts, dtype=np.int64))
+    found = guarded("backend 'exchange' on Ray", lambda: solve_on_ray(problem, options, engine),
+                    nothing)
     return _finish(problem, "exchange", found.answer, options, started, (), found)
 
 

@@ -356,9 +356,7 @@ class JobSearch:
         if np.count_nonzero(allowed) > CORE_PAIRS:
             return "open"
         fitness = np.where(allowed, best.problem.fitness, -np.inf)
-        core = best.problem.replace(
-            **{"fitness": fitness} if best.problem.sense == "max" else {"cost": 0 - fitness}
-        )
+        core = best.problem.replace(fitness=fitness)
         until = min(best.options.deadline, time.perf_counter() + seconds)
         # Only the caller ends it before: a solver that is stopped cannot always be freed.
         answer = self._exact(

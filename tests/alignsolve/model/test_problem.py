@@ -249,3 +249,25 @@ def test_values_of_pairs_are_those_of_the_matrix_or_an_error(order: Literal["C",
     for row, col in ((0, 4), (3, 0), (0, -5)):  # never another client's value
         with pytest.raises(IndexError):
             problem.pair_values(np.array([row]), np.array([col]))
+
+
+def test_values_of_either_sense_can_be_replaced():
+    costs = al.AlignmentProblem.from_cost([[3, 1], [2, 2.5]], 1, client_cost_max=5)
+    changed = costs.replace(fitness=2 * costs.fitness, client_fitness_min=-6)
+    assert changed.sense == "min"
+    assert changed.arguments()["cost"].tolist() == [[6, 2], [4, 5]]
+    assert changed.arguments()["client_cost_max"].tolist() == [6, 6]
+    changed = al.AlignmentProblem([[3, 1], [2, 2.5]], 1).replace(
+        cost=np.array([[-128, 1], [0, 2]], dtype=np.int8), client_cost_max=4
+    )
+    assert changed.sense == "max"
+    assert changed.fitness.tolist() == [[128, -1], [0, -2]]
+    assert changed.client_fitness_min.tolist() == [-4, -4]
+    assert not np.signbit(changed.fitness[1, 0])
+
+
+@pytest.mark.parametrize("sense", ["fitness", "cost"])
+def test_one_sense_at_a_time_is_replaced(sense):
+    problem = al.AlignmentProblem([[1.0]], 1).replace(**{sense: [[2.0]]})
+    with pytest.raises(al.ProblemError, match="give one of them"):
+        problem.replace(fitness=[[1.0]], cost=[[1.0]])

@@ -1,0 +1,146 @@
+"""Whatever a solver does, `solve` keeps what is known and says what happened."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve import infeasibility
+from alignsolve.backends import get_backend, registry
+from alignsolve.backends.base import guarded
+from alignsolve.generators import generate
+from alignsolve.solve.conflicts import find_conflict
+from alignsolve.status import Limits, Outcome
+
+ERRORS = [MemoryError(), OSError("no such solver library"), ValueError("odd"), al.BackendError("x")]
+
+
+def raising(error):
+    def solve(*_):
+        raise error
+
+    return solve
+
+
+def failing(monkeypatch, names, error):
+    """Let the subsolvers of some names fail, and the others work."""
+    real = registry.get_backend
+
+    def found(name):
+        backend = real(name)
+        if name in names:
+            monkeypatch.setattr(backend, "solve", raising(error), raising=False)
+        return backend
+
+    monkeypatch.setattr(registry, "get_backend", found)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_becomes_one_of_ours(error):
+    with pytest.raises(al.AlignSolveError, match=r"x|the solver (ran out of memory|failed: )"):
+        guarded("the solver", raising(error), None)
+
+
+def test_ctrl_c_is_an_outcome():
+    assert guarded("the solver", raising(KeyboardInterrupt()), "interrupted") == "interrupted"
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("family", ["scarce", "gap-e"])
+def test_the_pipeline_keeps_answer_and_bound_where_a_subsolver_fails(monkeypatch, error, family):
+    sizes = {"clients": 30, "experts": 6} if family == "scarce" else {"agents": 4, "jobs": 16}
+    problem = generate(family, seed=1, **sizes)
+    failing(monkeypatch, ("ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"), error)
+    outcome = get_backend("lagrangian").solve(problem, Limits())
+    assert outcome.row_ind is not None
+    assert np.isfinite(outcome.bound)
+    assert outcome.termination is not al.Termination.FAILED
+
+
+def test_ctrl_c_in_a_subsolver_ends_the_pipeline(monkeypatch):
+    asked = []
+
+    def pressed(name, *_):
+        asked.append(name)
+        return Outcome.nothing(al.Termination.INTERRUPTED)
+
+    monkeypatch.setattr(registry, "solve_by", pressed)
+    problem = generate("scarce", seed=1, clients=30, experts=6)
+    outcome = get_backend("lagrangian").solve(problem, Limits())
+    assert outcome.termination is al.Termination.INTERRUPTED
+    assert outcome.row_ind is not None
+    assert asked == ["ortools-mip"]
+
+
+MIXED = al.AlignmentProblem(
+    np.ones((4, 3)), 2, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
+)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_the_search_for_a_conflict_goes_on_to_the_next_solver(monkeypatch, error):
+    failing(monkeypatch, ("ortools-cpsat",), error)
+    conflict = find_conflict(MIXED)
+    assert conflict.proved
+    assert al.check_conflict(MIXED, conflict).contradictory
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_limits_reach_the_subsolvers_of_a_conflict(monkeypatch, threads):
+    seen = []
+
+    def recording(name, problem, limits):
+        seen.append(limits)
+        return Outcome.nothing(al.Termination.TIME_LIMIT)
+
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.SMALL_PAIRS", 0)
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    infeasibility.find_conflict(MIXED, recording, Limits(seed=7, threads=threads))
+    assert seen
+    assert {(limits.seed, limits.threads) for limits in seen} == {(7, threads)}
+
+
+def test_limits_reach_the_elastic_linear_model(monkeypatch):
+    import scipy.optimize
+
+    seen, milp = [], scipy.optimize.milp
+
+    def recording(*arguments, options, **more):
+        seen.append(options)
+        return milp(*arguments, options=options, **more)
+
+    monkeypatch.setattr(scipy.optimize, "milp", recording)
+    result = al.solve(MIXED, elastic=True, seed=11, threads=1)
+    assert result.relaxations
+    own = [options for options in seen if options["mip_rel_gap"] == 0.0]
+    assert own
+    assert {(options["random_seed"], options["threads"]) for options in own} == {(11, 1)}
+
+
+def test_ctrl_c_ends_the_search_for_a_conflict_with_what_is_known(monkeypatch):
+    interrupted = Outcome.nothing(al.Termination.INTERRUPTED)
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    conflict = infeasibility.find_conflict(MIXED, lambda *_: interrupted, Limits())
+    assert not conflict.irreducible
+    assert len(conflict.bounds) > 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(OSError("lost"), "on Ray failed: lost"), (MemoryError(), "on Ray ran out of memory")],
+)
+def test_foreign_errors_on_ray_are_backend_errors(monkeypatch, error, message):
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    monkeypatch.setattr("alignsolve.distributed.engine.solve_on_ray", raising(error))
+    with pytest.raises(al.BackendError, match=message):
+        al.solve(problem, engine="ray")
+
+
+def test_ctrl_c_on_ray_is_a_result(monkeypatch):
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    monkeypatch.setattr("alignsolve.distributed.engine.solve_on_ray", raising(KeyboardInterrupt()))
+    result = al.solve(problem, engine="ray")
+    assert result.termination is al.Termination.INTERRUPTED
+    assert not result.has_answer
+    assert dataclasses.is_dataclass(result)
