@@ -19,6 +19,7 @@ from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_block
 from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.standard_form import best_load
 
 #: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
@@ -260,16 +261,3 @@ def _priced(price: Float64Array, slack: Float64Array) -> float:
     return float(np.maximum(price[priced] * slack[priced], 0.0).sum())
 
 
-def best_load(
-    prices: Float64Array,
-    slope: Float64Array,
-    target: Float64Array,
-    low: Float64Array | IntArray,
-    high: Float64Array | IntArray,
-) -> Float64Array:
-    """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        free = np.where(
-            slope > 0, target + prices / (2 * slope), np.where(prices > 0, np.inf, -np.inf)
-        )
-    return np.clip(free, low, high)

@@ -8,9 +8,10 @@ import time
 import numpy as np
 
 from alignsolve.certificate.best_responses import Multipliers
-from alignsolve.certificate.duality_gap import DualGap, best_load, client_sums, total_gap
+from alignsolve.certificate.duality_gap import DualGap, client_sums, total_gap
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import best_load
 
 #: Updates of the prices by which a refuted answer's bound is sharpened.
 PRICE_UPDATES = 50

@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
-from alignsolve.model.problem import AlignmentProblem, Feature, tolerance
+from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
 #: In place of an array of experts: all of them, one column each.
 ALL: Final = "all"
 Experts = IntArray | Literal["all"]
 
-#: Part of the package's tolerance that running sums may use up.
-TOLERANCE_SHARE = 0.5
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
 
@@ -84,24 +83,11 @@ class State:
 
     def _load_parts(self) -> None:
         """Set up the loads: holders first, then the named ones that matter."""
-        problem, n, m = self.problem, self.n_clients, self.n_experts
-        holder_low, holder_high = problem.holder_bounds()
-        named = [
-            load
-            for load in problem.loads.values()
-            if np.any(np.asarray(load.min) > 0)
-            or np.isfinite(np.asarray(load.max)).any()
-            or np.any(load.penalty)
-        ]
-        lows = [np.asarray(load.min) - _slack(load.min) for load in named]
-        highs = [np.asarray(load.max) + _slack(load.max) for load in named]
-        self.weight = _stack([np.ones(n), *(load.weight for load in named)])
-        self.low = _stack([holder_low, *lows])
-        self.high = _stack([holder_high, *highs])
-        self.slope = _stack([problem.load_penalty, *(load.penalty for load in named)])
-        self.target = _stack([problem.load_target, *(load.target for load in named)])  # type: ignore[list-item]
+        loads = CouplingConstraints.of(self.problem, Margin.INWARD, all_holders=True)
+        self.weight, self.low, self.high = loads.weight, loads.low, loads.high
+        self.slope, self.target = loads.slope, loads.target
         self.load_unit = np.array([_typical(weight) for weight in self.weight])
-        self.amount = np.zeros((len(named) + 1, m))
+        self.amount = np.zeros(self.low.shape)
 
     def _client_parts(self) -> None:
         """Set up slots, groups, and the sums that budgets and floors bound."""
@@ -110,24 +96,11 @@ class State:
         self.slot_low, self.slot_high = problem.slot_bounds()
         self.group = problem.expert_group
         self.in_group = np.zeros((n, problem.n_groups), dtype=np.int64)
+        sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
-        self.entries: list[npt.NDArray[Any]] = []
-        lows, highs = [], []
-        for resource in problem.resources.values():
-            if np.isfinite(resource.budget).any():
-                self.entries.append(np.asarray(resource.size))
-                lows.append(np.full(n, -np.inf))
-                highs.append(np.asarray(resource.budget) + _slack(resource.budget))
-        if Feature.FAIRNESS in problem.features:
-            # A forbidden pair is refused by its value; here it must not turn into NaN.
-            bare = Feature.FORBIDDEN not in problem.features
-            fitness = problem.fitness
-            self.entries.append(fitness if bare else np.where(fitness > -np.inf, fitness, 0))
-            floor = problem.client_fitness_min
-            lows.append(floor - _slack(floor))
-            highs.append(np.full(n, np.inf))
-        self.sum_low = np.array(lows).reshape(-1, n)
-        self.sum_high = np.array(highs).reshape(-1, n)
+        self.entries: list[npt.NDArray[Any]] = [part.entries(slice(None)) for part in sums]
+        self.sum_low = np.array([part.low for part in sums]).reshape(-1, n)
+        self.sum_high = np.array([part.high for part in sums]).reshape(-1, n)
         self.sum_unit = [_typical(entries) for entries in self.entries]
         self.sums = np.zeros((len(self.entries), n))
 
@@ -369,15 +342,6 @@ class State:
         for k, now in enumerate(self.sums):
             total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
         return float(total)
-
-
-def _stack(rows: Sequence[npt.ArrayLike]) -> Float64Array:
-    return np.stack([np.asarray(row, dtype=np.float64) for row in rows])
-
-
-def _slack(bound: npt.ArrayLike | None) -> Float64Array:
-    assert bound is not None
-    return TOLERANCE_SHARE * tolerance(bound)
 
 
 def _excess(

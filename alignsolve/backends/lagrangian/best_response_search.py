@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from alignsolve.backends.incumbent import Best
 from alignsolve.backends.lagrangian.bound import NODES, Relaxation
-from alignsolve.backends.lagrangian.coupling import Clients, Loads
+from alignsolve.backends.lagrangian.coupling import Clients
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.standard_form import CouplingConstraints, Margin
 
 #: Sweeps in which being out of bounds costs more each time, and by what factor.
 SWEEPS, GROWTH = 20, 1.3
@@ -39,7 +40,8 @@ class FleetSearch:
     def __init__(self, relaxation: Relaxation, best: Best) -> None:
         self.relaxation, self.best = relaxation, best
         self.problem = relaxation.problem
-        self.loads, self.clients = Loads.of(self.problem, True), Clients.of(self.problem, True)
+        self.loads = CouplingConstraints.of(self.problem, Margin.INWARD).reachable()
+        self.clients = Clients.of(self.problem, Margin.INWARD)
         self.rng = np.random.default_rng(best.options.seed)
         self.blocks = list(relaxation.blocks(np.arange(self.problem.n_clients)))
         self.sweeps = 0

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.backends.lagrangian.coupling import ROUNDING, Clients, Loads, best_loads
+from alignsolve.backends.lagrangian.coupling import Clients, best_loads
 from alignsolve.backends.row_units import row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin
 
 #: Float64 entries of the sizes of a block of clients: a few MB.
 BLOCK_ENTRIES = 1 << 18
@@ -85,7 +86,8 @@ class Relaxation:
     def __init__(self, problem: AlignmentProblem, threads: int | None = None) -> None:
         self.problem = problem
         self.spread = typical_difference(problem)
-        self.loads, self.clients = Loads.of(problem), Clients.of(problem)
+        self.loads = CouplingConstraints.of(problem, Margin.OUTWARD).reachable()
+        self.clients = Clients.of(problem, Margin.OUTWARD)
         self.threads = min(threads or 64, len(os.sched_getaffinity(0))
                            if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         #: Bases of the clients' linear relaxations, kept from one pass to the next.
@@ -232,7 +234,7 @@ def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
     n, m = problem.n_clients, problem.n_experts
     from alignsolve.backends.lagrangian.multidimensional_knapsack import PLAIN
 
-    if clients.n_rows != 1 or len(clients.resources) != 1 or clients.kind != PLAIN:
+    if clients.n_rows != 1 or len(clients.sums) != 1 or clients.kind != PLAIN:
         return None
     # Small sets of few experts are found faster by search.
     if m < 8 or n > m:

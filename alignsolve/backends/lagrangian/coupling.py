@@ -1,9 +1,7 @@
 """A problem in two halves: what binds a client alone, and the loads that couple clients.
 
-Bounds are relaxed outward by the package's tolerance and a few roundings, so
-that no feasible answer is lost and what is derived from these parts is a valid
-bound. The strict parts are relaxed by half the tolerance, so that an answer made
-from them is feasible whatever the order of its sums.
+Where bounds are moved outward, what is derived from these parts is a valid bound; where
+they are moved inward, an answer made from them is feasible. See `alignsolve.standard_form`.
 """
 
 from __future__ import annotations
@@ -13,90 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem, Feature, tolerance
-
-#: Relative room for the rounding of sums of floats, far below the package's tolerance.
-ROUNDING = 1e-12
-
-
-def _loosened(bound: Float64Array, direction: float, strict: bool) -> Float64Array:
-    """Return a bound moved outward by the tolerance and rounding, or by half the tolerance."""
-    with np.errstate(invalid="ignore"):
-        if strict:
-            return bound + direction * 0.5 * tolerance(bound)
-        return bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound))
-
-
-@dataclass(frozen=True, eq=False)
-class Loads:
-    """The loads that bounds or penalties make matter.
-
-    Parameters
-    ----------
-    weight : float64 array, shape (n_loads, n_clients)
-        What a client adds to each load of an expert that it holds.
-    low, high : float64 array, shape (n_loads, n_experts)
-        Loosened bounds, finite.
-    slope, target : float64 array, shape (n_loads, n_experts)
-        Penalty ``slope * (load - target)**2``.
-    is_count : bool array, shape (n_loads,)
-        Whether a load counts holders, so that it is whole.
-    names : tuple of str
-        Name of each load; "" for holders.
-    """
-
-    weight: Float64Array
-    low: Float64Array
-    high: Float64Array
-    slope: Float64Array
-    target: Float64Array
-    is_count: BoolArray
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, problem: AlignmentProblem, strict: bool = False) -> Loads:
-        """Collect the loads of a problem that are not idle."""
-        n, m = problem.n_clients, problem.n_experts
-        weight, low, high, slope, target, count, names = [], [], [], [], [], [], []
-        if {Feature.LOAD_BOUNDS, Feature.LOAD_PENALTY} & problem.features:
-            least, most = problem.holder_bounds()
-            weight.append(np.ones(n))
-            low.append(least.astype(np.float64))
-            high.append(most.astype(np.float64))
-            slope.append(problem.load_penalty)
-            target.append(problem.load_target)
-            count.append(True)
-            names.append("")
-        for name, load in problem.loads.items():
-            floor, cap = np.asarray(load.min), np.asarray(load.max)
-            if not ((floor > 0).any() or np.isfinite(cap).any() or np.any(load.penalty)):
-                continue
-            each = np.asarray(load.weight)
-            total = float(each.sum()) * (1 + ROUNDING)
-            weight.append(each)
-            low.append(np.maximum(_loosened(floor, -1, strict), 0))
-            high.append(np.minimum(_loosened(cap, 1, strict), total))
-            slope.append(np.asarray(load.penalty))
-            target.append(np.asarray(load.target))
-            count.append(False)
-            names.append(name)
-
-        def stacked(parts: list[Float64Array], width: int) -> Float64Array:
-            return np.ascontiguousarray(np.array(parts, dtype=np.float64).reshape(-1, width))
-
-        return cls(
-            stacked(weight, n), stacked(low, m), stacked(high, m), stacked(slope, m),
-            stacked(target, m), np.array(count, dtype=np.bool_), tuple(names),
-        )
-
-    @property
-    def crossed(self) -> bool:
-        """Whether an expert's bounds contradict each other."""
-        return bool((self.low > self.high).any())
-
-    def shared(self, share: float) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-        """Return low, high, slope and target for a sample of that share of the clients."""
-        return self.low * share, self.high * share, self.slope / share, self.target * share
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import ClientSum, Margin, best_load, client_sums
 
 
 def best_loads(
@@ -112,7 +28,7 @@ def best_loads(
     Parameters
     ----------
     prices, low, high, slope, target : float64 array, shape (n_loads, n_experts)
-        See `Loads`.
+        See `alignsolve.standard_form.CouplingConstraints`.
     is_count : bool array, shape (n_loads,)
         Loads that must be whole.
 
@@ -121,11 +37,7 @@ def best_loads(
     load, worth : float64 array, shape (n_loads, n_experts)
         Maximiser and maximum of ``price * load - slope * (load - target)**2``.
     """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        free = np.where(
-            slope > 0, target + prices / (2 * slope), np.where(prices > 0, np.inf, -np.inf)
-        )
-    load = np.clip(free, low, high)
+    load = best_load(prices, slope, target, low, high)
 
     def worth(at: Float64Array) -> Float64Array:
         return prices * at - slope * (at - target) ** 2
@@ -144,8 +56,8 @@ class Clients:
     ----------
     problem : AlignmentProblem
         Source of values and sizes, read in blocks of clients.
-    resources : tuple of str
-        Resources with a finite budget: the first rows.
+    sums : tuple of ClientSum
+        Budgets are the first rows, and the floor, with its sign changed, is the last.
     members : float64 array, shape (n_member_rows, n_experts)
         The next rows, the same for all clients: which experts count to slots or a group.
     has_floor : bool
@@ -155,34 +67,32 @@ class Clients:
     """
 
     problem: AlignmentProblem
-    resources: tuple[str, ...]
+    sums: tuple[ClientSum, ...]
     members: Float64Array
     has_floor: bool
     capacity: Float64Array
     room: Float64Array
 
     @classmethod
-    def of(cls, problem: AlignmentProblem, strict: bool = False) -> Clients:
+    def of(cls, problem: AlignmentProblem, margin: Margin) -> Clients:
         """Collect the clients' own bounds."""
-        resources = tuple(
-            name for name, part in problem.resources.items() if np.isfinite(part.budget).any()
-        )
-        highs = [
-            _loosened(np.asarray(problem.resources[name].budget), 1, strict) for name in resources
-        ]
-        lows = [np.full(problem.n_clients, -np.inf) for _ in highs]
+        sums = client_sums(problem, margin)
+        # Floors bound from below: a row of fitness less than 0, bounded from above.
+        has_floor = bool(sums) and not sums[-1].name
+        budgets = sums[:-1] if has_floor else sums
+        highs = [part.high for part in budgets]
+        lows = [part.low for part in budgets]
         members, least, most = _counted(problem)
-        highs += list(_loosened(most, 1, strict))
-        lows += list(np.where(least > 0, _loosened(least, -1, strict), -np.inf))
-        has_floor = Feature.FAIRNESS in problem.features
+        highs += list(margin.moved(most, 1))
+        lows += list(np.where(least > 0, margin.moved(least, -1), -np.inf))
         if has_floor:
-            highs.append(-_loosened(problem.client_fitness_min, -1, strict))
-            lows.append(np.full(problem.n_clients, -np.inf))
+            highs.append(-sums[-1].low)
+            lows.append(-sums[-1].high)
         shape = len(highs), problem.n_clients
         high = np.ascontiguousarray(np.reshape(highs, shape).T, dtype=np.float64)
         low = np.ascontiguousarray(np.reshape(lows, shape).T, dtype=np.float64)
         room = np.where(np.isfinite(low), high - low, np.inf)
-        return cls(problem, resources, members, has_floor, high, room)
+        return cls(problem, sums, members, has_floor, high, room)
 
     @property
     def n_rows(self) -> int:
@@ -203,13 +113,12 @@ class Clients:
         problem, m = self.problem, self.problem.n_experts
         k = problem.max_experts[rows].size
         block = np.empty((k, self.n_rows, m))
-        for r, name in enumerate(self.resources):
-            block[:, r] = np.asarray(problem.resources[name].size)[rows]
-        r = len(self.resources)
+        r = len(self.sums) - self.has_floor
+        for k, part in enumerate(self.sums[:r]):
+            block[:, k] = part.entries(rows)
         block[:, r : r + len(self.members)] = self.members
         if self.has_floor:
-            fitness = problem.fitness[rows]
-            block[:, -1] = np.where(fitness > -np.inf, -fitness.astype(np.float64), 0.0)
+            np.subtract(0.0, self.sums[-1].entries(rows), out=block[:, -1])
         return block
 
 
