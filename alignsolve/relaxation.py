@@ -1,4 +1,4 @@
-"""Which bounds an assignment makes give way, by how much, and at what price."""
+"""Which bounds are relaxed, by how much, and the problem with them moved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from alignsolve.model.bounds import Bound, client_values, expert_values, require
 from alignsolve.model.problem import AlignmentProblem, tolerance
 from alignsolve.model.text import counted, number
 
-#: Kinds of bounds that may give way.
+#: Kinds of bounds that may be relaxed.
 ELASTIC_KINDS = ("load_min", "load_max", "min_experts", "group_min", "client_fitness_min")
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A bound that gave way.
+    """A bound that was relaxed.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Relaxation:
         The bound as the problem states it: `kind`, `client`, `expert`, `group`,
         `name` and `value`.
     amount : float
-        By how much it gave way, > 0, in its own unit: holders, units of a named
+        By how much it was relaxed, > 0, in its own unit: holders, units of a named
         load, experts, fitness (or cost). Fractional bounds on holders are
         rounded inward first. Infinite where the bound is.
     value : float
@@ -116,7 +116,7 @@ def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
 
 
 def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Relaxation, ...]:
-    """Return the bounds that gave way, one by one."""
+    """Return the relaxed bounds, one by one."""
     found = []
     for part in parts:
         of_expert = part.kind in ("load_min", "load_max")
@@ -176,7 +176,7 @@ def relaxed_by(
 
 
 def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float) -> str:
-    """Say what gave way, as in "expert 3 has 5 holders, 2 fewer than the 7 it needs"."""
+    """Say what was relaxed, as in "expert 3 has 5 holders, 2 fewer than the 7 it needs"."""
     low = bound.kind != "load_max"
     if bound.kind == "client_fitness_min":
         low, what = problem.sense == "max", "fitness" if problem.sense == "max" else "cost"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
 
 
-#: Most bounds that gave way in a summary.
+#: Most relaxed bounds in a summary.
 SHOWN_RELAXATIONS = 10
 
 
@@ -69,11 +69,11 @@ class Result:
         Seconds (``build_seconds``, ``solve_seconds``, ``certify_seconds``,
         ``total_seconds``) and counts of the backend.
     relaxations : tuple of Relaxation
-        Bounds that gave way, where `solve` was asked for an elastic answer and
+        Relaxed bounds, where `solve` was asked for an elastic answer and
         the bounds cannot hold together; else empty.
     relaxed_problem : AlignmentProblem or None
         The problem with these bounds loosened, of which `status`, `certificate`,
-        `dual_bound` and `prices` speak; None where none gave way.
+        `dual_bound` and `prices` speak; None where none was relaxed.
     """
 
     problem: AlignmentProblem = field(repr=False)
@@ -131,7 +131,7 @@ class Result:
             lines.append(f"conflict     {self.conflict.text}")
         if self.relaxations:
             violation = self.stats.get("violation", math.nan)
-            lines.append(f"gave way     {counted(len(self.relaxations), 'bound')}, priced "
+            lines.append(f"relaxed      {counted(len(self.relaxations), 'bound')}, priced "
                          f"violation {violation:.12g}")
             lines += [f"  {part.text}" for part in self.relaxations[:SHOWN_RELAXATIONS]]
             more = len(self.relaxations) - SHOWN_RELAXATIONS

@@ -20,7 +20,7 @@ SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (
     ("fitness from factors", lambda: _factors()),
     ("bounds that cannot hold together", lambda: generate("infeasible", clients=40, experts=8)),
     ("budgets and named loads", lambda: _fleet()),
-    ("the same where bounds give way", lambda: _fleet().replace(load_min=13)),
+    ("the same with relaxed bounds", lambda: _fleet().replace(load_min=13)),
     ("generalized assignment", lambda: generate("gap-c", agents=3, jobs=12)),
 )
 

@@ -95,8 +95,8 @@ def fetch(url: str, expected: str | None) -> bytes:
     OSError, ValueError
         If it cannot be had, is too large, or is not what was expected.
     """
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as reply:
-        content: bytes = reply.read(LARGEST + 1)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+        content: bytes = response.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ValueError(f"more than {LARGEST:,} bytes")
     found = _sha256(content)

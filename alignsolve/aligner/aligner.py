@@ -179,7 +179,7 @@ class Aligner:
         Returns
         -------
         Plan
-            Always: where bounds conflict, `Plan.relaxations` says what gave way.
+            Always: where bounds conflict, `Plan.relaxations` says which were relaxed.
 
         Raises
         ------

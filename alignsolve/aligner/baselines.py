@@ -27,7 +27,7 @@ class Choice:
     result : Result or None
         What a solver said of them.
     relaxations : tuple of Relaxation
-        Bounds that gave way.
+        Relaxed bounds.
     """
 
     row_ind: IntArray

@@ -42,7 +42,7 @@ class Plan:
     result : Result or None
         What the solver said; None where none was called.
     relaxations : tuple of Relaxation
-        The bounds that gave way; empty where all hold.
+        The relaxed bounds; empty where all hold.
     deadline_s : float or None
         Seconds that participants have.
     """

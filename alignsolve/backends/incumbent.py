@@ -18,7 +18,7 @@ from alignsolve.status import Limits
 FINEST_UNIT = 1e-6
 
 
-class Best:
+class Incumbent:
     """The best answer and the least bound, both max sense, and what ends the search.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Prices of the bounds, and the clients' best replies to them."""
+"""Prices of the bounds, and the clients' best responses to them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def reduced_values(
     return reduced
 
 
-def best_replies(
+def best_responses(
     problem: AlignmentProblem, rows: slice, reduced: Float64Array
 ) -> tuple[BoolArray, BoolArray]:
     """Return each client's best set within its slots and groups.

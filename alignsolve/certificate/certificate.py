@@ -360,7 +360,7 @@ def certificate_by_prices(
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     gap : DualGap
-        What the answer lacks to best replies at these prices.
+        What the answer lacks to best responses at these prices.
     optimal : bool
         Whether the gap counts as zero.
     improving : ImprovingCycle, optional

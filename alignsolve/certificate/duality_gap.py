@@ -1,8 +1,8 @@
-"""The dual bound D(p): best replies to prices, and what an answer lacks to them.
+"""The dual bound D(p): best responses to prices, and what an answer lacks to them.
 
-Given prices, a client's best reply is its best set by value less price, within
-its slots and groups, and an expert's best reply is its best load. The sum of
-what the answer lacks to all these replies, none of them negative, bounds its
+Given prices, a client's best response is its best set by value less price, within
+its slots and groups, and an expert's best response is its best load. The sum of
+what the answer lacks to all these responses, none of them negative, bounds its
 distance from the optimum. It is never taken as a difference of two totals,
 because a common offset would hide any error.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.certificate.best_responses import Multipliers, best_replies, reduced_values
+from alignsolve.certificate.best_responses import Multipliers, best_responses, reduced_values
 from alignsolve.certificate.row_pass import all_regrets, prove_all
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
@@ -27,12 +27,12 @@ OPTIMALITY_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class DualGap:
-    """What an answer lacks to the best replies at given prices.
+    """What an answer lacks to the best responses at given prices.
 
     Attributes
     ----------
     gap_abs : float
-        Sum of the residuals, >= 0; infinite where no reply exists.
+        Sum of the residuals, >= 0; infinite where no response exists.
     tolerance : float
         0 where the gap is 0. Otherwise the gap that counts as zero where values
         are not integers: 1e-9 times the sum of the clients' regrets (largest
@@ -135,14 +135,14 @@ def client_sums(
     col_ind: IntArray,
     multipliers: Multipliers,
 ) -> tuple[tuple[float, float, float], IntArray]:
-    """Return the same for any prices and groups, and the replies' demand by expert."""
+    """Return the same for any prices and groups, and the responses' demand by expert."""
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
     gap = scale = largest = 0.0
     demand = np.zeros(problem.n_experts, dtype=np.int64)
     for rows in row_blocks(problem.n_clients, problem.n_experts):
         values = problem.values(rows)
         reduced = reduced_values(problem, rows, multipliers, values)
-        chosen, possible = best_replies(problem, rows, reduced)
+        chosen, possible = best_responses(problem, rows, reduced)
         mask = held.mask(rows)
         # The symmetric difference alone: equal sets must give exactly zero.
         gained = np.where(chosen & ~mask, reduced, 0.0).sum(axis=1)

@@ -1,4 +1,4 @@
-"""A pass over the values of all clients: what an answer lacks to best replies, and is worth.
+"""A pass over the values of all clients: what an answer lacks to best responses, and is worth.
 
 A matrix in memory is read again for what is seldom needed. The blocks of a source cost time:
 all that may be asked is gathered while they are there.
@@ -44,7 +44,7 @@ class Proof:
     Attributes
     ----------
     residual : float
-        What held sets lack to best replies; infinite where there is no reply, or slots
+        What held sets lack to best responses; infinite where there is no response, or slots
         are not kept.
     held : float64 array, shape (n_pairs,)
         Values of the held pairs; ``-inf`` where one is forbidden.
@@ -92,7 +92,7 @@ def add_stakes(parts: list[Stakes]) -> Stakes:
 def prove_all(
     problem: AlignmentProblem, indptr: IntArray, col_ind: IntArray, prices: Float64Array
 ) -> Proof:
-    """Compare an answer to a problem without groups with the best replies, in one pass.
+    """Compare an answer to a problem without groups with the best responses, in one pass.
 
     Parameters
     ----------

@@ -164,8 +164,8 @@ def residual_sum(
     Returns
     -------
     float
-        Sum of what held sets lack to best replies, >= 0; infinite where a client's number
-        of experts is out of bounds, or it has no reply but holds an allowed pair. Forbidden
+        Sum of what held sets lack to best responses, >= 0; infinite where a client's number
+        of experts is out of bounds, or it has no response but holds an allowed pair. Forbidden
         pairs that are held are seen from `out`.
     """
     read = values, prices, indptr, cols, slot_min, slot_max

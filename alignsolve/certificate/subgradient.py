@@ -60,7 +60,7 @@ def improved_prices(
         gap = total_gap(problem, row_ind, col_ind, multipliers, sums)
         if gap.gap_abs < best.gap_abs or update == 0:
             best_prices, best = current, gap
-        # Where the replies give an expert more than it takes, its price must rise.
+        # Where the responses give an expert more than it takes, its price must rise.
         direction = (demand - _supply(problem, current)).astype(np.float64)
         length = float(direction @ direction)
         if length == 0 or not np.isfinite(gap.gap_abs) or time.perf_counter() > deadline:

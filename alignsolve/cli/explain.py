@@ -56,7 +56,7 @@ def explain(
                                  help="Explain this answer, which solve wrote, instead of solving.")
     ] = None,
     elastic: Annotated[
-        bool, typer.Option("--elastic", help="Solve with bounds that may give way.")
+        bool, typer.Option("--elastic", help="Solve with bounds that may be relaxed.")
     ] = False,
     time_limit: Annotated[
         float | None, typer.Option(metavar="SECONDS", show_default=False,
@@ -119,7 +119,7 @@ def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:
     Raises
     ------
     ProblemError
-        If it breaks a bound that is not listed as having given way.
+        If it breaks a bound that is not listed as relaxed.
     """
     began = time.perf_counter()
     if claimed.status in (Status.INFEASIBLE, Status.NO_SOLUTION_FOUND):

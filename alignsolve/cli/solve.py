@@ -66,7 +66,7 @@ def solve(
                                  help="Write the answer to a .json file, or its pairs to .csv.")
     ] = None,
     elastic: Annotated[
-        bool, typer.Option("--elastic", help="Let load bounds, minima and floors give way where "
+        bool, typer.Option("--elastic", help="Relax load bounds, minima and floors where "
                                              "they cannot hold together, and say which did.")
     ] = False,
     engine: Annotated[
@@ -294,8 +294,8 @@ def verdict(problem: AlignmentProblem, claimed: Solution) -> Verdict:
             problem = relaxed_by(problem, claimed.relaxations)
         except ProblemError as error:
             return Verdict([str(error)], [])
-        remarks = [f"gave way: {part.text}" for part in claimed.relaxations]
-        remarks.append("that no less had to give way is not checked")
+        remarks = [f"relaxed: {part.text}" for part in claimed.relaxations]
+        remarks.append("that no less had to be relaxed is not checked")
     certificate = certify(problem, claimed.row_ind, claimed.col_ind, prices)
     if not certificate.feasible:
         return Verdict([violation.message for violation in certificate.violations], [],

@@ -28,7 +28,7 @@ class PartialProof:
     Attributes
     ----------
     residual : float
-        What held sets lack to best replies.
+        What held sets lack to best responses.
     regret, largest : float
         Sum of largest less least held values, and the largest absolute of these.
     value : float
@@ -51,7 +51,7 @@ class PartialProof:
 
 
 def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
-    """Check the answers of a shard's clients, and compare them with best replies.
+    """Check the answers of a shard's clients, and compare them with best responses.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Bounds that give way where they cannot hold together: least priced violation, then fitness."""
+"""Feasibility relaxation of bounds that cannot hold together: least priced violation first."""
 
 from alignsolve.elastic.violation_weights import Elastic
 from alignsolve.relaxation import Relaxation

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from alignsolve.elastic.violation_weights import Prices
+from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import resource_use
 from alignsolve.model.problem import AlignmentProblem, tolerance
@@ -32,7 +32,8 @@ ROUNDING = 1e-9
 
 
 def descended(
-    problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray, deadline: float
+    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray,
+    deadline: float,
 ) -> tuple[IntArray, IntArray]:
     """Return an assignment that violates less, or as much with more fitness.
 
@@ -40,7 +41,7 @@ def descended(
     ----------
     problem : AlignmentProblem
         The problem. Load penalties are not looked at.
-    prices : Prices
+    prices : ViolationWeights
         What violations cost.
     rows, cols : int64 array, shape (n_pairs,)
         Where to start: within slots, ``group_max``, budgets and allowed pairs,
@@ -83,7 +84,7 @@ class _Descent:
     """An assignment, its loads, and the rows of its clients."""
 
     def __init__(
-        self, problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
+        self, problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
     ) -> None:
         from alignsolve.kernels import prepare
 

@@ -1,14 +1,14 @@
 """The least priced violation of the flow class, and all assignments that have it.
 
-Let experts pay a price per holder. Clients reply with the sets that are best at
+Let experts pay a price per holder. Clients response with the sets that are best at
 these prices, a violated minimum of their own included; experts ask for the
 loads at which the violation of their bounds and the payments add up to least.
 Both together bound the least violation from below, whatever the prices. Where
-replies meet loads, the bound is met, and by complementary slackness the
-assignments of least violation are exactly the replies that meet the loads: a
+responses meet loads, the bound is met, and by complementary slackness the
+assignments of least violation are exactly the responses that meet the loads: a
 problem of the flow class again, whose best fitness is the answer.
 
-Prices rise for experts that the replies cannot give enough holders, and fall
+Prices rise for experts that the responses cannot give enough holders, and fall
 for those on which they crowd: the cut of a maximum flow names them. That is
 steepest ascent on an L-natural-concave function (K Murota, Discrete Convex
 Analysis, SIAM 2003, doi:10.1137/1.9780898718508); steps end where the slope
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.elastic.violation_weights import Prices, WholePrices
+from alignsolve.elastic.violation_weights import ViolationWeights, WholeWeights
 from alignsolve.infeasibility.max_flow import (
     CountArray,
     FeasibleFlow,
@@ -43,7 +43,7 @@ TIED, ALWAYS, HELD = 1, 2, 2
 
 
 @dataclass(frozen=True, eq=False)
-class Replies:
+class Responses:
     """All best sets of all clients at some prices.
 
     Attributes
@@ -90,7 +90,7 @@ class LeastViolation:
 
 
 def least_violation(
-    problem: AlignmentProblem, prices: Prices, deadline: float = math.inf
+    problem: AlignmentProblem, prices: ViolationWeights, deadline: float = math.inf
 ) -> LeastViolation | None:
     """Find the assignments of a flow problem that violate its bounds least.
 
@@ -99,7 +99,7 @@ def least_violation(
     problem : AlignmentProblem
         Named loads, resources and fairness floors do not count: they are
         stated again in what is returned.
-    prices : Prices
+    prices : ViolationWeights
         What violations cost.
     deadline : float
         Value of ``time.perf_counter()`` at which to give up.
@@ -119,14 +119,14 @@ def least_violation(
     rounds = 0
     while True:
         rounds += 1
-        replies = search.replies(search.price)
-        flow = _flow(replies, search.group, *search.loads(search.price))
+        responses = search.responses(search.price)
+        flow = _flow(responses, search.group, *search.loads(search.price))
         done = flow.run(deadline)
         if done is None:
             return None
         if done:
-            always = replies.state == ALWAYS
-            restricted = _restricted(problem, replies, flow.bounds)
+            always = responses.state == ALWAYS
+            restricted = _restricted(problem, responses, flow.bounds)
             return LeastViolation(
                 restricted, _pairs(always), _pairs(always | (flow.state == HELD)), rounds
             )
@@ -136,9 +136,9 @@ def least_violation(
 class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
-    def __init__(self, problem: AlignmentProblem, prices: Prices) -> None:
+    def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
         self.allowed, self.group = allowed_state(problem), expert_groups(problem)
-        self.reward = WholePrices.of(problem, prices)
+        self.reward = WholeWeights.of(problem, prices)
         self.client_low, self.client_high = problem.slot_bounds()
         size, self.load_size = pair_counts(self.allowed, 1, self.group)
         self.group_low = np.zeros_like(size)
@@ -149,20 +149,20 @@ class _Search:
         self.load_low, self.load_high = problem.holder_bounds()
         self.price = np.zeros(problem.n_experts, dtype=np.int64)
 
-    def replies(self, price: IntArray) -> Replies:
+    def responses(self, price: IntArray) -> Responses:
         """Return the best sets at some prices."""
         from alignsolve.kernels import prepare
 
         prepare()
-        from alignsolve.elastic.kernels import best_replies
+        from alignsolve.elastic.kernels import best_responses
 
         n, n_groups = self.group_low.shape
-        found = Replies(
+        found = Responses(
             np.empty_like(self.allowed),
             np.empty((2, n), dtype=np.int64),
             np.empty((2, n, n_groups), dtype=np.int32),
         )
-        best_replies(
+        best_responses(
             self.allowed, self.group, price,
             self.client_low, self.client_high, self.reward.min_experts,
             self.group_low, self.group_high, self.reward.group,
@@ -226,10 +226,10 @@ class _Search:
 
     def _worth(self, price: IntArray) -> int:
         """Return what the clients' best sets are worth together."""
-        from alignsolve.elastic.kernels import reply_worth
+        from alignsolve.elastic.kernels import response_worth
 
         return int(
-            reply_worth(
+            response_worth(
                 self.allowed, self.group, price,
                 self.client_low, self.client_high, self.reward.min_experts,
                 self.group_low, self.group_high, self.reward.group,
@@ -243,13 +243,13 @@ def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:
     return rows, cols
 
 
-def _flow(replies: Replies, group: IntArray, low: IntArray, high: IntArray) -> FeasibleFlow:
+def _flow(responses: Responses, group: IntArray, low: IntArray, high: IntArray) -> FeasibleFlow:
     """Return the flow of the tied pairs that has to meet the loads left by the others."""
-    count, load = pair_counts(replies.state, ALWAYS, group)
-    tied = (replies.state == TIED).view(np.uint8)
+    count, load = pair_counts(responses.state, ALWAYS, group)
+    tied = (responses.state == TIED).view(np.uint8)
     size, load_size = pair_counts(tied, TIED, group)
-    fewest, most = replies.client_range - count.sum(axis=1)
-    group_fewest, group_most = replies.group_range - count
+    fewest, most = responses.client_range - count.sum(axis=1)
+    group_fewest, group_most = responses.group_range - count
     flow = FeasibleFlow(
         tied,
         group,
@@ -269,9 +269,11 @@ def _flow(replies: Replies, group: IntArray, low: IntArray, high: IntArray) -> F
     return flow
 
 
-def _restricted(problem: AlignmentProblem, replies: Replies, flow: FlowBounds) -> AlignmentProblem:
+def _restricted(
+    problem: AlignmentProblem, responses: Responses, flow: FlowBounds
+) -> AlignmentProblem:
     """Return the problem of the tied pairs that the bounds of a flow allow."""
-    tied, always = replies.state == TIED, _pairs(replies.state == ALWAYS)
+    tied, always = responses.state == TIED, _pairs(responses.state == ALWAYS)
     changes: dict[str, Any] = {
         "min_experts": flow.client_low,
         "max_experts": flow.client_high,

@@ -1,4 +1,4 @@
-"""Compiled replies of clients to prices of violation: which sets violate least, given prices.
+"""Compiled responses of clients to prices of violation: which sets violate least, given prices.
 
 A client picks from its allowed experts. A pick is worth the expert's price, and
 the price of a violation that it mends: of the client's minimum, or of the
@@ -101,7 +101,7 @@ def _group_threshold(
 
 
 @njit(cache=True, nogil=True)
-def best_replies(
+def best_responses(
     allowed: Any, group: Any, price: Any, client_low: Any, client_high: Any, client_reward: Any,
     group_low: Any, group_high: Any, group_reward: Any,
     state: Any, client_range: Any, group_range: Any,
@@ -158,7 +158,7 @@ def best_replies(
 
 
 @njit(cache=True, nogil=True)
-def reply_worth(
+def response_worth(
     allowed: Any, group: Any, price: Any, client_low: Any, client_high: Any, client_reward: Any,
     group_low: Any, group_high: Any, group_reward: Any,
 ) -> int:

@@ -24,7 +24,7 @@ from alignsolve.backends.milp.linear_model import LinearModel, build_linear_mode
 from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
 from alignsolve.backends.row_units import row_reduce
 from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
-from alignsolve.elastic.violation_weights import Prices
+from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.infeasibility.farkas import bound_rows
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
@@ -62,7 +62,7 @@ class MipAnswer:
 
 
 def least_violating_answer(
-    problem: AlignmentProblem, prices: Prices, options: Limits
+    problem: AlignmentProblem, prices: ViolationWeights, options: Limits
 ) -> MipAnswer | None:
     """Return an assignment of least priced violation, and then of good objective.
 
@@ -70,7 +70,7 @@ def least_violating_answer(
     ----------
     problem : AlignmentProblem
         At least one client and one expert, and no negative budget.
-    prices : Prices
+    prices : ViolationWeights
         What violations cost.
     options : Limits
         Limits; a share of the time is left for solving the relaxed problem.
@@ -105,7 +105,7 @@ def least_violating_answer(
 class _Model:
     """Columns of the linear model without elastic bounds, then one per bound that may be missed."""
 
-    def __init__(self, problem: AlignmentProblem, prices: Prices) -> None:
+    def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
         self.hard = without_bounds(problem)
         exact = Feature.NAMED_LOAD_PENALTY not in problem.features
         self.base: LinearModel = build_linear_model(self.hard, all_holder_pieces=exact)
@@ -135,7 +135,7 @@ class _Model:
         Returns
         -------
         pairs, bound
-            An assignment within all bounds that never give way, and a lower
+            An assignment within all bounds that are never relaxed, and a lower
             bound on the priced violation where that is the cost; or None.
         """
         deadline, report = options.deadline, options.report
@@ -208,7 +208,7 @@ def _cannot_stop(interrupted: bool) -> bool:
 
 
 def _soft_rows(
-    problem: AlignmentProblem, prices: Prices, base: LinearModel
+    problem: AlignmentProblem, prices: ViolationWeights, base: LinearModel
 ) -> tuple[sp.csr_array, Float64Array, Float64Array]:
     """Return the elastic bounds as rows ``matrix @ pairs - missed <= limit``, and missed's costs.
 
@@ -235,7 +235,9 @@ def _soft_rows(
             np.concatenate(costs))
 
 
-def _price(prices: Prices, kind: str, name: str | None, group: int | None) -> Float64Array:
+def _price(
+    prices: ViolationWeights, kind: str, name: str | None, group: int | None
+) -> Float64Array:
     """Return the prices of a kind of bound, by expert or client."""
     if kind in ("load_min", "load_max"):
         return prices.load if name is None else prices.named_loads[name]

@@ -15,7 +15,7 @@ from numba import njit
 #: Bounds of the loads, each (L, m), and the loads now, changed in place.
 Loads = namedtuple("Loads", "low high price amount")
 
-#: A block of clients: value (n, m), -inf forbids; weight (L, n); rows that never give way,
+#: A block of clients: value (n, m), -inf forbids; weight (L, n); rows that are never relaxed,
 #: hard (R, n, m) with their cap (R, n); of rows that may, soft (S, n, m), the floor (S, n)
 #: and its price (S, n).
 Block = namedtuple("Block", "value weight hard cap soft floor price")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.elastic.violation_weights import Prices
+from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.feasibility import client_fitness, group_counts
 from alignsolve.model.problem import AlignmentProblem, tolerance
@@ -16,7 +16,7 @@ from alignsolve.relaxation import Shortfall, whole_holder_bounds
 
 
 def shortfalls(
-    problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
+    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
 ) -> list[Shortfall]:
     """Return the elastic bounds that an assignment misses, by kind.
 
@@ -24,7 +24,7 @@ def shortfalls(
     ----------
     problem : AlignmentProblem
         The problem.
-    prices : Prices
+    prices : ViolationWeights
         What a unit costs.
     rows, cols : int64 array, shape (n_pairs,)
         The assignment.
@@ -33,7 +33,7 @@ def shortfalls(
 
 
 def _compared(
-    problem: AlignmentProblem, prices: Prices, rows: IntArray, cols: IntArray
+    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
 ) -> Iterator[Shortfall]:
     """Yield the shortfalls of every kind, empty or not."""
     holders = np.bincount(cols, minlength=problem.n_experts)
@@ -78,7 +78,7 @@ def priced(parts: list[Shortfall]) -> float:
 def without_bounds(
     problem: AlignmentProblem, *, keep_load_max: bool = False
 ) -> AlignmentProblem:
-    """Return the problem without the bounds that may give way.
+    """Return the problem without the bounds that may be relaxed.
 
     Parameters
     ----------

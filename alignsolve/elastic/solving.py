@@ -1,4 +1,4 @@
-"""Solve a problem whose bounds give way where they cannot hold together."""
+"""Solve a problem whose bounds are relaxed where they cannot hold together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alignsolve.certificate.certificate import Certificate, certify_answer, unpr
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
-from alignsolve.elastic.violation_weights import Prices
+from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import Assignment, is_feasible, sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
@@ -41,15 +41,15 @@ class Plain(Protocol):
 
 
 def solve_elastic(
-    problem: AlignmentProblem, prices: Prices, options: Limits, plain: Plain
+    problem: AlignmentProblem, prices: ViolationWeights, options: Limits, plain: Plain
 ) -> Result:
-    """Solve a problem; where its bounds cannot hold together, let the cheapest give way.
+    """Solve a problem; where its bounds cannot hold together, relax the cheapest.
 
     Parameters
     ----------
     problem : AlignmentProblem
         The problem.
-    prices : Prices
+    prices : ViolationWeights
         What violation costs.
     options : Limits
         Limits and hints.
@@ -84,7 +84,7 @@ def solve_elastic(
     if first is not None:
         result = dataclasses.replace(result, fallbacks=first.fallbacks + result.fallbacks)
         if first.status is Status.NO_SOLUTION_FOUND:
-            # Whether anything had to give way is not known.
+            # Whether anything had to be relaxed is not known.
             result = _with_stats(result, violation_bound=0.0)
     return _with_stats(result, total_seconds=time.perf_counter() - started)
 
@@ -97,7 +97,7 @@ def _early(problem: AlignmentProblem, options: Limits) -> float:
 
 
 def _is_hopeless(problem: AlignmentProblem) -> bool:
-    """Tell whether bounds that never give way contradict each other.
+    """Tell whether bounds that are never relaxed contradict each other.
 
     Holding nothing keeps them all, but for a negative budget.
     """
@@ -107,10 +107,10 @@ def _is_hopeless(problem: AlignmentProblem) -> bool:
 
 @dataclass(eq=False)
 class _Work:
-    """A problem whose bounds may have to give way, and what is asked of its answer."""
+    """A problem whose bounds may have to be relaxed, and what is asked of its answer."""
 
     problem: AlignmentProblem
-    prices: Prices
+    prices: ViolationWeights
     options: Limits
     plain: Plain
     #: Priced violation that is known to be unavoidable.
@@ -232,7 +232,7 @@ class _Work:
         return dataclasses.replace(result, termination=termination)
 
     def _start(self, deadline: float) -> Pairs:
-        """Return an assignment within the bounds that never give way, without a search for it.
+        """Return an assignment within the bounds that are never relaxed, without a search for it.
 
         For the flow class it keeps the upper bounds of loads. For the mip class
         it is the best of least violation as far as the flow class goes, cut to

@@ -1,4 +1,4 @@
-"""What a unit of violation costs when bounds have to give way."""
+"""What a unit of violation costs when bounds have to be relaxed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Elastic:
 
 
 @dataclass(frozen=True, eq=False)
-class Prices:
+class ViolationWeights:
     """The prices of `Elastic` for one problem, checked and broadcast.
 
     Attributes
@@ -87,8 +87,8 @@ class Prices:
     fitness_floor: Float64Array
 
 
-def checked_prices(problem: AlignmentProblem, elastic: object) -> Prices | None:
-    """Return the prices for a problem; None where bounds may not give way.
+def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeights | None:
+    """Return the prices for a problem; None where bounds may not be relaxed.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def checked_prices(problem: AlignmentProblem, elastic: object) -> Prices | None:
     floor = given.fitness_floor
     if floor is None:
         floor = 1.0 / problem.largest if problem.largest >= 1e-300 else 1.0
-    return Prices(
+    return ViolationWeights(
         load,
         _named(problem, given.named_loads, load),
         _price("min_experts", given.min_experts, (n,), "one per client"),
@@ -148,7 +148,7 @@ def _named(
 
 
 @dataclass(frozen=True, eq=False)
-class WholePrices:
+class WholeWeights:
     """Prices of the flow class as whole numbers, without a common factor.
 
     Attributes
@@ -171,7 +171,7 @@ class WholePrices:
         return self.load, self.min_experts, self.group
 
     @classmethod
-    def of(cls, problem: AlignmentProblem, prices: Prices) -> WholePrices:
+    def of(cls, problem: AlignmentProblem, prices: ViolationWeights) -> WholeWeights:
         """Round prices to whole multiples of their resolution."""
         group = prices.group if problem.n_groups else np.empty((problem.n_clients, 0))
         parts = (prices.load, prices.min_experts, group)

@@ -58,7 +58,7 @@ def explain(
     derivatives. Prices are derivatives: for an expert at its upper load bound,
     what one slot more is worth and one fewer costs, each before the step of its
     load penalty, lie on either side of its price. Several changes at once are
-    another problem. Where bounds gave way, all this is so for
+    another problem. Where bounds were relaxed, all this is so for
     `Result.relaxed_problem`.
 
     For the mip class, and where optimality is not proved, fitness, loads, regrets

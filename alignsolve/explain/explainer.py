@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from alignsolve.certificate.best_responses import best_replies
+from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import ProblemError
 from alignsolve.explain.exchanges import Changes, Exchanges
 from alignsolve.explain.views import (
@@ -41,7 +41,7 @@ class Explainer:
     problem : AlignmentProblem
         The problem.
     result : Result
-        An answer to it. Where bounds gave way, explanations are about the
+        An answer to it. Where bounds were relaxed, explanations are about the
         relaxed problem.
 
     Raises
@@ -83,8 +83,8 @@ class Explainer:
             notes.append("the answer is not proved optimal: margins and worths of slots are not "
                          "known")
         if self.result.relaxations:
-            gave_way = counted(len(self.result.relaxations), "bound")
-            notes.append(f"{gave_way} gave way; all this is about the problem with them moved to "
+            relaxed = counted(len(self.result.relaxations), "bound")
+            notes.append(f"{relaxed} relaxed; all this is about the problem with them moved to "
                          f"what the answer has")
         return notes
 
@@ -99,7 +99,7 @@ class Explainer:
             values = problem.values(clients)
             rows = slice(int(clients[0]), int(clients[-1]) + 1)
             # Every client has a best set: what it holds keeps its slots and groups.
-            chosen, _ = best_replies(problem, rows, values)
+            chosen, _ = best_responses(problem, rows, values)
             wanted += chosen.sum(axis=0)
             value[clients] = np.where(chosen, values, 0.0).sum(axis=1)
         return value, wanted
@@ -147,7 +147,7 @@ class Explainer:
         """Return the value of one client's best set where loads do not matter."""
         rows = slice(i, i + 1)
         values = self.problem.values(rows)
-        chosen, _ = best_replies(self.problem, rows, values)
+        chosen, _ = best_responses(self.problem, rows, values)
         return float(values[chosen].sum())
 
     def _price(self, j: int) -> float | None:

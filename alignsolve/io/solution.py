@@ -55,7 +55,7 @@ class Solution:
     conflict : Conflict or None
         Bounds that are claimed to contradict each other.
     relaxations : tuple of Relaxation
-        Bounds that gave way; value, bound and prices are then those of the
+        Relaxed bounds; value, bound and prices are then those of the
         problem that they loosen.
     """
 
@@ -188,7 +188,7 @@ def _conflict_document(conflict: Conflict) -> dict[str, Any]:
 
 
 def _relaxation_document(relaxation: Relaxation) -> dict[str, Any]:
-    """Return a bound that gave way, with infinite numbers spelled."""
+    """Return a relaxed bound, with infinite numbers spelled."""
     document = dataclasses.asdict(relaxation)
     document["bound"]["value"] = array_to_json(document["bound"]["value"])
     return document | {key: array_to_json(document[key]) for key in ("amount", "value")}

@@ -16,7 +16,7 @@ from alignsolve.certificate.certificate import Certificate, certify_answer, unpr
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
-from alignsolve.elastic.violation_weights import checked_prices
+from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.errors import (
     BackendError,
     ProblemError,
@@ -38,7 +38,7 @@ CONFLICT_PAIRS = 2**28
 #: of hundreds of questions is NP-hard.
 CONFLICT_SECONDS = 30.0
 
-#: Pairs of a source up to which it is read into memory to let bounds give way: 0.5 GiB of float32.
+#: Pairs of a source up to which it is read into memory to relax bounds: 0.5 GiB of float32.
 ELASTIC_PAIRS = 2**27
 
 
@@ -83,7 +83,7 @@ def solve(
         busy machine as on an idle one, and end soon: linear models of the mip class
         are then solved to a number of nodes, and large ones not at all.
     elastic : bool or Elastic, default False
-        Whether bounds that cannot hold together give way, and at which prices:
+        Whether bounds that cannot hold together are relaxed, and at which prices:
         see Notes.
     callback : callable, optional
         Called in this thread with a `Progress` now and then, at most every
@@ -123,10 +123,10 @@ def solve(
     "greedy", and nothing worse is returned.
 
     With `elastic`, a problem that has an answer is solved as usual. Else load
-    bounds, ``min_experts``, ``group_min`` and fairness floors give way: the answer
+    bounds, ``min_experts``, ``group_min`` and fairness floors are relaxed: the answer
     has the least sum of violations, each times its price, of all assignments
     within the slots, ``group_max``, budgets and allowed pairs, and among those the
-    best objective. `Result.relaxations` lists what gave way;
+    best objective. `Result.relaxations` lists what was relaxed;
     `Result.relaxed_problem` is the problem with exactly these bounds moved to
     what the answer has, and status, certificate and prices are those of the
     answer there. In the flow class both steps are exact: the least violation
@@ -143,7 +143,7 @@ def solve(
     the end only, as with ``engine="ray"``. "lagrangian", "ortools-cpsat" and
     "ortools-mip" tell value and bound, "greedy" the value, "exchange" and
     "scipy-milp" the time alone until they end. Values are those of answers that
-    were checked; while bounds give way, for `elastic`, there is only the time.
+    were checked; while bounds are relaxed, for `elastic`, there is only the time.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def _solve(
     """Solve a problem in the way asked for."""
     if not isinstance(backend, str):
         raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
-    prices, named = checked_prices(problem, elastic), backend
+    prices, named = checked_weights(problem, elastic), backend
     if engine != "local":
         if prices is not None:
             raise UnsupportedProblemError("elastic works in this process; use engine='local'")

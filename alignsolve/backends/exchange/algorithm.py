@@ -1,7 +1,7 @@
 """Steer the kernels: sampled prices, Newton steps, exact shortest paths.
 
 In outline: learn prices from samples that grow eightfold, each starting from the
-last one's prices; give all clients their best replies in one pass over the
+last one's prices; give all clients their best responses in one pass over the
 matrix; clear most of what the sample got wrong by Newton steps, which read only
 clients near a boundary again; move the rest along shortest paths, exactly.
 """
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from alignsolve.backends.exchange import newton, paths
 from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.sampling import draw, first_prices, sample_sizes
-from alignsolve.backends.exchange.subproblem import Bounds, Level, Matrix, Stats
+from alignsolve.backends.exchange.subproblem import Bounds, Matrix, Stats, Subproblem
 
 #: Samples of up to this many clients per expert are solved exactly; so are larger
 #: ones that Newton steps leave with more than this much excess per expert (ties).
@@ -59,7 +59,7 @@ def timed(stats: Stats, phase: str, started: float) -> float:
     return now
 
 
-def _work(level: Level) -> float:
+def _work(level: Subproblem) -> float:
     """Return about the nanoseconds that exact paths took so far."""
     stats = level.stats
     nodes = level.m + 1
@@ -67,7 +67,7 @@ def _work(level: Level) -> float:
     return float(lists + 2.0 * stats.searches * nodes**2 + 10.0 * stats.swaps * nodes)
 
 
-def _first_threshold(level: Level, total: int) -> tuple[float, int]:
+def _first_threshold(level: Subproblem, total: int) -> tuple[float, int]:
     """Return the slack to list up to, and the room for entries, that an excess calls for."""
     if level.size * level.m <= SMALL:
         return np.inf, level.size * level.m
@@ -76,7 +76,7 @@ def _first_threshold(level: Level, total: int) -> tuple[float, int]:
     return level.slack_quantile(share), 4 * wanted + 64 * level.m
 
 
-def move_excess(level: Level, stop: Callable[[], bool]) -> int:
+def move_excess(level: Subproblem, stop: Callable[[], bool]) -> int:
     """Move a level's excess along shortest paths.
 
     Returns
@@ -111,7 +111,7 @@ def move_excess(level: Level, stop: Callable[[], bool]) -> int:
         graph.widen()
 
 
-def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
+def solve_level(level: Subproblem, exact: bool, stop: Callable[[], bool]) -> int:
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
     stats = level.stats
     clock = time.perf_counter()
@@ -130,7 +130,7 @@ def solve_level(level: Level, exact: bool, stop: Callable[[], bool]) -> int:
 
 
 def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
-                   stop: Callable[[], bool], seed: int, latest: list[Level],
+                   stop: Callable[[], bool], seed: int, latest: list[Subproblem],
                    sizes: list[int]) -> npt.NDArray[np.float64]:  # fmt: skip
     """Return prices, shape (m + 1,), learnt from samples of the clients, of growing sizes."""
     m = matrix.fitness.shape[1]
@@ -143,8 +143,8 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
             break
         clock = time.perf_counter()
         rows, scaled = draw(matrix.slot_max, bounds, size, generator)
-        level = Level(matrix, rows, scaled, price, whole, run, stats)
-        level.reply()
+        level = Subproblem(matrix, rows, scaled, price, whole, run, stats)
+        level.response()
         if first:
             level = better_start(level)
             first = False
@@ -155,14 +155,14 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
     return price
 
 
-def better_start(level: Level) -> Level:
+def better_start(level: Subproblem) -> Subproblem:
     """Return the level at prices of zero, or at guessed ones where those leave less excess."""
     excess = level.imbalance()[2]
     if 2 * excess > level.m // 2:
         guess = first_prices(level.matrix, level.rows, level.bounds)
-        other = Level(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
+        other = Subproblem(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
                       level.stats)  # fmt: skip
-        other.reply()
+        other.response()
         if other.imbalance()[2] < excess:
             return other
     return level
@@ -171,8 +171,8 @@ def better_start(level: Level) -> Level:
 def solve_all(
     matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
     stop: Callable[[], bool], seed: int,
-    warm: tuple[npt.NDArray[np.float64], Any] | None, latest: list[Level],
-) -> tuple[int, Level, int]:  # fmt: skip
+    warm: tuple[npt.NDArray[np.float64], Any] | None, latest: list[Subproblem],
+) -> tuple[int, Subproblem, int]:  # fmt: skip
     """Solve the whole problem from samples, or from earlier prices and assignment.
 
     Parameters
@@ -185,10 +185,10 @@ def solve_all(
     -------
     code : int
         As `move_excess`.
-    level : Level
+    level : Subproblem
         All clients.
     bad : int
-        A client without any reply, or -1.
+        A client without any response, or -1.
     """
     n, m = matrix.fitness.shape
     sizes = sample_sizes(n, m) if n * m > SMALL else []
@@ -197,10 +197,10 @@ def solve_all(
     else:
         price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest, sizes)
     clock = time.perf_counter()
-    level = Level(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
+    level = Subproblem(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
     if warm is not None and warm[1] is not None:
         level.hold(*warm[1])
-    bad = level.reply(keep=warm is not None)
+    bad = level.response(keep=warm is not None)
     if warm is None and bad < 0 and not sizes and n * m > GUESS:
         level = better_start(level)
     latest[:] = [level]

@@ -23,7 +23,7 @@ from alignsolve.backends.exchange.outcome import (
 )
 
 if TYPE_CHECKING:
-    from alignsolve.backends.exchange.subproblem import Level, Matrix
+    from alignsolve.backends.exchange.subproblem import Matrix, Subproblem
 
 
 def _spread(matrix: Matrix) -> float:
@@ -111,14 +111,14 @@ def solve_exchange(
     if obvious_conflict(matrix.slot_min, matrix.slot_max, bounds):
         return ExchangeAnswer("infeasible", stats=stats.as_dict())
     kernels.announce(
-        (rows.reply_rows, heaps.list_clients, paths.augment), fitness.dtype.name
+        (rows.response_rows, heaps.list_clients, paths.augment), fitness.dtype.name
     )
     stop = Stop(deadline, should_stop)
     whole = sampling.looks_whole(matrix, bounds)
     warm = warm_start(warm_prices, warm_rows, warm_cols, bounds)
     workers = threads or cores()
     pool = ThreadPoolExecutor(workers) if workers > 1 and Blocks.pay(n) else None
-    latest: list[Level] = []
+    latest: list[Subproblem] = []
     try:
         run = Blocks(pool)
         try:
@@ -126,7 +126,7 @@ def solve_exchange(
                 matrix, bounds, whole, run, stats, stop, seed, warm, latest
             )
         except KeyboardInterrupt:
-            # Whatever was under way may be half done: reply anew at the prices so far.
+            # Whatever was under way may be half done: response anew at the prices so far.
             stop.stopped = True
             prices = latest[0].price if latest else np.where(bounds.load_max > 0, 0.0, np.inf)
             warm = np.append(prices[:m], 0.0), None

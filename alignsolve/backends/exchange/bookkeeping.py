@@ -88,7 +88,7 @@ def lower_slack(slack, limit, drop, near):
     slack : float32 array, shape (s,)
     limit, drop : float32
     near : int64 array, shape (s,)
-        Clients of the level, in order. Clients that have no other reply at all
+        Clients of the level, in order. Clients that have no other response at all
         (infinite slack) are never near.
     """
     found = np.int64(0)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import heaps, paths
-from alignsolve.backends.exchange.subproblem import Level
+from alignsolve.backends.exchange.subproblem import Subproblem
 
 #: Entries per pair of nodes from which only pairs in the way are listed farther.
 LONG_LISTS = 48
@@ -19,7 +19,7 @@ class Graph:
 
     Parameters
     ----------
-    level : Level
+    level : Subproblem
         Clients, replied at its prices.
     theta : float
         Slack up to which clients are listed at first.
@@ -29,7 +29,7 @@ class Graph:
         Entries to make room for.
     """
 
-    def __init__(self, level: Level, theta: float, cap: int, room: int) -> None:
+    def __init__(self, level: Subproblem, theta: float, cap: int, room: int) -> None:
         nodes = level.m + 1
         theta = self._width(level, theta)
         self.level = level
@@ -47,7 +47,7 @@ class Graph:
         self._list(theta)
 
     @staticmethod
-    def _width(level: Level, theta: float) -> float:
+    def _width(level: Subproblem, theta: float) -> float:
         """Return a width to list up to: prices move by it, and must stay whole where they are."""
         return float(np.ceil(theta)) if level.whole else theta
 

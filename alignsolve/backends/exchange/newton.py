@@ -5,9 +5,9 @@ the present prices they change in proportion to how many clients sit close to th
 boundary between two experts. That density, counted from the clients' slack, is
 the Jacobian of the loads; it is a graph Laplacian on the experts.
 
-A step changes replies only of clients whose slack is less than the spread of the
-step, so only those rows are read again. Nothing here affects exactness: replies
-are best replies at whatever prices result.
+A step changes responses only of clients whose slack is less than the spread of the
+step, so only those rows are read again. Nothing here affects exactness: responses
+are best responses at whatever prices result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from alignsolve.backends.exchange import newton_kernels
-from alignsolve.backends.exchange.subproblem import Level
+from alignsolve.backends.exchange.subproblem import Subproblem
 
 #: Steps at one level, and halvings of one step.
 MAX_STEPS = 24
@@ -30,13 +30,13 @@ DENSITY = 24
 CROWD = 8
 
 
-def improve(level: Level, enough: int, stop: Callable[[], bool]) -> None:
+def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
     """Step while the excess shrinks well and is more than `enough` holders.
 
     Parameters
     ----------
-    level : Level
-        Replied at its prices. Prices, replies and slack are updated.
+    level : Subproblem
+        Replied at its prices. Prices, responses and slack are updated.
     enough : int
         Excess, in holders, that exact paths move as cheaply.
     stop : callable

@@ -11,7 +11,7 @@ MAX_ROUNDS = 4
 TOLERANCE = 1e-3
 
 @njit(cache=True, nogil=True)
-def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
+def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 
     Parameters
@@ -25,7 +25,7 @@ def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
     m = pairs.shape[0] - 1
     for c in range(chosen.size):
         k = chosen[c]
-        u = rival[k]
+        u = runner_up[k]
         h = np.int64(m)
         if u < 0:
             u = -1 - u
@@ -38,7 +38,7 @@ def near_swaps(chosen, slack, rival, ptr, held, count, pairs, far):
 
 
 @njit(cache=True, nogil=True)
-def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
+def swap_rates(chosen, slack, runner_up, ptr, held, count, limit, crowd, rate):
     """Write how fast clients swap between two nodes as their prices move apart.
 
     Parameters
@@ -56,7 +56,7 @@ def swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate):
     nodes = rate.shape[0]
     rate[:] = 0.0
     far = np.zeros((nodes, nodes))
-    near_swaps(chosen, slack, rival, ptr, held, count, rate, far)
+    near_swaps(chosen, slack, runner_up, ptr, held, count, rate, far)
     settle_rates(rate, far, limit, crowd)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from alignsolve.backends.exchange.subproblem import Bounds, Level
+    from alignsolve.backends.exchange.subproblem import Bounds, Subproblem
 
 #: Seconds that a stopped solve may take to make its answer feasible.
 GRACE = 0.2
@@ -33,7 +33,7 @@ class ExchangeAnswer:
     row_ind, col_ind : int64 arrays, shape (n_pairs,), or None
         Held pairs sorted by (row, col); None where no feasible assignment is known.
     prices : float64 array, shape (m,), or None
-        Max-sense price of a holder of each expert: a client's best reply
+        Max-sense price of a holder of each expert: a client's best response
         maximises value less price, an expert's price times load less penalty.
     conflict_experts : int64 array or None
         Experts whose bounds cannot hold together, where paths found that out.
@@ -125,7 +125,7 @@ def cores() -> int:
 
 
 def answer_of(
-    code: int, level: Level, bad: int, feasible: bool, stopped: bool, prices: Floats,
+    code: int, level: Subproblem, bad: int, feasible: bool, stopped: bool, prices: Floats,
     stats: dict[str, Any], collect: bool = True,
 ) -> ExchangeAnswer:  # fmt: skip
     """Return what a level came to; `code` as of `algorithm.move_excess`."""

@@ -132,12 +132,12 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
             price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
             head, loss_top, arc, sentinel, pool, meta, phases,
             frontier):  # fmt: skip
-    """Move excess to deficits along shortest paths, keeping every reply a best one.
+    """Move excess to deficits along shortest paths, keeping every response a best one.
 
     Parameters
     ----------
     price : float64 array, shape (m + 1,)
-        Prices at which all held replies are best. Updated.
+        Prices at which all held responses are best. Updated.
     load : int64 array, shape (m + 1,)
         The load each expert wants at its price. Updated.
     load_min, load_max : int64 arrays, shape (m,)

@@ -1,4 +1,4 @@
-"""Compiled passes over rows of the fitness matrix: best replies and their slack.
+"""Compiled passes over rows of the fitness matrix: best responses and their slack.
 
 Names used by all kernels of this package: n clients, m experts, s clients of a
 level (the whole problem, or a sample of its clients). Node m, the *null* expert,
@@ -6,9 +6,9 @@ stands for an unused slot: value 0, price 0, as many copies as a client's slots
 beyond its minimum. With it every client holds exactly ``slot_max`` places, and
 every change of an answer is a swap of one place for another.
 
-A reply's *slack* is the least loss, at the prices, of swapping one held place
+A response's *slack* is the least loss, at the prices, of swapping one held place
 for one not held: prices may move by that much against each other before the
-reply changes.
+response changes.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ def _near_best(reduced, tol, kept, share, seen, load, m):
 
 
 @njit(cache=True, nogil=True)
-def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                chosen, lo, hi, price, share, keep, ptr, held, count, slack, rival,
+def _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+                chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
                 load):  # fmt: skip
-    """Reply as `reply_rows` for clients of at most one slot: its fast case.
+    """Response as `reply_rows` for clients of at most one slot: its fast case.
 
     Floats are compared through integer keys of the same order, because compilers
     turn maxima of integers, not of floats, into vector instructions. The last bits
@@ -136,7 +136,7 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
     for c in range(lo, hi):
         k = chosen[c] if some else c
         i = rows[k] if sampled else k
-        rival[k] = m + 1
+        runner_up[k] = m + 1
         slack[k] = np.inf
         least = slot_min[i]
         if slot_max[i] <= 0:
@@ -172,16 +172,16 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
         if rest > _LOWEST_FINITE:
             word_bits[0] = rest ^ ((rest >> np.int64(63)) & _SIGN)
             gap = top - word[0]
-            rival[k] = second & number
+            runner_up[k] = second & number
             tol = TIE * (p_max + abs(top))
             if gap <= tol:
                 kept = np.int64(held[ptr[k]]) if keep and count[k] == 1 else np.int64(-1)
                 pick, gap = _near_best(reduced, tol, kept, share, c - lo + 1, load, m)
                 top = reduced[pick]
                 if gap == 0.0:
-                    rival[k] = m + 1
-                elif rival[k] == pick:
-                    rival[k] = best & number
+                    runner_up[k] = m + 1
+                elif runner_up[k] == pick:
+                    runner_up[k] = best & number
         if least == 0 and top <= max(gap, TIE * p_max):
             tied = abs(top) <= TIE * p_max
             if tied:
@@ -191,11 +191,11 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
                 none = top < 0.0
             if none:
                 count[k] = 0
-                rival[k] = -1 - pick
+                runner_up[k] = -1 - pick
                 slack[k] = 0.0 if tied else np.float32(-top * _SHRINK)
                 continue
             gap = 0.0 if tied else top
-            rival[k] = m
+            runner_up[k] = m
         held[ptr[k]] = pick
         count[k] = 1
         load[pick] += 1
@@ -204,10 +204,10 @@ def _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slo
 
 
 @njit(cache=True, nogil=True)
-def _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                 chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, rival,
+def _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+                 chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
                  load):  # fmt: skip
-    """Reply as `reply_rows` for clients of any number of slots; written for speed as above."""
+    """Response as `reply_rows` for clients of any number of slots; written for speed as above."""
     m = fitness.shape[1]
     reduced = np.empty(m, np.float64)
     bits = reduced.view(np.int64)
@@ -225,7 +225,7 @@ def _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
         i = rows[k] if sampled else k
         a = slot_min[i]
         b = slot_max[i]
-        rival[k] = m + 1
+        runner_up[k] = m + 1
         slack[k] = np.inf
         if b <= 0:
             count[k] = 0
@@ -272,16 +272,16 @@ def _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             t += 1
         if t > a and top_v[t - 1] < least:
             least = max(0.0, top_v[t - 1])
-            rival[k] = m
+            runner_up[k] = m
         if t < b and t < size and -top_v[t] < least:
             least = max(0.0, -top_v[t])
-            rival[k] = -1 - top_j[t]
+            runner_up[k] = -1 - top_j[t]
         if t > 0 and t < size:
             tol = TIE * (p_max + abs(top_v[t - 1]))
             gap = top_v[t - 1] - top_v[t]
             if gap < least:
                 least = gap if gap > tol else 0.0
-                rival[k] = top_j[t]
+                runner_up[k] = top_j[t]
             if gap <= tol:
                 _settle_ties(k, t, reduced, top_v, top_j, tol, share, seen, keep,
                              ptr[k], held, count, load, m)  # fmt: skip
@@ -321,10 +321,10 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
 
 
 @njit(cache=True, nogil=True)
-def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-               chosen, lo, hi, price, share, keep, ptr, held, count, slack, rival,
+def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+               chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
                load):  # fmt: skip
-    """Give clients of a level their best replies to the prices.
+    """Give clients of a level their best responses to the prices.
 
     Parameters
     ----------
@@ -351,8 +351,8 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         The answer: client k holds ``held[ptr[k] : ptr[k] + count[k]]``, the
         least wanted last. Written.
     slack : float32 array, shape (s,)
-        Slack of each reply, rounded down. Written.
-    rival : int32 array, shape (s,)
+        Slack of each response, rounded down. Written.
+    runner-up : int32 array, shape (s,)
         The swap of least loss: expert u (m for the null expert) for the one held
         last; ``-1 - u`` for u instead of an unused slot; m + 1 for several or none.
         It is found to about 14 digits.
@@ -362,7 +362,7 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
     Returns
     -------
     int
-        A client of the level without any reply, or -1.
+        A client of the level without any response, or -1.
     """
     some = chosen.size > 0
     widest = 0
@@ -370,12 +370,12 @@ def reply_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         k = chosen[c] if some else c
         widest = max(widest, ptr[k + 1] - ptr[k])
     if widest <= 1:
-        return _reply_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+        return _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
                            slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,
-                           rival, load)  # fmt: skip
-    return _reply_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+                           runner_up, load)  # fmt: skip
+    return _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
                         slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
-                        slack, rival, load)  # fmt: skip
+                        slack, runner_up, load)  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

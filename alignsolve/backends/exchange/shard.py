@@ -1,4 +1,4 @@
-"""The clients of some blocks of a source, with their replies; it may be in another process.
+"""The clients of some blocks of a source, with their responses; it may be in another process.
 
 A shard reads its rows block by block. What leaves it: loads, counts, a sample of
 the slacks, the rows of clients that are asked for, and in the end the answer.
@@ -40,7 +40,7 @@ class Clients:
     slot_min, slot_max, count : int64, int64, int32 arrays, shape (c,)
     held : int32 array, shape (sum of slot_max,)
         Client c holds the first ``count[c]`` of its ``slot_max[c]`` places.
-    slack, rival : float32, int32 arrays, shape (c,)
+    slack, runner-up : float32, int32 arrays, shape (c,)
         As `alignsolve.backends.exchange.row_kernels.reply_rows`, when the shard last replied.
     """
 
@@ -51,7 +51,7 @@ class Clients:
     count: npt.NDArray[np.int32]
     held: npt.NDArray[np.int32]
     slack: npt.NDArray[np.float32]
-    rival: npt.NDArray[np.int32]
+    runner_up: npt.NDArray[np.int32]
 
     @property
     def ptr(self) -> Ints:
@@ -64,7 +64,7 @@ class Clients:
         return Clients(
             self.who[some], self.values[some], self.slot_min[some], self.slot_max[some],
             self.count[some], self.held[spread(ptr[some], self.slot_max[some])],
-            self.slack[some], self.rival[some],
+            self.slack[some], self.runner_up[some],
         )  # fmt: skip
 
     @staticmethod
@@ -88,7 +88,7 @@ def spread(first: Ints, sizes: npt.NDArray[Any]) -> Ints:
 
 
 class Shard:
-    """Replies of the clients of a source, or of a part of one, block by block.
+    """Responses of the clients of a source, or of a part of one, block by block.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Shard:
         self.held = np.zeros(int(self.ptr[-1]), np.int32)
         self.count = np.zeros(self.size, np.int32)
         self.slack = np.full(self.size, np.inf, np.float32)
-        self.rival = np.zeros(self.size, np.int32)
+        self.runner_up = np.zeros(self.size, np.int32)
         self.away = np.zeros(self.size, np.bool_)
         self.rows_read = 0
 
@@ -140,13 +140,13 @@ class Shard:
     def _answer(self, a: int, b: int) -> tuple[Any, ...]:
         return self.ptr[a : b + 1], self.held, self.count[a:b]
 
-    def reply(self, price: Floats, share: Floats, keep: bool) -> tuple[int, Ints]:
-        """Give all clients their best replies; none is away after that.
+    def response(self, price: Floats, share: Floats, keep: bool) -> tuple[int, Ints]:
+        """Give all clients their best responses; none is away after that.
 
         Returns
         -------
         bad : int
-            A client that has no reply, or -1.
+            A client that has no response, or -1.
         load : int64 array, shape (m + 1,)
             Holders.
         """
@@ -155,9 +155,9 @@ class Shard:
         def work(k: int) -> tuple[int, Ints]:
             a, b, matrix = self._matrix(k)
             load = np.zeros(self.m + 1, np.int64)
-            bad = rows.reply_rows(
+            bad = rows.response_rows(
                 *matrix.read, _NONE, matrix.slot_min, matrix.slot_max, _NONE, 0, b - a, price,
-                share, keep, *self._answer(a, b), self.slack[a:b], self.rival[a:b], load,
+                share, keep, *self._answer(a, b), self.slack[a:b], self.runner_up[a:b], load,
             )  # fmt: skip
             return (self.start + a + int(bad) if bad >= 0 else -1), load
 
@@ -231,7 +231,7 @@ class Shard:
         chosen = np.flatnonzero(self._near(limit))
         units = np.zeros(self.size, np.float32)
         units[chosen] = np.rint(self.slack[chosen].astype(np.float64) * (UNITS / limit))
-        newton_kernels.near_swaps(chosen, units, self.rival, self.ptr, self.held, self.count,
+        newton_kernels.near_swaps(chosen, units, self.runner_up, self.ptr, self.held, self.count,
                                   pairs, far)  # fmt: skip
         return pairs, far
 
@@ -301,7 +301,7 @@ class Shard:
         slots = self.slot_max[chosen]
         return Clients(
             chosen + self.start, values, self.slot_min[chosen], slots, self.count[chosen],
-            self.held[spread(self.ptr[chosen], slots)], self.slack[chosen], self.rival[chosen],
+            self.held[spread(self.ptr[chosen], slots)], self.slack[chosen], self.runner_up[chosen],
         )  # fmt: skip
 
     def draw(self, who: Ints) -> Clients:

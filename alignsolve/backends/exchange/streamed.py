@@ -13,7 +13,7 @@ from alignsolve.backends.exchange import bookkeeping as steps
 from alignsolve.backends.exchange import newton_kernels
 from alignsolve.backends.exchange import row_kernels as rows
 from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut, spread
-from alignsolve.backends.exchange.subproblem import Bounds, Level, Matrix, Stats, above
+from alignsolve.backends.exchange.subproblem import Bounds, Matrix, Stats, Subproblem, above
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -61,13 +61,13 @@ class LocalShards:
         return self.all(method, *arguments)[0]
 
 
-class StreamedLevel(Level):
+class StreamedSubproblem(Subproblem):
     """A level whose clients stay in shards, but for those that may matter now.
 
     Every client that is not here has slack beyond ``limit`` at ``shard_price``,
     the prices at which the shards last replied. What is asked of the level about
     clients near a boundary first brings them here, as long as they fit into
-    `room`; the arrays of `Level` are those of the clients here.
+    `room`; the arrays of `Subproblem` are those of the clients here.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class StreamedLevel(Level):
         self.who = np.empty(0, np.int64)
         self.matrix = _matrix(np.empty((0, self.m), self.dtype), self.who)
         self.ptr, self.held = np.zeros(1, np.int64), np.empty(0, np.int32)
-        self.count, self.rival = np.empty(0, np.int32), np.empty(0, np.int32)
+        self.count, self.runner_up = np.empty(0, np.int32), np.empty(0, np.int32)
         self.slack = np.empty(0, np.float32)
         self.limit = -np.inf
         self.near = None
@@ -136,7 +136,7 @@ class StreamedLevel(Level):
         self.ptr = np.concatenate([self.ptr, self.ptr[-1] + new.ptr[1:]])
         self.held = np.concatenate([self.held, new.held])
         self.count = np.concatenate([self.count, new.count])
-        self.rival = np.concatenate([self.rival, new.rival])
+        self.runner_up = np.concatenate([self.runner_up, new.runner_up])
 
     def _moved(self, price: Floats) -> float:
         """Return how far prices moved against each other since the shards replied."""
@@ -155,15 +155,15 @@ class StreamedLevel(Level):
         self.limit = limit
         return True
 
-    # -- what `Level` does with all clients ------------------------------------
+    # -- what `Subproblem` does with all clients ------------------------------------
 
-    def reply(self, keep: bool = False) -> int:
-        """Give all clients their best replies; return a client that has none, or -1."""
+    def response(self, keep: bool = False) -> int:
+        """Give all clients their best responses; return a client that has none, or -1."""
         if keep:
             self.put_back()
         self._empty()
         share = self.bounds.load_max / max(1, self.size)
-        found = self.shards.all("reply", self.price, share, keep)
+        found = self.shards.all("response", self.price, share, keep)
         self.clients_load = np.sum([load for _, load in found], axis=0)
         self._replied()
         if self.size <= self.room // TINY:
@@ -188,13 +188,13 @@ class StreamedLevel(Level):
         self.limit = np.inf if self.who.size == self.size else -np.inf
 
     def move_to(self, price: Floats, margin: float = 0.0) -> None:
-        """Change the prices, and replies as `Level.move_to`; reply anew if many may change."""
+        """Change the prices, and responses as `Level.move_to`; response anew if many may change."""
         self.price = price
         # Slack bounds of clients here shrink by what prices move: a little more is needed.
         if self._bring(margin + self.drift()):
             super().move_to(price, margin)
         else:
-            self.reply(keep=True)
+            self.response(keep=True)
 
     def nearest(self, wanted: int) -> tuple[int, float]:
         """Find clients of small exact slack, wherever they are; see `Level.nearest`."""

@@ -32,9 +32,9 @@ from alignsolve.backends.exchange.streamed import (  # noqa: E402
     SAMPLE,
     LocalShards,
     Shards,
-    StreamedLevel,
+    StreamedSubproblem,
 )
-from alignsolve.backends.exchange.subproblem import Blocks, Bounds, Level, Stats  # noqa: E402
+from alignsolve.backends.exchange.subproblem import Blocks, Bounds, Stats, Subproblem  # noqa: E402
 
 #: Entries of the rows that are drawn at most to learn prices from.
 DRAWN = 2**21
@@ -155,20 +155,20 @@ class _Solver:
 
     def run(
         self, seed: int, warm: tuple[Floats, Any] | None
-    ) -> tuple[int, StreamedLevel, int]:
+    ) -> tuple[int, StreamedSubproblem, int]:
         """Solve as `algorithm.solve_all`."""
         n = self.slots[0].size
         price, whole = self._sampled(seed)
         if warm is not None:
             price = warm[0]
         clock = time.perf_counter()
-        level = StreamedLevel(
+        level = StreamedSubproblem(
             self.shards, self.dtype, int(self.slots[1].sum()), n, self.bounds, price, whole,
             self.blocks, self.stats, max(ROOM // (self.m + 1), 1),
         )  # fmt: skip
         if warm is not None and warm[1] is not None:
             level.hold(*warm[1])
-        bad = level.reply(keep=warm is not None)
+        bad = level.response(keep=warm is not None)
         algorithm.timed(self.stats, "pass", clock)
         if bad >= 0:
             return paths.INFEASIBLE, level, bad
@@ -190,8 +190,8 @@ class _Solver:
         price = algorithm.sampled_prices(
             matrix, scaled, whole, self.blocks, apart, self.stop, seed, [], sizes
         )
-        level = Level(matrix, np.empty(0, np.int64), scaled, price, whole, self.blocks, apart)
-        if level.reply() < 0:
+        level = Subproblem(matrix, np.empty(0, np.int64), scaled, price, whole, self.blocks, apart)
+        if level.response() < 0:
             level = level if sizes else algorithm.better_start(level)
             algorithm.solve_level(level, False, self.stop)
         price = level.price

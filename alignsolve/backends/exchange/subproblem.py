@@ -116,7 +116,7 @@ class Blocks:
         return list(chain.from_iterable(self.pool.map(some, cuts, (*cuts[1:], len(spans)))))
 
 
-class Level:
+class Subproblem:
     """Answer, slack and prices of the clients of one level.
 
     Attributes
@@ -168,21 +168,21 @@ class Level:
         self.held = np.zeros(self.places, np.int32)
         self.count = np.zeros(self.size, np.int32)
         self.slack = np.empty(self.size, np.float32)
-        self.rival = np.empty(self.size, np.int32)
+        self.runner_up = np.empty(self.size, np.int32)
         self.clients_load = np.zeros(self.m + 1, np.int64)
         self.near: npt.NDArray[np.int64] | None = None
         self.nearby = _NONE
         self.fresh = 0.0
 
-    def reply(self, keep: bool = False) -> int:
-        """Give all clients their best replies; return a client that has none, or -1."""
-        bad, self.clients_load = self._reply(_NONE, self.size, keep)
+    def response(self, keep: bool = False) -> int:
+        """Give all clients their best responses; return a client that has none, or -1."""
+        bad, self.clients_load = self._response(_NONE, self.size, keep)
         self.slack_price = self.price.copy()
         self.near = None
         return bad
 
     def move_to(self, price: npt.NDArray[np.float64], margin: float = 0.0) -> None:
-        """Change the prices, and the replies of those clients whom this may concern.
+        """Change the prices, and the responses of those clients whom this may concern.
 
         Parameters
         ----------
@@ -194,18 +194,18 @@ class Level:
         """
         self.price = price
         drift = self.drift()
-        # Others keep their reply; their slack shrinks at most by what prices moved.
+        # Others keep their response; their slack shrinks at most by what prices moved.
         near = np.empty(self.size, np.int64)
         found = steps.lower_slack(self.slack, above(margin + drift),
                                   above(drift * (1.0 + 1e-6)), near)  # fmt: skip
         if found > self.size // 2:
-            self.reply(keep=True)
+            self.response(keep=True)
             return
         chosen = near[:found].copy()
         if chosen.size:
             before = np.zeros(self.m + 1, np.int64)
             steps.chosen_load(chosen, self.ptr, self.held, self.count, before)
-            _, after = self._reply(chosen, chosen.size, True)
+            _, after = self._response(chosen, chosen.size, True)
             self.clients_load = self.clients_load - before + after
         self.slack_price = price.copy()
         self.near = chosen
@@ -236,23 +236,23 @@ class Level:
     def swap_rates(self, limit: float, crowd: float) -> npt.NDArray[np.float64]:
         """Return how fast the nearest clients swap, by pair of nodes, shape (m + 1, m + 1)."""
         rate = np.empty((self.m + 1, self.m + 1))
-        newton_kernels.swap_rates(self.nearby, self.slack, self.rival, self.ptr, self.held,
+        newton_kernels.swap_rates(self.nearby, self.slack, self.runner_up, self.ptr, self.held,
                                   self.count, limit, crowd, rate)  # fmt: skip
         return rate
 
-    def _reply(
+    def _response(
         self, chosen: npt.NDArray[np.int64], size: int, keep: bool
     ) -> tuple[int, npt.NDArray[np.int64]]:
-        """Reply for some clients; return one that has no reply, or -1, and their loads."""
+        """Response for some clients; return one that has no response, or -1, and their loads."""
         share = self.bounds.load_max / max(1, self.size)
         load = np.zeros((-(-size // BLOCK), self.m + 1), np.int64)
 
         def work(lo: int, hi: int) -> int:
             return int(
-                rows.reply_rows(
+                rows.response_rows(
                     *self.matrix.read, self.rows, self.matrix.slot_min, self.matrix.slot_max,
                     chosen, lo, hi, self.price, share, keep, self.ptr, self.held,
-                    self.count, self.slack, self.rival, load[lo // BLOCK],
+                    self.count, self.slack, self.runner_up, load[lo // BLOCK],
                 )
             )  # fmt: skip
 

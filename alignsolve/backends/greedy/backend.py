@@ -16,7 +16,7 @@ from alignsolve.backends.greedy.by_expert import (
     add_in_bulk,
     scores_by_expert,
 )
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
@@ -115,13 +115,13 @@ class _Attempts:
         self.prices: Float64Array | None = None
         self.best_prices: Float64Array | None = None
 
-    def _effort(self, work: float) -> Effort:
+    def _effort(self, work: float) -> WorkBudget:
         """Return what may be spent on a part of the work."""
         report = self.options.report
         deadline = max(self.options.deadline, self.started + GRACE_SECONDS)
         if report is None:
-            return Effort(deadline, work)
-        return Effort(deadline, work, lambda: report(self.best_value, math.inf))
+            return WorkBudget(deadline, work)
+        return WorkBudget(deadline, work, lambda: report(self.best_value, math.inf))
 
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.backends.greedy.take import Takers, accepted, budget_share, priced
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
@@ -27,7 +27,7 @@ def add_by_client(
     state: State,
     clients: IntArray,
     prices: Float64Array,
-    effort: Effort,
+    effort: WorkBudget,
     most: Float64Array | None,
 ) -> None:
     """Let clients add experts in rounds, each its best; experts choose by regret.
@@ -40,7 +40,7 @@ def add_by_client(
         Who may add.
     prices : float64 array, shape (n_loads, n_experts)
         Prices of the loads.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
     most : float64 array, shape (n_loads, n_experts), or None
         Loads up to which experts take clients; None for no end.
@@ -59,7 +59,7 @@ def add_by_client(
 
 
 def swap_by_client(
-    state: State, clients: IntArray, prices: Float64Array, effort: Effort, most: Float64Array
+    state: State, clients: IntArray, prices: Float64Array, effort: WorkBudget, most: Float64Array
 ) -> None:
     """Let clients swap experts for what they gain by, within all bounds, and then add.
 
@@ -81,7 +81,7 @@ def meet_minima(
     clients: IntArray,
     prices: Float64Array,
     most: Float64Array | None,
-    effort: Effort,
+    effort: WorkBudget,
 ) -> None:
     """Let clients that lack something add what mends most of it, the best of that."""
     needy = clients[_lacks(state, clients)]
@@ -192,7 +192,7 @@ def leaves_room(state: State, clients: IntArray) -> BoolArray:
 
 
 def mend_clients(
-    state: State, prices: Float64Array, most: Float64Array, effort: Effort
+    state: State, prices: Float64Array, most: Float64Array, effort: WorkBudget
 ) -> None:
     """Let clients that break a bound of their own swap experts, all at once, in rounds.
 
@@ -202,7 +202,7 @@ def mend_clients(
         Changed in place.
     prices, most : float64 array, shape (n_loads, n_experts)
         Prices of the loads, and up to where experts take clients.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
     """
     for _ in range(MEND_ROUNDS):
@@ -219,7 +219,7 @@ def mend_clients(
 
 
 def _mending_swaps(
-    state: State, clients: IntArray, prices: Float64Array, most: Float64Array, effort: Effort
+    state: State, clients: IntArray, prices: Float64Array, most: Float64Array, effort: WorkBudget
 ) -> tuple[IntArray, IntArray, Float64Array]:
     """Return the swap of each client that mends most, with its loss; -1 for none."""
     drop, add = np.full(clients.size, -1), np.full(clients.size, -1)

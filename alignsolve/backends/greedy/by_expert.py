@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.by_client import addable
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import budget_share, running
 from alignsolve.model.arrays import Float64Array, IntArray
@@ -24,7 +24,7 @@ BULK_SHARE = 0.5
 PRICE_REACH = 0.5
 
 
-def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
+def scores_by_expert(state: State, way: str, effort: WorkBudget) -> Float64Array:
     """Return by what experts rank clients, float64 of shape (n_clients, n_experts).
 
     Parameters
@@ -34,7 +34,7 @@ def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
     way : {"value", "share", "price"}
         By value; by the share of the client's budgets that is taken, for where
         little fits; or by value less what the budgets cost.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
     """
     share = budget_share(state, np.arange(state.n_clients)) if way == "share" else None
@@ -44,7 +44,7 @@ def scores_by_expert(state: State, way: str, effort: Effort) -> Float64Array:
     return _priced(state, score, effort) if way == "price" else score
 
 
-def _priced(state: State, score: Float64Array, effort: Effort) -> Float64Array:
+def _priced(state: State, score: Float64Array, effort: WorkBudget) -> Float64Array:
     """Return scores less the price of what is taken of each budget.
 
     Every expert divides what it needs among its best clients, the more evenly the
@@ -96,7 +96,7 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     return np.asarray(np.minimum(part, 1.0))
 
 
-def add_in_bulk(state: State, score: Float64Array, effort: Effort) -> None:
+def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
     """Fill most of the experts' minima in a few rounds of many pairs.
 
     As `add_by_expert`, but of the experts that lack holders those of the larger regrets
@@ -132,7 +132,7 @@ def add_in_bulk(state: State, score: Float64Array, effort: Effort) -> None:
         state.hold(np.r_[rows, clients[takes]], np.r_[cols, experts[takes]])
 
 
-def add_by_expert(state: State, score: Float64Array, effort: Effort) -> None:
+def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None:
     """Fill the experts' minima one pair at a time, the largest regret first.
 
     Parameters
@@ -141,7 +141,7 @@ def add_by_expert(state: State, score: Float64Array, effort: Effort) -> None:
         Changed in place.
     score : float64 array, shape (n_clients, n_experts)
         By what clients are ranked; changed in place.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
 
     Notes

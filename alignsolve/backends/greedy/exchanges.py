@@ -22,7 +22,7 @@ Arc = tuple[int | None, int | None]
 
 
 @dataclass(eq=False)
-class Effort:
+class WorkBudget:
     """What a search may still spend.
 
     Attributes
@@ -86,7 +86,7 @@ class ArcTable:
         )
 
 
-def arc_table(state: State, rng: np.random.Generator, effort: Effort) -> ArcTable:
+def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> ArcTable:
     """Find the least loss of every arc, over all clients or a sample.
 
     Parameters
@@ -95,7 +95,7 @@ def arc_table(state: State, rng: np.random.Generator, effort: Effort) -> ArcTabl
         An assignment.
     rng : numpy.random.Generator
         Draws what takes part where there is too much.
-    effort : Effort
+    effort : WorkBudget
         Charged; where it ends early, the table lacks arcs.
 
     Notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.backends.greedy.take import running, still_spared
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -15,14 +15,14 @@ FILL_ROUNDS = 80
 ASKED, LEAST_ASKED = 8, 500
 
 
-def fill_experts(state: State, effort: Effort) -> None:
+def fill_experts(state: State, effort: WorkBudget) -> None:
     """Let clients swap an expert that can spare them for one that lacks, in rounds.
 
     Parameters
     ----------
     state : State
         Changed in place. No upper bound, and no bound of a client, is broken further.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
 
     Notes
@@ -58,7 +58,7 @@ def _lack(state: State) -> Float64Array:
 
 
 def _filling_swaps(
-    state: State, asked: IntArray, lacking: IntArray, effort: Effort
+    state: State, asked: IntArray, lacking: IntArray, effort: WorkBudget
 ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
     """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
     found: list[tuple[IntArray, IntArray, IntArray, Float64Array]] = []
@@ -97,7 +97,7 @@ def _filling_swaps(
     return clients, drops, adds, losses
 
 
-def _release(state: State, effort: Effort) -> bool:
+def _release(state: State, effort: WorkBudget) -> bool:
     """Let about twice as many clients as are lacking give up their least; tell whether any did."""
     wanted = int(np.ceil(2 * _lack(state).sum()))
     rows, cols = state.pairs()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import Arc, ArcTable, Effort, arc_table
+from alignsolve.backends.greedy.exchanges import Arc, ArcTable, WorkBudget, arc_table
 from alignsolve.backends.greedy.state import LEAST_EXCESS, State
 from alignsolve.certificate.exchange_graph import bellman_ford
 from alignsolve.model.arrays import Float64Array, IntArray
@@ -154,7 +154,7 @@ def _running_load(
 # -- sweeps -----------------------------------------------------------------------
 
 
-def sweep(state: State, rng: np.random.Generator, effort: Effort, failed: Failed) -> bool:
+def sweep(state: State, rng: np.random.Generator, effort: WorkBudget, failed: Failed) -> bool:
     """Make the improving moves, swaps and cycles that one arc table shows.
 
     Parameters
@@ -204,7 +204,7 @@ def _short_cycles(
         yield float(gains[k]), arcs
 
 
-def _long_cycles(state: State, table: ArcTable, effort: Effort) -> bool:
+def _long_cycles(state: State, table: ArcTable, effort: WorkBudget) -> bool:
     """Make cycles of any length, disjoint in experts, while Bellman-Ford finds one."""
     m = state.n_experts
     # An expert with slack takes or loses one alone: a typical client, less its linear price.
@@ -238,7 +238,7 @@ def _long_cycles(state: State, table: ArcTable, effort: Effort) -> bool:
 def search(
     state: State,
     rng: np.random.Generator,
-    effort: Effort,
+    effort: WorkBudget,
     escapes: int,
     keep: Callable[[State], None],
 ) -> None:
@@ -250,7 +250,7 @@ def search(
         Changed in place.
     rng : numpy.random.Generator
         Draws samples of large answers.
-    effort : Effort
+    effort : WorkBudget
         Time and work left.
     escapes : int
         How often a local optimum with broken bounds is left by making them

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.by_client import meet_minima
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import Takers
 from alignsolve.model.arrays import Float64Array, IntArray
@@ -26,7 +26,7 @@ TURN_STEP = 0.1
 
 
 def learn_prices(
-    state: State, rng: np.random.Generator, start: Float64Array | None, effort: Effort
+    state: State, rng: np.random.Generator, start: Float64Array | None, effort: WorkBudget
 ) -> Float64Array:
     """Return prices of the loads at which clients ask for about what experts may take.
 
@@ -38,7 +38,7 @@ def learn_prices(
         Draws the samples of clients.
     start : float64 array, shape (n_experts,), optional
         Earlier prices of a holder.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
 
     Returns
@@ -78,7 +78,7 @@ def _adjusted(
     prices: Float64Array,
     step: Float64Array,
     rounds: int,
-    effort: Effort,
+    effort: WorkBudget,
 ) -> Float64Array:
     """Return prices after asking a sample of clients some times."""
     whole = state.weight.sum(axis=1)
@@ -125,7 +125,7 @@ def _common_shift(
 
 
 def add_in_turn(
-    state: State, prices: Float64Array, rng: np.random.Generator, effort: Effort
+    state: State, prices: Float64Array, rng: np.random.Generator, effort: WorkBudget
 ) -> Float64Array:
     """Let clients add experts block after block, at prices that follow what is left.
 
@@ -137,7 +137,7 @@ def add_in_turn(
         Prices of the loads to begin with.
     rng : numpy.random.Generator
         Draws the order of the clients.
-    effort : Effort
+    effort : WorkBudget
         Charged; ends the work early.
 
     Returns

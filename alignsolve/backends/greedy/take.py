@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
@@ -47,7 +47,7 @@ class Takers:
             for k, entries in enumerate(state.entries)
         ]
 
-    def take(self, prices: Float64Array, most: Float64Array | None, effort: Effort) -> None:
+    def take(self, prices: Float64Array, most: Float64Array | None, effort: WorkBudget) -> None:
         """Let the clients take what they gain by, in rounds.
 
         Parameters
@@ -57,7 +57,7 @@ class Takers:
         most : float64 array, shape (n_loads, n_experts), or None
             Loads up to which experts take clients; None for no end. Of more clients
             than fit, an expert takes those that lose most by their second best.
-        effort : Effort
+        effort : WorkBudget
             Charged; ends the work early.
         """
         state = self.state
@@ -81,7 +81,8 @@ class Takers:
                 sizes = [(k, size[stays], upper) for k, size, upper in sizes]
 
     def swap(
-        self, prices: Float64Array, most: Float64Array | None, effort: Effort, spare: bool = False
+        self, prices: Float64Array, most: Float64Array | None, effort: WorkBudget,
+        spare: bool = False,
     ) -> None:
         """Let the clients swap an expert for one that they gain by, in rounds.
 
@@ -112,7 +113,7 @@ class Takers:
         active: IntArray,
         prices: Float64Array,
         most: Float64Array | None,
-        effort: Effort,
+        effort: WorkBudget,
         spare: bool,
     ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
         """Return the best swap of each client that gains by one: who, drop, add, gain."""

@@ -147,7 +147,7 @@ def _supply_worth(price, low, high, slope, target):
 
 
 @njit(cache=True, nogil=True)
-def bargain(sequence, values, sizes, cap, room, known, kind, nodes, gap, weight, low, high,
+def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap, weight, low, high,
             slope, target, step, price, mean, held):  # fmt: skip
     """Let clients choose one after the other, each choice moving the prices a little.
 

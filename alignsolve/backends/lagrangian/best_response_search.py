@@ -1,6 +1,6 @@
-"""Answers for many clients: the replies to good prices, corrected by best responses.
+"""Answers for many clients: the responses to good prices, corrected by best responses.
 
-Near the best prices the replies break the loads' bounds by a little. Clients then
+Near the best prices the responses break the loads' bounds by a little. Clients then
 take turns, each choosing its best set again, while what is out of bounds costs
 more from sweep to sweep: those leave an expert first that lose least by it. At the
 end the prices go, and every change gains within all bounds.
@@ -13,7 +13,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.incumbent import Best
+from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.lagrangian.bound import NODES, Relaxation
 from alignsolve.backends.lagrangian.coupling import Clients
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -26,18 +26,18 @@ SWEEPS, GROWTH = 20, 1.3
 GAINING_SWEEPS, FINE = 6, 1e3
 
 
-class FleetSearch:
+class BestResponseSearch:
     """Best responses within strict bounds; see the module.
 
     Parameters
     ----------
     relaxation : Relaxation
         The priced problem.
-    best : Best
+    best : Incumbent
         Where answers go.
     """
 
-    def __init__(self, relaxation: Relaxation, best: Best) -> None:
+    def __init__(self, relaxation: Relaxation, best: Incumbent) -> None:
         self.relaxation, self.best = relaxation, best
         self.problem = relaxation.problem
         self.loads = CouplingConstraints.of(self.problem, Margin.INWARD).reachable()
@@ -47,12 +47,12 @@ class FleetSearch:
         self.sweeps = 0
 
     def improve(self, prices: Float64Array, held: BoolArray) -> bool:
-        """Make replies feasible, and better; offer what comes of it.
+        """Make responses feasible, and better; offer what comes of it.
 
         Parameters
         ----------
         prices : float64 array, shape (n_loads, n_experts)
-            Prices at which the sets are replies.
+            Prices at which the sets are responses.
         held : bool array, shape (n_clients, n_experts)
             Sets; changed in place.
 

@@ -41,8 +41,8 @@ SOME = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Replies:
-    """What the clients reply to prices.
+class Responses:
+    """What the clients response to prices.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class Replies:
     bound : float
         Valid upper bound (max sense) of the problem, or of the sample's share of it.
     demand : float64 array, shape (n_loads, n_experts)
-        Loads of the replies.
+        Loads of the responses.
     gradient : float64 array, shape (n_loads, n_experts)
-        Loads of the replies less the experts' best loads.
+        Loads of the responses less the experts' best loads.
     infeasible : bool
         Whether some client has no set at all.
     """
@@ -115,13 +115,13 @@ class Relaxation:
         for start in range(0, clients.size, step):
             yield slice(start, min(clients.size, start + step))
 
-    def replies(
+    def responses(
         self,
         prices: Float64Array,
         sample: IntArray | None = None,
         nodes: int = NODES,
-    ) -> Replies:
-        """Return the clients' replies to prices, and the bound.
+    ) -> Responses:
+        """Return the clients' responses to prices, and the bound.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class Relaxation:
         load, worth = best_loads(prices, *bounds, is_count)
         parts = float(upper.sum()), float(worth.sum())
         rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
-        return Replies(
+        return Responses(
             held, sum(parts) + rounding, total, total - load, bool((upper == -np.inf).any())
         )
 

@@ -23,7 +23,7 @@ MOMENTUM = 0.8
 NODES = 60
 
 
-class Haggle:
+class MirrorDescent:
     """Sweeps over some clients; see the module.
 
     Parameters
@@ -72,10 +72,10 @@ class Haggle:
 
     def sweep(self) -> None:
         """Let every client choose once."""
-        from alignsolve.backends.lagrangian.best_response_kernels import bargain
+        from alignsolve.backends.lagrangian.best_response_kernels import respond_in_turn
 
         before, relaxation = self.mean.copy(), self.relaxation
-        bargain(
+        respond_in_turn(
             self.rng.permutation(len(self.values)), self.values, self.sizes, *self.rows,
             self.known, relaxation.kind, NODES, CLIENT_GAP * relaxation.spread, self.weight,
             *self.share, self.step, self.prices, self.mean, self.held,

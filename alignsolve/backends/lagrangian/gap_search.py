@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.incumbent import Best
+from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.knapsack import forced_values
 from alignsolve.backends.lagrangian.subgradient import Priced
@@ -70,7 +70,7 @@ def applies(relaxation: Relaxation) -> bool:
     )
 
 
-class JobSearch:
+class GapSearch:
     """The two searches; see the module.
 
     Parameters
@@ -79,7 +79,7 @@ class JobSearch:
         A problem that `applies`.
     priced : Priced
         Good prices.
-    best : Best
+    best : Incumbent
         Where answers and bounds go.
     exact : callable
         Solves a problem by other means.
@@ -95,7 +95,7 @@ class JobSearch:
     """
 
     def __init__(
-        self, relaxation: Relaxation, priced: Priced, best: Best,
+        self, relaxation: Relaxation, priced: Priced, best: Incumbent,
         exact: Callable[[AlignmentProblem, Limits], Outcome], parts: Collection[str],
         ask: Subsolver,
     ) -> None:  # fmt: skip

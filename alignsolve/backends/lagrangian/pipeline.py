@@ -11,13 +11,12 @@ from collections.abc import Collection
 import numpy as np
 
 from alignsolve.backends.base import library_version
-from alignsolve.backends.incumbent import Best
-from alignsolve.backends.lagrangian import gap_search as jobs
-from alignsolve.backends.lagrangian import proximal_newton as market
-from alignsolve.backends.lagrangian.best_response_search import FleetSearch
+from alignsolve.backends.incumbent import Incumbent
+from alignsolve.backends.lagrangian import gap_search, proximal_newton
+from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
 from alignsolve.backends.lagrangian.bound import Relaxation
-from alignsolve.backends.lagrangian.dual_mirror_descent import FIRST_STEP, Haggle
-from alignsolve.backends.lagrangian.subgradient import Priced, ascend
+from alignsolve.backends.lagrangian.dual_mirror_descent import FIRST_STEP, MirrorDescent
+from alignsolve.backends.lagrangian.subgradient import Priced, subgradient_ascent
 from alignsolve.errors import AlignSolveError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
@@ -28,12 +27,12 @@ logger = logging.getLogger("alignsolve")
 #: Clients of the sample on which prices are sought first, where there are many more, and
 #: by what factor it grows.
 SAMPLE, GROWTH = 2000, 8
-#: Sweeps of haggling; later ones, each of which is made an answer; after how many of them
+#: Sweeps of mirror descent; later ones, each of which is made an answer; after how many of them
 #: the bound is computed, with how many nodes of a client's search.
 SWEEPS, LATE_SWEEPS, LOOK, LOOK_NODES = 15, 25, 5, 2000
 #: Most quasi-Newton steps, for each sample, and of subgradient steps.
 PASSES, SUBGRADIENT_PASSES = 40, 1500
-#: Share of the loads that replies may be out of bounds by before clients haggle again, and
+#: Share of the loads that responses may be out of bounds by before mirror descent goes on, and
 #: how far a choice moves a price then.
 LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
 #: Share of the time limit that the prices may take, and that prices and answers together
@@ -88,7 +87,7 @@ class _Run:
         self, problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
     ) -> None:
         self.problem, self.options, self.parts, self.ask = problem, options, parts, ask
-        self.best = Best(problem, options)
+        self.best = Incumbent(problem, options)
         # Solvers of others end a little before the limit.
         self.out_of_time = False
         self.started = time.perf_counter()
@@ -103,7 +102,7 @@ class _Run:
             return
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
-        if jobs.applies(relaxation) and not self.options.repeatable:
+        if gap_search.applies(relaxation) and not self.options.repeatable:
             self._solve_jobs(relaxation)
         else:
             self._solve_fleet(relaxation)
@@ -113,7 +112,9 @@ class _Run:
         priced = self._ascend(relaxation)
         if not self._is_priced(relaxation, priced):
             return
-        search = jobs.JobSearch(relaxation, priced, self.best, self._exact, self.parts, self.ask)
+        search = gap_search.GapSearch(
+            relaxation, priced, self.best, self._exact, self.parts, self.ask
+        )
         try:
             search.run()
         finally:
@@ -124,17 +125,19 @@ class _Run:
 
     def _solve_fleet(self, relaxation: Relaxation) -> None:
         """Price, make the clients' choices an answer, and let others finish what is small."""
-        fleet = FleetSearch(relaxation, self.best)
+        fleet = BestResponseSearch(relaxation, self.best)
         priced = self._price(relaxation, fleet)
         if not self._is_priced(relaxation, priced):
             return
-        assert priced.replies is not None
-        held = priced.replies.held.copy()
-        if fleet.excess(priced.replies.demand) > LARGEST_EXCESS:
+        assert priced.responses is not None
+        held = priced.responses.held.copy()
+        if fleet.excess(priced.responses.demand) > LARGEST_EXCESS:
             # Many clients are alike: they must share what all want at these prices.
-            haggle = self._haggle(relaxation, relaxation.everyone, priced.prices, LATE_STEP)
-            haggle.sweep()
-            held = haggle.held
+            descent = self._mirror_descent(
+                relaxation, relaxation.everyone, priced.prices, LATE_STEP
+            )
+            descent.sweep()
+            held = descent.held
         self._improve(fleet, priced.prices, held)
         self.stats["sweeps"] = fleet.sweeps
         self.best.report()
@@ -144,7 +147,7 @@ class _Run:
         if "exact" in self.parts and small and not self.best.is_over:
             self._finish_exactly()
 
-    def _improve(self, fleet: FleetSearch, prices: Float64Array, held: BoolArray) -> None:
+    def _improve(self, fleet: BestResponseSearch, prices: Float64Array, held: BoolArray) -> None:
         """Make sets an answer, if answers are sought."""
         if "search" in self.parts:
             fleet.improve(prices, held)
@@ -154,24 +157,24 @@ class _Run:
         self.stats["price_seconds"] = time.perf_counter() - self.started
         self.stats["passes"] = relaxation.passes
         self.best.lower(priced.bound)
-        if priced.replies is not None and priced.replies.infeasible:
+        if priced.responses is not None and priced.responses.infeasible:
             self.best.infeasible = True
         self.best.report()
-        return priced.replies is not None and not self.best.is_over
+        return priced.responses is not None and not self.best.is_over
 
-    def _haggle(
+    def _mirror_descent(
         self, relaxation: Relaxation, clients: IntArray, prices: Float64Array, first_step: float
-    ) -> Haggle:
-        return Haggle(
+    ) -> MirrorDescent:
+        return MirrorDescent(
             relaxation, clients, prices, first_step=first_step, seed=self.options.seed
         )
 
-    def _price(self, relaxation: Relaxation, fleet: FleetSearch) -> Priced:
+    def _price(self, relaxation: Relaxation, fleet: BestResponseSearch) -> Priced:
         """Find good prices: on samples first where there are many clients."""
         n, prices = self.problem.n_clients, np.zeros(relaxation.shape)
         share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
         deadline = time.perf_counter() + share * self.options.remaining()
-        curvature = market.Curvature.guess(relaxation)
+        curvature = proximal_newton.Curvature.guess(relaxation)
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, fleet, deadline)
             if not math.isfinite(priced.bound) or self.best.is_over:
@@ -180,15 +183,15 @@ class _Run:
         else:
             order = np.random.default_rng(self.options.seed).permutation(n)
             size = SAMPLE
-            haggle = self._haggle(relaxation, np.sort(order[:size]), prices, FIRST_STEP)
+            descent = self._mirror_descent(relaxation, np.sort(order[:size]), prices, FIRST_STEP)
             for _ in range(SWEEPS):
-                haggle.sweep()
+                descent.sweep()
                 self.best.report()
                 if self.best.is_over:
                     break
-            prices = haggle.mean
+            prices = descent.mean
             while 2 * size < n and not self.best.is_over:
-                prices = market.clear(
+                prices = proximal_newton.clear(
                     relaxation, Priced(prices), curvature, deadline=deadline, max_passes=PASSES,
                     sample=np.sort(order[:size]), seen=self._seen,
                 ).prices  # fmt: skip
@@ -196,46 +199,46 @@ class _Run:
         if self.best.is_over:
             # A pass over many clients would take far longer than what is left.
             return Priced(prices)
-        return market.clear(
+        return proximal_newton.clear(
             relaxation, Priced(prices), curvature, deadline=deadline, max_passes=PASSES,
             seen=self._seen_all,
         )  # fmt: skip
 
     def _price_few(
-        self, relaxation: Relaxation, fleet: FleetSearch, deadline: float
+        self, relaxation: Relaxation, fleet: BestResponseSearch, deadline: float
     ) -> Priced:
-        """Haggle with all clients; now and then bound, and make the choices an answer."""
+        """Run mirror descent over all clients; now and then bound, and make an answer."""
         prices = np.zeros(relaxation.shape)
-        haggle = self._haggle(relaxation, relaxation.everyone, prices, FIRST_STEP)
+        descent = self._mirror_descent(relaxation, relaxation.everyone, prices, FIRST_STEP)
         best = Priced(prices)
         for sweep in range(1, SWEEPS + LATE_SWEEPS + 1):
-            haggle.sweep()
+            descent.sweep()
             late = self.best.is_over or time.perf_counter() >= deadline
             look = sweep % LOOK == 0 or late
             if look:
-                replies = relaxation.replies(haggle.mean, nodes=LOOK_NODES)
-                if replies.infeasible or replies.bound < best.bound:
-                    best = Priced(haggle.mean.copy(), replies.bound, replies)
-                if replies.infeasible:
+                responses = relaxation.responses(descent.mean, nodes=LOOK_NODES)
+                if responses.infeasible or responses.bound < best.bound:
+                    best = Priced(descent.mean.copy(), responses.bound, responses)
+                if responses.infeasible:
                     break
                 self.best.lower(best.bound)
             if look or sweep > SWEEPS:
-                self._improve(fleet, haggle.mean, haggle.held.copy())
+                self._improve(fleet, descent.mean, descent.held.copy())
                 self.best.report()
             if late or self.best.is_over:
                 break
         return best
 
     def _ascend(self, relaxation: Relaxation) -> Priced:
-        """Find good prices where clients are few and replies jump."""
+        """Find good prices where clients are few and responses jump."""
         deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
         prices = np.zeros(relaxation.shape)
-        start = relaxation.replies(prices)
+        start = relaxation.responses(prices)
         if start.infeasible:
             return Priced(prices, start.bound, start)
         values = self.problem.values(slice(0, self.problem.n_clients))
-        scale = max(abs(start.bound), jobs.first_distance(values))
-        return ascend(
+        scale = max(abs(start.bound), gap_search.first_distance(values))
+        return subgradient_ascent(
             relaxation, Priced(prices, start.bound, start), distance=FIRST_DISTANCE * scale,
             value=lambda: self.best.value, deadline=deadline, max_passes=SUBGRADIENT_PASSES,
             seen=self._seen_all,

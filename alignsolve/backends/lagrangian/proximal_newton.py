@@ -123,13 +123,13 @@ def clear(
     flat = [np.ascontiguousarray(part).ravel() for part in supply]
 
     def passed(prices: Float64Array) -> tuple[Priced, Float64Array]:
-        replies = relaxation.replies(prices, sample)
-        return Priced(prices, replies.bound, replies), replies.demand.ravel()
+        responses = relaxation.responses(prices, sample)
+        return Priced(prices, responses.bound, responses), responses.demand.ravel()
 
     best, demand = passed(start.prices)
     damping, idle = 0.0, 0
     for _ in range(max_passes - 1):
-        if best.replies is None or best.replies.infeasible or not math.isfinite(best.bound):
+        if best.responses is None or best.responses.infeasible or not math.isfinite(best.bound):
             break
         if (seen is not None and seen(best)) or time.perf_counter() >= deadline:
             break

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.backends.lagrangian.bound import Relaxation, Replies
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.model.arrays import Float64Array
 
 #: Share of the direction before that is kept.
@@ -38,16 +38,16 @@ class Priced:
         Price of a unit of each load.
     bound : float
         The bound there (max sense).
-    replies : Replies or None
-        The replies there.
+    responses : Responses or None
+        The responses there.
     """
 
     prices: Float64Array
     bound: float = math.inf
-    replies: Replies | None = None
+    responses: Responses | None = None
 
 
-def ascend(
+def subgradient_ascent(
     relaxation: Relaxation,
     start: Priced,
     *,
@@ -94,11 +94,11 @@ def ascend(
     direction = np.zeros_like(prices)
     idle, reference = 0, start.bound
     for _ in range(max_passes):
-        replies = relaxation.replies(prices)
-        if replies.infeasible or not math.isfinite(replies.bound):
-            return Priced(prices, replies.bound, replies) if replies.infeasible else best
-        if replies.bound < best.bound:
-            best = Priced(prices.copy(), replies.bound, replies)
+        responses = relaxation.responses(prices)
+        if responses.infeasible or not math.isfinite(responses.bound):
+            return Priced(prices, responses.bound, responses) if responses.infeasible else best
+        if responses.bound < best.bound:
+            best = Priced(prices.copy(), responses.bound, responses)
         if seen is not None and seen(best):
             break
         idle += 1
@@ -110,13 +110,13 @@ def ascend(
             distance *= 0.5
             idle, reference = 0, best.bound
             prices, direction = best.prices.copy(), np.zeros_like(prices)
-            if best.replies is not None:
-                replies = best.replies
+            if best.responses is not None:
+                responses = best.responses
         floor = FINEST * max(1.0, abs(best.bound))
         gap = best.bound - value()
         if distance < floor or gap <= 0 or time.perf_counter() >= deadline:
             break
-        gradient = replies.gradient / unit
+        gradient = responses.gradient / unit
         direction = gradient + MEMORY * direction
         # At the edge of the prices' range only inward steps count.
         blocked = ((prices <= least) & (direction < 0)) | ((prices >= most) & (direction > 0))
@@ -124,6 +124,6 @@ def ascend(
         length = float((direction**2).sum())
         if length == 0:
             break
-        step = (replies.bound - best.bound + min(distance, gap)) / length
+        step = (responses.bound - best.bound + min(distance, gap)) / length
         prices = np.clip(prices + step * direction / unit, least, most)
     return best

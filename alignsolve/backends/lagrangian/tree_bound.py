@@ -166,7 +166,7 @@ def table_shape(size, left, owner, start):
 
 @njit(cache=True, nogil=True)
 def write_answer(values, size, allowed, left, owner, start, member, prices, taken, width, answer):
-    """Write who holds each expert in the replies to prices."""
+    """Write who holds each expert in the responses to prices."""
     m = prices.size
     items, reduced = np.empty(m, np.int64), np.empty(m)
     chosen, table = np.empty(m, np.bool_), np.empty(width)

@@ -122,7 +122,7 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel
     scale = _row_scale(model, data, lower, higher, objective_scale)
     scaled = np.where(np.repeat(whole_rows, counts), whole, data * np.repeat(scale, counts))
     low, high = whole_bounds(lower, higher, slack, per_unit)
-    # What a solver would ignore goes here, and the bounds give way by as much.
+    # What a solver would ignore goes here, and the bounds are widened by as much.
     tiny = (np.abs(scaled) <= IGNORED) & model.is_integer[model.matrix.indices]
     lost = row_reduce(np.add, np.where(tiny, np.abs(scaled), 0.0), indptr, 0.0)
     matrix = sp.csr_array(

@@ -22,7 +22,7 @@ from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
 from alignsolve.backends.row_units import row_reduce
-from alignsolve.certificate.best_responses import best_replies
+from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
 from alignsolve.model.feasibility import is_feasible
@@ -308,14 +308,14 @@ def _is_contradictory(model: LinearModel) -> bool:
 
 
 def simple_bound(problem: AlignmentProblem) -> float:
-    """Return the sum of the clients' best replies without any price (max sense).
+    """Return the sum of the clients' best responses without any price (max sense).
 
     A bound that costs one pass over the matrix, for when a solver has none.
     """
     total = 0.0
     for rows in row_blocks(problem.n_clients, problem.n_experts):
         values = problem.values(rows)
-        chosen, possible = best_replies(problem, rows, values)
+        chosen, possible = best_responses(problem, rows, values)
         if not possible.all():
             return math.inf
         total += float(values[chosen].sum())
@@ -333,7 +333,7 @@ def _answer(search: _Search, termination: Termination, source: str) -> Outcome:
     if wrong:
         termination = Termination.FAILED
     if wrong or not math.isfinite(bound):
-        bound, source = simple_bound(search.problem), "best replies without prices"
+        bound, source = simple_bound(search.problem), "best responses without prices"
     return Outcome(
         termination,
         rows,

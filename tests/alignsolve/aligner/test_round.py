@@ -75,7 +75,7 @@ def test_rounds_stay_flow_problems_where_they_can():
     assert set(plan.result.problem.loads) == {"finishers"}
 
 
-def test_a_round_that_cannot_hold_says_what_gave_way():
+def test_a_round_that_cannot_hold_says_what_relaxed():
     aligner = al.Aligner(4, policy=al.PolicySettings(min_finishers=2))
     plan = aligner.plan(["a", "b"])
     assert plan.result.has_answer and plan.relaxations

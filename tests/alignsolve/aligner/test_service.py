@@ -132,7 +132,7 @@ class Service(RuleBasedStateMachine):
         assert not lost & set(self.plan.clients)
 
     def check_plan(self, plan):
-        """A plan keeps every bound, or says which gave way."""
+        """A plan keeps every bound, or says which were relaxed."""
         capacity = self.aligner.tables.capacity
         for client in () if self.declared_since else plan.clients:
             row = self.aligner.tables.clients.row[client]

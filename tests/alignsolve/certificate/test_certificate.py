@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.backends import base
-from alignsolve.certificate.best_responses import Multipliers, best_replies
+from alignsolve.certificate.best_responses import Multipliers, best_responses
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.duality_gap import client_sums, dual_gap
 from alignsolve.certificate.exchange_graph import apply_steps, bellman_ford
@@ -116,7 +116,7 @@ def test_any_multipliers_bound_the_mip_class(
 def test_best_replies_by_enumeration(problem: al.AlignmentProblem, seed: int) -> None:
     n, m = problem.fitness.shape
     reduced = problem.values(slice(0, n)) - np.random.default_rng(seed).integers(-3, 4, m)
-    chosen, possible = best_replies(problem, slice(0, n), reduced)
+    chosen, possible = best_responses(problem, slice(0, n), reduced)
     low, high = problem.slot_bounds()
     for client in range(n):
         values = []

@@ -1,4 +1,4 @@
-"""Bounds that give way: least priced violation, then fitness, certified and reported exactly."""
+"""Relaxed bounds: least priced violation, then fitness, certified and reported exactly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.shortfalls import priced, shortfalls
-from alignsolve.elastic.violation_weights import checked_prices
+from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.model.feasibility import violations
 from tests.alignsolve.elastic.reference import best_elastic, violation
 from tests.strategies import (
@@ -24,7 +24,7 @@ from tests.strategies import (
     one_or_each,
 )
 
-#: Kinds of bounds that never give way.
+#: Kinds of bounds that are never relaxed.
 HARD = {"duplicate", "forbidden", "max_experts", "group_max", "resource"}
 
 PRICES = st.sampled_from([0.5, 1, 1, 2, 3, 10, 0.1, 1.7])
@@ -260,7 +260,7 @@ def test_small_moves_keep_what_never_gives_way_and_violate_less():
                     resources={"memory_mb": al.Resource(rng.uniform(1, 3, 8),
                                                         rng.uniform(2, 8, 200))},
                     loads={"samples": al.Load(rng.integers(10, 99, 200), min=2_000)})
-    prices = checked_prices(problem, True)
+    prices = checked_weights(problem, True)
     everything = np.nonzero(np.ones((200, 8)))
     start = within_budgets(problem.replace(max_experts=8, group_max=4), *everything)
     assert not {"resource"} & {v.kind for v in violations(problem, *start)}
@@ -292,7 +292,7 @@ def test_floors_give_way_without_breaking_budgets():
 @given(priced_problems(mip_problems(max_pairs=12)), st.randoms(use_true_random=False))
 def test_moves_never_break_what_does_not_give_way(case, random):
     problem, elastic = case
-    prices = checked_prices(problem, elastic)
+    prices = checked_weights(problem, elastic)
     pairs = [(i, j) for i, j in np.argwhere(problem.fitness > -np.inf) if random.random() < 0.5]
     start = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     start = within_budgets(problem, *start)
@@ -312,7 +312,7 @@ def test_two_clients_exchange_where_no_single_move_helps():
         loads={"samples": al.Load([10, 1], max=[5, 20])},
     )
     start = np.array([0, 1]), np.array([0, 1])
-    rows, cols = descended(problem, checked_prices(problem, True), *start, np.inf)
+    rows, cols = descended(problem, checked_weights(problem, True), *start, np.inf)
     assert (rows.tolist(), cols.tolist()) == ([0, 1], [1, 0])
 
 
@@ -338,7 +338,7 @@ def planted_round(n, m, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_moves_find_what_can_hold_at_the_size_of_a_round(seed):
     problem = planted_round(1_000, 64, seed)
-    prices = checked_prices(problem, True)
+    prices = checked_weights(problem, True)
     nothing = np.empty(0, dtype=np.int64)
     found = descended(problem, prices, nothing, nothing, np.inf)
     assert not violations(problem, *found)

@@ -53,7 +53,7 @@ def test_larger_fleets_get_a_point_or_a_cut(seed):
         assert flow.missing == 0
         assert violations(problem, *np.nonzero(state == 2)) == []
         return
-    # The clients' best replies to the price 1 on the cut: a bound that no answer passes.
+    # The clients' best responses to the price 1 on the cut: a bound that no answer passes.
     price = -1.0 if flow.crowded else 1.0
     prized = np.where(problem.fitness == 0, price * flow.cut, -np.inf)
     best = al.solve(problem.replace(fitness=prized, load_min=None, load_max=None))

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def best_set(reduced, least, most):
-    """Return the best reply to reduced values, -inf forbids, as a set of experts."""
+    """Return the best response to reduced values, -inf forbids, as a set of experts."""
     order = sorted(range(len(reduced)), key=lambda j: -reduced[j])
     chosen = []
     for j in order:
@@ -116,11 +116,11 @@ def wanted_load(price, load, least, most, weight, goal):
     return best[np.argmin(np.abs(best - load))]
 
 
-def swap_rates(chosen, slack, rival, holdings, nodes, limit, crowd):
+def swap_rates(chosen, slack, runner_up, holdings, nodes, limit, crowd):
     """Return clients per unit of price at each pair's boundary, from the clients' slack."""
     slacks = {}
     for k in chosen:
-        u, h = rival[k], nodes - 1
+        u, h = runner_up[k], nodes - 1
         if u < 0:
             u = -1 - u
         elif u < nodes and len(holdings[k]):

@@ -36,29 +36,29 @@ def clients(draw):
     return fitness, least, most, price
 
 
-def reply(fitness, least, most, price, keep=False, held=None, count=None):
+def response(fitness, least, most, price, keep=False, held=None, count=None):
     """Run `reply_rows`; return what it writes."""
     n, m = fitness.shape
     ptr = np.concatenate([[0], np.cumsum(most)]).astype(np.int64)
     held = np.zeros(ptr[-1], np.int32) if held is None else held
     count = np.zeros(n, np.int32) if count is None else count
-    slack, rival = np.empty(n, np.float32), np.empty(n, np.int32)
+    slack, runner_up = np.empty(n, np.float32), np.empty(n, np.int32)
     load = np.zeros(m + 1, np.int64)
-    bad = rows.reply_rows(
+    bad = rows.response_rows(
         fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep,
-        ptr, held, count, slack, rival, load,
+        ptr, held, count, slack, runner_up, load,
     )  # fmt: skip
     sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
-    return bad, sets, (ptr, held, count), slack, rival, load
+    return bad, sets, (ptr, held, count), slack, runner_up, load
 
 
-class TestReplies:
+class TestResponses:
     @settings(max_examples=400)
     @given(drawn=clients())
     def test_best_replies_and_slack(self, drawn):
         fitness, least, most, price = drawn
         m = fitness.shape[1]
-        bad, sets, _, slack, rival, load = reply(*drawn)
+        bad, sets, _, slack, runner_up, load = response(*drawn)
         reduced = np.where(price[:m] < np.inf, fitness - price[:m], -np.inf)
         hopeless = np.isfinite(reduced).sum(axis=1) < least
         assert (bad >= 0) == hopeless.any()
@@ -74,11 +74,11 @@ class TestReplies:
                 assert slack[k] == np.inf
             else:
                 np.testing.assert_allclose(slack[k], expected, rtol=1e-5, atol=1e-12)
-            if rival[k] <= m and expected > 0:
-                if rival[k] < 0:
-                    np.testing.assert_allclose(losses[m, -1 - rival[k]], expected)
+            if runner_up[k] <= m and expected > 0:
+                if runner_up[k] < 0:
+                    np.testing.assert_allclose(losses[m, -1 - runner_up[k]], expected)
                 else:
-                    to_rival = [loss for (_, u), loss in losses.items() if u == rival[k]]
+                    to_rival = [loss for (_, u), loss in losses.items() if u == runner_up[k]]
                     assert min(abs(loss - expected) for loss in to_rival) < 1e-9
         if not hopeless.any():
             held_by = np.bincount([j for s in sets for j in s], minlength=m)
@@ -87,7 +87,7 @@ class TestReplies:
     @given(drawn=clients())
     def test_slack_of_a_given_answer(self, drawn):
         fitness, least, most, price = drawn
-        bad, _, answer, slack, _, _ = reply(*drawn)
+        bad, _, answer, slack, _, _ = response(*drawn)
         if bad >= 0:
             return
         again = np.empty_like(slack)
@@ -101,8 +101,8 @@ class TestReplies:
         eps = np.finfo(np.dtype(kind)).eps
         fitness = (rng.choice([-1, 1, 3]) * (1 + eps * rng.integers(0, 40, (30, m)))).astype(kind)
         ones = np.ones(30, np.int64)
-        _, sets, _, slack, rival, _ = reply(fitness, ones, ones, np.zeros(m + 1))
-        for values, chosen, least, other in zip(fitness, sets, slack, rival, strict=True):
+        _, sets, _, slack, runner_up, _ = response(fitness, ones, ones, np.zeros(m + 1))
+        for values, chosen, least, other in zip(fitness, sets, slack, runner_up, strict=True):
             (pick,) = chosen
             best, second = np.sort(values)[:-3:-1].astype(float)
             assert values[pick] >= best - 2 * rows.TIE * abs(best)
@@ -121,7 +121,8 @@ class TestReplies:
         held = np.concatenate([rng.permutation(m)[:most] for _ in range(n)]).astype(np.int32)
         for keep in (False, True):
             count = slots.astype(np.int32)
-            bad, sets, *_ = reply(fitness, slots, slots, np.zeros(m + 1), keep, held.copy(), count)
+            before = held.copy(), count
+            bad, sets, *_ = response(fitness, slots, slots, np.zeros(m + 1), keep, *before)
             assert bad < 0
             for values, mine in zip(fitness, sets, strict=True):
                 assert len(mine) == most
@@ -130,20 +131,20 @@ class TestReplies:
 
     def test_ties_at_zero_follow_the_wanted_shares(self):
         twos = np.full(500, 2)
-        *_, load = reply(np.zeros((500, 4)), twos, twos, np.zeros(5))
+        *_, load = response(np.zeros((500, 4)), twos, twos, np.zeros(5))
         assert load[:4].max() - load[:4].min() <= 2
 
     def test_ties_follow_the_wanted_shares(self):
         fitness = np.zeros((1000, 4))
         ones = np.ones(1000, np.int64)
-        *_, load = reply(fitness, ones, ones, np.zeros(5))
+        *_, load = response(fitness, ones, ones, np.zeros(5))
         assert load[:4].max() - load[:4].min() <= 1
 
     def test_ties_keep_what_is_held(self):
         ones = np.ones(50, np.int64)
         held = np.arange(50, dtype=np.int32) % 4
         before = held.copy()
-        reply(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
+        response(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
         assert (held == before).all()
 
     @given(drawn=clients(), seed=st.integers(0, 999))
@@ -168,7 +169,7 @@ class TestLists:
     def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width):
         fitness, least, most, price = drawn
         m = fitness.shape[1]
-        bad, sets, (ptr, held, count), *_ = reply(*drawn)
+        bad, sets, (ptr, held, count), *_ = response(*drawn)
         if bad >= 0:
             return
         known = np.where(price < np.inf, price, 0.0)
@@ -214,7 +215,7 @@ class TestLists:
     def test_which_swaps_exist_at_all(self, drawn):
         fitness, least, most, price = drawn
         n, m = fitness.shape
-        bad, sets, answer, *_ = reply(*drawn)
+        bad, sets, answer, *_ = response(*drawn)
         if bad >= 0:
             return
         exists = np.zeros((m + 1, m + 1), np.bool_)
@@ -261,12 +262,12 @@ class TestSmallKernels:
         for k, experts in enumerate(holdings):
             held[ptr[k] : ptr[k] + len(experts)] = experts
         count = np.array([len(experts) for experts in holdings], np.int32)
-        rival = rng.integers(-1 - m, m + 2, size).astype(np.int32)
+        runner_up = rng.integers(-1 - m, m + 2, size).astype(np.int32)
         slack = (rng.random(size) * limit).astype(np.float32)
         chosen = np.flatnonzero(rng.random(size) < 0.8)
         rate = np.full((m + 1, m + 1), np.nan)
-        newton_kernels.swap_rates(chosen, slack, rival, ptr, held, count, limit, crowd, rate)
-        expected = swap_rates(chosen, slack, rival, holdings, m + 1, limit, crowd)
+        newton_kernels.swap_rates(chosen, slack, runner_up, ptr, held, count, limit, crowd, rate)
+        expected = swap_rates(chosen, slack, runner_up, holdings, m + 1, limit, crowd)
         np.testing.assert_allclose(rate, expected, rtol=1e-6)
 
     @given(seed=st.integers(0, 9999), m=st.integers(1, 12))

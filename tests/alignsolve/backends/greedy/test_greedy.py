@@ -12,7 +12,7 @@ from alignsolve.backends import get_backend
 from alignsolve.backends.greedy import exchanges
 from alignsolve.backends.greedy.by_client import add_by_client, swap_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
-from alignsolve.backends.greedy.exchanges import Effort
+from alignsolve.backends.greedy.exchanges import WorkBudget
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import State
@@ -37,14 +37,14 @@ def test_generalized_assignment_is_near_the_best(kind, apart):
 def test_prices_of_the_budgets_divide_the_jobs():
     problem = generate("gap-e", seed=0, agents=20, jobs=200)
     state = State(problem)
-    score = scores_by_expert(state, "price", Effort())
+    score = scores_by_expert(state, "price", WorkBudget())
     use = np.bincount(
         score.argmax(axis=0), weights=state.entries[0][score.argmax(axis=0), np.arange(200)],
         minlength=20,
     )
     # Cheapest jobs alone ask for several times what there is.
     assert use.max() < 2 * state.sum_high[0].min()
-    add_by_expert(state, score, Effort())
+    add_by_expert(state, score, WorkBudget())
     assert state.excess() == 0
 
 
@@ -53,8 +53,8 @@ def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
     problem = generate("scarce", seed=seed, clients=600, experts=16)
     state, rng = State(problem), np.random.default_rng(0)
     before = state.excess()
-    prices = learn_prices(state, rng, None, Effort())
-    add_in_turn(state, prices, rng, Effort())
+    prices = learn_prices(state, rng, None, WorkBudget())
+    add_in_turn(state, prices, rng, WorkBudget())
     assert state.excess() < 0.01 * before
     assert not state.broken_clients().any()
     assert (state.amount <= state.high).all()
@@ -68,8 +68,8 @@ def test_a_load_of_few_clients_does_not_freeze_prices():
     left = {}
     for name, each in (("plain", problem), ("sparse", sparse)):
         state, rng = State(each), np.random.default_rng(0)
-        prices = learn_prices(state, rng, None, Effort())
-        prices = add_in_turn(state, prices, rng, Effort())
+        prices = learn_prices(state, rng, None, WorkBudget())
+        prices = add_in_turn(state, prices, rng, WorkBudget())
         left[name] = state.excess()
         assert np.isfinite(prices).all()
     assert left["sparse"] <= 2 * left["plain"] + 1
@@ -79,7 +79,7 @@ def test_prices_forget_a_round_that_was_cut_short():
     state = State(generate("scarce", seed=0, clients=600, experts=16))
     # The same whether the work ends between two rounds or within the second one.
     found = [
-        learn_prices(state, np.random.default_rng(0), None, Effort(work=work))
+        learn_prices(state, np.random.default_rng(0), None, WorkBudget(work=work))
         for work in (1 << 17, (1 << 17) + 1)
     ]
     assert (state.count == 0).all()
@@ -95,7 +95,7 @@ def test_a_warm_start_is_where_it_begins():
 
 def test_nothing_is_priced_where_no_budget_binds():
     problem = al.AlignmentProblem(np.random.default_rng(0).random((20, 60)), 60, load_min=1)
-    effort = Effort(work=1e9)
+    effort = WorkBudget(work=1e9)
     scores_by_expert(State(problem), "price", effort)
     assert effort.work == 1e9
 
@@ -109,10 +109,10 @@ def test_swaps_gain_and_break_nothing(family, sizes):
     state, everyone = State(problem), np.arange(200)
     none = np.zeros_like(state.amount)
     away = np.random.default_rng(0).uniform(0, 200, none.shape) / state.load_unit[:, None]
-    add_by_client(state, everyone, away, Effort(), state.high)
-    fill_experts(state, Effort())
+    add_by_client(state, everyone, away, WorkBudget(), state.high)
+    fill_experts(state, WorkBudget())
     before, excess = problem.objective(*state.pairs()), state.excess()
-    swap_by_client(state, everyone, none, Effort(), state.high)
+    swap_by_client(state, everyone, none, WorkBudget(), state.high)
     assert problem.objective(*state.pairs()) > before
     assert state.excess() <= excess
     again = State(problem)
@@ -131,10 +131,10 @@ def test_filling_mends_minima_and_breaks_nothing(seed):
     problem = generate("scarce", seed=seed, clients=300, experts=16)
     state = State(problem)
     none = np.zeros_like(state.amount)
-    add_by_client(state, np.arange(300), none, Effort(), state.high)
+    add_by_client(state, np.arange(300), none, WorkBudget(), state.high)
     before, clients = state.excess(), state.broken_clients()
     assert before > 0
-    fill_experts(state, Effort())
+    fill_experts(state, WorkBudget())
     assert state.excess() < 0.2 * before
     assert not (state.broken_clients() & ~clients).any()
     assert (state.amount <= state.high).all()
@@ -151,7 +151,7 @@ def test_filling_ends_where_nothing_helps():
     )
     state = State(problem)
     state.hold(np.array([0, 1]), np.array([1, 1]))
-    fill_experts(state, Effort())
+    fill_experts(state, WorkBudget())
     assert state.excess() > 0  # expert 0 fits nobody, and expert 1 keeps its holder
     assert state.amount[0, 1] >= 1
 
@@ -178,14 +178,14 @@ def test_limits_hold_where_exchanges_are_many():
 def test_filling_in_bulk_keeps_every_bound_and_fills_most(kind):
     problem = generate(f"gap-{kind}", seed=2, agents=12, jobs=240)
     state = State(problem)
-    score = scores_by_expert(state, "share", Effort())
-    add_in_bulk(state, score.copy(), Effort())
+    score = scores_by_expert(state, "share", WorkBudget())
+    add_in_bulk(state, score.copy(), WorkBudget())
     rows, cols = state.pairs()
     assert rows.size > 240 / 2
     assert len(set(cols.tolist())) == rows.size
     used = np.bincount(rows, weights=state.entries[0][rows, cols], minlength=12)
     assert (used <= state.sum_high[0]).all()
-    add_by_expert(state, score, Effort())
+    add_by_expert(state, score, WorkBudget())
     assert state.excess() == 0
     assert is_feasible(problem, *state.pairs())
 

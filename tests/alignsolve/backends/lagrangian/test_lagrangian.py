@@ -56,9 +56,9 @@ def test_bound_holds_at_any_prices(problem: al.AlignmentProblem) -> None:
     for scale in (0.0, 1.0, 10.0):
         prices = scale * rng.standard_normal(relaxation.shape)
         for nodes in (0, 3, 1000):
-            replies = relaxation.replies(prices, nodes=nodes)
-            assert not replies.infeasible
-            assert replies.bound >= problem.sign * best - 1e-9 * (1 + magnitude(problem))
+            responses = relaxation.responses(prices, nodes=nodes)
+            assert not responses.infeasible
+            assert responses.bound >= problem.sign * best - 1e-9 * (1 + magnitude(problem))
 
 
 @pytest.mark.parametrize("kind", ["c", "d", "e"])
@@ -205,7 +205,7 @@ def assignment() -> al.AlignmentProblem:
 
 
 def test_repeatable_assignment_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.JobSearch, "run", lambda _: pytest.fail("searches raced"))
+    monkeypatch.setattr(jobs.GapSearch, "run", lambda _: pytest.fail("searches raced"))
     first, second = (
         al.solve(assignment(), "lagrangian", repeatable=True, threads=2) for _ in range(2)
     )
@@ -230,7 +230,7 @@ def test_other_solvers_are_watched_in_the_callers_thread(
     # Dives that find nothing lead to another solver, asked in the dives' thread.
     monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
     monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
-    monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
+    monkeypatch.setattr(jobs.GapSearch, "_ask_greedy", lambda _: None)
     monkeypatch.setattr(registry, "solve_by", lambda _, *given: Talkative.solve(*given))
     seen: set[int] = set()
     result = al.solve(
@@ -331,7 +331,7 @@ def test_a_core_proves_no_more_than_its_bound(
         return exact if exact.infeasible else Outcome.nothing(ended, bound=exact.bound)
 
     core_search(monkeypatch, vague)
-    monkeypatch.setattr(jobs.JobSearch, "_ask_greedy", lambda _: None)
+    monkeypatch.setattr(jobs.GapSearch, "_ask_greedy", lambda _: None)
     result = al.solve(problem, "lagrangian", time_limit=2)
     assert min(levels) == pytest.approx(best)
     assert result.dual_bound == pytest.approx(best)

@@ -251,7 +251,7 @@ def test_claims_that_a_feasible_answer_refutes_are_dropped() -> None:
     low = ModelOutcome(bound=warm.objective_value - 1, finished=True)
     answer = solve_linear(problem, options, Liar(low))
     assert answer.termination is al.Termination.FAILED
-    assert answer.source == "best replies without prices"
+    assert answer.source == "best responses without prices"
     assert answer.bound >= warm.objective_value
 
 
