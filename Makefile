@@ -41,8 +41,9 @@ bench-aligner: $(VENV)/.dev ## 200 simulated rounds of the Aligner and all basel
 	@$(BIN)/python benchmarks/aligner_service.py all $(AGAIN)
 
 BASE ?= 1f231c7
-bench-paired: $(VENV)/.dev ## Time this tree against an older commit, in turn; BASE=1f231c7 names it
-	@$(BIN)/python benchmarks/paired.py --base $(BASE)
+bench-paired: $(VENV)/.dev ## An older commit (BASE=1f231c7) against this tree, at most 1.10 (about 10 min); KEEP: folder for it
+	@$(BIN)/python benchmarks/paired.py --base $(BASE) --instances $(INSTANCES) --at-most 1.10 \
+	  $(if $(KEEP),--keep $(KEEP))
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest

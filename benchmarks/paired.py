@@ -1,283 +1,357 @@
-"""Measure this working tree against an older commit: the same calls, in turn, on one machine.
+"""Measure an older commit against the working tree: what is slower than it was.
 
-Two processes live side by side, one with each version. After a run of each that compiles
-and is not counted, they work alternately, in the order A B B A, so that whatever else the
-machine does meets both. What counts is the processor time of a process, all threads
-together; cheap calls are repeated until a measurement takes 20 ms. The figure of a case is
-the median of the ratios of neighbours, new over old.
-
-    python benchmarks/paired.py --list
-    python benchmarks/paired.py                          # every case against 1f231c7
-    python benchmarks/paired.py solve-10000x64 proof-1024000x64 --base HEAD~1 --runs 31
-    python benchmarks/paired.py --at-most 1.10 --keep ../old    # exit code 1 above it
+Both sides solve the same problems on this machine, each in a process of its own, and
+take turns (old new, new old, ...), so that whatever else the machine does hits both.
+What counts is processor time, of all threads, and the median over the pairs of the
+ratio new / old. Kernels are compiled before, and runs of less than 50 ms are repeated
+within a measurement. A run that misses its goal (a proof, a gap) fails its case.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
+import io
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _exchange_cases import CASES
+from _aligner_world import Fleet
+from _exchange_cases import CASES as SHAPES
 from _machine import machine_record
 
 import alignsolve as al
 from alignsolve.generators import generate
 
-ROOT = Path(__file__).resolve().parents[1]
-BASE = "1f231c7"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = """examples:
+  python benchmarks/paired.py
+  python benchmarks/paired.py exchange-100x8 plan-1000x64 --keep /tmp/paired
+  python benchmarks/paired.py --base HEAD~1 --at-most 1.05 --json paired.json
+"""
 
-#: Processor seconds that a measurement shall take at least, by repeating the call.
-LEAST_SECONDS = 0.02
+#: Least processor seconds of one measurement.
+LEAST = 0.05
+#: Pairs by default, where a measurement takes up to so many seconds.
+PAIRS = ((0.2, 61), (1.0, 31), (4.0, 11), (math.inf, 7))
+#: Limit of a solve of the mip class, as in `hard_class.py`.
+LIMIT = 60.0
+#: Clients of the fleet of which a round asks a tenth, as in `aligner_service.py`.
+FLEET = 10_000
 
-#: What a case prepares once, untimed, and then calls.
-Run = Callable[[], Any]
-
-
-# -- cases: each returns what is timed, or None where its files are missing --------------
-
-
-def solving(shape: str, family: str, backend: str = "auto") -> Callable[[Path], Run]:
-    """Solve a problem of `benchmarks/exchange.py`."""
-
-    def prepare(_: Path) -> Run:
-        problem = CASES[shape].problem(family, seed=0)
-        return lambda: al.solve(problem, backend)
-
-    return prepare
+#: Yields what is timed and is sent what came of it; the time between is not measured.
+Runs = Generator[Callable[[], Any], Any, None]
 
 
-def proof(_: Path) -> Run:
-    """Certify the answer of a million clients, at its own prices."""
-    problem = CASES["1024000x64"].problem("uniform", seed=0)
-    result = al.solve(problem)
-    return lambda: al.certify(problem, result.row_ind, result.col_ind, result.prices)
+# -- the cases --------------------------------------------------------------------------
 
 
-def assignment(name: str) -> Callable[[Path], Run | None]:
-    """Solve one of Yagiura's generalized assignment problems to proof."""
-
-    def prepare(instances: Path) -> Run | None:
-        path = instances / "yagiura" / f"{name}.txt"
-        if not path.exists():
-            return None
-        (problem,) = al.read_instances(path)
-        return lambda: al.solve(problem)
-
-    return prepare
+def solves(problem: al.AlignmentProblem, backend: str, gap: float = 0.0, **options: Any) -> Runs:
+    """Solve a problem to a proof, or to a relative gap."""
+    while True:
+        result = yield lambda: al.solve(problem, backend, **options)
+        if result.status is not al.Status.OPTIMAL and not result.gap <= gap:
+            raise RuntimeError(f"goal missed: {result.status.value}, gap {result.gap:.3g}")
 
 
-def fleet(_: Path) -> Run:
-    """Solve a fleet with scarce budgets to a gap of 0.1%."""
-    problem = generate("scarce", seed=1, clients=10_000, experts=64)
-    return lambda: al.solve(problem, rel_gap=1e-3)
+def exchange(shape: str, family: str = "uniform", backend: str = "exchange") -> Runs:
+    """Solve a problem of one slot a client and equal loads."""
+    return solves(SHAPES[shape].problem(family, 0), backend)
 
 
-def planning(_: Path) -> Run:
-    """Plan rounds of 1,000 of 10,000 clients x 64 experts; observing is not timed."""
-    from _aligner_world import Fleet
-
-    world, experts = Fleet(10_000, 64), 64
-    aligner = al.Aligner(
-        experts, expert_mb=np.full(experts, 8.0), fitness=al.FitnessSettings(score="accuracy")
-    )
-    world.declare(aligner, budgets=False)
-    asked, luck = np.random.default_rng(0), np.random.default_rng(1)
-    state: dict[str, Any] = {}
-
-    def observe() -> None:
-        if "plan" in state:
-            plan = state.pop("plan")
-            truth = world.truth(np.array(plan.clients))
-            megabytes = np.full(experts, 8.0)
-            aligner.observe(plan, world.reports(plan, truth, luck, None, megabytes))
-        state["clients"] = asked.choice(10_000, 1000, replace=False).tolist()
-
-    def plan() -> None:
-        state["plan"] = aligner.plan(state["clients"])
-
-    plan.before = observe  # type: ignore[attr-defined]
-    return plan
+def certifies(shape: str, priced: bool) -> Runs:
+    """Prove an answer, at its prices or from the answer alone."""
+    problem = SHAPES[shape].problem("uniform", 0)
+    result = al.solve(problem, "exchange")
+    prices = result.prices if priced else None
+    while True:
+        proof = yield lambda: al.certify(problem, result.row_ind, result.col_ind, prices)
+        if not proof.optimal:
+            raise RuntimeError(f"goal missed: {proof.summary()}")
 
 
-#: Name: what it prepares, and the pairs of runs that are usual.
-CASE_LIST: dict[str, tuple[Callable[[Path], Run | None], int]] = {
-    "exchange-100x8": (solving("100x8", "uniform", "exchange"), 31),
-    "exchange-10000x16": (solving("10000x16", "uniform", "exchange"), 31),
-    "exchange-1024000x64-uniform": (solving("1024000x64", "uniform", "exchange"), 31),
-    "exchange-1024000x64-latent": (solving("1024000x64", "latent", "exchange"), 31),
-    "exchange-1000x64": (solving("1000x64", "uniform", "exchange"), 31),
-    "solve-10000x64": (solving("10000x64", "uniform"), 31),
-    "proof-1024000x64": (proof, 31),
-    "plan-1000x64": (planning, 31),
-    "gap-c10400": (assignment("c10400"), 11),
-    "gap-e10400": (assignment("e10400"), 11),
-    "fleet-10000x64": (fleet, 11),
+def plans() -> Runs:
+    """Plan rounds of 1,000 clients as `aligner_service.py` does; what they report is not timed."""
+    fleet, megabytes = Fleet(FLEET, 64), np.full(64, 8.0)
+    aligner = al.Aligner(64, expert_mb=megabytes, fitness=al.FitnessSettings(score="accuracy"))
+    fleet.declare(aligner, budgets=False)
+    asked, luck, change = (np.random.default_rng((7, part)) for part in range(3))
+    while True:
+        fleet.drift(change, 0, 200)
+        clients = asked.choice(FLEET, FLEET // 10, replace=False)
+        plan = yield partial(aligner.plan, clients.tolist())
+        if plan.result is None or not plan.result.gap <= 1e-9:
+            raise RuntimeError("goal missed: no plan that is proved the best")
+        aligner.observe(plan, fleet.reports(plan, fleet.truth(clients), luck, None, megabytes))
+
+
+def assignment(path: Path) -> Runs:
+    """Solve generalized assignment from a file to a proof."""
+    return solves(al.read_instances(path)[0], "auto", time_limit=LIMIT)
+
+
+def fleet_of(clients: int) -> Runs:
+    """Solve a fleet of scarce budgets to a relative gap of 0.1%."""
+    problem = generate("scarce", seed=1, clients=clients, experts=64)
+    return solves(problem, "auto", gap=0.001, rel_gap=0.001, time_limit=LIMIT)
+
+
+CASES: dict[str, Callable[[Path], Runs]] = {
+    "exchange-100x8": lambda _: exchange("100x8"),
+    "exchange-1000x64": lambda _: exchange("1000x64"),  # the size at which POT is compared
+    "exchange-10000x16": lambda _: exchange("10000x16"),
+    "exchange-1024000x64": lambda _: exchange("1024000x64"),
+    "exchange-1024000x64-latent": lambda _: exchange("1024000x64", "latent"),
+    "solve-10000x64": lambda _: exchange("10000x64", backend="auto"),
+    "certify-1024000x64": lambda _: certifies("1024000x64", priced=False),
+    "certify-1024000x64-priced": lambda _: certifies("1024000x64", priced=True),
+    "plan-1000x64": lambda _: plans(),
+    "fleet-10000x64": lambda _: fleet_of(10_000),
+    "gap-c10400": lambda folder: assignment(folder / "yagiura" / "c10400.txt"),
+    "gap-e10400": lambda folder: assignment(folder / "yagiura" / "e10400.txt"),
 }
+#: Files below the folder of instances that a case needs.
+FILES = {"gap-c10400": "yagiura/c10400.txt", "gap-e10400": "yagiura/e10400.txt"}
 
 
-# -- the process with one version --------------------------------------------------------
+# -- one side: a process that measures what it is asked -----------------------------------
 
 
-def work(name: str, instances: Path) -> None:
-    """Prepare a case, then time a measurement for every line on standard input."""
-    run = CASE_LIST[name][0](instances)
-    if run is None:
-        print(json.dumps({"missing": True}), flush=True)
-        return
-    before = getattr(run, "before", lambda: None)
-    _timed(run, before, 1)
-    single = min(_timed(run, before, 1) for _ in range(3))
-    print(json.dumps({"module": al.__file__, "seconds": single}), flush=True)
+def settle() -> None:
+    """Wait until no thread that an earlier solve left behind is at work."""
+    deadline = time.monotonic() + 2 * LIMIT
+    while time.monotonic() < deadline:
+        before = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before < 0.001:
+            return
+    raise RuntimeError("an earlier run is still at work")
+
+
+def work(tree: Path) -> None:
+    """Answer requests, lines of JSON, from standard input until it ends."""
+    # Solvers write to standard output, too: theirs goes to standard error.
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    if tree not in Path(str(al.__file__)).resolve().parents:
+        raise SystemExit(f"{al.__file__} is not of {tree}")
+    al.warm_up()
+    print(json.dumps({"ready": True}), file=replies)
+    case, runs, outcome = "", None, None
     for line in sys.stdin:
-        times = int(line)
-        print(json.dumps(_timed(run, before, times) / times), flush=True)
+        request, spent = json.loads(line), 0.0
+        try:
+            if request["case"] != case:
+                runs = outcome = None  # free the last case's memory first
+                case, runs = request["case"], CASES[request["case"]](Path(request["instances"]))
+            gc.collect()
+            settle()
+            for _ in range(request["repeats"]):
+                timed = runs.send(outcome)
+                started = time.process_time()
+                outcome = timed()
+                spent += time.process_time() - started
+            reply: dict[str, Any] = {"seconds": spent / request["repeats"]}
+        except Exception as error:
+            reply = {"failed": f"{type(error).__name__}: {error}"}
+            case, outcome = "", None
+        print(json.dumps(reply), file=replies)
 
 
-def _timed(run: Run, before: Run, times: int) -> float:
-    """Return the processor seconds of some calls."""
-    seconds = 0.0
-    for _ in range(times):
-        before()
-        started = time.process_time()
-        run()
-        seconds += time.process_time() - started
-    return seconds
+class Side:
+    """A process at a tree, which is asked for one measurement at a time."""
 
-
-class Worker:
-    """A process that imports one version and works when it is told to."""
-
-    def __init__(self, tree: Path, name: str, instances: Path) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(tree), str(ROOT / "benchmarks")])
-        }
+    def __init__(self, name: str, tree: Path, instances: Path) -> None:
+        self.name, self.instances = name, str(instances)
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), "--worker", name,
-             "--instances", str(instances)],
-            cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, __file__, "--worker", str(tree)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=tree,
+            env=os.environ | {"PYTHONPATH": str(tree)},
         )  # fmt: skip
-        self.start = self._answer()
-        module = self.start.get("module")
-        if module is not None and not Path(module).is_relative_to(tree):
-            raise SystemExit(f"{tree}: the worker imported {module}; give another --keep")
 
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
+    def reply(self) -> dict[str, Any]:
+        """Wait for a line of the process."""
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"a worker ended with exit code {self.process.wait()}")
-        return json.loads(line)
+            raise SystemExit(f"{self.name}: the process ended, code {self.process.wait()}")
+        return dict(json.loads(line))
 
-    def measure(self, times: int) -> float:
-        """Return the processor seconds of a call, the mean of several."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{times}\n")
-        self.process.stdin.flush()
-        return float(self._answer())
+    def seconds(self, case: str, repeats: int = 1) -> float:
+        """Return the processor seconds of one run."""
+        request = {"case": case, "repeats": repeats, "instances": self.instances}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        reply = self.reply()
+        if "failed" in reply:
+            raise RuntimeError(f"{self.name}: {reply['failed']}")
+        return float(reply["seconds"])
 
-    def close(self) -> None:
-        """Let the process end."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
         self.process.wait()
 
 
-# -- the process that compares -----------------------------------------------------------
+# -- the driver ---------------------------------------------------------------------------
 
 
-def compare(name: str, base: Path, instances: Path, pairs: int) -> dict[str, Any] | None:
-    """Return the figures of a case, or None where its files are missing."""
-    old, new = (Worker(tree, name, instances) for tree in (base, ROOT))
-    try:
-        if "missing" in old.start or "missing" in new.start:
-            return None
-        times = max(1, round(LEAST_SECONDS / max(1e-6, old.start["seconds"])))
-        seconds: dict[Worker, list[float]] = {old: [], new: []}
-        for pair in range(pairs):
-            for worker in (old, new) if pair % 2 == 0 else (new, old):
-                seconds[worker].append(worker.measure(times))
-            if sys.stderr.isatty():
-                print(f"\r{name}: {pair + 1}/{pairs} ", end="", file=sys.stderr, flush=True)
-        print(f"\r{name}: done    ", file=sys.stderr)
-    finally:
-        old.close()
-        new.close()
-    ratios = [b / a for a, b in zip(seconds[old], seconds[new], strict=True)]
-    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
-    return {
-        "case": name, "pairs": pairs, "calls": times,
-        "old_seconds": statistics.median(seconds[old]),
-        "new_seconds": statistics.median(seconds[new]),
-        "ratio": middle, "quartiles": [low, high],
-    }  # fmt: skip
+def git(*words: str) -> bytes:
+    """Return what git answers; its own message where it fails."""
+    done = subprocess.run(["git", "-C", str(ROOT), *words], stdout=subprocess.PIPE)
+    if done.returncode:
+        raise SystemExit(f"git {' '.join(words)} failed")
+    return done.stdout
 
 
-def check_out(ref: str, folder: Path) -> Path:
-    """Write the files of a commit to a folder of its own, once."""
-    name = subprocess.check_output(["git", "-C", str(ROOT), "rev-parse", ref], text=True).strip()
-    tree = folder.resolve() / name
+def checked_out(commit: str, folder: Path) -> Path:
+    """Return a folder with the package of a commit, written unless it is there."""
+    tree = folder.resolve() / commit[:12]
     if not tree.exists():
-        tree.mkdir(parents=True)
-        archive = subprocess.check_output(["git", "-C", str(ROOT), "archive", name])
-        subprocess.run(["tar", "-x", "-C", str(tree)], input=archive, check=True)
+        tree.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=tree.parent) as unfinished:
+            with tarfile.open(fileobj=io.BytesIO(git("archive", commit, "alignsolve"))) as files:
+                files.extractall(Path(unfinished) / "tree", filter="data")
+            (Path(unfinished) / "tree").rename(tree)
     return tree
 
 
+@contextlib.contextmanager
+def sides(trees: dict[str, Path], instances: Path) -> Iterator[tuple[Side, ...]]:
+    """Start both processes, and end them."""
+    say("compiling kernels: a minute or more for a new folder")
+    # Those that measure load kernels from disk: compiling leaves a heap unlike the other's.
+    for phase in ("compile", "measure"):
+        started: list[Side] = []
+        try:
+            for name, tree in trees.items():
+                started.append(Side(name, tree, instances))
+            for side in started:
+                side.reply()
+            if phase == "measure":
+                yield tuple(started)
+        finally:
+            for side in started:
+                side.end()
+
+
+def measure(case: str, old: Side, new: Side, runs: int | None) -> dict[str, Any]:
+    """Return the seconds of all pairs of a case, and their ratios in short."""
+    for side in (old, new):
+        side.seconds(case)
+    once = old.seconds(case), new.seconds(case)  # both, so that they stay in step
+    repeats = max(1, math.ceil(LEAST / min(once)))
+    count = runs or next(n for most, n in PAIRS if max(once) * repeats <= most)
+    pairs = []
+    for number in range(count):
+        turns = (old, new) if number % 2 == 0 else (new, old)
+        found = {side.name: side.seconds(case, repeats) for side in turns}
+        pairs.append((found[old.name], found[new.name]))
+        if number + 1 in (count // 4, count // 2, 3 * count // 4):
+            say(f"{case}: {number + 1} of {count} pairs")
+    ratios = [after / before for before, after in pairs]
+    say(f"{case}: {count} pairs, ratio {statistics.median(ratios):.3f}")
+    return {
+        "pairs": pairs, "repeats": repeats,
+        "old": statistics.median(pair[0] for pair in pairs),
+        "new": statistics.median(pair[1] for pair in pairs),
+        "ratio": statistics.median(ratios),
+        "quartiles": [float(q) for q in np.quantile(ratios, (0.25, 0.75))],
+    }  # fmt: skip
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Return the closing table: medians in seconds, ratio and quartiles."""
+    lines = [f"{'case':28s}{'pairs':>6s}{'old s':>11s}{'new s':>11s}{'ratio':>8s}  quartiles"]
+    for case, row in found.items():
+        if "ratio" in row:
+            low, high = row["quartiles"]
+            lines.append(f"{case:28s}{len(row['pairs']):6d}{row['old']:11.5f}{row['new']:11.5f}"
+                         f"{row['ratio']:8.3f}  {low:.3f} - {high:.3f}")  # fmt: skip
+        else:
+            lines.append(f"{case:28s}" + "; ".join(f"{name}: {row[name]}" for name in row))
+    return "\n".join(lines)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Measure, print the table, return the exit code."""
+    commit = git("rev-parse", "--verify", f"{options.base}^{{commit}}").decode().strip()
+    state = git("describe", "--always", "--dirty", "--exclude=*").decode().strip()
+    found: dict[str, dict[str, Any]] = {}
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        trees = {"old": checked_out(commit, folder), "new": ROOT}
+        old, new = stack.enter_context(sides(trees, options.instances.resolve()))
+        for case in options.cases or CASES:
+            file = options.instances / FILES.get(case, "")
+            if not file.exists():
+                found[case] = {"skipped": f"no file {file}"}
+                continue
+            try:
+                found[case] = measure(case, old, new, options.runs)
+            except RuntimeError as error:
+                found[case] = {"failed": str(error)}
+                say(f"{case}: {error}")
+    machine = machine_record()
+    report = {"old": commit, "new": state, "machine": machine, "cases": found}
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    print(f"{table(found)}\nold {commit[:12]}, new {state}; {machine['processor']}, "
+          f"{machine['cores']} cores, {machine['system']}\npython {machine['python']}, {versions}")
+    above = [case for case, row in found.items() if row.get("ratio", 0) > options.at_most]
+    if above:
+        print(f"above {options.at_most:g}: {', '.join(above)}")
+    return int(bool(above) or any("failed" in row for row in found.values()))
+
+
 def main() -> int:
-    """Run the cases asked for and print a table."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="names as --list prints them")
-    parser.add_argument("--base", default=BASE, help="the older commit (default %(default)s)")
-    parser.add_argument("--runs", type=int, help="pairs of runs; default by case, 11 or 31")
-    parser.add_argument("--keep", type=Path, help="folder for the older commit and its kernels")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--at-most", type=float, help="exit with 1 where a ratio is above this")
-    parser.add_argument("--instances", type=Path, default=ROOT.parent / "shared" / "instances")
-    parser.add_argument("--list", action="store_true", help="print the cases")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.worker:
-        work(given.worker, given.instances)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="default: all; see --list")
+    parser.add_argument("--base", default="1f231c7", metavar="REF",
+                        help="older commit (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--runs", type=int, metavar="N",
+                        help="pairs (default: 61, 31, 11, 7 up to 0.2, 1, 4, more s)")  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="DIR",
+                        help="keep the older commit there, with its compiled kernels")  # fmt: skip
+    parser.add_argument("--instances", type=Path, metavar="DIR",
+                        default=ROOT.parent / "shared" / "instances",
+                        help="folder with yagiura/ (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
+    parser.add_argument("--at-most", type=float, default=math.inf, metavar="RATIO",
+                        help="exit with 1 if a median ratio is above")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if unknown := [case for case in options.cases if case not in CASES]:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    if options.runs is not None and options.runs < 1:
+        parser.error("--runs: give 1 or more")
+    if options.worker:
+        work(options.worker.resolve())
         return 0
-    unknown = set(given.cases) - set(CASE_LIST)
-    if unknown:
-        parser.error(f"no case {min(unknown)!r}; choose of {', '.join(CASE_LIST)}")
-    if given.list:
-        print("\n".join(CASE_LIST))
+    if options.list:
+        print("\n".join(CASES))
         return 0
-    with tempfile.TemporaryDirectory() as temporary:
-        base = check_out(given.base, given.keep or Path(temporary))
-        found = []
-        for name in given.cases or CASE_LIST:
-            figures = compare(
-                name, base, given.instances.resolve(), given.runs or CASE_LIST[name][1]
-            )
-            if figures is None:
-                print(f"{name}: left out, {given.instances} has no such file", file=sys.stderr)
-            else:
-                found.append(figures)
-    print(f"{'case':30} {'pairs':>5} {'old s':>10} {'new s':>10} {'ratio':>6}  quartiles")
-    for row in found:
-        print(f"{row['case']:30} {row['pairs']:5} {row['old_seconds']:10.3g} "
-              f"{row['new_seconds']:10.3g} {row['ratio']:6.3f}  "
-              f"{row['quartiles'][0]:.3f} to {row['quartiles'][1]:.3f}")
-    record = {"base": given.base, "cases": found, "machine": machine_record()}
-    print(json.dumps(record["machine"]))
-    if given.json:
-        given.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return int(given.at_most is not None and any(row["ratio"] > given.at_most for row in found))
+    return compare(options)
 
 
 if __name__ == "__main__":

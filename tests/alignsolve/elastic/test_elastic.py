@@ -235,7 +235,7 @@ def test_a_time_limit_leaves_an_answer_all_the_same(limit):
     })):
         began = time.perf_counter()
         result = al.solve(problem, time_limit=limit, elastic=True)
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < 30  # for slow and busy machines
         assert_is_reported_exactly(problem, al.Elastic(), result)
         assert result.stats["violation_bound"] <= result.stats["violation"]
 

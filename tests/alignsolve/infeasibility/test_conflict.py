@@ -423,7 +423,7 @@ def test_the_reduction_of_a_mip_conflict_ends_at_the_deadline():
     find_conflict(al.AlignmentProblem([[1.0]], 1, client_fitness_min=2))  # imports the backends
     started = time.perf_counter()
     conflict = find_conflict(problem, Limits(started + 2))
-    assert time.perf_counter() - started < 6
+    assert time.perf_counter() - started < 40  # without a deadline: minutes
     assert not conflict.irreducible
     assert "time ran out" in conflict.text
     if conflict.proved:
