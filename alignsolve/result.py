@@ -88,12 +88,52 @@ class Result:
     loads: IntArray = field(repr=False)
     prices: Float64Array | None = field(repr=False)
     backend: str
-    fallbacks: tuple[Fallback, ...]
-    certificate: Certificate | None = field(repr=False)
-    conflict: Conflict | None
-    stats: Mapping[str, Any] = field(repr=False)
+    fallbacks: tuple[Fallback, ...] = ()
+    certificate: Certificate | None = field(default=None, repr=False)
+    conflict: Conflict | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict, repr=False)
     relaxations: tuple[Relaxation, ...] = ()
     relaxed_problem: AlignmentProblem | None = field(default=None, repr=False)
+
+    @classmethod
+    def proved(
+        cls, problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray,
+        proof: Certificate, termination: Termination, **details: Any,
+    ) -> Result:  # fmt: skip
+        """Return a feasible answer with what is proved about it.
+
+        Parameters
+        ----------
+        problem, row_ind, col_ind, termination :
+            As in `Result`; what ended the solve matters where the proof is not of an optimum.
+        proof : Certificate
+            Of a feasible answer.
+        **details
+            Further attributes; ``loads`` are counted where not given.
+        """
+        if proof.optimal:
+            termination = Termination.PROVED
+        elif termination is Termination.PROVED:
+            # The backend's own proof, in numbers rounded its way, did not hold here.
+            termination = Termination.HEURISTIC_DONE
+        details.setdefault("loads", np.bincount(col_ind, minlength=problem.n_experts))
+        return cls(
+            problem, Status.OPTIMAL if proof.optimal else Status.FEASIBLE, termination, row_ind,
+            col_ind, proof.objective_value, proof.dual_bound, proof.gap_abs, proof.gap,
+            prices=proof.prices, certificate=proof, **details,
+        )  # fmt: skip
+
+    @classmethod
+    def unanswered(
+        cls, problem: AlignmentProblem, status: Status, termination: Termination, bound: float,
+        **details: Any,
+    ) -> Result:  # fmt: skip
+        """Return that there is no answer, or that none was found; `bound` is in max sense."""
+        nothing, load = np.empty(0, dtype=np.int64), np.zeros(problem.n_experts, dtype=np.int64)
+        # No answer is the worst there is: the bound of an infeasible problem.
+        bound = problem.sign * (-math.inf if status is Status.INFEASIBLE else bound)
+        return cls(problem, status, termination, nothing, nothing, math.nan, bound, math.inf,
+                   math.inf, load, None, certificate=None, **details)  # fmt: skip
 
     @property
     def has_answer(self) -> bool:

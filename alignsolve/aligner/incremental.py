@@ -14,7 +14,7 @@ from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
 from alignsolve.result import Result
 from alignsolve.solve.solve import solve
-from alignsolve.status import Outcome, Status, Termination
+from alignsolve.status import Outcome, Termination
 
 #: Clients that may move at least, and for each that vanished.
 MOVABLE, MOVABLE_PER_LOST = 128, 16
@@ -144,15 +144,8 @@ def _certified(
     proof = certify_answer(problem, held, answer, math.inf)
     if not proof.feasible or (problem.problem_class == "flow" and not proof.optimal):
         return None
-    return Result(
-        problem=problem,
-        status=Status.OPTIMAL if proof.optimal else Status.FEASIBLE,
-        termination=Termination.PROVED if proof.optimal else part.termination,
-        row_ind=held.rows, col_ind=held.cols,
-        objective_value=proof.objective_value, dual_bound=proof.dual_bound,
-        gap_abs=proof.gap_abs, gap=proof.gap,
-        loads=held.load, prices=proof.prices,
-        backend=f"{part.backend} on part", fallbacks=part.fallbacks, certificate=proof,
-        conflict=None,
+    return Result.proved(
+        problem, held.rows, held.cols, proof, part.termination, loads=held.load,
+        backend=f"{part.backend} on part", fallbacks=part.fallbacks,
         stats=dict(part.stats) | {"total_seconds": time.perf_counter() - started},
     )  # fmt: skip

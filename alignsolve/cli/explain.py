@@ -128,26 +128,12 @@ def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:
     certificate = certify(loosened, claimed.row_ind, claimed.col_ind, claimed.prices)
     if not certificate.feasible:
         raise ProblemError(f"the answer breaks a bound: {certificate.violations[0].message}")
-    return Result(
-        problem=problem,
-        status=Status.OPTIMAL if certificate.optimal else Status.FEASIBLE,
-        termination=Termination.PROVED if certificate.optimal else Termination.HEURISTIC_DONE,
-        row_ind=claimed.row_ind,
-        col_ind=claimed.col_ind,
-        objective_value=certificate.objective_value,
-        dual_bound=certificate.dual_bound,
-        gap_abs=certificate.gap_abs,
-        gap=certificate.gap,
-        loads=np.bincount(claimed.col_ind, minlength=problem.n_experts),
-        prices=certificate.prices,
-        backend=claimed.backend or "file",
-        fallbacks=(),
-        certificate=certificate,
-        conflict=None,
-        stats={"total_seconds": time.perf_counter() - began},
-        relaxations=claimed.relaxations,
+    return Result.proved(
+        problem, claimed.row_ind, claimed.col_ind, certificate, Termination.HEURISTIC_DONE,
+        backend=claimed.backend or "file", relaxations=claimed.relaxations,
         relaxed_problem=loosened if claimed.relaxations else None,
-    )
+        stats={"total_seconds": time.perf_counter() - began},
+    )  # fmt: skip
 
 
 # -- tables ---------------------------------------------------------------------

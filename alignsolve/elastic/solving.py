@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
+from alignsolve.certificate.certificate import certify_answer, unproved
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
@@ -188,7 +188,11 @@ class _Work:
         answer = Outcome(inner.termination, rows, cols, bound=problem.sign * best, source=source)
         certificate = certify_answer(loosened, held, answer, options.deadline)
         self.bound = priced(parts)
-        result = self._labelled(_with_certificate(inner, certificate, rows, cols), parts, loosened)
+        result = Result.proved(
+            problem, rows, cols, certificate, inner.termination, backend=inner.backend,
+            fallbacks=inner.fallbacks, stats=inner.stats,
+        )  # fmt: skip
+        result = self._labelled(result, parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
 
     def _by_pairs(self, pairs: Pairs, options: Limits, backend: str | None = None) -> Result:
@@ -199,7 +203,11 @@ class _Work:
         result = self.plain(loosened, options, backend)
         if not result.has_answer:
             rows, cols = sorted_pairs(problem, *pairs)
-            result = _with_certificate(result, unproved(loosened, rows, cols), rows, cols)
+            proof = unproved(loosened, rows, cols)
+            result = Result.proved(
+                loosened, rows, cols, proof, result.termination, backend=result.backend,
+                fallbacks=result.fallbacks, stats=result.stats,
+            )  # fmt: skip
         # The answer may violate less than the pairs: it is optimal among fewer answers, too, then.
         parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
         return self._labelled(result, parts, relaxed(problem, parts))
@@ -253,26 +261,6 @@ class _Work:
                 pairs = self.least.complete(inner.row_ind, inner.col_ind)
         pairs = within_budgets(problem, *sorted_pairs(problem, *pairs))
         return descended(problem, self.prices, *pairs, deadline)
-
-
-def _with_certificate(
-    result: Result, certificate: Certificate, rows: IntArray, cols: IntArray
-) -> Result:
-    """Return a result with another answer and its certificate."""
-    return dataclasses.replace(
-        result,
-        status=Status.OPTIMAL if certificate.optimal else Status.FEASIBLE,
-        row_ind=rows,
-        col_ind=cols,
-        objective_value=certificate.objective_value,
-        dual_bound=certificate.dual_bound,
-        gap_abs=certificate.gap_abs,
-        gap=certificate.gap,
-        loads=np.bincount(cols, minlength=result.problem.n_experts),
-        prices=certificate.prices,
-        certificate=certificate,
-        conflict=None,
-    )
 
 
 def _with_stats(result: Result, **stats: Any) -> Result:

@@ -12,7 +12,7 @@ import numpy as np
 from alignsolve.backends.base import guarded
 from alignsolve.backends.portfolio import Auto, run_backend
 from alignsolve.backends.registry import get_backend
-from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
+from alignsolve.certificate.certificate import certify_answer, unproved
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
@@ -302,65 +302,38 @@ def _finish(
 ) -> Result:
     """Check and certify an answer, unless that is done, and make the result."""
     checked = time.perf_counter()
-    certificate: Certificate | None = None
-    conflict: Conflict | None = None
-    held: Assignment | None = None
-    status, termination = Status.NO_SOLUTION_FOUND, answer.termination
+
+    def details(**more: Any) -> dict[str, Any]:
+        now = time.perf_counter()
+        seconds = {"certify_seconds": now - checked, "total_seconds": now - started}
+        stats = dict(answer.stats) | seconds
+        return {"backend": name, "fallbacks": fallbacks, "stats": stats} | more
+
+    def infeasible() -> Result:
+        conflict = _conflict(name, problem, answer, options)
+        return Result.unanswered(problem, Status.INFEASIBLE, answer.termination, answer.bound,
+                                 **details(conflict=conflict))
+
     if answer.infeasible:
-        status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
-    elif answer.row_ind is not None and answer.col_ind is not None:
+        return infeasible()
+    termination, certificate = answer.termination, None
+    rows = cols = np.empty(0, dtype=np.int64)
+    if answer.row_ind is not None and answer.col_ind is not None:
         held = Assignment.of(problem, answer.row_ind, answer.col_ind)
+        rows, cols, load = held.rows, held.cols, held.load
+        if proved is None:
+            try:
+                certificate = certify_answer(problem, held, answer, options.deadline)
+            except KeyboardInterrupt:
+                certificate = unproved(problem, rows, cols)
+                termination = Termination.INTERRUPTED
     if proved is not None:
-        certificate = proved.certificate
-    elif held is not None:
-        try:
-            certificate = certify_answer(problem, held, answer, options.deadline)
-        except KeyboardInterrupt:
-            certificate = unproved(problem, held.rows, held.cols)
-            termination = Termination.INTERRUPTED
-    if certificate is not None:
-        if certificate.feasible:
-            status = Status.OPTIMAL if certificate.optimal else Status.FEASIBLE
-            if certificate.optimal:
-                termination = Termination.PROVED
-            elif termination is Termination.PROVED:
-                # The backend's own proof, in numbers rounded its way, did not hold here.
-                termination = Termination.HEURISTIC_DONE
-        elif problem.n_clients * problem.n_experts == 0:
-            status, conflict = Status.INFEASIBLE, _conflict(name, problem, answer, options)
-        else:
-            raise BackendError(
-                f"backend {name!r} broke a bound: {certificate.violations[0].message}"
-            )
-    now = time.perf_counter()
-    stats = dict(answer.stats) | {
-        "certify_seconds": now - checked,
-        "total_seconds": now - started,
-    }
-    proof = certificate if certificate is not None and certificate.feasible else None
-    nothing, load = np.empty(0, dtype=np.int64), np.zeros(problem.n_experts, dtype=np.int64)
-    if proved is not None:
-        load = proved.load
-    elif held is not None:
-        load = held.load
-    return Result(
-        problem=problem,
-        status=status,
-        termination=termination,
-        row_ind=nothing if held is None else held.rows,
-        col_ind=nothing if held is None else held.cols,
-        objective_value=proof.objective_value if proof else math.nan,
-        # No answer is the worst there is: the bound of an infeasible problem.
-        dual_bound=proof.dual_bound
-        if proof
-        else problem.sign * (-math.inf if status is Status.INFEASIBLE else answer.bound),
-        gap_abs=proof.gap_abs if proof else math.inf,
-        gap=proof.gap if proof else math.inf,
-        loads=load,
-        prices=proof.prices if proof else None,
-        backend=name,
-        fallbacks=fallbacks,
-        certificate=proof,
-        conflict=conflict,
-        stats=stats,
-    )
+        certificate, load = proved.certificate, proved.load
+    if certificate is None:
+        return Result.unanswered(problem, Status.NO_SOLUTION_FOUND, termination, answer.bound,
+                                 **details())
+    if certificate.feasible:
+        return Result.proved(problem, rows, cols, certificate, termination, **details(loads=load))
+    if problem.n_clients * problem.n_experts == 0:
+        return infeasible()
+    raise BackendError(f"backend {name!r} broke a bound: {certificate.violations[0].message}")
