@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Importing it registers backends that crash and hang; only the bench's tests want them.
@@ -17,3 +18,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Processes started in the background ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", params=["generated", "published"])
+def published(request, tmp_path_factory):
+    """Return a folder of instances in the published formats: small ones, and the real ones."""
+    from tests.files import SHARED, write_published
+
+    if request.param == "generated":
+        folder = tmp_path_factory.mktemp("published")
+        write_published(folder)
+        return folder
+    if not SHARED.is_dir():
+        pytest.skip(f"no published instances at {SHARED}")
+    return SHARED

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from alignsolve.backends import BACKEND_NAMES
+from tests.files import ROOT
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 
 
 def test_python_runs_as_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,16 +9,16 @@ import select
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import alignsolve as al
 from alignsolve.cli.live import described
+from tests.files import ROOT
 
 pty = pytest.importorskip("pty", reason="this system has no pseudo terminals")
 
-FOLDER = Path(__file__).resolve().parents[3] / "instances"
+FOLDER = ROOT / "instances"
 COMMAND = [sys.executable, "-m", "alignsolve.cli", "solve"]
 #: Seconds after which a test gives up.
 PATIENCE = 120

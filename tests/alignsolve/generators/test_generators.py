@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from alignsolve.model.active_bounds import binding_bounds
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import is_feasible, violations
 from alignsolve.model.problem import Feature
+from tests.files import SHARED
 
 CAUSES = FAMILIES["infeasible"].parameters[-1].choices
 CASES = [(name, {}) for name in FAMILIES] + [("infeasible", {"cause": c}) for c in CAUSES[1:]] + [
@@ -530,9 +530,9 @@ def published(path, leading_count):
 
 def test_gap_budgets_are_those_of_the_published_files():
     """The budget rules, rounding included, reproduce the budgets of files in common use."""
-    folder = Path(__file__).parents[4] / "shared" / "instances"
-    if not folder.is_dir():
-        pytest.skip("the folder ../shared/instances is absent")
+    if not SHARED.is_dir():
+        pytest.skip(f"no published instances at {SHARED}")
+    folder = SHARED
     for cost, size, budget in published(folder / "orlib" / "gapa.txt", True):
         numerator, denominator = gap._type_a_budget(cost, size)
         assert (budget == numerator // denominator).all()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,9 @@ from alignsolve.io import read_instance, read_instances, write_solution
 from alignsolve.io.optima import read_optima
 from alignsolve.io.specs import read_spec, write_spec
 from alignsolve.model.digest import problem_digest
+from tests.files import ROOT, SHARED
 
-FOLDER = Path(__file__).parents[3] / "instances"
+FOLDER = ROOT / "instances"
 SPECS = sorted(FOLDER.glob("*/*.toml"))
 CAPTURED = sorted((FOLDER / "captured").glob("*.json"))
 
@@ -212,8 +212,8 @@ def test_download_names_unknown_files(library, capsys):
 
 
 def test_hashes_are_those_of_the_library():
-    folder = Path(__file__).parents[4] / "shared" / "instances" / "orlib"
+    folder = SHARED / "orlib"
     if not folder.is_dir():
-        pytest.skip("the folder ../shared/instances/orlib is absent")
+        pytest.skip(f"no published instances at {SHARED}")
     for path in folder.iterdir():
         assert download._sha256(path.read_bytes()) == script("download").FILES[path.name]

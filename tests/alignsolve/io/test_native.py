@@ -6,7 +6,6 @@ import json
 import math
 import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.model.digest import problem_digest
-from tests.files import assert_read_or_refused, damaged
+from tests.files import ROOT, assert_read_or_refused, damaged
 from tests.strategies import any_problems
 
 NATIVE = (".json", ".npz")
@@ -255,7 +254,7 @@ def test_scalars_stand_for_arrays_and_most_keys_may_be_left_out(tmp_path):
 
 
 def test_the_examples_of_the_documentation_are_read(tmp_path):
-    text = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
+    text = (ROOT / "docs" / "formats.md").read_text()
     (tmp_path / "p.json").write_text(text.split("```json\n")[1].split("```")[0])
     assert io.read_instance(tmp_path / "p.json").load_max.tolist() == [1, 1, math.inf]
     (tmp_path / "s.csv").write_text("client," + text.split("```\nclient,")[1].split("```")[0])

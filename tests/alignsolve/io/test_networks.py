@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,9 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.generators import generate
+from alignsolve.io.optima import read_optima
 from tests.files import assert_read_or_refused, damaged, error_of
 from tests.strategies import brute_force, flow_problems, mip_problems
-
-SHARED = Path(__file__).parents[4] / "shared" / "instances"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no instances at {SHARED}")
 
 WHOLE = ("integers", "ties")
 
@@ -280,13 +277,13 @@ def exchanged(problem, folder):
     return ours.objective_value, dimacs, solve_linear(read_mps(folder / "p.mps"))
 
 
-@needs_shared
-def test_assign100_solved_by_others(tmp_path):
-    problem = io.read_instance(SHARED / "orlib" / "assign100.txt")
-    assert exchanged(problem, tmp_path) == (305, 305, pytest.approx(305))
+def test_linear_assignment_solved_by_others(tmp_path, published):
+    problem = io.read_instance(published / "orlib" / "assign100.txt")
+    best = read_optima(published / "OPTIMA.csv")["orlib/assign100.txt"][1].best_known
+    assert exchanged(problem, tmp_path) == (best, best, pytest.approx(best))
     again = io.read_instance(tmp_path / "p.min")
-    assert again.fitness.shape == (100, 100)
-    assert al.solve(again, "ortools-mcf").objective_value == 305
+    assert again.fitness.shape == problem.fitness.shape
+    assert al.solve(again, "ortools-mcf").objective_value == best
 
 
 def test_a_generated_problem_solved_by_others(tmp_path):

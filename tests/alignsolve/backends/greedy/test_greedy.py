@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,9 @@ from alignsolve.generators import generate
 from alignsolve.io.specs import read_spec
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.status import Limits
+from tests.files import ROOT
 
-FOLDER = Path(__file__).resolve().parents[4] / "instances" / "medium"
+FOLDER = ROOT / "instances" / "medium"
 
 
 @pytest.mark.parametrize(

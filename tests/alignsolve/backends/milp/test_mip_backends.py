@@ -20,11 +20,11 @@ from alignsolve.backends.milp.ortools_mip import _written_points
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
 from alignsolve.status import Limits, Outcome
+from tests.files import ROOT
 from tests.nasty import magnitude, nasty_problem
 from tests.strategies import any_problems, brute_force
 
 NAMES = ("ortools-cpsat", "ortools-mip", "ortools-scip", "scipy-milp")
-SHARED = Path(__file__).parents[5] / "shared" / "instances"
 
 
 def check(problem: al.AlignmentProblem, answer: Outcome, best: float | None, size: float) -> None:
@@ -280,7 +280,7 @@ def test_ctrl_c_gives_the_best_so_far(name: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, name],
         capture_output=True, text=True, timeout=120, check=False,
-        cwd=Path(__file__).parents[4],
+        cwd=ROOT,
     )
     assert "ended interrupted feasible True True" in ended.stdout, ended.stderr
 
@@ -295,14 +295,12 @@ def test_half_written_answers_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_published_optima(name: str) -> None:
-    if not SHARED.exists():
-        pytest.skip(f"{SHARED} is absent: the published instances are not here")
-    with (SHARED / "OPTIMA.csv").open() as lines:
+def test_published_optima(name: str, published: Path) -> None:
+    with (published / "OPTIMA.csv").open() as lines:
         optima = {(row["file"], row["problem"]): row for row in csv.DictReader(lines)}
     for file, problem in (("gap1", 1), ("gap3", 2), ("gapa", 1), ("gapa", 2)):
         row = optima[f"orlib/{file}.txt", str(problem)]
-        found = read_instances(SHARED / "orlib" / f"{file}.txt", sense=row["sense"])[problem - 1]
+        found = read_instances(published / "orlib" / f"{file}.txt", sense=row["sense"])[problem - 1]
         result = al.solve(found, name)
         assert result.status is al.Status.OPTIMAL
         assert result.objective_value == float(row["best_known"])
