@@ -162,7 +162,7 @@ def response_worth(
     allowed: Any, group: Any, price: Any, client_low: Any, client_high: Any, client_reward: Any,
     group_low: Any, group_high: Any, group_reward: Any,
 ) -> int:
-    """Return what the clients' best sets are worth together; parameters as `best_replies`."""
+    """Return what the clients' best sets are worth together; parameters as `best_responses`."""
     order = np.argsort(-price)
     worth = 0
     for i in range(allowed.shape[0]):

@@ -144,7 +144,7 @@ def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats:
         clock = time.perf_counter()
         rows, scaled = draw(matrix.slot_max, bounds, size, generator)
         level = Subproblem(matrix, rows, scaled, price, whole, run, stats)
-        level.response()
+        level.respond()
         if first:
             level = better_start(level)
             first = False
@@ -162,7 +162,7 @@ def better_start(level: Subproblem) -> Subproblem:
         guess = first_prices(level.matrix, level.rows, level.bounds)
         other = Subproblem(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
                       level.stats)  # fmt: skip
-        other.response()
+        other.respond()
         if other.imbalance()[2] < excess:
             return other
     return level
@@ -200,7 +200,7 @@ def solve_all(
     level = Subproblem(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
     if warm is not None and warm[1] is not None:
         level.hold(*warm[1])
-    bad = level.response(keep=warm is not None)
+    bad = level.respond(keep=warm is not None)
     if warm is None and bad < 0 and not sizes and n * m > GUESS:
         level = better_start(level)
     latest[:] = [level]

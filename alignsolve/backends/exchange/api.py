@@ -126,7 +126,7 @@ def solve_exchange(
                 matrix, bounds, whole, run, stats, stop, seed, warm, latest
             )
         except KeyboardInterrupt:
-            # Whatever was under way may be half done: response anew at the prices so far.
+            # Whatever was under way may be half done: respond anew at the prices so far.
             stop.stopped = True
             prices = latest[0].price if latest else np.where(bounds.load_max > 0, 0.0, np.inf)
             warm = np.append(prices[:m], 0.0), None

@@ -20,7 +20,7 @@ class Graph:
     Parameters
     ----------
     level : Subproblem
-        Clients, replied at its prices.
+        Clients whose responses are at its prices.
     theta : float
         Slack up to which clients are listed at first.
     cap : int

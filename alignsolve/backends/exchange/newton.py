@@ -36,7 +36,7 @@ def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
     Parameters
     ----------
     level : Subproblem
-        Replied at its prices. Prices, responses and slack are updated.
+        Responses are at its prices. Prices, responses and slack are updated.
     enough : int
         Excess, in holders, that exact paths move as cheaply.
     stop : callable

@@ -110,7 +110,7 @@ def _near_best(reduced, tol, kept, share, seen, load, m):
 def _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                 chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
                 load):  # fmt: skip
-    """Response as `reply_rows` for clients of at most one slot: its fast case.
+    """Respond as `response_rows` for clients of at most one slot: its fast case.
 
     Floats are compared through integer keys of the same order, because compilers
     turn maxima of integers, not of floats, into vector instructions. The last bits
@@ -207,7 +207,7 @@ def _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, 
 def _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                  chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
                  load):  # fmt: skip
-    """Response as `reply_rows` for clients of any number of slots; written for speed as above."""
+    """Respond as `response_rows` for clients of any number of slots; written for speed as above."""
     m = fitness.shape[1]
     reduced = np.empty(m, np.float64)
     bits = reduced.view(np.int64)

@@ -41,7 +41,7 @@ class Clients:
     held : int32 array, shape (sum of slot_max,)
         Client c holds the first ``count[c]`` of its ``slot_max[c]`` places.
     slack, runner-up : float32, int32 arrays, shape (c,)
-        As `alignsolve.backends.exchange.row_kernels.reply_rows`, when the shard last replied.
+        As `alignsolve.backends.exchange.row_kernels.response_rows`, when the shard last responded.
     """
 
     who: Ints
@@ -140,7 +140,7 @@ class Shard:
     def _answer(self, a: int, b: int) -> tuple[Any, ...]:
         return self.ptr[a : b + 1], self.held, self.count[a:b]
 
-    def response(self, price: Floats, share: Floats, keep: bool) -> tuple[int, Ints]:
+    def respond(self, price: Floats, share: Floats, keep: bool) -> tuple[int, Ints]:
         """Give all clients their best responses; none is away after that.
 
         Returns

@@ -65,7 +65,7 @@ class StreamedSubproblem(Subproblem):
     """A level whose clients stay in shards, but for those that may matter now.
 
     Every client that is not here has slack beyond ``limit`` at ``shard_price``,
-    the prices at which the shards last replied. What is asked of the level about
+    the prices at which the shards last responded. What is asked of the level about
     clients near a boundary first brings them here, as long as they fit into
     `room`; the arrays of `Subproblem` are those of the clients here.
 
@@ -139,7 +139,7 @@ class StreamedSubproblem(Subproblem):
         self.runner_up = np.concatenate([self.runner_up, new.runner_up])
 
     def _moved(self, price: Floats) -> float:
-        """Return how far prices moved against each other since the shards replied."""
+        """Return how far prices moved against each other since the shards last responded."""
         known = np.isfinite(price)
         move = price[known] - self.shard_price[known]
         return float(move.max() - move.min())
@@ -157,20 +157,20 @@ class StreamedSubproblem(Subproblem):
 
     # -- what `Subproblem` does with all clients ------------------------------------
 
-    def response(self, keep: bool = False) -> int:
+    def respond(self, keep: bool = False) -> int:
         """Give all clients their best responses; return a client that has none, or -1."""
         if keep:
             self.put_back()
         self._empty()
         share = self.bounds.load_max / max(1, self.size)
-        found = self.shards.all("response", self.price, share, keep)
+        found = self.shards.all("respond", self.price, share, keep)
         self.clients_load = np.sum([load for _, load in found], axis=0)
-        self._replied()
+        self._responded()
         if self.size <= self.room // TINY:
             self._bring(np.inf)
         return max(int(bad) for bad, _ in found)
 
-    def _replied(self) -> None:
+    def _responded(self) -> None:
         """Note that the shards know their slack at the present prices."""
         self.slack_price = self.price.copy()
         self.shard_price = self.price.copy()
@@ -184,27 +184,27 @@ class StreamedSubproblem(Subproblem):
         rows.slack_rows(*matrix.read, self.rows, matrix.slot_min, matrix.slot_max, 0,
                         self.who.size, self.price, self.ptr, self.held, self.count,
                         self.slack)  # fmt: skip
-        self._replied()
+        self._responded()
         self.limit = np.inf if self.who.size == self.size else -np.inf
 
     def move_to(self, price: Floats, margin: float = 0.0) -> None:
-        """Change the prices, and responses as `Level.move_to`; response anew if many may change."""
+        """Change the prices as `Subproblem.move_to`; respond anew if many may change."""
         self.price = price
         # Slack bounds of clients here shrink by what prices move: a little more is needed.
         if self._bring(margin + self.drift()):
             super().move_to(price, margin)
         else:
-            self.response(keep=True)
+            self.respond(keep=True)
 
     def nearest(self, wanted: int) -> tuple[int, float]:
-        """Find clients of small exact slack, wherever they are; see `Level.nearest`."""
+        """Find clients of small exact slack, wherever they are; see `Subproblem.nearest`."""
         if self.near is not None:
             return super().nearest(wanted)
         limit = self.slack_quantile(min(0.5, wanted / self.size))
         return sum(self.shards.all("count_within", limit)), limit
 
     def swap_rates(self, limit: float, crowd: float) -> Floats:
-        """Return how fast the nearest clients swap, by pair of nodes; see `Level.swap_rates`."""
+        """Return how fast the nearest clients swap, by pair of nodes; see `Subproblem`."""
         if self.near is not None:
             return super().swap_rates(limit, crowd)
         found = self.shards.all("near_swaps", limit)
@@ -255,7 +255,7 @@ class StreamedSubproblem(Subproblem):
         return np.asarray(np.logical_or.reduce(self.shards.all("swaps", self.price)))
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
-        """Hold an earlier answer, as far as slots allow; see `Level.hold`."""
+        """Hold an earlier answer, as far as slots allow; see `Subproblem.hold`."""
         bounds = np.searchsorted(row_ind, np.append(self.shards.starts, self.size))
         parts = [(row_ind[a:b], col_ind[a:b]) for a, b in pairwise(bounds)]
         self.shards.each("hold", parts)

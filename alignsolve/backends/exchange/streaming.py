@@ -168,7 +168,7 @@ class _Solver:
         )  # fmt: skip
         if warm is not None and warm[1] is not None:
             level.hold(*warm[1])
-        bad = level.response(keep=warm is not None)
+        bad = level.respond(keep=warm is not None)
         algorithm.timed(self.stats, "pass", clock)
         if bad >= 0:
             return paths.INFEASIBLE, level, bad
@@ -191,7 +191,7 @@ class _Solver:
             matrix, scaled, whole, self.blocks, apart, self.stop, seed, [], sizes
         )
         level = Subproblem(matrix, np.empty(0, np.int64), scaled, price, whole, self.blocks, apart)
-        if level.response() < 0:
+        if level.respond() < 0:
             level = level if sizes else algorithm.better_start(level)
             algorithm.solve_level(level, False, self.stop)
         price = level.price

@@ -174,7 +174,7 @@ class Subproblem:
         self.nearby = _NONE
         self.fresh = 0.0
 
-    def response(self, keep: bool = False) -> int:
+    def respond(self, keep: bool = False) -> int:
         """Give all clients their best responses; return a client that has none, or -1."""
         bad, self.clients_load = self._response(_NONE, self.size, keep)
         self.slack_price = self.price.copy()
@@ -199,7 +199,7 @@ class Subproblem:
         found = steps.lower_slack(self.slack, above(margin + drift),
                                   above(drift * (1.0 + 1e-6)), near)  # fmt: skip
         if found > self.size // 2:
-            self.response(keep=True)
+            self.respond(keep=True)
             return
         chosen = near[:found].copy()
         if chosen.size:
@@ -243,7 +243,7 @@ class Subproblem:
     def _response(
         self, chosen: npt.NDArray[np.int64], size: int, keep: bool
     ) -> tuple[int, npt.NDArray[np.int64]]:
-        """Response for some clients; return one that has no response, or -1, and their loads."""
+        """Respond for some clients; return one that has no response, or -1, and their loads."""
         share = self.bounds.load_max / max(1, self.size)
         load = np.zeros((-(-size // BLOCK), self.m + 1), np.int64)
 

@@ -42,7 +42,7 @@ SOME = 2000
 
 @dataclass(frozen=True, eq=False)
 class Responses:
-    """What the clients response to prices.
+    """What the clients respond to prices.
 
     Attributes
     ----------

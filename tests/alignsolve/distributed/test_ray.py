@@ -207,10 +207,10 @@ def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, come
     monkeypatch.setattr(ray_shards, "PATIENCE", patience)
     monkeypatch.setattr(shards, "_again", lambda *_: [b"", b"again"])
     if comes:
-        assert shards._await(0, "response", b"", [b"first"]) == b"again"
+        assert shards._await(0, "respond", b"", [b"first"]) == b"again"
     else:
         with pytest.raises(BackendError, match="died and did not come back"):
-            shards._await(0, "response", b"", [b"first"])
+            shards._await(0, "respond", b"", [b"first"])
 
 
 def test_infeasible(cluster):

@@ -36,8 +36,8 @@ def clients(draw):
     return fitness, least, most, price
 
 
-def response(fitness, least, most, price, keep=False, held=None, count=None):
-    """Run `reply_rows`; return what it writes."""
+def respond(fitness, least, most, price, keep=False, held=None, count=None):
+    """Run `response_rows`; return what it writes."""
     n, m = fitness.shape
     ptr = np.concatenate([[0], np.cumsum(most)]).astype(np.int64)
     held = np.zeros(ptr[-1], np.int32) if held is None else held
@@ -58,7 +58,7 @@ class TestResponses:
     def test_best_replies_and_slack(self, drawn):
         fitness, least, most, price = drawn
         m = fitness.shape[1]
-        bad, sets, _, slack, runner_up, load = response(*drawn)
+        bad, sets, _, slack, runner_up, load = respond(*drawn)
         reduced = np.where(price[:m] < np.inf, fitness - price[:m], -np.inf)
         hopeless = np.isfinite(reduced).sum(axis=1) < least
         assert (bad >= 0) == hopeless.any()
@@ -87,7 +87,7 @@ class TestResponses:
     @given(drawn=clients())
     def test_slack_of_a_given_answer(self, drawn):
         fitness, least, most, price = drawn
-        bad, _, answer, slack, _, _ = response(*drawn)
+        bad, _, answer, slack, _, _ = respond(*drawn)
         if bad >= 0:
             return
         again = np.empty_like(slack)
@@ -101,7 +101,7 @@ class TestResponses:
         eps = np.finfo(np.dtype(kind)).eps
         fitness = (rng.choice([-1, 1, 3]) * (1 + eps * rng.integers(0, 40, (30, m)))).astype(kind)
         ones = np.ones(30, np.int64)
-        _, sets, _, slack, runner_up, _ = response(fitness, ones, ones, np.zeros(m + 1))
+        _, sets, _, slack, runner_up, _ = respond(fitness, ones, ones, np.zeros(m + 1))
         for values, chosen, least, other in zip(fitness, sets, slack, runner_up, strict=True):
             (pick,) = chosen
             best, second = np.sort(values)[:-3:-1].astype(float)
@@ -122,7 +122,7 @@ class TestResponses:
         for keep in (False, True):
             count = slots.astype(np.int32)
             before = held.copy(), count
-            bad, sets, *_ = response(fitness, slots, slots, np.zeros(m + 1), keep, *before)
+            bad, sets, *_ = respond(fitness, slots, slots, np.zeros(m + 1), keep, *before)
             assert bad < 0
             for values, mine in zip(fitness, sets, strict=True):
                 assert len(mine) == most
@@ -131,20 +131,20 @@ class TestResponses:
 
     def test_ties_at_zero_follow_the_wanted_shares(self):
         twos = np.full(500, 2)
-        *_, load = response(np.zeros((500, 4)), twos, twos, np.zeros(5))
+        *_, load = respond(np.zeros((500, 4)), twos, twos, np.zeros(5))
         assert load[:4].max() - load[:4].min() <= 2
 
     def test_ties_follow_the_wanted_shares(self):
         fitness = np.zeros((1000, 4))
         ones = np.ones(1000, np.int64)
-        *_, load = response(fitness, ones, ones, np.zeros(5))
+        *_, load = respond(fitness, ones, ones, np.zeros(5))
         assert load[:4].max() - load[:4].min() <= 1
 
     def test_ties_keep_what_is_held(self):
         ones = np.ones(50, np.int64)
         held = np.arange(50, dtype=np.int32) % 4
         before = held.copy()
-        response(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
+        respond(np.zeros((50, 4)), ones, ones, np.zeros(5), True, held, ones.astype(np.int32))
         assert (held == before).all()
 
     @given(drawn=clients(), seed=st.integers(0, 999))
@@ -169,7 +169,7 @@ class TestLists:
     def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width):
         fitness, least, most, price = drawn
         m = fitness.shape[1]
-        bad, sets, (ptr, held, count), *_ = response(*drawn)
+        bad, sets, (ptr, held, count), *_ = respond(*drawn)
         if bad >= 0:
             return
         known = np.where(price < np.inf, price, 0.0)
@@ -215,7 +215,7 @@ class TestLists:
     def test_which_swaps_exist_at_all(self, drawn):
         fitness, least, most, price = drawn
         n, m = fitness.shape
-        bad, sets, answer, *_ = response(*drawn)
+        bad, sets, answer, *_ = respond(*drawn)
         if bad >= 0:
             return
         exists = np.zeros((m + 1, m + 1), np.bool_)
