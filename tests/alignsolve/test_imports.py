@@ -1,0 +1,55 @@
+"""What importing costs and needs, and which paths keep working."""
+
+import importlib
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.files import ROOT
+
+HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarrow", "ray")
+
+CODE = f"""
+import sys
+for name in {HEAVY}:
+    sys.modules[name] = None  # importing it raises ImportError
+import alignsolve as al
+report = al.ClientReport(3, 1, 100, 2.5, experts={{0: al.ExpertReport(100, accuracy=0.5)}})
+print(report.experts[0].accuracy, len(al.__all__))
+"""
+
+
+def test_reporting_needs_none_of_the_solvers():
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, check=False, cwd=ROOT,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "0.5"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("alignsolve.binding", "binding_bounds"), ("alignsolve.problem", "tolerance"),
+        ("alignsolve.problem", "AlignmentProblem"), ("alignsolve.generators", "generate"),
+        ("alignsolve.io", "read_instance"), ("alignsolve.io", "write_solution"),
+        ("alignsolve.aligner", "Aligner"), ("alignsolve.bench", "run_bench"),
+        ("alignsolve.progress", "Progress"), ("alignsolve.errors", "ProblemError"),
+        ("alignsolve.backends", "available_backends"), ("alignsolve.certificate", "certify"),
+        ("alignsolve.elastic", "Elastic"), ("alignsolve.solve", "solve"),
+        ("alignsolve.explain", "explain"), ("alignsolve.cli", "main"),
+        ("fedloop.privacy", "noise_for"), ("fedloop.train", "train"), ("fedloop.cli", "main"),
+    ],
+)  # fmt: skip
+def test_documented_paths_of_0_1_keep_working(module, name):
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_entry_points_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for target in project["scripts"].values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
