@@ -19,7 +19,45 @@ FINEST_UNIT = 1e-6
 
 
 class Incumbent:
-    """The best answer and the least bound, both max sense, and what ends the search.
+    """The best answer and the least bound of one search, both max sense.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+
+    Attributes
+    ----------
+    value : float
+        Value of the best answer; -inf for none.
+    pairs : tuple of int64 array, or None
+        The best answer.
+    bound : float
+        No answer is better.
+    infeasible : bool
+        Whether there is no answer at all.
+    """
+
+    def __init__(self, problem: AlignmentProblem) -> None:
+        self.problem = problem
+        self.value, self.bound = -math.inf, math.inf
+        self.pairs: tuple[IntArray, IntArray] | None = None
+        self.infeasible = False
+
+    def offer(self, rows: IntArray, cols: IntArray) -> bool:
+        """Keep an answer if it is feasible and the best so far; tell whether it is feasible."""
+        if not is_feasible(self.problem, rows, cols):
+            return False
+        self._take(self.problem.sign * self.problem.objective(rows, cols), rows, cols)
+        return True
+
+    def _take(self, value: float, rows: IntArray, cols: IntArray) -> None:
+        if value > self.value:
+            self.value, self.pairs = value, (rows, cols)
+
+
+class SharedIncumbent(Incumbent):
+    """The best answer and bound of all threads of a solve, and what ends them.
 
     Parameters
     ----------
@@ -30,42 +68,28 @@ class Incumbent:
 
     Attributes
     ----------
-    value : float
-        Value of the best answer; -inf for none.
-    pairs : tuple of int64 array, or None
-        The best answer.
-    bound : float
-        No answer is better.
     source : str
         Who else vouches for the bound; empty for the pipeline itself.
     unit : float
         Values of answers differ by multiples of this; 0 where not known.
     rounding : float
         What a search loses to rounding: no value is told apart any finer.
-    infeasible, interrupted : bool
-        Whether there is no answer at all, and whether the caller ended the search.
+    interrupted : bool
+        Whether the caller ended the search.
     """
 
     def __init__(self, problem: AlignmentProblem, options: Limits) -> None:
-        self.problem, self.options = problem, options
-        self.value, self.bound, self.source = -math.inf, math.inf, ""
-        self.pairs: tuple[IntArray, IntArray] | None = None
+        super().__init__(problem)
+        self.options, self.source, self.interrupted = options, "", False
         self.unit, self.rounding = _unit(problem), 0.0
-        self.infeasible = self.interrupted = False
         self._lock = threading.Lock()
         self._stop = threading.Event()
         if options.warm_start is not None:
             self.offer(*options.warm_start)
 
-    def offer(self, rows: IntArray, cols: IntArray) -> bool:
-        """Keep an answer if it is feasible and the best so far; tell whether it is feasible."""
-        if not is_feasible(self.problem, rows, cols):
-            return False
-        value = self.problem.sign * self.problem.objective(rows, cols)
+    def _take(self, value: float, rows: IntArray, cols: IntArray) -> None:
         with self._lock:
-            if value > self.value:
-                self.value, self.pairs = value, (rows, cols)
-        return True
+            super()._take(value, rows, cols)
 
     def lower(self, bound: float, source: str = "") -> None:
         """Take a valid bound into account, and who vouches for it where others do."""

@@ -21,8 +21,8 @@ from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
-from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.feasibility import is_feasible
+from alignsolve.backends.incumbent import Incumbent
+from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Termination
 
@@ -93,9 +93,9 @@ class GreedyBackend(Backend):
         elif attempts.effort.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT
         stats = {"solve_seconds": time.perf_counter() - attempts.started, "attempts": attempts.made}
-        if attempts.best is None:
+        if attempts.best.pairs is None:
             return Outcome.nothing(termination, stats=stats)
-        return Outcome(termination, *attempts.best, stats=stats)
+        return Outcome(termination, *attempts.best.pairs, stats=stats)
 
 
 class _Attempts:
@@ -105,8 +105,7 @@ class _Attempts:
         self.problem, self.options = problem, options
         self.started = time.perf_counter()
         self.effort = self._effort(math.inf)
-        self.best: tuple[IntArray, IntArray] | None = None
-        self.best_value = -math.inf
+        self.best = Incumbent(problem)
         self.rng = np.random.default_rng(options.seed)
         self.made = 0
         #: By what experts rank clients at prices of the budgets.
@@ -121,7 +120,7 @@ class _Attempts:
         deadline = max(self.options.deadline, self.started + GRACE_SECONDS)
         if report is None:
             return WorkBudget(deadline, work)
-        return WorkBudget(deadline, work, lambda: report(self.best_value, math.inf))
+        return WorkBudget(deadline, work, lambda: report(self.best.value, math.inf))
 
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""
@@ -141,21 +140,21 @@ class _Attempts:
         starts = self._starts_by_expert(state) if by_expert else by_client
         for position, _ in enumerate(starts):
             found = self._improve(state)
-            if position == 0 and self.best is None and not self._improve_flow(state):
+            if position == 0 and self.best.pairs is None and not self._improve_flow(state):
                 return
             if self.effort.is_spent():
                 return
-            if position + 1 >= fresh and (found or (small and self.best is not None)):
+            if position + 1 >= fresh and (found or (small and self.best.pairs is not None)):
                 break
         for _ in range(KICKS if small else 0):
-            if self.best is None or self.effort.is_spent():
+            if self.best.pairs is None or self.effort.is_spent():
                 return
             self._kick(state)
 
     def _kick(self, state: State) -> None:
         """Give up a part of the best answer at random, refill it at prices, improve."""
-        assert self.best is not None
-        rows, cols = self.best
+        assert self.best.pairs is not None
+        rows, cols = self.best.pairs
         kept = self.rng.random(rows.size) >= KICK_SHARE
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
@@ -266,11 +265,11 @@ class _Attempts:
         if state.excess() > 0:
             return False
         rows, cols = state.pairs()
-        if not is_feasible(self.problem, rows, cols):
+        known = self.best.value
+        if not self.best.offer(rows, cols):
             # The running sums have drifted; count afresh.
             state.hold(rows, cols)
             return False
-        value = self.problem.sign * self.problem.objective(rows, cols)
-        if self.best is None or value > self.best_value:
-            self.best, self.best_value, self.best_prices = (rows, cols), value, self.prices
+        if self.best.value > known:
+            self.best_prices = self.prices
         return True

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.incumbent import Incumbent
+from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import NODES, Relaxation
 from alignsolve.backends.lagrangian.coupling import Clients
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -37,7 +37,7 @@ class BestResponseSearch:
         Where answers go.
     """
 
-    def __init__(self, relaxation: Relaxation, best: Incumbent) -> None:
+    def __init__(self, relaxation: Relaxation, best: SharedIncumbent) -> None:
         self.relaxation, self.best = relaxation, best
         self.problem = relaxation.problem
         self.loads = CouplingConstraints.of(self.problem, Margin.INWARD).reachable()

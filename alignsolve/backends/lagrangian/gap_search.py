@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.incumbent import Incumbent
+from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.knapsack import forced_values
 from alignsolve.backends.lagrangian.subgradient import Priced
@@ -95,7 +95,7 @@ class GapSearch:
     """
 
     def __init__(
-        self, relaxation: Relaxation, priced: Priced, best: Incumbent,
+        self, relaxation: Relaxation, priced: Priced, best: SharedIncumbent,
         exact: Callable[[AlignmentProblem, Limits], Outcome], parts: Collection[str],
         ask: Subsolver,
     ) -> None:  # fmt: skip

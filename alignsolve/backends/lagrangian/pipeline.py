@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 
 from alignsolve.backends.base import library_version
-from alignsolve.backends.incumbent import Incumbent
+from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian import gap_search, proximal_newton
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
 from alignsolve.backends.lagrangian.bound import Relaxation
@@ -87,7 +87,7 @@ class _Run:
         self, problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
     ) -> None:
         self.problem, self.options, self.parts, self.ask = problem, options, parts, ask
-        self.best = Incumbent(problem, options)
+        self.best = SharedIncumbent(problem, options)
         # Solvers of others end a little before the limit.
         self.out_of_time = False
         self.started = time.perf_counter()

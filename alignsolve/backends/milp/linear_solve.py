@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
@@ -24,8 +25,7 @@ from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
 from alignsolve.backends.row_units import row_reduce
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
-from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
-from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.arrays import Float64Array, row_blocks
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
@@ -121,25 +121,12 @@ class LinearSolver(Protocol):
         """Return what is known of a run that has not returned, from another thread."""
 
 
-@dataclass(eq=False)
-class _Search:
+class _Search(Incumbent):
     """Best answer and bound so far; true objective values, max sense."""
 
-    problem: AlignmentProblem
-    pairs: tuple[IntArray, IntArray] | None = None
-    value: float = -math.inf
-    bound: float = math.inf
-    infeasible: bool = False
-    stats: dict[str, Any] = field(default_factory=lambda: {"rounds": 0, "cuts": 0, "nodes": 0})
-
-    def offer(self, rows: IntArray, cols: IntArray) -> bool:
-        """Keep an answer if it is the best so far; tell whether it is feasible."""
-        if not is_feasible(self.problem, rows, cols):
-            return False
-        value = self.problem.sign * self.problem.objective(rows, cols)
-        if value > self.value:
-            self.pairs, self.value = (rows, cols), value
-        return True
+    def __init__(self, problem: AlignmentProblem) -> None:
+        super().__init__(problem)
+        self.stats: dict[str, Any] = {"rounds": 0, "cuts": 0, "nodes": 0}
 
 
 def solve_linear(problem: AlignmentProblem, options: Limits, solver: LinearSolver) -> Outcome:
