@@ -96,9 +96,7 @@ class Certificate:
 
 
 def certify(
-    problem: AlignmentProblem,
-    row_ind: npt.ArrayLike,
-    col_ind: npt.ArrayLike,
+    problem: AlignmentProblem, row_ind: npt.ArrayLike, col_ind: npt.ArrayLike,
     prices: npt.ArrayLike | Multipliers | None = None,
 ) -> Certificate:
     """Prove or refute that an assignment is optimal, without a solver.
@@ -331,10 +329,7 @@ def _given_multipliers(
 
 
 def _by_prices(
-    problem: AlignmentProblem,
-    objective: float,
-    prices: Float64Array,
-    gap: DualGap,
+    problem: AlignmentProblem, objective: float, prices: Float64Array, gap: DualGap,
     improving: ImprovingCycle | None,
 ) -> Certificate:
     optimal = is_within_tolerance(problem, gap)
@@ -342,11 +337,7 @@ def _by_prices(
 
 
 def certificate_by_prices(
-    problem: AlignmentProblem,
-    objective: float,
-    prices: Float64Array,
-    gap: DualGap,
-    optimal: bool,
+    problem: AlignmentProblem, objective: float, prices: Float64Array, gap: DualGap, optimal: bool,
     improving: ImprovingCycle | None = None,
 ) -> Certificate:
     """Return the certificate of a feasible answer.

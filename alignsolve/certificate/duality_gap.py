@@ -46,10 +46,7 @@ class DualGap:
 
 
 def dual_gap(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
 ) -> DualGap:
     """Return how far a feasible answer can be from the optimum, by the given prices.
 
@@ -91,10 +88,7 @@ def dual_gap(
 
 
 def total_gap(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers,
     sums: tuple[float, float, float],
 ) -> DualGap:
     """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
@@ -130,10 +124,7 @@ def optimality_tolerance(
 
 
 def client_sums(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
 ) -> tuple[tuple[float, float, float], IntArray]:
     """Return the same for any prices and groups, and the responses' demand by expert."""
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)

@@ -84,8 +84,7 @@ def add_stakes(parts: list[Stakes]) -> Stakes:
     """Return what is at stake for the clients of all blocks."""
     return Stakes(
         math.fsum(part.regret for part in parts),
-        max((part.largest for part in parts), default=0.0),
-        all(part.whole for part in parts),
+        max((part.largest for part in parts), default=0.0), all(part.whole for part in parts),
     )
 
 
@@ -144,9 +143,7 @@ def all_regrets(
     return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)
 
 
-def map_values(
-    problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
-) -> list[T]:
+def map_values(problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]) -> list[T]:
     """Return ``work(rows, values)`` of all clients: at once, in place, where that is possible.
 
     Blocks of a source are worked on in threads, other blocks in turn.

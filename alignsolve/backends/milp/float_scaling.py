@@ -189,10 +189,7 @@ def _whole_rows(model: LinearModel, whole: IntArray, per_unit: Float64Array) -> 
 
 
 def _row_scale(
-    model: LinearModel,
-    data: Float64Array,
-    lower: Float64Array,
-    upper: Float64Array,
+    model: LinearModel, data: Float64Array, lower: Float64Array, upper: Float64Array,
     objective_scale: float,
 ) -> Float64Array:
     """Return the power of two that scales each row which is not written in whole units."""

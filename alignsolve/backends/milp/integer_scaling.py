@@ -151,13 +151,9 @@ def _without_real_loads(model: LinearModel) -> LinearModel:
     meaning = itself + _moved(sums, columns, model.n_columns)
     kept = ~defining
     return replace(
-        model,
-        matrix=sp.csr_array(model.matrix[kept] @ meaning),
-        row_lower=model.row_lower[kept],
-        row_upper=model.row_upper[kept],
-        row_slack=model.row_slack[kept],
-        lower=np.where(is_load, 0.0, model.lower),
-        upper=np.where(is_load, 0.0, model.upper),
+        model, matrix=sp.csr_array(model.matrix[kept] @ meaning), row_lower=model.row_lower[kept],
+        row_upper=model.row_upper[kept], row_slack=model.row_slack[kept],
+        lower=np.where(is_load, 0.0, model.lower), upper=np.where(is_load, 0.0, model.upper),
         blocks=tuple(b for b in model.blocks if b.kind != "load_sum" or not b.name),
     )
 
@@ -173,9 +169,7 @@ def _moved(matrix: sp.csr_array, rows: IntArray, n_rows: int) -> sp.csr_array:
     return sp.csr_array(sp.coo_array(entries, shape=(n_rows, matrix.shape[1])))
 
 
-def _integer_objective(
-    model: LinearModel, width: Float64Array
-) -> tuple[IntArray, float, bool]:
+def _integer_objective(model: LinearModel, width: Float64Array) -> tuple[IntArray, float, bool]:
     """Return the objective of whole columns in integers, its scale, and whether it is exact."""
     values = np.where(model.is_integer, model.objective, 0.0)
     total = float(np.abs(model.objective) @ width)
@@ -220,18 +214,15 @@ def _integer_rows(
     infinite = np.full(lower.size, np.inf)
     # Rounding up loses nothing below a bound from below, rounding down nothing above one.
     for rounded, low_side, high_side in (
-        (np.ceil(scaled), lower, infinite),
-        (np.floor(scaled), -infinite, high),
+        (np.ceil(scaled), lower, infinite), (np.floor(scaled), -infinite, high),
     ):
         bounded = ~exact & (np.isfinite(low_side) | np.isfinite(high_side))
-        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded],
-                              scale[bounded])
+        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded], scale[bounded])
         parts.append(_select(columns, rounded.astype(np.int64), indptr, bounded) + bounds)
     counts = np.concatenate([part[2] for part in parts])
     limit = 2.0**62
     return (
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.clip(np.concatenate([part[3] for part in parts]), -limit, limit).astype(np.int64),
         np.clip(np.concatenate([part[4] for part in parts]), -limit, limit).astype(np.int64),

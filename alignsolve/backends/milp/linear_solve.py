@@ -335,10 +335,5 @@ def _answer(search: _Search, termination: Termination, source: str) -> Outcome:
     if wrong or not math.isfinite(bound):
         bound, source = simple_bound(search.problem), "best responses without prices"
     return Outcome(
-        termination,
-        rows,
-        cols,
-        bound=max(bound, value),
-        source=source,
-        stats=search.stats,
+        termination, rows, cols, bound=max(bound, value), source=source, stats=search.stats
     )

@@ -36,13 +36,8 @@ class CpSatBackend(Backend):
 
     name = "ortools-cpsat"
     capabilities = Capabilities(
-        features=frozenset(Feature),
-        exact=True,
-        proves_infeasibility=True,
-        interruptible=True,
-        warm_start=True,
-        callback=True,
-        libraries=("ortools",),
+        features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+        warm_start=True, callback=True, libraries=("ortools",),
     )
 
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
@@ -95,10 +90,8 @@ class _CpSat:
         # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
         known = points or (objective != 0 and abs(objective) < 2.0**62)
         return ModelOutcome(
-            points,
-            whole.bound(objective) if known else math.inf,
-            finished=status == cp_model.OPTIMAL,
-            nodes=solver.num_branches,
+            points, whole.bound(objective) if known else math.inf,
+            finished=status == cp_model.OPTIMAL, nodes=solver.num_branches,
         )
 
     def stop(self, interrupted: bool) -> bool:

@@ -27,13 +27,8 @@ from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
 
 _CAPABILITIES = Capabilities(
-    features=frozenset(Feature),
-    exact=True,
-    proves_infeasibility=True,
-    interruptible=True,
-    warm_start=True,
-    callback=True,
-    libraries=("ortools",),
+    features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+    warm_start=True, callback=True, libraries=("ortools",),
 )
 
 #: A line of HiGHS' log: source, nodes, queue, leaves, share explored, bound.
@@ -105,10 +100,8 @@ class _MathOpt(ABC):
         if task.remaining() <= 0:
             return ModelOutcome()
         parameters = mathopt.SolveParameters(
-            relative_gap_tolerance=task.rel_gap,
-            absolute_gap_tolerance=scaled.gap,
-            random_seed=task.seed,
-            node_limit=task.max_nodes,
+            relative_gap_tolerance=task.rel_gap, absolute_gap_tolerance=scaled.gap,
+            random_seed=task.seed, node_limit=task.max_nodes,
         )
         arguments = self._arguments(task, scaled, parameters)
         if task.hint is not None:
@@ -152,13 +145,11 @@ class _MathOpt(ABC):
         reason = result.termination.reason
         # The model is bounded: binaries, and penalties from below.
         if reason in (
-            mathopt.TerminationReason.INFEASIBLE,
-            mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
+            mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
         ):
             return ModelOutcome(infeasible=True)
         if reason not in (
-            mathopt.TerminationReason.OPTIMAL,
-            mathopt.TerminationReason.FEASIBLE,
+            mathopt.TerminationReason.OPTIMAL, mathopt.TerminationReason.FEASIBLE,
             mathopt.TerminationReason.NO_SOLUTION_FOUND,
         ):
             detail = result.termination.detail
@@ -167,8 +158,7 @@ class _MathOpt(ABC):
         if result.solutions and result.has_primal_feasible_solution():
             points.append(scaled.original(np.array(result.variable_values(model.variables()))))
         return ModelOutcome(
-            points,
-            scaled.bound(result.termination.objective_bounds.dual_bound),
+            points, scaled.bound(result.termination.objective_bounds.dual_bound),
             finished=reason is mathopt.TerminationReason.OPTIMAL,
             interrupted=result.termination.limit is mathopt.Limit.INTERRUPTED,
             nodes=int(result.solve_stats.node_count),

@@ -33,12 +33,8 @@ class ScipyMilpBackend(Backend):
 
     name = "scipy-milp"
     capabilities = Capabilities(
-        features=frozenset(Feature),
-        exact=True,
-        proves_infeasibility=True,
-        interruptible=True,
-        callback=True,
-        libraries=("scipy",),
+        features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+        callback=True, libraries=("scipy",),
     )
 
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
@@ -102,8 +98,7 @@ class _ScipyHighs:
             bound = result.fun  # type: ignore[attr-defined]
         return ModelOutcome(
             [] if x is None else [scaled.original(np.asarray(x))],
-            math.inf if bound is None else scaled.bound(-bound),
-            finished=status == _OPTIMAL,
+            math.inf if bound is None else scaled.bound(-bound), finished=status == _OPTIMAL,
             nodes=int(getattr(result, "mip_node_count", None) or 0),
         )
 
@@ -111,9 +106,7 @@ class _ScipyHighs:
 def _options(task: Task, scaled: ScaledModel) -> dict[str, object]:
     """Return options of `milp`; those it does not know go to HiGHS as they are."""
     options: dict[str, object] = {
-        "mip_rel_gap": task.rel_gap,
-        "mip_abs_gap": scaled.gap,
-        "random_seed": task.seed,
+        "mip_rel_gap": task.rel_gap, "mip_abs_gap": scaled.gap, "random_seed": task.seed,
     }
     if math.isfinite(task.deadline):
         options["time_limit"] = task.remaining()
