@@ -28,13 +28,13 @@ class Stakes:
     ----------
     regret, largest : float
         As `alignsolve.certificate.row_pass_kernels.regret_sums`.
-    whole : bool
-        Whether all values are whole numbers.
+    whole : bool or None
+        Whether all values are whole numbers; None where that was not looked at.
     """
 
     regret: float
     largest: float
-    whole: bool
+    whole: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def prove_all(
         if not problem.streamed:
             return residual, None
         stakes = block_stakes(values, ends, col_ind, whole)
-        whole = whole and stakes.whole
+        whole = whole and bool(stakes.whole)
         return residual, stakes
 
     parts = map_values(problem, of_rows)
