@@ -139,6 +139,12 @@ class LinearModel:
             blocks=(*self.blocks, RowBlock(kind, "", np.arange(lower.size))),
         )
 
+    def rows_of(self, kind: str, *, named: bool = False) -> BoolArray:
+        """Return which rows are of a kind, where `named` of a named load; bool of (n_rows,)."""
+        chosen = [block.kind == kind and (bool(block.name) or not named) for block in self.blocks]
+        sizes = np.array([block.keys.size for block in self.blocks], dtype=np.int64)
+        return np.repeat(np.array(chosen, dtype=np.bool_), sizes)
+
     def column_names(self) -> list[str]:
         """Return a name for each column, such as ``x_3_5``."""
         pairs = zip(self.clients.tolist(), self.experts.tolist(), strict=True)

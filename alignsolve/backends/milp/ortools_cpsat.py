@@ -10,7 +10,7 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.integer_scaling import IntegerModel, integer_model
-from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -45,7 +45,7 @@ class CpSatBackend(Backend):
         return solve_linear(problem, options, _CpSat(watched=options.report is not None))
 
 
-class _CpSat:
+class _CpSat(LinearSolver):
     """CP-SAT as a solver of linear models.
 
     Parameters

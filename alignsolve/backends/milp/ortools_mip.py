@@ -9,7 +9,7 @@ import re
 import signal
 import tempfile
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.interruptible import EXIT_SECONDS
-from alignsolve.backends.milp.float_scaling import ScaledModel, scaled_model
+from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
@@ -79,23 +79,16 @@ class ScipBackend(Backend):
         return solve_linear(problem, replace(options, report=None), _Scip())
 
 
-class _MathOpt(ABC):
+class _MathOpt(ScaledSolver):
     """A solver of MathOpt as a solver of linear models."""
-
-    source: str
-    loose_sums = False
 
     @abstractmethod
     def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def run(self, task: Task) -> ModelOutcome:
-        """Scale one model, solve it, and translate the result."""
+    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
         from ortools.math_opt.python import mathopt
 
-        scaled = scaled_model(task.model, loose_sums=self.loose_sums)
-        if (scaled.row_lower > scaled.row_upper).any():
-            return ModelOutcome(infeasible=True)
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
         if task.remaining() <= 0:
             return ModelOutcome()
@@ -129,14 +122,6 @@ class _MathOpt(ABC):
                 # MathOpt 9.15 hides a solver's error behind one of its own.
                 failure = error.__context__ or error
         raise BackendError(f"{self.source} failed: {failure}") from failure
-
-    def stop(self, interrupted: bool) -> bool:
-        """Do nothing: MathOpt passes no interruption on to these solvers."""
-        return False
-
-    def so_far(self, task: Task) -> ModelOutcome:
-        """Return nothing, unless a solver writes its answers down."""
-        return ModelOutcome()
 
     def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> ModelOutcome:
         """Translate MathOpt's result."""

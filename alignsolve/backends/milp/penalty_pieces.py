@@ -200,11 +200,8 @@ def pieces_at(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
         return _tangents(group, which, load)
     low, last = group.low[which], np.maximum(group.low, group.high - 1)[which]
     sides = [_secants(group, which, np.clip(load - step, low, last)) for step in (0, 1)]
-    first, second = sides
-    return (
-        np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]]),
-        np.concatenate([first[2], second[2]]),
-    )
+    which, gradient, intercept = (np.concatenate(parts) for parts in zip(*sides, strict=True))
+    return which, gradient, intercept
 
 
 def piece_rows(
