@@ -105,10 +105,7 @@ class CouplingConstraints:
 
 
 def best_load(
-    prices: Float64Array,
-    slope: Float64Array,
-    target: Float64Array,
-    low: Float64Array | IntArray,
+    prices: Float64Array, slope: Float64Array, target: Float64Array, low: Float64Array | IntArray,
     high: Float64Array | IntArray,
 ) -> Float64Array:
     """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``."""

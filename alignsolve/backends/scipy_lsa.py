@@ -135,11 +135,8 @@ class LinearSumAssignmentBackend(Backend):
         row, column = matching
         pair = (row < reduction.clients.size) & (column < reduction.expert.size)
         return Outcome(
-            Termination.PROVED,
-            reduction.clients[row[pair]],
-            reduction.expert[column[pair]],
-            source=source,
-            stats=stats,
+            Termination.PROVED, reduction.clients[row[pair]], reduction.expert[column[pair]],
+            source=source, stats=stats,
         )
 
 

@@ -14,8 +14,7 @@ from alignsolve.certificate.duality_gap import (
     DualGap,
     client_stakes,
     dual_gap,
-    holder_residuals,
-    optimality_tolerance,
+    proof_gap,
 )
 from alignsolve.certificate.exchange_graph import (
     ImprovingCycle,
@@ -23,7 +22,7 @@ from alignsolve.certificate.exchange_graph import (
     exchange_graph,
     improving_exchange,
 )
-from alignsolve.certificate.row_pass import all_regrets, prove_all
+from alignsolve.certificate.row_pass import prove_all
 from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
@@ -96,9 +95,7 @@ class Certificate:
 
 
 def certify(
-    problem: AlignmentProblem,
-    row_ind: npt.ArrayLike,
-    col_ind: npt.ArrayLike,
+    problem: AlignmentProblem, row_ind: npt.ArrayLike, col_ind: npt.ArrayLike,
     prices: npt.ArrayLike | Multipliers | None = None,
 ) -> Certificate:
     """Prove or refute that an assignment is optimal, without a solver.
@@ -179,7 +176,7 @@ def _certify(
     values = problem.pair_values(rows, cols)
     broken = tuple(violations(problem, rows, cols, values=values))
     if broken:
-        return _infeasible(problem, rows, cols, broken)
+        return unproved(problem, rows, cols, broken)
     objective = problem.objective(rows, cols, values)
     if given is None and problem.problem_class == "mip":
         # Any prices give a bound: without better ones, that of free experts.
@@ -187,19 +184,19 @@ def _certify(
     if given is not None:
         at_given = dual_gap(problem, rows, cols, given)
         if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
-            return _by_prices(problem, objective, given.experts, at_given, None)
+            return certificate_by_prices(problem, objective, given.experts, at_given)
     graph = exchange_graph(problem, rows, cols)
     distance, cycle = bellman_ford(graph.weight)
     found = distance[-1] - distance[:-1]
     gap = dual_gap(problem, rows, cols, Multipliers(found))
     # A cycle within the tolerance is rounding: the distances prove the answer all the same.
     if cycle is None or is_within_tolerance(problem, gap):
-        return _by_prices(problem, objective, found, gap, None)
+        return certificate_by_prices(problem, objective, found, gap)
     improving = improving_exchange(problem, rows, cols, graph, cycle)
     if given is not None:
-        return _by_prices(problem, objective, given.experts, at_given, improving)
+        return certificate_by_prices(problem, objective, given.experts, at_given, improving)
     found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
-    return _by_prices(problem, objective, found, gap, improving)
+    return certificate_by_prices(problem, objective, found, gap, improving)
 
 
 def _certify_at_prices(
@@ -213,23 +210,13 @@ def _certify_at_prices(
     if problem.expert_group is not None or not (held.distinct and keeps_loads(problem, held.load)):
         return None
     proof = prove_all(problem, held.indptr, held.cols, prices)
-    gap_abs = proof.residual + float(holder_residuals(problem, prices, held.load).sum())
     value = float(proof.held.sum()) - problem.holder_penalty(held.load)
-    if not (gap_abs < np.inf and value > -np.inf):
+    if not (proof.residual < np.inf and value > -np.inf):
         return None
-    tolerance = 0.0
-    if gap_abs > 0:
-        if proof.stakes is None:
-            regret, largest = all_regrets(problem, held.indptr, held.cols)
-            whole = is_integral(problem)
-        else:
-            regret, largest = proof.stakes.regret, proof.stakes.largest
-            whole = proof.stakes.whole and has_integral_penalties(problem)
-        tolerance = optimality_tolerance(problem, held.load, regret, largest)
-        if gap_abs > tolerance or whole:
-            return None
-    gap = DualGap(gap_abs, tolerance)
-    return certificate_by_prices(problem, problem.sign * value, prices, gap, True)
+    gap = proof_gap(problem, held, Multipliers(prices), proof)
+    if not (gap.gap_abs < np.inf and is_within_tolerance(problem, gap)):
+        return None
+    return certificate_by_prices(problem, problem.sign * value, prices, gap)
 
 
 def _certify_by_solver(
@@ -255,7 +242,7 @@ def _certify_by_solver(
     values = problem.pair_values(row_ind, col_ind)
     broken = tuple(violations(problem, row_ind, col_ind, values=values))
     if broken:
-        return _infeasible(problem, row_ind, col_ind, broken)
+        return unproved(problem, row_ind, col_ind, broken)
     objective = problem.objective(row_ind, col_ind, values)
     value = problem.sign * objective
     if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
@@ -267,17 +254,18 @@ def _certify_by_solver(
         penalty = problem.penalty(row_ind, col_ind) + _unit_penalty(problem)
         tolerance = 1e-6 * regret + 1e-8 * (penalty + stake)
     gap_abs = max(0.0, bound - value)
-    return Certificate(
-        "solver", True, (), objective, objective + problem.sign * gap_abs, gap_abs,
-        gap_abs / max(1.0, abs(objective)), gap_abs <= tolerance, None, None, source,
-    )
+    return _certificate("solver", problem, objective, gap_abs, gap_abs <= tolerance, source=source)
 
 
 def is_within_tolerance(problem: AlignmentProblem, gap: DualGap) -> bool:
     """Tell whether a gap counts as zero: exactly 0, or within rounding of floats."""
     if gap.gap_abs == 0:
         return True
-    return bool(gap.gap_abs <= gap.tolerance) and not is_integral(problem)
+    if not gap.gap_abs <= gap.tolerance:
+        return False
+    if gap.whole is None:
+        return not is_integral(problem)
+    return not (gap.whole and has_integral_penalties(problem))
 
 
 def has_integral_penalties(problem: AlignmentProblem) -> bool:
@@ -294,11 +282,8 @@ def is_integral(problem: AlignmentProblem) -> bool:
     if not has_integral_penalties(problem):
         return False
     # A few rows tell at once where values are fractions, as they mostly are.
-    for rows in (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts)):
-        values = problem.values(rows)
-        if (np.floor(values) != values).any():
-            return False
-    return True
+    blocks = (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts))
+    return all(bool((np.floor(v) == v).all()) for v in map(problem.values, blocks))
 
 
 def _unit_penalty(problem: AlignmentProblem) -> float:
@@ -330,23 +315,8 @@ def _given_multipliers(
     return Multipliers(problem.sign * array)
 
 
-def _by_prices(
-    problem: AlignmentProblem,
-    objective: float,
-    prices: Float64Array,
-    gap: DualGap,
-    improving: ImprovingCycle | None,
-) -> Certificate:
-    optimal = is_within_tolerance(problem, gap)
-    return certificate_by_prices(problem, objective, prices, gap, optimal, improving)
-
-
 def certificate_by_prices(
-    problem: AlignmentProblem,
-    objective: float,
-    prices: Float64Array,
-    gap: DualGap,
-    optimal: bool,
+    problem: AlignmentProblem, objective: float, prices: Float64Array, gap: DualGap,
     improving: ImprovingCycle | None = None,
 ) -> Certificate:
     """Return the certificate of a feasible answer.
@@ -361,42 +331,37 @@ def certificate_by_prices(
         Prices, max sense.
     gap : DualGap
         What the answer lacks to best responses at these prices.
-    optimal : bool
-        Whether the gap counts as zero.
     improving : ImprovingCycle, optional
         An exchange that improves the answer.
     """
-    return Certificate(
-        "prices",
-        True,
-        (),
-        objective,
-        objective + problem.sign * gap.gap_abs,
-        gap.gap_abs,
-        gap.gap_abs / max(1.0, abs(objective)),
-        optimal,
-        # 0 + x and not x: a price of -0 reads badly.
-        0 + problem.sign * prices,
-        improving,
-    )
+    optimal = is_within_tolerance(problem, gap)
+    # 0 + x and not x: a price of -0 reads badly.
+    signed = 0 + problem.sign * prices
+    return _certificate("prices", problem, objective, gap.gap_abs, optimal, signed, improving)
 
 
-def unproved(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Certificate:
-    """Return the certificate of an answer whose bounds alone were checked."""
-    broken = tuple(violations(problem, rows, cols))
-    if broken:
-        return _infeasible(problem, rows, cols, broken)
-    objective = problem.objective(rows, cols)
-    return Certificate(
-        "none", True, (), objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
-    )
-
-
-def _infeasible(
-    problem: AlignmentProblem, rows: IntArray, cols: IntArray, broken: tuple[Violation, ...]
+def _certificate(
+    kind: Literal["prices", "solver"], problem: AlignmentProblem, objective: float, gap_abs: float,
+    optimal: bool, prices: Float64Array | None = None, improving: ImprovingCycle | None = None,
+    source: str = "",
 ) -> Certificate:
-    allowed = all(violation.kind != "forbidden" for violation in broken)
-    objective = problem.objective(rows, cols) if allowed else -problem.sign * np.inf
+    """Return the certificate of a feasible answer with a bound."""
+    bound, gap = objective + problem.sign * gap_abs, gap_abs / max(1.0, abs(objective))
     return Certificate(
-        "none", False, broken, objective, problem.sign * np.inf, np.inf, np.inf, False, None, None
+        kind, True, (), objective, bound, gap_abs, gap, optimal, prices, improving, source
+    )
+
+
+def unproved(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray,
+    broken: tuple[Violation, ...] | None = None,
+) -> Certificate:
+    """Return the certificate of an answer whose bounds alone were checked."""
+    if broken is None:
+        broken = tuple(violations(problem, rows, cols))
+    allowed = all(violation.kind != "forbidden" for violation in broken)
+    worst = -problem.sign * np.inf
+    objective = problem.objective(rows, cols) if allowed else worst
+    return Certificate(
+        "none", not broken, broken, objective, -worst, np.inf, np.inf, False, None, None
     )

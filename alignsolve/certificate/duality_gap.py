@@ -9,12 +9,13 @@ because a common offset would hide any error.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from alignsolve.certificate.best_responses import Multipliers, best_responses, reduced_values
-from alignsolve.certificate.row_pass import all_regrets, prove_all
+from alignsolve.certificate.row_pass import Proof, Stakes, all_regrets, prove_all
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
 from alignsolve.model.pairs import Pairs
@@ -39,17 +40,17 @@ class DualGap:
         value less least held one) and of the experts' penalty steps, plus a few
         roundings of the largest of these values. A value that nobody holds or
         wants, such as -1e20 in place of a forbidden pair, has no part in it.
+    whole : bool or None
+        Whether all values are whole numbers; None where that was not looked at.
     """
 
     gap_abs: float
     tolerance: float
+    whole: bool | None = None
 
 
 def dual_gap(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
 ) -> DualGap:
     """Return how far a feasible answer can be from the optimum, by the given prices.
 
@@ -80,36 +81,72 @@ def dual_gap(
         return total_gap(problem, row_ind, col_ind, multipliers, sums)
     held = Assignment.of(problem, row_ind, col_ind)
     proof = prove_all(problem, held.indptr, held.cols, multipliers.experts)
-    gap = proof.residual + _other_residuals(problem, held, multipliers)
-    if gap == 0:
-        return DualGap(0.0, 0.0)
-    if proof.stakes is not None:
-        regret, largest = proof.stakes.regret, proof.stakes.largest
-    else:
-        regret, largest = all_regrets(problem, held.indptr, held.cols)
-    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
+    return proof_gap(problem, held, multipliers, proof)
 
 
 def total_gap(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers,
     sums: tuple[float, float, float],
 ) -> DualGap:
     """Add the experts' and the relaxed bounds' residuals to the clients' sums."""
     residual, regret, largest = sums
     held = Assignment.of(problem, row_ind, col_ind)
-    gap = residual + _other_residuals(problem, held, multipliers)
-    return DualGap(gap, optimality_tolerance(problem, held.load, regret, largest))
+    relaxed = _relaxed_residuals(problem, held.rows, held.cols, multipliers)
+    stakes = Stakes(regret, largest)
+    return gap_of_sums(problem, held.load, multipliers.experts, residual, stakes, relaxed)
 
 
-def _other_residuals(
-    problem: AlignmentProblem, held: Assignment, multipliers: Multipliers
-) -> float:
-    """Return the experts' and the relaxed bounds' residuals."""
-    experts = float(holder_residuals(problem, multipliers.experts, held.load).sum())
-    return experts + _relaxed_residuals(problem, held.rows, held.cols, multipliers)
+def proof_gap(
+    problem: AlignmentProblem, held: Assignment, multipliers: Multipliers, proof: Proof
+) -> DualGap:
+    """Return what a pass over the clients' values shows; a gap of values in memory takes another.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem without groups.
+    held : Assignment
+        The answer.
+    multipliers : Multipliers
+        Prices in max sense, at most those of experts above 0.
+    proof : Proof
+        What `prove_all` returned at these prices.
+    """
+    relaxed = _relaxed_residuals(problem, held.rows, held.cols, multipliers)
+
+    def stakes() -> Stakes:
+        return proof.stakes or Stakes(*all_regrets(problem, held.indptr, held.cols))
+
+    return gap_of_sums(problem, held.load, multipliers.experts, proof.residual, stakes, relaxed)
+
+
+def gap_of_sums(
+    problem: AlignmentProblem, load: IntArray, prices: Float64Array, residual: float,
+    stakes: Stakes | Callable[[], Stakes], relaxed: float = 0.0,
+) -> DualGap:
+    """Return the gap that sums over the clients make with what the experts lack.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem; its fitness is not read.
+    load : int64 array, shape (n_experts,)
+        Holders of each expert.
+    prices : float64 array, shape (n_experts,)
+        Prices, max sense.
+    residual : float
+        What the clients' held sets lack to best responses.
+    stakes : Stakes, or callable
+        What decides whether a gap counts as zero; a callable is asked only where there is one.
+    relaxed : float
+        What the relaxed bounds lack.
+    """
+    gap = residual + (float(holder_residuals(problem, prices, load).sum()) + relaxed)
+    if gap == 0:
+        return DualGap(0.0, 0.0)
+    at_stake = stakes() if callable(stakes) else stakes
+    tolerance = optimality_tolerance(problem, load, at_stake.regret, at_stake.largest)
+    return DualGap(gap, tolerance, at_stake.whole)
 
 
 def optimality_tolerance(
@@ -130,10 +167,7 @@ def optimality_tolerance(
 
 
 def client_sums(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    multipliers: Multipliers,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, multipliers: Multipliers
 ) -> tuple[tuple[float, float, float], IntArray]:
     """Return the same for any prices and groups, and the responses' demand by expert."""
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)

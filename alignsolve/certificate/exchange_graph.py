@@ -136,13 +136,8 @@ class _Room:
 
 
 def _swap_arcs(
-    graph: ExchangeGraph,
-    problem: AlignmentProblem,
-    held: Pairs,
-    j: int,
-    clients: IntArray,
-    may_drop: _Room,
-    may_add: _Room,
+    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, j: int, clients: IntArray,
+    may_drop: _Room, may_add: _Room,
 ) -> None:
     """Enter the swaps and the drops of some holders of expert j."""
     values = problem.values(clients)
@@ -161,11 +156,7 @@ def _swap_arcs(
 
 
 def _add_arcs(
-    graph: ExchangeGraph,
-    problem: AlignmentProblem,
-    held: Pairs,
-    clients: IntArray,
-    may_add: _Room,
+    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, clients: IntArray, may_add: _Room
 ) -> None:
     """Enter the additions of some clients that have a free slot."""
     allowed = ~held.mask(clients) & may_add.experts(clients)
@@ -191,8 +182,7 @@ def _slack_arcs(graph: ExchangeGraph, problem: AlignmentProblem, col_ind: IntArr
     low, high = problem.holder_bounds()
     up, down = penalty_steps(problem, holders)
     for source, target, step, possible in (
-        (slice(0, m), m, up, holders < high),
-        (m, slice(0, m), down, holders > low),
+        (slice(0, m), m, up, holders < high), (m, slice(0, m), down, holders > low),
     ):
         better = possible & (step < graph.weight[source, target])
         graph.weight[source, target][better] = step[better]
@@ -255,10 +245,7 @@ def _cycle_of_parents(parent: IntArray) -> list[int] | None:
 
 
 def improving_exchange(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    graph: ExchangeGraph,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, graph: ExchangeGraph,
     cycle: list[int],
 ) -> ImprovingCycle | None:
     """Turn a negative cycle into exchanges that were checked to improve the answer.
@@ -268,8 +255,7 @@ def improving_exchange(
     """
     m = problem.n_experts
     arcs = [
-        (u, v, int(graph.client[u, v]))
-        for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)
+        (u, v, int(graph.client[u, v])) for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)
     ]
     candidates = [arcs]
     while candidates:

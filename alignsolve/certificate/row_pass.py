@@ -28,13 +28,13 @@ class Stakes:
     ----------
     regret, largest : float
         As `alignsolve.certificate.row_pass_kernels.regret_sums`.
-    whole : bool
-        Whether all values are whole numbers.
+    whole : bool or None
+        Whether all values are whole numbers; None where that was not looked at.
     """
 
     regret: float
     largest: float
-    whole: bool
+    whole: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,7 @@ def add_stakes(parts: list[Stakes]) -> Stakes:
     """Return what is at stake for the clients of all blocks."""
     return Stakes(
         math.fsum(part.regret for part in parts),
-        max((part.largest for part in parts), default=0.0),
-        all(part.whole for part in parts),
+        max((part.largest for part in parts), default=0.0), all(part.whole for part in parts),
     )
 
 
@@ -117,7 +116,7 @@ def prove_all(
         if not problem.streamed:
             return residual, None
         stakes = block_stakes(values, ends, col_ind, whole)
-        whole = whole and stakes.whole
+        whole = whole and bool(stakes.whole)
         return residual, stakes
 
     parts = map_values(problem, of_rows)
@@ -144,9 +143,7 @@ def all_regrets(
     return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)
 
 
-def map_values(
-    problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
-) -> list[T]:
+def map_values(problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]) -> list[T]:
     """Return ``work(rows, values)`` of all clients: at once, in place, where that is possible.
 
     Blocks of a source are worked on in threads, other blocks in turn.

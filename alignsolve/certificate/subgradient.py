@@ -18,12 +18,8 @@ PRICE_UPDATES = 50
 
 
 def improved_prices(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    prices: Float64Array,
-    updates: int = PRICE_UPDATES,
-    deadline: float = math.inf,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, prices: Float64Array,
+    updates: int = PRICE_UPDATES, deadline: float = math.inf,
 ) -> tuple[Float64Array, DualGap]:
     """Sharpen the bound of a flow problem's answer by subgradient steps on the prices.
 

@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.certificate.certificate import (
-    Certificate,
-    certificate_by_prices,
-    has_integral_penalties,
-)
-from alignsolve.certificate.duality_gap import DualGap, holder_residuals, optimality_tolerance
+from alignsolve.certificate.certificate import Certificate, certificate_by_prices
+from alignsolve.certificate.duality_gap import gap_of_sums
 from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
@@ -29,25 +25,21 @@ class PartialProof:
     ----------
     residual : float
         What held sets lack to best responses.
-    regret, largest : float
-        Sum of largest less least held values, and the largest absolute of these.
+    stakes : Stakes
+        What decides whether a gap counts as zero.
     value : float
         Sum of the held values.
     load : int64 array, shape (n_experts,)
         Holders among the clients.
     broken : str
         A bound of a client that the answer breaks; empty for none.
-    whole : bool
-        Whether all values are whole numbers.
     """
 
     residual: float
-    regret: float
-    largest: float
+    stakes: Stakes
     value: float
     load: IntArray
     broken: str
-    whole: bool
 
 
 def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
@@ -76,17 +68,14 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
         slots = shard.slot_min[a:b], shard.slot_max[a:b]
         ends = indptr[a : b + 1]
         residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held))
-        stakes.append(block_stakes(values, ends, col_ind, not stakes or stakes[-1].whole))
-    at_stake = add_stakes(stakes)
+        stakes.append(block_stakes(values, ends, col_ind, not stakes or bool(stakes[-1].whole)))
     broken = _broken(shard, row_ind, col_ind)
     forbidden = np.flatnonzero(held == -np.inf)
     if forbidden.size and not broken:
         at = int(forbidden[0])
         broken = f"client {row_ind[at]} may not hold expert {col_ind[at]}"
-    return PartialProof(
-        math.fsum(residuals), at_stake.regret, at_stake.largest, float(held.sum()),
-        np.bincount(col_ind, minlength=shard.m), broken, at_stake.whole,
-    )  # fmt: skip
+    load = np.bincount(col_ind, minlength=shard.m)
+    return PartialProof(math.fsum(residuals), add_stakes(stakes), float(held.sum()), load, broken)
 
 
 def _broken(shard: Any, row_ind: IntArray, col_ind: IntArray) -> str:
@@ -130,11 +119,7 @@ def add_proofs(
     if broken:
         raise BackendError(f"backend 'exchange' broke a bound: {broken}")
     residual = math.fsum(part.residual for part in parts)
-    gap_abs = residual + float(holder_residuals(problem, prices, load).sum())
-    regret = math.fsum(part.regret for part in parts)
-    largest = max(part.largest for part in parts)
-    gap = DualGap(gap_abs, optimality_tolerance(problem, load, regret, largest))
+    stakes = add_stakes([part.stakes for part in parts])
+    gap = gap_of_sums(problem, load, prices, residual, stakes)
     value = math.fsum(part.value for part in parts) - problem.holder_penalty(load)
-    whole = all(part.whole for part in parts) and has_integral_penalties(problem)
-    optimal = gap_abs == 0 or (gap_abs <= gap.tolerance and not whole)
-    return certificate_by_prices(problem, problem.sign * value, prices, gap, optimal), load
+    return certificate_by_prices(problem, problem.sign * value, prices, gap), load

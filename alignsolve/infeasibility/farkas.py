@@ -104,11 +104,8 @@ def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float
     solve: Any = linprog
     solved = solve(
         np.concatenate([np.zeros(n_columns), np.ones(n_rows)]),
-        A_ub=sp.hstack([matrix, excess], format="csr"),
-        b_ub=limit,
-        bounds=np.column_stack([np.zeros_like(upper), upper]),
-        method="highs",
-        options=options,
+        A_ub=sp.hstack([matrix, excess], format="csr"), b_ub=limit,
+        bounds=np.column_stack([np.zeros_like(upper), upper]), method="highs", options=options,
     )
     if solved.status != 0 or solved.fun <= 0:
         return None

@@ -87,9 +87,7 @@ def _flow_conflict(problem: AlignmentProblem, found: FlowConflict) -> Conflict:
     if not found.irreducible:
         text += UNFINISHED
     return Conflict(
-        bounds=found.kept.bounds(problem),
-        text=text,
-        irreducible=found.irreducible,
+        bounds=found.kept.bounds(problem), text=text, irreducible=found.irreducible,
         experts=tuple(int(j) for j in experts),
         needed=None if found.needed is None else float(found.needed),
         possible=None if found.possible is None else float(found.possible),
@@ -103,10 +101,8 @@ def _mip_conflict(problem: AlignmentProblem, found: MipConflict) -> Conflict:
         text += UNFINISHED
     experts = np.unique(np.concatenate([[], *found.kept.experts.values()]))
     return Conflict(
-        bounds=found.kept.bounds(problem, 0 if found.families else FAMILY_LIMIT),
-        text=text,
-        irreducible=found.irreducible,
-        experts=tuple(int(j) for j in experts),
+        bounds=found.kept.bounds(problem, 0 if found.families else FAMILY_LIMIT), text=text,
+        irreducible=found.irreducible, experts=tuple(int(j) for j in experts),
     )
 
 
@@ -116,8 +112,7 @@ def _unproved(problem: AlignmentProblem) -> Conflict:
     return Conflict(
         bounds=kept.bounds(problem, limit=0),
         text=f"time ran out before a conflict was found among the {kept.size:,} bounds",
-        irreducible=False,
-        proved=False,
+        irreducible=False, proved=False,
     )
 
 

@@ -168,8 +168,7 @@ class _Side:
     """
 
     def __init__(
-        self, crowded: bool, state: StateArray, group: IntArray, bounds: FlowBounds,
-        deadline: float,
+        self, crowded: bool, state: StateArray, group: IntArray, bounds: FlowBounds, deadline: float
     ) -> None:
         self.crowded, self.state, self.group, self.deadline = crowded, state, group, deadline
         side = bounds.complement() if crowded else bounds
@@ -311,9 +310,7 @@ def _client_conflict(bounds: FlowBounds, i: int) -> FlowConflict:
         keys = [("min_experts", -1)]
         keys += [("group_max", g) for g in _fewest(size - capped, int(low - capped.sum()))]
     here = np.array([i])
-    return FlowConflict(
-        BoundSet({(kind, None, None if g < 0 else g): here for kind, g in keys})
-    )
+    return FlowConflict(BoundSet({(kind, None, None if g < 0 else g): here for kind, g in keys}))
 
 
 def _fewest(amounts: npt.NDArray[np.integer], excess: int) -> list[int]:

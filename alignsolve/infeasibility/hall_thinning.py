@@ -69,8 +69,7 @@ def _binding(bounds: FlowBounds, count: CountArray) -> FlowBounds:
     by_slots = bounds.client_high - claimed.sum(axis=1) < inside
     by_group = ~by_slots[:, None] & (bounds.group_high < count)
     return replace(
-        bounds,
-        client_high=np.where(by_slots, bounds.client_high, bounds.client_size),
+        bounds, client_high=np.where(by_slots, bounds.client_high, bounds.client_size),
         group_low=np.where(by_slots[:, None] & (claimed > 0), bounds.group_low, 0),
         group_high=np.where(by_group, bounds.group_high, bounds.group_size),
     )
@@ -107,9 +106,7 @@ def _group_gains(bounds: FlowBounds, count: CountArray, rows: IntArray) -> IntAr
     never = np.iinfo(np.int64).max
     gains = np.full((rows.size, count.shape[1]), never, dtype=np.int64)
     part = replace(
-        bounds,
-        client_high=bounds.client_high[rows],
-        group_low=bounds.group_low[rows],
+        bounds, client_high=bounds.client_high[rows], group_low=bounds.group_low[rows],
         group_high=bounds.group_high[rows],
     )
     before = supplies(part, count[rows])

@@ -61,12 +61,9 @@ class FlowBounds:
         """Return the bounds on the allowed pairs left out."""
         size = self.client_size
         return replace(
-            self,
-            client_low=size - self.client_high,
-            client_high=size - self.client_low,
+            self, client_low=size - self.client_high, client_high=size - self.client_low,
             group_low=self.group_size - self.group_high,
-            group_high=self.group_size - self.group_low,
-            load_low=self.load_size - self.load_high,
+            group_high=self.group_size - self.group_low, load_low=self.load_size - self.load_high,
             load_high=self.load_size - self.load_low,
         )
 
@@ -121,13 +118,9 @@ def flow_bounds(problem: AlignmentProblem, state: StateArray) -> FlowBounds:
     low, high = problem.holder_bounds()
     return FlowBounds(
         client_low=np.minimum(problem.min_experts, total + 1),
-        client_high=np.minimum(problem.max_experts, total),
-        group_low=group_low,
-        group_high=group_high,
-        load_low=np.minimum(low, load_size + 1),
-        load_high=np.minimum(high, load_size),
-        group_size=size,
-        load_size=load_size,
+        client_high=np.minimum(problem.max_experts, total), group_low=group_low,
+        group_high=group_high, load_low=np.minimum(low, load_size + 1),
+        load_high=np.minimum(high, load_size), group_size=size, load_size=load_size,
     )
 
 

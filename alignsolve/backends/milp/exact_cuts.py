@@ -40,10 +40,7 @@ class _Sum:
 
 
 def exact_cuts(
-    problem: AlignmentProblem,
-    model: LinearModel,
-    rows: IntArray,
-    cols: IntArray,
+    problem: AlignmentProblem, model: LinearModel, rows: IntArray, cols: IntArray,
     most: int = 10_000,
 ) -> tuple[sp.csr_array, Float64Array] | None:
     """Return rows that cut off an infeasible answer, and their upper bounds.
@@ -97,9 +94,7 @@ def _is_sum(violation: Violation) -> bool:
     return violation.name is not None or violation.kind == "client_fitness_min"
 
 
-def _broken_sum(
-    problem: AlignmentProblem, model: LinearModel, violation: Violation
-) -> _Sum:
+def _broken_sum(problem: AlignmentProblem, model: LinearModel, violation: Violation) -> _Sum:
     """Return the bound behind a violation over the model's columns."""
     if violation.client is not None:
         at = violation.client

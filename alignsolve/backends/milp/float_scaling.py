@@ -9,6 +9,7 @@ of the bound; the objective so that 1e-6 is 1e-9 of its largest coefficient.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import scipy.sparse as sp
 
 from alignsolve.backends.milp.integer_scaling import whole_bounds
 from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task
 from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
@@ -148,14 +150,10 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel
 
 def _sum_slack(model: LinearModel) -> Float64Array:
     """Return 1e-9 of a typical step in the rows that define real loads, 0 elsewhere."""
-    units = {group.name: group.unit for group in model.penalties if not group.is_count}
-    parts = [
-        1e-9 * units[block.name]
-        if block.kind == "load_sum" and block.name
-        else np.zeros(block.keys.size)
-        for block in model.blocks
-    ]
-    return np.concatenate([np.empty(0), *parts])
+    slack = np.zeros(model.n_rows)
+    units = [group.unit for group in model.penalties if not group.is_count]
+    slack[model.rows_of("load_sum", named=True)] = 1e-9 * np.concatenate([np.empty(0), *units])
+    return slack
 
 
 def _objective_scale(model: LinearModel) -> tuple[float, float]:
@@ -189,10 +187,7 @@ def _whole_rows(model: LinearModel, whole: IntArray, per_unit: Float64Array) -> 
 
 
 def _row_scale(
-    model: LinearModel,
-    data: Float64Array,
-    lower: Float64Array,
-    upper: Float64Array,
+    model: LinearModel, data: Float64Array, lower: Float64Array, upper: Float64Array,
     objective_scale: float,
 ) -> Float64Array:
     """Return the power of two that scales each row which is not written in whole units."""
@@ -200,10 +195,21 @@ def _row_scale(
     for side in (lower, upper):
         size = np.maximum(size, np.where(np.isfinite(side), np.abs(side), 0.0))
     scale = 2.0 ** np.floor(np.log2(WANTED_SIZE / np.where(size > 0, size, WANTED_SIZE)))
-    start = 0
-    for block in model.blocks:
-        stop = start + block.keys.size
-        if block.kind == "penalty":
-            scale[start:stop] = objective_scale
-        start = stop
-    return np.asarray(scale)
+    return np.where(model.rows_of("penalty"), objective_scale, scale)
+
+
+class ScaledSolver(LinearSolver):
+    """A solver of linear models in the scale of `scaled_model`."""
+
+    loose_sums = False
+
+    def run(self, task: Task) -> ModelOutcome:
+        """Scale one model, solve it, and translate the result."""
+        scaled = scaled_model(task.model, loose_sums=self.loose_sums)
+        if (scaled.row_lower > scaled.row_upper).any():
+            return ModelOutcome(infeasible=True)
+        return ModelOutcome() if task.remaining() <= 0 else self._solved(task, scaled)
+
+    @abstractmethod
+    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
+        """Solve a scaled model."""

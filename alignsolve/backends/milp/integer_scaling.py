@@ -139,11 +139,7 @@ def _without_real_loads(model: LinearModel) -> LinearModel:
     columns = np.concatenate([group.load_columns for group in groups])
     is_load = np.zeros(model.n_columns, dtype=np.bool_)
     is_load[columns] = True
-    defining = np.zeros(model.n_rows, dtype=np.bool_)
-    start = 0
-    for block in model.blocks:
-        defining[start : start + block.keys.size] = block.kind == "load_sum" and bool(block.name)
-        start += block.keys.size
+    defining = model.rows_of("load_sum", named=True)
     sums = model.matrix[defining]
     sums.data[is_load[sums.indices]] = 0.0
     # Row k of `meaning` is what column k stands for: itself, or its sum.
@@ -151,13 +147,9 @@ def _without_real_loads(model: LinearModel) -> LinearModel:
     meaning = itself + _moved(sums, columns, model.n_columns)
     kept = ~defining
     return replace(
-        model,
-        matrix=sp.csr_array(model.matrix[kept] @ meaning),
-        row_lower=model.row_lower[kept],
-        row_upper=model.row_upper[kept],
-        row_slack=model.row_slack[kept],
-        lower=np.where(is_load, 0.0, model.lower),
-        upper=np.where(is_load, 0.0, model.upper),
+        model, matrix=sp.csr_array(model.matrix[kept] @ meaning), row_lower=model.row_lower[kept],
+        row_upper=model.row_upper[kept], row_slack=model.row_slack[kept],
+        lower=np.where(is_load, 0.0, model.lower), upper=np.where(is_load, 0.0, model.upper),
         blocks=tuple(b for b in model.blocks if b.kind != "load_sum" or not b.name),
     )
 
@@ -173,9 +165,7 @@ def _moved(matrix: sp.csr_array, rows: IntArray, n_rows: int) -> sp.csr_array:
     return sp.csr_array(sp.coo_array(entries, shape=(n_rows, matrix.shape[1])))
 
 
-def _integer_objective(
-    model: LinearModel, width: Float64Array
-) -> tuple[IntArray, float, bool]:
+def _integer_objective(model: LinearModel, width: Float64Array) -> tuple[IntArray, float, bool]:
     """Return the objective of whole columns in integers, its scale, and whether it is exact."""
     values = np.where(model.is_integer, model.objective, 0.0)
     total = float(np.abs(model.objective) @ width)
@@ -184,10 +174,7 @@ def _integer_objective(
         matrix = model.matrix
         activity = row_reduce(np.add, np.abs(matrix.data) * width[matrix.indices],
                               matrix.indptr, 0.0)
-        of_penalty = np.concatenate(
-            [np.full(block.keys.size, block.kind == "penalty") for block in model.blocks]
-        )
-        total = max(total, float(activity[of_penalty].max(initial=0.0)) / 2.0**8)
+        total = max(total, float(activity[model.rows_of("penalty")].max(initial=0.0)) / 2.0**8)
     whole, per_unit = row_units(values, np.array([0, values.size]))
     if not model.penalties and per_unit[0] > 0 and total * per_unit[0] < LARGEST_SUM:
         return whole, float(per_unit[0]), True
@@ -209,9 +196,8 @@ def _integer_rows(
     lower, high = model.row_lower - moved, model.row_upper - moved
     whole, per_unit = row_units(data, indptr)
     exact = (per_unit > 0) & (error == 0)
-    units = np.where(exact, per_unit, 0.0)[exact]
     parts = [_select(columns, whole, indptr, exact)
-             + whole_bounds(lower[exact], high[exact], slack[exact], units)]
+             + whole_bounds(lower[exact], high[exact], slack[exact], per_unit[exact])]
     activity = row_reduce(np.add, np.abs(data) * upper[columns], indptr, 0.0)
     scale = 2.0 ** np.floor(np.log2(LARGEST_SUM / np.where(activity > 0, activity, 1.0)))
     # A penalty's own coefficient must come out whole.
@@ -220,23 +206,18 @@ def _integer_rows(
     infinite = np.full(lower.size, np.inf)
     # Rounding up loses nothing below a bound from below, rounding down nothing above one.
     for rounded, low_side, high_side in (
-        (np.ceil(scaled), lower, infinite),
-        (np.floor(scaled), -infinite, high),
+        (np.ceil(scaled), lower, infinite), (np.floor(scaled), -infinite, high),
     ):
         bounded = ~exact & (np.isfinite(low_side) | np.isfinite(high_side))
-        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded],
-                              scale[bounded])
+        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded], scale[bounded])
         parts.append(_select(columns, rounded.astype(np.int64), indptr, bounded) + bounds)
-    counts = np.concatenate([part[2] for part in parts])
-    limit = 2.0**62
-    return (
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.clip(np.concatenate([part[3] for part in parts]), -limit, limit).astype(np.int64),
-        np.clip(np.concatenate([part[4] for part in parts]), -limit, limit).astype(np.int64),
-        bool(exact.all()),
+    columns, coefficients, counts, low, high = (
+        np.concatenate(arrays) for arrays in zip(*parts, strict=True)
     )
+    limit = 2.0**62
+    low, high = (np.clip(bound, -limit, limit).astype(np.int64) for bound in (low, high))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return columns, coefficients, starts, low, high, bool(exact.all())
 
 
 def _select(

@@ -113,9 +113,7 @@ class LinearModel:
         held = values[: self.n_pairs] > 0.5
         return self.clients[held], self.experts[held]
 
-    def point(
-        self, problem: AlignmentProblem, rows: IntArray, cols: IntArray
-    ) -> Float64Array:
+    def point(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Float64Array:
         """Return the columns' values of an answer, float64 of shape (n_columns,)."""
         wanted = np.sort(rows * problem.n_experts + cols)
         keys = self.clients * problem.n_experts + self.experts
@@ -135,13 +133,17 @@ class LinearModel:
         """Return a model with further rows, whose bounds have no slack."""
         stacked = sp.csr_array(sp.vstack([self.matrix, matrix], format="csr"))
         return replace(
-            self,
-            matrix=stacked,
-            row_lower=np.concatenate([self.row_lower, lower]),
+            self, matrix=stacked, row_lower=np.concatenate([self.row_lower, lower]),
             row_upper=np.concatenate([self.row_upper, upper]),
             row_slack=np.concatenate([self.row_slack, np.zeros(lower.size)]),
             blocks=(*self.blocks, RowBlock(kind, "", np.arange(lower.size))),
         )
+
+    def rows_of(self, kind: str, *, named: bool = False) -> BoolArray:
+        """Return which rows are of a kind, where `named` of a named load; bool of (n_rows,)."""
+        chosen = [block.kind == kind and (bool(block.name) or not named) for block in self.blocks]
+        sizes = np.array([block.keys.size for block in self.blocks], dtype=np.int64)
+        return np.repeat(np.array(chosen, dtype=np.bool_), sizes)
 
     def column_names(self) -> list[str]:
         """Return a name for each column, such as ``x_3_5``."""
@@ -251,14 +253,8 @@ class _Builder:
         self.slack: list[Float64Array] = []
 
     def add_block(
-        self,
-        kind: str,
-        name: str,
-        keys: IntArray,
-        matrix: sp.csr_array,
-        lower: Float64Array,
-        upper: Float64Array,
-        slack: Float64Array | None = None,
+        self, kind: str, name: str, keys: IntArray, matrix: sp.csr_array, lower: Float64Array,
+        upper: Float64Array, slack: Float64Array | None = None,
     ) -> None:
         """Append finished rows."""
         if not keys.size:
@@ -298,11 +294,7 @@ class _Builder:
             self._load_sums(group)
 
     def _counts(
-        self,
-        kind: str,
-        keys: IntArray,
-        low: IntArray,
-        high: IntArray,
+        self, kind: str, keys: IntArray, low: IntArray, high: IntArray,
         wanted: BoolArray | bool = True,
     ) -> None:
         """Append rows that count the pairs of each key."""
@@ -312,12 +304,7 @@ class _Builder:
         self._append(kind, "", keys, ones, keep, low.astype(np.float64), high.astype(np.float64))
 
     def _sums(
-        self,
-        kind: str,
-        name: str,
-        keys: IntArray,
-        data: Float64Array,
-        low: Float64Array,
+        self, kind: str, name: str, keys: IntArray, data: Float64Array, low: Float64Array,
         high: Float64Array,
     ) -> None:
         """Append rows that sum a value over the pairs of each key."""
@@ -338,15 +325,8 @@ class _Builder:
         self._append(kind, name, keys, data, keep, low, high, slack)
 
     def _append(
-        self,
-        kind: str,
-        name: str,
-        keys: IntArray,
-        data: Float64Array,
-        keep: BoolArray,
-        low: Float64Array,
-        high: Float64Array,
-        slack: Float64Array | None = None,
+        self, kind: str, name: str, keys: IntArray, data: Float64Array, keep: BoolArray,
+        low: Float64Array, high: Float64Array, slack: Float64Array | None = None,
     ) -> None:
         """Append the rows `keep` of those given by one key and value per pair."""
         kept = np.flatnonzero(keep)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -102,23 +103,26 @@ REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 _EMPTY = ModelOutcome([np.empty(0)], 0.0, finished=True)
 
 
-class LinearSolver(Protocol):
+class LinearSolver(ABC):
     """A library that solves linear models with whole columns, one at a time."""
 
     source: str
 
+    @abstractmethod
     def run(self, task: Task) -> ModelOutcome:
         """Solve one model, in a thread of its own."""
 
     def stop(self, interrupted: bool) -> bool:
-        """Ask `run` to return early; tell whether it can.
+        """Ask `run` to return early; tell whether it can, as some cannot.
 
         Called from another thread, after Ctrl-C or a stop by the caller, or else when
         time is over.
         """
+        return False
 
     def so_far(self, task: Task) -> ModelOutcome:
         """Return what is known of a run that has not returned, from another thread."""
+        return ModelOutcome()
 
 
 class _Search(Incumbent):
@@ -266,17 +270,13 @@ def modelled_penalties(model: LinearModel, point: Float64Array) -> Float64Array:
         is_penalty[group.penalty_columns] = True
     known = np.where(is_penalty, 0.0, point)
     least = model.lower.copy()
-    start = 0
-    for block in model.blocks:
-        stop = start + block.keys.size
-        if block.kind == "penalty":
-            rows = model.matrix[start:stop]
-            # A piece's row is "penalty - gradient * load >= intercept".
-            implied = model.row_lower[start:stop] - rows @ known
-            entries = np.flatnonzero(is_penalty[rows.indices])
-            of_row = np.repeat(np.arange(stop - start), np.diff(rows.indptr))[entries]
-            np.maximum.at(least, rows.indices[entries], implied[of_row])
-        start = stop
+    is_piece = model.rows_of("penalty")
+    rows = model.matrix[is_piece]
+    # A piece's row is "penalty - gradient * load >= intercept".
+    implied = model.row_lower[is_piece] - rows @ known
+    entries = np.flatnonzero(is_penalty[rows.indices])
+    of_row = np.repeat(np.arange(implied.size), np.diff(rows.indptr))[entries]
+    np.maximum.at(least, rows.indices[entries], implied[of_row])
     return least
 
 
@@ -322,10 +322,5 @@ def _answer(search: _Search, termination: Termination, source: str) -> Outcome:
     if wrong or not math.isfinite(bound):
         bound, source = simple_bound(search.problem), "best responses without prices"
     return Outcome(
-        termination,
-        rows,
-        cols,
-        bound=max(bound, value),
-        source=source,
-        stats=search.stats,
+        termination, rows, cols, bound=max(bound, value), source=source, stats=search.stats
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.integer_scaling import IntegerModel, integer_model
-from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
+from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -36,13 +36,8 @@ class CpSatBackend(Backend):
 
     name = "ortools-cpsat"
     capabilities = Capabilities(
-        features=frozenset(Feature),
-        exact=True,
-        proves_infeasibility=True,
-        interruptible=True,
-        warm_start=True,
-        callback=True,
-        libraries=("ortools",),
+        features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+        warm_start=True, callback=True, libraries=("ortools",),
     )
 
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
@@ -50,7 +45,7 @@ class CpSatBackend(Backend):
         return solve_linear(problem, options, _CpSat(watched=options.report is not None))
 
 
-class _CpSat:
+class _CpSat(LinearSolver):
     """CP-SAT as a solver of linear models.
 
     Parameters
@@ -95,10 +90,8 @@ class _CpSat:
         # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
         known = points or (objective != 0 and abs(objective) < 2.0**62)
         return ModelOutcome(
-            points,
-            whole.bound(objective) if known else math.inf,
-            finished=status == cp_model.OPTIMAL,
-            nodes=solver.num_branches,
+            points, whole.bound(objective) if known else math.inf,
+            finished=status == cp_model.OPTIMAL, nodes=solver.num_branches,
         )
 
     def stop(self, interrupted: bool) -> bool:

@@ -9,7 +9,7 @@ import re
 import signal
 import tempfile
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.interruptible import EXIT_SECONDS
-from alignsolve.backends.milp.float_scaling import ScaledModel, scaled_model
+from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
@@ -27,13 +27,8 @@ from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
 
 _CAPABILITIES = Capabilities(
-    features=frozenset(Feature),
-    exact=True,
-    proves_infeasibility=True,
-    interruptible=True,
-    warm_start=True,
-    callback=True,
-    libraries=("ortools",),
+    features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+    warm_start=True, callback=True, libraries=("ortools",),
 )
 
 #: A line of HiGHS' log: source, nodes, queue, leaves, share explored, bound.
@@ -84,31 +79,22 @@ class ScipBackend(Backend):
         return solve_linear(problem, replace(options, report=None), _Scip())
 
 
-class _MathOpt(ABC):
+class _MathOpt(ScaledSolver):
     """A solver of MathOpt as a solver of linear models."""
-
-    source: str
-    loose_sums = False
 
     @abstractmethod
     def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def run(self, task: Task) -> ModelOutcome:
-        """Scale one model, solve it, and translate the result."""
+    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
         from ortools.math_opt.python import mathopt
 
-        scaled = scaled_model(task.model, loose_sums=self.loose_sums)
-        if (scaled.row_lower > scaled.row_upper).any():
-            return ModelOutcome(infeasible=True)
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
         if task.remaining() <= 0:
             return ModelOutcome()
         parameters = mathopt.SolveParameters(
-            relative_gap_tolerance=task.rel_gap,
-            absolute_gap_tolerance=scaled.gap,
-            random_seed=task.seed,
-            node_limit=task.max_nodes,
+            relative_gap_tolerance=task.rel_gap, absolute_gap_tolerance=scaled.gap,
+            random_seed=task.seed, node_limit=task.max_nodes,
         )
         arguments = self._arguments(task, scaled, parameters)
         if task.hint is not None:
@@ -137,14 +123,6 @@ class _MathOpt(ABC):
                 failure = error.__context__ or error
         raise BackendError(f"{self.source} failed: {failure}") from failure
 
-    def stop(self, interrupted: bool) -> bool:
-        """Do nothing: MathOpt passes no interruption on to these solvers."""
-        return False
-
-    def so_far(self, task: Task) -> ModelOutcome:
-        """Return nothing, unless a solver writes its answers down."""
-        return ModelOutcome()
-
     def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> ModelOutcome:
         """Translate MathOpt's result."""
         from ortools.math_opt.python import mathopt
@@ -152,13 +130,11 @@ class _MathOpt(ABC):
         reason = result.termination.reason
         # The model is bounded: binaries, and penalties from below.
         if reason in (
-            mathopt.TerminationReason.INFEASIBLE,
-            mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
+            mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.INFEASIBLE_OR_UNBOUNDED,
         ):
             return ModelOutcome(infeasible=True)
         if reason not in (
-            mathopt.TerminationReason.OPTIMAL,
-            mathopt.TerminationReason.FEASIBLE,
+            mathopt.TerminationReason.OPTIMAL, mathopt.TerminationReason.FEASIBLE,
             mathopt.TerminationReason.NO_SOLUTION_FOUND,
         ):
             detail = result.termination.detail
@@ -167,8 +143,7 @@ class _MathOpt(ABC):
         if result.solutions and result.has_primal_feasible_solution():
             points.append(scaled.original(np.array(result.variable_values(model.variables()))))
         return ModelOutcome(
-            points,
-            scaled.bound(result.termination.objective_bounds.dual_bound),
+            points, scaled.bound(result.termination.objective_bounds.dual_bound),
             finished=reason is mathopt.TerminationReason.OPTIMAL,
             interrupted=result.termination.limit is mathopt.Limit.INTERRUPTED,
             nodes=int(result.solve_stats.node_count),

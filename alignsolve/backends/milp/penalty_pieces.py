@@ -200,19 +200,12 @@ def pieces_at(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
         return _tangents(group, which, load)
     low, last = group.low[which], np.maximum(group.low, group.high - 1)[which]
     sides = [_secants(group, which, np.clip(load - step, low, last)) for step in (0, 1)]
-    first, second = sides
-    return (
-        np.concatenate([first[0], second[0]]),
-        np.concatenate([first[1], second[1]]),
-        np.concatenate([first[2], second[2]]),
-    )
+    which, gradient, intercept = (np.concatenate(parts) for parts in zip(*sides, strict=True))
+    return which, gradient, intercept
 
 
 def piece_rows(
-    group: PenaltyGroup,
-    which: IntArray,
-    gradient: Float64Array,
-    intercept: Float64Array,
+    group: PenaltyGroup, which: IntArray, gradient: Float64Array, intercept: Float64Array,
     n_columns: int,
 ) -> tuple[sp.csr_array, Float64Array]:
     """Return rows ``penalty - gradient * load >= intercept`` and their lower bounds."""
@@ -225,10 +218,7 @@ def piece_rows(
 
 
 def missing_pieces(
-    groups: tuple[PenaltyGroup, ...],
-    point: Float64Array,
-    modelled: Float64Array,
-    scale: float,
+    groups: tuple[PenaltyGroup, ...], point: Float64Array, modelled: Float64Array, scale: float
 ) -> Iterator[tuple[PenaltyGroup, Pieces]]:
     """Yield the pieces that a model lacks at an answer.
 

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.milp.float_scaling import ScaledModel, scaled_model
+from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -33,12 +33,8 @@ class ScipyMilpBackend(Backend):
 
     name = "scipy-milp"
     capabilities = Capabilities(
-        features=frozenset(Feature),
-        exact=True,
-        proves_infeasibility=True,
-        interruptible=True,
-        callback=True,
-        libraries=("scipy",),
+        features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
+        callback=True, libraries=("scipy",),
     )
 
     def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
@@ -49,22 +45,16 @@ class ScipyMilpBackend(Backend):
             return solve_linear(problem, options, _ScipyHighs())
 
 
-class _ScipyHighs:
+class _ScipyHighs(ScaledSolver):
     """`scipy.optimize.milp` as a solver of linear models."""
 
     def __init__(self) -> None:
         self.source = f"HiGHS ({library_version('scipy')})"
 
-    def run(self, task: Task) -> ModelOutcome:
-        """Solve one model."""
+    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
         from scipy.optimize import Bounds, LinearConstraint, milp
 
-        scaled = scaled_model(task.model)
-        if (scaled.row_lower > scaled.row_upper).any():
-            return ModelOutcome(infeasible=True)
         rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
-        if task.remaining() <= 0:
-            return ModelOutcome()
         # HiGHS 1.12 gives up where presolve's way back leaves an optimal point 1e-6 and a
         # little outside a row; it then works without.
         for presolve in (True, False):
@@ -78,14 +68,6 @@ class _ScipyHighs:
             if "Solve error" not in str(result.message):
                 break
         return self._outcome(result, scaled)
-
-    def stop(self, interrupted: bool) -> bool:
-        """Do nothing: SciPy offers no way."""
-        return False
-
-    def so_far(self, task: Task) -> ModelOutcome:
-        """Return nothing: SciPy shows HiGHS' answers at the end."""
-        return ModelOutcome()
 
     def _outcome(self, result: object, scaled: ScaledModel) -> ModelOutcome:
         """Translate SciPy's result."""
@@ -102,8 +84,7 @@ class _ScipyHighs:
             bound = result.fun  # type: ignore[attr-defined]
         return ModelOutcome(
             [] if x is None else [scaled.original(np.asarray(x))],
-            math.inf if bound is None else scaled.bound(-bound),
-            finished=status == _OPTIMAL,
+            math.inf if bound is None else scaled.bound(-bound), finished=status == _OPTIMAL,
             nodes=int(getattr(result, "mip_node_count", None) or 0),
         )
 
@@ -111,9 +92,7 @@ class _ScipyHighs:
 def _options(task: Task, scaled: ScaledModel) -> dict[str, object]:
     """Return options of `milp`; those it does not know go to HiGHS as they are."""
     options: dict[str, object] = {
-        "mip_rel_gap": task.rel_gap,
-        "mip_abs_gap": scaled.gap,
-        "random_seed": task.seed,
+        "mip_rel_gap": task.rel_gap, "mip_abs_gap": scaled.gap, "random_seed": task.seed,
     }
     if math.isfinite(task.deadline):
         options["time_limit"] = task.remaining()

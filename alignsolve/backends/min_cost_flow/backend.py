@@ -46,9 +46,7 @@ class NetworkBackend(Backend):
         flow = None if network.contradiction else self.least_cost_flow(network)
         source = library_version(self.capabilities.libraries[0])
         stats = {
-            "build_seconds": built - started,
-            "nodes": network.n_nodes,
-            "arcs": network.n_arcs,
+            "build_seconds": built - started, "nodes": network.n_nodes, "arcs": network.n_arcs,
             "cost_exponent": network.scaling.exponent,
             "rounding_error_bound": network.scaling.error_bound,
         }
@@ -66,10 +64,6 @@ class NetworkBackend(Backend):
             stats["polishing_exchanges"] = answer.exchanges
         stats["solve_seconds"] = time.perf_counter() - built
         return Outcome(
-            answer.termination,
-            answer.row_ind,
-            answer.col_ind,
-            prices=answer.prices,
-            source=source,
+            answer.termination, answer.row_ind, answer.col_ind, prices=answer.prices, source=source,
             stats=stats,
         )

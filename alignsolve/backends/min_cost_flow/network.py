@@ -180,11 +180,8 @@ def build_network(problem: AlignmentProblem) -> FlowNetwork:
     n_nodes = n + m + 1 + bounds.group.size
     expert, room, steps = _load_steps(problem, bounds)
     scaling = choose_scaling(
-        values,
-        steps,
-        bounds.slots_min < bounds.slots_max,
-        int(min(bounds.slots_max.sum(), bounds.load_max.sum())),
-        n_nodes,
+        values, steps, bounds.slots_min < bounds.slots_max,
+        int(min(bounds.slots_max.sum(), bounds.load_max.sum())), n_nodes,
     )
     hub, unused = n + m, bounds.slots_max - bounds.slots_min
     clients, groups = np.arange(n), n + m + 1 + np.arange(bounds.group.size)
@@ -199,15 +196,11 @@ def build_network(problem: AlignmentProblem) -> FlowNetwork:
     for tail, head, capacity, cost in others:
         arcs.add(tail, head, capacity, cost, capacity > 0)
     supply = np.concatenate([
-        bounds.slots_max - bounds.forced,
-        -bounds.load_min,
-        [bounds.load_min.sum() - bounds.slots_max.sum()],
-        bounds.group_min,
+        bounds.slots_max - bounds.forced, -bounds.load_min,
+        [bounds.load_min.sum() - bounds.slots_max.sum()], bounds.group_min,
     ])
     node_client = np.concatenate([clients, np.full(m + 1, -1), bounds.group_client])
-    return FlowNetwork(
-        *arcs.filled(), supply, node_client.astype(np.int32), n, n_pairs, scaling
-    )
+    return FlowNetwork(*arcs.filled(), supply, node_client.astype(np.int32), n, n_pairs, scaling)
 
 
 def count_arcs(problem: AlignmentProblem) -> tuple[int, int]:
@@ -226,13 +219,8 @@ def _infeasible_network(problem: AlignmentProblem, contradiction: str) -> FlowNe
     """Return two nodes, one with a unit that the other wants, and no arc."""
     scaling = Scaling(0, 0.0, 0, np.zeros(problem.n_clients, dtype=np.int64))
     return FlowNetwork(
-        *_Arcs(0).filled(),
-        np.array([1, -1]),
-        np.array([-1, -1], dtype=np.int32),
-        problem.n_clients,
-        0,
-        scaling,
-        contradiction,
+        *_Arcs(0).filled(), np.array([1, -1]), np.array([-1, -1], dtype=np.int32),
+        problem.n_clients, 0, scaling, contradiction,
     )
 
 
@@ -287,12 +275,8 @@ class _Arcs:
         self.size = 0
 
     def add(
-        self,
-        tail: npt.ArrayLike,
-        head: npt.ArrayLike,
-        capacity: npt.ArrayLike,
-        cost: npt.ArrayLike,
-        wanted: BoolArray,
+        self, tail: npt.ArrayLike, head: npt.ArrayLike, capacity: npt.ArrayLike,
+        cost: npt.ArrayLike, wanted: BoolArray,
     ) -> None:
         """Append the wanted ones of some arcs; the others broadcast to its shape."""
         everything = bool(wanted.all())
@@ -313,11 +297,7 @@ class _Arcs:
 
 
 def _add_pairs(
-    arcs: _Arcs,
-    problem: AlignmentProblem,
-    n_pairs: int,
-    scaling: Scaling,
-    tails: Int32Array | None,
+    arcs: _Arcs, problem: AlignmentProblem, n_pairs: int, scaling: Scaling, tails: Int32Array | None
 ) -> None:
     """Append the arcs of the allowed pairs."""
     n, m = problem.n_clients, problem.n_experts

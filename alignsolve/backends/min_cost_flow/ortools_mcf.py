@@ -34,12 +34,8 @@ class MinCostFlowBackend(NetworkBackend):
 
     name: ClassVar[str] = "ortools-mcf"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        features=FLOW_FEATURES,
-        exact=True,
-        proves_infeasibility=True,
-        interruptible=False,
-        sources=True,
-        libraries=("ortools",),
+        features=FLOW_FEATURES, exact=True, proves_infeasibility=True, interruptible=False,
+        sources=True, libraries=("ortools",),
     )
 
     def refusal(self, problem: AlignmentProblem) -> str | None:

@@ -54,10 +54,7 @@ class Polished:
 
 
 def polish(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    rounding: float,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, rounding: float,
     deadline: float,
 ) -> Polished:
     """Make improving exchanges until the answer is proved optimal, or a limit is met.
@@ -102,10 +99,7 @@ def polish(
 
 
 def _proof(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    graph: ExchangeGraph,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, graph: ExchangeGraph,
     rounding: float,
 ) -> tuple[Float64Array | None, list[int] | None]:
     """Return prices that prove the answer optimal, or a cycle that refutes it."""

@@ -129,11 +129,7 @@ def cost_bits(n_clients: int, n_experts: int, n_nodes: int) -> int:
 
 
 def choose_scaling(
-    values: ValueRange,
-    steps: Float64Array,
-    optional: BoolArray,
-    most_pairs: int,
-    n_nodes: int,
+    values: ValueRange, steps: Float64Array, optional: BoolArray, most_pairs: int, n_nodes: int
 ) -> Scaling:
     """Choose the power of two and the offsets of a network's costs.
 
@@ -165,9 +161,7 @@ def choose_scaling(
     plain = _exponent_below(limit, max(largest, steepest))
     if needed <= plain:
         return Scaling(needed, 0.0, 0, np.zeros(n, dtype=np.int64))
-    exponent = min(
-        needed, _exponent_below(VALUE_BITS, largest), _exponent_below(limit, steepest)
-    )
+    exponent = min(needed, _exponent_below(VALUE_BITS, largest), _exponent_below(limit, steepest))
     lost = float(most_pairs + min(most_pairs, steps.size / 2))
     while exponent > plain:
         common, offset, size = _offsets(values, steps, optional, some, exponent)
@@ -193,11 +187,7 @@ def _rounded(values: Float64Array, exponent: int) -> IntArray:
 
 
 def _offsets(
-    values: ValueRange,
-    steps: Float64Array,
-    optional: BoolArray,
-    some: BoolArray,
-    exponent: int,
+    values: ValueRange, steps: Float64Array, optional: BoolArray, some: BoolArray, exponent: int
 ) -> tuple[int, IntArray, int]:
     """Return the common offset, the client offsets, and the largest cost they leave.
 
