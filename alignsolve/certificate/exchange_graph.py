@@ -319,11 +319,10 @@ def _gain(
         return 0.0
     terms: list[float] = []
     for step in steps:
-        client = np.array([step.client])
-        if step.add is not None:
-            terms += problem.pair_values(client, np.array([step.add])).tolist()
-        if step.drop is not None:
-            terms += (-problem.pair_values(client, np.array([step.drop]))).tolist()
+        for sign, expert in ((1, step.add), (-1, step.drop)):
+            if expert is not None:
+                value = problem.pair_values(np.array([step.client]), np.array([expert]))
+                terms += (sign * value).tolist()
     before = np.bincount(col_ind, minlength=problem.n_experts)
     after = np.bincount(cols, minlength=problem.n_experts)
     change = (after - before) * problem.load_penalty * (before + after - 2 * problem.load_target)

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.bounds import BoundSet, Key
+from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
 from alignsolve.model.problem import AlignmentProblem, tolerance
 
 #: Relaxations with more coefficients are not solved.
@@ -29,6 +29,9 @@ MOST_COEFFICIENTS = 3_000_000
 
 #: Prices below this share of the largest are taken for 0.
 SMALLEST_PRICE = 1e-7
+
+#: Kinds of bounds from below.
+LOWER_KINDS = ("load_min", "min_experts", "group_min", "client_fitness_min")
 
 #: Rounding errors granted to the recomputed sum, relative to its terms.
 ROUNDING = 1e-10
@@ -79,16 +82,12 @@ def linear_core(
     if prices is None or not _is_proof(matrix, limit, prices):
         return None
     core = BoundSet()
-    for part, price in zip(parts, np.split(prices, _ends(parts)), strict=True):
+    ends = np.cumsum([part.index.size for part in parts])[:-1]
+    for part, price in zip(parts, np.split(prices, ends), strict=True):
         if (price > 0).any():
             side = core.clients if part.key in kept.clients else core.experts
             side[part.key] = part.index[price > 0]
     return core
-
-
-def _ends(parts: list[BoundRows]) -> list[int]:
-    """Return where the rows of each part but the last end."""
-    return [int(end) for end in np.cumsum([part.index.size for part in parts])[:-1]]
 
 
 def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float64Array | None:
@@ -136,33 +135,26 @@ def bound_rows(
         entries = (weight[chosen], (place[owner[chosen]], columns[chosen]))
         return sp.csr_array(entries, shape=(index.size, columns.size))
 
-    for key, index in kept.experts.items():
-        kind, name, _ = key
-        weight = np.ones(clients.size)
-        low, high = problem.holder_bounds()
-        limit = (low if kind == "load_min" else high).astype(np.float64)[index]
-        if name is not None:
-            load = problem.loads[name]
-            weight = np.asarray(load.weight)[clients]
-            limit = np.asarray(load.min if kind == "load_min" else load.max)[index]
-            limit = limit + tolerance(limit) * (-1 if kind == "load_min" else 1)
-        sign = -1.0 if kind == "load_min" else 1.0
-        yield BoundRows(key, index, rows(experts, index, sign * weight, None), sign * limit)
-    for key, index in kept.clients.items():
+    holders = dict(zip(EXPERT_KINDS, problem.holder_bounds(), strict=True))
+    for key, index in [*kept.experts.items(), *kept.clients.items()]:
         kind, name, g = key
-        among = None if g is None else group[experts] == g
-        weight = np.ones(clients.size)
-        sign = -1.0 if kind.endswith("_min") or kind == "min_experts" else 1.0
-        if kind == "resource":
-            resource = problem.resources[str(name)]
-            weight = np.asarray(resource.size)[clients, experts]
-            limit = np.asarray(resource.budget)[index]
-            limit = limit + tolerance(limit)
+        weight, sign = np.ones(clients.size), -1.0 if kind in LOWER_KINDS else 1.0
+        if kind in holders:
+            limit: npt.NDArray[Any] = holders[kind]
+            if name is not None:
+                weight = np.asarray(problem.loads[name].weight)[clients]
+                limit = expert_values(problem, kind, name)
         elif kind == "client_fitness_min":
             weight = problem.fitness[clients, experts].astype(np.float64)
-            limit = problem.client_fitness_min[index]
-            limit = limit - tolerance(limit)
+            limit = problem.client_fitness_min
         else:
-            values = np.asarray(getattr(problem, kind))
-            limit = (values if g is None else values[:, g])[index].astype(np.float64)
-        yield BoundRows(key, index, rows(clients, index, sign * weight, among), sign * limit)
+            limit = client_values(problem, *key)
+            if kind == "resource":
+                weight = np.asarray(problem.resources[str(name)].size)[clients, experts]
+        limit = limit[index].astype(np.float64)
+        if name is not None or kind == "client_fitness_min":
+            limit = limit + sign * tolerance(limit)
+        owner, among = (experts if kind in holders else clients), None
+        if g is not None:
+            among = group[experts] == g
+        yield BoundRows(key, index, rows(owner, index, sign * weight, among), sign * limit)
