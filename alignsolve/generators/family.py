@@ -132,9 +132,7 @@ class Family:
         """Default of each parameter, by name."""
         return {parameter.name: parameter.default for parameter in self.parameters}
 
-    def checked(
-        self, parameters: Mapping[str, object], streamed: bool = False
-    ) -> dict[str, Value]:
+    def checked(self, parameters: Mapping[str, object], streamed: bool = False) -> dict[str, Value]:
         """Return all parameters, checked, with defaults where none is given.
 
         Raises

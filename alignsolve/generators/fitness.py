@@ -64,16 +64,8 @@ def skewed_rows(
 
 
 def skewed(
-    draws: Draws,
-    fitness: FloatArray | FitnessSource,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    exponent: float,
-    interests: int,
-    penalty: float,
+    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
+    balance: float, exponent: float, interests: int, penalty: float,
 ) -> AlignmentProblem:
     """Build a problem in which a few experts are wanted by most clients.
 
@@ -107,16 +99,8 @@ def matched(left: IntArray, right: IntArray) -> FloatArray:
 
 
 def latent_rows(
-    draws: Draws,
-    start: int,
-    stop: int,
-    *,
-    experts: int,
-    topics: int,
-    focus: int,
-    levels: int,
-    noise: int,
-    **_: Any,
+    draws: Draws, start: int, stop: int, *, experts: int, topics: int, focus: int, levels: int,
+    noise: int, **_: Any,
 ) -> FloatArray:
     """Return the fitness of some clients: how their topics match the experts', plus noise."""
     theirs = topic_weights(draws.stream("clients"), stop - start, topics, focus, levels, start)
@@ -128,30 +112,16 @@ def latent_rows(
 
 
 def latent(
-    draws: Draws,
-    fitness: FloatArray | FitnessSource,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    **_: Any,
+    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
+    balance: float, **_: Any,
 ) -> AlignmentProblem:
     """Build a problem from topic mixtures: fitness is a product of small whole weights."""
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
 
 
 def label_skew(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    labels: int,
-    alpha: float,
-    expert_alpha: float,
-    samples: int,
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, labels: int,
+    alpha: float, expert_alpha: float, samples: int,
 ) -> AlignmentProblem:
     """Build a problem from label counts: fitness is how much data and expert agree.
 
@@ -165,14 +135,7 @@ def label_skew(
 
 
 def ties(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    levels: int,
-    kinds: int,
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, levels: int, kinds: int
 ) -> AlignmentProblem:
     """Build a problem of plateaus: few values, and clients that are copies of each other.
 

@@ -106,8 +106,7 @@ def sidecar(path: str | Path, what: str) -> Path:
 
 
 def read_tables(
-    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table],
-    path: str | Path,
+    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table], path: str | Path,
     sense: str | None,
 ) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions.

@@ -235,11 +235,8 @@ def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]
 
 
 def group_bounds(
-    expert_group: npt.ArrayLike | None,
-    group_min: npt.ArrayLike | None,
-    group_max: npt.ArrayLike | None,
-    n: int,
-    m: int,
+    expert_group: npt.ArrayLike | None, group_min: npt.ArrayLike | None,
+    group_max: npt.ArrayLike | None, n: int, m: int,
 ) -> dict[str, IntArray | None]:
     """Check the groups and broadcast their bounds to (n_clients, n_groups)."""
     if expert_group is None:

@@ -176,24 +176,14 @@ class AlignmentProblem:
     largest: float
 
     def __init__(
-        self,
-        fitness: npt.ArrayLike | FitnessSource,
-        max_experts: npt.ArrayLike,
-        *,
-        min_experts: npt.ArrayLike = 0,
-        load_min: npt.ArrayLike | None = 0,
-        load_max: npt.ArrayLike | None = None,
-        load_target: npt.ArrayLike | None = None,
-        load_penalty: npt.ArrayLike = 0.0,
-        loads: Mapping[str, Load] | None = None,
-        resources: Mapping[str, Resource] | None = None,
-        expert_group: npt.ArrayLike | None = None,
-        group_min: npt.ArrayLike | None = None,
-        group_max: npt.ArrayLike | None = None,
-        client_fitness_min: npt.ArrayLike | None = None,
-        held: Any = None,
-        switch_cost: npt.ArrayLike = 0.0,
-        client_ids: Sequence[object] | None = None,
+        self, fitness: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
+        min_experts: npt.ArrayLike = 0, load_min: npt.ArrayLike | None = 0,
+        load_max: npt.ArrayLike | None = None, load_target: npt.ArrayLike | None = None,
+        load_penalty: npt.ArrayLike = 0.0, loads: Mapping[str, Load] | None = None,
+        resources: Mapping[str, Resource] | None = None, expert_group: npt.ArrayLike | None = None,
+        group_min: npt.ArrayLike | None = None, group_max: npt.ArrayLike | None = None,
+        client_fitness_min: npt.ArrayLike | None = None, held: Any = None,
+        switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
         put = super().__setattr__
@@ -236,12 +226,8 @@ class AlignmentProblem:
 
     @classmethod
     def from_cost(
-        cls,
-        cost: npt.ArrayLike | FitnessSource,
-        max_experts: npt.ArrayLike,
-        *,
-        client_cost_max: npt.ArrayLike | None = None,
-        **arguments: Any,
+        cls, cost: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
+        client_cost_max: npt.ArrayLike | None = None, **arguments: Any,
     ) -> AlignmentProblem:
         """Build a problem that minimises cost; ``+inf`` forbids a pair.
 
