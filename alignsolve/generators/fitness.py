@@ -40,11 +40,11 @@ def uniform_rows(
     return fitness.fractions((stop - start, experts), dtype)
 
 
-def uniform(
+def capped(
     draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
-    balance: float, dtype: str,
+    balance: float, **_: Any,
 ) -> AlignmentProblem:  # fmt: skip
-    """Build a problem whose fitness is uniform in [0, 1)."""
+    """Build a problem of fitness made row by row, with a cap on every load."""
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
 
 
@@ -111,14 +111,6 @@ def latent_rows(
     return fitness
 
 
-def latent(
-    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
-    balance: float, **_: Any,
-) -> AlignmentProblem:
-    """Build a problem from topic mixtures: fitness is a product of small whole weights."""
-    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
-
-
 def label_skew(
     draws: Draws, *, clients: int, experts: int, slots: int, balance: float, labels: int,
     alpha: float, expert_alpha: float, samples: int,
@@ -154,7 +146,7 @@ FAMILIES = (
             clients(200), experts(16), slots(2), balance(1.2),
             Parameter("dtype", "float32", "type of the fitness", choices=("float32", "float64")),
         ),
-        uniform,
+        capped,
         rows=uniform_rows,
     ),
     Family(
@@ -178,7 +170,7 @@ FAMILIES = (
             clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
             Parameter("noise", 20, "largest whole number added at random", 0, 1_000_000),
         ),
-        latent,
+        capped,
         tables=(("clients", "experts"), ("clients", "topics")),
         rows=latent_rows,
     ),

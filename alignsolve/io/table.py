@@ -12,7 +12,6 @@ experts come in the order of whole-number ids, else of first appearance.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from alignsolve.io.files import check_size, fail, located, one_line
 from alignsolve.io.schema import compact
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.text import nearest
 
 #: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
 CLIENT_COLUMNS = ("max_experts", "min_experts", "client_fitness_min", "client_cost_max",
@@ -89,9 +89,7 @@ def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known:
         prefix, colon, key = name.partition(":")
         kind = f"{prefix}:NAME" if key else name
         if kind not in plain or (colon and not key):
-            near = difflib.get_close_matches(kind, plain, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(plain)}"
-            fail(path, f"unknown column {one_line(name)}; {hint}", 1)
+            fail(path, f"unknown column {one_line(name)}; {nearest(kind, plain)}", 1)
         if names.count(name) > 1:
             fail(path, f"column {one_line(name)} appears twice", 1)
     for name in ids:
