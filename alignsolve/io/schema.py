@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
-from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
 FORMAT = "alignsolve-problem"
@@ -141,9 +141,7 @@ def from_document(
             raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
                                f"declare {shape}")
         arguments[matrix] = values.astype(head["dtype"], copy=False)
-        if sense == "min":
-            return AlignmentProblem.from_cost(**arguments)
-        return AlignmentProblem(**arguments)
+        return problem_of(sense, arguments)
 
 
 def check_format(path: str | Path, document: Any, name: str, version: int) -> None:

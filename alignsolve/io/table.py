@@ -25,7 +25,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
 from alignsolve.io.schema import compact
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
 #: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
@@ -171,9 +171,7 @@ def to_problem(
             columns[name] = spread(name, 0.0)
     with located(pairs.path):
         arguments |= _arguments(columns)
-        if matrix == "cost":
-            return AlignmentProblem.from_cost(**arguments)
-        return AlignmentProblem(**arguments)
+        return problem_of("min" if matrix == "cost" else "max", arguments)
 
 
 def _matrix_column(pairs: Table, sense: str | None) -> str:
@@ -337,13 +335,6 @@ def _refuse_names(problem: AlignmentProblem, path: str | Path) -> None:
             fail(path, f"a table cannot hold the name {one_line(name)} with space around it")
     for name in (*(problem.client_ids or ()), *(problem.expert_ids or ()),
                  *problem.loads, *problem.resources):
-        if "\0" in name or not _is_utf8(name):
+        # What UTF-8 cannot hold is lost on the way there and back.
+        if "\0" in name or name.encode(errors="ignore").decode() != name:
             fail(path, f"a table cannot hold the name {one_line(name)}: it is not UTF-8 text")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

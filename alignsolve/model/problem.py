@@ -270,7 +270,7 @@ class AlignmentProblem:
         raise AttributeError("AlignmentProblem is immutable")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.sense, self.arguments())
+        return problem_of, (self.sense, self.arguments())
 
     def __repr__(self) -> str:
         return (
@@ -513,7 +513,7 @@ class AlignmentProblem:
                 raise ProblemError(f"replace got both {own} and {other}; give one of them")
             value = changes.pop(other)
             changes[own] = None if value is None else _opposite(other, value)
-        return _rebuilt(self.sense, self.arguments() | changes)
+        return problem_of(self.sense, self.arguments() | changes)
 
 
 def _opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
@@ -534,8 +534,8 @@ def _at_most(array: IntArray, most: int) -> IntArray:
     return array if array.max(initial=0) <= most else read_only(np.minimum(array, most))
 
 
-def _rebuilt(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
-    """Return the problem of some constructor arguments in its own sense."""
+def problem_of(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
+    """Return the problem of constructor arguments, named for a sense, "max" or "min"."""
     if sense == "min":
         return AlignmentProblem.from_cost(**arguments)
     return AlignmentProblem(**arguments)
