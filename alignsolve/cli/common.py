@@ -78,15 +78,26 @@ def open_problems(
     ProblemError
         If the file is malformed, the index is none of it, or a setting is wrong.
     """
+    path, chosen, total = chosen_problems(file, index, sense, settings)
+    return [(problem, f"{path}#{number}" if total > 1 else path) for number, problem in chosen]
+
+
+def chosen_problems(
+    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
+) -> tuple[str, Iterator[tuple[int, AlignmentProblem]], int]:
+    """Return the path, the numbered problems that the arguments choose, and how many it holds.
+
+    Settings are applied to a problem when the iterator comes to it.
+    """
     path, index = split_index(file, index)
     problems = read_instances(path, None if sense is None else sense.value)
-    numbers = range(1, len(problems) + 1)
-    if index is not None:
-        numbers = range(check_index(path, index, problems), index + 1)
-    return [
-        (changed(problems[number - 1], settings), f"{path}#{number}" if len(problems) > 1 else path)
-        for number in numbers
-    ]
+    if index is not None and not 1 <= index <= len(problems):
+        raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
+    changes = dict(_setting(text) for text in settings or [])
+    numbers = range(1, len(problems) + 1) if index is None else (index,)
+    chosen = ((number, problems[number - 1].replace(**changes) if changes else problems[number - 1])
+              for number in numbers)
+    return path, chosen, len(problems)
 
 
 def open_problem(
@@ -102,27 +113,12 @@ def open_problem(
     return only_one(file, open_problems(file, index, sense, settings))
 
 
-def only_one(
-    file: str, chosen: list[tuple[AlignmentProblem, str]]
-) -> tuple[AlignmentProblem, str]:
+def only_one(file: str, chosen: list[tuple[AlignmentProblem, str]]) -> tuple[AlignmentProblem, str]:
     """Return the one problem chosen, or raise `ProblemError` where there are several."""
     if len(chosen) != 1:
         raise ProblemError(f"{file}: holds {len(chosen)} problems; choose one with --index 1 to "
                            f"{len(chosen)}, or {file}#1")
     return chosen[0]
-
-
-def check_index(path: str, index: int, problems: list[AlignmentProblem]) -> int:
-    """Return a problem's number in its file, or raise `ProblemError`."""
-    if not 1 <= index <= len(problems):
-        raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
-    return index
-
-
-def changed(problem: AlignmentProblem, settings: list[str] | None) -> AlignmentProblem:
-    """Return a problem with the arguments that ``--set`` replaces."""
-    changes = dict(_setting(text) for text in settings or [])
-    return problem.replace(**changes) if changes else problem
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -17,18 +17,16 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
-    changed,
-    check_index,
+    chosen_problems,
     noting_warnings,
     open_problem,
     plain,
     print_json,
     print_text,
-    split_index,
     working,
 )
 from alignsolve.errors import ProblemError
-from alignsolve.io import instance_format, read_instances, write_instance
+from alignsolve.io import instance_format, write_instance
 from alignsolve.io.formats import for_writing
 from alignsolve.io.optima import find_optima
 from alignsolve.model.describe import describe
@@ -38,9 +36,7 @@ from alignsolve.warm_up import warm_up as compile_kernels
 
 
 def generate(
-    family: Annotated[
-        str | None, typer.Argument(metavar="FAMILY", show_default=False)
-    ] = None,
+    family: Annotated[str | None, typer.Argument(metavar="FAMILY", show_default=False)] = None,
     parameters: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=VALUE", show_default=False)
     ] = None,
@@ -153,9 +149,7 @@ def _report_written(problem: AlignmentProblem, path: str, json: bool) -> None:
 
 
 def info(
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE", show_default=False)
-    ] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", show_default=False)] = None,
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
@@ -169,24 +163,16 @@ def info(
     if file is None:
         _describe_installation(json)
         return DONE
-    path, chosen = split_index(file, index)
     with working("reading", json):
-        problems = read_instances(path, None if sense is None else sense.value)
+        path, chosen, total = chosen_problems(file, index, sense, settings)
         optima = find_optima(path)
-    numbers = range(1, len(problems) + 1)
-    if chosen is not None:
-        numbers = range(check_index(path, chosen, problems), chosen + 1)
-    found = []
-    for number in numbers:
-        problem = changed(problems[number - 1], settings)
-        known = optima.get(number)
-        found.append({"index": number, **plain(describe(problem)),
-                      "digest": problem_digest(problem), "known": plain(known)})
+    found = [{"index": number, **plain(describe(problem)), "digest": problem_digest(problem),
+              "known": plain(optima.get(number))} for number, problem in chosen]
     if json:
         print_json({"file": path, "format": instance_format(path), "problems": found})
         return DONE
-    plural = "s" if len(problems) > 1 else ""
-    print_text(f"{path}: {instance_format(path)}, {len(problems)} problem{plural}")
+    plural = "s" if total > 1 else ""
+    print_text(f"{path}: {instance_format(path)}, {total} problem{plural}")
     for facts in found:
         print_text(_described(facts))
     return DONE

@@ -47,9 +47,7 @@ CLAIM_TOLERANCE = 1e-6
 
 def solve(
     file: FileArgument,
-    backend: Annotated[
-        str, typer.Option(help=f"auto, {', '.join(BACKEND_NAMES)}.")
-    ] = "auto",
+    backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKEND_NAMES)}.")] = "auto",
     time_limit: Annotated[
         float | None, typer.Option(metavar="SECONDS", show_default=False,
                                    help="Stop after this many seconds.")
@@ -134,10 +132,8 @@ def solve(
 
 
 def _solve_several(
-    file: str,
-    chosen: list[tuple[AlignmentProblem, str]],
-    solved: Callable[[AlignmentProblem, str], Result],
-    json: bool,
+    file: str, chosen: list[tuple[AlignmentProblem, str]], solved: Callable[[AlignmentProblem, str],
+    Result], json: bool,
 ) -> int:
     """Solve the problems of a file, a line for each; Ctrl-C ends it after the one at work."""
     documents, codes = [], []
@@ -190,9 +186,7 @@ def _result_document(label: str, result: Result) -> dict[str, Any]:
 
 def check(
     file: FileArgument,
-    solution: Annotated[
-        str, typer.Argument(metavar="SOLUTION", show_default=False)
-    ],
+    solution: Annotated[str, typer.Argument(metavar="SOLUTION", show_default=False)],
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
@@ -338,9 +332,7 @@ def _claim(
                  gap_abs / max(1.0, abs(value)), gap_abs <= slack)
 
 
-def _check_infeasible(
-    problem: AlignmentProblem, claimed: Solution
-) -> tuple[list[str], list[str]]:
+def _check_infeasible(problem: AlignmentProblem, claimed: Solution) -> tuple[list[str], list[str]]:
     """Check the conflict that a solution gives for a problem without an answer."""
     if claimed.conflict is None:
         return ["the problem is claimed infeasible, without a conflict to check"], []

@@ -8,7 +8,6 @@ the digest of the problem, so that a difference would not go unnoticed. See
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -16,6 +15,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.generators import bounds, fitness, fleets, gap, scarce
 from alignsolve.generators.family import MAX_PAIRS, Family, Parameter, Value
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import nearest
 
 __all__ = ["FAMILIES", "MAX_PAIRS", "Family", "Parameter", "Value", "find_family", "generate"]
 
@@ -38,8 +38,7 @@ def find_family(name: str) -> Family:
         If there is none; the message names the nearest.
     """
     if not isinstance(name, str) or name not in FAMILIES:
-        near = difflib.get_close_matches(str(name), FAMILIES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FAMILIES)}"
+        hint = nearest(str(name), FAMILIES)
         raise ProblemError(f"there is no family {str(name)[:60]!r}; {hint}")
     return FAMILIES[name]
 

@@ -144,14 +144,8 @@ def _fairness(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
 
 
 _CAUSES: dict[str, Callable[[Draws, FloatArray], dict[str, Any]]] = {
-    "hall": _hall,
-    "slots": _slots,
-    "loads": _loads,
-    "minima": _minima,
-    "groups": _groups,
-    "budget": _budget,
-    "samples": _samples,
-    "fairness": _fairness,
+    cause.__name__[1:]: cause
+    for cause in (_hall, _slots, _loads, _minima, _groups, _budget, _samples, _fairness)
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from alignsolve.model.arrays import FloatArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources.base import BLOCK_ENTRIES
 from alignsolve.model.sources.functions import FunctionSource
+from alignsolve.model.text import nearest
 
 #: A parameter's value, as it stands in a spec.
 Value = int | float | str
@@ -132,9 +132,7 @@ class Family:
         """Default of each parameter, by name."""
         return {parameter.name: parameter.default for parameter in self.parameters}
 
-    def checked(
-        self, parameters: Mapping[str, object], streamed: bool = False
-    ) -> dict[str, Value]:
+    def checked(self, parameters: Mapping[str, object], streamed: bool = False) -> dict[str, Value]:
         """Return all parameters, checked, with defaults where none is given.
 
         Raises
@@ -149,8 +147,7 @@ class Family:
         by_name = {parameter.name: parameter for parameter in self.parameters}
         for name in parameters:
             if name not in by_name:
-                near = difflib.get_close_matches(str(name), by_name, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(by_name)}"
+                hint = nearest(str(name), by_name)
                 raise ProblemError(
                     f"family {self.name!r} has no parameter {_shown(str(name))}; {hint}"
                 )

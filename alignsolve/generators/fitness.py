@@ -40,11 +40,11 @@ def uniform_rows(
     return fitness.fractions((stop - start, experts), dtype)
 
 
-def uniform(
+def capped(
     draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
-    balance: float, dtype: str,
+    balance: float, **_: Any,
 ) -> AlignmentProblem:  # fmt: skip
-    """Build a problem whose fitness is uniform in [0, 1)."""
+    """Build a problem of fitness made row by row, with a cap on every load."""
     return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
 
 
@@ -64,16 +64,8 @@ def skewed_rows(
 
 
 def skewed(
-    draws: Draws,
-    fitness: FloatArray | FitnessSource,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    exponent: float,
-    interests: int,
-    penalty: float,
+    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
+    balance: float, exponent: float, interests: int, penalty: float,
 ) -> AlignmentProblem:
     """Build a problem in which a few experts are wanted by most clients.
 
@@ -107,16 +99,8 @@ def matched(left: IntArray, right: IntArray) -> FloatArray:
 
 
 def latent_rows(
-    draws: Draws,
-    start: int,
-    stop: int,
-    *,
-    experts: int,
-    topics: int,
-    focus: int,
-    levels: int,
-    noise: int,
-    **_: Any,
+    draws: Draws, start: int, stop: int, *, experts: int, topics: int, focus: int, levels: int,
+    noise: int, **_: Any,
 ) -> FloatArray:
     """Return the fitness of some clients: how their topics match the experts', plus noise."""
     theirs = topic_weights(draws.stream("clients"), stop - start, topics, focus, levels, start)
@@ -127,31 +111,9 @@ def latent_rows(
     return fitness
 
 
-def latent(
-    draws: Draws,
-    fitness: FloatArray | FitnessSource,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    **_: Any,
-) -> AlignmentProblem:
-    """Build a problem from topic mixtures: fitness is a product of small whole weights."""
-    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
-
-
 def label_skew(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    labels: int,
-    alpha: float,
-    expert_alpha: float,
-    samples: int,
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, labels: int,
+    alpha: float, expert_alpha: float, samples: int,
 ) -> AlignmentProblem:
     """Build a problem from label counts: fitness is how much data and expert agree.
 
@@ -165,14 +127,7 @@ def label_skew(
 
 
 def ties(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    levels: int,
-    kinds: int,
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, levels: int, kinds: int
 ) -> AlignmentProblem:
     """Build a problem of plateaus: few values, and clients that are copies of each other.
 
@@ -191,7 +146,7 @@ FAMILIES = (
             clients(200), experts(16), slots(2), balance(1.2),
             Parameter("dtype", "float32", "type of the fitness", choices=("float32", "float64")),
         ),
-        uniform,
+        capped,
         rows=uniform_rows,
     ),
     Family(
@@ -215,7 +170,7 @@ FAMILIES = (
             clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
             Parameter("noise", 20, "largest whole number added at random", 0, 1_000_000),
         ),
-        latent,
+        capped,
         tables=(("clients", "experts"), ("clients", "topics")),
         rows=latent_rows,
     ),

@@ -77,13 +77,7 @@ ROUND_SECONDS = 600
 
 
 def tiers(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    mix: str,
-    balance: float,
-    fill: float,
+    draws: Draws, *, clients: int, experts: int, mix: str, balance: float, fill: float,
     fairness: float,
 ) -> AlignmentProblem:
     """Build a problem of unequal devices, unequal experts, and loads counted in samples.
@@ -160,16 +154,8 @@ def filled(
 
 
 def multi_layer(
-    draws: Draws,
-    *,
-    clients: int,
-    layers: int,
-    experts: int,
-    spare: int,
-    layer_max: int,
-    balance: float,
-    fill: float,
-    exponent: float,
+    draws: Draws, *, clients: int, layers: int, experts: int, spare: int, layer_max: int,
+    balance: float, fill: float, exponent: float,
 ) -> AlignmentProblem:
     """Build a problem of several MoE layers; every client holds an expert of each.
 
@@ -195,18 +181,8 @@ def multi_layer(
 
 
 def sticky(
-    draws: Draws,
-    *,
-    clients: int,
-    experts: int,
-    slots: int,
-    balance: float,
-    topics: int,
-    focus: int,
-    levels: int,
-    drift: float,
-    round: int,
-    switch_cost: float,
+    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, topics: int,
+    focus: int, levels: int, drift: float, round: int, switch_cost: float,
 ) -> AlignmentProblem:
     """Build one round of a sequence in which tastes drift and moving costs.
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Context, Decimal
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -52,29 +52,18 @@ def _five_to_twenty_five(draws: Draws, agents: int, jobs: int) -> tuple[IntArray
     return draws.stream("cost").whole(10, 50, shape), draws.stream("size").whole(5, 25, shape)
 
 
-def _type_a_budget(cost: IntArray, size: IntArray) -> tuple[int, int]:
-    """Return type A's budget ``9 n/m + 0.4 R`` as a fraction, numerator and denominator.
+def _type_a(draws: Draws, agents: int, jobs: int, tenths: int = 10) -> Recipe:
+    """Return type A, with `tenths` of a tenth of its budget ``9 n/m + 0.4 R``.
 
     R is the largest total size that an agent gets if every job goes where it
     is cheapest.
     """
-    agents, jobs = cost.shape
+    cost, size = _five_to_twenty_five(draws, agents, jobs)
     cheapest = cost.argmin(axis=0)
     use = np.zeros(agents, dtype=np.int64)
     np.add.at(use, cheapest, size[cheapest, np.arange(jobs)])
-    return 45 * jobs + 2 * agents * int(use.max()), 5 * agents
-
-
-def _type_a(draws: Draws, agents: int, jobs: int) -> Recipe:
-    cost, size = _five_to_twenty_five(draws, agents, jobs)
-    numerator, denominator = _type_a_budget(cost, size)
-    return cost, size, np.full(agents, numerator // denominator)
-
-
-def _type_b(draws: Draws, agents: int, jobs: int) -> Recipe:
-    cost, size = _five_to_twenty_five(draws, agents, jobs)
-    numerator, denominator = _type_a_budget(cost, size)
-    return cost, size, np.full(agents, 7 * numerator // (10 * denominator))
+    numerator = 45 * jobs + 2 * agents * int(use.max())
+    return cost, size, np.full(agents, tenths * numerator // (50 * agents))
 
 
 def _share_of_work(size: IntArray) -> IntArray:
@@ -122,7 +111,7 @@ def _type_e(draws: Draws, agents: int, jobs: int) -> Recipe:
 
 _RECIPES: dict[str, tuple[str, Callable[[Draws, int, int], Recipe]]] = {
     "a": ("cost 10-50, size 5-25, generous budgets: easy", _type_a),
-    "b": ("type A with 70% of its budgets", _type_b),
+    "b": ("type A with 70% of its budgets", partial(_type_a, tenths=7)),
     "c": ("cost 10-50, size 5-25, budgets 0.8 of the mean work", _type_c),
     "d": ("large jobs are cheap, budgets 0.8 of the mean work: the hard type", _type_d),
     "e": ("exponential sizes, cost about 1000/size, budgets 0.8 of the mean work", _type_e),

@@ -74,8 +74,7 @@ def scarce(
             np.where(wanted < planted, np.inf, bound),
         )},
         resources={
-            "memory_mb": Resource(sizes["memory_mb"], budgets["memory_mb"]),
-            "down_mb": Resource(sizes["down_mb"], budgets["down_mb"]),
+            **{name: Resource(sizes[name], budgets[name]) for name in ("memory_mb", "down_mb")},
             "seconds": Resource(
                 sizes["seconds"] * samples[:, None] / per_second[:, None], ROUND_SECONDS
             ),

@@ -140,9 +140,7 @@ def _arc_line(path: str | Path, number: int, words: list[str], network: _Network
     network.arcs.append((tail, head, low, capacity, _whole(path, number, "cost", words[5]), number))
 
 
-def _whole(
-    path: str | Path, number: int, name: str, word: str, least: int = -_EXACT
-) -> int:
+def _whole(path: str | Path, number: int, name: str, word: str, least: int = -_EXACT) -> int:
     """Return a word as a whole number that float64 holds exactly."""
     digits = word.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):

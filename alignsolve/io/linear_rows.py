@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignsolve.io.files import fail
+from alignsolve.io.files import atomic_write, fail
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 
@@ -106,6 +107,12 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
         model.n_pairs,
         [repr(problem), HEADING, *notes],
     )
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """Write a text file line by line, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.writelines(f"{line}\n".encode() for line in lines)
 
 
 def _row_names(

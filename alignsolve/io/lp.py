@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from alignsolve.io.files import atomic_write
-from alignsolve.io.linear_rows import LinearFile, linear_file
+from alignsolve.io.linear_rows import LinearFile, linear_file, write_lines
 from alignsolve.model.problem import AlignmentProblem
 
 #: Terms on a line; readers limit lines to 255 or 510 characters.
@@ -32,9 +31,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     ProblemError
         If a linear file cannot hold the problem, or the file cannot be written.
     """
-    file = linear_file(problem, path)
-    with atomic_write(path) as stream:
-        stream.writelines(f"{line}\n".encode() for line in _lines(file))
+    write_lines(path, _lines(linear_file(problem, path)))
 
 
 def _lines(file: LinearFile) -> Iterator[str]:

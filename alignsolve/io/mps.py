@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignsolve.io.files import atomic_write
-from alignsolve.io.linear_rows import LinearFile, linear_file
+from alignsolve.io.linear_rows import LinearFile, linear_file, write_lines
 from alignsolve.model.problem import AlignmentProblem
 
 
@@ -31,9 +30,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     The section OBJSENSE, which older readers lack, appears only for a
     maximisation.
     """
-    file = linear_file(problem, path)
-    with atomic_write(path) as stream:
-        stream.writelines(f"{line}\n".encode() for line in _lines(file))
+    write_lines(path, _lines(linear_file(problem, path)))
 
 
 def _lines(file: LinearFile) -> Iterator[str]:

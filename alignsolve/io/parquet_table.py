@@ -90,9 +90,8 @@ def _ids(arrow: Any, path: str | Path, name: str, column: Any) -> Ids:
 
 def _numbers(arrow: Any, path: str | Path, name: str, column: Any) -> Any:
     """Return a column of numbers as float64, or as float32 where it is."""
-    kind = column.type
-    if not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind)
-            or arrow.types.is_boolean(kind)):
+    kind, types = column.type, arrow.types
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         fail(path, f"column {one_line(name)} has type {kind}; give numbers")
     _refuse_missing(path, name, column)
     values = column.to_numpy()

@@ -8,7 +8,6 @@ value along an axis is stored once: sizes per expert stay one row.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -18,7 +17,8 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
-from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
+from alignsolve.model.text import nearest
 
 FORMAT = "alignsolve-problem"
 
@@ -141,9 +141,7 @@ def from_document(
             raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
                                f"declare {shape}")
         arguments[matrix] = values.astype(head["dtype"], copy=False)
-        if sense == "min":
-            return AlignmentProblem.from_cost(**arguments)
-        return AlignmentProblem(**arguments)
+        return problem_of(sense, arguments)
 
 
 def check_format(path: str | Path, document: Any, name: str, version: int) -> None:
@@ -199,8 +197,7 @@ def _check_keys(
         fail(path, f"{prefix.rstrip('.')} is {json_kind(mapping)}; give an object")
     for key in mapping:
         if key not in known:
-            near = difflib.get_close_matches(str(key), sorted(known), 1)
-            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(sorted(known))
+            hint = nearest(str(key), sorted(known))
             fail(path, f"unknown key {one_line(prefix + key)}; {hint}")
     for key in required:
         if key not in mapping:

@@ -131,13 +131,8 @@ class Spec:
 
 
 def new_spec(
-    name: str,
-    family: str,
-    *,
-    seed: int = 0,
-    parameters: Mapping[str, Value] | None = None,
-    note: str = "",
-    streamed: bool = False,
+    name: str, family: str, *, seed: int = 0, parameters: Mapping[str, Value] | None = None,
+    note: str = "", streamed: bool = False,
 ) -> Spec:
     """Return the spec of a problem that is built once for its digest.
 

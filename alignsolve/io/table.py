@@ -12,7 +12,6 @@ experts come in the order of whole-number ids, else of first appearance.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from alignsolve.errors import ProblemError
 from alignsolve.io.files import check_size, fail, located, one_line
 from alignsolve.io.schema import compact
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
+from alignsolve.model.text import nearest
 
 #: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
 CLIENT_COLUMNS = ("max_experts", "min_experts", "client_fitness_min", "client_cost_max",
@@ -89,9 +89,7 @@ def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known:
         prefix, colon, key = name.partition(":")
         kind = f"{prefix}:NAME" if key else name
         if kind not in plain or (colon and not key):
-            near = difflib.get_close_matches(kind, plain, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(plain)}"
-            fail(path, f"unknown column {one_line(name)}; {hint}", 1)
+            fail(path, f"unknown column {one_line(name)}; {nearest(kind, plain)}", 1)
         if names.count(name) > 1:
             fail(path, f"column {one_line(name)} appears twice", 1)
     for name in ids:
@@ -106,8 +104,7 @@ def sidecar(path: str | Path, what: str) -> Path:
 
 
 def read_tables(
-    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table],
-    path: str | Path,
+    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table], path: str | Path,
     sense: str | None,
 ) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions.
@@ -174,9 +171,7 @@ def to_problem(
             columns[name] = spread(name, 0.0)
     with located(pairs.path):
         arguments |= _arguments(columns)
-        if matrix == "cost":
-            return AlignmentProblem.from_cost(**arguments)
-        return AlignmentProblem(**arguments)
+        return problem_of("min" if matrix == "cost" else "max", arguments)
 
 
 def _matrix_column(pairs: Table, sense: str | None) -> str:
@@ -340,13 +335,6 @@ def _refuse_names(problem: AlignmentProblem, path: str | Path) -> None:
             fail(path, f"a table cannot hold the name {one_line(name)} with space around it")
     for name in (*(problem.client_ids or ()), *(problem.expert_ids or ()),
                  *problem.loads, *problem.resources):
-        if "\0" in name or not _is_utf8(name):
+        # What UTF-8 cannot hold is lost on the way there and back.
+        if "\0" in name or name.encode(errors="ignore").decode() != name:
             fail(path, f"a table cannot hold the name {one_line(name)}: it is not UTF-8 text")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

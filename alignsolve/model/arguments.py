@@ -88,9 +88,8 @@ def fitness_matrix(fitness: npt.ArrayLike) -> tuple[FloatArray, bool, float]:
     """
     array = numeric("fitness", fitness)
     if array.ndim != 2:
-        raise ProblemError(
-            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
-        )
+        raise ProblemError(f"fitness has {array.ndim} dimensions; give a matrix of clients x "
+                           f"experts")
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     elif array.dtype not in (np.float32, np.float64):
@@ -195,9 +194,8 @@ def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
         if not isinstance(name, str) or not name:
             raise ProblemError(f"{what} has the name {name!r}; give a non-empty string")
         if not isinstance(part, kind):
-            raise ProblemError(
-                f"{what}[{name!r}] is {type(part).__name__}; give al.{kind.__name__}(...)"
-            )
+            raise ProblemError(f"{what}[{name!r}] is {type(part).__name__}; give "
+                               f"al.{kind.__name__}(...)")
     return dict(parts)
 
 
@@ -235,11 +233,8 @@ def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]
 
 
 def group_bounds(
-    expert_group: npt.ArrayLike | None,
-    group_min: npt.ArrayLike | None,
-    group_max: npt.ArrayLike | None,
-    n: int,
-    m: int,
+    expert_group: npt.ArrayLike | None, group_min: npt.ArrayLike | None,
+    group_max: npt.ArrayLike | None, n: int, m: int,
 ) -> dict[str, IntArray | None]:
     """Check the groups and broadcast their bounds to (n_clients, n_groups)."""
     if expert_group is None:
@@ -252,10 +247,8 @@ def group_bounds(
     n_groups = int(group.max(initial=-1)) + 1
     missing = np.setdiff1d(np.arange(min(n_groups, m + 1)), group)
     if missing.size:
-        raise ProblemError(
-            f"expert_group names no expert of group {missing[0]}; number the groups "
-            f"0, 1, 2, ... without gaps"
-        )
+        raise ProblemError(f"expert_group names no expert of group {missing[0]}; number the "
+                           f"groups 0, 1, 2, ... without gaps")
     counts = np.bincount(group, minlength=n_groups)
 
     def bounds(name: str, value: npt.ArrayLike) -> IntArray:

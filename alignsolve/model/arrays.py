@@ -74,13 +74,8 @@ def refuse(name: str, array: npt.NDArray[Any], bad: BoolArray, would_be_right: s
 
 
 def fitted(
-    name: str,
-    value: object,
-    shape: tuple[int, ...],
-    meaning: str,
-    *,
-    valid: Callable[[npt.NDArray[Any]], BoolArray],
-    would_be_right: str,
+    name: str, value: object, shape: tuple[int, ...], meaning: str, *,
+    valid: Callable[[npt.NDArray[Any]], BoolArray], would_be_right: str,
 ) -> Float64Array:
     """Return `value` as float64 broadcast (read-only) to `shape`.
 

@@ -82,24 +82,18 @@ def allowed_counts(problem: AlignmentProblem) -> tuple[IntArray, IntArray]:
 
 
 def _contradictions(
-    problem: AlignmentProblem,
-    slots_min: IntArray,
-    slots_max: IntArray,
-    load_min: IntArray,
+    problem: AlignmentProblem, slots_min: IntArray, slots_max: IntArray, load_min: IntArray,
     load_max: IntArray,
 ) -> list[str]:
     """Return at most one contradiction of each kind; bounds count allowed pairs only."""
     found = []
-    short = np.flatnonzero(slots_min > slots_max)
-    if short.size:
-        i = int(short[0])
-        found.append(f"{problem.client_name(i)} needs {slots_min[i]} experts and can have "
-                     f"{slots_max[i]}{_more(short)}")
-    short = np.flatnonzero(load_min > load_max)
-    if short.size:
-        j = int(short[0])
-        found.append(f"{problem.expert_name(j)} needs {load_min[j]} holders and can have "
-                     f"{load_max[j]}{_more(short)}")
+    for name, held, low, high in ((problem.client_name, "experts", slots_min, slots_max),
+                                  (problem.expert_name, "holders", load_min, load_max)):
+        short = np.flatnonzero(low > high)
+        if short.size:
+            at = int(short[0])
+            more = f" (and {short.size - 1} more like it)" if short.size > 1 else ""
+            found.append(f"{name(at)} needs {low[at]} {held} and can have {high[at]}{more}")
     if load_min.sum() > slots_max.sum():
         found.append(f"the experts need {load_min.sum()} holders and the clients have "
                      f"{slots_max.sum()} slots for them")
@@ -107,7 +101,3 @@ def _contradictions(
         found.append(f"the clients need {slots_min.sum()} experts and the experts take "
                      f"{load_max.sum()} holders")
     return found
-
-
-def _more(short: IntArray) -> str:
-    return f" (and {short.size - 1} more like it)" if short.size > 1 else ""

@@ -104,9 +104,7 @@ class Assignment:
                 raise ProblemError(f"{name} has dtype {index.dtype}; give integers")
             if index.size and (index.min() < 0 or index.max() >= size):
                 position = int(np.argmax((index < 0) | (index >= size)))
-                raise ProblemError(
-                    f"{name}[{position}] is {index[position]}; give 0 to {size - 1}"
-                )
+                raise ProblemError(f"{name}[{position}] is {index[position]}; give 0 to {size - 1}")
         rows, cols = rows.astype(np.int64, copy=False), cols.astype(np.int64, copy=False)
         keys = rows * m + cols
         step = np.diff(keys)
@@ -133,10 +131,7 @@ def sorted_pairs(
 
 
 def violations(
-    problem: AlignmentProblem,
-    row_ind: IntArray,
-    col_ind: IntArray,
-    limit: int = 100,
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, limit: int = 100,
     values: Float64Array | None = None,
 ) -> list[Violation]:
     """List the bounds that an assignment breaks, at most `limit` of them.
@@ -192,9 +187,7 @@ def group_counts(problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
     return np.bincount(keys, minlength=n * n_groups).reshape(n, n_groups)
 
 
-def client_fitness(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
-) -> Float64Array:
+def client_fitness(problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
     """Return each client's total fitness (max sense), float64 of shape (n_clients,)."""
     return weighted_count(row_ind, problem.pair_fitness(row_ind, col_ind), problem.n_clients)
 
@@ -236,10 +229,7 @@ def _slot_violation(
 
 
 def _load_violations(
-    problem: AlignmentProblem,
-    name: str | None,
-    amount: Float64Array | IntArray,
-    low: Float64Array,
+    problem: AlignmentProblem, name: str | None, amount: Float64Array | IntArray, low: Float64Array,
     high: Float64Array,
 ) -> Iterator[Violation]:
     """Yield experts whose load is out of bounds."""
@@ -268,9 +258,7 @@ def _holders(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Itera
     yield from _load_violations(problem, None, counts, problem.load_min, problem.load_max)
 
 
-def _named_loads(
-    problem: AlignmentProblem, rows: IntArray, cols: IntArray
-) -> Iterator[Violation]:
+def _named_loads(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
     """Yield experts whose named loads are out of bounds."""
     for name, load in problem.loads.items():
         amount = problem.load_amounts(name, rows, cols)

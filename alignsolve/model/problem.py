@@ -176,24 +176,14 @@ class AlignmentProblem:
     largest: float
 
     def __init__(
-        self,
-        fitness: npt.ArrayLike | FitnessSource,
-        max_experts: npt.ArrayLike,
-        *,
-        min_experts: npt.ArrayLike = 0,
-        load_min: npt.ArrayLike | None = 0,
-        load_max: npt.ArrayLike | None = None,
-        load_target: npt.ArrayLike | None = None,
-        load_penalty: npt.ArrayLike = 0.0,
-        loads: Mapping[str, Load] | None = None,
-        resources: Mapping[str, Resource] | None = None,
-        expert_group: npt.ArrayLike | None = None,
-        group_min: npt.ArrayLike | None = None,
-        group_max: npt.ArrayLike | None = None,
-        client_fitness_min: npt.ArrayLike | None = None,
-        held: Any = None,
-        switch_cost: npt.ArrayLike = 0.0,
-        client_ids: Sequence[object] | None = None,
+        self, fitness: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
+        min_experts: npt.ArrayLike = 0, load_min: npt.ArrayLike | None = 0,
+        load_max: npt.ArrayLike | None = None, load_target: npt.ArrayLike | None = None,
+        load_penalty: npt.ArrayLike = 0.0, loads: Mapping[str, Load] | None = None,
+        resources: Mapping[str, Resource] | None = None, expert_group: npt.ArrayLike | None = None,
+        group_min: npt.ArrayLike | None = None, group_max: npt.ArrayLike | None = None,
+        client_fitness_min: npt.ArrayLike | None = None, held: Any = None,
+        switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
         put = super().__setattr__
@@ -236,12 +226,8 @@ class AlignmentProblem:
 
     @classmethod
     def from_cost(
-        cls,
-        cost: npt.ArrayLike | FitnessSource,
-        max_experts: npt.ArrayLike,
-        *,
-        client_cost_max: npt.ArrayLike | None = None,
-        **arguments: Any,
+        cls, cost: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
+        client_cost_max: npt.ArrayLike | None = None, **arguments: Any,
     ) -> AlignmentProblem:
         """Build a problem that minimises cost; ``+inf`` forbids a pair.
 
@@ -284,7 +270,7 @@ class AlignmentProblem:
         raise AttributeError("AlignmentProblem is immutable")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.sense, self.arguments())
+        return problem_of, (self.sense, self.arguments())
 
     def __repr__(self) -> str:
         return (
@@ -527,7 +513,7 @@ class AlignmentProblem:
                 raise ProblemError(f"replace got both {own} and {other}; give one of them")
             value = changes.pop(other)
             changes[own] = None if value is None else _opposite(other, value)
-        return _rebuilt(self.sense, self.arguments() | changes)
+        return problem_of(self.sense, self.arguments() | changes)
 
 
 def _opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
@@ -548,8 +534,8 @@ def _at_most(array: IntArray, most: int) -> IntArray:
     return array if array.max(initial=0) <= most else read_only(np.minimum(array, most))
 
 
-def _rebuilt(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
-    """Return the problem of some constructor arguments in its own sense."""
+def problem_of(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
+    """Return the problem of constructor arguments, named for a sense, "max" or "min"."""
     if sense == "min":
         return AlignmentProblem.from_cost(**arguments)
     return AlignmentProblem(**arguments)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 
 from alignsolve.model.arrays import IntArray
 
@@ -13,6 +14,13 @@ LISTED, SHOWN = 5, 3
 def number(value: float) -> str:
     """Spell a number with thousands separators and without needless digits."""
     return f"{value:,.12g}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that `word` may stand for, or all of them, to end an error."""
+    words = list(known)
+    near = difflib.get_close_matches(word, words, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(words)}"
 
 
 def counted(count: float, word: str) -> str:

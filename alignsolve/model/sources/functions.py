@@ -41,11 +41,8 @@ class FunctionSource(FitnessSource):
     """
 
     def __init__(
-        self,
-        function: Callable[[int, int], FloatArray],
-        shape: tuple[int, int],
-        dtype: npt.DTypeLike = np.float32,
-        block_rows: int | None = None,
+        self, function: Callable[[int, int], FloatArray], shape: tuple[int, int],
+        dtype: npt.DTypeLike = np.float32, block_rows: int | None = None,
     ) -> None:
         if not callable(function):
             raise ProblemError(f"function is {type(function).__name__}; give a callable")
