@@ -159,10 +159,7 @@ class Aligner:
         self.tables.capacity.declare(row, declared)
 
     def plan(
-        self,
-        clients: Iterable[ClientId],
-        deadline_s: float | None = None,
-        *,
+        self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
         fitness: npt.ArrayLike | None = None,
     ) -> Plan:
         """Decide who trains what in the next round.
@@ -192,9 +189,7 @@ class Aligner:
         rows = self.tables.clients.rows(clients)
         self.tables.grow()
         given = None if fitness is None else self._given_fitness(fitness, rows.size)
-        inputs = self.tables.inputs(
-            self.round + 1, rows, deadline_s, given, self.policy, self.seed
-        )
+        inputs = self.tables.inputs(self.round + 1, rows, deadline_s, given, self.policy, self.seed)
         row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
         plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
         self.round += 1
@@ -219,11 +214,7 @@ class Aligner:
         return matrix
 
     def _choose(
-        self,
-        inputs: Round,
-        pairs: tuple[IntArray, IntArray],
-        lost: int,
-        deadline_s: float | None,
+        self, inputs: Round, pairs: tuple[IntArray, IntArray], lost: int, deadline_s: float | None,
         started: float,
     ) -> Plan:
         """Let the strategy choose, starting from some pairs, and make a plan of it."""
@@ -236,11 +227,8 @@ class Aligner:
             self.tables.prices = np.array(choice.result.prices)
         ids = self.tables.clients.ids
         return choice.plan(
-            inputs,
-            clients=tuple(ids[row] for row in inputs.rows.tolist()),
-            strategy=self.strategy,
-            seconds=time.perf_counter() - started,
-            deadline_s=deadline_s,
+            inputs, clients=tuple(ids[row] for row in inputs.rows.tolist()), strategy=self.strategy,
+            seconds=time.perf_counter() - started, deadline_s=deadline_s,
         )
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
@@ -411,10 +399,7 @@ class Aligner:
 
     @classmethod
     def load(
-        cls,
-        path: str | Path,
-        *,
-        fitness: FitnessSettings | None = None,
+        cls, path: str | Path, *, fitness: FitnessSettings | None = None,
         log: str | Path | None = None,
     ) -> Aligner:
         """Return the aligner that `save` wrote.

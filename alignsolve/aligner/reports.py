@@ -128,9 +128,7 @@ def client_id(value: object) -> ClientId:
         return value
     if isinstance(value, np.integer):
         return int(value)
-    raise ProblemError(
-        f"client {value!r} is {type(value).__name__}; give a str or a whole number"
-    )
+    raise ProblemError(f"client {value!r} is {type(value).__name__}; give a str or a whole number")
 
 
 def number_fault(name: str, value: object, low: float = 0.0, high: float = LARGEST_NUMBER) -> str:

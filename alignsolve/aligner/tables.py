@@ -89,13 +89,8 @@ class Tables:
     # -- the inputs of a round --------------------------------------------------
 
     def inputs(
-        self,
-        number: int,
-        rows: IntArray,
-        deadline_s: float | None,
-        fitness: Float64Array | None,
-        policy: PolicySettings,
-        seed: int,
+        self, number: int, rows: IntArray, deadline_s: float | None, fitness: Float64Array | None,
+        policy: PolicySettings, seed: int,
     ) -> Round:
         """Assemble the inputs of a round.
 
@@ -137,10 +132,7 @@ class Tables:
         return round_
 
     def _add_budgets(
-        self,
-        round_: Round,
-        rows: IntArray,
-        rates: dict[str, Float64Array],
+        self, round_: Round, rows: IntArray, rates: dict[str, Float64Array],
         deadline_s: float | None,
     ) -> None:
         """Bound memory, download and time of every participant."""

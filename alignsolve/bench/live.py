@@ -30,13 +30,9 @@ class Live:
             )
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[doing]}", markup=False),
-                console=console,
-                transient=True,
+                TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+                TimeElapsedColumn(), TextColumn("{task.fields[doing]}", markup=False),
+                console=console, transient=True,
             )
             self._task = self._progress.add_task("", total=None, doing="")
 
@@ -46,9 +42,7 @@ class Live:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if self._progress is not None:
