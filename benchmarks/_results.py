@@ -2,47 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from _machine import machine_record
+from alignsolve.bench.environment import machine_record
+from alignsolve.bench.store import append, stored, write_whole
 
-
-def stored(path: Path) -> list[dict[str, Any]]:
-    """Return all results of a file in order; a line that an interruption cut short is none."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return found
-
-
-def append(path: Path, result: dict[str, Any]) -> None:
-    """Add a line in one write, after what an interruption may have left."""
-    path.parent.mkdir(exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-    try:
-        size = os.fstat(file).st_size
-        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        line = json.dumps(result, default=float).encode()
-        os.write(file, (b"\n" if torn else b"") + line + b"\n")
-        os.fsync(file)
-    finally:
-        os.close(file)
+__all__ = ["Peak", "anonymous_memory", "append", "record", "replace", "stored"]
 
 
 def replace(path: Path, results: Iterable[dict[str, Any]]) -> None:
     """Write all results anew, or leave the file as it was."""
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    text = "".join(json.dumps(result) + "\n" for result in results)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, "".join(json.dumps(result) + "\n" for result in results).encode())
 
 
 def record(path: Path, key: str, again: bool, measure: Callable[[], dict[str, Any]]) -> None:

@@ -21,9 +21,9 @@ import _results
 import numpy as np
 import typer
 from _aligner_world import Fleet, best_balanced
-from _machine import machine_record
 
 import alignsolve as al
+from alignsolve.bench.environment import machine_record
 
 RESULTS = Path(__file__).parent / "results" / "aligner_service.jsonl"
 PLOT = RESULTS.with_suffix(".png")

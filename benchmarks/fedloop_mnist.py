@@ -27,8 +27,8 @@ from typing import Any
 
 import _results
 import numpy as np
-from _machine import machine_record
 
+from alignsolve.bench.environment import machine_record
 from fedloop.config import build_config
 from fedloop.metrics import client_accuracy, estimate, paired_change, summary
 from fedloop.train import State, World, load_data, train

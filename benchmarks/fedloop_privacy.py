@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import _results
-from _machine import machine_record
 
+from alignsolve.bench.environment import machine_record
 from fedloop.config import build_config
 from fedloop.metrics import estimate
 from fedloop.privacy import epsilon_of

@@ -34,9 +34,9 @@ from typing import Any
 
 import _results
 import psutil
-from _machine import machine_record
 from _wire import CountingProxy
 
+from alignsolve.bench.environment import machine_record
 from fedloop.config import Config, build_config
 from fedloop.flower.deploy import play
 from fedloop.flower.deployment import Deployment

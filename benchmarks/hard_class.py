@@ -33,9 +33,9 @@ import _results
 import psutil
 import typer
 from _hard_tables import tables
-from _machine import machine_record
 
 import alignsolve as al
+from alignsolve.bench.environment import machine_record
 from alignsolve.io.optima import find_optima
 
 RESULTS = Path(__file__).parent / "results" / "hard_class.jsonl"

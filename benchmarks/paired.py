@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from _aligner_world import Fleet
 from _exchange_cases import CASES as SHAPES
-from _machine import machine_record
 
 import alignsolve as al
 from alignsolve.generators import generate
@@ -307,6 +306,9 @@ def compare(options: argparse.Namespace) -> int:
             except RuntimeError as error:
                 found[case] = {"failed": str(error)}
                 say(f"{case}: {error}")
+    # Here: the base, which a child imports, may lack it.
+    from alignsolve.bench.environment import machine_record
+
     machine = machine_record()
     report = {"old": commit, "new": state, "machine": machine, "cases": found}
     if options.json:

@@ -30,7 +30,7 @@ from alignsolve.aligner.strategies import STRATEGIES, choose
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.model.arrays import Float64Array, IntArray, fitted, identifiers
+from alignsolve.model.arrays import IntArray, fitted, identifiers
 
 
 class Aligner:
@@ -159,10 +159,7 @@ class Aligner:
         self.tables.capacity.declare(row, declared)
 
     def plan(
-        self,
-        clients: Iterable[ClientId],
-        deadline_s: float | None = None,
-        *,
+        self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
         fitness: npt.ArrayLike | None = None,
     ) -> Plan:
         """Decide who trains what in the next round.
@@ -191,9 +188,8 @@ class Aligner:
             raise ProblemError(fault)
         rows = self.tables.clients.rows(clients)
         self.tables.grow()
-        given = None if fitness is None else self._given_fitness(fitness, rows.size)
         inputs = self.tables.inputs(
-            self.round + 1, rows, deadline_s, given, self.policy, self.seed
+            self.round + 1, rows, deadline_s, fitness, self.policy, self.seed
         )
         row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
         plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
@@ -209,21 +205,8 @@ class Aligner:
             event, plan, lambda: round_problem(inputs, self.policy, self.expert_ids), **figures
         )
 
-    def _given_fitness(self, fitness: npt.ArrayLike, n_clients: int) -> Float64Array:
-        """Return a copy of the caller's fitness after checking its shape."""
-        matrix = np.array(fitness, dtype=np.float64)
-        if matrix.shape != (n_clients, self.n_experts):
-            raise ProblemError(
-                f"fitness has shape {matrix.shape}; give ({n_clients}, {self.n_experts})"
-            )
-        return matrix
-
     def _choose(
-        self,
-        inputs: Round,
-        pairs: tuple[IntArray, IntArray],
-        lost: int,
-        deadline_s: float | None,
+        self, inputs: Round, pairs: tuple[IntArray, IntArray], lost: int, deadline_s: float | None,
         started: float,
     ) -> Plan:
         """Let the strategy choose, starting from some pairs, and make a plan of it."""
@@ -236,11 +219,8 @@ class Aligner:
             self.tables.prices = np.array(choice.result.prices)
         ids = self.tables.clients.ids
         return choice.plan(
-            inputs,
-            clients=tuple(ids[row] for row in inputs.rows.tolist()),
-            strategy=self.strategy,
-            seconds=time.perf_counter() - started,
-            deadline_s=deadline_s,
+            inputs, clients=tuple(ids[row] for row in inputs.rows.tolist()), strategy=self.strategy,
+            seconds=time.perf_counter() - started, deadline_s=deadline_s,
         )
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
@@ -279,10 +259,7 @@ class Aligner:
             raise ProblemError(f"round {plan.round} is not open; give the plan made last")
         plan = self.open_plan
         gone = np.zeros(len(plan.clients), dtype=np.bool_)
-        for client in map(client_id, lost):
-            if client not in plan.rows:
-                raise ProblemError(f"client {client!r} has no part in round {plan.round}")
-            gone[plan.rows[client]] = True
+        gone[[plan.row_of(client_id(client)) for client in lost]] = True
         inputs = self._open_inputs or self.tables.inputs(
             plan.round, self.tables.clients.rows(plan.clients), plan.deadline_s, None,
             self.policy, self.seed,
@@ -411,10 +388,7 @@ class Aligner:
 
     @classmethod
     def load(
-        cls,
-        path: str | Path,
-        *,
-        fitness: FitnessSettings | None = None,
+        cls, path: str | Path, *, fitness: FitnessSettings | None = None,
         log: str | Path | None = None,
     ) -> Aligner:
         """Return the aligner that `save` wrote.
@@ -433,13 +407,7 @@ class Aligner:
         ProblemError
             If the file is damaged or no aligner's state.
         """
-        state, config = files.load(path)
-        if fitness is not None:
-            config["fitness"] = fitness
-        elif config["fitness"] is None:
-            raise ProblemError(
-                f"{path}: was saved with a score of your own; give fitness=FitnessSettings(...)"
-            )
+        state, config = files.load(path, fitness)
         aligner = cls(**config, log=log)
         aligner.load_state_dict(state)
         return aligner

@@ -39,16 +39,10 @@ class Choice:
         """Return the plan of these pairs; `more` is what only the caller knows."""
         chosen = self.row_ind, self.col_ind
         return Plan(
-            round=round_.number,
-            row_ind=self.row_ind,
-            col_ind=self.col_ind,
-            expert_mb=round_.expert_mb,
-            download=~round_.current[chosen],
-            moved=~round_.placed[chosen],
-            finish=round_.finish,
-            result=self.result,
-            relaxations=self.relaxations,
-            **more,
+            round=round_.number, row_ind=self.row_ind, col_ind=self.col_ind,
+            expert_mb=round_.expert_mb, download=~round_.current[chosen],
+            moved=~round_.placed[chosen], finish=round_.finish, result=self.result,
+            relaxations=self.relaxations, **more,
         )
 
 

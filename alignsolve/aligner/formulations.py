@@ -70,11 +70,7 @@ def fedamole(round_: Round, policy: PolicySettings) -> Choice:
 
 
 def _solved(
-    round_: Round,
-    policy: PolicySettings,
-    fewest: IntArray,
-    low: Float64Array,
-    high: Float64Array,
+    round_: Round, policy: PolicySettings, fewest: IntArray, low: Float64Array, high: Float64Array,
 ) -> Choice:
     """Maximise fitness within slots, layers and load bounds; then leave out what budgets refuse."""
     problem = AlignmentProblem(

@@ -127,10 +127,8 @@ def _restricted(
 
 def _restricted_load(load: Load, movable: BoolArray, fixed: Float64Array) -> Load:
     return Load(
-        np.asarray(load.weight)[movable],
-        min=np.asarray(load.min) - fixed,
-        max=np.asarray(load.max) - fixed,
-        target=np.asarray(load.target) - fixed,
+        np.asarray(load.weight)[movable], min=np.asarray(load.min) - fixed,
+        max=np.asarray(load.max) - fixed, target=np.asarray(load.target) - fixed,
         penalty=load.penalty,
     )
 

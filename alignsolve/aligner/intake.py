@@ -119,8 +119,7 @@ class Intake:
             total = sum(used)
             values[self.plan.rows[client]] = (
                 report.seconds / total if total else np.nan,
-                _per(report.down_seconds, report.down_mb),
-                _per(report.up_seconds, report.up_mb),
+                _per(report.down_seconds, report.down_mb), _per(report.up_seconds, report.up_mb),
                 total / len(used) if used else np.nan,
             )
         return values

@@ -40,7 +40,4 @@ class LastPlan:
         if client is None:
             return explainer.overall() if expert is None else explainer.expert(expert)
         assert self.plan is not None
-        row = self.plan.rows.get(client)
-        if row is None:
-            raise ProblemError(f"client {client!r} has no part in round {self.plan.round}")
-        return explainer.client(row)
+        return explainer.client(self.plan.row_of(client))

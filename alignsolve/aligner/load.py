@@ -82,11 +82,7 @@ class LoadMonitor(Rows):
         self.planned: IntArray = np.zeros(n_experts, dtype=np.int64)
 
     def holder_bounds(
-        self,
-        slots: Float64Array,
-        group: IntArray | None,
-        finish: float,
-        least: float,
+        self, slots: Float64Array, group: IntArray | None, finish: float, least: float,
         most: Float64Array,
     ) -> tuple[Float64Array, Float64Array]:
         """Return the bounds on this round's holders of every expert.
@@ -189,10 +185,7 @@ class LoadMonitor(Rows):
 
 
 def fill_level(
-    load: Float64Array | IntArray,
-    share: Float64Array,
-    total: float,
-    least: float,
+    load: Float64Array | IntArray, share: Float64Array, total: float, least: float,
     most: Float64Array,
 ) -> Float64Array:
     """Return ``clip(share * L - load, least, most)`` with L such that it sums to `total`.

@@ -114,10 +114,7 @@ def _ended_by_clock(result: Result) -> bool:
 
 
 def round_figures(
-    plan: Plan,
-    seen: Observation,
-    accepted: list[ClientReport],
-    metrics: dict[str, Any],
+    plan: Plan, seen: Observation, accepted: list[ClientReport], metrics: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what the log says of a round that was closed."""
     return {

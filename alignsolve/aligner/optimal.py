@@ -10,10 +10,7 @@ from alignsolve.solve.solve import solve
 
 
 def solve_round(
-    problem: AlignmentProblem,
-    policy: PolicySettings,
-    seed: int,
-    warm: WarmStart | None = None,
+    problem: AlignmentProblem, policy: PolicySettings, seed: int, warm: WarmStart | None = None,
     lost: int = 0,
 ) -> Choice:
     """Solve a round's problem.

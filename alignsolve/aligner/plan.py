@@ -80,10 +80,21 @@ class Plan:
     def _starts(self) -> IntArray:
         return np.searchsorted(self.row_ind, np.arange(len(self.clients) + 1))
 
-    def _pairs_of(self, client: ClientId) -> slice:
+    def row_of(self, client: ClientId) -> int:
+        """Return the row of a client.
+
+        Raises
+        ------
+        ProblemError
+            If the client has no part in the round.
+        """
         row = self.rows.get(client)
         if row is None:
             raise ProblemError(f"client {client!r} has no part in round {self.round}")
+        return row
+
+    def _pairs_of(self, client: ClientId) -> slice:
+        row = self.row_of(client)
         return slice(int(self._starts[row]), int(self._starts[row + 1]))
 
     def experts_of(self, client: ClientId) -> IntArray:

@@ -240,17 +240,11 @@ def round_problem(
         fitness = fitness - round_.sample_costs
     fewest = np.minimum(policy.min_experts, np.minimum(round_.slots, round_.allowed.sum(axis=1)))
     return AlignmentProblem(
-        fitness,
-        round_.slots,
-        min_experts=fewest,
-        load_min=round_.load_min,
-        load_max=round_.load_max,
-        loads=_named_loads(round_, policy),
+        fitness, round_.slots, min_experts=fewest, load_min=round_.load_min,
+        load_max=round_.load_max, loads=_named_loads(round_, policy),
         resources=without_implied(round_.resources, round_.allowed),
         client_fitness_min=_floors(fitness, round_.likely_slots, policy.fitness_floor),
-        client_ids=round_.ids,
-        expert_ids=expert_ids,
-        **round_.group_arguments(),
+        client_ids=round_.ids, expert_ids=expert_ids, **round_.group_arguments(),
         **_switching(round_, policy),
     )
 

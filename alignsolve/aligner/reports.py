@@ -128,9 +128,7 @@ def client_id(value: object) -> ClientId:
         return value
     if isinstance(value, np.integer):
         return int(value)
-    raise ProblemError(
-        f"client {value!r} is {type(value).__name__}; give a str or a whole number"
-    )
+    raise ProblemError(f"client {value!r} is {type(value).__name__}; give a str or a whole number")
 
 
 def number_fault(name: str, value: object, low: float = 0.0, high: float = LARGEST_NUMBER) -> str:
@@ -152,12 +150,10 @@ def report_fault(report: ClientReport, n_experts: int, held: frozenset[int]) -> 
     held : frozenset of int
         Experts that the client was assigned.
     """
-    for name in ("samples", "seconds"):
-        if fault := number_fault(name, getattr(report, name)):
-            return fault
-    for name in ("down_mb", "up_mb", "down_seconds", "up_seconds"):
+    for name in ("samples", "seconds", "down_mb", "up_mb", "down_seconds", "up_seconds"):
         value = getattr(report, name)
-        if value is not None and (fault := number_fault(name, value)):
+        needed = name in ("samples", "seconds")
+        if (needed or value is not None) and (fault := number_fault(name, value)):
             return fault
     if not isinstance(report.experts, Mapping):
         return f"experts is {type(report.experts).__name__}; give a mapping of expert to report"

@@ -144,13 +144,16 @@ def save(aligner: Stateful, path: str | Path) -> None:
     write_archive(state | {"configuration": configuration(aligner)}, arrays, path)
 
 
-def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the state and the constructor's arguments of a file.
+def load(
+    path: str | Path, fitness: FitnessSettings | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the state and the constructor's arguments of a file, with `fitness` if given.
 
     Raises
     ------
     ProblemError
-        If the file is damaged or no aligner's state.
+        If the file is damaged or no aligner's state, or its score was a function and
+        `fitness` is None.
     """
     header, arrays = read_archive(path)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -169,4 +172,10 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             config[name] = kind(**given)
     except (KeyError, TypeError, ValueError) as error:
         raise ProblemError(f"{path}: its configuration does not fit: {error}") from None
+    if fitness is not None:
+        config["fitness"] = fitness
+    elif config["fitness"] is None:
+        raise ProblemError(
+            f"{path}: was saved with a score of your own; give fitness=FitnessSettings(...)"
+        )
     return header | {"arrays": arrays}, config

@@ -13,12 +13,8 @@ STRATEGIES = ("optimal", *BASELINES, *FORMULATIONS)
 
 
 def choose(
-    strategy: str,
-    round_: Round,
-    policy: PolicySettings,
-    expert_ids: tuple[str, ...] | None,
-    warm: WarmStart,
-    lost: int,
+    strategy: str, round_: Round, policy: PolicySettings, expert_ids: tuple[str, ...] | None,
+    warm: WarmStart, lost: int,
 ) -> Choice:
     """Let a strategy choose the pairs of a round.
 

@@ -17,6 +17,7 @@ from alignsolve.aligner.placement import Placements
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Groups, PolicySettings, Round
 from alignsolve.aligner.rows import Rows
+from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 
@@ -89,13 +90,8 @@ class Tables:
     # -- the inputs of a round --------------------------------------------------
 
     def inputs(
-        self,
-        number: int,
-        rows: IntArray,
-        deadline_s: float | None,
-        fitness: Float64Array | None,
-        policy: PolicySettings,
-        seed: int,
+        self, number: int, rows: IntArray, deadline_s: float | None, fitness: npt.ArrayLike | None,
+        policy: PolicySettings, seed: int,
     ) -> Round:
         """Assemble the inputs of a round.
 
@@ -107,14 +103,25 @@ class Tables:
             Participants.
         deadline_s : float or None
             Seconds for download, training and upload.
-        fitness : float64 array, shape (n, n_experts), or None
+        fitness : array_like, shape (n, n_experts), or None
             Used in place of the tracker's.
         policy : PolicySettings
             Aims.
         seed : int
             Seed of anything random.
+
+        Raises
+        ------
+        ProblemError
+            If `fitness` has another shape.
         """
-        matrix = self.fitness.fitness(rows, number) if fitness is None else fitness
+        if fitness is None:
+            matrix = self.fitness.fitness(rows, number)
+        else:
+            matrix = np.array(fitness, dtype=np.float64)
+            wanted = rows.size, self.expert_mb.size
+            if matrix.shape != wanted:
+                raise ProblemError(f"fitness has shape {matrix.shape}; give {wanted}")
         forbidden = self.capacity.forbidden[rows]
         if forbidden.any():
             matrix = np.where(forbidden, -np.inf, matrix)
@@ -137,10 +144,7 @@ class Tables:
         return round_
 
     def _add_budgets(
-        self,
-        round_: Round,
-        rows: IntArray,
-        rates: dict[str, Float64Array],
+        self, round_: Round, rows: IntArray, rates: dict[str, Float64Array],
         deadline_s: float | None,
     ) -> None:
         """Bound memory, download and time of every participant."""

@@ -117,9 +117,7 @@ def _print_class(console: Console, score: ClassScore) -> None:
     wrong = any(summary.wrong for summary in score.summaries)
     if wrong:
         table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
-    fastest = min(
-        (one.proof_seconds for one in score.summaries if one.compared), default=math.nan
-    )
+    fastest = min((one.proof_seconds for one in score.summaries if one.compared), default=math.nan)
     for summary in score.summaries:
         cells = [_COLUMNS[heading](summary) for heading in columns]
         style = "bold" if summary.compared and summary.proof_seconds == fastest else ""

@@ -41,12 +41,8 @@ class Worker:
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "alignsolve.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            start_new_session=True,
+            [sys.executable, "-m", "alignsolve.bench.worker"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._errors, bufsize=0, start_new_session=True,
         )
         self._partial = b""
 

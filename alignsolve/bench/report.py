@@ -25,15 +25,9 @@ class BenchReport(Findings):
 
     @classmethod
     def write(
-        cls,
-        folder: Path,
-        settings: Settings,
-        backends: Sequence[str],
-        instances: Sequence[Instance],
-        rows: Sequence[Row],
-        starts: Mapping[str, float],
-        notices: Sequence[str],
-        interrupted: bool,
+        cls, folder: Path, settings: Settings, backends: Sequence[str],
+        instances: Sequence[Instance], rows: Sequence[Row], starts: Mapping[str, float],
+        notices: Sequence[str], interrupted: bool,
     ) -> BenchReport:
         """Score the rows, write the files, and return the report."""
         instances = sorted(instances, key=lambda one: one.name)

@@ -312,13 +312,9 @@ class _Bench:
             if "error" not in reply:
                 # Warm-up, compilation, two attempts and the check of a conflict.
                 reply = self._pool.worker(slot).ask(
-                    "run",
-                    2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
-                    index=instance.index,
-                    backend=backend,
-                    options=options,
-                    kill_after=settings.kill_after(),
-                    memory_limit=settings.memory_limit,
+                    "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
+                    index=instance.index, backend=backend, options=options,
+                    kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
                 )
         except WorkerLostError as error:
             self._pool.discard(slot)

@@ -196,12 +196,8 @@ def _judgement(instance: Instance, row: Row, best: float | None, settings: Setti
             gap = abs(row.objective - best) / max(1.0, abs(best))
             at_best = gap <= VALUE_TOLERANCE and not wrong and not late
     return Judgement(
-        row=row,
-        solved=solved,
-        at_best=at_best,
-        late=late,
-        gap=min(1.0, gap) if not math.isnan(gap) else gap,
-        wrong=wrong,
+        row=row, solved=solved, at_best=at_best, late=late,
+        gap=min(1.0, gap) if not math.isnan(gap) else gap, wrong=wrong,
     )
 
 
@@ -281,11 +277,8 @@ class ClassScore:
 
 
 def score_class(
-    problem_class: str,
-    instances: Sequence[Instance],
-    judgements: Sequence[Judgement],
-    backends: Sequence[str],
-    settings: Settings,
+    problem_class: str, instances: Sequence[Instance], judgements: Sequence[Judgement],
+    backends: Sequence[str], settings: Settings,
 ) -> ClassScore:
     """Score backends on the instances of a class."""
     names = [one.name for one in instances if one.problem_class == problem_class]
@@ -326,17 +319,12 @@ def _summary(
     gaps = [one.gap for one in shared if not math.isnan(one.gap)]
     limit = settings.time_limit
     return Summary(
-        backend=backend,
-        supported=len(supported),
-        unsupported=len(found) - len(supported),
-        solved=len(solved),
-        proved_here=len(solved) - by_solver,
-        proved_by_solver=by_solver,
+        backend=backend, supported=len(supported), unsupported=len(found) - len(supported),
+        solved=len(solved), proved_here=len(solved) - by_solver, proved_by_solver=by_solver,
         at_best=sum(one.at_best for one in supported),
         nothing=sum(one.row.outcome == "nothing" for one in supported),
         failed=sum(one.failed for one in supported),
-        wrong=sum(bool(one.wrong) for one in supported),
-        compared=bool(common),
+        wrong=sum(bool(one.wrong) for one in supported), compared=bool(common),
         gap=float(np.mean(gaps)) if gaps else math.nan,
         build_seconds=shifted_geometric_mean(one.row.build_seconds or 0.0 for one in shared),
         solve_seconds=shifted_geometric_mean(_solve_seconds(one.row, limit) for one in shared),

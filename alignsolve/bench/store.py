@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from alignsolve.bench.records import ROW_FIELDS, Row
@@ -60,12 +60,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         os.close(self._file)
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
@@ -92,14 +87,37 @@ def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], boo
         Whether the last line lacks its end.
     """
     content = path.read_bytes()
-    records: dict[tuple[str, str], dict[str, Any]] = {}
-    for line in content.split(b"\n"):
-        try:
-            record = json.loads(line)
-            records[str(record["kind"]), str(record["key"])] = record
-        except (ValueError, TypeError, KeyError):
-            continue
+    records = {
+        (str(record["kind"]), str(record["key"])): record
+        for record in _objects(content)
+        if "kind" in record and "key" in record
+    }
     return records, bool(content) and not content.endswith(b"\n")
+
+
+def stored(path: Path) -> list[dict[str, Any]]:
+    """Return all results of a file of JSON lines, in order; none where there is no file."""
+    return list(_objects(path.read_bytes())) if path.exists() else []
+
+
+def _objects(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects among lines; other lines, such as a torn one, are passed over."""
+    for line in content.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                yield found
+
+
+def append(path: Path, result: dict[str, Any]) -> None:
+    """Add a line in one write, after what an interruption may have left, and force it to disk."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+        line = json.dumps(result, default=float).encode() + b"\n"
+        file.write(b"\n" + line if torn else line)
+        os.fsync(file.fileno())
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:

@@ -106,11 +106,7 @@ class Server:
         return measure.first_use(backend)
 
     def run(
-        self,
-        index: int,
-        backend: str,
-        options: dict[str, Any],
-        kill_after: float,
+        self, index: int, backend: str, options: dict[str, Any], kill_after: float,
         memory_limit: float,
     ) -> dict[str, Any]:
         """Run a backend on a problem of the open file, in a child of its own."""
@@ -257,12 +253,7 @@ class _Telling:
         self.send({"compiling": True})
 
 
-def _solve(
-    send: Send,
-    backend: str,
-    problem: AlignmentProblem,
-    options: dict[str, Any],
-) -> None:
+def _solve(send: Send, backend: str, problem: AlignmentProblem, options: dict[str, Any]) -> None:
     """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
     fields, conflict = measure.run(backend, problem, options, _Telling(send))
     send({"fields": fields})
