@@ -297,9 +297,9 @@ def compare(options: argparse.Namespace) -> int:
         trees = {"old": checked_out(commit, folder), "new": ROOT}
         old, new = stack.enter_context(sides(trees, options.instances.resolve()))
         for case in options.cases or CASES:
-            file = options.instances / FILES.get(case, "")
-            if not file.exists():
+            if case in FILES and not (file := options.instances / FILES[case]).exists():
                 found[case] = {"skipped": f"no file {file}"}
+                say(f"{case}: skipped, no file {file}")
                 continue
             try:
                 found[case] = measure(case, old, new, options.runs)
@@ -319,6 +319,9 @@ def compare(options: argparse.Namespace) -> int:
     above = [case for case, row in found.items() if row.get("ratio", 0) > options.at_most]
     if above:
         print(f"above {options.at_most:g}: {', '.join(above)}")
+    if not any("ratio" in row for row in found.values()):
+        print("nothing was measured")
+        return 1
     return int(bool(above) or any("failed" in row for row in found.values()))
 
 
