@@ -8,8 +8,9 @@ import pytest
 import alignsolve as al
 from alignsolve import infeasibility
 from alignsolve.backends import get_backend, registry
-from alignsolve.backends.base import guarded
+from alignsolve.errors import guarded
 from alignsolve.generators import generate
+from alignsolve.solve import conflicts
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Limits, Outcome
 
@@ -17,7 +18,7 @@ ERRORS = [MemoryError(), OSError("no such solver library"), ValueError("odd"), a
 
 
 def raising(error):
-    def solve(*_):
+    def solve(*_, **__):
         raise error
 
     return solve
@@ -144,3 +145,49 @@ def test_ctrl_c_on_ray_is_a_result(monkeypatch):
     assert result.termination is al.Termination.INTERRUPTED
     assert not result.has_answer
     assert dataclasses.is_dataclass(result)
+
+
+@pytest.mark.parametrize("error", [error for error in ERRORS if error.args != ("x",)])
+def test_a_linear_program_that_fails_does_not_end_the_search_for_a_conflict(monkeypatch, error):
+    monkeypatch.setattr("scipy.optimize.linprog", raising(error))
+    conflict = al.solve(MIXED).conflict
+    assert conflict.irreducible
+    assert al.check_conflict(MIXED, conflict).contradictory
+
+
+def test_ctrl_c_in_a_linear_program_ends_the_search_for_a_conflict(monkeypatch):
+    asked = []
+    monkeypatch.setattr("scipy.optimize.linprog", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(conflicts, "solve_by", lambda name, *_: asked.append(name))
+    result = al.solve(MIXED, "ortools-cpsat")
+    assert result.status is al.Status.INFEASIBLE
+    assert not asked
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
+def test_a_proof_of_infeasibility_outlasts_the_search_for_a_conflict(monkeypatch, error):
+    monkeypatch.setattr("alignsolve.infeasibility.find.find_flow_conflict", raising(error))
+    result = al.solve(MIXED)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("lost"), ValueError("odd")])
+@pytest.mark.parametrize("works", [0, 1])
+def test_an_elastic_answer_outlasts_the_linear_model(monkeypatch, error, works):
+    import scipy.optimize
+
+    calls, milp = [], scipy.optimize.milp
+
+    def failing_later(*arguments, **more):
+        calls.append(1)
+        if len(calls) > works:
+            raise error
+        return milp(*arguments, **more)
+
+    # Only elastic mips call it here: the others go by OR-Tools.
+    monkeypatch.setattr(scipy.optimize, "milp", failing_later)
+    result = al.solve(MIXED, elastic=True)
+    assert result.has_answer
+    assert result.relaxations
+    assert len(calls) == works + 1
