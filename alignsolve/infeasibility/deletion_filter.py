@@ -123,7 +123,7 @@ def _asked(
 
     Raises
     ------
-    InterruptedError
+    KeyboardInterrupt
         On Ctrl-C.
     """
     if problem.n_clients * problem.n_experts <= SMALL_PAIRS:
@@ -135,7 +135,7 @@ def _asked(
             logger.info("the search for a conflict goes on without %s: %s", name, error)
             continue
         if answer.termination is Termination.INTERRUPTED:
-            raise InterruptedError("interrupted while looking for a conflict")
+            raise KeyboardInterrupt
         if answer.infeasible:
             return False
         rows, cols = answer.row_ind, answer.col_ind
@@ -178,7 +178,7 @@ def find_mip_conflict(
     families = int(deletion.kept.sum()) > SINGLE_LIMIT
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
-        found = deletion.decided(deletion.kept, limits)
+        found = None if deletion.interrupted else deletion.decided(deletion.kept, limits)
         if found is None:
             raise TimeoutError("no conflict found in time")
         if not isinstance(found, BoundSet):
@@ -291,7 +291,7 @@ class _Deletion:
         """Ask whether some of the bounds can hold together; None where interrupted."""
         try:
             return decide(self.problem, self.bound_set(mask), self.ask, limits)
-        except InterruptedError:
+        except KeyboardInterrupt:
             self.interrupted = True
             return None
 

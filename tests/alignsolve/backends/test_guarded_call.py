@@ -172,6 +172,28 @@ def test_a_proof_of_infeasibility_outlasts_the_search_for_a_conflict(monkeypatch
     assert result.conflict is None
 
 
+def interrupted_asking(asked):
+    def ask(name, *_):
+        asked.append(name)
+        return Outcome.nothing(al.Termination.INTERRUPTED)
+
+    return ask
+
+
+def test_nobody_is_asked_about_a_conflict_after_ctrl_c(monkeypatch):
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    asked = []
+    infeasibility.find_conflict(MIXED, interrupted_asking(asked), Limits())
+    assert len(asked) == 1
+
+
+def test_ctrl_c_ends_the_check_of_a_conflict(monkeypatch):
+    conflict = find_conflict(MIXED)
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        infeasibility.check_conflict(MIXED, conflict, interrupted_asking([]), Limits())
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError("lost"), ValueError("odd")])
 @pytest.mark.parametrize("works", [0, 1])
 def test_an_elastic_answer_outlasts_the_linear_model(monkeypatch, error, works):
@@ -191,3 +213,17 @@ def test_an_elastic_answer_outlasts_the_linear_model(monkeypatch, error, works):
     assert result.has_answer
     assert result.relaxations
     assert len(calls) == works + 1
+
+
+def test_ctrl_c_in_a_solver_ends_the_elastic_solve(monkeypatch):
+    # Holders alone contradict: the rest is solved at the least violation, which Ctrl-C ends.
+    problem = al.AlignmentProblem(
+        np.ones((4, 3)), 1, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
+    )
+    interrupted = Outcome.nothing(al.Termination.INTERRUPTED)
+    for name in ("exchange", "lagrangian", "greedy"):
+        monkeypatch.setattr(get_backend(name).__class__, "solve", lambda *_: interrupted)
+    monkeypatch.setattr("alignsolve.elastic.mip.least_violating_answer", raising(AssertionError()))
+    result = al.solve(problem, elastic=True)
+    assert result.termination is al.Termination.INTERRUPTED
+    assert result.has_answer
