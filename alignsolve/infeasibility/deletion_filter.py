@@ -13,6 +13,7 @@ without another question that this one is needed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -124,7 +125,7 @@ def _asked(
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C.
+        On Ctrl-C, or where the caller asks to stop.
     """
     if problem.n_clients * problem.n_experts <= SMALL_PAIRS:
         limits = replace(limits, threads=1)
@@ -290,6 +291,9 @@ class _Deletion:
     def decided(self, mask: BoolArray, limits: Limits) -> Point | BoundSet | None:
         """Ask whether some of the bounds can hold together; None where interrupted."""
         try:
+            # Flows and relaxations settle some questions, and ask nobody.
+            if limits.report is not None and limits.report(-math.inf, math.inf):
+                raise KeyboardInterrupt
             return decide(self.problem, self.bound_set(mask), self.ask, limits)
         except KeyboardInterrupt:
             self.interrupted = True

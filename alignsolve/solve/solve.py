@@ -26,7 +26,7 @@ from alignsolve.errors import (
 from alignsolve.infeasibility import Conflict
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Callback
+from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
 from alignsolve.solve.arguments import solve_options
 from alignsolve.solve.conflicts import find_conflict
@@ -281,7 +281,15 @@ def _conflict(
     unlimited = math.isinf(deadline) and not options.repeatable
     if unlimited and problem.problem_class == "mip":
         deadline = time.perf_counter() + CONFLICT_SECONDS
-    limits = dataclasses.replace(options, deadline=deadline, warm_start=None, report=None)
+    ask = options.report
+    # The questions asked have values of their own, which are not the caller's.
+    report = None if ask is None else Reporter(
+        problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
+    )  # fmt: skip
+    # Yes or no does not depend on the machine's speed: a limit on work would only lose answers.
+    limits = dataclasses.replace(
+        options, deadline=deadline, warm_start=None, report=report, repeatable=False
+    )
     try:
         return guarded("the search for a conflict",
                        lambda: find_conflict(problem, limits, answer.conflict_experts), None)

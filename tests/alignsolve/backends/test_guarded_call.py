@@ -194,6 +194,42 @@ def test_ctrl_c_ends_the_check_of_a_conflict(monkeypatch):
         infeasibility.check_conflict(MIXED, conflict, interrupted_asking([]), Limits())
 
 
+#: One client's budget and floor contradict each other, which no relaxation shows.
+FLOOR = np.full(700, -np.inf)
+FLOOR[5] = 1.4
+HIDDEN = al.AlignmentProblem(
+    np.ones((700, 13)), 2, client_fitness_min=FLOOR,
+    resources={"mb": al.Resource(np.full(13, 2.0), np.full(700, 3.0))},
+)  # fmt: skip
+
+
+def infeasible(*_):
+    return Outcome.proved_infeasible()
+
+
+def test_limits_on_work_are_not_for_the_search_for_a_conflict(monkeypatch):
+    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
+    result = al.solve(HIDDEN, "greedy", repeatable=True, threads=1)
+    assert {bound.kind for bound in result.conflict.bounds} == {"resource", "client_fitness_min"}
+    assert result.conflict.irreducible
+
+
+def test_the_callback_ends_the_search_for_a_conflict(monkeypatch):
+    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
+    seen = []
+
+    def stop(state):
+        seen.append(state)
+        return len(seen) > 1
+
+    result = al.solve(HIDDEN, "greedy", callback=stop)
+    assert result.status is al.Status.INFEASIBLE
+    assert not result.conflict.irreducible
+    # The questions' own values are nobody's business.
+    assert all(np.isnan(state.objective_value) for state in seen)
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError("lost"), ValueError("odd")])
 @pytest.mark.parametrize("works", [0, 1])
 def test_an_elastic_answer_outlasts_the_linear_model(monkeypatch, error, works):
