@@ -263,3 +263,12 @@ def test_ctrl_c_in_a_solver_ends_the_elastic_solve(monkeypatch):
     result = al.solve(problem, elastic=True)
     assert result.termination is al.Termination.INTERRUPTED
     assert result.has_answer
+
+
+def test_auto_goes_on_where_a_backend_finds_out_late_that_it_cannot(monkeypatch):
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    late = raising(al.UnsupportedProblemError("overflows"))
+    monkeypatch.setattr(get_backend("exchange").__class__, "solve", late)
+    result = al.solve(problem)
+    assert result.status is al.Status.OPTIMAL
+    assert result.fallbacks == (al.Fallback("exchange", "overflows"),)
