@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
 
 class AlignSolveError(Exception):
     """Base class of every error that alignsolve raises on purpose."""
@@ -25,3 +30,32 @@ class UnsupportedProblemError(AlignSolveError):
 
 class BackendError(AlignSolveError, RuntimeError):
     """A backend failed or gave an answer that does not hold."""
+
+
+def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answer:
+    """Return what a call into solvers returns: the one place that says what may happen there.
+
+    Parameters
+    ----------
+    what : str
+        Who is called, for messages.
+    call : callable
+        Solves; it may raise anything.
+    interrupted : object
+        What to return after Ctrl-C.
+
+    Raises
+    ------
+    AlignSolveError
+        As it was raised; `BackendError` for anything else, lack of memory included.
+    """
+    try:
+        return call()
+    except KeyboardInterrupt:
+        return interrupted
+    except AlignSolveError:
+        raise
+    except MemoryError as error:
+        raise BackendError(f"{what} ran out of memory") from error
+    except Exception as error:
+        raise BackendError(f"{what} failed: {error}") from error

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from alignsolve.errors import AlignSolveError, BackendError, BackendNotFoundError
+from alignsolve.errors import BackendNotFoundError, guarded
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -130,35 +127,6 @@ def library_version(distribution: str) -> str:
 def index_arrays(row_ind: Any, col_ind: Any) -> tuple[IntArray, IntArray]:
     """Return two index sequences as int64 arrays."""
     return np.asarray(row_ind, dtype=np.int64), np.asarray(col_ind, dtype=np.int64)
-
-
-def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answer:
-    """Return what a call into solvers returns: the one place that says what may happen there.
-
-    Parameters
-    ----------
-    what : str
-        Who is called, for messages.
-    call : callable
-        Solves; it may raise anything.
-    interrupted : object
-        What to return after Ctrl-C.
-
-    Raises
-    ------
-    AlignSolveError
-        As it was raised; `BackendError` for anything else, lack of memory included.
-    """
-    try:
-        return call()
-    except KeyboardInterrupt:
-        return interrupted
-    except AlignSolveError:
-        raise
-    except MemoryError as error:
-        raise BackendError(f"{what} ran out of memory") from error
-    except Exception as error:
-        raise BackendError(f"{what} failed: {error}") from error
 
 
 def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from alignsolve.backends.base import Backend, guarded_solve
 from alignsolve.backends.registry import get_backend
-from alignsolve.errors import BackendError, BackendNotFoundError
+from alignsolve.errors import BackendError, BackendNotFoundError, UnsupportedProblemError
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Fallback, Limits, Outcome, Termination
 
@@ -24,6 +24,9 @@ AUTO_ORDER = {
     "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
     "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
 }
+
+#: What passes over a backend; a malformed problem is the caller's to mend.
+FAILURES = (BackendError, BackendNotFoundError, UnsupportedProblemError)
 
 #: Solvers of the linear model: in the mip class their own first answer can be far off, or take
 #: longer than there is, so that greedy gives them one to begin with.
@@ -90,7 +93,7 @@ class Auto(Generic[Finished]):
         try:
             answer = run_backend(get_backend(last), self.problem, self._last_options())
             return self._finish(last, self._ended_as(answer))
-        except (BackendError, BackendNotFoundError) as error:
+        except FAILURES as error:
             self._pass_over(last, str(error))
         return self._finish(last, Outcome.nothing(self.ended or Termination.FAILED))
 
@@ -117,7 +120,7 @@ class Auto(Generic[Finished]):
                 if answer.row_ind is None and not gave_up:
                     self.ended = answer.termination
                 reason = f"gave up: {answer.termination.value}"
-        except (BackendError, BackendNotFoundError) as error:
+        except FAILURES as error:
             reason = str(error)
         self._pass_over(name, reason)
         return None
@@ -139,7 +142,7 @@ class Auto(Generic[Finished]):
             hurried = dataclasses.replace(options, deadline=min(options.deadline, soon))
             try:
                 first = run_backend(get_backend("greedy"), self.problem, hurried)
-            except (BackendError, BackendNotFoundError) as error:
+            except FAILURES as error:
                 logger.info("no first answer by greedy: %s", str(error))
                 return options
             self._remember("greedy", first)

@@ -8,6 +8,7 @@ nearly the best.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.interruptible import wait_for
+from alignsolve.backends.interruptible import Waited, wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
 from alignsolve.backends.row_units import row_reduce
 from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
+from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.farkas import bound_rows
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
@@ -32,6 +34,8 @@ from alignsolve.model.feasibility import is_feasible
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.relaxation import ELASTIC_KINDS
 from alignsolve.status import Limits
+
+logger = logging.getLogger("alignsolve")
 
 #: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
 MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000
@@ -144,10 +148,14 @@ class _Model:
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
-            waited = wait_for(
-                lambda: self._milp(cost, most, options, deadline), deadline + 0.1, _cannot_stop,
-                None if report is None else partial(report, -math.inf, math.inf),
-            )
+            try:
+                waited: Waited[Any] = guarded("the model of violations", lambda: wait_for(
+                    lambda: self._milp(cost, most, options, deadline), deadline + 0.1,
+                    _cannot_stop, None if report is None else partial(report, -math.inf, math.inf),
+                ), Waited(None, interrupted=True))  # fmt: skip
+            except BackendError as error:
+                logger.info("the elastic solve goes on: %s", error)
+                return None
             if waited.interrupted:
                 raise KeyboardInterrupt
             result = waited.value

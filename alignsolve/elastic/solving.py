@@ -117,6 +117,8 @@ class _Work:
     bound: float = 0.0
     #: For the mip class, the least violation of slots, groups and holders alone.
     least: LeastViolation | None = None
+    #: Whether the caller ended a solve on the way.
+    interrupted: bool = False
 
     def unavoidable(self) -> LeastViolation | None:
         """Return the least violation where slots, groups and holders alone contradict.
@@ -153,7 +155,11 @@ class _Work:
             result = self._by_least(least, early)
             if result is not None:
                 return result
+            if self.interrupted:
+                raise KeyboardInterrupt
         pairs = self._start(max(_early(problem, options), time.perf_counter() + GRACE))
+        if self.interrupted:
+            raise KeyboardInterrupt
         missed = priced(shortfalls(problem, prices, *pairs))
         found = least_violating_answer(problem, prices, options)
         if found is not None:
@@ -171,6 +177,7 @@ class _Work:
         problem = self.problem
         options = dataclasses.replace(options, with_conflict=False, warm_start=None)
         inner = self.plain(least.problem, options)
+        self.interrupted |= inner.termination is Termination.INTERRUPTED
         pairs = least.pairs
         if inner.has_answer:
             pairs = least.complete(inner.row_ind, inner.col_ind)
@@ -256,6 +263,7 @@ class _Work:
         pairs: Pairs = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         if self.least is not None:
             inner = self.plain(of_flow_class(self.least.problem), options, "auto")
+            self.interrupted |= inner.termination is Termination.INTERRUPTED
             pairs = self.least.pairs
             if inner.has_answer:
                 pairs = self.least.complete(inner.row_ind, inner.col_ind)

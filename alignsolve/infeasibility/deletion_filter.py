@@ -13,6 +13,7 @@ without another question that this one is needed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -123,8 +124,8 @@ def _asked(
 
     Raises
     ------
-    InterruptedError
-        On Ctrl-C.
+    KeyboardInterrupt
+        On Ctrl-C, or where the caller asks to stop.
     """
     if problem.n_clients * problem.n_experts <= SMALL_PAIRS:
         limits = replace(limits, threads=1)
@@ -135,7 +136,7 @@ def _asked(
             logger.info("the search for a conflict goes on without %s: %s", name, error)
             continue
         if answer.termination is Termination.INTERRUPTED:
-            raise InterruptedError("interrupted while looking for a conflict")
+            raise KeyboardInterrupt
         if answer.infeasible:
             return False
         rows, cols = answer.row_ind, answer.col_ind
@@ -178,7 +179,7 @@ def find_mip_conflict(
     families = int(deletion.kept.sum()) > SINGLE_LIMIT
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
-        found = deletion.decided(deletion.kept, limits)
+        found = None if deletion.interrupted else deletion.decided(deletion.kept, limits)
         if found is None:
             raise TimeoutError("no conflict found in time")
         if not isinstance(found, BoundSet):
@@ -290,8 +291,11 @@ class _Deletion:
     def decided(self, mask: BoolArray, limits: Limits) -> Point | BoundSet | None:
         """Ask whether some of the bounds can hold together; None where interrupted."""
         try:
+            # Flows and relaxations settle some questions, and ask nobody.
+            if limits.report is not None and limits.report(-math.inf, math.inf):
+                raise KeyboardInterrupt
             return decide(self.problem, self.bound_set(mask), self.ask, limits)
-        except InterruptedError:
+        except KeyboardInterrupt:
             self.interrupted = True
             return None
 

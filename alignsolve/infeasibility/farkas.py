@@ -9,6 +9,7 @@ recomputed here: the solver is not believed.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -19,10 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
 from alignsolve.model.problem import AlignmentProblem, tolerance
+
+logger = logging.getLogger("alignsolve")
 
 #: Relaxations with more coefficients are not solved.
 MOST_COEFFICIENTS = 3_000_000
@@ -64,8 +68,8 @@ def linear_core(
     Returns
     -------
     BoundSet or None
-        None where the relaxation can hold, has no pairs, is too large, or took
-        too long.
+        None where the relaxation can hold, has no pairs, is too large, took
+        too long, or the solver failed.
     """
     if time.perf_counter() > deadline:
         return None
@@ -101,11 +105,20 @@ def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float
     options: dict[str, Any] = {"time_limit": left} if math.isfinite(left) else {}
     upper = np.concatenate([np.ones(n_columns), np.full(n_rows, np.inf)])
     solve: Any = linprog
-    solved = solve(
-        np.concatenate([np.zeros(n_columns), np.ones(n_rows)]),
-        A_ub=sp.hstack([matrix, excess], format="csr"), b_ub=limit,
-        bounds=np.column_stack([np.zeros_like(upper), upper]), method="highs", options=options,
-    )
+    try:
+        solved = guarded("the linear relaxation", lambda: solve(
+            np.concatenate([np.zeros(n_columns), np.ones(n_rows)]),
+            A_ub=sp.hstack([matrix, excess], format="csr"),
+            b_ub=limit,
+            bounds=np.column_stack([np.zeros_like(upper), upper]),
+            method="highs",
+            options=options,
+        ), None)  # fmt: skip
+    except BackendError as error:
+        logger.info("the search for a conflict goes on: %s", error)
+        return None
+    if solved is None:
+        raise KeyboardInterrupt
     if solved.status != 0 or solved.fun <= 0:
         return None
     prices = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.base import guarded
 from alignsolve.backends.portfolio import Auto, run_backend
 from alignsolve.backends.registry import get_backend
 from alignsolve.certificate.certificate import certify_answer, unproved
@@ -21,15 +21,18 @@ from alignsolve.errors import (
     BackendError,
     ProblemError,
     UnsupportedProblemError,
+    guarded,
 )
 from alignsolve.infeasibility import Conflict
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Callback
+from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
 from alignsolve.solve.arguments import solve_options
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
 CONFLICT_PAIRS = 2**28
@@ -268,7 +271,8 @@ def _conflict(
 ) -> Conflict | None:
     """Return why there is no answer, or raise `BackendError` where there is one after all.
 
-    Looking for a conflict takes a byte a pair: None for sources of too many.
+    Looking for a conflict takes a byte a pair: None for sources of too many. None, too, where
+    the search fails, or Ctrl-C ends it before it has found anything: the claim stands.
     """
     pairs = problem.n_clients * problem.n_experts
     if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
@@ -277,13 +281,25 @@ def _conflict(
     unlimited = math.isinf(deadline) and not options.repeatable
     if unlimited and problem.problem_class == "mip":
         deadline = time.perf_counter() + CONFLICT_SECONDS
+    ask = options.report
+    # The questions asked have values of their own, which are not the caller's.
+    report = None if ask is None else Reporter(
+        problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
+    )  # fmt: skip
+    # Yes or no does not depend on the machine's speed: a limit on work would only lose answers.
+    limits = dataclasses.replace(
+        options, deadline=deadline, warm_start=None, report=report, repeatable=False
+    )
     try:
-        limits = dataclasses.replace(options, deadline=deadline, warm_start=None, report=None)
-        return find_conflict(problem, limits, answer.conflict_experts)
+        return guarded("the search for a conflict",
+                       lambda: find_conflict(problem, limits, answer.conflict_experts), None)
     except ProblemError as error:
         raise BackendError(
             f"backend {name!r} called the problem infeasible, and it is not: {error}"
         ) from error
+    except BackendError as error:
+        logger.warning("no conflict is named: %s", error)
+        return None
 
 
 def _empty_answer() -> Outcome:

@@ -8,8 +8,9 @@ import pytest
 import alignsolve as al
 from alignsolve import infeasibility
 from alignsolve.backends import get_backend, registry
-from alignsolve.backends.base import guarded
+from alignsolve.errors import guarded
 from alignsolve.generators import generate
+from alignsolve.solve import conflicts
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Limits, Outcome
 
@@ -17,7 +18,7 @@ ERRORS = [MemoryError(), OSError("no such solver library"), ValueError("odd"), a
 
 
 def raising(error):
-    def solve(*_):
+    def solve(*_, **__):
         raise error
 
     return solve
@@ -144,3 +145,130 @@ def test_ctrl_c_on_ray_is_a_result(monkeypatch):
     assert result.termination is al.Termination.INTERRUPTED
     assert not result.has_answer
     assert dataclasses.is_dataclass(result)
+
+
+@pytest.mark.parametrize("error", [error for error in ERRORS if error.args != ("x",)])
+def test_a_linear_program_that_fails_does_not_end_the_search_for_a_conflict(monkeypatch, error):
+    monkeypatch.setattr("scipy.optimize.linprog", raising(error))
+    conflict = al.solve(MIXED).conflict
+    assert conflict.irreducible
+    assert al.check_conflict(MIXED, conflict).contradictory
+
+
+def test_ctrl_c_in_a_linear_program_ends_the_search_for_a_conflict(monkeypatch):
+    asked = []
+    monkeypatch.setattr("scipy.optimize.linprog", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(conflicts, "solve_by", lambda name, *_: asked.append(name))
+    result = al.solve(MIXED, "ortools-cpsat")
+    assert result.status is al.Status.INFEASIBLE
+    assert not asked
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
+def test_a_proof_of_infeasibility_outlasts_the_search_for_a_conflict(monkeypatch, error):
+    monkeypatch.setattr("alignsolve.infeasibility.find.find_flow_conflict", raising(error))
+    result = al.solve(MIXED)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is None
+
+
+def interrupted_asking(asked):
+    def ask(name, *_):
+        asked.append(name)
+        return Outcome.nothing(al.Termination.INTERRUPTED)
+
+    return ask
+
+
+def test_nobody_is_asked_about_a_conflict_after_ctrl_c(monkeypatch):
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    asked = []
+    infeasibility.find_conflict(MIXED, interrupted_asking(asked), Limits())
+    assert len(asked) == 1
+
+
+def test_ctrl_c_ends_the_check_of_a_conflict(monkeypatch):
+    conflict = find_conflict(MIXED)
+    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        infeasibility.check_conflict(MIXED, conflict, interrupted_asking([]), Limits())
+
+
+#: One client's budget and floor contradict each other, which no relaxation shows.
+FLOOR = np.full(700, -np.inf)
+FLOOR[5] = 1.4
+HIDDEN = al.AlignmentProblem(
+    np.ones((700, 13)), 2, client_fitness_min=FLOOR,
+    resources={"mb": al.Resource(np.full(13, 2.0), np.full(700, 3.0))},
+)  # fmt: skip
+
+
+def infeasible(*_):
+    return Outcome.proved_infeasible()
+
+
+def test_limits_on_work_are_not_for_the_search_for_a_conflict(monkeypatch):
+    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
+    result = al.solve(HIDDEN, "greedy", repeatable=True, threads=1)
+    assert {bound.kind for bound in result.conflict.bounds} == {"resource", "client_fitness_min"}
+    assert result.conflict.irreducible
+
+
+def test_the_callback_ends_the_search_for_a_conflict(monkeypatch):
+    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
+    seen = []
+
+    def stop(state):
+        seen.append(state)
+        return len(seen) > 1
+
+    result = al.solve(HIDDEN, "greedy", callback=stop)
+    assert result.status is al.Status.INFEASIBLE
+    assert not result.conflict.irreducible
+    # The questions' own values are nobody's business.
+    assert all(np.isnan(state.objective_value) for state in seen)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("lost"), ValueError("odd")])
+@pytest.mark.parametrize("works", [0, 1])
+def test_an_elastic_answer_outlasts_the_linear_model(monkeypatch, error, works):
+    import scipy.optimize
+
+    calls, milp = [], scipy.optimize.milp
+
+    def failing_later(*arguments, **more):
+        calls.append(1)
+        if len(calls) > works:
+            raise error
+        return milp(*arguments, **more)
+
+    # Only elastic mips call it here: the others go by OR-Tools.
+    monkeypatch.setattr(scipy.optimize, "milp", failing_later)
+    result = al.solve(MIXED, elastic=True)
+    assert result.has_answer
+    assert result.relaxations
+    assert len(calls) == works + 1
+
+
+def test_ctrl_c_in_a_solver_ends_the_elastic_solve(monkeypatch):
+    # Holders alone contradict: the rest is solved at the least violation, which Ctrl-C ends.
+    problem = al.AlignmentProblem(
+        np.ones((4, 3)), 1, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
+    )
+    interrupted = Outcome.nothing(al.Termination.INTERRUPTED)
+    for name in ("exchange", "lagrangian", "greedy"):
+        monkeypatch.setattr(get_backend(name).__class__, "solve", lambda *_: interrupted)
+    monkeypatch.setattr("alignsolve.elastic.mip.least_violating_answer", raising(AssertionError()))
+    result = al.solve(problem, elastic=True)
+    assert result.termination is al.Termination.INTERRUPTED
+    assert result.has_answer
+
+
+def test_auto_goes_on_where_a_backend_finds_out_late_that_it_cannot(monkeypatch):
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    late = raising(al.UnsupportedProblemError("overflows"))
+    monkeypatch.setattr(get_backend("exchange").__class__, "solve", late)
+    result = al.solve(problem)
+    assert result.status is al.Status.OPTIMAL
+    assert result.fallbacks == (al.Fallback("exchange", "overflows"),)
