@@ -59,11 +59,17 @@ def _type_a(draws: Draws, agents: int, jobs: int, tenths: int = 10) -> Recipe:
     is cheapest.
     """
     cost, size = _five_to_twenty_five(draws, agents, jobs)
+    return cost, size, np.full(agents, _type_a_budget(cost, size, tenths))
+
+
+def _type_a_budget(cost: IntArray, size: IntArray, tenths: int) -> int:
+    """Return the budget of types A (ten tenths) and B (seven), from the cheapest agents' work."""
+    agents, jobs = cost.shape
     cheapest = cost.argmin(axis=0)
     use = np.zeros(agents, dtype=np.int64)
     np.add.at(use, cheapest, size[cheapest, np.arange(jobs)])
     numerator = 45 * jobs + 2 * agents * int(use.max())
-    return cost, size, np.full(agents, tenths * numerator // (50 * agents))
+    return tenths * numerator // (50 * agents)
 
 
 def _share_of_work(size: IntArray) -> IntArray:
