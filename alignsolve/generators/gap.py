@@ -69,7 +69,7 @@ def _type_a_budget(cost: IntArray, size: IntArray, tenths: int) -> int:
     use = np.zeros(agents, dtype=np.int64)
     np.add.at(use, cheapest, size[cheapest, np.arange(jobs)])
     numerator = 45 * jobs + 2 * agents * int(use.max())
-    return tenths * numerator // (50 * agents)
+    return int(tenths * numerator // (50 * agents))
 
 
 def _share_of_work(size: IntArray) -> IntArray:
