@@ -116,7 +116,8 @@ class Result:
         elif termination is Termination.PROVED:
             # The backend's own proof, in numbers rounded its way, did not hold here.
             termination = Termination.HEURISTIC_DONE
-        details.setdefault("loads", np.bincount(col_ind, minlength=problem.n_experts))
+        if "loads" not in details:
+            details["loads"] = np.bincount(col_ind, minlength=problem.n_experts)
         return cls(
             problem, Status.OPTIMAL if proof.optimal else Status.FEASIBLE, termination, row_ind,
             col_ind, proof.objective_value, proof.dual_bound, proof.gap_abs, proof.gap,

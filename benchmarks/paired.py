@@ -107,6 +107,17 @@ def fleet_of(clients: int) -> Runs:
     return solves(problem, "auto", gap=0.001, rel_gap=0.001, time_limit=LIMIT)
 
 
+def first_answers() -> Runs:
+    """Stop greedy at its first answer to generalized assignment of type D, 40 x 1,600."""
+    problem = generate("gap-d", seed=1, agents=40, jobs=1600)
+    while True:
+        result = yield partial(
+            al.solve, problem, "greedy", callback=lambda state: state.objective_value > 0
+        )
+        if not result.has_answer:
+            raise RuntimeError("goal missed: no answer")
+
+
 CASES: dict[str, Callable[[Path], Runs]] = {
     "exchange-100x8": lambda _: exchange("100x8"),
     "exchange-1000x64": lambda _: exchange("1000x64"),  # the size at which POT is compared
@@ -117,6 +128,7 @@ CASES: dict[str, Callable[[Path], Runs]] = {
     "certify-1024000x64": lambda _: certifies("1024000x64", priced=False),
     "certify-1024000x64-priced": lambda _: certifies("1024000x64", priced=True),
     "plan-1000x64": lambda _: plans(),
+    "greedy-first-40x1600": lambda _: first_answers(),
     "fleet-10000x64": lambda _: fleet_of(10_000),
     "gap-c10400": lambda folder: assignment(folder / "yagiura" / "c10400.txt"),
     "gap-e10400": lambda folder: assignment(folder / "yagiura" / "e10400.txt"),

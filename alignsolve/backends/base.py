@@ -77,14 +77,14 @@ class Backend(ABC):
         self.ask = ask or _nobody
 
     @abstractmethod
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer to a problem that the backend supports.
 
         Parameters
         ----------
         problem : AlignmentProblem
             At least one client and one expert.
-        options : Limits
+        limits : Limits
             Limits and hints.
 
         Notes

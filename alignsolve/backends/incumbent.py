@@ -1,4 +1,4 @@
-"""The best answer and bound so far, shared by the threads of a solve."""
+"""The best answer and bound so far: of one search, or of all threads of a solve."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SharedIncumbent(Incumbent):
     ----------
     problem : AlignmentProblem
         The problem.
-    options : Limits
+    limits : Limits
         Limits, and a warm start, which is taken where it is feasible.
 
     Attributes
@@ -78,14 +78,14 @@ class SharedIncumbent(Incumbent):
         Whether the caller ended the search.
     """
 
-    def __init__(self, problem: AlignmentProblem, options: Limits) -> None:
+    def __init__(self, problem: AlignmentProblem, limits: Limits) -> None:
         super().__init__(problem)
-        self.options, self.source, self.interrupted = options, "", False
+        self.limits, self.source, self.interrupted = limits, "", False
         self.unit, self.rounding = _unit(problem), 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        if options.warm_start is not None:
-            self.offer(*options.warm_start)
+        if limits.warm_start is not None:
+            self.offer(*limits.warm_start)
 
     def _take(self, value: float, rows: IntArray, cols: IntArray) -> None:
         with self._lock:
@@ -116,12 +116,12 @@ class SharedIncumbent(Incumbent):
         # Without an answer the gap is infinite, whatever share of infinity was asked for.
         return (
             self.value > -np.inf
-            and self.bound - self.value <= self.options.rel_gap * abs(self.value)
+            and self.bound - self.value <= self.limits.rel_gap * abs(self.value)
         )
 
     def report(self) -> None:
         """Tell the caller how far the search is; end it where the caller says so."""
-        call = self.options.report
+        call = self.limits.report
         if call is not None and call(self.value, self.bound):
             self.interrupted = True
             self._stop.set()
@@ -137,7 +137,7 @@ class SharedIncumbent(Incumbent):
             self._stop.is_set()
             or self.proved
             or self.good_enough
-            or time.perf_counter() >= self.options.deadline
+            or time.perf_counter() >= self.limits.deadline
         )
 
 

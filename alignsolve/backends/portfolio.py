@@ -25,7 +25,7 @@ AUTO_ORDER = {
     "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
 }
 
-#: What passes over a backend; a malformed problem is the caller's to mend.
+#: What passes over a backend; a malformed problem is the caller's to correct.
 FAILURES = (BackendError, BackendNotFoundError, UnsupportedProblemError)
 
 #: Solvers of the linear model: in the mip class their own first answer can be far off, or take
@@ -52,7 +52,7 @@ class Auto(Generic[Finished]):
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
-    options : Limits
+    limits : Limits
         Limits and hints.
     finish : callable
         Checks a backend's answer and makes the result; raises `BackendError` where
@@ -60,10 +60,10 @@ class Auto(Generic[Finished]):
     """
 
     def __init__(
-        self, problem: AlignmentProblem, options: Limits,
+        self, problem: AlignmentProblem, limits: Limits,
         finish: Callable[[str, Outcome, tuple[Fallback, ...]], Finished],
     ) -> None:  # fmt: skip
-        self.problem, self.options, self.finish = problem, options, finish
+        self.problem, self.limits, self.finish = problem, limits, finish
         self.order = AUTO_ORDER[problem.problem_class]
         is_mip = problem.problem_class == "mip"
         self.need_first_answer = NEED_FIRST_ANSWER if is_mip else frozenset()
@@ -79,8 +79,8 @@ class Auto(Generic[Finished]):
     def run(self) -> Finished:
         """Try the backends of `AUTO_ORDER` until one answers."""
         *others, last = self.order
-        reserve = FALLBACK_SHARE * self.options.remaining()
-        early = self.options
+        reserve = FALLBACK_SHARE * self.limits.remaining()
+        early = self.limits
         if math.isfinite(reserve):
             early = dataclasses.replace(early, deadline=early.deadline - reserve)
         for name in others:
@@ -97,17 +97,17 @@ class Auto(Generic[Finished]):
             self._pass_over(last, str(error))
         return self._finish(last, Outcome.nothing(self.ended or Termination.FAILED))
 
-    def _try(self, name: str, options: Limits) -> Finished | None:
+    def _try(self, name: str, limits: Limits) -> Finished | None:
         """Return the result of a backend, or None where the search goes on."""
         try:
             backend = get_backend(name)
-            reason = backend.refusal(self.problem) or too_slow(backend, self.problem, options)
+            reason = backend.refusal(self.problem) or too_slow(backend, self.problem, limits)
             if reason is None and self.ended is None and name in self.need_first_answer:
-                options = self._with_first_answer(options)
+                limits = self._with_first_answer(limits)
             if reason is None and self.ended is not None:
                 reason = self.ended.value
             if reason is None:
-                answer = run_backend(backend, self.problem, options)
+                answer = run_backend(backend, self.problem, limits)
                 gave_up = answer.termination is Termination.WORK_LIMIT
                 if answer.infeasible and self.known is not None:
                     raise BackendError(
@@ -134,27 +134,27 @@ class Auto(Generic[Finished]):
             answer = dataclasses.replace(answer, bound=self.bound, source=self.source)
         return self.finish(name, answer, tuple(self.fallbacks))
 
-    def _with_first_answer(self, options: Limits) -> Limits:
+    def _with_first_answer(self, limits: Limits) -> Limits:
         """Let greedy answer, once, and start from that; take all the time where it did."""
         if not self.asked_greedy:
             self.asked_greedy = True
-            soon = time.perf_counter() + FIRST_SHARE * options.remaining()
-            hurried = dataclasses.replace(options, deadline=min(options.deadline, soon))
+            soon = time.perf_counter() + FIRST_SHARE * limits.remaining()
+            hurried = dataclasses.replace(limits, deadline=min(limits.deadline, soon))
             try:
                 first = run_backend(get_backend("greedy"), self.problem, hurried)
             except FAILURES as error:
                 logger.info("no first answer by greedy: %s", str(error))
-                return options
+                return limits
             self._remember("greedy", first)
             if first.termination is Termination.INTERRUPTED:
                 self.ended = first.termination
         if self.known is None:
-            return options
+            return limits
         rows, cols = self.known[1].row_ind, self.known[1].col_ind
         assert rows is not None
         assert cols is not None
         return dataclasses.replace(
-            options, deadline=self.options.deadline, warm_start=(rows, cols)
+            limits, deadline=self.limits.deadline, warm_start=(rows, cols)
         )
 
     def _value(self, answer: Outcome) -> float:
@@ -185,28 +185,28 @@ class Auto(Generic[Finished]):
         return answer if self.ended is None else dataclasses.replace(answer, termination=self.ended)
 
     def _last_options(self) -> Limits:
-        """Return the options of the last resort: after Ctrl-C or a stop it must be quick."""
+        """Return the limits of the last resort: after Ctrl-C or a stop it must be quick."""
         if self.ended is not Termination.INTERRUPTED:
-            return self.options
+            return self.limits
         soon = time.perf_counter() + INTERRUPT_GRACE
         return dataclasses.replace(
-            self.options, deadline=min(self.options.deadline, soon), report=None
+            self.limits, deadline=min(self.limits.deadline, soon), report=None
         )
 
 
-def too_slow(backend: Backend, problem: AlignmentProblem, options: Limits) -> str | None:
+def too_slow(backend: Backend, problem: AlignmentProblem, limits: Limits) -> str | None:
     """Return why a backend that cannot be interrupted does not fit the time limit."""
-    if not math.isfinite(options.deadline):
+    if not math.isfinite(limits.deadline):
         return None
     expected = backend.estimated_seconds(problem)
-    if not expected > options.remaining():
+    if not expected > limits.remaining():
         return None
-    left = options.remaining()
+    left = limits.remaining()
     return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"
 
 
-def run_backend(backend: Backend, problem: AlignmentProblem, options: Limits) -> Outcome:
+def run_backend(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
     """Report that a backend begins, and let it solve; see `guarded_solve`."""
-    if options.report is not None and options.report.begin(backend.name, problem):
+    if limits.report is not None and limits.report.begin(backend.name, problem):
         return Outcome.nothing(Termination.INTERRUPTED)
-    return guarded_solve(backend, problem, options)
+    return guarded_solve(backend, problem, limits)

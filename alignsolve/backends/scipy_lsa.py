@@ -118,7 +118,7 @@ class LinearSumAssignmentBackend(Backend):
                     f"this problem, above its limit of {MAX_ENTRIES} entries")
         return None
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return a best answer; see `Backend.solve`."""
         started = time.perf_counter()
         source = library_version("scipy")

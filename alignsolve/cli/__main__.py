@@ -1,4 +1,4 @@
-"""Run the command line by ``python -m alignsolve.cli``."""
+"""The path of 0.1 for ``python -m alignsolve``."""
 
 import sys
 

@@ -79,14 +79,14 @@ class RayAnswer:
     load: IntArray
 
 
-def solve_on_ray(problem: AlignmentProblem, options: Limits, engine: RayEngine) -> RayAnswer:
+def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -> RayAnswer:
     """Solve a problem of the flow class without groups on Ray, and prove the answer there.
 
     Parameters
     ----------
     problem : AlignmentProblem
         A problem that the backend ``exchange`` takes.
-    options : Limits
+    limits : Limits
         Limits and hints; a worker uses one thread.
     engine : RayEngine
         Where and how.
@@ -109,7 +109,7 @@ def solve_on_ray(problem: AlignmentProblem, options: Limits, engine: RayEngine) 
     slots = inputs.slots_of(n, m, *problem.slot_bounds())
     switch = inputs.switch_of(switch_of(problem))
     _check_output(engine)
-    rows, cols = options.warm_start or (None, None)
+    rows, cols = limits.warm_start or (None, None)
     with connected(engine) as ray:
         wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         starts, parts = _parts(source, slots, switch, wanted)
@@ -120,8 +120,8 @@ def solve_on_ray(problem: AlignmentProblem, options: Limits, engine: RayEngine) 
                 shards, m, source.dtype, slots, *problem.holder_bounds(),
                 largest=problem.largest, dearest=float(switch[0].max(initial=0.0)),
                 blocks=Blocks(None), penalty=penalty_of(problem),
-                warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
-                seed=options.seed, deadline=options.deadline, collect=engine.output is None,
+                warm_prices=limits.warm_prices, warm_rows=rows, warm_cols=cols,
+                seed=limits.seed, deadline=limits.deadline, collect=engine.output is None,
             )  # fmt: skip
             certificate, load = None, np.zeros(m, np.int64)
             if found.feasible and found.prices is not None:
@@ -137,7 +137,7 @@ def solve_on_ray(problem: AlignmentProblem, options: Limits, engine: RayEngine) 
             )  # fmt: skip
         finally:
             shards.close()
-    return RayAnswer(answer_of(found, options), certificate, load)
+    return RayAnswer(answer_of(found, limits), certificate, load)
 
 
 def source_of(problem: AlignmentProblem) -> FitnessSource:

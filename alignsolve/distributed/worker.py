@@ -14,7 +14,7 @@ from alignsolve.distributed.proof import prove_shard
 from alignsolve.model.sources import FitnessSource
 
 #: Methods of `Shard` that change its state: after a restart they are repeated in order.
-CHANGES = ("build", "respond", "refresh", "store", "hold", "fetch_within", "fetch_listed", "mend")
+CHANGES = ("build", "respond", "refresh", "store", "hold", "fetch_within", "fetch_listed", "repair")
 
 
 def pack(value: Any) -> bytes:

@@ -1,7 +1,7 @@
 """Compiled responses of clients to prices of violation: which sets violate least, given prices.
 
 A client picks from its allowed experts. A pick is worth the expert's price, and
-the price of a violation that it mends: of the client's minimum, or of the
+the price of a violation that it repairs: of the client's minimum, or of the
 group's. Picks come in falling order, so that a threshold per client and one per
 group tell which pairs every best set has, which none has, and which are tied.
 
@@ -72,9 +72,9 @@ def _gains(
         g = group[j]
         if allowed[j] == NEVER or taken[g] >= group_high[g]:
             continue
-        mends = taken[g] < group_low[g]
-        gain[size] = price[j] + (group_reward[g] if mends else 0)
-        sort |= mends
+        repairs = taken[g] < group_low[g]
+        gain[size] = price[j] + (group_reward[g] if repairs else 0)
+        sort |= repairs
         taken[g] += 1
         size += 1
     gain = gain[:size]

@@ -66,7 +66,7 @@ class MipAnswer:
 
 
 def least_violating_answer(
-    problem: AlignmentProblem, prices: ViolationWeights, options: Limits
+    problem: AlignmentProblem, prices: ViolationWeights, limits: Limits
 ) -> MipAnswer | None:
     """Return an assignment of least priced violation, and then of good objective.
 
@@ -76,7 +76,7 @@ def least_violating_answer(
         At least one client and one expert, and no negative budget.
     prices : ViolationWeights
         What violations cost.
-    options : Limits
+    limits : Limits
         Limits; a share of the time is left for solving the relaxed problem.
 
     Returns
@@ -84,15 +84,15 @@ def least_violating_answer(
     MipAnswer or None
         None where the model is too large or nothing was found in time.
     """
-    most = REPEATABLE_PAIRS if options.repeatable else MOST_PAIRS
-    if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * options.remaining()):
+    most = REPEATABLE_PAIRS if limits.repeatable else MOST_PAIRS
+    if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * limits.remaining()):
         return None
     model = _Model(problem, prices)
     if not model.base.n_pairs:
         nothing = np.empty(0, dtype=np.int64)
         missed = priced(shortfalls(problem, prices, nothing, nothing))
         return MipAnswer((nothing, nothing), missed)
-    found = model.solve(model.violation_cost, math.inf, options, 0.5)
+    found = model.solve(model.violation_cost, math.inf, limits, 0.5)
     if found is None:
         return None
     pairs, bound = found
@@ -100,7 +100,7 @@ def least_violating_answer(
     modelled = model.violation(*pairs)
     # What no assignment can avoid, such as a bound beyond all clients, is not in the model.
     constant = missed - modelled if math.isfinite(missed) else 0.0
-    better = model.solve(model.objective_cost, modelled, options, 0.5)
+    better = model.solve(model.objective_cost, modelled, limits, 0.5)
     if better is not None and model.violation(*better[0]) <= modelled * (1 + ROUNDING):
         pairs = better[0]
     return MipAnswer(pairs, max(0.0, min(missed, bound + constant)))
@@ -132,7 +132,7 @@ class _Model:
         return float(self.cost @ np.maximum(self.soft @ held - self.limit, 0.0))
 
     def solve(
-        self, cost: Float64Array, most: float, options: Limits, share: float
+        self, cost: Float64Array, most: float, limits: Limits, share: float
     ) -> tuple[Pairs, float] | None:
         """Minimise a cost at a violation of at most `most`.
 
@@ -142,15 +142,15 @@ class _Model:
             An assignment within all bounds that are never relaxed, and a lower
             bound on the priced violation where that is the cost; or None.
         """
-        deadline, report = options.deadline, options.report
+        deadline, report = limits.deadline, limits.report
         if math.isfinite(deadline):
-            deadline = time.perf_counter() + share * options.remaining()
+            deadline = time.perf_counter() + share * limits.remaining()
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
             try:
                 waited: Waited[Any] = guarded("the model of violations", lambda: wait_for(
-                    lambda: self._milp(cost, most, options, deadline), deadline + 0.1,
+                    lambda: self._milp(cost, most, limits, deadline), deadline + 0.1,
                     _cannot_stop, None if report is None else partial(report, -math.inf, math.inf),
                 ), Waited(None, interrupted=True))  # fmt: skip
             except BackendError as error:
@@ -172,7 +172,7 @@ class _Model:
             self.base = self.base.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
         return None
 
-    def _milp(self, cost: Float64Array, most: float, options: Limits, deadline: float) -> Any:
+    def _milp(self, cost: Float64Array, most: float, limits: Limits, deadline: float) -> Any:
         """Call HiGHS once."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -189,12 +189,12 @@ class _Model:
             rows.append(LinearConstraint(
                 self.violation_cost[None, :], -np.inf, (most + room) / self.scale
             ))
-        left: dict[str, Any] = {"mip_rel_gap": 0.0, "random_seed": options.seed}
-        if options.threads is not None:
-            left["threads"] = options.threads
+        left: dict[str, Any] = {"mip_rel_gap": 0.0, "random_seed": limits.seed}
+        if limits.threads is not None:
+            left["threads"] = limits.threads
         if math.isfinite(deadline):
             left["time_limit"] = max(0.01, deadline - time.perf_counter())
-        if options.repeatable:
+        if limits.repeatable:
             left["node_limit"] = REPEATABLE_NODES
         with warnings.catch_warnings():
             # SciPy warns that it passes options on to HiGHS unseen: as wanted.

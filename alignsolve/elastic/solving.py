@@ -35,13 +35,13 @@ class Plain(Protocol):
     """Solves a problem as it stands."""
 
     def __call__(
-        self, problem: AlignmentProblem, options: Limits, backend: str | None = None
+        self, problem: AlignmentProblem, limits: Limits, backend: str | None = None
     ) -> Result:
         """Return the result, by another backend than the caller's where one is named."""
 
 
 def solve_elastic(
-    problem: AlignmentProblem, prices: ViolationWeights, options: Limits, plain: Plain
+    problem: AlignmentProblem, prices: ViolationWeights, limits: Limits, plain: Plain
 ) -> Result:
     """Solve a problem; where its bounds cannot hold together, relax the cheapest.
 
@@ -51,7 +51,7 @@ def solve_elastic(
         The problem.
     prices : ViolationWeights
         What violation costs.
-    options : Limits
+    limits : Limits
         Limits and hints.
     plain : Plain
         Solves problems as they stand.
@@ -63,15 +63,15 @@ def solve_elastic(
         certified for `Result.relaxed_problem`.
     """
     if _is_hopeless(problem):
-        return plain(problem, options)
+        return plain(problem, limits)
     started = time.perf_counter()
-    work = _Work(problem, prices, options, plain)
+    work = _Work(problem, prices, limits, plain)
     first = None
     try:
         least = work.unavoidable()
         if least is None:
             early = dataclasses.replace(
-                options, with_conflict=False, deadline=_early(problem, options)
+                limits, with_conflict=False, deadline=_early(problem, limits)
             )
             first = plain(problem, early)
             if first.has_answer:
@@ -89,11 +89,11 @@ def solve_elastic(
     return _with_stats(result, total_seconds=time.perf_counter() - started)
 
 
-def _early(problem: AlignmentProblem, options: Limits) -> float:
+def _early(problem: AlignmentProblem, limits: Limits) -> float:
     """Return when to give up the problem as it stands."""
-    if math.isinf(options.deadline):
-        return options.deadline
-    return time.perf_counter() + PLAIN_SHARE[problem.problem_class] * options.remaining()
+    if math.isinf(limits.deadline):
+        return limits.deadline
+    return time.perf_counter() + PLAIN_SHARE[problem.problem_class] * limits.remaining()
 
 
 def _is_hopeless(problem: AlignmentProblem) -> bool:
@@ -111,7 +111,7 @@ class _Work:
 
     problem: AlignmentProblem
     prices: ViolationWeights
-    options: Limits
+    limits: Limits
     plain: Plain
     #: Priced violation that is known to be unavoidable.
     bound: float = 0.0
@@ -128,55 +128,55 @@ class _Work:
         problem, prices = self.problem, self.prices
         if problem.problem_class == "flow" or not problem.fitness.size:
             return None
-        self.least = least_violation(problem, prices, self.options.deadline)
+        self.least = least_violation(problem, prices, self.limits.deadline)
         if self.least is not None:
             self.bound = priced(shortfalls(of_flow_class(problem), prices, *self.least.pairs))
         return self.least if self.bound > 0 else None
 
     def relaxed_result(self, least: LeastViolation | None) -> Result:
         """Return the best answer among those that violate least, as far as time allows."""
-        problem, options = self.problem, self.options
+        problem, limits = self.problem, self.limits
         if not problem.fitness.size:
             nothing = np.empty(0, dtype=np.int64)
-            return self._by_pairs((nothing, nothing), options)
+            return self._by_pairs((nothing, nothing), limits)
         if problem.problem_class == "mip":
             return self._relaxed_mip(least)
-        least = least_violation(problem, self.prices, options.deadline)
-        result = None if least is None else self._by_least(least, options)
+        least = least_violation(problem, self.prices, limits.deadline)
+        result = None if least is None else self._by_least(least, limits)
         return result or self.quick_result(Termination.TIME_LIMIT)
 
     def _relaxed_mip(self, least: LeastViolation | None) -> Result:
         """Return the answer of least violation that was found."""
         from alignsolve.elastic.mip import least_violating_answer  # SciPy is slow to import
 
-        problem, prices, options = self.problem, self.prices, self.options
+        problem, prices, limits = self.problem, self.prices, self.limits
         if least is not None:
-            early = dataclasses.replace(options, deadline=_early(problem, options))
+            early = dataclasses.replace(limits, deadline=_early(problem, limits))
             result = self._by_least(least, early)
             if result is not None:
                 return result
             if self.interrupted:
                 raise KeyboardInterrupt
-        pairs = self._start(max(_early(problem, options), time.perf_counter() + GRACE))
+        pairs = self._start(max(_early(problem, limits), time.perf_counter() + GRACE))
         if self.interrupted:
             raise KeyboardInterrupt
         missed = priced(shortfalls(problem, prices, *pairs))
-        found = least_violating_answer(problem, prices, options)
+        found = least_violating_answer(problem, prices, limits)
         if found is not None:
             self.bound = max(self.bound, found.violation_bound)
             if priced(shortfalls(problem, prices, *found.pairs)) <= missed:
                 pairs = found.pairs
-        return self._by_pairs(pairs, options)
+        return self._by_pairs(pairs, limits)
 
-    def _by_least(self, least: LeastViolation, options: Limits) -> Result | None:
+    def _by_least(self, least: LeastViolation, limits: Limits) -> Result | None:
         """Return the answer of best fitness among all of least violation.
 
         Where bounds beyond the flow class cannot hold as well, there is none;
         or none was found.
         """
         problem = self.problem
-        options = dataclasses.replace(options, with_conflict=False, warm_start=None)
-        inner = self.plain(least.problem, options)
+        limits = dataclasses.replace(limits, with_conflict=False, warm_start=None)
+        inner = self.plain(least.problem, limits)
         self.interrupted |= inner.termination is Termination.INTERRUPTED
         pairs = least.pairs
         if inner.has_answer:
@@ -193,7 +193,7 @@ class _Work:
         best = problem.objective(rows, cols) + problem.sign * inner.gap_abs
         source = "" if inner.certificate is None else inner.certificate.source
         answer = Outcome(inner.termination, rows, cols, bound=problem.sign * best, source=source)
-        certificate = certify_answer(loosened, held, answer, options.deadline)
+        certificate = certify_answer(loosened, held, answer, limits.deadline)
         self.bound = priced(parts)
         result = Result.proved(
             problem, rows, cols, certificate, inner.termination, backend=inner.backend,
@@ -202,12 +202,12 @@ class _Work:
         result = self._labelled(result, parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
 
-    def _by_pairs(self, pairs: Pairs, options: Limits, backend: str | None = None) -> Result:
+    def _by_pairs(self, pairs: Pairs, limits: Limits, backend: str | None = None) -> Result:
         """Return the result of the problem whose bounds some pairs have loosened."""
         problem, prices = self.problem, self.prices
         loosened = relaxed(problem, shortfalls(problem, prices, *pairs))
-        options = dataclasses.replace(options, with_conflict=False, warm_start=pairs)
-        result = self.plain(loosened, options, backend)
+        limits = dataclasses.replace(limits, with_conflict=False, warm_start=pairs)
+        result = self.plain(loosened, limits, backend)
         if not result.has_answer:
             rows, cols = sorted_pairs(problem, *pairs)
             proof = unproved(loosened, rows, cols)
@@ -239,7 +239,7 @@ class _Work:
         """Return some answer soon."""
         pairs = self._start(time.perf_counter() + GRACE)
         soon = dataclasses.replace(
-            self.options, deadline=time.perf_counter() + GRACE, report=None
+            self.limits, deadline=time.perf_counter() + GRACE, report=None
         )
         result = self._by_pairs(pairs, soon, "greedy")
         if result.status is Status.OPTIMAL:
@@ -254,15 +254,15 @@ class _Work:
         the budgets and improved by small moves.
         """
         problem = self.problem
-        options = dataclasses.replace(
-            self.options, deadline=deadline, with_conflict=False, warm_start=None, report=None
+        limits = dataclasses.replace(
+            self.limits, deadline=deadline, with_conflict=False, warm_start=None, report=None
         )
         if problem.problem_class == "flow":
-            result = self.plain(without_bounds(problem, keep_load_max=True), options)
+            result = self.plain(without_bounds(problem, keep_load_max=True), limits)
             return result.row_ind, result.col_ind
         pairs: Pairs = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         if self.least is not None:
-            inner = self.plain(of_flow_class(self.least.problem), options, "auto")
+            inner = self.plain(of_flow_class(self.least.problem), limits, "auto")
             self.interrupted |= inner.termination is Termination.INTERRUPTED
             pairs = self.least.pairs
             if inner.has_answer:

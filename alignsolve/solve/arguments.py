@@ -16,7 +16,7 @@ from alignsolve.result import Result
 from alignsolve.status import Limits
 
 
-def solve_options(
+def checked_limits(
     problem: AlignmentProblem,
     started: float,
     time_limit: float | None,

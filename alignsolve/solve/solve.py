@@ -28,7 +28,7 @@ from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
-from alignsolve.solve.arguments import solve_options
+from alignsolve.solve.arguments import checked_limits
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
@@ -161,22 +161,22 @@ def solve(
     >>> result = al.solve(problem, callback=lambda state: state.gap <= 0.01)
     """
     started = time.perf_counter()
-    options = solve_options(problem, started, time_limit, rel_gap, seed, threads, warm_start,
+    limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
                             callback, repeatable)
     try:
-        result = _solve(problem, options, backend, elastic, engine)
+        result = _solve(problem, limits, backend, elastic, engine)
     except Exception:
-        if options.report is not None and options.report.error is not None:
-            raise options.report.error from None
+        if limits.report is not None and limits.report.error is not None:
+            raise limits.report.error from None
         raise
-    if options.report is not None:
-        options.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
+    if limits.report is not None:
+        limits.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
     return result
 
 
 def _solve(
     problem: AlignmentProblem,
-    options: Limits,
+    limits: Limits,
     backend: str,
     elastic: bool | Elastic,
     engine: str | RayEngine,
@@ -188,18 +188,18 @@ def _solve(
     if engine != "local":
         if prices is not None:
             raise UnsupportedProblemError("elastic works in this process; use engine='local'")
-        return _solve_on_ray(problem, options, backend, engine)
+        return _solve_on_ray(problem, limits, backend, engine)
     if prices is None:
-        return _solve_plain(problem, options, backend)
+        return _solve_plain(problem, limits, backend)
 
     def plain(
-        problem: AlignmentProblem, options: Limits, backend: str | None = None
+        problem: AlignmentProblem, limits: Limits, backend: str | None = None
     ) -> Result:
-        return _solve_plain(problem, options, backend or named)
+        return _solve_plain(problem, limits, backend or named)
 
     if not problem.streamed:
-        return solve_elastic(problem, prices, options, plain)
-    result = solve_elastic(_in_memory(problem), prices, options, plain)
+        return solve_elastic(problem, prices, limits, plain)
+    result = solve_elastic(_in_memory(problem), prices, limits, plain)
     return dataclasses.replace(result, problem=problem)
 
 
@@ -216,7 +216,7 @@ def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
 
 
 def _solve_on_ray(
-    problem: AlignmentProblem, options: Limits, backend: str, engine: str | RayEngine
+    problem: AlignmentProblem, limits: Limits, backend: str, engine: str | RayEngine
 ) -> Result:
     """Solve a problem with its clients spread over workers."""
     started = time.perf_counter()
@@ -229,25 +229,25 @@ def _solve_on_ray(
         reason = refusal or f"and not {backend!r} runs on Ray"
         raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
     if problem.n_clients == 0 or problem.n_experts == 0:
-        return _finish(problem, "none", _empty_answer(), options, started, ())
+        return _finish(problem, "none", _empty_answer(), limits, started, ())
     from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
 
-    if options.report is not None and options.report.begin("exchange", problem):
-        return _finish(problem, "exchange", Outcome.nothing(Termination.INTERRUPTED), options,
+    if limits.report is not None and limits.report.begin("exchange", problem):
+        return _finish(problem, "exchange", Outcome.nothing(Termination.INTERRUPTED), limits,
                        started, ())
     nothing = RayAnswer(Outcome.nothing(Termination.INTERRUPTED), None,
                         np.zeros(problem.n_experts, dtype=np.int64))
-    found = guarded("backend 'exchange' on Ray", lambda: solve_on_ray(problem, options, engine),
+    found = guarded("backend 'exchange' on Ray", lambda: solve_on_ray(problem, limits, engine),
                     nothing)
-    return _finish(problem, "exchange", found.answer, options, started, (), found)
+    return _finish(problem, "exchange", found.answer, limits, started, (), found)
 
 
-def _solve_plain(problem: AlignmentProblem, options: Limits, backend: str) -> Result:
+def _solve_plain(problem: AlignmentProblem, limits: Limits, backend: str) -> Result:
     """Solve a problem as it stands."""
     started = time.perf_counter()
     chosen = None if backend == "auto" else get_backend(backend)
     if problem.n_clients == 0 or problem.n_experts == 0:
-        return _finish(problem, "none", _empty_answer(), options, started, ())
+        return _finish(problem, "none", _empty_answer(), limits, started, ())
     if chosen is None:
         if problem.streamed and problem.problem_class == "mip":
             raise UnsupportedProblemError(
@@ -256,18 +256,18 @@ def _solve_plain(problem: AlignmentProblem, options: Limits, backend: str) -> Re
             )
 
         def finish(name: str, answer: Outcome, fallbacks: tuple[Fallback, ...]) -> Result:
-            return _finish(problem, name, answer, options, started, fallbacks)
+            return _finish(problem, name, answer, limits, started, fallbacks)
 
-        return Auto(problem, options, finish).run()
+        return Auto(problem, limits, finish).run()
     refusal = chosen.refusal(problem)
     if refusal is not None:
         raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
-    answer = run_backend(chosen, problem, options)
-    return _finish(problem, backend, answer, options, started, ())
+    answer = run_backend(chosen, problem, limits)
+    return _finish(problem, backend, answer, limits, started, ())
 
 
 def _conflict(
-    name: str, problem: AlignmentProblem, answer: Outcome, options: Limits
+    name: str, problem: AlignmentProblem, answer: Outcome, limits: Limits
 ) -> Conflict | None:
     """Return why there is no answer, or raise `BackendError` where there is one after all.
 
@@ -275,20 +275,20 @@ def _conflict(
     the search fails, or Ctrl-C ends it before it has found anything: the claim stands.
     """
     pairs = problem.n_clients * problem.n_experts
-    if not options.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
+    if not limits.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
         return None
-    deadline = options.deadline
-    unlimited = math.isinf(deadline) and not options.repeatable
+    deadline = limits.deadline
+    unlimited = math.isinf(deadline) and not limits.repeatable
     if unlimited and problem.problem_class == "mip":
         deadline = time.perf_counter() + CONFLICT_SECONDS
-    ask = options.report
+    ask = limits.report
     # The questions asked have values of their own, which are not the caller's.
     report = None if ask is None else Reporter(
         problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
     )  # fmt: skip
     # Yes or no does not depend on the machine's speed: a limit on work would only lose answers.
     limits = dataclasses.replace(
-        options, deadline=deadline, warm_start=None, report=report, repeatable=False
+        limits, deadline=deadline, warm_start=None, report=report, repeatable=False
     )
     try:
         return guarded("the search for a conflict",
@@ -311,7 +311,7 @@ def _finish(
     problem: AlignmentProblem,
     name: str,
     answer: Outcome,
-    options: Limits,
+    limits: Limits,
     started: float,
     fallbacks: tuple[Fallback, ...],
     proved: RayAnswer | None = None,
@@ -326,7 +326,7 @@ def _finish(
         return {"backend": name, "fallbacks": fallbacks, "stats": stats} | more
 
     def infeasible() -> Result:
-        conflict = _conflict(name, problem, answer, options)
+        conflict = _conflict(name, problem, answer, limits)
         return Result.unanswered(problem, Status.INFEASIBLE, answer.termination, answer.bound,
                                  **details(conflict=conflict))
 
@@ -339,7 +339,7 @@ def _finish(
         rows, cols, load = held.rows, held.cols, held.load
         if proved is None:
             try:
-                certificate = certify_answer(problem, held, answer, options.deadline)
+                certificate = certify_answer(problem, held, answer, limits.deadline)
             except KeyboardInterrupt:
                 certificate = unproved(problem, rows, cols)
                 termination = Termination.INTERRUPTED

@@ -63,11 +63,11 @@ class ExchangeBackend(Backend):
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         return super().refusal(problem)
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""
         slot_min, slot_max = problem.slot_bounds()
         load_min, load_max = problem.holder_bounds()
-        rows, cols = options.warm_start or (None, None)
+        rows, cols = limits.warm_start or (None, None)
         solve: Callable[..., ExchangeAnswer] = solve_exchange
         if isinstance(problem.fitness, FitnessSource):
             from alignsolve.backends.exchange.streaming import (
@@ -78,12 +78,12 @@ class ExchangeBackend(Backend):
         found = solve(
             problem.fitness, slot_min, slot_max, load_min, load_max,
             penalty=penalty_of(problem), switch=switch_of(problem),
-            warm_prices=options.warm_prices, warm_rows=rows, warm_cols=cols,
-            threads=options.threads, seed=options.seed, deadline=options.deadline,
-            should_stop=None if options.report is None else
-            partial(options.report, -math.inf, math.inf),
+            warm_prices=limits.warm_prices, warm_rows=rows, warm_cols=cols,
+            threads=limits.threads, seed=limits.seed, deadline=limits.deadline,
+            should_stop=None if limits.report is None else
+            partial(limits.report, -math.inf, math.inf),
         )  # fmt: skip
-        return answer_of(found, options)
+        return answer_of(found, limits)
 
 
 def penalty_of(problem: AlignmentProblem) -> tuple[object, object] | None:
@@ -105,7 +105,7 @@ def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | 
     return problem.switch_cost, problem.held.indptr, problem.held.indices
 
 
-def answer_of(found: ExchangeAnswer, options: Limits) -> Outcome:
+def answer_of(found: ExchangeAnswer, limits: Limits) -> Outcome:
     """Return what the solver found as an answer of a backend."""
     phases = found.stats.pop("seconds", {})
     seconds = phases.get("total", 0.0)
@@ -117,6 +117,6 @@ def answer_of(found: ExchangeAnswer, options: Limits) -> Outcome:
     if found.status == "stalled":
         # What is there is feasible at best: another backend proves an optimum.
         return Outcome.nothing(ended, prices=found.prices, stats=stats)
-    if found.status == "stopped" and time.perf_counter() < options.deadline:
+    if found.status == "stopped" and time.perf_counter() < limits.deadline:
         ended = Termination.INTERRUPTED
     return Outcome(ended, found.row_ind, found.col_ind, prices=found.prices, stats=stats)

@@ -13,8 +13,8 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
                ptr, held, count, load, load_min, load_max):  # fmt: skip
     """Move holders, client by client, until every load is within its bounds.
 
-    Each client makes the least lossy swap at the prices that mends a bound and
-    breaks none. One sweep over the clients mends loads that are too large, a
+    Each client makes the least lossy swap at the prices that repairs a bound and
+    breaks none. One sweep over the clients repairs loads that are too large, a
     second those that are too small.
 
     Parameters

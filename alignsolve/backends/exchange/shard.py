@@ -188,7 +188,7 @@ class Shard:
 
         return np.asarray(np.logical_or.reduce(self._pass(work)))
 
-    def mend(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:
+    def repair(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:
         """Move holders until the loads are within bounds, as far as they go; return the loads."""
         for k in range(self.source.n_blocks):
             if ((load[:-1] <= load_max) & (load[:-1] >= load_min)).all():

@@ -267,7 +267,7 @@ class StreamedSubproblem(Subproblem):
         bounds = self.bounds
         load = self.clients_load.copy()
         for shard in range(self.shards.starts.size):
-            load = self.shards.one(shard, "mend", self.price, load, bounds.load_min,
+            load = self.shards.one(shard, "repair", self.price, load, bounds.load_min,
                                    bounds.load_max)  # fmt: skip
         self.clients_load = load
         return bool(((load[:-1] >= bounds.load_min) & (load[:-1] <= bounds.load_max)).all())

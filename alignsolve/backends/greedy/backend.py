@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.greedy.by_client import add_by_client, mend_clients, swap_by_client
+from alignsolve.backends.greedy.by_client import add_by_client, repair_clients, swap_by_client
 from alignsolve.backends.greedy.by_expert import (
     add_by_expert,
     add_in_bulk,
@@ -41,7 +41,7 @@ ESCAPES = 40
 SMALL_PAIRS = 1 << 14
 #: Starts by client, in orders drawn anew.
 FRESH_STARTS = 4
-#: How often a small problem's best answer loses pairs at random and is mended, and how many.
+#: How often a small problem's best answer loses pairs at random and is repaired, and how many.
 KICKS, KICK_SHARE = 20, 0.2
 
 
@@ -56,9 +56,9 @@ class GreedyBackend(Backend):
     An attempt builds an answer that breaks no maximum (by client at prices
     learnt from a sample, which the mip class goes on adjusting while clients add in
     turn, or by expert at prices of the budgets, where clients are few and experts
-    need holders), then mends minima and gains value by exchanges. One attempt that
+    need holders), then repairs minima and gains value by exchanges. One attempt that
     succeeds is enough, except that small problems of the mip class start by client a
-    few times, and then give up a part of the best answer and mend it a few times. For
+    few times, and then give up a part of the best answer and repair it a few times. For
     the flow class an answer is found whenever there is one and time allows. For the
     mip class it may be missed where few answers are feasible.
 
@@ -77,9 +77,9 @@ class GreedyBackend(Backend):
         callback=True,
     )
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
-        attempts = _Attempts(problem, options)
+        attempts = _Attempts(problem, limits)
         interrupted = False
         try:
             # Infinite bounds and extreme scales meet in sums that are then masked.
@@ -88,7 +88,7 @@ class GreedyBackend(Backend):
         except KeyboardInterrupt:
             interrupted = True
         termination = Termination.HEURISTIC_DONE
-        if interrupted or (options.report is not None and options.report.stopped):
+        if interrupted or (limits.report is not None and limits.report.stopped):
             termination = Termination.INTERRUPTED
         elif attempts.effort.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT
@@ -101,12 +101,12 @@ class GreedyBackend(Backend):
 class _Attempts:
     """Attempts at one problem, and the best feasible answer of all."""
 
-    def __init__(self, problem: AlignmentProblem, options: Limits) -> None:
-        self.problem, self.options = problem, options
+    def __init__(self, problem: AlignmentProblem, limits: Limits) -> None:
+        self.problem, self.limits = problem, limits
         self.started = time.perf_counter()
         self.effort = self._effort(math.inf)
         self.best = Incumbent(problem)
-        self.rng = np.random.default_rng(options.seed)
+        self.rng = np.random.default_rng(limits.seed)
         self.made = 0
         #: By what experts rank clients at prices of the budgets.
         self.score: Float64Array | None = None
@@ -116,8 +116,8 @@ class _Attempts:
 
     def _effort(self, work: float) -> WorkBudget:
         """Return what may be spent on a part of the work."""
-        report = self.options.report
-        deadline = max(self.options.deadline, self.started + GRACE_SECONDS)
+        report = self.limits.report
+        deadline = max(self.limits.deadline, self.started + GRACE_SECONDS)
         if report is None:
             return WorkBudget(deadline, work)
         return WorkBudget(deadline, work, lambda: report(self.best.value, math.inf))
@@ -129,8 +129,8 @@ class _Attempts:
         if (low > high).any():
             return
         state = State(problem)
-        if self.options.warm_start is not None:
-            state.hold(*self.options.warm_start)
+        if self.limits.warm_start is not None:
+            state.hold(*self.limits.warm_start)
             self._improve(state)
         small = problem.n_clients * problem.n_experts <= SMALL_PAIRS
         small &= problem.problem_class == "mip"
@@ -138,9 +138,12 @@ class _Attempts:
         fresh = FRESH_STARTS if small and not by_expert else 1
         by_client = self._starts_by_client(state, fresh)
         starts = self._starts_by_expert(state) if by_expert else by_client
+        # The first answer by expert is one for want of time, and no success.
+        known = self.best.pairs is not None
         for position, _ in enumerate(starts):
             found = self._improve(state)
-            if position == 0 and self.best.pairs is None and not self._improve_flow(state):
+            known |= found
+            if position == 0 and not known and not self._improve_flow(state):
                 return
             if self.effort.is_spent():
                 return
@@ -158,7 +161,7 @@ class _Attempts:
         kept = self.rng.random(rows.size) >= KICK_SHARE
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            self._add_by_expert(state, self.score.copy())
+            add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
@@ -192,14 +195,9 @@ class _Attempts:
     def _first_by_expert(self, state: State) -> None:
         """Keep an answer in which little is taken of budgets, should time not suffice for more."""
         score = scores_by_expert(state, "share", self.effort)
-        self._add_by_expert(state, score)
+        add_in_bulk(state, score, self.effort)
+        add_by_expert(state, score, self.effort)
         self._keep(state)
-
-    def _add_by_expert(self, state: State, score: Float64Array) -> None:
-        """Fill the experts' minima, in bulk first where that is long."""
-        if score.size > SMALL_PAIRS:
-            add_in_bulk(state, score, self.effort)
-        add_by_expert(state, score, self._effort(EXPERT_WORK))
 
     def _construct(self, state: State, way: str) -> None:
         """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
@@ -210,13 +208,13 @@ class _Attempts:
             effort = self._effort(math.inf)
             if math.isfinite(effort.deadline):
                 effort.deadline -= (1 - PRICE_SHARE) * (effort.deadline - time.perf_counter())
-            prices = learn_prices(state, self.rng, self.options.warm_prices, effort)
+            prices = learn_prices(state, self.rng, self.limits.warm_prices, effort)
         else:
             effort = self._effort(EXPERT_WORK)
             score = scores_by_expert(state, way, effort)
             if way == "price":
                 self.score = score.copy()
-            self._add_by_expert(state, score)
+            add_by_expert(state, score, self._effort(EXPERT_WORK))
         everyone, most = np.arange(state.n_clients), most_at(state, prices)
         if way == "client" and self.problem.problem_class == "mip":
             prices = add_in_turn(state, prices, self.rng, self.effort)
@@ -224,7 +222,7 @@ class _Attempts:
         else:
             add_by_client(state, everyone, prices, self.effort, most)
         self.prices = prices if way == "client" else self.prices
-        mend_clients(state, prices, state.high, self.effort)
+        repair_clients(state, prices, state.high, self.effort)
         fill_experts(state, self.effort)
         if state.slope.any():
             add_by_client(state, everyone, prices, self.effort, most)

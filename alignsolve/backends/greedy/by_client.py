@@ -1,7 +1,7 @@
 """Greedy construction by client: each its best expert in turn, the experts by regret.
 
 Only moves are made that break no further bound. What is left undone, `mend_clients`
-and `alignsolve.backends.greedy.fill` mend in bulk, and the search in
+and `alignsolve.backends.greedy.fill` repair in bulk, and the search in
 `alignsolve.backends.greedy.local_search` move by move.
 """
 
@@ -14,7 +14,7 @@ from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.backends.greedy.take import Takers, accepted, budget_share, priced
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 
-#: Rounds in which clients mend their own bounds.
+#: Rounds in which clients repair their own bounds.
 MEND_ROUNDS = 20
 #: Entries of the clients that compete for the experts by regret, a block after the other.
 TAKEN_ENTRIES = 1 << 20
@@ -83,7 +83,7 @@ def meet_minima(
     most: Float64Array | None,
     effort: WorkBudget,
 ) -> None:
-    """Let clients that lack something add what mends most of it, the best of that."""
+    """Let clients that lack something add what repairs most of it, the best of that."""
     needy = clients[_lacks(state, clients)]
     while needy.size and not effort.is_spent():
         effort.work -= needy.size * state.n_experts
@@ -116,9 +116,9 @@ def _proposals(
     share = budget_share(state, clients)
     if share is not None:
         score = np.where(score > 0, score / share, score * share)
-    # What mends most comes first.
-    mended = np.where(fits, change, 0.0).min(axis=1)
-    fits &= (change < 0) & (change <= 0.999 * mended[:, None])
+    # What repairs most comes first.
+    repaired = np.where(fits, change, 0.0).min(axis=1)
+    fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
     score[~fits] = -np.inf
     best = score.argmax(axis=1)
     rows = np.arange(clients.size)
@@ -132,14 +132,14 @@ def _proposals(
 def addable(
     state: State, clients: IntArray, most: Float64Array | None
 ) -> tuple[BoolArray, Float64Array]:
-    """Tell which experts clients can add without harm, and what that mends.
+    """Tell which experts clients can add without harm, and what that repairs.
 
     Returns
     -------
     fits : bool array, shape (k, n_experts)
         No bound is broken (further) by the addition.
     change : float64 array, shape (k, n_experts)
-        How the excess of the client changes: below 0 where a minimum is mended.
+        How the excess of the client changes: below 0 where a minimum is repaired.
     """
     fits = ~state.held[clients]
     fits &= state.values[clients] > -np.inf
@@ -150,9 +150,9 @@ def addable(
     if most is not None:
         for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
             fits &= amount + weight[clients, None] <= high
-    mends = total < 0
-    if mends.any():
-        fits &= ~mends | leaves_room(state, clients)
+    repairs = total < 0
+    if repairs.any():
+        fits &= ~repairs | leaves_room(state, clients)
     return fits, total
 
 
@@ -191,7 +191,7 @@ def leaves_room(state: State, clients: IntArray) -> BoolArray:
     return leaves
 
 
-def mend_clients(
+def repair_clients(
     state: State, prices: Float64Array, most: Float64Array, effort: WorkBudget
 ) -> None:
     """Let clients that break a bound of their own swap experts, all at once, in rounds.
@@ -209,7 +209,7 @@ def mend_clients(
         clients = np.flatnonzero(state.broken_clients().any(axis=0) & (state.count > 0))
         if not clients.size or effort.is_spent():
             return
-        drop, add, loss = _mending_swaps(state, clients, prices, most, effort)
+        drop, add, loss = _repairing_swaps(state, clients, prices, most, effort)
         helps = add >= 0
         clients, drop, add, loss = clients[helps], drop[helps], add[helps], loss[helps]
         taken = accepted(state, clients, add, -loss, most)
@@ -218,10 +218,10 @@ def mend_clients(
         state.apply(clients[taken], drop[taken], add[taken])
 
 
-def _mending_swaps(
+def _repairing_swaps(
     state: State, clients: IntArray, prices: Float64Array, most: Float64Array, effort: WorkBudget
 ) -> tuple[IntArray, IntArray, Float64Array]:
-    """Return the swap of each client that mends most, with its loss; -1 for none."""
+    """Return the swap of each client that repairs most, with its loss; -1 for none."""
     drop, add = np.full(clients.size, -1), np.full(clients.size, -1)
     loss = np.full(clients.size, np.inf)
     width = state.n_experts * max(1, int(state.count[clients].max()))

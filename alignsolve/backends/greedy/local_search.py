@@ -3,7 +3,7 @@
 One neighbourhood serves both. An arc u -> v is a client that gives up expert u
 for expert v; the node after the last expert stands for "no expert". Arcs are
 made together: a lone move, two clients that swap experts, a cycle of several.
-While bounds are broken, mending them is what gains most.
+While bounds are broken, repairing them is what gains most.
 """
 
 from __future__ import annotations

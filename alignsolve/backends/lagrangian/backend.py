@@ -71,14 +71,14 @@ class LagrangianBackend(Backend):
             kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
         return math.nan if is_compiled(kernel, "float64") else seconds
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer, and the least bound; see `Backend.solve`."""
         from alignsolve.kernels import prepare
 
         prepare()
         from alignsolve.backends.lagrangian.pipeline import solve_lagrangian
 
-        return solve_lagrangian(problem, options, self.parts, self.ask)
+        return solve_lagrangian(problem, limits, self.parts, self.ask)
 
 
 def _looks_like_jobs(problem: AlignmentProblem) -> bool:

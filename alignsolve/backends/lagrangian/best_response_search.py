@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import NODES, Relaxation
-from alignsolve.backends.lagrangian.coupling import Clients
+from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.standard_form import CouplingConstraints, Margin
 
@@ -42,7 +42,7 @@ class BestResponseSearch:
         self.problem = relaxation.problem
         self.loads = CouplingConstraints.of(self.problem, Margin.INWARD).reachable()
         self.clients = Clients.of(self.problem, Margin.INWARD)
-        self.rng = np.random.default_rng(best.options.seed)
+        self.rng = np.random.default_rng(best.limits.seed)
         self.blocks = list(relaxation.blocks(np.arange(self.problem.n_clients)))
         self.sweeps = 0
 
@@ -98,7 +98,7 @@ class BestResponseSearch:
         self.sweeps += 1
         for at in self.rng.permutation(len(self.blocks)):
             block = self.blocks[at]
-            if time.perf_counter() >= self.best.options.deadline:
+            if time.perf_counter() >= self.best.limits.deadline:
                 break
             changed += respond(
                 self.rng.permutation(block.stop - block.start), self.problem.values(block),

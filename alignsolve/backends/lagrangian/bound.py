@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.backends.lagrangian.coupling import Clients, best_loads
+from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.backends.row_units import row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin
+from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin, best_load
 
 #: Float64 entries of the sizes of a block of clients: a few MB.
 BLOCK_ENTRIES = 1 << 18
@@ -155,7 +155,7 @@ class Relaxation:
         if sample is not None:
             bounds = loads.shared(clients.size / self.problem.n_clients)
         is_count = loads.is_count & (sample is None)
-        load, worth = best_loads(prices, *bounds, is_count)
+        load, worth = _best_loads(prices, *bounds, is_count)
         parts = float(upper.sum()), float(worth.sum())
         rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
         return Responses(
@@ -250,3 +250,36 @@ def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
     if not (cap <= min(LARGEST_CAPACITY, LARGEST_TABLE // m)).all():
         return None
     return size.reshape(n, m), cap.astype(np.int64)
+
+
+def _best_loads(
+    prices: Float64Array,
+    low: Float64Array,
+    high: Float64Array,
+    slope: Float64Array,
+    target: Float64Array,
+    is_count: BoolArray,
+) -> tuple[Float64Array, Float64Array]:
+    """Return every expert's best load at the prices, and what it is worth.
+
+    Parameters
+    ----------
+    prices, low, high, slope, target : float64 array, shape (n_loads, n_experts)
+        See `alignsolve.standard_form.CouplingConstraints`.
+    is_count : bool array, shape (n_loads,)
+        Loads that must be whole.
+
+    Returns
+    -------
+    load, worth : float64 array, shape (n_loads, n_experts)
+        Maximiser and maximum of ``price * load - slope * (load - target)**2``.
+    """
+    load = best_load(prices, slope, target, low, high)
+
+    def worth(at: Float64Array) -> Float64Array:
+        return prices * at - slope * (at - target) ** 2
+
+    below, above = np.floor(load), np.ceil(load)
+    whole = np.where(worth(below) >= worth(above), below, above)
+    load = np.where(is_count[:, None], whole, load)
+    return load, worth(load)

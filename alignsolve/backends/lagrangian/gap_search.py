@@ -111,7 +111,7 @@ class GapSearch:
         # answer finds the best one again, for ever.
         self.margin = ROUNDING * (first_distance(self.values) + float(np.abs(self.prices).sum()))
         best.rounding = self.margin
-        self.seed = best.options.seed
+        self.seed = best.limits.seed
         self.nodes = self.dives = self.polishes = self.cores = 0
         self.rng = np.random.default_rng(self.seed)
         self.freed = float(FIRST_FREED)
@@ -336,11 +336,11 @@ class GapSearch:
 
     def _ask_greedy(self) -> None:
         """Take a first answer that is easy to find."""
-        options = self.best.options
-        soon = time.perf_counter() + min(GREEDY_SECONDS, GREEDY_SHARE * options.remaining())
-        options = dataclasses.replace(options, deadline=soon, warm_start=None, report=None)
+        limits = self.best.limits
+        soon = time.perf_counter() + min(GREEDY_SECONDS, GREEDY_SHARE * limits.remaining())
+        limits = dataclasses.replace(limits, deadline=soon, warm_start=None, report=None)
         try:
-            answer = self.ask("greedy", self.best.problem, options)
+            answer = self.ask("greedy", self.best.problem, limits)
         except AlignSolveError as error:
             logger.info("lagrangian goes on without greedy: %s", error)
             return
@@ -357,7 +357,7 @@ class GapSearch:
             return "open"
         fitness = np.where(allowed, best.problem.fitness, -np.inf)
         core = best.problem.replace(fitness=fitness)
-        until = min(best.options.deadline, time.perf_counter() + seconds)
+        until = min(best.limits.deadline, time.perf_counter() + seconds)
         # Only the caller ends it before: a solver that is stopped cannot always be freed.
         answer = self._exact(
             core, lambda: best.interrupted, deadline=until, threads=1, warm_start=None
@@ -394,8 +394,8 @@ class GapSearch:
             return is_over()
 
         report = Reporter(problem, poll, time.perf_counter())
-        options = dataclasses.replace(best.options, report=report, **changes)
-        answer = self.exact(problem, options)
+        limits = dataclasses.replace(best.limits, report=report, **changes)
+        answer = self.exact(problem, limits)
         by_key = answer.termination is Termination.INTERRUPTED and not report.stopped
         if self.threads == 1 and by_key:
             best.interrupted = True

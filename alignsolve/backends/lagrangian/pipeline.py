@@ -48,7 +48,7 @@ EXACT = ("ortools-mip", "scipy-milp")
 
 
 def solve_lagrangian(
-    problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
+    problem: AlignmentProblem, limits: Limits, parts: Collection[str], ask: Subsolver
 ) -> Outcome:
     """Solve a problem with loads, and bound how much better another answer can be.
 
@@ -56,7 +56,7 @@ def solve_lagrangian(
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
-    options : Limits
+    limits : Limits
         Limits and hints.
     parts : collection of str
         Which of "search", "tree" and "exact" to use after the prices; see
@@ -71,7 +71,7 @@ def solve_lagrangian(
         tree search rules out, and the exact solver's bound, and `Outcome.source`
         names where it comes from.
     """
-    run = _Run(problem, options, parts, ask)
+    run = _Run(problem, limits, parts, ask)
     try:
         run.run()
     except KeyboardInterrupt:
@@ -84,10 +84,10 @@ class _Run:
     """One solve."""
 
     def __init__(
-        self, problem: AlignmentProblem, options: Limits, parts: Collection[str], ask: Subsolver
+        self, problem: AlignmentProblem, limits: Limits, parts: Collection[str], ask: Subsolver
     ) -> None:
-        self.problem, self.options, self.parts, self.ask = problem, options, parts, ask
-        self.best = SharedIncumbent(problem, options)
+        self.problem, self.limits, self.parts, self.ask = problem, limits, parts, ask
+        self.best = SharedIncumbent(problem, limits)
         # Solvers of others end a little before the limit.
         self.out_of_time = False
         self.started = time.perf_counter()
@@ -96,13 +96,13 @@ class _Run:
     def run(self) -> None:
         """Price, then search in the way that fits the problem."""
         began = time.perf_counter()
-        relaxation = Relaxation(self.problem, self.options.threads)
+        relaxation = Relaxation(self.problem, self.limits.threads)
         if relaxation.loads.crossed:
             self.best.infeasible = True
             return
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
-        if gap_search.applies(relaxation) and not self.options.repeatable:
+        if gap_search.applies(relaxation) and not self.limits.repeatable:
             self._solve_jobs(relaxation)
         else:
             self._solve_fleet(relaxation)
@@ -141,7 +141,7 @@ class _Run:
         self._improve(fleet, priced.prices, held)
         self.stats["sweeps"] = fleet.sweeps
         self.best.report()
-        limited = math.isfinite(self.options.deadline)
+        limited = math.isfinite(self.limits.deadline)
         most = EXACT_PAIRS if limited else EXACT_PAIRS_UNLIMITED
         small = self.problem.fitness.size <= most
         if "exact" in self.parts and small and not self.best.is_over:
@@ -166,14 +166,14 @@ class _Run:
         self, relaxation: Relaxation, clients: IntArray, prices: Float64Array, first_step: float
     ) -> MirrorDescent:
         return MirrorDescent(
-            relaxation, clients, prices, first_step=first_step, seed=self.options.seed
+            relaxation, clients, prices, first_step=first_step, seed=self.limits.seed
         )
 
     def _price(self, relaxation: Relaxation, fleet: BestResponseSearch) -> Priced:
         """Find good prices: on samples first where there are many clients."""
         n, prices = self.problem.n_clients, np.zeros(relaxation.shape)
         share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
-        deadline = time.perf_counter() + share * self.options.remaining()
+        deadline = time.perf_counter() + share * self.limits.remaining()
         curvature = proximal_newton.Curvature.guess(relaxation)
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, fleet, deadline)
@@ -181,7 +181,7 @@ class _Run:
                 return priced
             prices = priced.prices
         else:
-            order = np.random.default_rng(self.options.seed).permutation(n)
+            order = np.random.default_rng(self.limits.seed).permutation(n)
             size = SAMPLE
             descent = self._mirror_descent(relaxation, np.sort(order[:size]), prices, FIRST_STEP)
             for _ in range(SWEEPS):
@@ -231,7 +231,7 @@ class _Run:
 
     def _ascend(self, relaxation: Relaxation) -> Priced:
         """Find good prices where clients are few and responses jump."""
-        deadline = time.perf_counter() + PRICE_SHARE * self.options.remaining()
+        deadline = time.perf_counter() + PRICE_SHARE * self.limits.remaining()
         prices = np.zeros(relaxation.shape)
         start = relaxation.responses(prices)
         if start.infeasible:
@@ -254,11 +254,11 @@ class _Run:
         self.best.lower(priced.bound)
         return self._seen(priced)
 
-    def _exact(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def _exact(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Ask the first exact solver that is installed and works."""
         for name in EXACT:
             try:
-                answer = self.ask(name, problem, options)
+                answer = self.ask(name, problem, limits)
             except AlignSolveError as error:
                 logger.info("lagrangian goes on without %s: %s", name, error)
                 continue
@@ -269,10 +269,10 @@ class _Run:
 
     def _finish_exactly(self) -> None:
         """Let an exact solver improve answer and bound."""
-        options = self.options
+        limits = self.limits
         if self.best.pairs is not None:
-            options = dataclasses.replace(options, warm_start=self.best.pairs)
-        answer = self._exact(self.problem, options)
+            limits = dataclasses.replace(limits, warm_start=self.best.pairs)
+        answer = self._exact(self.problem, limits)
         if answer.infeasible:
             self.best.infeasible = self.best.pairs is None
         if answer.row_ind is not None and answer.col_ind is not None:
@@ -294,7 +294,7 @@ class _Run:
             termination = Termination.PROVED
         elif best.good_enough:
             termination = Termination.GAP_REACHED
-        elif self.out_of_time or self.options.remaining() <= 0:
+        elif self.out_of_time or self.limits.remaining() <= 0:
             termination = Termination.TIME_LIMIT
         else:
             termination = Termination.HEURISTIC_DONE

@@ -133,14 +133,14 @@ class _Search(Incumbent):
         self.stats: dict[str, Any] = {"rounds": 0, "cuts": 0, "nodes": 0}
 
 
-def solve_linear(problem: AlignmentProblem, options: Limits, solver: LinearSolver) -> Outcome:
+def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver) -> Outcome:
     """Solve a problem by its linear model.
 
     Parameters
     ----------
     problem : AlignmentProblem
         Any problem with at least one client and one expert.
-    options : Limits
+    limits : Limits
         Limits and hints.
     solver : LinearSolver
         What solves each round.
@@ -154,17 +154,17 @@ def solve_linear(problem: AlignmentProblem, options: Limits, solver: LinearSolve
     search = _Search(problem)
     termination = Termination.TIME_LIMIT
     try:
-        if options.warm_start is not None:
-            search.offer(*options.warm_start)
-        if options.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
+        if limits.warm_start is not None:
+            search.offer(*limits.warm_start)
+        if limits.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
             return _answer(search, Termination.WORK_LIMIT, solver.source)
-        termination = _rounds(search, options, solver)
+        termination = _rounds(search, limits, solver)
     except KeyboardInterrupt:
         termination = Termination.INTERRUPTED
     return _answer(search, termination, solver.source)
 
 
-def _rounds(search: _Search, options: Limits, solver: LinearSolver) -> Termination:
+def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Termination:
     """Run rounds until nothing is left to correct, and tell what ended them."""
     started = time.perf_counter()
     model = build_linear_model(search.problem)
@@ -174,11 +174,11 @@ def _rounds(search: _Search, options: Limits, solver: LinearSolver) -> Terminati
         if _is_contradictory(model):
             search.infeasible = search.pairs is None
             return Termination.PROVED
-        if options.remaining() <= 0:
+        if limits.remaining() <= 0:
             return Termination.TIME_LIMIT
         began = time.perf_counter()
-        task = _task(search, model, options)
-        outcome = _run(search, solver, task, options.report) if model.n_columns else _EMPTY
+        task = _task(search, model, limits)
+        outcome = _run(search, solver, task, limits.report) if model.n_columns else _EMPTY
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -194,10 +194,10 @@ def _rounds(search: _Search, options: Limits, solver: LinearSolver) -> Terminati
             return Termination.INTERRUPTED
         # Without an answer the gap is infinite, whatever share of infinity may stay open.
         gap = search.bound - search.value
-        if search.pairs is not None and gap <= options.rel_gap * abs(search.value):
-            return Termination.GAP_REACHED if options.rel_gap > 0 else Termination.PROVED
+        if search.pairs is not None and gap <= limits.rel_gap * abs(search.value):
+            return Termination.GAP_REACHED if limits.rel_gap > 0 else Termination.PROVED
         if not outcome.finished:
-            return Termination.WORK_LIMIT if options.repeatable else Termination.TIME_LIMIT
+            return Termination.WORK_LIMIT if limits.repeatable else Termination.TIME_LIMIT
         if corrected is model:
             if search.pairs is None:
                 raise BackendError(f"{solver.source} broke a bound on a number of pairs")
@@ -205,14 +205,14 @@ def _rounds(search: _Search, options: Limits, solver: LinearSolver) -> Terminati
         model = corrected
 
 
-def _task(search: _Search, model: LinearModel, options: Limits) -> Task:
+def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
     """Return the next round's work; a share of the time is kept for what follows it."""
     hint = None if search.pairs is None else model.point(search.problem, *search.pairs)
-    deadline = options.deadline
+    deadline = limits.deadline
     if math.isfinite(deadline):
-        deadline -= min(0.05, 0.05 * options.remaining())
-    threads, nodes = (1, REPEATABLE_NODES) if options.repeatable else (options.threads, None)
-    return Task(model, deadline, options.rel_gap, options.seed, threads, hint, nodes)
+        deadline -= min(0.05, 0.05 * limits.remaining())
+    threads, nodes = (1, REPEATABLE_NODES) if limits.repeatable else (limits.threads, None)
+    return Task(model, deadline, limits.rel_gap, limits.seed, threads, hint, nodes)
 
 
 def _run(

@@ -40,9 +40,9 @@ class CpSatBackend(Backend):
         warm_start=True, callback=True, libraries=("ortools",),
     )
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and CP-SAT's bound."""
-        return solve_linear(problem, options, _CpSat(watched=options.report is not None))
+        return solve_linear(problem, limits, _CpSat(watched=limits.report is not None))
 
 
 class _CpSat(LinearSolver):

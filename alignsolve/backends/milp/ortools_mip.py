@@ -52,10 +52,10 @@ class MathOptBackend(Backend):
     name = "ortools-mip"
     capabilities = _CAPABILITIES
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return solve_linear(problem, options, _Highs(folder))
+            return solve_linear(problem, limits, _Highs(folder))
 
 
 class ScipBackend(Backend):
@@ -74,9 +74,9 @@ class ScipBackend(Backend):
     name = "ortools-scip"
     capabilities = replace(_CAPABILITIES, interruptible=False, callback=False)
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of SCIP."""
-        return solve_linear(problem, replace(options, report=None), _Scip())
+        return solve_linear(problem, replace(limits, report=None), _Scip())
 
 
 class _MathOpt(ScaledSolver):

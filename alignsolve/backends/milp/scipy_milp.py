@@ -37,12 +37,12 @@ class ScipyMilpBackend(Backend):
         callback=True, libraries=("scipy",),
     )
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
         with warnings.catch_warnings():
             # SciPy warns that it passes options on to HiGHS unseen: as wanted.
             warnings.filterwarnings("ignore", message="Unrecognized options detected")
-            return solve_linear(problem, options, _ScipyHighs())
+            return solve_linear(problem, limits, _ScipyHighs())
 
 
 class _ScipyHighs(ScaledSolver):

@@ -32,7 +32,7 @@ class NetworkBackend(Backend):
             If the library fails.
         """
 
-    def solve(self, problem: AlignmentProblem, options: Limits) -> Outcome:
+    def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return a best answer; see `Backend.solve`.
 
         Notes
@@ -58,7 +58,7 @@ class NetworkBackend(Backend):
         if not network.scaling.exact:
             unit = math.ldexp(1.0, -network.scaling.exponent)
             try:
-                answer = polish(problem, rows, cols, unit, options.deadline)
+                answer = polish(problem, rows, cols, unit, limits.deadline)
             except KeyboardInterrupt:
                 answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
             stats["polishing_exchanges"] = answer.exchanges

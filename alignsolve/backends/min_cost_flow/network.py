@@ -107,6 +107,7 @@ class _Bounds:
 
     @classmethod
     def of(cls, problem: AlignmentProblem, allowed: IntArray) -> _Bounds:
+        """Collect the bounds; `allowed` counts the clients that may hold each expert."""
         slots_min, slots_max = problem.slot_bounds()
         low, high = problem.holder_bounds()
         none = np.empty(0, dtype=np.int64)

@@ -395,7 +395,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_progress_shows_on_a_terminal_only(folder):
-    words = [sys.executable, "-m", "alignsolve.cli", "convert", "flow.json", "flow.npz"]
+    words = [sys.executable, "-m", "alignsolve", "convert", "flow.json", "flow.npz"]
     piped = subprocess.run(words, capture_output=True, check=True)
     assert piped.stderr == b""
     leader, follower = pty.openpty()

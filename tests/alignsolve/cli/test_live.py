@@ -19,7 +19,7 @@ from tests.files import ROOT
 pty = pytest.importorskip("pty", reason="this system has no pseudo terminals")
 
 FOLDER = ROOT / "instances"
-COMMAND = [sys.executable, "-m", "alignsolve.cli", "solve"]
+COMMAND = [sys.executable, "-m", "alignsolve", "solve"]
 #: Seconds after which a test gives up.
 PATIENCE = 120
 

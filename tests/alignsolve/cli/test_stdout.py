@@ -79,13 +79,13 @@ def test_without_standard_error_it_goes_nowhere():
 def test_highs_spoils_no_document(backend):
     io.write_instance(TALKATIVE, "talkative.json")
     words = ["solve", "talkative.json", "--backend", backend, "--time-limit", "20", "--json"]
-    done = subprocess.run([sys.executable, "-m", "alignsolve.cli", *words], text=True,
+    done = subprocess.run([sys.executable, "-m", "alignsolve", *words], text=True,
                           capture_output=True, check=True)
     assert json.loads(done.stdout)["status"] in ("optimal", "feasible")
 
 
 def test_a_closed_standard_output_is_no_traceback():
-    words = [sys.executable, "-m", "alignsolve.cli"]
+    words = [sys.executable, "-m", "alignsolve"]
     for command in (("info",), (*SOLVE, "--json"), ("slove", "--json")):
         done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *words, *command], text=True,
                               stderr=subprocess.PIPE, check=False)
@@ -96,7 +96,7 @@ def test_a_closed_standard_output_is_no_traceback():
 def test_a_reader_that_leaves_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-m", "alignsolve.cli", "info"], stdout=writer,
+    done = subprocess.run([sys.executable, "-m", "alignsolve", "info"], stdout=writer,
                           stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
@@ -105,7 +105,7 @@ def test_a_reader_that_leaves_is_no_error():
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk_is_one_line():
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "alignsolve.cli", "info"], stdout=full,
+        done = subprocess.run([sys.executable, "-m", "alignsolve", "info"], stdout=full,
                               stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         1, "error: standard output cannot be written: No space left on device\n"

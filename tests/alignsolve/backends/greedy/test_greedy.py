@@ -127,7 +127,7 @@ def test_a_tight_fleet_is_answered_at_once():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_filling_mends_minima_and_breaks_nothing(seed):
+def test_filling_repairs_minima_and_breaks_nothing(seed):
     problem = generate("scarce", seed=seed, clients=300, experts=16)
     state = State(problem)
     none = np.zeros_like(state.amount)

@@ -1,4 +1,4 @@
-"""A problem in two halves: what binds a client alone, and the loads that couple clients.
+"""What binds a client alone, as rows: budgets, slots, groups, a fairness floor.
 
 Where bounds are moved outward, what is derived from these parts is a valid bound; where
 they are moved inward, an answer made from them is feasible. See `alignsolve.standard_form`.
@@ -10,42 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.standard_form import ClientSum, Margin, best_load, client_sums
-
-
-def best_loads(
-    prices: Float64Array,
-    low: Float64Array,
-    high: Float64Array,
-    slope: Float64Array,
-    target: Float64Array,
-    is_count: BoolArray,
-) -> tuple[Float64Array, Float64Array]:
-    """Return every expert's best load at the prices, and what it is worth.
-
-    Parameters
-    ----------
-    prices, low, high, slope, target : float64 array, shape (n_loads, n_experts)
-        See `alignsolve.standard_form.CouplingConstraints`.
-    is_count : bool array, shape (n_loads,)
-        Loads that must be whole.
-
-    Returns
-    -------
-    load, worth : float64 array, shape (n_loads, n_experts)
-        Maximiser and maximum of ``price * load - slope * (load - target)**2``.
-    """
-    load = best_load(prices, slope, target, low, high)
-
-    def worth(at: Float64Array) -> Float64Array:
-        return prices * at - slope * (at - target) ** 2
-
-    below, above = np.floor(load), np.ceil(load)
-    whole = np.where(worth(below) >= worth(above), below, above)
-    load = np.where(is_count[:, None], whole, load)
-    return load, worth(load)
+from alignsolve.standard_form import ClientSum, Margin, client_sums
 
 
 @dataclass(frozen=True, eq=False)
