@@ -198,3 +198,16 @@ def test_ctrl_c_is_no_time_limit(monkeypatch):
     problem = generate("gap-d", seed=1, agents=5, jobs=20)
     outcome = get_backend("greedy").solve(problem, Limits(deadline=-np.inf))
     assert outcome.termination is al.Termination.INTERRUPTED
+
+
+def test_a_quick_first_answer_does_not_end_the_search(monkeypatch):
+    # With a search that finds nothing, what is left of the flow class is a maximum flow.
+    asked = []
+    monkeypatch.setattr("alignsolve.backends.greedy.backend.search", lambda *_: None)
+    monkeypatch.setattr(
+        "alignsolve.infeasibility.max_flow.feasible_assignment", lambda *_: asked.append(1)
+    )
+    fitness = np.random.default_rng(0).random((20, 900))
+    result = al.solve(al.AlignmentProblem(fitness, 50, load_min=1, load_max=1), "greedy")
+    assert result.has_answer
+    assert asked
