@@ -478,3 +478,16 @@ def test_a_client_of_forbidden_pairs_alone_holds_none() -> None:
     problem = al.AlignmentProblem([[-np.inf, -np.inf], [1, 1]], [2, 1], min_experts=[2, 0])
     certificate = al.certify(problem, [0, 0, 1], [0, 1, 0], prices=[0, 0])
     assert [violation.kind for violation in certificate.violations] == ["forbidden", "forbidden"]
+
+
+@pytest.mark.parametrize("of", [np.asarray, al.ArraySource], ids=["memory", "source"])
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_whole_numbers_must_be_proved_exactly(of, offset):
+    # The other way round is better by 1, which the regret of 2e9 times 1e-9 would grant.
+    fitness = np.array([[2e9, 0.0], [2e9 + 1, 0.0]]) + offset
+    problem = al.AlignmentProblem(of(fitness), 1, min_experts=1, load_max=1)
+    found = al.certify(problem, [0, 1], [0, 1], [2e9, 0.0])
+    assert found.gap_abs == 1
+    assert found.optimal == bool(offset)
+    best = al.certify(problem, [0, 1], [1, 0], [2e9, 0.0])
+    assert best.optimal

@@ -1,0 +1,99 @@
+"""The rows that backends share, with numbers worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+import alignsolve as al
+from alignsolve.model.problem import tolerance
+from alignsolve.standard_form import (
+    ROUNDING,
+    CouplingConstraints,
+    Margin,
+    best_load,
+    client_sums,
+)
+
+
+def problem(**more):
+    return al.AlignmentProblem(
+        [[3, -np.inf], [2, 5], [1, 4]], 2, load_min=[0.5, 1], load_max=[2.7, np.inf],
+        loads={
+            "samples": al.Load([10, 20, 30], min=[15, 0], max=[np.inf, 50], penalty=[2, 0],
+                               target=[7, 0]),
+            "idle": al.Load([1, 1, 1]),
+        },
+        resources={"mb": al.Resource([[1, 2], [3, 4], [5, 6]], [4, np.inf, 2000]),
+                   "free": al.Resource([1, 1], np.inf)},
+        client_fitness_min=[-np.inf, 2, -1], **more,
+    )  # fmt: skip
+
+
+def test_margins_by_hand():
+    bounds = np.array([0.0, 3.0, -5000.0, np.inf])
+    # The tolerance is 1e-9, relative above 1.
+    np.testing.assert_allclose(
+        Margin.INWARD.moved(bounds, 1) - bounds, [0.5e-9, 1.5e-9, 2.5e-6, np.nan], rtol=1e-3
+    )
+    np.testing.assert_allclose(
+        bounds[:3] - Margin.OUTWARD.moved(bounds, -1)[:3], [1e-9, 3e-9, 5e-6], rtol=2e-3
+    )
+    assert (Margin.INWARD.moved(bounds, 1)[3], Margin.OUTWARD.moved(-bounds, -1)[3]) == (
+        np.inf, -np.inf
+    )  # fmt: skip
+    # What keeps the inward bound is feasible with room for rounding; outward, none is lost.
+    for bound in (0.0, 1e-3, 7.0, 1e9):
+        assert bound < Margin.INWARD.moved(bound, 1) < bound + 0.6 * tolerance(bound)
+        assert bound + tolerance(bound) <= Margin.OUTWARD.moved(bound, 1)
+        assert Margin.OUTWARD.moved(bound, 1) < bound + 2 * tolerance(bound)
+
+
+@pytest.mark.parametrize("margin", list(Margin))
+def test_loads_that_matter_are_stacked(margin):
+    loads = CouplingConstraints.of(problem(), margin)
+    assert loads.names == ("", "samples")
+    assert loads.is_count.tolist() == [True, False]
+    assert loads.weight.tolist() == [[1, 1, 1], [10, 20, 30]]
+    assert loads.low[0].tolist() == [1, 1]
+    assert loads.high[0].tolist() == [2, 3]
+    assert loads.low[1].tolist() == margin.moved([15, 0], -1).tolist()
+    assert loads.high[1].tolist() == margin.moved([np.inf, 50], 1).tolist()
+    assert (loads.slope.tolist(), loads.target.tolist()) == ([[0, 0], [2, 0]], [[3, 3], [7, 0]])
+    assert not loads.crossed
+    reachable = loads.reachable()
+    assert reachable.low[1].tolist() == [loads.low[1, 0], 0]
+    assert reachable.high[1].tolist() == [60 * (1 + ROUNDING), loads.high[1, 1]]
+    assert reachable.high[0].tolist() == [2, 3]
+
+
+def test_holders_are_left_out_where_nothing_binds_them():
+    free = al.AlignmentProblem([[1.0, 2.0]], 1)
+    assert CouplingConstraints.of(free, Margin.INWARD).names == ()
+    assert CouplingConstraints.of(free, Margin.INWARD, all_holders=True).names == ("",)
+    crossed = al.AlignmentProblem([[1.0, 2.0]], 1, load_min=[1, 0], load_max=[0, 1])
+    assert CouplingConstraints.of(crossed, Margin.OUTWARD).crossed
+
+
+def test_sums_of_clients():
+    budget, floor = client_sums(problem(), Margin.INWARD)
+    assert (budget.name, floor.name) == ("mb", "")
+    assert budget.high.tolist() == Margin.INWARD.moved([4, np.inf, 2000], 1).tolist()
+    assert (budget.low == -np.inf).all()
+    assert budget.entries(slice(1, 3)).tolist() == [[3, 4], [5, 6]]
+    assert floor.low.tolist() == Margin.INWARD.moved([-np.inf, 2, -1], -1).tolist()
+    assert (floor.high == np.inf).all()
+    assert floor.entries(np.array([0, 2])).tolist() == [[3, 0], [1, 4]]
+
+
+@pytest.mark.parametrize(("price", "slope", "target"), [(3, 2, 1), (-1, 0.5, 4), (0, 1, 2)])
+def test_the_best_load_maximises(price, slope, target):
+    found = minimize_scalar(
+        lambda load: slope * (load - target) ** 2 - price * load, bounds=(0.5, 3), method="bounded"
+    )
+    got = best_load(*(np.array([float(part)]) for part in (price, slope, target, 0.5, 3)))
+    assert got[0] == pytest.approx(found.x, abs=1e-4)
+
+
+def test_the_best_load_without_a_penalty_is_at_an_end():
+    zero = np.zeros(2)
+    assert best_load(np.array([1.0, -1.0]), zero, zero, zero, zero + 5).tolist() == [5, 0]
