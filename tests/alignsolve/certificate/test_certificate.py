@@ -480,7 +480,11 @@ def test_a_client_of_forbidden_pairs_alone_holds_none() -> None:
     assert [violation.kind for violation in certificate.violations] == ["forbidden", "forbidden"]
 
 
-@pytest.mark.parametrize("of", [np.asarray, al.ArraySource], ids=["memory", "source"])
+def streamed(fitness):
+    return al.FunctionSource(lambda a, b: fitness[a:b], fitness.shape, fitness.dtype, 1)
+
+
+@pytest.mark.parametrize("of", [np.asarray, streamed])
 @pytest.mark.parametrize("offset", [0.0, 0.5])
 def test_whole_numbers_must_be_proved_exactly(of, offset):
     # The other way round is better by 1, which the regret of 2e9 times 1e-9 would grant.
