@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class Backend(ABC):
         return [lib for lib in cls.capabilities.libraries if importlib.util.find_spec(lib) is None]
 
 
+@functools.cache
 def library_version(distribution: str) -> str:
     """Return "name version" of an installed distribution."""
     # Slow to import, and needed only where a solver vouches for a bound.

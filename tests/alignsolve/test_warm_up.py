@@ -44,10 +44,10 @@ for more in ({}, {"switch_cost": 0.1, "held": (np.arange(3000), np.arange(3000) 
     al.solve(al.AlignmentProblem(al.ArraySource(fitness), slots, load_max=600, **more))
 for family in ("latent", "multi-layer", "tiers", "forbidden", "skewed", "ties", "sticky",
                "infeasible", "gap-a", "gap-e"):
-    al.solve(generate(family), time_limit=10)
-fleet = generate("scarce", clients=50, experts=8)
-al.solve(fleet, time_limit=3)
-al.solve(fleet.replace(load_min=60), elastic=True, time_limit=3)
+    al.solve(generate(family), rel_gap=0.01)
+fleet = generate("scarce", clients=20, experts=4)
+al.solve(fleet)
+al.solve(fleet.replace(load_min=60), elastic=True)
 after = loaded()
 print(json.dumps(sorted(k for k in after if after[k] > before.get(k, 0))))
 """
