@@ -10,23 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.certificate.best_responses import Multipliers
-from alignsolve.certificate.duality_gap import (
-    DualGap,
-    client_stakes,
-    dual_gap,
-    proof_gap,
-)
-from alignsolve.certificate.exchange_graph import (
-    ImprovingCycle,
-    bellman_ford,
-    exchange_graph,
-    improving_exchange,
-)
+from alignsolve.certificate.duality_gap import DualGap, dual_gap, proof_gap
+from alignsolve.certificate.exchange_graph import ImprovingCycle
+from alignsolve.certificate.judgement import judge
+from alignsolve.certificate.numbers import has_close_values, is_small
 from alignsolve.certificate.row_pass import prove_all
 from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
+from alignsolve.model.offsets import has_large_offsets
+from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 if TYPE_CHECKING:
@@ -168,9 +162,10 @@ def _certify(
     problem: AlignmentProblem, held: Assignment, given: Multipliers | None, deadline: float
 ) -> Certificate:
     """Certify an assignment; see `certify`."""
-    if given is not None and problem.problem_class == "flow":
+    doubtful = problem.problem_class == "flow" and is_small(problem) and has_close_values(problem)
+    if given is not None and problem.problem_class == "flow" and not doubtful:
         proved = _certify_at_prices(problem, held, given.experts)
-        if proved is not None:
+        if proved is not None and (proved.gap_abs == 0 or not is_small(problem)):
             return proved
     rows, cols = held.rows, held.cols
     values = problem.pair_values(rows, cols)
@@ -178,25 +173,30 @@ def _certify(
     if broken:
         return unproved(problem, rows, cols, broken)
     objective = problem.objective(rows, cols, values)
-    if given is None and problem.problem_class == "mip":
+    if problem.problem_class == "mip":
         # Any prices give a bound: without better ones, that of free experts.
-        given = Multipliers(np.zeros(problem.n_experts))
-    if given is not None:
+        given = given or Multipliers(np.zeros(problem.n_experts))
+        gap = dual_gap(problem, rows, cols, given)
+        return certificate_by_prices(problem, objective, given.experts, gap)
+    if given is not None and not is_small(problem):
         at_given = dual_gap(problem, rows, cols, given)
-        if is_within_tolerance(problem, at_given) or problem.problem_class == "mip":
+        if is_within_tolerance(problem, at_given):
             return certificate_by_prices(problem, objective, given.experts, at_given)
-    graph = exchange_graph(problem, rows, cols)
-    distance, cycle = bellman_ford(graph.weight)
-    found = distance[-1] - distance[:-1]
-    gap = dual_gap(problem, rows, cols, Multipliers(found))
-    # A cycle within the tolerance is rounding: the distances prove the answer all the same.
-    if cycle is None or is_within_tolerance(problem, gap):
-        return certificate_by_prices(problem, objective, found, gap)
-    improving = improving_exchange(problem, rows, cols, graph, cycle)
+    found = judge(problem, rows, cols)
+    # A cycle within the tolerance is rounding where floats were compared: the distances prove
+    # the answer all the same.
+    rounding = not is_small(problem) and is_within_tolerance(problem, found.gap)
+    if not found.refuted or rounding:
+        return certificate_by_prices(problem, objective, found.prices, found.gap)
     if given is not None:
-        return certificate_by_prices(problem, objective, given.experts, at_given, improving)
-    found, gap = improved_prices(problem, rows, cols, found, deadline=deadline)
-    return certificate_by_prices(problem, objective, found, gap, improving)
+        prices, gap = given.experts, dual_gap(problem, rows, cols, given)
+    else:
+        prices, gap = improved_prices(problem, rows, cols, found.prices, deadline=deadline)
+    if is_small(problem):
+        # Refuted in whole numbers: it is not optimal, however little it lacks.
+        lacks = found.improving.gain if found.improving is not None else math.ulp(0.0)
+        gap = DualGap(max(gap.gap_abs, lacks), 0.0)
+    return certificate_by_prices(problem, objective, prices, gap, found.improving)
 
 
 def _certify_at_prices(
@@ -237,7 +237,7 @@ def _certify_by_solver(
     objectives differ by whole numbers, and the bound counts rounded down.
     Elsewhere it proves the answer within 1e-6 of what the clients' answers could
     have lost, plus 1e-8 of the penalties, of what one holder alone would be
-    penalised, and of the sum of the clients' largest values.
+    penalised, and of the sum of the clients' largest values unless they have large offsets.
     """
     values = problem.pair_values(row_ind, col_ind)
     broken = tuple(violations(problem, row_ind, col_ind, values=values))
@@ -250,8 +250,10 @@ def _certify_by_solver(
         bound = value + math.floor(bound - value + 1e-9 * max(1.0, abs(bound)))
         tolerance = 0.0
     else:
-        regret, stake = client_stakes(problem, row_ind, col_ind)
+        regret, largest = _client_regrets(problem, row_ind, col_ind)
         penalty = problem.penalty(row_ind, col_ind) + _unit_penalty(problem)
+        # A common offset of the values would hide any error.
+        stake = 0.0 if has_large_offsets(problem) else largest
         tolerance = 1e-6 * regret + 1e-8 * (penalty + stake)
     gap_abs = max(0.0, bound - value)
     return _certificate("solver", problem, objective, gap_abs, gap_abs <= tolerance, source=source)
@@ -284,6 +286,22 @@ def is_integral(problem: AlignmentProblem) -> bool:
     # A few rows tell at once where values are fractions, as they mostly are.
     blocks = (slice(0, 16), *row_blocks(problem.n_clients, problem.n_experts))
     return all(bool((np.floor(v) == v).all()) for v in map(problem.values, blocks))
+
+
+def _client_regrets(
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+) -> tuple[float, float]:
+    """Return the sum of clients' largest less least held value, and of their largest, absolute."""
+    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
+    regret = stake = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values, mask = problem.values(rows), held.mask(rows)
+        high = values.max(axis=1, initial=-np.inf)
+        least = np.where(mask, values, np.inf).min(axis=1, initial=np.inf)
+        holds = mask.any(axis=1)
+        regret += float((high[holds] - least[holds]).sum())
+        stake += float(np.abs(high[high > -np.inf]).sum())
+    return regret, stake
 
 
 def _unit_penalty(problem: AlignmentProblem) -> float:

@@ -36,10 +36,12 @@ class DualGap:
         Sum of the residuals, >= 0; infinite where no response exists.
     tolerance : float
         0 where the gap is 0. Otherwise the gap that counts as zero where values
-        are not integers: 1e-9 times the sum of the clients' regrets (largest
-        value less least held one) and of the experts' penalty steps, plus a few
-        roundings of the largest of these values. A value that nobody holds or
-        wants, such as -1e20 in place of a forbidden pair, has no part in it.
+        are not whole numbers: 1e-9 times the sum of the clients' regrets (largest
+        value less price, less the least held one), plus a few roundings of the
+        largest difference of values and of prices between what a client holds and
+        wants, and of the penalties' steps. What is common to a client's values, and
+        a value that nobody holds or wants, such as -1e20 in place of a forbidden
+        pair, have no part in it.
     whole : bool or None
         Whether all values are whole numbers; None where that was not looked at.
     """
@@ -115,7 +117,9 @@ def proof_gap(
     relaxed = _relaxed_residuals(problem, held.rows, held.cols, multipliers)
 
     def stakes() -> Stakes:
-        return proof.stakes or Stakes(*all_regrets(problem, held.indptr, held.cols))
+        return proof.stakes or Stakes(
+            *all_regrets(problem, held.indptr, held.cols, multipliers.experts)
+        )
 
     return gap_of_sums(problem, held.load, multipliers.experts, proof.residual, stakes, relaxed)
 
@@ -159,11 +163,13 @@ def optimality_tolerance(
     holders : int64 array, shape (n_experts,)
         Load of each expert.
     regret, largest : float
-        Sum of the clients' regrets, and the largest absolute of their values.
+        Sum of the clients' regrets, and the largest of their differences.
     """
-    penalty_scale, penalty_step = _penalty_scale(problem, holders)
-    rounding = 8 * np.finfo(np.float64).eps * max(largest, penalty_step)
-    return float(OPTIMALITY_TOLERANCE * (regret + penalty_scale) + rounding)
+    step = 0.0
+    if Feature.LOAD_PENALTY in problem.features:
+        step = float(np.abs(penalty_steps(problem, holders)).max(initial=0.0))
+    rounding = 8 * np.finfo(np.float64).eps * max(largest, step)
+    return float(OPTIMALITY_TOLERANCE * regret + rounding)
 
 
 def client_sums(
@@ -173,6 +179,7 @@ def client_sums(
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
     gap = scale = largest = 0.0
     demand = np.zeros(problem.n_experts, dtype=np.int64)
+    smax = problem.slot_bounds()[1]
     for rows in row_blocks(problem.n_clients, problem.n_experts):
         values = problem.values(rows)
         reduced = reduced_values(problem, rows, multipliers, values)
@@ -183,48 +190,34 @@ def client_sums(
         lost = np.where(mask & ~chosen, reduced, 0.0).sum(axis=1)
         gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
         demand += chosen.sum(axis=0)
-        regret, highest = _regrets(values, mask)
+        regret, highest = _regrets(reduced, mask, smax[rows])
+        highest = max(highest, _differences(values, mask | chosen))
         scale, largest = scale + regret, max(largest, highest)
     return (gap, scale, largest), demand
 
 
-def client_stakes(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+def _regrets(
+    reduced: Float64Array, held: BoolArray, slot_max: IntArray
 ) -> tuple[float, float]:
-    """Return what clients' answers could have lost, and the sum of their largest values.
+    """Return the sum of largest less least held value, and the largest of these differences.
 
-    Parameters
-    ----------
-    row_ind, col_ind : int64 array, shape (n_pairs,)
-        The answer.
-
-    Returns
-    -------
-    regret : float
-        Sum over clients of the largest value less the least held one.
-    stake : float
-        Sum over clients of the largest value, absolute.
+    An empty slot lacks the largest value that is not held, where that is above 0.
     """
-    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, problem.n_experts)
-    regret = stake = 0.0
-    for rows in row_blocks(problem.n_clients, problem.n_experts):
-        values = problem.values(rows)
-        regret += _regrets(values, held.mask(rows))[0]
-        high = values.max(axis=1, initial=-np.inf)
-        stake += float(np.abs(high[high > -np.inf]).sum())
-    return regret, stake
-
-
-def _regrets(values: Float64Array, held: BoolArray) -> tuple[float, float]:
-    """Return the sum of largest less least held value, and the largest absolute of these."""
-    if not values.shape[1]:
+    if not reduced.shape[1]:
         return 0.0, 0.0
-    high = values.max(axis=1)
-    least = np.where(held, values, np.inf).min(axis=1)
-    finite, holds = high > -np.inf, held.any(axis=1)
-    regret = np.subtract(high, least, out=np.zeros_like(high), where=finite & holds)
-    largest = np.abs(high[finite]).max(initial=0.0)
-    return float(regret.sum()), float(max(largest, -least[holds].min(initial=0.0)))
+    least = np.where(held, reduced, np.inf).min(axis=1)
+    holds = held.any(axis=1)
+    regret = np.where(holds, reduced.max(axis=1) - np.where(holds, least, 0.0), 0.0)
+    wanted = np.where(held, -np.inf, reduced).max(axis=1)
+    empty = np.where(held.sum(axis=1) < slot_max, np.maximum(wanted, 0.0), 0.0)
+    return float(regret.sum() + empty.sum()), float(regret.max(initial=0.0))
+
+
+def _differences(values: Float64Array, of_interest: BoolArray) -> float:
+    """Return the largest difference between some values of one client."""
+    high = np.where(of_interest, values, -np.inf).max(axis=1, initial=-np.inf)
+    low = np.where(of_interest, values, np.inf).min(axis=1, initial=np.inf)
+    return float(np.where(high > -np.inf, high - low, 0.0).max(initial=0.0))
 
 
 def penalty_steps(
@@ -236,15 +229,6 @@ def penalty_steps(
     """
     twice = 2 * (holders - problem.load_target)
     return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
-
-
-def _penalty_scale(problem: AlignmentProblem, holders: IntArray) -> tuple[float, float]:
-    """Return the sum and the largest of the penalty steps at some loads, in absolute value."""
-    if Feature.LOAD_PENALTY not in problem.features:
-        return 0.0, 0.0
-    up, down = penalty_steps(problem, holders)
-    steps = np.maximum(np.abs(up), np.abs(down))
-    return float(steps.sum()), float(steps.max())
 
 
 def holder_residuals(

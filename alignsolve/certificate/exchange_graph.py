@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.certificate.duality_gap import penalty_steps
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.certificate.numbers import Numbers
+from alignsolve.model.arrays import BoolArray, IntArray, row_blocks
 from alignsolve.model.feasibility import group_counts, is_feasible
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem
@@ -31,13 +35,14 @@ class ExchangeGraph:
 
     Attributes
     ----------
-    weight : float64 array, shape (n_experts + 1, n_experts + 1)
-        ``weight[u, v]``, in units of fitness; +inf where there is no arc.
+    weight : float64 or object array, shape (n_experts + 1, n_experts + 1)
+        ``weight[u, v]``, in units of fitness, or of `Numbers.unit` where these are given;
+        +inf, or what stands for it there, where there is no arc.
     client : int64 array, shape (n_experts + 1, n_experts + 1)
         The client that makes the exchange, or -1.
     """
 
-    weight: Float64Array
+    weight: npt.NDArray[Any]
     client: IntArray
 
 
@@ -78,7 +83,7 @@ class ImprovingCycle:
 
 
 def exchange_graph(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray
+    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, numbers: Numbers | None = None
 ) -> ExchangeGraph:
     """Build the exchange graph of a feasible answer of the flow class.
 
@@ -88,6 +93,8 @@ def exchange_graph(
         A problem of the flow class.
     row_ind, col_ind : int64 array, shape (n_pairs,)
         A feasible answer.
+    numbers : Numbers, optional
+        The values as whole numbers, where the graph shall be exact; default float64.
 
     Notes
     -----
@@ -95,9 +102,14 @@ def exchange_graph(
     O(n_experts**2) memory besides a block.
     """
     m = problem.n_experts
+    exact = numbers is not None
+    infinite = numbers.infinite if numbers else np.inf
     graph = ExchangeGraph(
-        np.full((m + 1, m + 1), np.inf), np.full((m + 1, m + 1), NO_CLIENT, dtype=np.int64)
+        np.full((m + 1, m + 1), infinite, dtype=object if exact else np.float64),
+        np.full((m + 1, m + 1), NO_CLIENT, dtype=np.int64),
     )
+    read = numbers.values.__getitem__ if numbers else problem.values
+    steps = numbers.penalty_steps if numbers else partial(penalty_steps, problem)
     held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, m)
     counts = np.bincount(row_ind, minlength=problem.n_clients)
     smin, smax = problem.slot_bounds()
@@ -112,11 +124,13 @@ def exchange_graph(
     for j in range(m):
         holders = row_ind[by_expert[starts[j] : starts[j + 1]]]
         for block in row_blocks(holders.size, m):
-            _swap_arcs(graph, problem, held, j, holders[block], may_drop, may_add)
+            clients = holders[block]
+            _swap_arcs(graph, read(clients), held, j, clients, may_drop, may_add, infinite)
     free = np.flatnonzero(may_add.slots)
     for block in row_blocks(free.size, m):
-        _add_arcs(graph, problem, held, free[block], may_add)
-    _slack_arcs(graph, problem, col_ind)
+        _add_arcs(graph, read(free[block]), held, free[block], may_add, infinite)
+    holders = np.bincount(col_ind, minlength=m)
+    _slack_arcs(graph, problem, holders, *steps(holders))
     return graph
 
 
@@ -136,36 +150,37 @@ class _Room:
 
 
 def _swap_arcs(
-    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, j: int, clients: IntArray,
-    may_drop: _Room, may_add: _Room,
+    graph: ExchangeGraph, values: npt.NDArray[Any], held: Pairs, j: int, clients: IntArray,
+    may_drop: _Room, may_add: _Room, infinite: float,
 ) -> None:
     """Enter the swaps and the drops of some holders of expert j."""
-    values = problem.values(clients)
+    n_experts, group = values.shape[1], may_drop.problem.expert_group
     own = values[:, j]
     loss = own[:, None] - values
     allowed = ~held.mask(clients)
     drop_room = may_drop.experts(clients)[:, j]
-    if problem.expert_group is not None:
-        same_group = problem.expert_group == problem.expert_group[j]
+    if group is not None:
+        same_group = group == group[j]
         across = drop_room[:, None] & may_add.experts(clients)
         allowed &= across | same_group[None, :]
-    loss[~allowed] = np.inf
-    _enter(graph, j, slice(0, problem.n_experts), loss, clients)
-    dropped = np.where(may_drop.slots[clients] & drop_room, own, np.inf)
-    _enter(graph, j, slice(problem.n_experts, None), dropped[:, None], clients)
+    loss[~allowed] = infinite
+    _enter(graph, j, slice(0, n_experts), loss, clients)
+    dropped = np.where(may_drop.slots[clients] & drop_room, own, infinite)
+    _enter(graph, j, slice(n_experts, None), dropped[:, None], clients)
 
 
 def _add_arcs(
-    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, clients: IntArray, may_add: _Room
+    graph: ExchangeGraph, values: npt.NDArray[Any], held: Pairs, clients: IntArray,
+    may_add: _Room, infinite: float,
 ) -> None:
     """Enter the additions of some clients that have a free slot."""
     allowed = ~held.mask(clients) & may_add.experts(clients)
-    loss = np.where(allowed, -problem.values(clients), np.inf)
-    _enter(graph, problem.n_experts, slice(0, problem.n_experts), loss, clients)
+    loss = np.where(allowed, -values, infinite)
+    _enter(graph, values.shape[1], slice(0, values.shape[1]), loss, clients)
 
 
 def _enter(
-    graph: ExchangeGraph, source: int, targets: slice, loss: Float64Array, clients: IntArray
+    graph: ExchangeGraph, source: int, targets: slice, loss: npt.NDArray[Any], clients: IntArray
 ) -> None:
     """Keep the least loss over clients, and who has it, on the arcs from one node."""
     best = loss.argmin(axis=0)
@@ -175,12 +190,13 @@ def _enter(
     graph.client[source, targets] = np.where(better, clients[best], graph.client[source, targets])
 
 
-def _slack_arcs(graph: ExchangeGraph, problem: AlignmentProblem, col_ind: IntArray) -> None:
+def _slack_arcs(
+    graph: ExchangeGraph, problem: AlignmentProblem, holders: IntArray, up: npt.NDArray[Any],
+    down: npt.NDArray[Any],
+) -> None:
     """Enter the slack of the experts' load bounds, at the cost of their penalty."""
     m = problem.n_experts
-    holders = np.bincount(col_ind, minlength=m)
     low, high = problem.holder_bounds()
-    up, down = penalty_steps(problem, holders)
     for source, target, step, possible in (
         (slice(0, m), m, up, holders < high), (m, slice(0, m), down, holders > low),
     ):
@@ -189,29 +205,30 @@ def _slack_arcs(graph: ExchangeGraph, problem: AlignmentProblem, col_ind: IntArr
         graph.client[source, target][better] = NO_CLIENT
 
 
-def bellman_ford(weight: Float64Array) -> tuple[Float64Array, list[int] | None]:
+def bellman_ford(weight: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[int] | None]:
     """Return shortest distances from a virtual source, and a negative cycle if there is one.
 
     Parameters
     ----------
-    weight : float64 array, shape (k, k)
-        Arc weights; +inf for no arc.
+    weight : float64 or object array, shape (k, k)
+        Arc weights; +inf, or a number larger than all paths, for no arc. Objects are whole
+        numbers.
 
     Returns
     -------
-    distance : float64 array, shape (k,)
+    distance : array of the same kind, shape (k,)
         Valid potentials where there is no cycle.
     cycle : list of int or None
         Nodes of a cycle of negative weight, in order.
 
     Notes
     -----
-    O(k**3) at worst. Rounding can make a cycle of weight zero look negative by
+    O(k**3) at worst. Rounding of floats can make a cycle of weight zero look negative by
     some ulps; such a cycle is not reported, and the residuals at the potentials
     then show what the rounding is worth.
     """
     k = weight.shape[0]
-    distance = np.zeros(k)
+    distance = np.zeros(k, dtype=weight.dtype)
     parent = np.full(k, -1)
     for _ in range(k + 1):
         through = distance[:, None] + weight
@@ -225,6 +242,8 @@ def bellman_ford(weight: Float64Array) -> tuple[Float64Array, list[int] | None]:
     cycle = _cycle_of_parents(parent)
     if cycle is None:
         return distance, None
+    if weight.dtype == object:
+        return distance, cycle
     arcs = [weight[u, v] for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)]
     noise = 8 * np.finfo(float).eps * max(abs(arc) for arc in arcs)
     return distance, cycle if math.fsum(arcs) < -noise else None

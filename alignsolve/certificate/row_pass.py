@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -58,7 +59,8 @@ class Proof:
 
 
 def block_stakes(
-    values: FloatArray, ends: IntArray, col_ind: IntArray, whole: bool = True
+    values: FloatArray, prices: Float64Array, ends: IntArray, col_ind: IntArray,
+    slot_max: IntArray, whole: bool = True,
 ) -> Stakes:
     """Return what is at stake for some clients.
 
@@ -66,10 +68,14 @@ def block_stakes(
     ----------
     values : float32 or float64 array, shape (c, n_experts)
         Fitness less switching cost, in C order.
+    prices : float64 array, shape (n_experts,)
+        Prices, max sense.
     ends : int64 array, shape (c + 1,)
         Where each client's pairs start in `col_ind`.
     col_ind : int64 array
         Held experts, of these clients and others.
+    slot_max : int64 array, shape (c,)
+        Slots of these clients.
     whole : bool
         Whether it is of interest that all values are whole numbers.
     """
@@ -77,7 +83,7 @@ def block_stakes(
 
     # A few rows tell at once where values are fractions, as they mostly are.
     whole = whole and all(bool((np.floor(v) == v).all()) for v in (values[:16], values[16:]))
-    return Stakes(*regret_sums(values, ends, col_ind), whole)
+    return Stakes(*regret_sums(values, prices, ends, col_ind, slot_max), whole)
 
 
 def add_stakes(parts: list[Stakes]) -> Stakes:
@@ -115,11 +121,16 @@ def prove_all(
         residual = residual_sum(values, prices, ends, col_ind, *slots, held)
         if not problem.streamed:
             return residual, None
-        stakes = block_stakes(values, ends, col_ind, whole)
+        stakes = block_stakes(values, prices, ends, col_ind, slots[1], whole)
         whole = whole and bool(stakes.whole)
         return residual, stakes
 
     parts = map_values(problem, of_rows)
+    if any(math.isnan(residual) for residual, _ in parts):
+        raise ProblemError(
+            "fitness holds NaN now: the matrix was changed after the problem was built from it; "
+            "build the problem anew"
+        )
     stakes = [part for _, part in parts if part is not None]
     return Proof(
         math.fsum(residual for residual, _ in parts), held,
@@ -128,16 +139,19 @@ def prove_all(
 
 
 def all_regrets(
-    problem: AlignmentProblem, indptr: IntArray, col_ind: IntArray
+    problem: AlignmentProblem, indptr: IntArray, col_ind: IntArray, prices: Float64Array
 ) -> tuple[float, float]:
-    """Return the sum of the clients' regrets, and the largest absolute value.
+    """Return the sum of the clients' regrets, and the largest difference; see `Stakes`.
 
     Parameters are those of `prove_all`.
     """
     from alignsolve.certificate.row_pass_kernels import regret_sums
 
+    slot_max = problem.slot_bounds()[1]
+
     def of_rows(rows: slice, values: FloatArray) -> tuple[float, float]:
-        return regret_sums(values, indptr[rows.start : rows.stop + 1], col_ind)
+        ends = indptr[rows.start : rows.stop + 1]
+        return regret_sums(values, prices, ends, col_ind, slot_max[rows])
 
     found = map_values(problem, of_rows)
     return math.fsum(regret for regret, _ in found), max((top for _, top in found), default=0.0)

@@ -30,11 +30,11 @@ INSERTION_LIMIT = 12
 
 
 @njit(cache=True, nogil=True)
-def _best_by_insertion(values, prices, row, most, best):
-    """Fill `best` with the largest `most` reduced values of a row, descending."""
+def _best_by_insertion(values, prices, row, value, price, most, best):
+    """Fill `best` with the largest `most` relative reduced values of a row, descending."""
     found = 0
     for j in range(values.shape[1]):
-        reduced = values[row, j] - prices[j]
+        reduced = (np.float64(values[row, j]) - value) - (prices[j] - price)
         if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
             continue
         at = found if found < most else most - 1
@@ -47,10 +47,10 @@ def _best_by_insertion(values, prices, row, most, best):
 
 
 @njit(cache=True, nogil=True)
-def _best_by_sorting(values, prices, row, most, best, scratch):
+def _best_by_sorting(values, prices, row, value, price, most, best, scratch):
     """Do the same by sorting the whole row."""
     for j in range(values.shape[1]):
-        scratch[j] = prices[j] - values[row, j]
+        scratch[j] = (prices[j] - price) - (np.float64(values[row, j]) - value)
     scratch.sort()
     found = 0
     while found < most and scratch[found] < np.inf:
@@ -60,17 +60,17 @@ def _best_by_sorting(values, prices, row, most, best, scratch):
 
 
 @njit(cache=True, nogil=True)
-def _row_residual(best, n_best, held, n_held):
-    """Return what held values lack to the best ones, both descending.
+def _row_residual(best, n_best, held, n_held, empty):
+    """Return what held values lack to the best ones, both descending; an empty slot has a value.
 
     Compared rank by rank: equal values cancel exactly, and no term is negative.
     """
     residual = 0.0
     for t in range(max(n_best, n_held)):
         if t >= n_held:
-            residual += max(best[t], 0.0)
+            residual += max(best[t] - empty, 0.0)
         elif t >= n_best:
-            residual += max(-held[t], 0.0)
+            residual += max(empty - held[t], 0.0)
         else:
             residual += max(best[t] - held[t], 0.0)
     return residual
@@ -78,7 +78,11 @@ def _row_residual(best, n_best, held, n_held):
 
 @njit(cache=True, nogil=True)
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
-    """Add the residuals of some rows to ``sums[0]``; write their held values to `out`."""
+    """Add the residuals of some rows to ``sums[0]``; write their held values to `out`.
+
+    Values and prices are taken relative to those of one held pair: what is common to a client's
+    values, or to all prices, then cancels exactly, and cannot hide a difference.
+    """
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
     for i in range(start, stop):
@@ -87,51 +91,84 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         if n_held < slot_min[i] or n_held > most:
             sums[0] = np.inf
             continue
+        value, price = 0.0, 0.0
+        if n_held > 0:
+            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
+        if value == -np.inf:
+            value = 0.0
+        empty = price - value
         lowest = np.inf
         for t in range(n_held):
             j = cols[first + t]
             out[first + t] = values[i, j]
-            held[t] = prices[j] - values[i, j]
+            held[t] = (prices[j] - price) - (np.float64(values[i, j]) - value)
             lowest = min(lowest, -held[t])
         # The common case: nothing not held beats anything held, or is worth a free slot.
         # Counting vectorises, where a maximum of floats does not; and a call would cost more.
-        limit = lowest if n_held == most else min(lowest, 0.0)
+        limit = lowest if n_held == most else min(lowest, empty)
         beyond = np.int64(0)
         for j in range(m):
-            beyond += np.int64(np.float64(values[i, j]) - prices[j] > limit)
+            # Written so that NaN counts as beyond.
+            reduced = (np.float64(values[i, j]) - value) - (prices[j] - price)
+            beyond += np.int64(not (reduced <= limit))
         for t in range(n_held):
-            beyond -= np.int64(-held[t] > limit)
-        if beyond == 0 and (lowest >= 0 or n_held == slot_min[i]):
+            beyond -= np.int64(not (-held[t] <= limit))
+        if beyond == 0 and (lowest >= empty or n_held == slot_min[i]):
+            continue
+        for j in range(m):
+            if np.isnan(values[i, j]):
+                sums[0] = np.nan
+        if np.isnan(sums[0]):
             continue
         if most <= INSERTION_LIMIT:
-            found = _best_by_insertion(values, prices, i, most, best)
+            found = _best_by_insertion(values, prices, i, value, price, most, best)
         else:
-            found = _best_by_sorting(values, prices, i, most, best, scratch)
+            found = _best_by_sorting(values, prices, i, value, price, most, best, scratch)
         if found < slot_min[i]:
             sums[0] = np.inf
             continue
-        while found > slot_min[i] and best[found - 1] <= 0:
+        while found > slot_min[i] and best[found - 1] <= empty:
             found -= 1
         held[:n_held].sort()
         for t in range(n_held):
             held[t] = -held[t]
-        sums[0] += _row_residual(best, found, held, n_held)
+        sums[0] += _row_residual(best, found, held, n_held, empty)
 
 
 @njit(cache=True, nogil=True)
-def regret_rows(values, indptr, cols, start, stop, sums):
-    """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest value."""
+def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
+    """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest difference.
+
+    The regret is the largest value less price, less the least held one; an empty slot lacks the
+    largest one that is not held, where that is above 0. Differences are those of values and of
+    prices, between what is held and what is wanted.
+    """
+    m = values.shape[1]
+    is_held = np.zeros(m, np.bool_)
     for i in range(start, stop):
-        high, least = -np.inf, np.inf
-        for j in range(values.shape[1]):
-            high = max(high, np.float64(values[i, j]))
-        for t in range(indptr[i], indptr[i + 1]):
-            least = min(least, np.float64(values[i, cols[t]]))
-        if indptr[i] < indptr[i + 1]:
-            sums[0] += high - least
-            sums[1] = max(sums[1], -least)
-        if high > -np.inf:
-            sums[1] = max(sums[1], abs(high))
+        first, stop_held = indptr[i], indptr[i + 1]
+        value, price = 0.0, 0.0
+        if stop_held > first:
+            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
+        least, top, wanted, at = np.inf, -np.inf, -np.inf, -1
+        for t in range(first, stop_held):
+            j = cols[t]
+            is_held[j] = True
+            own, paid = np.float64(values[i, j]) - value, prices[j] - price
+            least, top = min(least, own - paid), max(top, own - paid)
+            sums[1] = max(sums[1], abs(own) + abs(paid))
+        for j in range(m):
+            reduced = (np.float64(values[i, j]) - value) - (prices[j] - price)
+            if not is_held[j] and reduced > wanted:
+                wanted, at = reduced, j
+        for t in range(first, stop_held):
+            is_held[cols[t]] = False
+        if at >= 0 and wanted > least:
+            sums[1] = max(sums[1], abs(values[i, at] - value) + abs(prices[at] - price))
+        if stop_held > first:
+            sums[0] += max(top, wanted) - least
+        if stop_held - first < min(slot_max[i], m) and at >= 0:
+            sums[0] += max(0.0, wanted - (price - value))
 
 
 def residual_sum(
@@ -173,12 +210,14 @@ def residual_sum(
     return float(sums[:, 0].sum())
 
 
-def regret_sums(values: FloatArray, indptr: IntArray, cols: IntArray) -> tuple[float, float]:
-    """Return the sum of largest less least held value, and the largest absolute of these.
+def regret_sums(
+    values: FloatArray, prices: Float64Array, indptr: IntArray, cols: IntArray, slot_max: IntArray
+) -> tuple[float, float]:
+    """Return the sum of the clients' regrets, and the largest difference; see `regret_rows`.
 
     Parameters are those of `residual_sum`.
     """
-    sums = _chunk_sums(regret_rows, (values, indptr, cols))
+    sums = _chunk_sums(regret_rows, (values, prices, indptr, cols, slot_max))
     return float(sums[:, 0].sum()), float(sums[:, 1].max())
 
 

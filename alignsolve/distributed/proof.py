@@ -68,7 +68,8 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
         slots = shard.slot_min[a:b], shard.slot_max[a:b]
         ends = indptr[a : b + 1]
         residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held))
-        stakes.append(block_stakes(values, ends, col_ind, not stakes or bool(stakes[-1].whole)))
+        whole = not stakes or bool(stakes[-1].whole)
+        stakes.append(block_stakes(values, prices, ends, col_ind, slots[1], whole))
     broken = _broken(shard, row_ind, col_ind)
     forbidden = np.flatnonzero(held == -np.inf)
     if forbidden.size and not broken:

@@ -30,6 +30,7 @@ from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
 from alignsolve.solve.arguments import checked_limits
 from alignsolve.solve.conflicts import find_conflict
+from alignsolve.solve.offsets import solve_accurately
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
 logger = logging.getLogger("alignsolve")
@@ -189,13 +190,16 @@ def _solve(
         if prices is not None:
             raise UnsupportedProblemError("elastic works in this process; use engine='local'")
         return _solve_on_ray(problem, limits, backend, engine)
-    if prices is None:
-        return _solve_plain(problem, limits, backend)
 
     def plain(
         problem: AlignmentProblem, limits: Limits, backend: str | None = None
     ) -> Result:
-        return _solve_plain(problem, limits, backend or named)
+        return solve_accurately(
+            problem, limits, lambda changed: _solve_plain(changed, limits, backend or named)
+        )
+
+    if prices is None:
+        return plain(problem, limits)
 
     if not problem.streamed:
         return solve_elastic(problem, prices, limits, plain)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
-from alignsolve.backends.min_cost_flow.polish import Polished, polish
+from alignsolve.certificate.polish import Polished, polish
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Termination

@@ -11,16 +11,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.certificate import is_within_tolerance
-from alignsolve.certificate.duality_gap import dual_gap
-from alignsolve.certificate.exchange_graph import (
-    ExchangeGraph,
-    apply_steps,
-    bellman_ford,
-    exchange_graph,
-    improving_exchange,
-)
+from alignsolve.certificate.exchange_graph import apply_steps
+from alignsolve.certificate.judgement import judge
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Termination
@@ -79,35 +72,19 @@ def polish(
     """
     exchanges = 0
     while True:
-        graph = exchange_graph(problem, row_ind, col_ind)
-        prices, cycle = _proof(problem, row_ind, col_ind, graph, rounding)
-        if cycle is None:
+        found = judge(problem, row_ind, col_ind, rounding)
+        if found.refuted or not is_within_tolerance(problem, found.gap):
+            found = judge(problem, row_ind, col_ind)
+        if not found.refuted:
             ended = Termination.PROVED
             break
         ended = Termination.TIME_LIMIT
         if time.perf_counter() > deadline:
             break
         ended = Termination.WORK_LIMIT
-        better = None
-        if exchanges < MAX_EXCHANGES:
-            better = improving_exchange(problem, row_ind, col_ind, graph, cycle)
-        if better is None:
+        if exchanges == MAX_EXCHANGES or found.improving is None:
             break
-        row_ind, col_ind = apply_steps(row_ind, col_ind, better.steps, problem.n_experts)
+        row_ind, col_ind = apply_steps(row_ind, col_ind, found.improving.steps, problem.n_experts)
         exchanges += 1
+    prices = None if found.refuted else found.prices
     return Polished(row_ind, col_ind, prices, exchanges, ended)
-
-
-def _proof(
-    problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, graph: ExchangeGraph,
-    rounding: float,
-) -> tuple[Float64Array | None, list[int] | None]:
-    """Return prices that prove the answer optimal, or a cycle that refutes it."""
-    distance, cycle = bellman_ford(graph.weight + rounding)
-    if cycle is None:
-        prices = distance[-1] - distance[:-1]
-        gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
-        if is_within_tolerance(problem, gap):
-            return prices, None
-    distance, cycle = bellman_ford(graph.weight)
-    return (distance[-1] - distance[:-1] if cycle is None else None), cycle

@@ -1,0 +1,116 @@
+"""Solve problems of large offsets by ones without, and improve answers that lack a little."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from alignsolve.certificate.certificate import Certificate, certify_answer
+from alignsolve.certificate.polish import polish
+from alignsolve.model.feasibility import Assignment
+from alignsolve.model.offsets import SAMPLE, Relative, has_large_offsets, without_offsets
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.result import Result
+from alignsolve.status import Limits, Outcome, Status, Termination
+
+#: Times ``n_pairs * n_experts`` up to which what a backend's rounding lost is won back.
+POLISHED_ENTRIES = 1 << 22
+
+
+def solve_accurately(
+    problem: AlignmentProblem, limits: Limits, solve_as_given: Callable[[AlignmentProblem], Result]
+) -> Result:
+    """Solve a problem such that neither offsets nor a backend's rounding cost the best answer.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    limits : Limits
+        Its deadline.
+    solve_as_given : callable
+        Solves, and certifies, a problem as it stands.
+
+    Notes
+    -----
+    Offsets are looked for in a few clients first, and in all where the answer could not be
+    proved. An answer of the flow class that a backend called best and the certificate did not is
+    improved by exchanges.
+    """
+    looked_at_all = problem.problem_class == "mip"
+    relative = None
+    if has_large_offsets(problem, None if looked_at_all else slice(0, SAMPLE)):
+        relative = without_offsets(problem)
+    if relative is None:
+        result = solve_as_given(problem)
+        if not (_lacks_little(result) and has_large_offsets(problem)):
+            return _polished(result, limits)
+        relative = None if looked_at_all else without_offsets(problem)
+        if relative is None:
+            return _polished(result, limits)
+    return _polished(_lifted(problem, relative, solve_as_given(relative.problem), limits), limits)
+
+
+def _lacks_little(result: Result) -> bool:
+    """Tell whether a backend called an answer best, and the certificate did not."""
+    return (
+        result.status is Status.FEASIBLE
+        and result.termination is Termination.HEURISTIC_DONE
+        and result.backend != "greedy"
+    )
+
+
+def _lifted(
+    problem: AlignmentProblem, relative: Relative, found: Result, limits: Limits
+) -> Result:
+    """Return the result of a problem without offsets as one of the problem itself."""
+    found = dataclasses.replace(found, problem=problem)
+    if found.certificate is None:
+        bound = found.dual_bound if found.status is Status.INFEASIBLE else problem.sign * np.inf
+        return dataclasses.replace(found, dual_bound=bound)
+    rows, cols = found.row_ind, found.col_ind
+    if problem.problem_class == "flow":
+        prices = None if found.prices is None else problem.sign * found.prices
+        held = Assignment.of(problem, rows, cols)
+        claimed = Outcome(found.termination, rows, cols, prices=prices)
+        certificate = certify_answer(problem, held, claimed, limits.deadline)
+    else:
+        objective = problem.objective(rows, cols)
+        gap_abs = relative.gap_of(found.gap_abs)
+        certificate = dataclasses.replace(
+            found.certificate, objective_value=objective, gap_abs=gap_abs,
+            dual_bound=objective + problem.sign * gap_abs,
+            gap=gap_abs / max(1.0, abs(objective)),
+            optimal=found.certificate.optimal and gap_abs < np.inf,
+        )
+    return _recertified(found, certificate)
+
+
+def _recertified(result: Result, certificate: Certificate) -> Result:
+    """Return a result with another certificate of the same answer."""
+    details = {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
+        if field.name in {"backend", "fallbacks", "stats", "loads", "relaxations"}
+    }
+    return Result.proved(result.problem, result.row_ind, result.col_ind, certificate,
+                         result.termination, **details)
+
+
+def _polished(result: Result, limits: Limits) -> Result:
+    """Return a result whose answer was improved by exchanges, where it lacks a little."""
+    problem = result.problem
+    entries = result.row_ind.size * problem.n_experts
+    if not _lacks_little(result) or problem.problem_class == "mip" or entries > POLISHED_ENTRIES:
+        return result
+    better = polish(problem, result.row_ind, result.col_ind, 0.0, limits.deadline)
+    held = Assignment.of(problem, better.row_ind, better.col_ind)
+    claimed = Outcome(better.termination, held.rows, held.cols, prices=better.prices)
+    certificate = certify_answer(problem, held, claimed, limits.deadline)
+    stats = dict(result.stats) | {"polishing_exchanges": better.exchanges}
+    changed = dataclasses.replace(
+        result, row_ind=held.rows, col_ind=held.cols, loads=held.load, stats=stats
+    )
+    return _recertified(changed, certificate)
