@@ -183,19 +183,16 @@ def _certify(
         if is_within_tolerance(problem, at_given):
             return certificate_by_prices(problem, objective, given.experts, at_given)
     found = judge(problem, rows, cols)
-    # A cycle within the tolerance is rounding where floats were compared: the distances prove
-    # the answer all the same.
-    rounding = not is_small(problem) and is_within_tolerance(problem, found.gap)
-    if not found.refuted or rounding:
+    # A cycle within the tolerance is rounding: the distances prove the answer all the same.
+    if not found.refuted or is_within_tolerance(problem, found.gap):
         return certificate_by_prices(problem, objective, found.prices, found.gap)
     if given is not None:
         prices, gap = given.experts, dual_gap(problem, rows, cols, given)
     else:
         prices, gap = improved_prices(problem, rows, cols, found.prices, deadline=deadline)
-    if is_small(problem):
-        # Refuted in whole numbers: it is not optimal, however little it lacks.
-        lacks = found.improving.gain if found.improving is not None else math.ulp(0.0)
-        gap = DualGap(max(gap.gap_abs, lacks), 0.0)
+    # Refuted at one price it is refuted at all, however little it lacks.
+    lacks = found.improving.gain if found.improving is not None else 0.0
+    gap = DualGap(max(gap.gap_abs, lacks, math.ulp(0.0)), 0.0)
     return certificate_by_prices(problem, objective, prices, gap, found.improving)
 
 

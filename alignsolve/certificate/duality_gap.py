@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.certificate.best_responses import Multipliers, best_responses, reduced_values
-from alignsolve.certificate.row_pass import Proof, Stakes, all_regrets, prove_all
+from alignsolve.certificate.row_pass import CHANGED, Proof, Stakes, all_regrets, prove_all
+from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
 from alignsolve.model.pairs import Pairs
@@ -181,43 +182,51 @@ def client_sums(
     demand = np.zeros(problem.n_experts, dtype=np.int64)
     smax = problem.slot_bounds()[1]
     for rows in row_blocks(problem.n_clients, problem.n_experts):
-        values = problem.values(rows)
-        reduced = reduced_values(problem, rows, multipliers, values)
-        chosen, possible = best_responses(problem, rows, reduced)
-        mask = held.mask(rows)
+        values, mask = problem.values(rows), held.mask(rows)
+        if np.isnan(values).any():
+            raise ProblemError(CHANGED)
+        paid = -reduced_values(problem, rows, multipliers, np.zeros_like(values))
+        chosen, possible = best_responses(problem, rows, values - paid)
+        # Relative to one held pair: what is common to all then cancels exactly.
+        first = mask.argmax(axis=1, keepdims=True)
+        some = mask.any(axis=1, keepdims=True)
+        value_first = np.where(some, np.take_along_axis(values, first, axis=1), 0.0)
+        own = values - value_first
+        paid_first = np.where(some, np.take_along_axis(paid, first, axis=1), 0.0)
+        empty = (paid_first - value_first)[:, 0]
+        paid = paid - paid_first
         # The symmetric difference alone: equal sets must give exactly zero.
-        gained = np.where(chosen & ~mask, reduced, 0.0).sum(axis=1)
-        lost = np.where(mask & ~chosen, reduced, 0.0).sum(axis=1)
-        gap += float(np.where(possible, np.maximum(gained - lost, 0.0), np.inf).sum())
+        gained = np.where(chosen & ~mask, own - paid, 0.0).sum(axis=1)
+        lost = np.where(mask & ~chosen, own - paid, 0.0).sum(axis=1)
+        more = chosen.sum(axis=1) - mask.sum(axis=1)
+        lacks = gained - lost - np.where(more == 0, 0.0, more * empty)
+        gap += float(np.where(possible, np.maximum(lacks, 0.0), np.inf).sum())
         demand += chosen.sum(axis=0)
-        regret, highest = _regrets(reduced, mask, smax[rows])
-        highest = max(highest, _differences(values, mask | chosen))
-        scale, largest = scale + regret, max(largest, highest)
+        regret, difference = _regrets(own, paid, empty, mask, smax[rows])
+        scale, largest = scale + regret, max(largest, difference)
     return (gap, scale, largest), demand
 
 
 def _regrets(
-    reduced: Float64Array, held: BoolArray, slot_max: IntArray
+    own: Float64Array, paid: Float64Array, empty: Float64Array, held: BoolArray,
+    slot_max: IntArray,
 ) -> tuple[float, float]:
-    """Return the sum of largest less least held value, and the largest of these differences.
-
-    An empty slot lacks the largest value that is not held, where that is above 0.
-    """
-    if not reduced.shape[1]:
+    """Return what `alignsolve.certificate.row_pass_kernels.regret_rows` does."""
+    if not own.shape[1]:
         return 0.0, 0.0
+    reduced, holds = own - paid, held.any(axis=1)
     least = np.where(held, reduced, np.inf).min(axis=1)
-    holds = held.any(axis=1)
-    regret = np.where(holds, reduced.max(axis=1) - np.where(holds, least, 0.0), 0.0)
-    wanted = np.where(held, -np.inf, reduced).max(axis=1)
-    empty = np.where(held.sum(axis=1) < slot_max, np.maximum(wanted, 0.0), 0.0)
-    return float(regret.sum() + empty.sum()), float(regret.max(initial=0.0))
-
-
-def _differences(values: Float64Array, of_interest: BoolArray) -> float:
-    """Return the largest difference between some values of one client."""
-    high = np.where(of_interest, values, -np.inf).max(axis=1, initial=-np.inf)
-    low = np.where(of_interest, values, np.inf).min(axis=1, initial=np.inf)
-    return float(np.where(high > -np.inf, high - low, 0.0).max(initial=0.0))
+    unheld = np.where(held, -np.inf, reduced)
+    wanted = unheld.max(axis=1)
+    top = np.maximum(wanted, np.where(held, reduced, -np.inf).max(axis=1))
+    regret = (top[holds] - least[holds]).sum()
+    free = (held.sum(axis=1) < slot_max) & (wanted > -np.inf)
+    regret += np.maximum(wanted[free] - empty[free], 0.0).sum()
+    size = np.abs(own) + np.abs(paid)
+    difference = size[held].max(initial=0.0)
+    at = np.flatnonzero((wanted > least) | (~holds & (wanted > -np.inf)))
+    difference = max(difference, size[at, unheld[at].argmax(axis=1)].max(initial=0.0))
+    return float(regret), float(difference)
 
 
 def penalty_steps(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.duality_gap import DualGap, dual_gap
@@ -16,6 +18,7 @@ from alignsolve.certificate.exchange_graph import (
 )
 from alignsolve.certificate.numbers import Numbers, is_small
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.offsets import has_large_offsets
 from alignsolve.model.problem import AlignmentProblem
 
 
@@ -28,7 +31,9 @@ class Judgement:
     prices : float64 array, shape (n_experts,)
         Prices, max sense; of a refuted answer a start for better ones.
     gap : DualGap
-        The gap at these prices; exactly 0 where whole numbers prove the answer.
+        The gap at these prices, and what counts as zero. Whole numbers prove an answer with a
+        gap of exactly 0, and refute it where a cycle gains more than a few roundings of its
+        parts and, unless values have large offsets, of what the held pairs are worth.
     improving : ImprovingCycle or None
         An exchange that improves a refuted answer.
     refuted : bool
@@ -68,10 +73,34 @@ def judge(
     else:
         prices = np.array([float(price * numbers.unit) for price in found])
     if numbers is not None and cycle is None:
-        gap = DualGap(0.0, 0.0)
-    else:
-        gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
-    improving = None
-    if cycle is not None:
-        improving = improving_exchange(problem, row_ind, col_ind, graph, cycle)
-    return Judgement(prices, gap, improving, cycle is not None)
+        return Judgement(prices, DualGap(0.0, 0.0), None, False)
+    gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
+    if cycle is None:
+        return Judgement(prices, gap, None, False)
+    if numbers is not None:
+        gain, largest = _gain_and_largest(graph.weight, cycle, numbers)
+        if not has_large_offsets(problem):
+            paid = problem.pair_values(row_ind, col_ind) - prices[col_ind]
+            largest = max(largest, float(np.abs(paid).max(initial=0.0)))
+        is_rounding = gain <= 8 * np.finfo(np.float64).eps * largest
+        gap_abs = max(gap.gap_abs, gain)
+        gap = DualGap(gap_abs, gap_abs if is_rounding else 0.0, whole=gap.whole)
+    improving = improving_exchange(problem, row_ind, col_ind, graph, cycle)
+    return Judgement(prices, gap, improving, True)
+
+
+def _gain_and_largest(
+    weight: npt.NDArray[Any], cycle: list[int], numbers: Numbers
+) -> tuple[float, float]:
+    """Return what a cycle gains, and the largest of its parts, in units of fitness.
+
+    Its parts are swaps, and a drop together with an addition: what is common to both cancels.
+    """
+    null = weight.shape[0] - 1
+    first = cycle.index(null) if null in cycle else 0
+    nodes = cycle[first:] + cycle[:first]
+    arcs = [weight[u, v] for u, v in zip(nodes, nodes[1:] + nodes[:1], strict=True)]
+    if null in cycle:
+        # The arcs out of, and into, the null expert.
+        arcs = [arcs[0] + arcs[-1], *arcs[1:-1]]
+    return float(-sum(arcs) * numbers.unit), float(max(map(abs, arcs)) * numbers.unit)

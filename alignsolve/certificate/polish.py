@@ -73,7 +73,7 @@ def polish(
     exchanges = 0
     while True:
         found = judge(problem, row_ind, col_ind, rounding)
-        if found.refuted or not is_within_tolerance(problem, found.gap):
+        if rounding and not (found.gap.gap_abs == 0 or is_within_tolerance(problem, found.gap)):
             found = judge(problem, row_ind, col_ind)
         if not found.refuted:
             ended = Termination.PROVED

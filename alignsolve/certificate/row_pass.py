@@ -20,6 +20,11 @@ from alignsolve.model.sources.base import FitnessSource, map_blocks
 
 T = TypeVar("T")
 
+CHANGED = (
+    "fitness holds NaN now: the matrix was changed after the problem was built from it; build the "
+    "problem anew"
+)
+
 
 @dataclass(frozen=True)
 class Stakes:
@@ -28,7 +33,7 @@ class Stakes:
     Attributes
     ----------
     regret, largest : float
-        As `alignsolve.certificate.row_pass_kernels.regret_sums`.
+        As `alignsolve.certificate.row_pass_kernels.regret_rows`.
     whole : bool or None
         Whether all values are whole numbers; None where that was not looked at.
     """
@@ -127,10 +132,7 @@ def prove_all(
 
     parts = map_values(problem, of_rows)
     if any(math.isnan(residual) for residual, _ in parts):
-        raise ProblemError(
-            "fitness holds NaN now: the matrix was changed after the problem was built from it; "
-            "build the problem anew"
-        )
+        raise ProblemError(CHANGED)
     stakes = [part for _, part in parts if part is not None]
     return Proof(
         math.fsum(residual for residual, _ in parts), held,

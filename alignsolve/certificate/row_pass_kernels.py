@@ -150,7 +150,7 @@ def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
         value, price = 0.0, 0.0
         if stop_held > first:
             value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
-        least, top, wanted, at = np.inf, -np.inf, -np.inf, -1
+        least, top, wanted, at = np.inf, -np.inf, -np.inf, np.int64(-1)
         for t in range(first, stop_held):
             j = cols[t]
             is_held[j] = True
@@ -163,7 +163,7 @@ def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
                 wanted, at = reduced, j
         for t in range(first, stop_held):
             is_held[cols[t]] = False
-        if at >= 0 and wanted > least:
+        if at >= 0 and (wanted > least or stop_held == first):
             sums[1] = max(sums[1], abs(values[i, at] - value) + abs(prices[at] - price))
         if stop_held > first:
             sums[0] += max(top, wanted) - least

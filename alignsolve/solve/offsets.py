@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from alignsolve.certificate.certificate import Certificate, certify_answer
+from alignsolve.certificate.numbers import is_small
 from alignsolve.certificate.polish import polish
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.offsets import SAMPLE, Relative, has_large_offsets, without_offsets
@@ -15,8 +16,10 @@ from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 from alignsolve.status import Limits, Outcome, Status, Termination
 
-#: Times ``n_pairs * n_experts`` up to which what a backend's rounding lost is won back.
+#: What a backend's rounding lost is won back up to this many times ``n_pairs * n_experts``, and
+#: where it lost no more than this share of the objective: more is no rounding.
 POLISHED_ENTRIES = 1 << 22
+POLISHED_GAP = 1e-6
 
 
 def solve_accurately(
@@ -102,8 +105,11 @@ def _recertified(result: Result, certificate: Certificate) -> Result:
 def _polished(result: Result, limits: Limits) -> Result:
     """Return a result whose answer was improved by exchanges, where it lacks a little."""
     problem = result.problem
+    if problem.problem_class == "mip" or not result.has_answer or result.gap_abs == 0:
+        return result
     entries = result.row_ind.size * problem.n_experts
-    if not _lacks_little(result) or problem.problem_class == "mip" or entries > POLISHED_ENTRIES:
+    lacks = _lacks_little(result) or (result.status is Status.OPTIMAL and is_small(problem))
+    if not lacks or entries > POLISHED_ENTRIES or result.gap > POLISHED_GAP:
         return result
     better = polish(problem, result.row_ind, result.col_ind, 0.0, limits.deadline)
     held = Assignment.of(problem, better.row_ind, better.col_ind)
