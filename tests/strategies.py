@@ -4,6 +4,7 @@
 asks `alignsolve.model.feasibility` and `AlignmentProblem.objective` to agree.
 """
 
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -243,6 +244,19 @@ def brute_force(problem):
         The best objective in the problem's own sense, or None where no answer
         is feasible, and the answer, sorted by (row, col).
     """
+    n = problem.n_clients
+    answers, kept, cost = _judged_answers(problem)
+    if not kept.any():
+        return None, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    values = problem.values(slice(0, n))
+    gain = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
+    row_ind, col_ind = np.nonzero(answers[np.argmax(np.where(kept, gain, -np.inf))])
+    assert is_feasible(problem, row_ind, col_ind), "brute force and feasibility disagree"
+    return problem.objective(row_ind, col_ind), row_ind, col_ind
+
+
+def _judged_answers(problem):
+    """Return all answers without forbidden pairs, which of them are feasible, and penalties."""
     n, m = problem.n_clients, problem.n_experts
     assert n * m <= MAX_PAIRS, "too large to enumerate"
     answers = _answers(n, m)
@@ -262,10 +276,60 @@ def brute_force(problem):
         kept &= _within((answers * resource.size).sum(axis=2), -np.inf, resource.budget)
     raw = np.where(problem.fitness > -np.inf, problem.fitness, 0).astype(np.float64)
     kept &= _within((answers * raw).sum(axis=2), problem.client_fitness_min, np.inf)
-    if not kept.any():
-        return None, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    values = problem.values(slice(0, n))
-    gain = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
-    row_ind, col_ind = np.nonzero(answers[np.argmax(np.where(kept, gain, -np.inf))])
-    assert is_feasible(problem, row_ind, col_ind), "brute force and feasibility disagree"
-    return problem.objective(row_ind, col_ind), row_ind, col_ind
+    return answers, kept, cost
+
+
+def exact_value(problem, fitness, row_ind, col_ind):
+    """Return the objective of an answer as a fraction (max sense); `fitness` as it was given."""
+    values = [Fraction(fitness[i][j]) for i, j in zip(row_ind, col_ind, strict=True)]
+    load = np.bincount(col_ind, minlength=problem.n_experts).tolist()
+    steps = zip(problem.load_penalty.tolist(), problem.load_target.tolist(), load, strict=True)
+    return sum(values) - sum(Fraction(a) * (Fraction(t) - k) ** 2 for a, t, k in steps)
+
+
+def exact_best(problem, fitness):
+    """Return the best objective (max sense) as a fraction, without rounding; None for none.
+
+    `fitness` is a nested list of numbers as they were given, in max sense.
+    """
+    answers, kept, _ = _judged_answers(problem)
+    found = (exact_value(problem, fitness, *np.nonzero(answer)) for answer in answers[kept])
+    return max(found, default=None)
+
+
+#: What stands for time stamps and other values above a common base: base and step.
+STAMPS = {
+    "seconds in steps of a microsecond": (1.7e9, 2.0**-20),
+    "decimal microseconds": (1.7e9, 1e-6),
+    "milliseconds": (1.7e12, 1.0),
+    "microseconds": (1_700_000_000_000_000, 1),
+    "at 2**52": (2.0**52, 1.0),
+    "last digits": (1.7e9, 2.0**-22),
+    "negative": (-1.7e9, 2.0**-20),
+}
+
+
+@st.composite
+def stamped_problems(draw, kinds=tuple(STAMPS), **more):
+    """Draw a small flow problem of values above a common base, and the values as given.
+
+    Returns
+    -------
+    problem, fitness
+        `fitness` is a nested list in max sense, for `exact_best`.
+    """
+    base, step = STAMPS[draw(st.sampled_from(kinds))]
+    n, m = draw(st.sampled_from([(2, 2), (3, 2), (2, 3), (4, 2), (3, 3), (4, 3), (6, 2)]))
+    fitness = base + matrix_of(draw, st.integers(0, 7), n, m, type(step)) * step
+    if draw(st.booleans()):
+        fitness = fitness - base * matrix_of(draw, st.integers(0, 1), n, 1, type(step))
+    slots = np.array(draw(st.lists(st.integers(1, 2), min_size=n, max_size=n)))
+    arguments = {"max_experts": slots} | more
+    if draw(st.booleans()):
+        arguments["min_experts"] = slots
+    arguments["load_max"] = one_or_each(draw, st.integers(1, n), m)
+    if draw(st.booleans()):
+        arguments["load_min"] = one_or_each(draw, st.integers(0, 1), m)
+    minimise = draw(st.booleans())
+    problem = build({"fitness": fitness} | arguments, minimise)
+    return problem, fitness.tolist()

@@ -14,7 +14,7 @@ from alignsolve.certificate.duality_gap import DualGap, dual_gap, proof_gap
 from alignsolve.certificate.exchange_graph import ImprovingCycle
 from alignsolve.certificate.judgement import judge
 from alignsolve.certificate.numbers import has_close_values, is_small
-from alignsolve.certificate.row_pass import prove_all
+from alignsolve.certificate.row_pass import prove_all, refuse_changed
 from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
@@ -162,6 +162,8 @@ def _certify(
     problem: AlignmentProblem, held: Assignment, given: Multipliers | None, deadline: float
 ) -> Certificate:
     """Certify an assignment; see `certify`."""
+    if is_small(problem):
+        refuse_changed(problem)
     doubtful = problem.problem_class == "flow" and is_small(problem) and has_close_values(problem)
     if given is not None and problem.problem_class == "flow" and not doubtful:
         proved = _certify_at_prices(problem, held, given.experts)

@@ -26,6 +26,13 @@ CHANGED = (
 )
 
 
+def refuse_changed(problem: AlignmentProblem) -> None:
+    """Raise `ProblemError` where a matrix in memory holds NaN, which none may at first."""
+    fitness = problem.fitness
+    if not problem.streamed and np.isnan(np.asarray(fitness)).any():
+        raise ProblemError(CHANGED)
+
+
 @dataclass(frozen=True)
 class Stakes:
     """What decides whether a gap counts as zero.

@@ -10,6 +10,8 @@ import numpy as np
 from alignsolve.certificate.certificate import Certificate, certify_answer
 from alignsolve.certificate.numbers import is_small
 from alignsolve.certificate.polish import polish
+from alignsolve.certificate.row_pass import refuse_changed
+from alignsolve.errors import BackendError
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.offsets import SAMPLE, Relative, has_large_offsets, without_offsets
 from alignsolve.model.problem import AlignmentProblem
@@ -17,7 +19,7 @@ from alignsolve.result import Result
 from alignsolve.status import Limits, Outcome, Status, Termination
 
 #: What a backend's rounding lost is won back up to this many times ``n_pairs * n_experts``, and
-#: where it lost no more than this share of the objective: more is no rounding.
+#: where it lost no more than this share of the objective, or of the largest value.
 POLISHED_ENTRIES = 1 << 22
 POLISHED_GAP = 1e-6
 
@@ -42,6 +44,20 @@ def solve_accurately(
     proved. An answer of the flow class that a backend called best and the certificate did not is
     improved by exchanges.
     """
+    try:
+        result = _solved(problem, limits, solve_as_given)
+    except BackendError:
+        refuse_changed(problem)
+        raise
+    if not result.has_answer:
+        refuse_changed(problem)
+    return _polished(result, limits)
+
+
+def _solved(
+    problem: AlignmentProblem, limits: Limits, solve_as_given: Callable[[AlignmentProblem], Result]
+) -> Result:
+    """Solve a problem as it stands, or one without its offsets."""
     looked_at_all = problem.problem_class == "mip"
     relative = None
     if has_large_offsets(problem, None if looked_at_all else slice(0, SAMPLE)):
@@ -49,18 +65,18 @@ def solve_accurately(
     if relative is None:
         result = solve_as_given(problem)
         if not (_lacks_little(result) and has_large_offsets(problem)):
-            return _polished(result, limits)
+            return result
         relative = None if looked_at_all else without_offsets(problem)
         if relative is None:
-            return _polished(result, limits)
-    return _polished(_lifted(problem, relative, solve_as_given(relative.problem), limits), limits)
+            return result
+    return _lifted(problem, relative, solve_as_given(relative.problem), limits)
 
 
 def _lacks_little(result: Result) -> bool:
     """Tell whether a backend called an answer best, and the certificate did not."""
     return (
         result.status is Status.FEASIBLE
-        and result.termination is Termination.HEURISTIC_DONE
+        and result.termination in (Termination.HEURISTIC_DONE, Termination.FAILED)
         and result.backend != "greedy"
     )
 
@@ -108,8 +124,9 @@ def _polished(result: Result, limits: Limits) -> Result:
     if problem.problem_class == "mip" or not result.has_answer or result.gap_abs == 0:
         return result
     entries = result.row_ind.size * problem.n_experts
+    limit = POLISHED_GAP * max(abs(result.objective_value), problem.largest)
     lacks = _lacks_little(result) or (result.status is Status.OPTIMAL and is_small(problem))
-    if not lacks or entries > POLISHED_ENTRIES or result.gap > POLISHED_GAP:
+    if not lacks or entries > POLISHED_ENTRIES or result.gap_abs > limit:
         return result
     better = polish(problem, result.row_ind, result.col_ind, 0.0, limits.deadline)
     held = Assignment.of(problem, better.row_ind, better.col_ind)

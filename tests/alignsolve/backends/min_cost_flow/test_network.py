@@ -13,8 +13,8 @@ from alignsolve.backends.min_cost_flow import scaling as flow_scaling
 from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.networkx_flow import NetworkxBackend
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
-from alignsolve.certificate.polish import polish
 from alignsolve.backends.min_cost_flow.scaling import cost_bits, fraction_bits
+from alignsolve.certificate.polish import polish
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.model.feasibility import is_feasible
 from tests.strategies import brute_force, flow_problems

@@ -1,0 +1,91 @@
+"""Values above a common base: the last digits decide, and no backend may lose them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import alignsolve as al
+from alignsolve.backends import get_backend
+from tests.conformance.asking import assert_sound, exact_backends, examples
+from tests.strategies import exact_best, exact_value, stamped_problems
+
+#: The best answer is client 0 with expert 1, by enumeration.
+BY_HAND = {
+    "steps of a microsecond": 1.7e9 + np.array([[0, 1], [2, 2]]) * 2.0**-20,
+    "whole microseconds": 1_700_000_000_000_000 + np.array([[2, 3], [1, 1]]),
+}
+
+
+@pytest.mark.parametrize("sense", ["fitness", "cost"])
+@pytest.mark.parametrize("values", BY_HAND.values(), ids=BY_HAND)
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_the_last_digits_decide(name: str, values: np.ndarray, sense: str) -> None:
+    build = al.AlignmentProblem if sense == "fitness" else al.AlignmentProblem.from_cost
+    problem = build(values if sense == "fitness" else -values, 1, min_experts=1, load_max=1)
+    result = al.solve(problem, backend=name)
+    assert result.status is al.Status.OPTIMAL
+    assert result.col_ind.tolist() == [1, 0]
+    assert not al.certify(problem, [0, 1], [0, 1]).optimal
+
+
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_the_best_of_values_above_a_base(name: str) -> None:
+    @settings(max_examples=examples(name, 0.3) if name != "auto" else 150)
+    @given(stamped_problems())
+    def ask(drawn) -> None:
+        problem, fitness = drawn
+        if name != "auto" and get_backend(name).refusal(problem) is not None:
+            return
+        best = exact_best(problem, fitness)
+        result = al.solve(problem, backend=name)
+        assert_sound(problem, result)
+        if best is None:
+            assert result.status is al.Status.INFEASIBLE
+            return
+        assert result.status is al.Status.OPTIMAL
+        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+
+    ask()
+
+
+@settings(max_examples=100)
+@given(stamped_problems(resources={"mb": al.Resource(1.5, 2)}))
+def test_no_claim_beyond_the_best_with_a_budget(drawn) -> None:
+    problem, fitness = drawn
+    best = exact_best(problem, fitness)
+    result = al.solve(problem)
+    if best is not None and result.status is al.Status.OPTIMAL:
+        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+
+
+def test_offsets_of_clients_outside_the_first_look() -> None:
+    rng = np.random.default_rng(3)
+    fitness = rng.random((400, 6))
+    fitness[200:] = 1.7e9 + rng.integers(0, 50, (200, 6)) * 2.0**-20
+    problem = al.AlignmentProblem(fitness, 2, min_experts=2, load_max=140)
+    result = al.solve(problem)
+    assert result.status is al.Status.OPTIMAL
+    other = al.solve(problem, backend="networkx")
+    value = [sum(map(Fraction, problem.pair_values(r.row_ind, r.col_ind))) for r in (result, other)]
+    assert value[0] == value[1]
+
+
+@pytest.mark.parametrize("mask", [-1e20, -1e300])
+def test_a_value_in_place_of_a_forbidden_pair_hides_nothing(mask: float) -> None:
+    fitness = np.array([[0.5, 0.5 + 2.0**-30, mask], [0.25, 0.25, mask], [0.5, mask, 0.5]])
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=1)
+    assert not al.certify(problem, [0, 1, 2], [0, 1, 2]).optimal
+    assert al.solve(problem).col_ind.tolist() == [1, 0, 2]
+
+
+def test_a_matrix_overwritten_with_nan_is_noticed() -> None:
+    for group in (None, [0, 0, 0]):
+        fitness = np.random.default_rng(0).random((5, 3))
+        problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=2, expert_group=group)
+        fitness[:] = np.nan
+        with pytest.raises(al.ProblemError, match="fitness holds NaN now"):
+            al.solve(problem)
