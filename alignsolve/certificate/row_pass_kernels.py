@@ -25,6 +25,9 @@ N_CHUNKS = 64
 #: Entries below which starting threads costs more than it saves.
 SERIAL_SIZE = 1 << 20
 
+#: Relative error of a difference of two floats, and of a comparison of two such.
+ROUNDINGS = 4 * np.finfo(np.float64).eps
+
 #: Up to this many slots the best values are kept by insertion; beyond, the row is sorted.
 INSERTION_LIMIT = 12
 
@@ -80,8 +83,8 @@ def _row_residual(best, n_best, held, n_held, empty):
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
     """Add the residuals of some rows to ``sums[0]``; write their held values to `out`.
 
-    Values and prices are taken relative to those of one held pair: what is common to a client's
-    values, or to all prices, then cancels exactly, and cannot hide a difference.
+    Where rounding could matter, values and prices are taken relative to those of one held pair:
+    what is common to a client's values, or to all prices, then cancels exactly.
     """
     m = values.shape[1]
     best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
@@ -91,30 +94,32 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         if n_held < slot_min[i] or n_held > most:
             sums[0] = np.inf
             continue
-        value, price = 0.0, 0.0
-        if n_held > 0:
-            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
-        if value == -np.inf:
-            value = 0.0
-        empty = price - value
         lowest = np.inf
         for t in range(n_held):
             j = cols[first + t]
             out[first + t] = values[i, j]
-            held[t] = (prices[j] - price) - (np.float64(values[i, j]) - value)
-            lowest = min(lowest, -held[t])
+            held[t] = np.float64(values[i, j]) - prices[j]
+            lowest = min(lowest, held[t])
         # The common case: nothing not held beats anything held, or is worth a free slot.
         # Counting vectorises, where a maximum of floats does not; and a call would cost more.
-        limit = lowest if n_held == most else min(lowest, empty)
+        limit = lowest if n_held == most else min(lowest, 0.0)
+        if limit < np.inf:
+            limit -= ROUNDINGS * abs(limit)
         beyond = np.int64(0)
         for j in range(m):
             # Written so that NaN counts as beyond.
-            reduced = (np.float64(values[i, j]) - value) - (prices[j] - price)
-            beyond += np.int64(not (reduced <= limit))
+            beyond += np.int64(not (np.float64(values[i, j]) - prices[j] <= limit))
         for t in range(n_held):
-            beyond -= np.int64(not (-held[t] <= limit))
-        if beyond == 0 and (lowest >= empty or n_held == slot_min[i]):
+            beyond -= np.int64(not (held[t] <= limit))
+        if beyond == 0 and (lowest > 0 or n_held == slot_min[i]):
             continue
+        value, price = 0.0, 0.0
+        if n_held > 0 and values[i, cols[first]] > -np.inf:
+            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
+        empty = price - value
+        for t in range(n_held):
+            j = cols[first + t]
+            held[t] = (prices[j] - price) - (np.float64(values[i, j]) - value)
         for j in range(m):
             if np.isnan(values[i, j]):
                 sums[0] = np.nan
