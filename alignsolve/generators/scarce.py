@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.generators.draws import Draws, exact, zipf_weights
-from alignsolve.generators.family import Family, Parameter, clients, experts, slots
+from alignsolve.generators.draws import Draws, share_of, zipf_weights
+from alignsolve.generators.family import Family, Parameter, standard
 from alignsolve.generators.fleets import DOWN_BYTES, MEMORY_BYTES, ROUND_SECONDS, filled
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
@@ -55,14 +55,13 @@ def scarce(
     popularity = POPULARITY * zipf_weights(experts, EXPONENT) // 2**16
     fitness = draws.stream("fitness").whole(1, 1000, (clients, experts), np.float32)
     fitness += popularity[draws.stream("ranks").order(experts)]
-    table = [(sizes[name][None, :], budgets[name]) for name in sizes]
+    table = [(sizes[name], budgets[name]) for name in sizes]
     limit = np.full(clients, slots)
     by_wish = np.argsort(-fitness, axis=1, kind="stable")
     expected = samples * finishing
     planted = expected @ filled(draws.stream("plan").orders(clients, experts), table, limit)
     wanted = expected @ filled(by_wish, table, limit)
-    share = exact(squeeze)
-    bound = (wanted + (planted - wanted) * share.numerator // share.denominator) / 1000
+    bound = (wanted + share_of(planted - wanted, squeeze)) / 1000
     # A device is as fast as its budget of operations in a round demands of it.
     per_second = np.maximum(1, budgets["seconds"]) * samples / ROUND_SECONDS
     return AlignmentProblem(
@@ -87,7 +86,7 @@ FAMILIES = (
         "scarce",
         "Most budgets and most bounds on samples bind: memory, download, time; unequal experts.",
         (
-            clients(200), experts(16), slots(8),
+            *standard(clients=200, experts=16, slots=8),
             Parameter("squeeze", 0.7, "how far the bounds on samples push the loads from what "
                       "clients like best, 0, to an assignment at random, 1", 0, 1, step=0.01),
         ),
