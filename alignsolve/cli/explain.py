@@ -6,7 +6,7 @@ import io
 import math
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -21,7 +21,9 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
-    open_problem,
+    only_one,
+    open_problems,
+    optional,
     print_json,
     print_text,
     working,
@@ -44,23 +46,20 @@ MOST_ROWS = 40
 def explain(
     file: FileArgument,
     client: Annotated[
-        str | None, typer.Option(metavar="ID", show_default=False,
-                                 help="Explain this client, by its id, or its number from 0.")
+        str | None, optional("Explain this client, by its id, or its number from 0.", "ID")
     ] = None,
     expert: Annotated[
-        str | None, typer.Option(metavar="ID", show_default=False,
-                                 help="Explain this expert, by its id, or its number from 0.")
+        str | None, optional("Explain this expert, by its id, or its number from 0.", "ID")
     ] = None,
     solution: Annotated[
-        str | None, typer.Option(metavar="SOLUTION", show_default=False,
-                                 help="Explain this answer, which solve wrote, instead of solving.")
+        str | None,
+        optional("Explain this answer, which solve wrote, instead of solving.", "SOLUTION"),
     ] = None,
     elastic: Annotated[
         bool, typer.Option("--elastic", help="Solve with bounds that may be relaxed.")
     ] = False,
     time_limit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", show_default=False,
-                                   help="Stop solving after this many seconds.")
+        float | None, optional("Stop solving after this many seconds.", "SECONDS")
     ] = None,
     index: IndexOption = None,
     sense: SenseOption = None,
@@ -76,7 +75,7 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
-    problem, label = open_problem(file, index, sense, settings)
+    problem, label = only_one(file, open_problems(file, index, sense, settings))
     if solution is not None:
         result = result_of(problem, read_solution(solution, problem))
     else:
@@ -84,14 +83,11 @@ def explain(
             result = solve(problem, time_limit=time_limit, elastic=elastic)
     if not result.has_answer:
         return _no_answer(result, json)
-    found: ClientExplanation | ExpertExplanation | Explanation
+    about: dict[str, Any] = {
+        "client": _named(client, problem.client_ids), "expert": _named(expert, problem.expert_ids)
+    }
     with working("explaining", json):
-        if client is not None:
-            found = explain_answer(problem, result, client=_named(client, problem.client_ids))
-        elif expert is not None:
-            found = explain_answer(problem, result, expert=_named(expert, problem.expert_ids))
-        else:
-            found = explain_answer(problem, result)
+        found = explain_answer(problem, result, **about)
     if json:
         print_json({"file": label, "status": result.status.value} | vars(found))
     else:
@@ -108,9 +104,9 @@ def _no_answer(result: Result, json: bool) -> int:
     return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
 
 
-def _named(text: str, ids: tuple[str, ...] | None) -> str | int:
-    """Return an id, or, where the problem has none, an index."""
-    return int(text) if ids is None and text.isdecimal() else text
+def _named(text: str | None, ids: tuple[str, ...] | None) -> str | int | None:
+    """Return an id, or, where the problem has none, an index; None for none."""
+    return int(text) if text is not None and ids is None and text.isdecimal() else text
 
 
 def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:

@@ -17,10 +17,10 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
-    chosen_problems,
     noting_warnings,
-    open_problem,
-    plain,
+    only_one,
+    open_problems,
+    optional,
     print_json,
     print_text,
     working,
@@ -28,6 +28,7 @@ from alignsolve.cli.common import (
 from alignsolve.errors import ProblemError
 from alignsolve.io import instance_format, write_instance
 from alignsolve.io.formats import for_writing
+from alignsolve.io.native_json import plain
 from alignsolve.io.optima import find_optima
 from alignsolve.model.describe import describe
 from alignsolve.model.digest import problem_digest
@@ -44,9 +45,8 @@ def generate(
         int, typer.Option(min=0, max=2**63 - 1, help="Seed; the same on every machine.")
     ] = 0,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", show_default=False,
-                                 help="Where to write: .npz, .json, ...; .toml for a spec of a "
-                                      "few lines.")
+        str | None,
+        optional("Where to write: .npz, .json, ...; .toml for a spec of a few lines.", "FILE"),
     ] = None,
     streamed: Annotated[
         bool, typer.Option("--streamed", help="Into a .toml: make fitness block by block whenever "
@@ -134,7 +134,7 @@ def convert(
     """
     for_writing(target)
     with working("converting", json):
-        problem, _ = open_problem(source, index, sense, settings)
+        problem, _ = only_one(source, open_problems(source, index, sense, settings))
         with noting_warnings():
             write_instance(problem, target)
     _report_written(problem, target, json)
@@ -164,10 +164,12 @@ def info(
         _describe_installation(json)
         return DONE
     with working("reading", json):
-        path, chosen, total = chosen_problems(file, index, sense, settings)
+        chosen = open_problems(file, index, sense, settings)
+        path, total = chosen[0].path, chosen[0].total
         optima = find_optima(path)
-    found = [{"index": number, **plain(describe(problem)), "digest": problem_digest(problem),
-              "known": plain(optima.get(number))} for number, problem in chosen]
+    found = [{"index": part.number, **plain(describe(part.problem)),
+              "digest": problem_digest(part.problem), "known": plain(optima.get(part.number))}
+             for part in chosen]
     if json:
         print_json({"file": path, "format": instance_format(path), "problems": found})
         return DONE

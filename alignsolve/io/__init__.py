@@ -26,9 +26,6 @@ __all__ = [
     "write_solution",
 ]
 
-#: Formats that may need to be told, or may be told, whether to maximise.
-_TAKE_SENSE = ("orlib", "csv", "parquet", "matrix")
-
 
 def read_instances(path: str | Path, sense: str | None = None) -> list[AlignmentProblem]:
     """Read the problems of a file, whatever its format.
@@ -59,15 +56,9 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
     if not found.reads:
         fail(path, f"has format {found.name.upper()}, which is written for other solvers but not "
                    f"read")
+    read = found.function("read")
     with located(path):
-        if found.name == "spec":
-            from alignsolve.io.specs import read_spec
-
-            problems = [read_spec(Path(path)).build()]
-        elif found.name in _TAKE_SENSE:
-            problems = found.function("read")(path, sense)
-        else:
-            problems = found.function("read")(path)
+        problems = read(path, sense) if found.asks_sense else read(path)
     problems = problems if isinstance(problems, list) else [problems]
     if sense is not None and problems[0].sense != sense:
         fail(path, f"says itself that its sense is {problems[0].sense!r}; drop sense {sense!r}")

@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from alignsolve.io.files import atomic_write, fail, one_line, read_text
 from alignsolve.io.table import Column, Ids, Table
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16
@@ -28,9 +32,7 @@ def read(path: str | Path, sense: str | None) -> AlignmentProblem:
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
-    beside = (Path(path), table.sidecar(path, "clients"), table.sidecar(path, "experts"))
-    for target, columns in zip(beside, table.from_problem(problem, path), strict=True):
-        write_columns(columns, target)
+    table.write_tables(write_columns, problem, path)
 
 
 def write_columns(columns: dict[str, Column], path: str | Path) -> None:
@@ -50,12 +52,15 @@ def write_columns(columns: dict[str, Column], path: str | Path) -> None:
         text.detach()
 
 
+def csv_reader(text: str) -> Reader:
+    """Return a strict reader of CSV, by the separator that its first line has most of."""
+    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+
 def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
     """Read a CSV file into columns of ids and of numbers."""
-    text = read_text(path)
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv_reader(read_text(path))
     try:
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
@@ -103,16 +108,18 @@ def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> 
     """Convert cells to numbers; "inf" and "-inf" are allowed."""
     try:
         values = np.array(words, dtype=np.float64)
-        if not np.isnan(values).any():
-            return values
     except ValueError:
-        pass
-    for at, word in enumerate(words):
-        try:
-            bad = np.isnan(float(word))
-        except ValueError:
-            bad = True
-        if bad:
-            shown = one_line(word) if word.strip() else "empty"
-            fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
-    raise AssertionError("numpy and Python disagree on what a number is")
+        values = np.array([_number(word) for word in words])
+    if np.isnan(values).any():
+        at = int(np.argmax(np.isnan(values)))
+        shown = one_line(words[at]) if words[at].strip() else "empty"
+        fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
+    return values
+
+
+def _number(word: str) -> float:
+    """Return the number that a word spells, or NaN."""
+    try:
+        return float(word)
+    except ValueError:
+        return np.nan

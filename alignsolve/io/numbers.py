@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,8 @@ class NumberText:
 
     def line_lengths(self, limit: int) -> list[int]:
         """Return how many numbers the first `limit` lines that hold any have."""
-        lengths: list[int] = []
-        for line in self.text.split("\n"):
-            if len(lengths) == limit:
-                break
-            if line.strip():
-                lengths.append(len(line.split()))
-        return lengths
+        filled = filter(str.strip, self.text.split("\n"))
+        return [len(line.split()) for line in itertools.islice(filled, limit)]
 
     def place(self, at: int) -> tuple[int, int]:
         """Return line and column of a number, from 1; past the last one, the end."""

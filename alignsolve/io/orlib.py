@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.io.files import check_size, fail, located, read_text
+from alignsolve.io.files import check_size, fail, first_repeated, located, read_text
 from alignsolve.io.numbers import NumberText
 from alignsolve.io.optima import find_optima
-from alignsolve.model.arrays import Float64Array
-from alignsolve.model.problem import AlignmentProblem, Resource
+from alignsolve.io.schema import MATRIX
+from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.problem import AlignmentProblem, Resource, problem_of
 
 #: Name of the resource that the agents of a generalized assignment problem have.
 CAPACITY = "capacity"
@@ -47,10 +48,10 @@ def read(path: str | Path, sense: str | None) -> list[AlignmentProblem]:
         If the file is malformed, or its sense is not known.
     """
     numbers = NumberText.parse(path, read_text(path))
-    return _READERS[layout(numbers)](numbers, sense)
+    return _LAYOUTS[_layout(numbers)][1](numbers, sense)
 
 
-def layout(numbers: NumberText) -> str:
+def _layout(numbers: NumberText) -> str:
     """Return which layout a file has: "counted gap", "gap", "dense" or "sparse".
 
     Raises
@@ -60,7 +61,7 @@ def layout(numbers: NumberText) -> str:
     """
     if not numbers.values.size:
         fail(numbers.path, "is empty; give an instance")
-    fitting = [name for name, fits in _FITS.items() if fits(numbers.values)]
+    fitting = [name for name, (fits, _) in _LAYOUTS.items() if fits(numbers.values)]
     if len(fitting) == 1:
         return fitting[0]
     likely = _by_lines(numbers)
@@ -84,53 +85,47 @@ def _by_lines(numbers: NumberText) -> str | None:
     return None
 
 
-def _fits_gap(values: Float64Array) -> bool:
-    return _gap_end(values, 0) == values.size
+def _is_count(value: float) -> bool:
+    return value.is_integer() and value >= 1
+
+
+def _gaps_end(values: Float64Array, start: int, count: float) -> int | None:
+    """Return where `count` problems that start at `start` end, or None if they cannot."""
+    end = start
+    for _ in range(int(min(count, values.size))):
+        size = values[end : end + 2].tolist()
+        if len(size) < 2 or not all(map(_is_count, size)):
+            return None
+        m, n = map(int, size)
+        end += 2 + 2 * m * n + m
+    return end
 
 
 def _fits_counted_gap(values: Float64Array) -> bool:
-    at = 1
-    if not values[0].is_integer() or values[0] < 1:
-        return False
-    for _ in range(int(min(values[0], values.size))):
-        end = _gap_end(values, at)
-        if end is None:
-            return False
-        at = end
-    return at == values.size
+    count = float(values[0])
+    return _is_count(count) and _gaps_end(values, 1, count) == values.size
 
 
-def _gap_end(values: Float64Array, start: int) -> int | None:
-    """Return where the problem that starts at `start` ends, or None if it cannot."""
-    if start + 2 > values.size:
-        return None
-    m, n = float(values[start]), float(values[start + 1])
-    if not (m.is_integer() and n.is_integer() and m >= 1 and n >= 1):
-        return None
-    end = start + 2 + 2 * int(m) * int(n) + int(m)
-    return end if end <= values.size else None
+def _fits_gap(values: Float64Array) -> bool:
+    return _gaps_end(values, 0, 1) == values.size
 
 
 def _fits_dense(values: Float64Array) -> bool:
     n = float(values[0])
-    return n.is_integer() and n >= 1 and values.size == 1 + int(n) ** 2
+    return _is_count(n) and values.size == 1 + int(n) ** 2
 
 
 def _fits_sparse(values: Float64Array) -> bool:
     if values.size % 3 != 1 or values.size == 1:
         return False
-    index = values[1:].reshape(-1, 3)[:, :2]
-    whole = (np.floor(index) == index) & (index >= 1) & (index <= values[0])
-    return bool(whole.all()) and values.size - 1 <= 3 * values[0] ** 2
+    bad = _no_index(values[1:].reshape(-1, 3)[:, :2], values[0])
+    return not bad.any() and values.size - 1 <= 3 * values[0] ** 2
 
 
-#: What tells from the numbers alone whether a file can have a layout.
-_FITS: dict[str, Callable[[Float64Array], bool]] = {
-    "counted gap": _fits_counted_gap,
-    "gap": _fits_gap,
-    "dense": _fits_dense,
-    "sparse": _fits_sparse,
-}
+def _no_index(index: Float64Array, n: float) -> BoolArray:
+    """Mask of the numbers that are not one of 1 to `n`."""
+    mask: BoolArray = (np.floor(index) != index) | (index < 1) | (index > n)
+    return mask
 
 
 def _read_gap(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
@@ -182,9 +177,7 @@ def _gap_problem(
         fail(numbers.path, "a generalized assignment file does not say whether its values are "
                            "profits or costs; give sense max or min (--sense max)")
     with located(f"{numbers.path}: problem {number}"):
-        if sense == "min":
-            return AlignmentProblem.from_cost(values, **arguments), end
-        return AlignmentProblem(values, **arguments), end
+        return problem_of(sense, arguments | {MATRIX[sense]: values}), end
 
 
 def _read_dense(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
@@ -193,7 +186,7 @@ def _read_dense(numbers: NumberText, sense: str | None) -> list[AlignmentProblem
     if found != n * n:
         numbers.fail(min(found, n * n) + 1, f"a linear assignment of {n} rows takes {n * n:,} "
                                             f"costs, but the file has {found:,}")
-    return [_linear(numbers, numbers.values[1:].reshape(n, n), sense)]
+    return _linear(numbers, numbers.values[1:].reshape(n, n), sense)
 
 
 def _read_sparse(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
@@ -203,34 +196,38 @@ def _read_sparse(numbers: NumberText, sense: str | None) -> list[AlignmentProble
     entries = numbers.values[1:].reshape(-1, 3)
     check_size(numbers.path, n, n, listed=len(entries))
     index = entries[:, :2]
-    bad = (np.floor(index) != index) | (index < 1) | (index > n)
+    bad = _no_index(index, n)
     if bad.any():
         at = int(np.argmax(bad))
         numbers.fail(1 + at // 2 * 3 + at % 2,
                      f"{'column' if at % 2 else 'row'} {index.flat[at]:g} is not one of 1 to {n}")
-    keys = (index[:, 0] - 1) * n + index[:, 1] - 1
-    order = np.argsort(keys, kind="stable")
-    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    if twice.size:
-        at = int(order[twice[0] + 1])
+    rows, cols = index.astype(np.int64).T - 1
+    repeated = first_repeated(rows * n + cols)
+    if repeated is not None:
+        at = repeated[1]
         numbers.fail(1 + 3 * at, f"pair {index[at, 0]:g} {index[at, 1]:g} is listed twice")
     values = np.full((n, n), -np.inf if sense == "max" else np.inf)
-    values.flat[keys.astype(np.int64)] = entries[:, 2]
-    return [_linear(numbers, values, sense)]
+    values[rows, cols] = entries[:, 2]
+    return _linear(numbers, values, sense)
 
 
-def _linear(numbers: NumberText, values: Float64Array, sense: str | None) -> AlignmentProblem:
+def _linear(
+    numbers: NumberText, values: Float64Array, sense: str | None
+) -> list[AlignmentProblem]:
     """Return the problem that gives every row one column and every column one row."""
-    exactly_one: dict[str, Any] = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
+    sense = sense or "min"
+    exactly_one = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
     with located(numbers.path):
-        if sense == "max":
-            return AlignmentProblem(values, **exactly_one)
-        return AlignmentProblem.from_cost(values, **exactly_one)
+        return [problem_of(sense, {MATRIX[sense]: values, **exactly_one})]
 
 
-_READERS: dict[str, Callable[[NumberText, str | None], list[AlignmentProblem]]] = {
-    "counted gap": _read_counted_gap,
-    "gap": _read_gap,
-    "dense": _read_dense,
-    "sparse": _read_sparse,
+#: What tells from the numbers alone whether a file can have a layout, and what reads it.
+_LAYOUTS: dict[str, tuple[
+    Callable[[Float64Array], bool],
+    Callable[[NumberText, str | None], list[AlignmentProblem]],
+]] = {
+    "counted gap": (_fits_counted_gap, _read_counted_gap),
+    "gap": (_fits_gap, _read_gap),
+    "dense": (_fits_dense, _read_dense),
+    "sparse": (_fits_sparse, _read_sparse),
 }

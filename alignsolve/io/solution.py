@@ -6,7 +6,6 @@ spreadsheets. The digest of the problem tells a solution of another problem.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.infeasibility import Conflict
 from alignsolve.io.csv_table import write_columns
-from alignsolve.io.files import atomic_write, fail, json_text, one_line
-from alignsolve.io.native_json import array_to_json
+from alignsolve.io.files import fail, json_text, one_line, write_text
+from alignsolve.io.native_json import plain
+from alignsolve.io.table import shown_ids
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem
@@ -29,6 +29,7 @@ FORMAT = "alignsolve-solution"
 
 #: Version 2 has the key "relaxations". Files without are written as version 1.
 VERSION = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -88,36 +89,24 @@ class Solution:
 
 def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str, Any]:
     """Return the JSON document of a solution, as it is written."""
-    found = solution
     document: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION if found.relaxations else 1,
+        "version": VERSION if solution.relaxations else 1,
         "problem": problem_digest(problem),
         "n_clients": problem.n_clients,
         "n_experts": problem.n_experts,
-        "status": None if found.status is None else found.status.value,
-        "termination": None if found.termination is None else found.termination.value,
-        "objective": array_to_json(found.objective_value),
-        "bound": array_to_json(found.dual_bound),
-        "bound_kind": found.bound_kind,
-        "bound_source": found.bound_source,
-        "backend": found.backend,
-        "prices": None if found.prices is None else array_to_json(found.prices),
+        "status": solution.status,
+        "termination": solution.termination,
+        "objective": solution.objective_value,
+        "bound": solution.dual_bound,
     }
-    if found.multipliers is not None:
-        document["multipliers"] = {
-            "experts": array_to_json(found.multipliers.experts),
-            "loads": {key: array_to_json(part) for key, part in found.multipliers.loads.items()},
-            "budgets": {key: array_to_json(part)
-                        for key, part in found.multipliers.budgets.items()},
-            "fairness": None if found.multipliers.fairness is None
-            else array_to_json(found.multipliers.fairness),
-        }
-    if found.conflict is not None:
-        document["conflict"] = _conflict_document(found.conflict)
-    if found.relaxations:
-        document["relaxations"] = [_relaxation_document(part) for part in found.relaxations]
-    return document | {"row_ind": found.row_ind.tolist(), "col_ind": found.col_ind.tolist()}
+    for name in ("bound_kind", "bound_source", "backend", "prices"):
+        document[name] = getattr(solution, name)
+    for name in ("multipliers", "conflict", "relaxations"):
+        if getattr(solution, name):
+            document[name] = getattr(solution, name)
+    document |= {"row_ind": solution.row_ind, "col_ind": solution.col_ind}
+    return {key: plain(value) for key, value in document.items()}
 
 
 def write_solution(
@@ -146,14 +135,11 @@ def write_solution(
     if problem is None:
         raise ProblemError("write_solution needs the problem of a Solution")
     if check_solution_path(path) == ".json":
-        text = json_text(solution_document(solution, problem))
-        with atomic_write(path) as stream:
-            stream.write(text.encode())
+        write_text(path, [json_text(solution_document(solution, problem))])
     else:
-        write_columns(
-            {"client": _names(problem.client_ids, solution.row_ind),
-             "expert": _names(problem.expert_ids, solution.col_ind)}, path,
-        )
+        clients, experts = shown_ids(problem)
+        write_columns({"client": [clients[at] for at in solution.row_ind.tolist()],
+                       "expert": [experts[at] for at in solution.col_ind.tolist()]}, path)
 
 
 def check_solution_path(path: str | Path) -> str:
@@ -171,24 +157,3 @@ def check_solution_path(path: str | Path) -> str:
     if not Path(path).parent.is_dir():
         fail(path, "cannot be written: there is no such folder")
     return suffix
-
-
-def _names(ids: tuple[str, ...] | None, index: IntArray) -> list[str]:
-    return [str(at) if ids is None else ids[at] for at in index.tolist()]
-
-
-def _conflict_document(conflict: Conflict) -> dict[str, Any]:
-    """Return a conflict with lists for tuples, and infinite numbers spelled."""
-    document = dataclasses.asdict(conflict)
-    for bound in document["bounds"]:
-        bound["value"] = array_to_json(bound["value"])
-    for key in ("needed", "possible"):
-        document[key] = None if document[key] is None else array_to_json(document[key])
-    return document
-
-
-def _relaxation_document(relaxation: Relaxation) -> dict[str, Any]:
-    """Return a relaxed bound, with infinite numbers spelled."""
-    document = dataclasses.asdict(relaxation)
-    document["bound"]["value"] = array_to_json(document["bound"]["value"])
-    return document | {key: array_to_json(document[key]) for key in ("amount", "value")}

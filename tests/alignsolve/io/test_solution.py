@@ -140,10 +140,17 @@ def test_files_without_relaxations_are_of_version_1(tmp_path):
     assert "relaxations" not in document
 
 
+BOUND = {"kind": "load_min", "client": None, "expert": 0, "group": None, "name": None,
+         "value": 1, "clients": None}
+
+
 @pytest.mark.parametrize(("relaxations", "message"), [
-    (3, "give a list"), ([3], r"relaxations\[0\] is"), ([{"bound": {}}], "has the keys"),
+    (3, "give a list"), ([3], r"relaxations\[0\] is"),
+    ([{"bound": {}}], r"key \"relaxations\[0\].amount\" is missing"),
     ([{"bound": 1, "amount": 1, "value": 1, "text": ""}], r"relaxations\[0\].bound"),
-    ([{"bound": 1, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+    ([{"bound": BOUND, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+    ([{"bound": BOUND | {"clients": [0, -1]}, "amount": 1, "value": 1, "text": ""}],
+     r"relaxations\[0\].bound.clients\[1\] is a number, or holds what is no part of a bound"),
 ])
 def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
     result = elastic_result()
