@@ -153,19 +153,14 @@ class Family:
             }
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
-        if not streamed:
-            self._check_size(values)
-        return values
-
-    def _check_size(self, values: Mapping[str, Value]) -> None:
-        """Refuse a table too large before memory is taken for it."""
-        for sides in self.tables:
+        for sides in () if streamed else self.tables:
             if math.prod(int(values[side]) for side in sides) > MAX_PAIRS:
                 product = " x ".join(f"{values[side]:,} {side}" for side in sides)
                 raise ProblemError(
                     f"family {self.name!r}: {product} are too many; give a product of at most "
                     f"{MAX_PAIRS:,}" + ("" if self.rows is None else ", or stream it")
                 )
+        return values
 
     def generate(
         self, seed: int, parameters: Mapping[str, object], streamed: bool = False,

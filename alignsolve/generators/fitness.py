@@ -36,7 +36,7 @@ def capped(
     draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
     balance: float, penalty: float = 0.0, **_: Any,
 ) -> AlignmentProblem:  # fmt: skip
-    """Build a problem of fitness made row by row, with a cap on every load."""
+    """Build a problem with a cap on every load, and a penalty where one is given."""
     cap = load_cap(clients, experts, slots, balance)
     return AlignmentProblem(fitness, slots, load_max=cap, load_penalty=penalty)
 
@@ -96,8 +96,8 @@ def latent_rows(
 
 
 def label_skew(
-    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, labels: int,
-    alpha: float, expert_alpha: float, samples: int,
+    draws: Draws, *, clients: int, experts: int, labels: int, alpha: float, expert_alpha: float,
+    samples: int, **capacity: Any,
 ) -> AlignmentProblem:
     """Build a problem from label counts: fitness is how much data and expert agree.
 
@@ -106,12 +106,11 @@ def label_skew(
     """
     theirs = draws.stream("clients").urn(clients, labels, alpha, samples)
     known = draws.stream("experts").urn(experts, labels, expert_alpha, EXPERT_LABELS)
-    cap = load_cap(clients, experts, slots, balance)
-    return AlignmentProblem(matched(theirs, known), slots, load_max=cap)
+    return capped(draws, matched(theirs, known), clients=clients, experts=experts, **capacity)
 
 
 def ties(
-    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, levels: int, kinds: int
+    draws: Draws, *, clients: int, experts: int, levels: int, kinds: int, **capacity: Any
 ) -> AlignmentProblem:
     """Build a problem of plateaus: few values, and clients that are copies of each other.
 
@@ -119,7 +118,7 @@ def ties(
     """
     values = draws.stream("fitness").whole(0, levels - 1, (2, kinds, experts), np.float32)
     fitness = values.min(axis=0)[draws.stream("kinds").whole(0, kinds - 1, clients)]
-    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+    return capped(draws, fitness, clients=clients, experts=experts, **capacity)
 
 
 FAMILIES = (

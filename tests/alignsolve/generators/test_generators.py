@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.errors import ProblemError
-from alignsolve.generators import FAMILIES, fleets, gap, generate, scarce
+from alignsolve.generators import FAMILIES, fleets, gap, generate
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.model.active_bounds import binding_bounds
 from alignsolve.model.digest import problem_digest
@@ -314,8 +314,7 @@ def test_valid_parameters_build_and_promised_answers_hold(family, data):
         return
     kept, original = [], fleets.filled
     with pytest.MonkeyPatch.context() as patch:
-        for module in (fleets, scarce):
-            patch.setattr(module, "filled", lambda *a: kept.append(original(*a)) or kept[-1])
+        patch.setattr(fleets, "filled", lambda *a: kept.append(original(*a)) or kept[-1])
         problem = generate(family, seed=seed, **values)
     assert problem_digest(problem).startswith("sha256:")
     rows, cols = np.nonzero(kept[0]) if kept else planted(family, seed, values, problem)
