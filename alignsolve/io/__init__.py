@@ -11,8 +11,7 @@ from pathlib import Path
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import fail, located
 from alignsolve.io.formats import FORMATS, detect, for_writing
-from alignsolve.io.solution import Solution, write_solution
-from alignsolve.io.solution_read import read_solution
+from alignsolve.io.solution import Solution, read_solution, write_solution
 from alignsolve.model.problem import AlignmentProblem
 
 __all__ = [

@@ -7,7 +7,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from alignsolve.io import table
 from alignsolve.io.files import atomic_write, fail, one_line, read_text
 from alignsolve.io.table import Column, Ids, Table
-from alignsolve.model.arrays import Float64Array
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:
@@ -67,25 +67,19 @@ def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) 
             fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
         table.check_columns(path, header, ids, known)
         seen: dict[str, dict[str, int]] = {name: {} for name in ids}
-        parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in header}
+        parts: dict[str, list[npt.NDArray[Any]]] = {
+            name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in header
+        }
         line = 2
         for rows in _chunks(path, reader, header):
             for name, words in zip(header, zip(*rows, strict=True), strict=True):
-                if name in seen:
-                    codes = seen[name]
-                    parts[name].append(np.array([codes.setdefault(word, len(codes))
-                                                 for word in words], dtype=np.int64))
-                else:
-                    parts[name].append(_numbers(path, name, words, line))
+                parts[name].append(_codes(words, seen[name]) if name in seen else
+                                   _numbers(path, name, words, line))
             line += len(rows)
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
-    columns = {name: np.concatenate(part) if part else np.empty(0) for name, part in parts.items()}
-    return Table(
-        path, 2,
-        {name: Ids(columns[name].astype(np.int64), list(codes)) for name, codes in seen.items()},
-        {name: column.astype(np.float64) for name, column in columns.items() if name not in seen},
-    )
+    columns = {name: np.concatenate(part) for name, part in parts.items()}
+    return Table(path, 2, {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns)
 
 
 def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) -> (
@@ -102,6 +96,11 @@ def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) ->
                 fail(path, f"{len(row)} cells under {len(header)} columns", line)
         if rows:
             yield rows
+
+
+def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
+    """Number the words, those not seen before on from those seen."""
+    return np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
 
 
 def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> Float64Array:

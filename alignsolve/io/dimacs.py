@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alignsolve.errors import UnsupportedProblemError
-from alignsolve.io.files import (
-    MAX_SIDE,
-    check_size,
-    fail,
-    located,
-    one_line,
-    read_text,
-    write_text,
-)
+from alignsolve.io.files import fail, located, one_line, read_text, write_text
+from alignsolve.io.limits import MAX_SIDE, check_size
 from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:
@@ -226,10 +219,9 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     lines.append(f"p min {network.n_nodes} {network.n_arcs}")
     lines += [f"n {node} {supply}" for node, supply in enumerate(network.supply.tolist(), 1)
               if supply]
-    columns = [part.tolist() for part in (network.tail + 1, network.head + 1, network.capacity,
-                                          network.cost)]
+    arcs = np.stack([network.tail + 1, network.head + 1, network.capacity, network.cost], axis=1)
     lines += [f"a {tail} {head} 0 {capacity} {cost}"
-              for tail, head, capacity, cost in zip(*columns, strict=True)]
+              for tail, head, capacity, cost in arcs.tolist()]
     write_text(path, (f"{line}\n" for line in lines))
 
 

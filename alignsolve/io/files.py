@@ -10,52 +10,14 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 
 from alignsolve.errors import ProblemError
+from alignsolve.io.limits import MAX_TEXT_BYTES
 from alignsolve.model.arrays import IntArray
-
-#: Largest text file that is read, in bytes (JSON has a smaller limit).
-MAX_TEXT_BYTES = 2**31
-
-#: Largest JSON file that is read, in bytes; npz is the format for more.
-MAX_JSON_BYTES = 2**28
-
-#: Most clients, and most experts, that any file may declare.
-MAX_SIDE = 10_000_000
-
-
-@dataclass(frozen=True)
-class ReadLimits:
-    """How much more than its size a file may stand for, so that a small one fills no memory.
-
-    Attributes
-    ----------
-    free_cells : int
-        Cells of a matrix, or rows of a Parquet table, that any file may stand for.
-    cells_per_pair : int
-        Cells of the matrix for each pair that a file lists, beyond `free_cells`.
-    rows_per_byte : int
-        Rows of a Parquet table for each byte of the file, beyond `free_cells`:
-        repeated values take no room.
-    free_bytes : int
-        Bytes that any npz archive may unpack to.
-    unpacked_ratio : int
-        Unpacked bytes for each byte of an archive, beyond `free_bytes`.
-    """
-
-    free_cells: int = 2**24
-    cells_per_pair: int = 1000
-    rows_per_byte: int = 100
-    free_bytes: int = 2**28
-    unpacked_ratio: int = 100
-
-
-LIMITS = ReadLimits()
 
 #: JSON constants that Python reads and the standard forbids, and the strings around them.
 _CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
@@ -227,27 +189,3 @@ def first_repeated(keys: IntArray) -> tuple[int, int] | None:
     order = np.argsort(keys, kind="stable")
     twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     return (int(order[twice[0]]), int(order[twice[0] + 1])) if twice.size else None
-
-
-def check_size(
-    path: str | Path, n_clients: int, n_experts: int, listed: int | None = None,
-    limits: ReadLimits = LIMITS,
-) -> None:
-    """Refuse a declared size that is beyond the limits, before memory is taken for it.
-
-    Parameters
-    ----------
-    n_clients, n_experts : int
-        Declared size.
-    listed : int, optional
-        Number of pairs that the file lists, for formats where the others are
-        forbidden: the matrix may have `limits.free_cells` cells, or
-        `limits.cells_per_pair` times as many as are listed.
-    """
-    if max(n_clients, n_experts) > MAX_SIDE:
-        fail(path, f"declares {n_clients:,} clients x {n_experts:,} experts; at most "
-                   f"{MAX_SIDE:,} of each are read")
-    cells = n_clients * n_experts
-    if listed is not None and cells > max(limits.free_cells, limits.cells_per_pair * listed):
-        fail(path, f"declares {n_clients:,} x {n_experts:,} pairs and lists {listed:,}; at most "
-                   f"{limits.cells_per_pair} cells are made for each listed pair")

@@ -16,14 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import (
-    MAX_JSON_BYTES,
-    json_text,
-    one_line,
-    parse_json,
-    read_text,
-    write_text,
-)
+from alignsolve.io.files import json_text, one_line, parse_json, read_text, write_text
+from alignsolve.io.limits import MAX_JSON_BYTES
 from alignsolve.io.schema import expect, from_document, json_kind, to_document
 from alignsolve.model.problem import AlignmentProblem
 

@@ -20,16 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import (
-    LIMITS,
-    ReadLimits,
-    atomic_write,
-    fail,
-    located,
-    one_line,
-    parse_json,
-    read_bytes,
-)
+from alignsolve.io.files import atomic_write, fail, located, one_line, parse_json, read_bytes
+from alignsolve.io.limits import LIMITS, ReadLimits
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
 from alignsolve.model.problem import AlignmentProblem

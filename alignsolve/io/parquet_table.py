@@ -10,15 +10,8 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
-from alignsolve.io.files import (
-    LIMITS,
-    MAX_SIDE,
-    ReadLimits,
-    atomic_write,
-    fail,
-    one_line,
-    read_bytes,
-)
+from alignsolve.io.files import atomic_write, fail, one_line, read_bytes
+from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column, Ids, Table
 from alignsolve.model.problem import AlignmentProblem
 

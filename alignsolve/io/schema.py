@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import check_size, located, one_line
+from alignsolve.io.files import located, one_line
+from alignsolve.io.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
@@ -114,8 +115,8 @@ def from_document(
         Naming the file and the key that is missing, unknown or wrong.
     """
     with located(path):
-        head = _checked_head(path, document)
-        sense = head["sense"]
+        _check_head(path, document)
+        sense = document["sense"]
         other_sense, matrix = "min" if sense == "max" else "max", MATRIX[sense]
         for names in (MATRIX, _FLOOR):
             if names[other_sense] in document:
@@ -136,13 +137,13 @@ def from_document(
             check_keys("held.", held, sorted(_AXES), required=_AXES)
             arguments["held"] = tuple(decode(f"held.{axis}", held[axis]) for axis in _AXES)
         values = decode(matrix, document[matrix])
-        shape = (head["n_clients"], head["n_experts"])
+        shape = (document["n_clients"], document["n_experts"])
         if values.size == 0 and 0 in shape:
             values = values.reshape(shape)
         if values.shape != shape:
             raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
                                f"declare {shape}")
-        arguments[matrix] = values.astype(head["dtype"], copy=False)
+        arguments[matrix] = values.astype(document["dtype"], copy=False)
         return problem_of(sense, arguments)
 
 
@@ -169,7 +170,7 @@ def stated(document: dict[str, Any], key: str) -> str:
     return f'key "{key}" is {json_kind(value)}'
 
 
-def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
+def _check_head(path: str | Path, document: Any) -> None:
     """Check format, version, sense, dtype and size."""
     check_format(document, FORMAT, VERSION)
     for key, allowed in (("sense", ("max", "min")), ("dtype", ("float64", "float32"))):
@@ -180,7 +181,6 @@ def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
         if not _is_count(document.get(key)):
             raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
     check_size(path, document["n_clients"], document["n_experts"])
-    return {key: document[key] for key in _HEAD}
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

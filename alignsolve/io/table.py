@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import check_size, fail, first_repeated, located, one_line
+from alignsolve.io.files import fail, first_repeated, located, one_line
+from alignsolve.io.limits import check_size
 from alignsolve.io.schema import MATRIX, compact
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -179,8 +180,6 @@ def to_problem(
         "client_ids": _own_names(client_names),
         "expert_ids": _own_names(expert_names),
     }
-    if "switch_cost" in pairs.numbers:
-        arguments["switch_cost"] = spread("switch_cost", 0.0)
     if "held" in pairs.numbers:
         held = pairs.numbers["held"]
         bad = (held != 0) & (held != 1)
@@ -190,7 +189,8 @@ def to_problem(
         arguments["held"] = (rows[held == 1], cols[held == 1])
     columns = {name: column for table in (clients, experts) if table is not None
                for name, column in table.numbers.items()}
-    columns |= {name: spread(name, 0.0) for name in pairs.numbers if name.startswith("size:")}
+    columns |= {name: spread(name, 0.0) for name in pairs.numbers
+                if name == "switch_cost" or name.startswith("size:")}
     with located(pairs.path):
         return problem_of(_SENSES[matrix], arguments | _arguments(columns))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.io import parquet_table
-from alignsolve.io.files import ReadLimits
+from alignsolve.io.limits import ReadLimits
 from alignsolve.model.digest import problem_digest
 from tests.files import assert_read_or_refused, damaged
 from tests.strategies import any_problems
