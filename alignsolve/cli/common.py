@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 import math
 import re
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 
 from alignsolve.errors import ProblemError
@@ -23,13 +23,6 @@ from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-class Sense(enum.StrEnum):
-    """Values of ``--sense``."""
-
-    MAX = "max"
-    MIN = "min"
 
 
 def optional(text: str, metavar: str | None = None, *names: str) -> Any:
@@ -43,7 +36,8 @@ IndexOption = Annotated[
     int | None, optional("Which problem of a file with several, from 1.", "K", "--index")
 ]
 SenseOption = Annotated[
-    Sense | None, optional("For files that do not say: maximise or minimise.", None, "--sense")
+    str | None, typer.Option("--sense", show_default=False, click_type=click.Choice(("max", "min")),
+                             help="For files that do not say: maximise or minimise.")
 ]
 SetOption = Annotated[
     list[str] | None, optional("Replace an argument of the problem by a number, such as "
@@ -95,7 +89,7 @@ class Chosen:
 
 
 def open_problems(
-    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
+    file: str, index: int | None, sense: str | None, settings: list[str] | None
 ) -> list[Chosen]:
     """Return the problems that the arguments choose.
 
@@ -105,7 +99,7 @@ def open_problems(
         If the file is malformed, the index is none of it, or a setting is wrong.
     """
     path, index = split_index(file, index)
-    problems = read_instances(path, None if sense is None else sense.value)
+    problems = read_instances(path, sense)
     if index is not None and not 1 <= index <= len(problems):
         raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
     changes = dict(_setting(text) for text in settings or [])
@@ -134,6 +128,14 @@ def _setting(text: str) -> tuple[str, float]:
 def print_json(document: Mapping[str, Any]) -> None:
     """Print the one JSON document of a command."""
     print_text(json.dumps(plain(document), indent=1, allow_nan=False))
+
+
+def report(json: bool, document: Mapping[str, Any], text: str) -> None:
+    """Print the one JSON document of a command, or in its place what people read."""
+    if json:
+        print_json(document)
+    else:
+        print_text(text)
 
 
 def print_text(text: str) -> None:

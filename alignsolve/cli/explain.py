@@ -24,8 +24,7 @@ from alignsolve.cli.common import (
     only_one,
     open_problems,
     optional,
-    print_json,
-    print_text,
+    report,
     working,
 )
 from alignsolve.errors import ProblemError
@@ -82,26 +81,15 @@ def explain(
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic)
     if not result.has_answer:
-        return _no_answer(result, json)
+        report(json, {"status": result.status, "conflict": result.conflict}, result.summary())
+        return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
     about: dict[str, Any] = {
         "client": _named(client, problem.client_ids), "expert": _named(expert, problem.expert_ids)
     }
     with working("explaining", json):
         found = explain_answer(problem, result, **about)
-    if json:
-        print_json({"file": label, "status": result.status.value} | vars(found))
-    else:
-        print_text(_page(found, result))
+    report(json, {"file": label, "status": result.status} | vars(found), _page(found, result))
     return DONE
-
-
-def _no_answer(result: Result, json: bool) -> int:
-    """Say that there is nothing to explain."""
-    if json:
-        print_json({"status": result.status.value, "conflict": result.conflict})
-    else:
-        print_text(result.summary())
-    return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
 
 
 def _named(text: str | None, ids: tuple[str, ...] | None) -> str | int | None:

@@ -27,6 +27,7 @@ from alignsolve.cli.common import (
     optional,
     print_json,
     print_text,
+    report,
     shown,
     working,
 )
@@ -209,19 +210,14 @@ def check(
     claimed = read_solution(solution, problem)
     with working("checking", json):
         found = verdict(problem, claimed)
-    if json:
-        print_json({"file": label, "solution": solution, "ok": not found.failures,
-                    "failures": found.failures, "remarks": found.remarks} | _certified(found))
-    else:
-        for failure in found.failures:
-            print_text(f"failed: {failure}")
-        if found.certificate is not None and found.certificate.feasible:
-            print_text(found.certificate.summary() if found.claim is None
-                       else found.claim.summary(found.certificate.objective_value))
-        for remark in found.remarks:
-            print_text(remark)
-        if not found.failures:
-            print_text("ok")
+    lines = [f"failed: {failure}" for failure in found.failures]
+    if found.certificate is not None and found.certificate.feasible:
+        lines.append(found.certificate.summary() if found.claim is None
+                     else found.claim.summary(found.certificate.objective_value))
+    lines += found.remarks if found.failures else [*found.remarks, "ok"]
+    report(json, {"file": label, "solution": solution, "ok": not found.failures,
+                  "failures": found.failures, "remarks": found.remarks} | _certified(found),
+           "\n".join(lines))
     return FAILED if found.failures else DONE
 
 
