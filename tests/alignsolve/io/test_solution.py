@@ -159,3 +159,21 @@ def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(document))
     with pytest.raises(al.ProblemError, match=message):
         io.read_solution(tmp_path / "s.json", result.problem)
+
+
+@pytest.mark.parametrize(("multipliers", "message"), [
+    ([1, 2], "multipliers is a list; give an object"),
+    ({"loads": {}}, 'key "multipliers.experts" is missing'),
+    ({"experts": [0, 0], "load": {}}, "unknown key 'multipliers.load'; did you mean 'loads'"),
+    ({"experts": [0, 0], "loads": [1]}, "multipliers.loads is a list; give an object of names"),
+    ({"experts": [0]}, r"multipliers.experts has shape \(1,\); give shape \(2,\)"),
+    ({"experts": [0, 0], "budgets": {"q": [1, 1]}}, "multipliers.budgets names 'q'"),
+    ({"experts": [0, 0], "budgets": {"m": [1, -1]}}, "give finite prices >= 0"),
+    ({"experts": [0, 0], "fairness": [1, "inf"]}, "multipliers.fairness holds a wrong price"),
+])
+def test_malformed_multipliers_are_refused(multipliers, message, tmp_path):
+    io.write_solution(io.Solution(np.array([0]), np.array([0])), tmp_path / "s.json", MIP)
+    document = json.loads((tmp_path / "s.json").read_text()) | {"multipliers": multipliers}
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.json", MIP)
