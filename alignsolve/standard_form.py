@@ -32,10 +32,11 @@ class Margin(enum.Enum):
     def moved(self, bound: npt.ArrayLike, direction: int) -> Float64Array:
         """Return bounds moved up (direction 1) or down (-1), float64; infinite ones stay."""
         bound = np.asarray(bound, dtype=np.float64)
-        if self is Margin.INWARD:
-            return np.asarray(bound + direction * 0.5 * tolerance(bound))
-        size = np.where(np.isfinite(bound), np.abs(bound), 0.0)
-        return np.asarray(bound + direction * (tolerance(bound) + ROUNDING * size))
+        with np.errstate(invalid="ignore"):
+            if self is Margin.INWARD:
+                return np.asarray(bound + direction * 0.5 * tolerance(bound))
+            moved = bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound))
+            return np.where(np.isfinite(bound), moved, bound)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +128,8 @@ class ClientSum:
     low, high : float64 array, shape (n_clients,)
         Bounds, moved by the margin.
     entries : callable
-        Returns what each expert adds to the sums of some clients, (k, n_experts), or, given
-        clients and experts, what each of these pairs adds, (n_pairs,).
+        Returns what each expert adds to the sums of some clients, (k, n_experts), or what
+        some pairs add, given as clients and experts, (k,).
     """
 
     name: str

@@ -217,8 +217,7 @@ class Explainer:
         if self.prices is None or self.problem.expert_group is not None:
             return None
         net = values - self.prices
-        has_slot = self.exchanges.counts[i] < self.exchanges.most[i]
-        bar = 0.0 if has_slot else float(net[held].min(initial=math.inf))
+        bar = 0.0 if self.exchanges.moves.may_add[i] else float(net[held].min(initial=math.inf))
         return None if math.isinf(bar) else max(0.0, bar - float(net[j]))
 
     # -- an expert ------------------------------------------------------------------
