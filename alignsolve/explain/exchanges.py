@@ -9,7 +9,7 @@ Network Flows, 1993, chapters 9 and 11).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -195,3 +195,7 @@ class Exchanges:
         """Return the clients in blocks whose matrices are small."""
         n, m = self.problem.n_clients, self.problem.n_experts
         return [np.arange(rows.start, rows.stop) for rows in row_blocks(n, m)]
+
+    def of_all_clients(self, part: Callable[[IntArray], Float64Array]) -> Float64Array:
+        """Return a quantity of all clients, float64 of shape (n_clients,), block by block."""
+        return np.concatenate([np.empty(0), *map(part, self.all_clients())])

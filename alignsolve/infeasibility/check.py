@@ -1,7 +1,8 @@
-"""Check a conflict of the flow class from its bounds alone, however it was found."""
+"""Check a conflict from its bounds alone, however it was found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,27 +19,23 @@ from alignsolve.model.bounds import Bound, BoundSet
 from alignsolve.model.problem import AlignmentProblem
 
 
-def check_flow_bounds(problem: AlignmentProblem, bounds: tuple[Bound, ...]) -> ConflictCheck:
-    """Check bounds of the flow class by maximum flows on problems with only those bounds.
+def check_bounds(
+    bounds: tuple[Bound, ...], listed: BoundSet, can_hold: Callable[[BoundSet], bool | None]
+) -> ConflictCheck:
+    """Check whether bounds cannot hold together, and can without any one of them.
 
     Parameters
     ----------
-    problem : AlignmentProblem
-        The problem.
     bounds : tuple of Bound
-        Its bounds of slots, groups and holders that are said to conflict.
-
-    Notes
-    -----
-    One flow for all bounds, and one without each, from where the first ended.
-    Only clients with a listed bound take part: the others can hold any allowed
-    experts, and lower what an expert needs of them.
+        The bounds.
+    listed : BoundSet
+        The same by kind.
+    can_hold : callable
+        Tells whether these, or a part of them, can hold together; None where it cannot tell.
     """
-    listed = BoundSet.of(bounds)
-    flow = _ListedFlow(problem, listed)
-    if flow.can_hold(listed):
+    if can_hold(listed) is not False:
         return ConflictCheck(contradictory=False, irreducible=False)
-    irreducible = all(flow.can_hold(_without(listed, bounds, at)) for at in range(len(bounds)))
+    irreducible = all(can_hold(_without(listed, bounds, at)) for at in range(len(bounds)))
     return ConflictCheck(contradictory=True, irreducible=irreducible)
 
 
@@ -50,8 +47,8 @@ def _without(listed: BoundSet, bounds: tuple[Bound, ...], at: int) -> BoundSet:
     return BoundSet.by_kind([*others, *same.items()])
 
 
-class _ListedFlow:
-    """The flow problem with only some bounds of clients and experts in force.
+class ListedFlow:
+    """The flow problem with only some bounds of slots, groups and holders in force.
 
     Parameters
     ----------
@@ -59,6 +56,12 @@ class _ListedFlow:
         The problem.
     listed : BoundSet
         The bounds that may be asked about.
+
+    Notes
+    -----
+    One flow for all bounds, and one for each part of them, from where the first ended.
+    Only clients with a listed bound take part: the others can hold any allowed
+    experts, and lower what an expert needs of them.
     """
 
     def __init__(self, problem: AlignmentProblem, listed: BoundSet) -> None:
@@ -76,7 +79,7 @@ class _ListedFlow:
         self._reached: FeasibleFlow | None = None
 
     def can_hold(self, kept: BoundSet) -> bool:
-        """Tell whether some of the listed bounds can hold together."""
+        """Tell whether the listed bounds, or a part of them, can hold together."""
         clients = {key: self._place[index] for key, index in kept.clients.items()}
         bounds = self._stated.only(BoundSet(clients, kept.experts))
         if (bounds.load_low > bounds.load_high).any() or bounds.impossible_clients().any():

@@ -22,12 +22,12 @@ from typing import Literal
 import numpy as np
 
 from alignsolve.errors import AlignSolveError
-from alignsolve.infeasibility.conflict import Conflict, ConflictCheck, DeletionParams
+from alignsolve.infeasibility.conflict import Conflict, DeletionParams
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.infeasibility.text import bounds_text
 from alignsolve.model.arrays import BoolArray, IntArray
-from alignsolve.model.bounds import FAMILY_LIMIT, Bound, BoundSet, all_bounds, restricted
+from alignsolve.model.bounds import FAMILY_LIMIT, BoundSet, all_bounds, restricted
 from alignsolve.model.feasibility import is_feasible, violations
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Subsolver, Termination
@@ -162,17 +162,6 @@ def find_mip_conflict(
         problem, kept, bounds_text(problem, kept), deletion.complete,
         limit=0 if families else FAMILY_LIMIT,
     )
-
-
-def check_mip_bounds(
-    problem: AlignmentProblem, bounds: tuple[Bound, ...], ask: Subsolver, limits: Limits
-) -> ConflictCheck:
-    """Check bounds of any kind by asking for each part of them, see `decide`."""
-    if not isinstance(decide(problem, BoundSet.of(bounds), ask, limits), BoundSet):
-        return ConflictCheck(contradictory=False, irreducible=False)
-    parts = (BoundSet.of(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds)))
-    irreducible = all(isinstance(decide(problem, part, ask, limits), tuple) for part in parts)
-    return ConflictCheck(contradictory=True, irreducible=irreducible)
 
 
 class _Deletion:

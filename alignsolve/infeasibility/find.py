@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.infeasibility.check import check_flow_bounds
+from alignsolve.infeasibility.check import ListedFlow, check_bounds
 from alignsolve.infeasibility.conflict import Conflict, ConflictCheck, DeletionParams
 from alignsolve.infeasibility.hall import find_flow_conflict
 from alignsolve.infeasibility.text import flow_text
-from alignsolve.model.bounds import all_bounds, require_bounds
+from alignsolve.model.bounds import BoundSet, all_bounds, require_bounds
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Subsolver
 
@@ -65,9 +65,8 @@ def find_conflict(
                 needed=found.needed, possible=found.possible,
             )
         if problem.problem_class == "mip":
-            from alignsolve.infeasibility.deletion_filter import (
-                find_mip_conflict,  # SciPy is slow to import
-            )
+            # SciPy is slow to import.
+            from alignsolve.infeasibility.deletion_filter import find_mip_conflict
 
             mip = find_mip_conflict(problem, ask, limits, params or DeletionParams())
             if mip is not None:
@@ -88,8 +87,14 @@ def check_conflict(
     """Re-check a conflict from its bounds alone; see `alignsolve.check_conflict`."""
     bounds = conflict.bounds
     require_bounds(problem, bounds)
+    listed = BoundSet.of(bounds)
     if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
-        return check_flow_bounds(problem, bounds)
-    from alignsolve.infeasibility.deletion_filter import check_mip_bounds  # SciPy is slow to import
+        return check_bounds(bounds, listed, ListedFlow(problem, listed).can_hold)
+    # SciPy is slow to import.
+    from alignsolve.infeasibility.deletion_filter import decide
 
-    return check_mip_bounds(problem, bounds, ask, limits)
+    def can_hold(kept: BoundSet) -> bool | None:
+        found = decide(problem, kept, ask, limits)
+        return None if found is None else not isinstance(found, BoundSet)
+
+    return check_bounds(bounds, listed, can_hold)
