@@ -35,7 +35,8 @@ class Margin(enum.Enum):
         with np.errstate(invalid="ignore"):
             if self is Margin.INWARD:
                 return np.asarray(bound + direction * 0.5 * tolerance(bound))
-            return np.asarray(bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound)))
+            moved = bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound))
+            return np.where(np.isfinite(bound), moved, bound)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class CouplingConstraints:
             rows.append(("", np.ones(n), *problem.holder_bounds(), *penalty))
         for name, load in problem.loads.items():
             low, high = np.asarray(load.min), np.asarray(load.max)
-            if (low > 0).any() or np.isfinite(high).any() or np.any(load.penalty):
+            if (low > 0).any() or (high < np.inf).any() or np.any(load.penalty):
                 low, high = margin.moved(low, -1), margin.moved(high, 1)
                 rows.append((name, load.weight, low, high, load.penalty, load.target))
 
@@ -127,13 +128,14 @@ class ClientSum:
     low, high : float64 array, shape (n_clients,)
         Bounds, moved by the margin.
     entries : callable
-        Returns what each expert adds to the sums of some clients, (k, n_experts).
+        Returns what each expert adds to the sums of some clients, (k, n_experts), or what
+        some pairs add, given as clients and experts, (k,).
     """
 
     name: str
     low: Float64Array
     high: Float64Array
-    entries: Callable[[slice | IntArray], npt.NDArray[Any]]
+    entries: Callable[[slice | IntArray | tuple[IntArray, IntArray]], npt.NDArray[Any]]
 
 
 def client_sums(problem: AlignmentProblem, margin: Margin) -> tuple[ClientSum, ...]:
@@ -149,8 +151,8 @@ def client_sums(problem: AlignmentProblem, margin: Margin) -> tuple[ClientSum, .
         # A forbidden pair is refused by its value; in a sum it must not turn into NaN.
         bare = Feature.FORBIDDEN not in problem.features
 
-        def fitness(rows: slice | IntArray) -> npt.NDArray[Any]:
-            values = problem.fitness[rows]
+        def fitness(at: slice | IntArray | tuple[IntArray, IntArray]) -> npt.NDArray[Any]:
+            values = problem.fitness[at]
             return values if bare else np.where(values > -np.inf, values, 0)
 
         floor = margin.moved(problem.client_fitness_min, -1)

@@ -98,70 +98,85 @@ def exchange_graph(
     graph = ExchangeGraph(
         np.full((m + 1, m + 1), np.inf), np.full((m + 1, m + 1), NO_CLIENT, dtype=np.int64)
     )
-    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, m)
-    counts = np.bincount(row_ind, minlength=problem.n_clients)
-    smin, smax = problem.slot_bounds()
-    may_drop, may_add = _Room(problem, counts > smin), _Room(problem, counts < smax)
-    if problem.expert_group is not None:
-        assert problem.group_min is not None and problem.group_max is not None
-        in_group = group_counts(problem, row_ind, col_ind)
-        may_drop.in_group = in_group > problem.group_min
-        may_add.in_group = in_group < problem.group_max
+    moves = SingleMoves(problem, row_ind, col_ind)
     by_expert = np.argsort(col_ind, kind="stable")
     starts = np.searchsorted(col_ind[by_expert], np.arange(m + 1))
     for j in range(m):
         holders = row_ind[by_expert[starts[j] : starts[j + 1]]]
         for block in row_blocks(holders.size, m):
-            _swap_arcs(graph, problem, held, j, holders[block], may_drop, may_add)
-    free = np.flatnonzero(may_add.slots)
+            _swap_arcs(graph, moves, j, holders[block])
+    free = np.flatnonzero(moves.may_add)
     for block in row_blocks(free.size, m):
-        _add_arcs(graph, problem, held, free[block], may_add)
+        _add_arcs(graph, moves, free[block])
     _slack_arcs(graph, problem, col_ind)
     return graph
 
 
-@dataclass(eq=False)
-class _Room:
-    """Where clients may drop (or add): by slots, and by group."""
+class SingleMoves:
+    """What each client may add, drop and swap within its slots and groups.
 
-    problem: AlignmentProblem
-    slots: BoolArray
-    in_group: BoolArray | None = None
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem of the flow class.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer.
 
-    def experts(self, clients: IntArray) -> BoolArray:
-        """Return by expert whether its group has room, (len(clients), n_experts)."""
-        if self.in_group is None or self.problem.expert_group is None:
-            return np.ones((clients.size, self.problem.n_experts), dtype=np.bool_)
-        return self.in_group[clients][:, self.problem.expert_group]
+    Attributes
+    ----------
+    held : Pairs
+        The answer.
+    may_add, may_drop : bool array, shape (n_clients,)
+        Whether each client's slots let it hold one expert more, and fewer.
+    """
+
+    def __init__(self, problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray) -> None:
+        self.problem = problem
+        self.held = Pairs.from_indices(
+            "answer", row_ind, col_ind, problem.n_clients, problem.n_experts
+        )
+        counts = np.bincount(row_ind, minlength=problem.n_clients)
+        fewest, most = problem.slot_bounds()
+        self.may_add, self.may_drop = counts < most, counts > fewest
+        self._in_group: tuple[BoolArray, BoolArray] | None = None
+        if problem.expert_group is not None:
+            assert problem.group_min is not None and problem.group_max is not None
+            count = group_counts(problem, row_ind, col_ind)
+            self._in_group = count < problem.group_max, count > problem.group_min
+
+    def room(self, clients: IntArray) -> tuple[BoolArray, BoolArray]:
+        """Return whether each expert's group lets a client add, and drop, it; (k, n_experts)."""
+        if self._in_group is None:
+            anything = np.ones((clients.size, self.problem.n_experts), dtype=np.bool_)
+            return anything, anything
+        add, drop = (part[clients][:, self.problem.expert_group] for part in self._in_group)
+        return add, drop
+
+    def swaps(self, given: int | IntArray, add: BoolArray, drop: BoolArray) -> BoolArray:
+        """Return for which experts groups let clients of some `room` give up one of their own."""
+        group = self.problem.expert_group
+        if group is None:
+            return add
+        across = add & drop[np.arange(len(drop)), given][:, None]
+        return np.asarray((group == group[given][..., None]) | across)
 
 
-def _swap_arcs(
-    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, j: int, clients: IntArray,
-    may_drop: _Room, may_add: _Room,
-) -> None:
+def _swap_arcs(graph: ExchangeGraph, moves: SingleMoves, j: int, clients: IntArray) -> None:
     """Enter the swaps and the drops of some holders of expert j."""
-    values = problem.values(clients)
+    values, m = moves.problem.values(clients), moves.problem.n_experts
     own = values[:, j]
-    loss = own[:, None] - values
-    allowed = ~held.mask(clients)
-    drop_room = may_drop.experts(clients)[:, j]
-    if problem.expert_group is not None:
-        same_group = problem.expert_group == problem.expert_group[j]
-        across = drop_room[:, None] & may_add.experts(clients)
-        allowed &= across | same_group[None, :]
-    loss[~allowed] = np.inf
-    _enter(graph, j, slice(0, problem.n_experts), loss, clients)
-    dropped = np.where(may_drop.slots[clients] & drop_room, own, np.inf)
-    _enter(graph, j, slice(problem.n_experts, None), dropped[:, None], clients)
+    add, drop = moves.room(clients)
+    allowed = ~moves.held.mask(clients) & moves.swaps(j, add, drop)
+    _enter(graph, j, slice(0, m), np.where(allowed, own[:, None] - values, np.inf), clients)
+    may_drop = moves.may_drop[clients] & drop[:, j]
+    _enter(graph, j, slice(m, None), np.where(may_drop, own, np.inf)[:, None], clients)
 
 
-def _add_arcs(
-    graph: ExchangeGraph, problem: AlignmentProblem, held: Pairs, clients: IntArray, may_add: _Room
-) -> None:
+def _add_arcs(graph: ExchangeGraph, moves: SingleMoves, clients: IntArray) -> None:
     """Enter the additions of some clients that have a free slot."""
-    allowed = ~held.mask(clients) & may_add.experts(clients)
-    loss = np.where(allowed, -problem.values(clients), np.inf)
-    _enter(graph, problem.n_experts, slice(0, problem.n_experts), loss, clients)
+    allowed = ~moves.held.mask(clients) & moves.room(clients)[0]
+    loss = np.where(allowed, -moves.problem.values(clients), np.inf)
+    _enter(graph, moves.problem.n_experts, slice(0, moves.problem.n_experts), loss, clients)
 
 
 def _enter(

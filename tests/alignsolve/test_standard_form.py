@@ -74,6 +74,17 @@ def test_holders_are_left_out_where_nothing_binds_them():
     assert CouplingConstraints.of(crossed, Margin.OUTWARD).crossed
 
 
+@pytest.mark.parametrize("margin", list(Margin))
+@pytest.mark.parametrize("most", [-np.inf, [-np.inf, 5]])
+def test_a_bound_that_nothing_keeps_stays_so(margin, most):
+    load = al.Load(1.0, min=0, max=most)
+    never = al.AlignmentProblem(np.ones((4, 2)), 1, loads={"samples": load})
+    loads = CouplingConstraints.of(never, margin)
+    assert loads.names == ("samples",)
+    assert loads.high[0, 0] == -np.inf
+    assert al.solve(never, backend="lagrangian").status is al.Status.INFEASIBLE
+
+
 def test_sums_of_clients():
     budget, floor = client_sums(problem(), Margin.INWARD)
     assert (budget.name, floor.name) == ("mb", "")
