@@ -10,6 +10,7 @@ import numpy as np
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import Bound, client_values, expert_values, require_bounds
+from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem, tolerance
 from alignsolve.model.text import counted, number
 
@@ -71,18 +72,10 @@ class Shortfall:
     price: Float64Array
 
 
-
-
-
-
-
-
 def whole_holder_bounds(problem: AlignmentProblem) -> tuple[Float64Array, Float64Array]:
     """Return the bounds on holders rounded inward, float64 of shape (n_experts,), not clipped."""
     low = np.ceil(np.maximum(problem.load_min, 0) - tolerance(problem.load_min))
     return low, np.floor(problem.load_max + tolerance(problem.load_max))
-
-
 
 
 def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProblem:
@@ -104,15 +97,40 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     return problem.replace(loads=loads, **changes) if moved else problem
 
 
-
-
-
-
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
     if name is not None:
         return expert_values(problem, kind, name)
     return getattr(problem, kind)
+
+
+def bounds_beside(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray
+) -> dict[str, Any]:
+    """Return the bounds of loads, budgets and floors for what is held besides some pairs.
+
+    Returns
+    -------
+    changes : dict
+        Arguments for `AlignmentProblem.replace`: all bounds and targets less what the pairs use.
+    """
+    holders = np.bincount(cols, minlength=problem.n_experts)
+    changes: dict[str, Any] = {
+        name: getattr(problem, name) - holders for name in ("load_min", "load_max", "load_target")
+    }
+    changes["loads"] = {}
+    for name, load in problem.loads.items():
+        amount = problem.load_amounts(name, rows, cols)
+        less = {part: np.asarray(getattr(load, part)) - amount for part in ("min", "max", "target")}
+        changes["loads"][name] = replace(load, **less)
+    changes["resources"] = {
+        name: replace(
+            part, budget=np.asarray(part.budget) - resource_use(problem, name, rows, cols)
+        )
+        for name, part in problem.resources.items()
+    }
+    used = client_fitness(problem, rows, cols)
+    return changes | {"client_fitness_min": problem.client_fitness_min - used}
 
 
 def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Relaxation, ...]:

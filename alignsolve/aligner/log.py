@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alignsolve.aligner.plan import Plan
+from alignsolve.aligner.policy import Round, round_problem
 from alignsolve.aligner.reports import ClientReport, Observation
 from alignsolve.backends.portfolio import TOO_SLOW
 from alignsolve.errors import ProblemError
 from alignsolve.model.digest import problem_digest
-from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 from alignsolve.status import Termination
 
@@ -55,18 +54,15 @@ class RoundLog:
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
 
-    def plan(
-        self, event: str, plan: Plan, problem: Callable[[], AlignmentProblem], **figures: Any
-    ) -> None:
+    def plan(self, event: str, plan: Plan, inputs: Round, **figures: Any) -> None:
         """Append a plan, with digests of its inputs and problem, which take time to compute.
 
-        `problem` makes the optimal strategy's problem of the inputs: one digest for
-        all strategies.
+        The inputs' digest is that of the optimal strategy's problem, whatever the strategy.
         """
         if self.path is not None:
             optimal = plan.strategy == "optimal"
-            inputs = plan.digest if optimal else problem_digest(problem())
-            self.write(event, **figures, inputs=inputs, **plan_figures(plan))
+            digest = plan.digest if optimal else problem_digest(round_problem(inputs))
+            self.write(event, **figures, inputs=digest, **plan_figures(plan))
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:

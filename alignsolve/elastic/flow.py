@@ -18,8 +18,7 @@ does. All prices are whole numbers, so that nothing is rounded.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,8 +33,8 @@ from alignsolve.infeasibility.max_flow import (
     pair_counts,
 )
 from alignsolve.model.arrays import BoolArray, IntArray
-from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import bounds_beside
 
 #: Codes of a pair, as in `alignsolve.elastic.kernels`: held by some best sets, by all; and, as in
 #: `alignsolve.infeasibility.max_flow_kernels`, held.
@@ -274,32 +273,15 @@ def _restricted(
 ) -> AlignmentProblem:
     """Return the problem of the tied pairs that the bounds of a flow allow."""
     tied, always = responses.state == TIED, _pairs(responses.state == ALWAYS)
-    changes: dict[str, Any] = {
+    changes = bounds_beside(problem, *always) | {
         "min_experts": flow.client_low,
         "max_experts": flow.client_high,
         "load_min": flow.load_low,
         "load_max": flow.load_high,
-        "load_target": problem.load_target - np.bincount(always[1], minlength=problem.n_experts),
     }
-    if problem.problem_class == "mip" and always[0].size:
-        changes |= _further_bounds(problem, *always)
     if problem.expert_group is not None:
         changes |= {"group_min": flow.group_low, "group_max": flow.group_high}
     # A matrix is large, and most often nothing in it changes.
     if (tied != (problem.fitness > -np.inf)).any():
         changes["fitness"] = np.where(tied, problem.fitness, -np.inf)
     return problem.replace(**changes)
-
-
-def _further_bounds(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> dict[str, Any]:
-    """Return named loads, resources and floors as they are for what is held besides some pairs."""
-    loads, resources = {}, {}
-    for name, load in problem.loads.items():
-        amount = problem.load_amounts(name, rows, cols)
-        bounds = {key: np.asarray(getattr(load, key)) - amount for key in ("min", "max", "target")}
-        loads[name] = replace(load, **bounds)
-    for name, resource in problem.resources.items():
-        use = resource_use(problem, name, rows, cols)
-        resources[name] = replace(resource, budget=np.asarray(resource.budget) - use)
-    floor = problem.client_fitness_min - client_fitness(problem, rows, cols)
-    return {"loads": loads, "resources": resources, "client_fitness_min": floor}
