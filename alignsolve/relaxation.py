@@ -9,7 +9,13 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.bounds import Bound, client_values, expert_values, require_bounds
+from alignsolve.model.bounds import (
+    EXPERT_KINDS,
+    Bound,
+    client_values,
+    expert_values,
+    require_bounds,
+)
 from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem, tolerance
 from alignsolve.model.text import counted, number
@@ -72,8 +78,16 @@ class Shortfall:
     price: Float64Array
 
 
-def whole_holder_bounds(problem: AlignmentProblem) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds on holders rounded inward, float64 of shape (n_experts,), not clipped."""
+def load_bounds(
+    problem: AlignmentProblem, name: str | None
+) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds of a load, float64 of shape (n_experts,) each.
+
+    Those of holders, which have no name, are rounded inward, and not clipped: by how much they
+    are missed counts.
+    """
+    if name is not None:
+        return np.asarray(problem.loads[name].min), np.asarray(problem.loads[name].max)
     low = np.ceil(np.maximum(problem.load_min, 0) - tolerance(problem.load_min))
     return low, np.floor(problem.load_max + tolerance(problem.load_max))
 
@@ -137,7 +151,7 @@ def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Rela
     """Return the relaxed bounds, one by one."""
     found = []
     for part in parts:
-        of_expert = part.kind in ("load_min", "load_max")
+        of_expert = part.kind in EXPERT_KINDS
         stated = (expert_values(problem, part.kind, part.name) if of_expert
                   else client_values(problem, part.kind, part.name, part.group))[part.index]
         sign = problem.sign if part.kind == "client_fitness_min" else 1.0
@@ -163,7 +177,7 @@ def relaxed_by(
         it, or misstates by how much; or if two are about the same bound.
     """
     require_bounds(problem, [part.bound for part in listed], "the relaxations list")
-    whole = dict(zip(("load_min", "load_max"), whole_holder_bounds(problem), strict=True))
+    holders = dict(zip(EXPERT_KINDS, load_bounds(problem, None), strict=True))
     parts, seen = [], set()
     for part in listed:
         bound, has = part.bound, part.value
@@ -176,8 +190,8 @@ def relaxed_by(
             )
         seen.add(place)
         stated = bound.value
-        if bound.kind in whole and bound.name is None:
-            stated = float(whole[bound.kind][at])
+        if bound.kind in holders and bound.name is None:
+            stated = float(holders[bound.kind][at])
         upper = bound.kind == "load_max" or (
             bound.kind == "client_fitness_min" and problem.sense == "min"
         )

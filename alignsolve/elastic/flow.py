@@ -30,8 +30,10 @@ from alignsolve.infeasibility.max_flow import (
     StateArray,
     allowed_state,
     expert_groups,
+    flow_bounds,
     pair_counts,
 )
+from alignsolve.kernels import prepare
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import bounds_beside
@@ -118,7 +120,7 @@ def least_violation(
     rounds = 0
     while True:
         rounds += 1
-        responses = search.responses(search.price)
+        responses = search.responses()
         flow = _flow(responses, search.group, *search.loads(search.price))
         done = flow.run(deadline)
         if done is None:
@@ -136,51 +138,47 @@ class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
     def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
+        prepare()
         self.allowed, self.group = allowed_state(problem), expert_groups(problem)
         self.reward = WholeWeights.of(problem, prices)
-        self.client_low, self.client_high = problem.slot_bounds()
-        size, self.load_size = pair_counts(self.allowed, 1, self.group)
-        self.group_low = np.zeros_like(size)
-        self.group_high = np.full_like(size, problem.n_experts)
-        if problem.group_min is not None and problem.group_max is not None:
-            self.group_low = np.minimum(problem.group_min, size).astype(np.int32)
-            self.group_high = np.minimum(problem.group_max, size).astype(np.int32)
-        self.load_low, self.load_high = problem.holder_bounds()
+        bounds = self.bounds = flow_bounds(problem, self.allowed)
+        # One group of all experts bounds nothing.
+        group_high = (bounds.group_high if problem.n_groups
+                      else np.full_like(bounds.group_high, problem.n_experts))
+        self._of_clients = (
+            bounds.client_low, bounds.client_high, self.reward.min_experts, bounds.group_low,
+            group_high, self.reward.group,
+        )
         self.price = np.zeros(problem.n_experts, dtype=np.int64)
 
-    def responses(self, price: IntArray) -> Responses:
-        """Return the best sets at some prices."""
-        from alignsolve.kernels import prepare
-
-        prepare()
+    def responses(self) -> Responses:
+        """Return the best sets at the prices."""
         from alignsolve.elastic.kernels import best_responses
 
-        n, n_groups = self.group_low.shape
+        n, n_groups = self.bounds.group_low.shape
         found = Responses(
             np.empty_like(self.allowed),
             np.empty((2, n), dtype=np.int64),
             np.empty((2, n, n_groups), dtype=np.int32),
         )
         best_responses(
-            self.allowed, self.group, price,
-            self.client_low, self.client_high, self.reward.min_experts,
-            self.group_low, self.group_high, self.reward.group,
+            self.allowed, self.group, self.price, *self._of_clients,
             found.state, found.client_range, found.group_range,
         )
         return found
 
     def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
         """Return the fewest and most holders at which each expert misses and pays least."""
-        low, high = self.load_low, self.load_high
+        low, high, size = self.bounds.load_low, self.bounds.load_high, self.bounds.load_size
         fewest, most = np.zeros_like(price), np.zeros_like(price)
         # A missing holder costs the reward below both bounds, an extra one above both. Between
         # them neither costs; or, where they cross, both do, and add up to a constant.
         for reward, end in (
             (-self.reward.load, np.minimum(low, high)),
             (0, np.maximum(low, high)),
-            (self.reward.load, self.load_size),
+            (self.reward.load, size),
         ):
-            end = np.clip(end, 0, self.load_size)
+            end = np.clip(end, 0, size)
             fewest = np.where(reward + price < 0, end, fewest)
             most = np.where(reward + price <= 0, end, most)
         return fewest, most
@@ -196,7 +194,7 @@ class _Search:
             return bound, self.bound(here + move) - bound
 
         rising, (low, up) = 0, at(0)
-        falling = int(max(np.max(part) for part in self.reward.parts))
+        falling = self.reward.largest
         high, down = at(falling)
         while down > 0:
             rising, low, up = falling, high, down
@@ -219,21 +217,12 @@ class _Search:
 
     def bound(self, price: IntArray) -> int:
         """Return a bound from below on the least violation, but for a constant."""
-        holders, _ = self.loads(price)
-        missed = np.maximum(self.load_low - holders, 0) + np.maximum(holders - self.load_high, 0)
-        return int((self.reward.load * missed + price * holders).sum()) - self._worth(price)
-
-    def _worth(self, price: IntArray) -> int:
-        """Return what the clients' best sets are worth together."""
         from alignsolve.elastic.kernels import response_worth
 
-        return int(
-            response_worth(
-                self.allowed, self.group, price,
-                self.client_low, self.client_high, self.reward.min_experts,
-                self.group_low, self.group_high, self.reward.group,
-            )
-        )
+        low, high, (holders, _) = self.bounds.load_low, self.bounds.load_high, self.loads(price)
+        missed = np.maximum(low - holders, 0) + np.maximum(holders - high, 0)
+        worth = int(response_worth(self.allowed, self.group, price, *self._of_clients))
+        return int((self.reward.load * missed + price * holders).sum()) - worth
 
 
 def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:

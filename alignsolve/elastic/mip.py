@@ -238,17 +238,6 @@ def _soft_rows(
         largest = np.where(largest > 0, largest, 1.0)
         matrices.append(sp.csr_array(sp.diags_array(1 / largest) @ matrix))
         limits.append(limit / largest)
-        costs.append(_price(prices, *part.key)[part.index[finite]] * largest)
+        costs.append(prices.of(*part.key)[part.index[finite]] * largest)
     return (sp.csr_array(sp.vstack(matrices, format="csr")), np.concatenate(limits),
             np.concatenate(costs))
-
-
-def _price(
-    prices: ViolationWeights, kind: str, name: str | None, group: int | None
-) -> Float64Array:
-    """Return the prices of a kind of bound, by expert or client."""
-    if kind in ("load_min", "load_max"):
-        return prices.load if name is None else prices.named_loads[name]
-    if kind == "group_min":
-        return prices.group[:, group]
-    return prices.min_experts if kind == "min_experts" else prices.fitness_floor
