@@ -98,7 +98,7 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     for part in parts:
         key = part.kind, part.name
         if key not in moved:
-            moved[key] = np.array(_stated(problem, part.kind, part.name))
+            moved[key] = np.array(_stated(problem, *key))
         values = moved[key] if part.group is None else moved[key][:, part.group]
         values[part.index] = part.has
     changes: dict[str, Any] = {}
@@ -113,9 +113,7 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
 
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
-    if name is not None:
-        return expert_values(problem, kind, name)
-    return getattr(problem, kind)
+    return getattr(problem, kind) if name is None else expert_values(problem, kind, name)
 
 
 def bounds_beside(
@@ -224,8 +222,5 @@ def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float
     who = (problem.expert_name(bound.expert) if bound.expert is not None
            else problem.client_name(bound.client or 0))
     by = f"{number(amount)} {'less' if low else 'more'}"
-    return f"{who} has {has_it}, {by} than the bound {number(bound.value)} {_asks(low)}"
-
-
-def _asks(low: bool) -> str:
-    return "asks for" if low else "allows"
+    asks = "asks for" if low else "allows"
+    return f"{who} has {has_it}, {by} than the bound {number(bound.value)} {asks}"

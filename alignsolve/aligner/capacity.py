@@ -133,23 +133,11 @@ class ClientProfile:
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""
-        return np.array([
-            _or_nan(self.seconds_per_sample),
-            _seconds_per_mb(self.down_mbps),
-            _seconds_per_mb(self.up_mbps),
-            _or_nan(self.samples),
-        ])
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _seconds_per_mb(mbps: float | None) -> float:
-    """Return the inverse of a rate; a client that cannot send at all never gets done."""
-    if mbps is None:
-        return math.nan
-    return BITS / max(float(mbps), SLOWEST_MBPS)
+        # As a float, None is NaN.
+        mbps = np.array([self.down_mbps, self.up_mbps], dtype=np.float64)
+        # A client that cannot send at all never gets done.
+        down, up = BITS / np.maximum(mbps, SLOWEST_MBPS)
+        return np.array([self.seconds_per_sample, down, up, self.samples], dtype=np.float64)
 
 
 class CapacityProfiler(Rows):

@@ -212,7 +212,8 @@ class FitnessTracker(Rows):
         if not scores.size:
             return
         mean, expert = self._effects()
-        own = np.arange(self.n_clients)[np.bincount(clients, minlength=self.n_clients) > 0]
+        number = np.bincount(clients, minlength=self.n_clients)
+        own = np.flatnonzero(number)
         residual = scores - mean - expert[experts] - self._client_effect(clients, round_)
         self._discount_shared(round_)
         m = self.expert_sum.size
@@ -221,7 +222,6 @@ class FitnessTracker(Rows):
         self.spread += (float((residual**2).sum()), float(scores.size))
         fade = self._fade(round_ - self.client_round[own])
         excess = np.bincount(clients, scores - mean - expert[experts], self.n_clients)
-        number = np.bincount(clients, minlength=self.n_clients)
         self.client_sum[own] = fade * self.client_sum[own] + excess[own]
         self.client_count[own] = fade * self.client_count[own] + number[own]
         self.client_round[own] = round_

@@ -123,15 +123,9 @@ class Intake:
         for client, report in self.accepted.items():
             used = [float(seen.samples) for seen in report.experts.values() if seen.samples > 0]
             total = sum(used)
-            values[self.plan.rows[client]] = (
-                report.seconds / total if total else np.nan,
-                _per(report.down_seconds, report.down_mb), _per(report.up_seconds, report.up_mb),
-                total / len(used) if used else np.nan,
-            )
+            amounts = report.seconds, report.down_seconds, report.up_seconds, total
+            # As a float, None is NaN, which is not above 0.
+            units = np.array([total, report.down_mb, report.up_mb, len(used)], dtype=np.float64)
+            row = values[self.plan.rows[client]]
+            np.divide(np.array(amounts, dtype=np.float64), units, out=row, where=units > 0)
         return values
-
-
-def _per(seconds: float | None, megabytes: float | None) -> float:
-    if seconds is None or megabytes is None or megabytes <= 0:
-        return float("nan")
-    return float(seconds) / float(megabytes)

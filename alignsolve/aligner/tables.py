@@ -53,22 +53,15 @@ class Tables:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, by the name of their table and their own."""
-        found = {
-            f"{name}.{key}": array
-            for name, table in self._rows().items()
-            for key, array in table.arrays().items()
-        }
+        found: dict[str, npt.NDArray[Any]] = {}
+        for name, table in self._rows().items():
+            found |= table.arrays(f"{name}.")
         return found | {"prices": self.prices.copy()}
 
     def load_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take over what `arrays` returned, for the clients that are listed already."""
         for name, table in self._rows().items():
-            own = {
-                key.removeprefix(f"{name}."): array
-                for key, array in arrays.items()
-                if key.startswith(f"{name}.")
-            }
-            table.load_arrays(own, len(self.clients))
+            table.load_arrays(arrays, f"{name}.", len(self.clients))
         self.prices = np.array(arrays["prices"], dtype=np.float64).reshape(self.prices.shape)
 
     def metrics(self) -> dict[str, Any]:
