@@ -33,6 +33,10 @@ class Tables:
         self.load = LoadMonitor(settings.load, n_experts)
         self.capacity = CapacityProfiler(settings.capacity, n_experts)
         self.placements = Placements(n_experts)
+        self._rows: dict[str, Rows] = {
+            "fitness": self.fitness, "load": self.load, "capacity": self.capacity,
+            "placements": self.placements,
+        }  # fmt: skip
         #: Prices of the last plan that had any: where the next solve starts.
         self.prices: Float64Array = np.zeros(n_experts)
         #: Reports refused, by kind.
@@ -40,27 +44,21 @@ class Tables:
         #: Pairs planned, placements changed, megabytes sent, over all closed rounds.
         self.totals = {"pairs": 0.0, "placements_changed": 0.0, "down_mb": 0.0}
 
-    def _rows(self) -> dict[str, Rows]:
-        return {
-            "fitness": self.fitness, "load": self.load, "capacity": self.capacity,
-            "placements": self.placements,
-        }  # fmt: skip
-
     def grow(self) -> None:
         """Make room for all clients."""
-        for table in self._rows().values():
+        for table in self._rows.values():
             table.grow(len(self.clients))
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, by the name of their table and their own."""
         found: dict[str, npt.NDArray[Any]] = {}
-        for name, table in self._rows().items():
+        for name, table in self._rows.items():
             found |= table.arrays(f"{name}.")
         return found | {"prices": self.prices.copy()}
 
     def load_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take over what `arrays` returned, for the clients that are listed already."""
-        for name, table in self._rows().items():
+        for name, table in self._rows.items():
             table.load_arrays(arrays, f"{name}.", len(self.clients))
         self.prices = np.array(arrays["prices"], dtype=np.float64).reshape(self.prices.shape)
 

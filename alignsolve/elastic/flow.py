@@ -139,15 +139,17 @@ class _Search:
 
     def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
         prepare()
-        self.allowed, self.group = allowed_state(problem), expert_groups(problem)
-        self.reward = WholeWeights.of(problem, prices)
-        bounds = self.bounds = flow_bounds(problem, self.allowed)
+        from alignsolve.elastic.kernels import Clients
+
+        allowed, self.group = allowed_state(problem), expert_groups(problem)
+        reward = self.reward = WholeWeights.of(problem, prices)
+        bounds = self.bounds = flow_bounds(problem, allowed)
         # One group of all experts bounds nothing.
         group_high = (bounds.group_high if problem.n_groups
                       else np.full_like(bounds.group_high, problem.n_experts))
-        self._of_clients = (
-            bounds.client_low, bounds.client_high, self.reward.min_experts, bounds.group_low,
-            group_high, self.reward.group,
+        self.clients = Clients(
+            allowed, self.group, bounds.client_low, bounds.client_high, reward.min_experts,
+            bounds.group_low, group_high, reward.group,
         )
         self.price = np.zeros(problem.n_experts, dtype=np.int64)
 
@@ -156,16 +158,11 @@ class _Search:
         from alignsolve.elastic.kernels import best_responses
 
         n, n_groups = self.bounds.group_low.shape
-        found = Responses(
-            np.empty_like(self.allowed),
-            np.empty((2, n), dtype=np.int64),
-            np.empty((2, n, n_groups), dtype=np.int32),
-        )
-        best_responses(
-            self.allowed, self.group, self.price, *self._of_clients,
-            found.state, found.client_range, found.group_range,
-        )
-        return found
+        state = np.empty_like(self.clients.allowed)
+        client_range = np.empty((2, n), dtype=np.int64)
+        group_range = np.empty((2, n, n_groups), dtype=np.int32)
+        best_responses(self.clients, self.price, state, client_range, group_range)
+        return Responses(state, client_range, group_range)
 
     def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
         """Return the fewest and most holders at which each expert misses and pays least."""
@@ -221,7 +218,7 @@ class _Search:
 
         low, high, (holders, _) = self.bounds.load_low, self.bounds.load_high, self.loads(price)
         missed = np.maximum(low - holders, 0) + np.maximum(holders - high, 0)
-        worth = int(response_worth(self.allowed, self.group, price, *self._of_clients))
+        worth = int(response_worth(self.clients, price))
         return int((self.reward.load * missed + price * holders).sum()) - worth
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.certificate.certificate import certify_answer, unproved
+from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
@@ -187,11 +187,7 @@ class _Work:
         answer = Outcome(inner.termination, rows, cols, bound=problem.sign * best, source=source)
         certificate = certify_answer(loosened, held, answer, limits.deadline)
         self.bound = priced(parts)
-        result = Result.proved(
-            problem, rows, cols, certificate, inner.termination, backend=inner.backend,
-            fallbacks=inner.fallbacks, stats=inner.stats,
-        )  # fmt: skip
-        result = self._labelled(result, parts, loosened)
+        result = self._labelled(_with_pairs(inner, held, certificate), parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
 
     def _among(
@@ -213,12 +209,8 @@ class _Work:
         limits = dataclasses.replace(limits, warm_start=pairs)
         result = self.plain(loosened, limits, backend)
         if not result.has_answer:
-            rows, cols = sorted_pairs(problem, *pairs)
-            proof = unproved(loosened, rows, cols)
-            result = Result.proved(
-                loosened, rows, cols, proof, result.termination, backend=result.backend,
-                fallbacks=result.fallbacks, stats=result.stats,
-            )  # fmt: skip
+            held = Assignment.of(problem, *pairs)
+            result = _with_pairs(result, held, unproved(loosened, held.rows, held.cols))
         # The answer may violate less than the pairs: it is optimal among fewer answers, too, then.
         parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
         return self._labelled(result, parts, relaxed(problem, parts))
@@ -235,16 +227,12 @@ class _Work:
             relaxed_problem=loosened if parts else None,
         )
         # Both are sums of floats: rounding must not put the bound above the value.
-        return _with_stats(
-            result, violation=violation, violation_bound=min(violation, self.bound)
-        )
+        return _with_stats(result, violation=violation, violation_bound=min(violation, self.bound))
 
     def quick_result(self, termination: Termination) -> Result:
         """Return some answer soon."""
         pairs = self._start(time.perf_counter() + GRACE)
-        soon = dataclasses.replace(
-            self.limits, deadline=time.perf_counter() + GRACE, report=None
-        )
+        soon = dataclasses.replace(self.limits, deadline=time.perf_counter() + GRACE, report=None)
         result = self._by_pairs(pairs, soon, "greedy")
         if result.status is Status.OPTIMAL:
             return result
@@ -267,6 +255,14 @@ class _Work:
             _, pairs = self._among(self.least, of_flow_class(self.least.problem), limits, "auto")
         pairs = within_budgets(problem, *sorted_pairs(problem, *pairs))
         return descended(problem, self.prices, *pairs, deadline)
+
+
+def _with_pairs(result: Result, held: Assignment, proof: Certificate) -> Result:
+    """Return a result with another answer, to the same problem or one like it."""
+    return Result.proved(
+        result.problem, held.rows, held.cols, proof, result.termination, loads=held.load,
+        backend=result.backend, fallbacks=result.fallbacks, stats=result.stats,
+    )  # fmt: skip
 
 
 def _with_stats(result: Result, **stats: Any) -> Result:
