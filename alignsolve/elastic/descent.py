@@ -6,7 +6,6 @@ proves nothing.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.elastic.violation_weights import ViolationWeights
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, weighted_count
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks, weighted_count
 from alignsolve.model.feasibility import resource_use
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
@@ -26,8 +25,8 @@ MOST_PASSES, MOST_ROUNDS = 30, 10
 #: and how many for each second left.
 MOST_EXCHANGES, EXCHANGES_PER_SECOND = 100_000_000, 10_000_000
 
-#: Entries of the rows of a block of clients: a few MB.
-BLOCK_ENTRIES = 1 << 19
+#: Bytes of the rows of a block of clients, in float64.
+BLOCK_BYTES = 1 << 22
 
 #: Changes of the violation, relative to its prices, that count as none.
 ROUNDING = 1e-9
@@ -116,15 +115,13 @@ class _Descent:
         """Move until nothing helps, or time is up."""
         from alignsolve.elastic.moves import exchange
 
-        left = MOST_EXCHANGES
         seconds = max(0.0, deadline - time.perf_counter())
-        if math.isfinite(seconds):
-            left = min(left, int(EXCHANGES_PER_SECOND * seconds))
+        left = int(min(MOST_EXCHANGES, EXCHANGES_PER_SECOND * seconds))
         for _ in range(MOST_ROUNDS):
             self._passes(deadline)
             if time.perf_counter() > deadline or left <= 0 or not self._misses():
                 break
-            if self.held.size > BLOCK_ENTRIES:
+            if 8 * self.held.size > BLOCK_BYTES:
                 break
             everyone = self._block(slice(0, self.problem.n_clients))
             moved, left = exchange(everyone, self.loads, self.held, self.slack, left)
@@ -137,14 +134,11 @@ class _Descent:
         """Let clients move one by one until that changes nothing."""
         from alignsolve.elastic.moves import improve
 
-        n = self.problem.n_clients
-        step = max(1, BLOCK_ENTRIES // max(1, self.problem.n_experts))
         for _ in range(MOST_PASSES):
             moved = 0
-            for start in range(0, n, step):
+            for rows in row_blocks(self.problem.n_clients, self.problem.n_experts, BLOCK_BYTES):
                 if time.perf_counter() > deadline:
                     return
-                rows = slice(start, min(n, start + step))
                 block = self._block(rows)
                 moved += improve(block, self.loads, self.held[rows], self.slack, self.gain)
             if not moved:

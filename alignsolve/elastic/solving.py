@@ -160,9 +160,10 @@ class _Work:
         missed = priced(shortfalls(problem, prices, *pairs))
         found = least_violating_answer(problem, prices, limits)
         if found is not None:
-            self.bound = max(self.bound, found.violation_bound)
-            if priced(shortfalls(problem, prices, *found.pairs)) <= missed:
-                pairs = found.pairs
+            better, bound = found
+            self.bound = max(self.bound, bound)
+            if priced(shortfalls(problem, prices, *better)) <= missed:
+                pairs = better
         return self._by_pairs(pairs, limits)
 
     def _by_least(self, least: LeastViolation, limits: Limits) -> Result | None:
