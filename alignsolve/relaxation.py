@@ -190,10 +190,7 @@ def relaxed_by(
         stated = bound.value
         if bound.kind in holders and bound.name is None:
             stated = float(holders[bound.kind][at])
-        upper = bound.kind == "load_max" or (
-            bound.kind == "client_fitness_min" and problem.sense == "min"
-        )
-        amount = has - stated if upper else stated - has
+        amount = stated - has if _is_lower(problem, bound) else has - stated
         if not (amount > 0 and np.isclose(amount, part.amount, rtol=1e-9, atol=1e-9)):
             raise ProblemError(
                 f"a relaxation moves {bound} to {has:g} and calls that {part.amount:g}"
@@ -205,12 +202,18 @@ def relaxed_by(
     return relaxed(problem, parts)
 
 
+def _is_lower(problem: AlignmentProblem, bound: Bound) -> bool:
+    """Tell whether a bound is one from below in the problem's own sense."""
+    if bound.kind == "client_fitness_min":
+        return problem.sense == "max"
+    return bound.kind != "load_max"
+
+
 def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float) -> str:
     """Say what was relaxed, as in "expert 3 has 5 holders, 2 fewer than the 7 it needs"."""
-    low = bound.kind != "load_max"
+    low = _is_lower(problem, bound)
     if bound.kind == "client_fitness_min":
-        low, what = problem.sense == "max", "fitness" if problem.sense == "max" else "cost"
-        has_it = f"{what} {number(has)}"
+        has_it = f"{'fitness' if low else 'cost'} {number(has)}"
     elif bound.name is not None:
         has_it = f"{number(has)} of {bound.name!r}"
     elif bound.expert is not None:

@@ -53,7 +53,8 @@ def random_choice(round_: Round) -> Choice:
 def round_robin(round_: Round) -> Choice:
     """Deal the experts in turn, going on where the last round ended."""
     start = int(round_.planned.sum()) + np.cumsum(round_.slots) - round_.slots
-    turn = (np.arange(round_.n_experts) - start[:, None]) % round_.n_experts
+    n_experts = round_.settings.n_experts
+    turn = (np.arange(n_experts) - start[:, None]) % n_experts
     return in_order(round_, -turn.astype(np.float64))
 
 

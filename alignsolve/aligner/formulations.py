@@ -40,7 +40,7 @@ def flex_moe(round_: Round) -> Choice:
     B. Zhang et al., FLEX-MoE: Federated Mixture-of-Experts with Load-balanced
     Expert Assignment, 2025, arXiv:2512.23070.
     """
-    mean = float(round_.slots.sum()) / round_.n_experts
+    mean = float(round_.slots.sum()) / round_.settings.n_experts
     deficit = round_.planned.mean() - round_.planned
     return _solved(
         round_, round_.slots,
@@ -64,7 +64,8 @@ def fedamole(round_: Round) -> Choice:
     Y. Zhang et al., Personalized Federated Fine-Tuning for LLMs via Data-Driven
     Heterogeneous Model Architectures, 2024, arXiv:2411.19128.
     """
-    each = np.full(round_.n_experts, np.floor(round_.slots.sum() / round_.n_experts))
+    n_experts = round_.settings.n_experts
+    each = np.full(n_experts, np.floor(round_.slots.sum() / n_experts))
     fewest = np.minimum(FEDAMOLE_LEAST, round_.slots)
     return _solved(round_, fewest, each, each)
 

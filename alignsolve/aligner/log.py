@@ -71,7 +71,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
     ``reproducible`` is false where a time limit, and not a limit on work, ended
     the search: the same inputs can then give another plan.
     """
-    loads = plan.loads
+    loads, result = plan.loads, plan.result
     figures: dict[str, Any] = {
         "round": plan.round,
         "strategy": plan.strategy,
@@ -86,7 +86,6 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "seconds": plan.seconds,
         "reproducible": True,
     }
-    result = plan.result
     if result is not None:
         figures |= {
             "class": result.problem.problem_class,

@@ -97,11 +97,6 @@ class Round:
     sample_costs: Float64Array | None = None
 
     @property
-    def n_experts(self) -> int:
-        """Number of experts."""
-        return int(self.fitness.shape[1])
-
-    @property
     def allowed(self) -> BoolArray:
         """Pairs that are not forbidden, bool (n, n_experts)."""
         return np.asarray(self.fitness > -np.inf)

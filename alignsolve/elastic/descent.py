@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks, weighted_count
-from alignsolve.model.feasibility import resource_use
+from alignsolve.model.feasibility import resource_use, sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -76,11 +76,11 @@ def within_budgets(
         over = np.zeros(problem.n_clients, dtype=np.bool_)
         for part in budgets:
             over |= resource_use(problem, part.name, rows, cols) > part.high
-        is_first = np.append(True, rows[1:] != rows[:-1])
-        dropped = is_first & over[rows] if rows.size else np.zeros(0, dtype=np.bool_)
+        dropped = over[rows]
+        # The first of a client has the least value.
+        dropped[1:] &= rows[1:] != rows[:-1]
         if not dropped.any():
-            order = np.lexsort((cols, rows))
-            return rows[order], cols[order]
+            return sorted_pairs(problem, rows, cols)
         rows, cols = rows[~dropped], cols[~dropped]
 
 
@@ -119,7 +119,8 @@ class _Descent:
         left = int(min(MOST_EXCHANGES, EXCHANGES_PER_SECOND * seconds))
         for _ in range(MOST_ROUNDS):
             self._passes(deadline)
-            if time.perf_counter() > deadline or left <= 0 or not self._misses():
+            missed = (self.loads.amount < self.loads.low) | (self.loads.amount > self.loads.high)
+            if time.perf_counter() > deadline or left <= 0 or not missed.any():
                 break
             if 8 * self.held.size > BLOCK_BYTES:
                 break
@@ -143,11 +144,6 @@ class _Descent:
                 moved += improve(block, self.loads, self.held[rows], self.slack, self.gain)
             if not moved:
                 return
-
-    def _misses(self) -> bool:
-        """Tell whether a load misses a bound."""
-        loads = self.loads
-        return bool(((loads.amount < loads.low) | (loads.amount > loads.high)).any())
 
     def _block(self, rows: slice) -> tuple[Float64Array, ...]:
         """Return the rows of some clients; see `alignsolve.elastic.moves.Block`."""
