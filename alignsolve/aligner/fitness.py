@@ -98,9 +98,7 @@ class FitnessSettings:
         """Return the function behind `score`."""
         if callable(self.score):
             return self.score
-        if self.score == "loss":
-            return self._exp_loss
-        return NAMED_SCORES[self.score]
+        return self._exp_loss if self.score == "loss" else NAMED_SCORES[self.score]
 
     def _exp_loss(self, report: ExpertReport) -> float | None:
         return None if report.loss is None else math.exp(-self.alpha * report.loss)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.aligner.budgets import of_clients
 from alignsolve.aligner.policy import Start
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Assignment
-from alignsolve.model.problem import AlignmentProblem, Resource
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import bounds_beside
 from alignsolve.result import Result
 from alignsolve.solve.solve import solve
@@ -108,10 +109,7 @@ def _restricted(
         name: replace(load, weight=np.asarray(load.weight)[movable])
         for name, load in bounds["loads"].items()
     }
-    bounds["resources"] = {
-        name: Resource(np.asarray(part.size)[movable], np.asarray(part.budget)[movable])
-        for name, part in bounds["resources"].items()
-    }
+    bounds["resources"] = of_clients(bounds["resources"], movable)
     held = None if problem.held is None else problem.held.mask(np.flatnonzero(movable))
     return problem.replace(client_ids=None, held=held, **bounds)
 

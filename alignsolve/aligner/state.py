@@ -100,23 +100,19 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 
     A score that is a function becomes None: files hold no code.
     """
-    plain = {name: dataclasses.asdict(getattr(settings, name)) for name in PARTS}
-    if callable(plain["fitness"]["score"]):
-        plain["fitness"]["score"] = None
-    if plain["load"]["share"] is not None:
-        plain["load"]["share"] = [float(share) for share in plain["load"]["share"]]
-    groups = {
-        name: None if values is None else values.tolist()
-        for name, values in settings.group_arguments().items()
-    }
+    parts = {name: dataclasses.asdict(getattr(settings, name)) for name in PARTS}
+    if callable(settings.fitness.score):
+        parts["fitness"]["score"] = None
+    if settings.load.share is not None:
+        parts["load"]["share"] = [float(share) for share in settings.load.share]
+    arrays = {"expert_mb": settings.expert_mb} | settings.group_arguments()
     return {
         "n_experts": settings.n_experts,
         "expert_ids": settings.expert_ids,
-        "expert_mb": settings.expert_mb.tolist(),
-        **groups,
+        **{name: None if array is None else array.tolist() for name, array in arrays.items()},
         "strategy": settings.strategy,
         "seed": settings.seed,
-    } | plain
+    } | parts
 
 
 def load(

@@ -34,9 +34,7 @@ def shortfalls(
         kind: str, has: Any, bound: Any, name: str | None = None, group: int | None = None
     ) -> None:
         sign = -1.0 if kind == "load_max" else 1.0
-        # An infinite bound that binds nothing minus a number must not warn.
-        amount = np.where(np.isfinite(bound), sign * (bound - has), np.where(
-            sign * bound > 0, np.inf, -np.inf))
+        amount = sign * (bound - has)
         index = np.flatnonzero(amount > tolerance(bound))
         if index.size:
             amounts = np.asarray(has, dtype=np.float64)[index], amount[index]
