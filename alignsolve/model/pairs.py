@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import BoolArray, IntArray, numeric, read_only
+from alignsolve.model.arrays import BoolArray, IntArray, numeric, read_only, row_starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +93,7 @@ class Pairs:
         keys = rows.astype(np.int64) * n_cols + cols.astype(np.int64)
         if not (keys[1:] > keys[:-1]).all():
             keys = np.unique(keys)
-        indptr = np.zeros(n_rows + 1, dtype=np.int64)
-        if n_cols:
-            np.cumsum(np.bincount(keys // n_cols, minlength=n_rows), out=indptr[1:])
+        indptr = row_starts(keys // max(1, n_cols), n_rows)
         return cls(read_only(indptr), read_only(keys % max(1, n_cols)), n_cols)
 
     def contains(self, rows: IntArray, cols: IntArray) -> BoolArray:

@@ -19,11 +19,13 @@ class SparseSource(FitnessSource):
     matrix : sparse matrix or array, shape (n_clients, n_experts)
         Converted to CSR where it is none. float32 stays, other numbers become
         float64.
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
 
     Raises
     ------
     ProblemError
-        If it is not sparse, or names a pair twice.
+        If it is not sparse, or names a pair twice, or `block_rows` is below 1.
 
     Notes
     -----
@@ -33,7 +35,7 @@ class SparseSource(FitnessSource):
 
     random_access = True
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: Any, block_rows: int | None = None) -> None:
         if not hasattr(matrix, "tocsr"):
             raise ProblemError(f"fitness is {type(matrix).__name__}; give a SciPy sparse matrix")
         csr = matrix.tocsr()
@@ -45,7 +47,7 @@ class SparseSource(FitnessSource):
         self.indptr: IntArray = csr.indptr.astype(np.int64, copy=False)
         self.indices = csr.indices
         self.data: FloatArray = csr.data.astype(dtype, copy=False)
-        super().__init__(csr.shape, dtype)
+        super().__init__(csr.shape, dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
         """Return block k with -inf where nothing is stored."""
@@ -89,6 +91,5 @@ class SparseSource(FitnessSource):
         ends = self.indptr[start : stop + 1]
         inner = slice(int(ends[0]), int(ends[-1]))
         shape = stop - start, self.shape[1]
-        return SparseSource(
-            sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
-        )
+        rows = sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
+        return SparseSource(rows, self.block_rows)
