@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import select
@@ -13,12 +12,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-import psutil
-
-from alignsolve.bench.records import last_words, one_line
+from alignsolve.bench.processes import (
+    Lines,
+    how_ended,
+    last_words,
+    one_line,
+    resident_mib,
+    send,
+)
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -44,7 +48,10 @@ class Worker:
             [sys.executable, "-m", "alignsolve.bench.worker"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._errors, bufsize=0, start_new_session=True,
         )
-        self._partial = b""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin
+        self._replies = Lines(self._process.stdout)
 
     def ask(
         self, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
@@ -57,62 +64,53 @@ class Worker:
             If there is none within `seconds`, or the worker itself grows to
             more than `grow_to` MiB.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         with contextlib.suppress(OSError):
-            stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+            send(self._requests.fileno(), {"do": do, **fields})
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._partial:
-            ready, _, _ = select.select([stdout], [], [], 0.1)
-            content = os.read(stdout.fileno(), 1 << 16) if ready else None
-            if content == b"":
+        while True:
+            ready, _, _ = select.select([self._replies.stream], [], [], 0.1)
+            if ready and (arrived := self._replies.read()):
+                return arrived[0]
+            if self._replies.ended:
                 raise WorkerLostError(self._last_words())
-            self._partial += content or b""
             if time.monotonic() > deadline:
                 raise WorkerLostError(f"took longer than {seconds:.0f} s")
-            if self._resident_mib() > grow_to:
+            if resident_mib(self._process.pid) > grow_to:
                 raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
-        line, _, self._partial = self._partial.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
 
     def stop(self) -> None:
         """Kill the worker and its child."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._errors.close()
-
-    def _resident_mib(self) -> float:
-        try:
-            return float(psutil.Process(self._process.pid).memory_info().rss) / 2.0**20
-        except psutil.Error:
-            return 0.0
+        for file in (self._requests, self._replies.stream, self._errors):
+            file.close()
 
     def _last_words(self) -> str:
         """Return how the worker ended, with the end of what it said."""
-        code = self._process.wait()
-        how = f"ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = how_ended(self._process.wait())
         return one_line(f"the reading process {how}{last_words(self._errors)}")
 
 
-class Pool(Generic[Task, Done]):
+def in_turn(tasks: Iterable[Task]) -> Callable[[int], Task | None]:
+    """Return what gives each thread of a `Pool` the next of some tasks."""
+    left = iter(tasks)
+    return lambda slot: next(left, None)
+
+
+class Pool:
     """Threads that work through tasks, each with a worker of its own.
 
     Parameters
     ----------
     jobs : int
         Threads.
-    make : callable
-        Starts a worker.
+    prepare : callable
+        Called with a worker that was started, before its first task.
     """
 
-    def __init__(self, jobs: int, make: Callable[[], Worker]) -> None:
-        self._jobs, self._make = jobs, make
+    def __init__(self, jobs: int, prepare: Callable[[Worker], None]) -> None:
+        self._jobs, self._prepare = jobs, prepare
         self._workers: list[Worker | None] = [None] * jobs
         self._lock = threading.Lock()
         self._stopped = False
@@ -157,15 +155,22 @@ class Pool(Generic[Task, Done]):
                 yield item
 
     def worker(self, slot: int) -> Worker:
-        """Return a thread's worker, started where there is none."""
+        """Return a thread's worker, started where there is none.
+
+        Raises
+        ------
+        WorkerLostError
+            If it was lost while it was prepared; `discard` it then.
+        """
         worker = self._workers[slot]
         if worker is None:
-            made = self._make()
+            made = Worker()
             with self._lock:
                 self._workers[slot] = worker = made
             if self._stopped:
                 self.discard(slot)
                 raise WorkerLostError("stopped")
+            self._prepare(worker)
         return worker
 
     def discard(self, slot: int) -> None:

@@ -8,7 +8,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 #: Outcomes of a run that ended with an answer or a proof that there is none.
 ANSWERED = ("optimal", "infeasible", "feasible")
@@ -21,9 +21,6 @@ OUTCOMES = (*ANSWERED, "nothing", "unsupported", *FAILED)
 
 #: Seconds granted to a warm-up, which compiles kernels where they are not cached on disk.
 WARM_UP_LIMIT = 180.0
-
-#: Longest message kept of an error, in characters.
-MESSAGE_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -200,16 +197,13 @@ class Row:
     message: str = ""
 
     @property
-    def has_value(self) -> bool:
-        """Whether the run gave an assignment."""
-        return self.outcome in ("optimal", "feasible") and self.objective is not None
+    def value(self) -> float | None:
+        """Value of the assignment that the run gave, or None."""
+        return self.objective if self.outcome in ("optimal", "feasible") else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
         return dataclasses.asdict(self)
-
-
-ROW_FIELDS = tuple(field.name for field in dataclasses.fields(Row))
 
 
 def finite(value: Any) -> float | None:
@@ -217,22 +211,6 @@ def finite(value: Any) -> float | None:
     if value is None or not math.isfinite(float(value)):
         return None
     return float(value)
-
-
-def one_line(text: str) -> str:
-    """Return a message on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
-
-
-def last_words(errors: IO[bytes]) -> str:
-    """Return the telling line of what a process wrote before it ended, after a colon."""
-    errors.seek(0)
-    lines = errors.read(1 << 16).decode(errors="replace").strip().splitlines()
-    if not lines:
-        return ""
-    # A traceback ends with the error; a failed check of a C++ library begins with it.
-    return f": {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
 
 
 def run_key(instance_digest: str, backend: str, settings: Settings) -> str:

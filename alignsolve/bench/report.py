@@ -49,16 +49,10 @@ class BenchReport(Findings):
             settings=settings,
             backends=tuple(backends),
             instances=tuple(instances),
-            rows=tuple(rows),
             judgements=tuple(judgements),
             scores=tuple(scores),
             starts=dict(starts),
             notices=tuple(notices),
-            wrong=tuple(
-                f"{one.row.backend} on {one.row.instance}: {one.wrong}"
-                for one in judgements
-                if one.wrong
-            ),
             interrupted=interrupted,
             files=files | draw_profiles(folder, scores),
         )

@@ -42,22 +42,18 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from alignsolve.bench import measure
-from alignsolve.bench.records import WARM_UP_LIMIT, last_words, one_line
+from alignsolve.bench.processes import Lines, how_ended, last_words, one_line, resident_mib, send
+from alignsolve.bench.records import WARM_UP_LIMIT
 from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
 from alignsolve.model.problem import AlignmentProblem
 
-#: Sends an object to the parent.
-Send = Callable[[dict[str, Any]], None]
-#: What a child does.
-Work = Callable[[Send], None]
+#: What a child does, given how to tell something to the parent.
+Work = Callable[[measure.Tell], None]
 
 #: Seconds between two looks at a child's memory.
 WATCH_INTERVAL = 0.02
@@ -113,7 +109,7 @@ class Server:
         problem = self._problems[index]
         with tempfile.TemporaryFile() as errors:
             child = Child(
-                lambda send: _solve(send, backend, problem, options), errors, self._replies
+                lambda tell: _solve(tell, backend, problem, options), errors, self._replies
             )
             fields = self._watch(child, kill_after, memory_limit)
             if fields["outcome"] == "crash":
@@ -127,14 +123,15 @@ class Server:
         resident, peak, began = 0.0, 0.0, None
         deadline = time.perf_counter() + WARM_UP_LIMIT
         verdict = ""
+        watched = [child.lines.stream.fileno(), self._stdin]
         while not verdict:
-            ready, _, _ = select.select([child.pipe, self._stdin], [], [], WATCH_INTERVAL)
-            peak = max(peak, child.resident_mib())
+            ready, _, _ = select.select(watched, [], [], WATCH_INTERVAL)
+            peak = max(peak, resident_mib(child.pid))
             if self._stdin in ready:
                 # Nobody asks anything during a run: the bench is gone.
                 child.kill()
                 os._exit(1)
-            for message in child.messages() if child.pipe in ready else ():
+            for message in child.lines.read() if watched[0] in ready else ():
                 if "began" in message:
                     resident = peak = message["began"]
                     began = time.perf_counter()
@@ -146,7 +143,7 @@ class Server:
                     deadline = time.perf_counter() + kill_after
                 elif fields is not None:
                     fields["proof"] = "conflict"
-            if child.ended:
+            if child.lines.ended:
                 verdict = "ended"
             elif time.perf_counter() > deadline:
                 verdict = "timeout"
@@ -184,40 +181,21 @@ class Child:
     """
 
     def __init__(self, work: Work, errors: IO[bytes], closed: int) -> None:
-        self.pipe, writer = os.pipe()
-        self.ended = False
-        self._partial = b""
+        reader, writer = os.pipe()
+        self.lines = Lines(os.fdopen(reader, "rb", buffering=0))
         self.pid = os.fork()
         if self.pid == 0:
             os.close(closed)
             _be_child(work, writer, errors)
         os.close(writer)
-        self._process = psutil.Process(self.pid)
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Return what arrived; the pipe must be readable."""
-        content = os.read(self.pipe, 1 << 16)
-        self.ended = not content
-        *lines, self._partial = (self._partial + content).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def resident_mib(self) -> float:
-        """Return the resident memory, 0 once it has ended."""
-        try:
-            return float(self._process.memory_info().rss) / measure.MIB
-        except psutil.Error:
-            return 0.0
 
     def kill(self) -> str:
         """End the child if it runs, and return how it ended."""
-        if not self.ended:
+        if not self.lines.ended:
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        os.close(self.pipe)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"ended by signal {signal.Signals(-code).name}"
-        return f"exited with code {code}"
+        self.lines.stream.close()
+        return how_ended(os.waitstatus_to_exitcode(status))
 
 
 def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
@@ -232,7 +210,7 @@ def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
         # Should the machine run out of memory, the kernel takes this process first.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-        work(lambda message: _send(writer, message))
+        work(lambda message: send(writer, message))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -240,31 +218,15 @@ def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
         os._exit(code)
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """Tells the parent how far a run is."""
-
-    send: Send
-
-    def began(self, resident: float) -> None:
-        self.send({"began": resident})
-
-    def compiling(self) -> None:
-        self.send({"compiling": True})
-
-
-def _solve(send: Send, backend: str, problem: AlignmentProblem, options: dict[str, Any]) -> None:
-    """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
-    fields, conflict = measure.run(backend, problem, options, _Telling(send))
-    send({"fields": fields})
+def _solve(
+    tell: measure.Tell, backend: str, problem: AlignmentProblem, options: dict[str, Any]
+) -> None:
+    """Run a backend and tell what came out; check the conflict afterwards, unmeasured."""
+    fields, conflict = measure.run(backend, problem, options, tell)
+    tell({"fields": fields})
     # What the run itself did not prove in time is not proved for it afterwards.
     if conflict is not None and conflict.proved and measure.contradictory(problem, conflict):
-        send({"conflict_checked": True})
-
-
-def _send(file: int, message: dict[str, Any]) -> None:
-    """Write an object as one line."""
-    os.write(file, json.dumps(message, allow_nan=False).encode() + b"\n")
+        tell({"conflict_checked": True})
 
 
 def main() -> None:
@@ -286,7 +248,7 @@ def main() -> None:
             reply = {"error": "does not fit in memory"}
         except Exception as error:
             reply = {"error": one_line(f"{type(error).__name__}: {error}")}
-        _send(replies, reply)
+        send(replies, reply)
 
 
 if __name__ == "__main__":
