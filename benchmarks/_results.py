@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 
-from alignsolve.bench.environment import cores, processor
+from alignsolve.bench.environment import processor
 from alignsolve.bench.store import write_whole
+from alignsolve.kernels import cores
 
 #: Distributions whose version is kept with every result.
 RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",

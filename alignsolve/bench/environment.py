@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from alignsolve.kernels import cores
 
 #: Libraries whose version may change a result.
 LIBRARIES = ("numpy", "scipy", "ortools", "networkx", "numba")
@@ -36,13 +37,6 @@ def environment() -> dict[str, str]:
     found["processor"] = processor()
     found["cores"] = str(cores())
     return found
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _fingerprint() -> str:

@@ -227,10 +227,9 @@ def _result_fields(result: Result) -> dict[str, Any]:
         "proof": proof,
         "source": source,
         "answered_by": result.backend,
-        "build_seconds": finite(result.stats.get("build_seconds")),
-        "solve_seconds": finite(result.stats.get("solve_seconds")),
-        "certify_seconds": finite(result.stats.get("certify_seconds")),
         "message": message,
+        **{name: finite(result.stats.get(name))
+           for name in ("build_seconds", "solve_seconds", "certify_seconds")},
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import select
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from alignsolve.bench.processes import (
@@ -93,24 +93,25 @@ class Worker:
 
 
 def in_turn(tasks: Iterable[Task]) -> Callable[[int], Task | None]:
-    """Return what gives each thread of a `Pool` the next of some tasks."""
+    """Return a function that gives the next of some tasks, whoever takes it."""
     left = iter(tasks)
     return lambda slot: next(left, None)
 
 
 class Pool:
-    """Threads that work through tasks, each with a worker of its own.
+    """Works through tasks in threads, with as many workers.
 
     Parameters
     ----------
     jobs : int
-        Threads.
+        Tasks at a time.
     prepare : callable
         Called with a worker that was started, before its first task.
     """
 
     def __init__(self, jobs: int, prepare: Callable[[Worker], None]) -> None:
-        self._jobs, self._prepare = jobs, prepare
+        self._prepare = prepare
+        self._threads = ThreadPoolExecutor(jobs)
         self._workers: list[Worker | None] = [None] * jobs
         self._lock = threading.Lock()
         self._stopped = False
@@ -123,39 +124,29 @@ class Pool:
         Parameters
         ----------
         take : callable
-            Given the number of a thread, returns its next task, or None.
-            Called under a lock.
+            Given a number from 0 to ``jobs - 1``, of which each has one task at a time,
+            returns its next task, or None. Called in the caller's thread.
         work : callable
-            Given the number of a thread and a task, does it.
+            Given that number and a task, does it, in a thread.
         """
-        done: queue.SimpleQueue[Done | BaseException | None] = queue.SimpleQueue()
+        running: dict[Future[Done], int] = {}
 
-        def loop(slot: int) -> None:
-            try:
-                while not self._stopped:
-                    with self._lock:
-                        task = take(slot)
-                    if task is None:
-                        break
-                    done.put(work(slot, task))
-                done.put(None)
-            except BaseException as error:
-                done.put(error)
+        def begin(slot: int) -> None:
+            task = take(slot)
+            if task is not None:
+                running[self._threads.submit(work, slot, task)] = slot
 
-        for slot in range(self._jobs):
-            threading.Thread(target=loop, args=(slot,), daemon=True).start()
-        running = self._jobs
+        for slot in range(len(self._workers)):
+            begin(slot)
         while running:
-            item = done.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                running -= 1
-            else:
-                yield item
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                begin(running.pop(future))
+            for future in done:
+                yield future.result()
 
     def worker(self, slot: int) -> Worker:
-        """Return a thread's worker, started where there is none.
+        """Return the worker of a number, started where there is none.
 
         Raises
         ------
@@ -174,14 +165,15 @@ class Pool:
         return worker
 
     def discard(self, slot: int) -> None:
-        """Stop a thread's worker; the next task gets a new one."""
+        """Stop the worker of a number; the next task gets a new one."""
         with self._lock:
             worker, self._workers[slot] = self._workers[slot], None
         if worker is not None:
             worker.stop()
 
     def stop(self) -> None:
-        """Kill every worker; threads end at their next step."""
+        """Kill every worker, which ends what the threads are at."""
         self._stopped = True
-        for slot in range(self._jobs):
+        for slot in range(len(self._workers)):
             self.discard(slot)
+        self._threads.shutdown(wait=False)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignsolve.backends.registry import BACKEND_NAMES, get_backend
-from alignsolve.bench.environment import cores, environment
+from alignsolve.backends.registry import available_backends, get_backend
+from alignsolve.bench.environment import environment
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
 from alignsolve.bench.live import Live
 from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, WorkerLostError, in_turn
@@ -22,7 +22,8 @@ from alignsolve.bench.records import (
 )
 from alignsolve.bench.report import BenchReport
 from alignsolve.bench.store import Store
-from alignsolve.errors import BackendNotFoundError, ProblemError
+from alignsolve.errors import ProblemError
+from alignsolve.kernels import cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,14 +129,9 @@ def _backends(names: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
             if name != "auto":
                 get_backend(name)
         return tuple(dict.fromkeys(names)), []
-    found, notices = ["auto"], []
-    for name in BACKEND_NAMES:
-        try:
-            get_backend(name)
-            found.append(name)
-        except BackendNotFoundError as error:
-            notices.append(str(error))
-    return tuple(found), notices
+    known = available_backends()
+    missing = {name: reason for name, reason in known.items() if isinstance(reason, str)}
+    return ("auto", *(name for name in known if name not in missing)), list(missing.values())
 
 
 class _Bench:

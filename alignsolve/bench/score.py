@@ -277,11 +277,13 @@ def score_class(
     backends: Sequence[str], settings: Settings,
 ) -> ClassScore:
     """Score backends on the instances of a class."""
-    names = [one.name for one in instances if one.problem_class == problem_class]
-    table: dict[str, dict[str, Judgement]] = {backend: {} for backend in backends}
-    for judgement in judgements:
-        if judgement.row.instance in names and judgement.row.backend in table:
-            table[judgement.row.backend][judgement.row.instance] = judgement
+    # A dict for its order.
+    names = {one.name: None for one in instances if one.problem_class == problem_class}
+    judged = [one for one in judgements if one.row.instance in names]
+    table = {
+        backend: {one.row.instance: one for one in judged if one.row.backend == backend}
+        for backend in backends
+    }
     taken = {
         backend: {name for name, one in found.items() if one.row.outcome != "unsupported"}
         for backend, found in table.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError, UnsupportedProblemError
+from alignsolve.kernels import cores
 from alignsolve.model.arrays import FloatArray, IntArray
 
 #: Entries of a block where a source may choose: 2 MiB of float32, about a core's cache.
@@ -239,7 +239,7 @@ def map_blocks(
     def one(k: int) -> T:
         return work(k, checked_block(source, k))
 
-    workers = min(threads or os.cpu_count() or 1, source.n_blocks)
+    workers = min(threads or cores(), source.n_blocks)
     if workers <= 1:
         return [one(k) for k in range(source.n_blocks)]
     with ThreadPoolExecutor(workers) as pool:
