@@ -139,7 +139,7 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
     digest : str
         Its digest.
     description : mapping
-        ``problems``: see `alignsolve.bench.worker`.
+        ``problems``: see `alignsolve.bench.worker.Server.open`.
     """
     problems: list[dict[str, Any]] = description["problems"]
     several = len(problems) > 1

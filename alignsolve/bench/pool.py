@@ -145,21 +145,29 @@ class Pool:
             for future in done:
                 yield future.result()
 
-    def worker(self, slot: int) -> Worker:
-        """Return the worker of a number, started where there is none.
+    def ask(
+        self, slot: int, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
+    ) -> dict[str, Any]:
+        """Send a request to the worker of a number, started where there is none.
 
-        Raises
-        ------
-        WorkerLostError
-            If it was lost while it was prepared; `discard` it then.
+        Returns
+        -------
+        reply : dict
+            Where the worker was lost, an ``error``, and ``lost`` is true.
         """
+        try:
+            return self._worker(slot).ask(do, seconds, grow_to, **fields)
+        except WorkerLostError as error:
+            self.discard(slot)
+            return {"error": str(error), "lost": True}
+
+    def _worker(self, slot: int) -> Worker:
         worker = self._workers[slot]
         if worker is None:
             made = Worker()
             with self._lock:
                 self._workers[slot] = worker = made
             if self._stopped:
-                self.discard(slot)
                 raise WorkerLostError("stopped")
             self._prepare(worker)
         return worker

@@ -66,10 +66,6 @@ class Settings:
         """Return the seconds after which an answer no longer counts."""
         return self.time_limit + max(0.5, 0.1 * self.time_limit)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
-        return dataclasses.asdict(self) | {"plugins": list(self.plugins)}
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -201,10 +197,6 @@ class Row:
         """Value of the assignment that the run gave, or None."""
         return self.objective if self.outcome in ("optimal", "feasible") else None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as a JSON object."""
-        return dataclasses.asdict(self)
-
 
 def finite(value: Any) -> float | None:
     """Return a number as a finite float, or None: JSON has no infinity."""
@@ -215,7 +207,8 @@ def finite(value: Any) -> float | None:
 
 def run_key(instance_digest: str, backend: str, settings: Settings) -> str:
     """Return the key under which the result of a run is kept."""
-    return _digest({"instance": instance_digest, "backend": backend, **settings.to_json()})
+    common = dataclasses.asdict(settings)
+    return _digest({"instance": instance_digest, "backend": backend, **common})
 
 
 def file_key(digest: str, settings: Settings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from alignsolve.backends.registry import available_backends, get_backend
 from alignsolve.bench.environment import environment
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
 from alignsolve.bench.live import Live
-from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, WorkerLostError, in_turn
+from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, in_turn
 from alignsolve.bench.records import (
     WARM_UP_LIMIT,
     Instance,
@@ -205,15 +206,10 @@ class _Bench:
             return source, digest, self._open(slot, source.path)
         except (OSError, ProblemError) as error:
             return source, "", {"error": str(error)}
-        except WorkerLostError as error:
-            self._pool.discard(slot)
-            return source, "", {"error": str(error)}
 
     def _open(self, slot: int, path: Path) -> dict[str, Any]:
         """Let a worker read a file."""
-        return self._pool.worker(slot).ask(
-            "open", READ_LIMIT, self.settings.memory_limit, path=str(path)
-        )
+        return self._pool.ask(slot, "open", READ_LIMIT, self.settings.memory_limit, path=str(path))
 
     # -- start up ---------------------------------------------------------------
 
@@ -245,11 +241,7 @@ class _Bench:
     def _first_use(self, slot: int, backend: str) -> tuple[str, dict[str, Any]]:
         # What has read files, or used another backend, is not fresh.
         self._pool.discard(slot)
-        try:
-            worker = self._pool.worker(slot)
-            return backend, worker.ask("first_use", WARM_UP_LIMIT, backend=backend)
-        except WorkerLostError as error:
-            return backend, {"error": str(error)}
+        return backend, self._pool.ask(slot, "first_use", WARM_UP_LIMIT, backend=backend)
 
     # -- run --------------------------------------------------------------------
 
@@ -288,7 +280,7 @@ class _Bench:
             return mine, todo[mine].pop()
 
         for row in self._pool.each(take, lambda slot, task: self._one(slot, *task)):
-            fields = row.to_json()
+            fields = dataclasses.asdict(row)
             self.store.put("run", fields.pop("key"), fields)
             self.rows.append(row)
             self.live.step()
@@ -299,19 +291,16 @@ class _Bench:
         options = {
             "time_limit": settings.time_limit, "seed": settings.seed, "threads": settings.threads
         }
-        try:
-            reply = self._open(slot, instance.path)
-            if "error" not in reply:
-                # Warm-up, compilation, two attempts and the check of a conflict.
-                reply = self._pool.worker(slot).ask(
-                    "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
-                    index=instance.index, backend=backend, options=options,
-                    kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
-                )
-        except WorkerLostError as error:
-            self._pool.discard(slot)
-            reply = {"outcome": "crash", "message": str(error)}
+        reply = self._open(slot, instance.path)
+        if "error" not in reply:
+            # Warm-up, compilation, two attempts and the check of a conflict.
+            reply = self._pool.ask(
+                slot, "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
+                index=instance.index, backend=backend, options=options,
+                kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
+            )
         if "error" in reply:
-            reply = {"outcome": "error", "message": reply["error"]}
+            outcome = "crash" if reply.get("lost") else "error"
+            reply = {"outcome": outcome, "message": reply["error"]}
         key = run_key(instance.digest, backend, settings)
         return Row(key=key, instance=instance.name, backend=backend, **reply)

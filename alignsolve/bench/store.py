@@ -102,8 +102,8 @@ def write_csv(path: Path, rows: Iterable[Row]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(name, value) for name, value in row.to_json().items()})
+    for row in map(dataclasses.asdict, rows):
+        writer.writerow({name: _cell(name, value) for name, value in row.items()})
     write_whole(path, text.getvalue().encode())
 
 

@@ -55,6 +55,9 @@ from alignsolve.model.problem import AlignmentProblem
 #: What a child does, given how to tell something to the parent.
 Work = Callable[[measure.Tell], None]
 
+#: What `open` tells of a problem, beside its features: fields of `Instance`.
+DESCRIBED = ("n_clients", "n_experts", "problem_class", "sense")
+
 #: Seconds between two looks at a child's memory.
 WATCH_INTERVAL = 0.02
 
@@ -86,13 +89,8 @@ class Server:
             self._opened = path
         return {
             "problems": [
-                {
-                    "n_clients": problem.n_clients,
-                    "n_experts": problem.n_experts,
-                    "problem_class": problem.problem_class,
-                    "features": sorted(feature.value for feature in problem.features),
-                    "sense": problem.sense,
-                }
+                {name: getattr(problem, name) for name in DESCRIBED}
+                | {"features": sorted(feature.value for feature in problem.features)}
                 for problem in self._problems
             ],
         }
@@ -144,7 +142,7 @@ class Server:
                 elif fields is not None:
                     fields["proof"] = "conflict"
             if child.lines.ended:
-                verdict = "ended"
+                verdict = "crash"
             elif time.perf_counter() > deadline:
                 verdict = "timeout"
             elif peak > memory_limit:
@@ -154,12 +152,12 @@ class Server:
         if fields is not None:
             return fields
         reasons = {
-            "ended": f"process {how}",
+            "crash": f"process {how}",
             "timeout": "killed" if began is not None else "killed in the warm-up",
             "memory": f"killed at {peak:.0f} MiB",
         }
         return {
-            "outcome": "crash" if verdict == "ended" else verdict,
+            "outcome": verdict,
             "message": reasons[verdict],
             "total_seconds": spent,
             "peak_mib": peak or None,

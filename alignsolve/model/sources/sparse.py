@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.arrays import FloatArray, IntArray, concatenated_ranges
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -52,18 +52,16 @@ class SparseSource(FitnessSource):
     def block(self, k: int) -> FloatArray:
         """Return block k with -inf where nothing is stored."""
         start, stop = int(self.edges[k]), int(self.edges[k + 1])
-        return self._dense(self.indptr[start : stop + 1], slice(*self.indptr[[start, stop]]))
+        row = np.repeat(np.arange(stop - start), np.diff(self.indptr[start : stop + 1]))
+        return self._dense(stop - start, row, slice(*self.indptr[[start, stop]]))
 
     def rows(self, index: IntArray) -> FloatArray:
         """Return some rows, dense."""
-        counts = self.indptr[index + 1] - self.indptr[index]
-        ends = np.append(0, np.cumsum(counts))
-        places = np.repeat(self.indptr[index] - ends[:-1], counts) + np.arange(ends[-1])
-        return self._dense(ends, places)
+        places, row = concatenated_ranges(self.indptr[index], self.indptr[index + 1])
+        return self._dense(index.size, row, places)
 
-    def _dense(self, ends: IntArray, places: slice | IntArray) -> FloatArray:
-        out = np.full((ends.size - 1, self.shape[1]), -np.inf, self.dtype)
-        row = np.repeat(np.arange(ends.size - 1), np.diff(ends))
+    def _dense(self, n_rows: int, row: IntArray, places: slice | IntArray) -> FloatArray:
+        out = np.full((n_rows, self.shape[1]), -np.inf, self.dtype)
         out[row, self.indices[places]] = self.data[places]
         return out
 
