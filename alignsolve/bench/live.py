@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
-class Live:
+class Live(Progress):
     """Shows how far a bench is; does nothing without a terminal.
 
     Parameters
@@ -17,30 +17,21 @@ class Live:
 
     def __init__(self, console: Console | None) -> None:
         drawn = console is not None and console.is_terminal
-        self._progress = Progress(
+        super().__init__(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
             TimeElapsedColumn(), TextColumn("{task.fields[doing]}", markup=False),
             console=console if drawn else Console(quiet=True), transient=True, disable=not drawn,
         )
-        self._task = self._progress.add_task("", total=None, doing="")
-
-    def __enter__(self) -> Live:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        self._only = self.add_task("", total=None, doing="")
 
     def phase(self, description: str, total: int, done: int = 0) -> None:
         """Begin a phase of so many steps."""
-        self._progress.reset(
-            self._task, description=description, total=total, completed=done, doing=""
-        )
+        self.reset(self._only, description=description, total=total, completed=done, doing="")
 
     def doing(self, text: str) -> None:
         """Say what was begun last."""
-        self._progress.update(self._task, doing=text)
+        self.update(self._only, doing=text)
 
     def step(self) -> None:
         """Count a step as done."""
-        self._progress.advance(self._task)
+        self.advance(self._only)

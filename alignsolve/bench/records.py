@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignsolve.errors import ProblemError
+
 #: Outcomes of a run that ended with an answer or a proof that there is none.
 ANSWERED = ("optimal", "infeasible", "feasible")
 
@@ -44,6 +46,11 @@ class Settings:
     plugins : tuple of str
         Modules that every worker imports first; how the tests add backends
         that crash.
+
+    Raises
+    ------
+    ProblemError
+        If a number is out of range.
     """
 
     time_limit: float
@@ -53,6 +60,16 @@ class Settings:
     seed: int
     environment: dict[str, str]
     plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, unit in (("time_limit", self.time_limit, "seconds"),
+                                  ("memory_limit", self.memory_limit, "MiB")):
+            if not 0 < value < math.inf:
+                raise ProblemError(f"{name} is {value!r}; give a finite number of {unit} > 0")
+        if self.jobs < 1:
+            raise ProblemError(f"jobs is {self.jobs!r}; give a whole number >= 1")
+        if not 0 <= self.seed < 2**31:
+            raise ProblemError(f"seed is {self.seed!r}; give a whole number from 0 to 2**31 - 1")
 
     def kill_after(self) -> float:
         """Return the seconds after which a run is killed from outside.

@@ -90,7 +90,10 @@ def run_bench(
     `alignsolve.bench.measure`, and what counts as solved in
     `alignsolve.bench.score`.
     """
-    settings = _settings(time_limit, memory_limit, jobs, seed, plugins)
+    threads = max(1, cores() // max(1, jobs))
+    settings = Settings(
+        float(time_limit), float(memory_limit), jobs, threads, seed, environment(), tuple(plugins)
+    )
     names, notices = _backends(backends)
     folder = Path(out)
     sources = find_sources([Path(path) for path in paths], folder)
@@ -100,24 +103,6 @@ def run_bench(
     return BenchReport.write(
         folder, settings, names, bench.instances, bench.rows, bench.starts, bench.notices,
         interrupted,
-    )
-
-
-def _settings(
-    time_limit: float, memory_limit: float, jobs: int, seed: int, plugins: Sequence[str]
-) -> Settings:
-    """Check the numbers given to `run_bench`."""
-    for name, value, unit in (("time_limit", time_limit, "seconds"),
-                              ("memory_limit", memory_limit, "MiB")):
-        if not 0 < value < float("inf"):
-            raise ProblemError(f"{name} is {value!r}; give a finite number of {unit} > 0")
-    if jobs < 1:
-        raise ProblemError(f"jobs is {jobs!r}; give a whole number >= 1")
-    if not 0 <= seed < 2**31:
-        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
-    threads = max(1, cores() // jobs)
-    return Settings(
-        float(time_limit), float(memory_limit), jobs, threads, seed, environment(), tuple(plugins)
     )
 
 
