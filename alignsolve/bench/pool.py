@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,16 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from multiprocessing import Pipe
 from typing import Any, TypeVar
 
-from alignsolve.bench.processes import (
-    Lines,
-    how_ended,
-    last_words,
-    one_line,
-    resident_mib,
-    send,
-)
+from alignsolve.bench.processes import how_ended, last_words, one_line, resident_mib
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -44,14 +37,13 @@ class Worker:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "alignsolve.bench.worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._errors, bufsize=0, start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests = self._process.stdin
-        self._replies = Lines(self._process.stdout)
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "alignsolve.bench.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=self._errors, start_new_session=True,
+            )
 
     def ask(
         self, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
@@ -64,27 +56,26 @@ class Worker:
             If there is none within `seconds`, or the worker itself grows to
             more than `grow_to` MiB.
         """
-        with contextlib.suppress(OSError):
-            send(self._requests.fileno(), {"do": do, **fields})
         deadline = time.monotonic() + seconds
-        while True:
-            ready, _, _ = select.select([self._replies.stream], [], [], 0.1)
-            if ready and (arrived := self._replies.read()):
-                return arrived[0]
-            if self._replies.ended:
-                raise WorkerLostError(self._last_words())
-            if time.monotonic() > deadline:
-                raise WorkerLostError(f"took longer than {seconds:.0f} s")
-            if resident_mib(self._process.pid) > grow_to:
-                raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
+        try:
+            self._connection.send({"do": do, **fields})
+            while not self._connection.poll(0.1):
+                if time.monotonic() > deadline:
+                    raise WorkerLostError(f"took longer than {seconds:.0f} s")
+                if resident_mib(self._process.pid) > grow_to:
+                    raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
+            reply: dict[str, Any] = self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerLostError(self._last_words()) from None
+        return reply
 
     def stop(self) -> None:
         """Kill the worker and its child."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for file in (self._requests, self._replies.stream, self._errors):
-            file.close()
+        self._connection.close()
+        self._errors.close()
 
     def _last_words(self) -> str:
         """Return how the worker ended, with the end of what it said."""

@@ -1,11 +1,9 @@
-"""What the bench and its workers know of processes: lines of JSON, memory, how they ended."""
+"""What the bench and its workers know of processes: their memory, and how they ended."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
@@ -13,38 +11,6 @@ MIB = 2.0**20
 
 #: Longest message kept of an error, in characters.
 MESSAGE_LENGTH = 300
-
-
-class Lines:
-    """Objects that arrive through a pipe, as JSON, one a line.
-
-    Parameters
-    ----------
-    stream : file
-        The pipe's end to read from, unbuffered.
-
-    Attributes
-    ----------
-    ended : bool
-        Whether the other end is closed.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-        self.ended = False
-        self._partial = b""
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return what arrived; waits where nothing did."""
-        content = os.read(self.stream.fileno(), 1 << 16)
-        self.ended = not content
-        *lines, self._partial = (self._partial + content).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-
-def send(file: int, message: dict[str, Any]) -> None:
-    """Write an object as one line."""
-    os.write(file, json.dumps(message, allow_nan=False).encode() + b"\n")
 
 
 def resident_mib(process: int) -> float:

@@ -20,21 +20,20 @@ and a limit on it fails runs that need little. A child that grows between two
 looks overshoots by a few hundred MiB at most; should the machine itself run
 out, the kernel is told to end the child first.
 
-The process ends when its standard input does, and kills its child then: a
-bench that is killed leaves nothing running.
+The process ends when its connection to the bench does, and kills its child
+then: a bench that is killed leaves nothing running.
 
-Protocol: one JSON object a line, a request on standard input, a reply on
-standard output. Requests: ``preload``, ``open``, ``run``, ``first_use``.
+Protocol: dicts over a `multiprocessing` connection, whose descriptor is the
+only argument; a request, a reply. Requests: ``preload``, ``open``, ``run``,
+``first_use``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import resource
-import select
 import signal
 import sys
 import tempfile
@@ -42,11 +41,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
 
 from alignsolve.bench import measure
-from alignsolve.bench.processes import Lines, how_ended, last_words, one_line, resident_mib, send
+from alignsolve.bench.processes import how_ended, last_words, one_line, resident_mib
 from alignsolve.bench.records import WARM_UP_LIMIT
 from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
@@ -65,8 +66,8 @@ WATCH_INTERVAL = 0.02
 class Server:
     """Answers requests; holds the problems of the file opened last."""
 
-    def __init__(self, stdin: int, replies: int) -> None:
-        self._stdin, self._replies = stdin, replies
+    def __init__(self, bench: Connection[Any, Any]) -> None:
+        self._bench = bench
         self._opened: str | None = None
         self._problems: list[AlignmentProblem] = []
 
@@ -107,7 +108,7 @@ class Server:
         problem = self._problems[index]
         with tempfile.TemporaryFile() as errors:
             child = Child(
-                lambda tell: _solve(tell, backend, problem, options), errors, self._replies
+                lambda tell: _solve(tell, backend, problem, options), errors, self._bench
             )
             fields = self._watch(child, kill_after, memory_limit)
             if fields["outcome"] == "crash":
@@ -121,15 +122,14 @@ class Server:
         resident, peak, began = 0.0, 0.0, None
         deadline = time.perf_counter() + WARM_UP_LIMIT
         verdict = ""
-        watched = [child.lines.stream.fileno(), self._stdin]
         while not verdict:
-            ready, _, _ = select.select(watched, [], [], WATCH_INTERVAL)
+            ready = wait([child.connection, self._bench], WATCH_INTERVAL)
             peak = max(peak, resident_mib(child.pid))
-            if self._stdin in ready:
+            if self._bench in ready:
                 # Nobody asks anything during a run: the bench is gone.
                 child.kill()
                 os._exit(1)
-            for message in child.lines.read() if watched[0] in ready else ():
+            for message in child.messages():
                 if "began" in message:
                     resident = peak = message["began"]
                     began = time.perf_counter()
@@ -141,7 +141,7 @@ class Server:
                     deadline = time.perf_counter() + kill_after
                 elif fields is not None:
                     fields["proof"] = "conflict"
-            if child.lines.ended:
+            if child.ended:
                 verdict = "crash"
             elif time.perf_counter() > deadline:
                 verdict = "timeout"
@@ -166,7 +166,7 @@ class Server:
 
 
 class Child:
-    """A forked process that sends JSON lines through a pipe.
+    """A forked process that sends messages.
 
     Parameters
     ----------
@@ -174,41 +174,48 @@ class Child:
         Called in the child with a function that sends an object.
     errors : file
         Where the child's standard error goes.
-    closed : int
-        Descriptor that the child must not hold open.
+    closed : Connection
+        What the child must not hold open.
     """
 
-    def __init__(self, work: Work, errors: IO[bytes], closed: int) -> None:
-        reader, writer = os.pipe()
-        self.lines = Lines(os.fdopen(reader, "rb", buffering=0))
+    def __init__(self, work: Work, errors: IO[bytes], closed: Connection[Any, Any]) -> None:
+        self.ended = False
+        self.connection, theirs = Pipe(duplex=False)
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(closed)
-            _be_child(work, writer, errors)
-        os.close(writer)
+            closed.close()
+            _be_child(lambda: work(theirs.send), errors)
+        theirs.close()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return what arrived, and note whether it was the last."""
+        found = []
+        try:
+            while self.connection.poll():
+                found.append(self.connection.recv())
+        except (EOFError, OSError):
+            self.ended = True
+        return found
 
     def kill(self) -> str:
         """End the child if it runs, and return how it ended."""
-        if not self.lines.ended:
+        if not self.ended:
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        self.lines.stream.close()
+        self.connection.close()
         return how_ended(os.waitstatus_to_exitcode(status))
 
 
-def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
+def _be_child(work: Callable[[], None], errors: IO[bytes]) -> None:
     """Do the work of a child; never return."""
     code = 1
     try:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, 0)
-        os.dup2(nowhere, 1)
         os.dup2(errors.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # Should the machine run out of memory, the kernel takes this process first.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-        work(lambda message: send(writer, message))
+        work()
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -229,15 +236,15 @@ def _solve(
 
 def main() -> None:
     """Answer requests until there are no more."""
-    # Only this process speaks on the protocol's pipe; a chatty library gets /dev/null.
-    replies = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    bench: Connection[Any, Any] = Connection(int(sys.argv[1]))
     # Python warns of a fork beside OpenBLAS's threads, which survive it.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    server = Server(0, replies)
-    # Unbuffered: what waits to be read must be visible to select.
-    for line in os.fdopen(0, "rb", buffering=0):
-        request = json.loads(line)
+    server = Server(bench)
+    while True:
+        try:
+            request = bench.recv()
+        except (EOFError, ConnectionError):
+            return
         try:
             reply = getattr(server, request.pop("do"))(**request)
         except AlignSolveError as error:
@@ -246,7 +253,7 @@ def main() -> None:
             reply = {"error": "does not fit in memory"}
         except Exception as error:
             reply = {"error": one_line(f"{type(error).__name__}: {error}")}
-        send(replies, reply)
+        bench.send(reply)
 
 
 if __name__ == "__main__":
