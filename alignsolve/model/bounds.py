@@ -244,7 +244,8 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProb
     rows: Any = slice(None) if clients.size == problem.n_clients else clients
 
     def of_clients(key: Key, free: float) -> Float64Array:
-        return np.asarray(_of_clients(problem, kept, key, free)[rows])
+        values = _where_kept(kept.clients.get(key), client_values(problem, *key), free)
+        return np.asarray(values[rows])
 
     floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
     fitness = problem.fitness[rows]
@@ -291,19 +292,21 @@ def _loads(problem: AlignmentProblem, kept: BoundSet, rows: Any) -> dict[str, Lo
     }
 
 
-def _of_clients(problem: AlignmentProblem, kept: BoundSet, key: Key, free: float) -> Float64Array:
-    """Return a kind of bound of all clients, own sense, and `free` where it is not kept."""
-    values = np.full(problem.n_clients, free)
-    index = kept.clients.get(key, np.empty(0, dtype=np.int64))
-    values[index] = client_values(problem, *key)[index]
-    return values
-
-
 def _of_experts(
     problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None
 ) -> Float64Array:
     """Return a kind of bound of all experts, infinite where it is not kept."""
-    values = np.full(problem.n_experts, -np.inf if kind == "load_min" else np.inf)
-    index = kept.experts.get((kind, name, None), np.empty(0, dtype=np.int64))
-    values[index] = expert_values(problem, kind, name)[index]
-    return values
+    free = -np.inf if kind == "load_min" else np.inf
+    return _where_kept(
+        kept.experts.get((kind, name, None)), expert_values(problem, kind, name), free
+    )
+
+
+def _where_kept(
+    index: IntArray | None, values: Float64Array | IntArray, free: float
+) -> Float64Array:
+    """Return the values at an index, float64, and `free` elsewhere."""
+    found = np.full(values.size, free)
+    if index is not None:
+        found[index] = values[index]
+    return found

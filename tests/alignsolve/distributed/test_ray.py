@@ -30,6 +30,8 @@ def cluster():
 
 RNG = np.random.default_rng(8)
 FITNESS = RNG.random((9000, 8), dtype=np.float32)
+#: Blocks small enough that there is more than one for each worker.
+SOURCE = al.ArraySource(FITNESS, block_rows=512)
 PLAIN = {"max_experts": 1, "min_experts": 1, "load_max": 1125}
 
 
@@ -37,7 +39,6 @@ PLAIN = {"max_experts": 1, "min_experts": 1, "load_max": 1125}
 def little_room(monkeypatch):
     """Let clients stay with their workers in these small problems, too."""
     monkeypatch.setattr(streaming, "ROOM", 9000)
-    monkeypatch.setattr("alignsolve.model.sources.base.BLOCK_ENTRIES", 4096)
 
 
 def same(problem, **engine):
@@ -51,7 +52,7 @@ def same(problem, **engine):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_same_assignment_and_proof(cluster, workers):
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     here, there = same(problem, workers=workers)
     assert there.status is al.Status.OPTIMAL
     assert np.array_equal(here.col_ind, there.col_ind)
@@ -84,9 +85,10 @@ def test_every_feature(cluster, bounds, kind):
     if kind == "cost":
         problem = al.AlignmentProblem.from_cost(-FITNESS, **bounds)
     elif kind == "tied":
-        problem = al.AlignmentProblem(np.rint(4 * FITNESS), **bounds)
+        tied = al.ArraySource(np.rint(4 * FITNESS), block_rows=512)
+        problem = al.AlignmentProblem(tied, **bounds)
     else:
-        problem = al.AlignmentProblem(FITNESS, **bounds)
+        problem = al.AlignmentProblem(SOURCE, **bounds)
     assert same(problem)[1].status is al.Status.OPTIMAL
 
 
@@ -94,19 +96,20 @@ def test_sources_are_opened_by_the_workers(cluster, tmp_path):
     np.save(tmp_path / "fitness.npy", FITNESS)
     write_parquet(tmp_path / "fitness.parquet", FITNESS, 1000)
     sources = [
-        al.MappedSource(tmp_path / "fitness.npy"),
+        al.MappedSource(tmp_path / "fitness.npy", block_rows=512),
         al.TableSource(tmp_path / "fitness.parquet"),
         al.FunctionSource(lambda a, b: FITNESS[a:b], FITNESS.shape, block_rows=1000),
     ]
     for source in sources[:2]:
         _, there = same(al.AlignmentProblem(source, **PLAIN))
         assert there.stats["bytes_setup"] < 10_000
-    same(al.AlignmentProblem(al.FactorSource(FITNESS, RNG.random((8, 8))), **PLAIN))
+    factors = al.FactorSource(FITNESS, RNG.random((8, 8)), block_rows=512)
+    same(al.AlignmentProblem(factors, **PLAIN))
 
 
 def test_workers_write_their_pairs(cluster, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     here, there = same(problem, output=tmp_path / "pairs", workers=2)
     assert there.has_answer
     assert there.row_ind.size == 0
@@ -144,7 +147,7 @@ def test_an_existing_cluster_is_joined_by_its_address(cluster):
 @pytest.mark.parametrize("moment", [2, 5, 9])
 @pytest.mark.parametrize("asleep", [True, False], ids=["idle", "busy"])
 def test_a_worker_that_dies_changes_nothing(cluster, monkeypatch, moment, asleep):
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     calls = []
     ask = ray_shards.RayShards._ask
 
