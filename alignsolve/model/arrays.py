@@ -30,6 +30,27 @@ def row_blocks(n_rows: int, n_cols: int, block_bytes: int = BLOCK_BYTES) -> Iter
         yield slice(start, min(n_rows, start + step))
 
 
+def concatenated_ranges(
+    start: npt.NDArray[np.integer[Any]], stop: npt.NDArray[np.integer[Any]]
+) -> tuple[IntArray, IntArray]:
+    """Return the whole numbers of several ranges one after the other, and the range of each.
+
+    Parameters
+    ----------
+    start, stop : int array, shape (k,)
+        Ends of each range; it is empty where they cross.
+
+    Returns
+    -------
+    number, which : int64 array
+        ``start[which] <= number < stop[which]``.
+    """
+    length = np.maximum(stop - start, 0)
+    which = np.repeat(np.arange(length.size), length)
+    first = np.cumsum(length) - length
+    return np.arange(which.size) + (start - first)[which], which
+
+
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a view of `array` that cannot be written through."""
     view = array.view()

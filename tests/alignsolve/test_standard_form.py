@@ -59,7 +59,6 @@ def test_loads_that_matter_are_stacked(margin):
     assert loads.low[1].tolist() == margin.moved([15, 0], -1).tolist()
     assert loads.high[1].tolist() == margin.moved([np.inf, 50], 1).tolist()
     assert (loads.slope.tolist(), loads.target.tolist()) == ([[0, 0], [2, 0]], [[3, 3], [7, 0]])
-    assert not loads.crossed
     reachable = loads.reachable()
     assert reachable.low[1].tolist() == [loads.low[1, 0], 0]
     assert reachable.high[1].tolist() == [60 * (1 + ROUNDING), loads.high[1, 1]]
@@ -70,8 +69,6 @@ def test_holders_are_left_out_where_nothing_binds_them():
     free = al.AlignmentProblem([[1.0, 2.0]], 1)
     assert CouplingConstraints.of(free, Margin.INWARD).names == ()
     assert CouplingConstraints.of(free, Margin.INWARD, all_holders=True).names == ("",)
-    crossed = al.AlignmentProblem([[1.0, 2.0]], 1, load_min=[1, 0], load_max=[0, 1])
-    assert CouplingConstraints.of(crossed, Margin.OUTWARD).crossed
 
 
 def test_sums_of_clients():

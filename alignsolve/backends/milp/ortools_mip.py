@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.interruptible import EXIT_SECONDS
+from alignsolve.backends.interruptible import Patience
 from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
@@ -196,7 +196,7 @@ class _Highs(_MathOpt):
         A call of Python's while the interpreter shuts down would abort the process.
         """
         self._is_parked = True
-        self._quiet.wait(EXIT_SECONDS)
+        self._quiet.wait(Patience().exit)
 
     def _read_log(self, lines: Sequence[str]) -> None:
         if self._is_parked:

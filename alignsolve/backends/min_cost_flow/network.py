@@ -21,10 +21,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.min_cost_flow.scaling import Scaling, ValueRange, choose_scaling
+from alignsolve.backends.min_cost_flow.scaling import (
+    Scaling,
+    ValueRange,
+    choose_scaling,
+    cost_bits,
+)
 from alignsolve.errors import UnsupportedProblemError
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
-from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.model.arrays import (
+    BoolArray,
+    Float64Array,
+    IntArray,
+    concatenated_ranges,
+    row_blocks,
+)
+from alignsolve.model.contradictions import contradictions, group_ranges
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import penalty_step
 
 Int32Array = npt.NDArray[np.int32]
 
@@ -109,56 +122,34 @@ class _Bounds:
     def of(cls, problem: AlignmentProblem, allowed: IntArray) -> _Bounds:
         """Collect the bounds; `allowed` counts the clients that may hold each expert."""
         slots_min, slots_max = problem.slot_bounds()
-        low, high = problem.holder_bounds()
-        none = np.empty(0, dtype=np.int64)
-        client = group = group_min = group_max = none
-        if problem.expert_group is not None:
-            assert problem.group_min is not None and problem.group_max is not None
-            size = np.bincount(problem.expert_group, minlength=problem.n_groups)
-            most = np.minimum(slots_max[:, None], size)
-            client, group = np.nonzero((problem.group_min > 0) | (problem.group_max < most))
-            # Beyond the group's size + 1 nothing changes, and sums cannot overflow.
-            group_min = np.minimum(problem.group_min[client, group], size[group] + 1)
-            group_max = np.minimum(problem.group_max[client, group], size[group])
-        high = np.minimum(high, allowed)
-        return cls(slots_min, slots_max, low, high, client, group, group_min, group_max)
+        load_min, load_max = problem.holder_bounds()
+        load_max = np.minimum(load_max, allowed)
+        if problem.expert_group is None:
+            none = np.empty(0, dtype=np.int64)
+            return cls(slots_min, slots_max, load_min, load_max, none, none, none, none)
+        low, high, size = group_ranges(problem)
+        client, group = np.nonzero((low > 0) | (high < np.minimum(slots_max[:, None], size)))
+        return cls(slots_min, slots_max, load_min, load_max, client, group, low[client, group],
+                   high[client, group])
 
     @property
     def forced(self) -> IntArray:
         """Slots of each client that its groups' minima take."""
-        taken = np.bincount(
-            self.group_client, weights=self.group_min, minlength=self.slots_max.size
-        )
-        return taken.astype(np.int64)
-
-    def contradiction(self, problem: AlignmentProblem) -> str | None:
-        """Return the first contradiction between two bounds, or None."""
-        for i in np.flatnonzero(self.slots_min > self.slots_max)[:1]:
-            return (f"{problem.client_name(i)} needs at least {self.slots_min[i]} experts and "
-                    f"may hold at most {self.slots_max[i]}")
-        for at in np.flatnonzero(self.group_min > self.group_max)[:1]:
-            return (f"{problem.client_name(self.group_client[at])} needs at least "
-                    f"{self.group_min[at]} experts of group {self.group[at]} and may hold at "
-                    f"most {self.group_max[at]}")
-        for i in np.flatnonzero(self.forced > self.slots_max)[:1]:
-            return (f"{problem.client_name(i)} needs {self.forced[i]} experts for its groups and "
-                    f"may hold at most {self.slots_max[i]}")
-        for j in np.flatnonzero(self.load_min > self.load_max)[:1]:
-            return (f"{problem.expert_name(j)} needs at least {self.load_min[j]} holders and may "
-                    f"have at most {self.load_max[j]}")
-        needed, slots = int(self.load_min.sum()), int(self.slots_max.sum())
-        if needed > slots:
-            return f"the experts need {needed} holders and the clients have {slots} slots"
-        return None
+        taken = np.zeros_like(self.slots_max)
+        np.add.at(taken, self.group_client, self.group_min)
+        return taken
 
 
-def build_network(problem: AlignmentProblem) -> FlowNetwork:
+def build_network(problem: AlignmentProblem, most_bits: int | None = None) -> FlowNetwork:
     """Build the network of a problem of the flow class.
 
     Parameters
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
+    most_bits : int, optional
+        Costs stay below this power of two; as large as solvers allow by default, see
+        `alignsolve.backends.min_cost_flow.scaling.cost_bits`.
 
     Raises
     ------
@@ -173,16 +164,17 @@ def build_network(problem: AlignmentProblem) -> FlowNetwork:
     if problem.problem_class != "flow":
         raise UnsupportedProblemError(f"no flow network: the problem is {problem.class_reason}")
     values = ValueRange.of(problem)
-    bounds = _Bounds.of(problem, values.allowed)
-    contradiction = bounds.contradiction(problem)
+    contradiction = next(contradictions(problem, by_expert=values.allowed), None)
     if contradiction is not None:
         return _infeasible_network(problem, contradiction)
+    bounds = _Bounds.of(problem, values.allowed)
     n, m = problem.n_clients, problem.n_experts
     n_nodes = n + m + 1 + bounds.group.size
     expert, room, steps = _load_steps(problem, bounds)
     scaling = choose_scaling(
         values, steps, bounds.slots_min < bounds.slots_max,
-        int(min(bounds.slots_max.sum(), bounds.load_max.sum())), n_nodes,
+        int(min(bounds.slots_max.sum(), bounds.load_max.sum())),
+        cost_bits(n, m, n_nodes) if most_bits is None else most_bits,
     )
     hub, unused = n + m, bounds.slots_max - bounds.slots_min
     clients, groups = np.arange(n), n + m + 1 + np.arange(bounds.group.size)
@@ -233,25 +225,19 @@ def _load_steps(
     The penalty is convex, so that its steps rise and a cheapest flow fills them
     in order.
     """
-    m, room = problem.n_experts, bounds.load_max - bounds.load_min
+    room = bounds.load_max - bounds.load_min
     stepped = problem.load_penalty > 0
-    count = np.where(stepped, room, 1)
-    expert = np.repeat(np.arange(m), count)
-    capacity = np.where(stepped, 1, room)[expert]
-    if Feature.LOAD_PENALTY not in problem.features:
-        return expert, capacity, np.zeros(m)
-    ordinal = np.arange(expert.size) - np.repeat(np.cumsum(count) - count, count)
-    holders = bounds.load_min[expert] + ordinal
+    last = np.where(stepped, bounds.load_max, bounds.load_min + 1)
+    holders, expert = concatenated_ranges(bounds.load_min, last)
     with np.errstate(over="ignore", invalid="ignore"):
-        # As in `alignsolve.certificate.duality_gap.penalty_steps`, to the last bit.
-        steps = problem.load_penalty[expert] * (2 * (holders - problem.load_target[expert]) + 1)
+        steps = penalty_step(problem.load_penalty[expert], problem.load_target[expert], holders)
     if not np.isfinite(steps).all():
         at = int(np.argmin(np.isfinite(steps)))
         raise UnsupportedProblemError(
             f"the penalty of {problem.expert_name(int(expert[at]))} at {holders[at] + 1} holders "
             f"overflows float64; give a smaller load_penalty"
         )
-    return expert, capacity, steps
+    return expert, np.where(stepped, 1, room)[expert], steps
 
 
 def _pair_tails(

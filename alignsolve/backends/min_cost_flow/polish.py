@@ -25,9 +25,6 @@ from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Termination
 
-#: Most exchanges made; each builds the graph anew.
-MAX_EXCHANGES = 200
-
 
 @dataclass(frozen=True, eq=False)
 class Polished:
@@ -55,7 +52,7 @@ class Polished:
 
 def polish(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, rounding: float,
-    deadline: float,
+    deadline: float, max_exchanges: int,
 ) -> Polished:
     """Make improving exchanges until the answer is proved optimal, or a limit is met.
 
@@ -71,6 +68,8 @@ def polish(
         first, so that prices which allow for it may already be proof enough.
     deadline : float
         Value of ``time.perf_counter()`` after which no exchange is begun.
+    max_exchanges : int
+        Most exchanges.
 
     Notes
     -----
@@ -89,7 +88,7 @@ def polish(
             break
         ended = Termination.WORK_LIMIT
         better = None
-        if exchanges < MAX_EXCHANGES:
+        if exchanges < max_exchanges:
             better = improving_exchange(problem, row_ind, col_ind, graph, cycle)
         if better is None:
             break
