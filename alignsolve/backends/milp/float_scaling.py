@@ -143,7 +143,7 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel
         if unit
         else model.objective * step * objective_scale,
         objective_scale,
-        model.offset + float(model.objective @ shift),
+        float(model.objective @ shift),
         unit,
     )
 

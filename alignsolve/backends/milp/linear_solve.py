@@ -21,12 +21,12 @@ import numpy as np
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
-from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
-from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
-from alignsolve.backends.row_units import row_reduce
+from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model, piece_rows
+from alignsolve.backends.milp.penalty_pieces import missing_pieces
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, row_blocks
+from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
@@ -99,9 +99,6 @@ class ModelOutcome:
 #: minutes, and nodes of a search.
 REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
-#: The outcome of a model without columns, which no solver takes.
-_EMPTY = ModelOutcome([np.empty(0)], 0.0, finished=True)
-
 
 class LinearSolver(ABC):
     """A library that solves linear models with whole columns, one at a time."""
@@ -170,15 +167,17 @@ def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Terminatio
     model = build_linear_model(search.problem)
     search.stats["build_seconds"] = time.perf_counter() - started
     search.stats["solve_seconds"] = 0.0
-    while True:
-        if _is_contradictory(model):
-            search.infeasible = search.pairs is None
-            return Termination.PROVED
-        if limits.remaining() <= 0:
-            return Termination.TIME_LIMIT
+    if _is_contradictory(search.problem, model):
+        search.infeasible = search.pairs is None
+        return Termination.PROVED
+    if not model.n_columns:
+        search.infeasible = not search.offer(model.clients, model.experts)
+        search.bound = 0.0
+        return Termination.PROVED
+    while limits.remaining() > 0:
         began = time.perf_counter()
         task = _task(search, model, limits)
-        outcome = _run(search, solver, task, limits.report) if model.n_columns else _EMPTY
+        outcome = _run(search, solver, task, limits.report)
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -203,6 +202,16 @@ def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Terminatio
                 raise BackendError(f"{solver.source} broke a bound on a number of pairs")
             return Termination.PROVED
         model = corrected
+    return Termination.TIME_LIMIT
+
+
+def _is_contradictory(problem: AlignmentProblem, model: LinearModel) -> bool:
+    """Tell whether bounds contradict each other at sight, given the pairs of the model."""
+    by_client = np.bincount(model.clients, minlength=problem.n_clients)
+    by_expert = np.bincount(model.experts, minlength=problem.n_experts)
+    found = any(True for _ in contradictions(problem, by_client, by_expert))
+    # Solvers take no infinite bounds from below.
+    return found or bool((model.row_lower == np.inf).any())
 
 
 def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
@@ -240,18 +249,17 @@ def _corrected(search: _Search, model: LinearModel, values: Float64Array) -> Lin
     if not search.offer(rows, cols):
         cuts = exact_cuts(problem, model, rows, cols)
         if cuts is not None:
-            matrix, upper = cuts
-            search.stats["cuts"] += upper.size
-            model = model.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
+            search.stats["cuts"] += cuts.keys.size
+            model = model.with_rows(cuts)
     if not model.penalties:
         return model
     point = model.point(problem, rows, cols)
     modelled = modelled_penalties(model, point)
     scale = float(np.abs(model.objective[: model.n_pairs]).max(initial=0.0))
     for group, pieces in missing_pieces(model.penalties, point, modelled, scale):
-        matrix, lower = piece_rows(group, *pieces, model.n_columns)
-        search.stats["cuts"] += lower.size
-        model = model.with_rows("penalty", matrix, lower, np.full(lower.size, np.inf))
+        block = piece_rows(group, pieces, model.n_columns)
+        search.stats["cuts"] += block.keys.size
+        model = model.with_rows(block)
     return model
 
 
@@ -278,20 +286,6 @@ def modelled_penalties(model: LinearModel, point: Float64Array) -> Float64Array:
     of_row = np.repeat(np.arange(implied.size), np.diff(rows.indptr))[entries]
     np.maximum.at(least, rows.indices[entries], implied[of_row])
     return least
-
-
-def _is_contradictory(model: LinearModel) -> bool:
-    """Tell whether bounds cross, or a row cannot reach its bounds at all."""
-    crossed = model.row_lower - model.row_slack > model.row_upper + model.row_slack
-    if crossed.any() or (model.lower > model.upper).any():
-        return True
-    matrix, indices = model.matrix, model.matrix.indices
-    ends = matrix.data * model.lower[indices], matrix.data * model.upper[indices]
-    least = row_reduce(np.add, np.minimum(*ends), matrix.indptr, 0.0)
-    most = row_reduce(np.add, np.maximum(*ends), matrix.indptr, 0.0)
-    # Sums of floats err by far less than this.
-    room = model.row_slack + 1e-9 * np.maximum(np.abs(least), np.abs(most))
-    return bool((least - room > model.row_upper).any() or (most + room < model.row_lower).any())
 
 
 def simple_bound(problem: AlignmentProblem) -> float:

@@ -162,11 +162,10 @@ def _proto_model(whole: IntegerModel, hint: Any) -> Any:
     for upper in whole.upper.tolist():
         model.new_int_var(0, upper, "")
     proto = model.proto
-    columns, coefficients = whole.columns.tolist(), whole.coefficients.tolist()
-    starts, lows, highs = (
-        whole.indptr.tolist(), whole.row_lower.tolist(), whole.row_upper.tolist()
-    )
-    for row, (low, high) in enumerate(zip(lows, highs, strict=True)):
+    columns, coefficients = whole.matrix.indices.tolist(), whole.matrix.data.tolist()
+    starts = whole.matrix.indptr.tolist()
+    bounds = zip(whole.row_lower.tolist(), whole.row_upper.tolist(), strict=True)
+    for row, (low, high) in enumerate(bounds):
         linear = proto.constraints.add().linear
         entries = slice(starts[row], starts[row + 1])
         linear.vars.extend(columns[entries])

@@ -59,7 +59,7 @@ def test_points_of_the_model_are_the_feasible_answers(problem: al.AlignmentProbl
         found += feasible
         assert keeps_rows(model, point) == feasible
         if feasible:
-            value = float(model.objective @ point) + model.offset
+            value = float(model.objective @ point)
             true = problem.sign * problem.objective(rows, cols)
             assert value == pytest.approx(true, rel=1e-9, abs=1e-9)
     # No feasible answer holds a pair that the model leaves out.
@@ -185,8 +185,9 @@ def in_integer_model(model: LinearModel, point: np.ndarray) -> tuple[bool, float
     ints[real] = np.clip(np.ceil(steps), 0, whole.upper[real])
     kept = True
     for row, (low, high) in enumerate(zip(whole.row_lower, whole.row_upper, strict=True)):
-        entries = slice(whole.indptr[row], whole.indptr[row + 1])
-        pairs = zip(whole.coefficients[entries], ints[whole.columns[entries]], strict=True)
+        entries = slice(whole.matrix.indptr[row], whole.matrix.indptr[row + 1])
+        columns, data = whole.matrix.indices[entries], whole.matrix.data[entries]
+        pairs = zip(data, ints[columns], strict=True)
         kept &= low <= sum(int(a) * int(b) for a, b in pairs) <= high
     value = sum(int(a) * int(b) for a, b in zip(whole.objective, ints, strict=True))
     return kept, whole.bound(value)
@@ -223,10 +224,9 @@ def test_cuts_forbid_the_answer_and_no_feasible_one(seed: int) -> None:
         cuts = exact_cuts(problem, model, *pairs)
         if cuts is None:
             continue
-        matrix, upper = cuts
-        assert (matrix @ model.point(problem, *pairs) > upper).all()
+        assert (cuts.matrix @ model.point(problem, *pairs) > cuts.upper).all()
         for point in feasible:
-            assert (matrix @ point <= upper).all()
+            assert (cuts.matrix @ point <= cuts.upper).all()
 
 
 def test_cover_cuts_are_short_and_extended() -> None:
@@ -237,8 +237,8 @@ def test_cover_cuts_are_short_and_extended() -> None:
     cuts = exact_cuts(problem, model, np.zeros(3, dtype=np.int64), np.array([0, 1, 4]))
     assert cuts is not None
     # 5 + 4 is too much already, whatever else; and so is any two of 5, 4 and the other 5.
-    assert cuts[0].toarray().tolist() == [[1, 1, 0, 1, 0]]
-    assert cuts[1].tolist() == [1]
+    assert cuts.matrix.toarray().tolist() == [[1, 1, 0, 1, 0]]
+    assert cuts.upper.tolist() == [1]
 
 
 @settings(max_examples=40)
