@@ -11,6 +11,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -92,19 +93,15 @@ def wait_for(
     until the library's own limit, or the end of the process, and its result
     is dropped.
     """
-    outcome: list[T] = []
-    errors: list[BaseException] = []
-    # Not `Thread.is_alive`: before Python 3.13 a thread counts as ended where Ctrl-C
-    # interrupts joining it.
-    ended = threading.Event()
+    # A future's own state: before Python 3.13 `Thread.is_alive` says no where Ctrl-C interrupts
+    # joining it.
+    outcome: Future[T] = Future()
 
     def work() -> None:
         try:
-            outcome.append(call())
+            outcome.set_result(call())
         except BaseException as error:
-            errors.append(error)
-        finally:
-            ended.set()
+            outcome.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
     interrupted = by_key = False
@@ -112,19 +109,19 @@ def wait_for(
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
         longest = 1.0 if poll is None else patience.poll
-        while not ended.is_set() and time.perf_counter() < deadline and not interrupted:
-            ended.wait(min(longest, max(0.001, deadline - time.perf_counter())))
-            interrupted = poll is not None and not ended.is_set() and poll()
+        while not outcome.done() and time.perf_counter() < deadline and not interrupted:
+            wait([outcome], min(longest, max(0.001, deadline - time.perf_counter())))
+            interrupted = poll is not None and not outcome.done() and poll()
     except KeyboardInterrupt:
         interrupted = by_key = True
     try:
-        if not ended.is_set() and stop(interrupted):
-            ended.wait(patience.stop)
+        if not outcome.done() and stop(interrupted):
+            wait([outcome], patience.stop)
     except KeyboardInterrupt:
         interrupted = by_key = True
+    if outcome.done():
+        return Waited(outcome.result(), interrupted)
     # After Ctrl-C somebody waits for the process to end; after a poll's stop nobody does.
-    if not ended.is_set() and not by_key:
+    if not by_key:
         atexit.register(thread.join, patience.exit)
-    if errors:
-        raise errors[0]
-    return Waited(outcome[0] if outcome else None, interrupted)
+    return Waited(None, interrupted)

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.scaled_model import ScaledModel, whole_bounds
 from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import Float64Array, IntArray
 
@@ -23,66 +24,25 @@ from alignsolve.model.arrays import Float64Array, IntArray
 #: the limits of int64, and rounding on this grid is far below the package's tolerance.
 LARGEST_SUM = 2.0**52
 
-#: Relative room for the rounding of bounds themselves.
-_ULPS = 1e-14
-
-
-def whole_bounds(
-    lower: Float64Array, upper: Float64Array, slack: Float64Array, per_unit: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds of rows in units, rounded inward to whole numbers.
-
-    The slack comes first, and room for float rounding, so that nothing is lost.
-    """
-    with np.errstate(invalid="ignore"):
-        low = (lower - slack) * per_unit
-        high = (upper + slack) * per_unit
-    return np.ceil(low - _ULPS * np.abs(low)), np.floor(high + _ULPS * np.abs(high))
-
 
 @dataclass(frozen=True, eq=False)
-class IntegerModel:
+class IntegerModel(ScaledModel):
     """A linear model in integers, whose bound holds for the original.
+
+    The original value of any point is at most ``objective @ integers / objective_scale +
+    offset``; a column that need not be whole is up to half a step off.
 
     Parameters
     ----------
-    shift, step : float64 array, shape (n_columns,)
-        A column's original value is ``shift + step * integer``; for a column
-        that need not be whole, up to half a step off.
-    lower, upper : int64 array, shape (n_columns,)
-        Column bounds; lower is 0.
-    matrix : scipy.sparse.csr_array, shape (n_rows, n_columns), int64
-        Rows.
-    row_lower, row_upper : int64 array, shape (n_rows,)
-        Row bounds.
-    objective : int64 array, shape (n_columns,)
-        Coefficients, max sense, rounded up.
-    objective_scale : float
-        ``objective / objective_scale`` is at least the original objective.
-    offset : float
-        Constant of the objective, in original units, corrections included:
-        the original value of any point is at most
-        ``objective @ integers / objective_scale + offset``.
     is_exact : bool
         Whether nothing was rounded: neither rows nor objective.
     """
 
-    shift: Float64Array
-    step: Float64Array
-    lower: IntArray
-    upper: IntArray
-    matrix: sp.csr_array
-    row_lower: IntArray
-    row_upper: IntArray
-    objective: IntArray
-    objective_scale: float
-    offset: float
     is_exact: bool
 
     def integers(self, values: Float64Array) -> IntArray:
         """Return the integer point nearest to original values, within the bounds."""
-        nearest = np.rint((values - self.shift) / self.step)
-        return np.clip(nearest, self.lower, self.upper).astype(np.int64)
+        return np.clip(np.rint(self.scaled(values)), 0, self.upper).astype(np.int64)
 
     def bound(self, objective: float) -> float:
         """Return the original bound that a bound on the integer objective implies."""
@@ -111,8 +71,8 @@ def integer_model(model: LinearModel) -> IntegerModel:
     matrix, low, high, are_exact = _integer_rows(model, step, rounding, upper)
     offset = float(model.objective @ shift) + float(np.abs(model.objective) @ rounding)
     return IntegerModel(
-        shift, step, np.zeros(model.n_columns, dtype=np.int64), upper, matrix, low, high,
-        np.where(real, -1, whole), scale, offset, is_exact and are_exact,
+        matrix, low, high, upper, shift, step, np.where(real, -1, whole), scale, offset,
+        is_exact and are_exact,
     )
 
 

@@ -22,6 +22,7 @@ from alignsolve.backends.milp.penalty_pieces import (
     penalty_groups,
 )
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, tolerance
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -137,12 +138,9 @@ class LinearModel:
 
     def point(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Float64Array:
         """Return the columns' values of an answer, float64 of shape (n_columns,)."""
-        wanted = np.sort(rows * problem.n_experts + cols)
-        keys = self.clients * problem.n_experts + self.experts
         values = np.zeros(self.n_columns)
-        if wanted.size:
-            at = np.minimum(np.searchsorted(wanted, keys), wanted.size - 1)
-            values[: self.n_pairs] = wanted[at] == keys
+        held = Pairs.from_indices("answer", rows, cols, problem.n_clients, problem.n_experts)
+        values[: self.n_pairs] = held.contains(self.clients, self.experts)
         for group in self.penalties:
             loads = group.loads(problem, rows, cols)
             values[group.load_columns] = loads

@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -22,13 +22,13 @@ from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model, piece_rows
-from alignsolve.backends.milp.penalty_pieces import missing_pieces
+from alignsolve.backends.milp.penalty_pieces import PenaltyGroup, missing_pieces
+from alignsolve.backends.milp.scaled_model import ScaledModel
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, row_blocks
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
 
 
@@ -40,14 +40,8 @@ class Task:
     ----------
     model : LinearModel
         What to maximise.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop; +inf for none.
-    rel_gap : float
-        Relative gap at which it may stop.
-    seed : int
-        Seed of the solver.
-    threads : int or None
-        Threads; None for the solver's default.
+    limits : Limits
+        When to stop, and other options.
     hint : float64 array, shape (n_columns,), or None
         A point to start from.
     max_nodes : int or None
@@ -55,16 +49,9 @@ class Task:
     """
 
     model: LinearModel
-    deadline: float
-    rel_gap: float
-    seed: int
-    threads: int | None
+    limits: Limits
     hint: Float64Array | None
     max_nodes: int | None = None
-
-    def remaining(self) -> float:
-        """Return the seconds left, >= 0; +inf without a limit."""
-        return max(0.0, self.deadline - time.perf_counter())
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +87,28 @@ class ModelOutcome:
 REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
 
-class LinearSolver(ABC):
+Scaled = TypeVar("Scaled", bound=ScaledModel)
+
+
+class LinearSolver(ABC, Generic[Scaled]):
     """A library that solves linear models with whole columns, one at a time."""
 
     source: str
 
-    @abstractmethod
     def run(self, task: Task) -> ModelOutcome:
         """Solve one model, in a thread of its own."""
+        scaled = self._rescaled(task.model)
+        if (scaled.row_lower > scaled.row_upper).any():
+            return ModelOutcome(infeasible=True)
+        return ModelOutcome() if task.limits.remaining() <= 0 else self._solved(task, scaled)
+
+    @abstractmethod
+    def _rescaled(self, model: LinearModel) -> Scaled:
+        """Return the model in the units that suit the library."""
+
+    @abstractmethod
+    def _solved(self, task: Task, scaled: Scaled) -> ModelOutcome:
+        """Solve a scaled model and translate the result."""
 
     def stop(self, interrupted: bool) -> bool:
         """Ask `run` to return early; tell whether it can, as some cannot.
@@ -130,7 +131,7 @@ class _Search(Incumbent):
         self.stats: dict[str, Any] = {"rounds": 0, "cuts": 0, "nodes": 0}
 
 
-def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver) -> Outcome:
+def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver[Any]) -> Outcome:
     """Solve a problem by its linear model.
 
     Parameters
@@ -161,7 +162,7 @@ def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver
     return _answer(search, termination, solver.source)
 
 
-def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Termination:
+def _rounds(search: _Search, limits: Limits, solver: LinearSolver[Any]) -> Termination:
     """Run rounds until nothing is left to correct, and tell what ended them."""
     started = time.perf_counter()
     model = build_linear_model(search.problem)
@@ -176,8 +177,7 @@ def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Terminatio
         return Termination.PROVED
     while limits.remaining() > 0:
         began = time.perf_counter()
-        task = _task(search, model, limits)
-        outcome = _run(search, solver, task, limits.report)
+        outcome = _run(search, solver, _task(search, model, limits))
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -221,14 +221,13 @@ def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
     if math.isfinite(deadline):
         deadline -= min(0.05, 0.05 * limits.remaining())
     threads, nodes = (1, REPEATABLE_NODES) if limits.repeatable else (limits.threads, None)
-    return Task(model, deadline, limits.rel_gap, limits.seed, threads, hint, nodes)
+    return Task(model, replace(limits, deadline=deadline, threads=threads), hint, nodes)
 
 
-def _run(
-    search: _Search, solver: LinearSolver, task: Task, report: Reporter | None
-) -> ModelOutcome:
+def _run(search: _Search, solver: LinearSolver[Any], task: Task) -> ModelOutcome:
     """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
-    patience = 0.05 + 0.02 * task.remaining()
+    deadline, report = task.limits.deadline, task.limits.report
+    deadline += 0.05 + 0.02 * task.limits.remaining()
 
     def poll() -> bool:
         outcome = solver.so_far(task)
@@ -236,7 +235,7 @@ def _run(
             search.offer(*task.model.pairs(point))
         return report is not None and report(search.value, min(search.bound, outcome.bound))
 
-    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop,
+    waited = wait_for(lambda: solver.run(task), deadline, solver.stop,
                       None if report is None else poll)
     outcome = solver.so_far(task) if waited.value is None else waited.value
     return replace(outcome, interrupted=outcome.interrupted or waited.interrupted)
@@ -251,40 +250,27 @@ def _corrected(search: _Search, model: LinearModel, values: Float64Array) -> Lin
         if cuts is not None:
             search.stats["cuts"] += cuts.keys.size
             model = model.with_rows(cuts)
-    if not model.penalties:
-        return model
-    point = model.point(problem, rows, cols)
-    modelled = modelled_penalties(model, point)
     scale = float(np.abs(model.objective[: model.n_pairs]).max(initial=0.0))
-    for group, pieces in missing_pieces(model.penalties, point, modelled, scale):
-        block = piece_rows(group, pieces, model.n_columns)
-        search.stats["cuts"] += block.keys.size
-        model = model.with_rows(block)
+    for group in model.penalties:
+        loads = group.loads(problem, rows, cols)
+        pieces = missing_pieces(group, loads, modelled_penalties(model, group, loads), scale)
+        if pieces is not None:
+            block = piece_rows(group, pieces, model.n_columns)
+            search.stats["cuts"] += block.keys.size
+            model = model.with_rows(block)
     return model
 
 
-def modelled_penalties(model: LinearModel, point: Float64Array) -> Float64Array:
-    """Return, in the penalties' columns, what a model's pieces make of a point's loads.
-
-    Parameters
-    ----------
-    model : LinearModel
-        A model with penalties.
-    point : float64 array, shape (n_columns,)
-        A point with true loads.
-    """
-    is_penalty = np.zeros(model.n_columns, dtype=np.bool_)
-    for group in model.penalties:
-        is_penalty[group.penalty_columns] = True
-    known = np.where(is_penalty, 0.0, point)
-    least = model.lower.copy()
-    is_piece = model.rows_of("penalty")
-    rows = model.matrix[is_piece]
-    # A piece's row is "penalty - gradient * load >= intercept".
-    implied = model.row_lower[is_piece] - rows @ known
-    entries = np.flatnonzero(is_penalty[rows.indices])
-    of_row = np.repeat(np.arange(implied.size), np.diff(rows.indptr))[entries]
-    np.maximum.at(least, rows.indices[entries], implied[of_row])
+def modelled_penalties(
+    model: LinearModel, group: PenaltyGroup, loads: Float64Array
+) -> Float64Array:
+    """Return what a model's pieces make of a group's penalties at some loads, float64 (k,)."""
+    least = model.lower[group.penalty_columns].copy()
+    for block in model.blocks:
+        if (block.kind, block.name) == ("penalty", group.name):
+            # Each row is "penalty - gradient * load >= value at load 0".
+            implied = block.lower - block.matrix[:, group.load_columns] @ loads
+            np.maximum.at(least, block.matrix[:, group.penalty_columns].indices, implied)
     return least
 
 

@@ -16,7 +16,6 @@ doi:10.1137/0108053.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,27 +197,22 @@ def pieces_at(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
 
 
 def missing_pieces(
-    groups: tuple[PenaltyGroup, ...], point: Float64Array, modelled: Float64Array, scale: float
-) -> Iterator[tuple[PenaltyGroup, Pieces]]:
-    """Yield the pieces that a model lacks at an answer.
+    group: PenaltyGroup, loads: Float64Array, modelled: Float64Array, scale: float
+) -> Pieces | None:
+    """Return the pieces that a model lacks at an answer, None for none.
 
     Parameters
     ----------
-    groups : tuple of PenaltyGroup
+    group : PenaltyGroup
         The penalties.
-    point : float64 array, shape (n_columns,)
-        The answer, with true loads and penalties.
-    modelled : float64 array, shape (n_columns,)
-        What the model's pieces make of the penalties at these loads.
+    loads, modelled : float64 array, shape (k,)
+        The answer's loads, and what the model's pieces make of the penalties there.
     scale : float
         Size of an objective coefficient: penalties need no finer precision
         than 1e-9 of it.
     """
-    for group in groups:
-        true, seen = point[group.penalty_columns], modelled[group.penalty_columns]
-        load = point[group.load_columns]
-        # The last term is the rounding of the pieces themselves.
-        rounding = 1e-13 * group.slope * (load**2 + group.target**2)
-        which = np.flatnonzero(true - seen > 1e-9 * np.maximum(true, scale) + rounding)
-        if which.size:
-            yield group, pieces_at(group, which, load[which])
+    true = group.values(loads)
+    # The last term is the rounding of the pieces themselves.
+    rounding = 1e-13 * group.slope * (loads**2 + group.target**2)
+    which = np.flatnonzero(true - modelled > 1e-9 * np.maximum(true, scale) + rounding)
+    return pieces_at(group, which, loads[which]) if which.size else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
-from alignsolve.backends.min_cost_flow.polish import Polished, polish
+from alignsolve.backends.min_cost_flow.polish import polish
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
@@ -83,16 +83,12 @@ class NetworkBackend(Backend):
             stats["solve_seconds"] = time.perf_counter() - built
             return Outcome.proved_infeasible(source=source, stats=stats)
         rows, cols = network.pairs(flow)
-        answer = Polished(rows, cols, None, 0, Termination.PROVED)
+        answer = Outcome(Termination.PROVED, rows, cols)
         if not network.scaling.exact:
             unit, most = math.ldexp(1.0, -network.scaling.exponent), self.params.max_exchanges
             try:
                 answer = polish(problem, rows, cols, unit, limits.deadline, most)
             except KeyboardInterrupt:
-                answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
-            stats["polishing_exchanges"] = answer.exchanges
+                answer = Outcome(Termination.INTERRUPTED, rows, cols)
         stats["solve_seconds"] = time.perf_counter() - built
-        return Outcome(
-            answer.termination, answer.row_ind, answer.col_ind, prices=answer.prices, source=source,
-            stats=stats,
-        )
+        return replace(answer, source=source, stats=stats | dict(answer.stats))

@@ -289,7 +289,7 @@ class TestPolish:
         problem = al.AlignmentProblem([[1.5, 0], [0, 2.5]], 1, min_experts=1)
         done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, math.inf, 0)
         assert done.termination is al.Termination.WORK_LIMIT
-        assert done.exchanges == 0
+        assert done.stats["polishing_exchanges"] == 0
 
     def test_stops_at_the_deadline(self):
         problem = al.AlignmentProblem([[1.5, 0], [0, 2.5]], 1, min_experts=1)
@@ -303,4 +303,4 @@ class TestPolish:
         done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, math.inf, 9)
         assert done.termination is al.Termination.PROVED
         assert al.certify(problem, done.row_ind, done.col_ind, done.prices).optimal
-        assert done.exchanges >= 1
+        assert done.stats["polishing_exchanges"] >= 1
