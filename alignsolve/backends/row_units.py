@@ -94,16 +94,16 @@ def _is_decimal(values: Float64Array, scale: float) -> BoolArray:
 
 
 def last_digit(values: Float64Array) -> IntArray:
-    """Return the largest k with which each float is a whole multiple of 2**k; 2000 for 0."""
+    """Return the largest k with which each float, not 0, is a whole multiple of 2**k."""
     mantissa, exponent = np.frexp(values)
     digits = np.ldexp(mantissa, 53).astype(np.int64)
     lowest = np.frexp((digits & -digits).astype(np.float64))[1]
-    return np.where(values == 0, 2000, exponent + lowest - 54)
+    return exponent + (lowest - 54)
 
 
 def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return per row the power of two that makes it whole, below 2**53; 0 for none."""
-    finest = last_digit(data)
+    finest = np.where(data == 0, 2000, last_digit(data))
     least = row_reduce(np.minimum, finest, indptr, 0)
     largest = row_reduce(np.maximum, np.abs(data), indptr, 0.0)
     usable = (np.abs(least) < 500) & (largest > 0)
