@@ -98,7 +98,7 @@ def last_digit(values: Float64Array) -> IntArray:
     mantissa, exponent = np.frexp(values)
     digits = np.ldexp(mantissa, 53).astype(np.int64)
     lowest = np.frexp((digits & -digits).astype(np.float64))[1]
-    return exponent + (lowest - 54)
+    return np.asarray(exponent + (lowest - 54))
 
 
 def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> Float64Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import BoolArray, IntArray, numeric, read_only
+from alignsolve.model.arrays import BoolArray, IntArray, concatenated_ranges, numeric, read_only
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +110,9 @@ class Pairs:
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.indptr.size - 1)
             rows = np.arange(start, max(start, stop))
-        counts = self.indptr[rows + 1] - self.indptr[rows]
+        at, local = concatenated_ranges(self.indptr[rows], self.indptr[rows + 1])
         block = np.zeros((rows.size, self.n_cols), dtype=np.bool_)
-        local = np.repeat(np.arange(rows.size), counts)
-        offset = np.arange(local.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        block[local, self.indices[np.repeat(self.indptr[rows], counts) + offset]] = True
+        block[local, self.indices[at]] = True
         return block
 
 

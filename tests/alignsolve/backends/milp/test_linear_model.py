@@ -20,7 +20,7 @@ from alignsolve.backends.milp.linear_solve import (
     simple_bound,
     solve_linear,
 )
-from alignsolve.backends.row_units import row_units
+from alignsolve.backends.row_units import last_digit, row_units
 from alignsolve.model.feasibility import is_feasible
 from alignsolve.status import Limits
 from tests.nasty import magnitude, nasty_problem
@@ -165,6 +165,11 @@ def test_row_units(row: list[float], whole: list[int], per_unit: float) -> None:
     found, units = row_units(np.array(row), np.array([0, len(row)]))
     assert found.tolist() == whole
     assert units[0] == pytest.approx(per_unit)
+
+
+def test_the_last_digit_of_floats() -> None:
+    values = np.array([1.0, -6.0, 0.75, 5e-324, 2.0**60 + 2.0**10, 0.1])
+    assert last_digit(values).tolist() == [0, 1, -2, -1074, 10, -55]
 
 
 def test_row_units_of_many_rows() -> None:
