@@ -24,6 +24,8 @@ ROUNDING = 1e-12
 class Margin(enum.Enum):
     """How far bounds on sums are moved outward."""
 
+    NONE = "none"
+    """Nothing: bounds as the problem states them."""
     INWARD = "inward"
     """Half the tolerance: what keeps the moved bounds is feasible, in whatever order it adds up."""
     OUTWARD = "outward"
@@ -32,6 +34,8 @@ class Margin(enum.Enum):
     def moved(self, bound: npt.ArrayLike, direction: int) -> Float64Array:
         """Return bounds moved up (direction 1) or down (-1), float64; infinite ones stay."""
         bound = np.asarray(bound, dtype=np.float64)
+        if self is Margin.NONE:
+            return bound
         with np.errstate(invalid="ignore"):
             if self is Margin.INWARD:
                 return np.asarray(bound + direction * 0.5 * tolerance(bound))
@@ -89,11 +93,6 @@ class CouplingConstraints:
         low, high, slope, target = (stacked(part, m) for part in range(2, 6))
         return cls(names, stacked(1, n), low, high, slope, target, is_count)
 
-    @property
-    def crossed(self) -> bool:
-        """Whether an expert's bounds contradict each other."""
-        return bool((self.low > self.high).any())
-
     def reachable(self) -> CouplingConstraints:
         """Return the loads with finite bounds: between nothing and what all clients add up to."""
         total = self.weight.sum(axis=1, keepdims=True) * (1 + ROUNDING)
@@ -103,6 +102,16 @@ class CouplingConstraints:
     def shared(self, share: float) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Return low, high, slope and target for a sample of that share of the clients."""
         return self.low * share, self.high * share, self.slope / share, self.target * share
+
+
+def penalty_step(
+    slope: Float64Array, target: Float64Array, load: Float64Array | IntArray
+) -> Float64Array:
+    """Return by how much penalties rise from a load to one unit more.
+
+    The difference of the squares is expanded, so that integers stay exact.
+    """
+    return np.asarray(slope * (2 * (load - target) + 1))
 
 
 def best_load(

@@ -157,8 +157,7 @@ class _Model:
             cuts = exact_cuts(self.hard, self.base, *pairs)
             if cuts is None:
                 return None
-            matrix, upper = cuts
-            self.base = self.base.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
+            self.base = self.base.with_rows(cuts)
         return None
 
     def _milp(self, cost: Float64Array, most: float, limits: Limits, deadline: float) -> Any:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from alignsolve.model.arrays import BoolArray, IntArray, row_blocks
 from alignsolve.model.bounds import BoundSet, Key
+from alignsolve.model.contradictions import impossible_clients
 from alignsolve.model.problem import AlignmentProblem
 
 StateArray = npt.NDArray[np.uint8]
@@ -115,13 +116,8 @@ class FlowBounds:
 
     def impossible_clients(self) -> BoolArray:
         """Tell which clients cannot keep their own bounds, bool of shape (n_clients,)."""
-        most = np.minimum(self.group_high, self.group_size)
-        return np.asarray(
-            (self.group_low > most).any(axis=1)
-            | (self.client_low > self.client_high)
-            | (self.group_low.sum(axis=1) > self.client_high)
-            | (self.client_low > most.sum(axis=1))
-        )
+        groups = self.group_low, np.minimum(self.group_high, self.group_size)
+        return impossible_clients((self.client_low, self.client_high), groups)
 
 
 def expert_groups(problem: AlignmentProblem) -> IntArray:

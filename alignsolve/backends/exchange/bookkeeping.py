@@ -65,19 +65,6 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
 
 
 @njit(cache=True, nogil=True)
-def slot_totals(slot_min, slot_max):
-    """Return whether any client's least slots are more than its most, and the sums of both."""
-    crossed = np.int64(0)
-    least = np.int64(0)
-    most = np.int64(0)
-    for i in range(slot_min.size):
-        crossed += np.int64(slot_min[i] > slot_max[i])
-        least += slot_min[i]
-        most += slot_max[i]
-    return crossed > 0, least, most
-
-
-@njit(cache=True, nogil=True)
 def lower_slack(slack, limit, drop, near):
     """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
 

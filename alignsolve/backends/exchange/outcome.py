@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.model.contradictions import contradictory_counts
+
 if TYPE_CHECKING:
     from alignsolve.backends.exchange.subproblem import Bounds, Subproblem
 
@@ -57,12 +59,8 @@ class ExchangeAnswer:
 
 def obvious_conflict(slot_min: Ints, slot_max: Ints, bounds: Bounds) -> bool:
     """Say whether bounds alone, before any value is looked at, contradict each other."""
-    from alignsolve.backends.exchange import bookkeeping as steps
-
-    crossed, least, most = steps.slot_totals(slot_min, slot_max)
-    if crossed or (bounds.load_min > bounds.load_max).any():
-        return True
-    return bool(least > bounds.load_max.sum() or most < bounds.load_min.sum())
+    holders = bounds.load_min, bounds.load_max
+    return any(True for _ in contradictory_counts((slot_min, slot_max), holders))
 
 
 def finite_prices(price: Floats, spread: Callable[[], float]) -> Floats:

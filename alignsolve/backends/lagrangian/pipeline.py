@@ -19,6 +19,7 @@ from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
 from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
@@ -97,10 +98,10 @@ class _Run:
     def run(self) -> None:
         """Price, then search in the way that fits the problem."""
         began = time.perf_counter()
-        relaxation = Relaxation(self.problem, self.limits.threads)
-        if relaxation.loads.crossed:
-            self.best.infeasible = True
+        self.best.infeasible = any(True for _ in contradictions(self.problem))
+        if self.best.infeasible:
             return
+        relaxation = Relaxation(self.problem, self.limits.threads)
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
         if gap_search.applies(relaxation) and not self.limits.repeatable:

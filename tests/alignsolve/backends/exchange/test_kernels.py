@@ -285,14 +285,6 @@ class TestSmallKernels:
         np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
         assert (step[~free] == fixed[~free]).all()
 
-    @given(least=st.lists(st.integers(0, 3), max_size=9), seed=st.integers(0, 99))
-    def test_slot_totals(self, least, seed):
-        most = np.random.default_rng(seed).integers(0, 6, len(least))
-        least = np.array(least, np.int64)
-        crossed, low, high = steps.slot_totals(least, most)
-        assert crossed == (least > most).any()
-        assert (low, high) == (least.sum(), most.sum())
-
     @given(seed=st.integers(0, 9999), size=st.integers(0, 30))
     def test_lower_slack(self, seed, size):
         rng = np.random.default_rng(seed)

@@ -51,7 +51,7 @@ def test_agrees_with_brute_force(problem: al.AlignmentProblem) -> None:
 def test_bound_holds_at_any_prices(problem: al.AlignmentProblem) -> None:
     best = brute_force(problem)[0]
     relaxation = Relaxation(problem)
-    if best is None or relaxation.loads.crossed:
+    if best is None:
         return
     rng = np.random.default_rng(0)
     for scale in (0.0, 1.0, 10.0):
