@@ -13,6 +13,7 @@ from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.backends.exchange.task import Blocks, Task, cores
+from alignsolve.model.arrays import row_blocks
 
 
 def solve_exchange(
@@ -89,10 +90,10 @@ def solve_exchange(
 
 def _spread(matrix: Matrix) -> float:
     """Return by how much two values may differ at most."""
-    low, high = 0.0, 0.0
-    for start in range(0, matrix.fitness.shape[0], 65536):
-        block = matrix.fitness[start : start + 65536]
-        block = block[np.isfinite(block)]
-        if block.size:
-            low, high = min(low, float(block.min())), max(high, float(block.max()))
+    low = high = 0.0
+    for some in row_blocks(*matrix.fitness.shape):
+        block = matrix.fitness[some]
+        known = np.isfinite(block)
+        low = float(block.min(where=known, initial=low))
+        high = float(block.max(where=known, initial=high))
     return high - low + max(0.0, matrix.switch.dearest)

@@ -101,12 +101,22 @@ class Graph(Lists):
         anew, with room for more. Otherwise all pairs are listed farther while
         lists are short, and only those in the way once they are long.
         """
-        least = self._width(self.level, self.level.least_slack_above(0.0))
-        everywhere = self.made < self.level.task.params.long_lists * self.width.size
-        heaps.widen_pairs(
-            self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
-            everywhere, least, self.pairs,
-        )  # fmt: skip
+        frontier, params = self.frontier, self.level.task.params
+        turned_away = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
+        if (turned_away & frontier).any():
+            # Turned away for the cap: tied clients took the places.
+            self.cap[turned_away] *= params.cap_growth
+            self.pairs = frontier | turned_away
+        else:
+            near = self.width
+            self.pairs = frontier.copy()
+            if self.made < params.long_lists * near.size:
+                near = near.max(where=frontier, initial=0.0)
+                self.pairs = ~np.eye(frontier.shape[0], dtype=np.bool_)
+            least = self._width(self.level, self.level.least_slack_above(0.0))
+            wider = np.maximum(params.wider * near, least)
+            self.width = np.where(self.pairs, wider, self.width)
+        frontier[:] = False
         self._list(float(self.width.max(where=self.pairs, initial=0.0)))
 
     def _list(self, far: float) -> None:

@@ -66,9 +66,7 @@ def finite_prices(price: Floats, spread: Callable[[], float]) -> Floats:
         Returns by how much two values may differ at most.
     """
     found = price[:-1].copy()
-    barred = np.flatnonzero(~np.isfinite(found))
-    if barred.size:
-        known = found[np.isfinite(found)]
-        top = float(known.max()) if known.size else 0.0
-        found[barred] = np.ceil(spread() + max(0.0, top))
+    barred = ~np.isfinite(found)
+    if barred.any():
+        found[barred] = np.ceil(spread() + found.max(where=~barred, initial=0.0))
     return found

@@ -39,6 +39,8 @@ class ExchangeParams:
         Entries listed for an ordered pair of nodes at least, before more are turned away.
     long_lists : int
         Entries per pair of nodes from which only pairs in the way are listed farther.
+    wider, cap_growth : float, int
+        Growth of how far pairs are listed, and of the most entries of a pair whose clients tie.
     probe : int
         Widenings before the first look at whether there is any way at all.
     search_work : float
@@ -73,6 +75,8 @@ class ExchangeParams:
     list_share: float = 0.4
     least_cap: int = 32
     long_lists: int = 48
+    wider: float = 4.0
+    cap_growth: int = 4
     probe: int = 4
     search_work: float = 2e7
     stall_entry: float = 300.0

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, repair
+from alignsolve.backends.exchange import heaps, newton_kernels, repair
 from alignsolve.backends.exchange import row_kernels as rows
 from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix, starts_of
 
+Int32s = npt.NDArray[np.int32]
 
-def nothing_held(slots: Ints) -> tuple[Any, ...]:
+
+def nothing_held(
+    slots: Ints,
+) -> tuple[Ints, Int32s, Int32s, npt.NDArray[np.float32], Int32s]:
     """Return the arrays of an `Answer` of clients of so many slots who hold nothing yet."""
     ptr = starts_of(slots)
     return (ptr, np.zeros(int(ptr[-1]), np.int32), np.zeros(slots.size, np.int32),
             np.empty(slots.size, np.float32), np.empty(slots.size, np.int32))  # fmt: skip
 
 
+@dataclass(eq=False)
 class Answer:
     """What clients hold, and the slack of that.
 
@@ -33,15 +39,11 @@ class Answer:
         As `alignsolve.backends.exchange.row_kernels.response_rows`.
     """
 
-    def __init__(
-        self, ptr: Ints, held: npt.NDArray[np.int32], count: npt.NDArray[np.int32],
-        slack: npt.NDArray[np.float32], runner_up: npt.NDArray[np.int32],
-    ) -> None:  # fmt: skip
-        self.ptr = ptr
-        self.held = held
-        self.count = count
-        self.slack = slack
-        self.runner_up = runner_up
+    ptr: Ints
+    held: Int32s
+    count: Int32s
+    slack: npt.NDArray[np.float32]
+    runner_up: Int32s
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
         """Hold an earlier answer, as far as slots allow, to settle ties in its favour.
@@ -53,6 +55,21 @@ class Answer:
         """
         steps.read_pairs(row_ind, col_ind, self.ptr, self.held, self.count)
 
+    def count_swaps(
+        self, chosen: Ints, slack: npt.NDArray[np.float32], nodes: int
+    ) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of some clients, by ordered pair of nodes.
+
+        Returns
+        -------
+        pairs, far : float64 arrays, shape (nodes, nodes)
+            As `newton_kernels.near_swaps`.
+        """
+        pairs, far = np.zeros((nodes, nodes)), np.zeros((nodes, nodes))
+        newton_kernels.near_swaps(chosen, slack, self.runner_up, self.ptr, self.held, self.count,
+                                  pairs, far)  # fmt: skip
+        return pairs, far
+
     def pairs(self) -> tuple[Ints, Ints]:
         """Return the answer as pairs sorted by row, then column."""
         total = int(self.count.sum())
@@ -61,6 +78,7 @@ class Answer:
         return row_ind, col_ind
 
 
+@dataclass(eq=False)
 class Responses(Answer):
     """Clients with their rows: the kernels that read them, each called in one place.
 
@@ -72,10 +90,8 @@ class Responses(Answer):
         Row of each client; empty where they are all rows in order.
     """
 
-    def __init__(self, matrix: Matrix, rows: Ints, *answer: Any) -> None:
-        super().__init__(*answer)
-        self.matrix = matrix
-        self.rows = rows
+    matrix: Matrix
+    rows: Ints
 
     def become(self, other: Responses) -> None:
         """Share the clients of another one, and what they hold, from now on."""

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import newton_kernels
+from alignsolve.backends.exchange import row_values
 from alignsolve.backends.exchange.inputs import (
     NONE,
     Floats,
@@ -64,8 +63,8 @@ class Clients:
     def responses(self) -> Responses:
         """Return the same memory in the form the kernels take."""
         matrix = Matrix(self.values, self.slot_min, self.slot_max)
-        return Responses(matrix, NONE, starts_of(self.slot_max), self.held, self.count,
-                         self.slack, self.runner_up)  # fmt: skip
+        return Responses(starts_of(self.slot_max), self.held, self.count, self.slack,
+                         self.runner_up, matrix, NONE)  # fmt: skip
 
     def take(self, some: Ints) -> Clients:
         """Return some of the clients."""
@@ -131,8 +130,8 @@ class Shard(Answer):
         rows = self.rows_of(k)
         matrix = Matrix(plain(checked_block(self.source, k)), self.slot_min[rows],
                         self.slot_max[rows], self.switch.part(rows.start, rows.stop))  # fmt: skip
-        return Responses(matrix, NONE, self.ptr[rows.start : rows.stop + 1], self.held,
-                         self.count[rows], self.slack[rows], self.runner_up[rows])  # fmt: skip
+        return Responses(self.ptr[rows.start : rows.stop + 1], self.held, self.count[rows],
+                         self.slack[rows], self.runner_up[rows], matrix, NONE)  # fmt: skip
 
     def _pass(self, work: Callable[[Responses], Any]) -> list[Any]:
         """Return what ``work(clients)`` returns for the clients of each block."""
@@ -178,7 +177,7 @@ class Shard(Answer):
         if not self.switch.cost.size:
             return fitness
         values = np.empty(fitness.shape)
-        steps.write_values(fitness, who, *self.switch, values)
+        row_values.write_values(fitness, who, *self.switch, values)
         return values
 
     def repair(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:
@@ -210,16 +209,13 @@ class Shard(Answer):
         Returns
         -------
         pairs, far : float64 arrays, shape (m + 1, m + 1)
-            As `newton_kernels.near_swaps`, but `far` in whole units of
+            As `Answer.count_swaps`, but `far` in whole units of
             ``limit / UNITS``: such sums do not depend on how clients are cut into shards.
         """
-        pairs, far = np.zeros((self.m + 1, self.m + 1)), np.zeros((self.m + 1, self.m + 1))
         chosen = np.flatnonzero(self._near(limit))
         units = np.zeros(self.size, np.float32)
         units[chosen] = np.rint(self.slack[chosen].astype(np.float64) * (UNITS / limit))
-        newton_kernels.near_swaps(chosen, units, self.runner_up, self.ptr, self.held, self.count,
-                                  pairs, far)  # fmt: skip
-        return pairs, far
+        return self.count_swaps(chosen, units, self.m + 1)
 
     def fetch_within(self, limit: float) -> Clients:
         """Return the clients that `count_within` counts; they are away from now on."""

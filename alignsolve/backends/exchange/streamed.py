@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import newton_kernels
 from alignsolve.backends.exchange.inputs import NONE, Floats, Ints, spread
 from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut
 from alignsolve.backends.exchange.subproblem import Subproblem, above
@@ -191,14 +190,12 @@ class StreamedSubproblem(Subproblem):
         limit = self.slack_quantile(min(0.5, wanted / self.size))
         return sum(self.shards.all("count_within", limit)), limit
 
-    def swap_rates(self, limit: float, crowd: float) -> Floats:
-        """Return how fast the nearest clients swap, by pair of nodes; see `Subproblem`."""
+    def near_swaps(self, limit: float) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of the nearest clients, wherever they are."""
         if self.near is not None:
-            return super().swap_rates(limit, crowd)
-        found = self.shards.all("near_swaps", limit)
-        rate, far = (np.sum([part[side] for part in found], axis=0) for side in (0, 1))
-        newton_kernels.settle_rates(rate, far * (limit / UNITS), limit, crowd)
-        return np.asarray(rate)
+            return super().near_swaps(limit)
+        pairs, far = np.sum(self.shards.all("near_swaps", limit), axis=0)
+        return pairs, far * (limit / UNITS)
 
     def near_boundary(self, far: float) -> tuple[Ints, float]:
         """Return all clients here of slack up to `far`, and the largest slack of any client."""

@@ -56,7 +56,7 @@ class Subproblem(Responses):
         self, matrix: Matrix, rows: Ints, bounds: Bounds, price: Floats, task: Task
     ) -> None:
         slots = matrix.slot_max[rows] if rows.size else matrix.slot_max
-        super().__init__(matrix, rows, *nothing_held(slots))
+        super().__init__(*nothing_held(slots), matrix, rows)
         self.clients: float = matrix.fitness.shape[0]
         self.size = slots.size
         self.m = matrix.fitness.shape[1]
@@ -131,11 +131,14 @@ class Subproblem(Responses):
         self.nearby = self.near[some <= limit]
         return self.nearby.size, limit
 
+    def near_swaps(self, limit: float) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of the nearest clients; see `Answer.count_swaps`."""
+        return self.count_swaps(self.nearby, self.slack, self.m + 1)
+
     def swap_rates(self, limit: float, crowd: float) -> Floats:
         """Return how fast the nearest clients swap, by pair of nodes, shape (m + 1, m + 1)."""
-        rate = np.empty((self.m + 1, self.m + 1))
-        newton_kernels.swap_rates(self.nearby, self.slack, self.runner_up, self.ptr, self.held,
-                                  self.count, limit, crowd, rate)  # fmt: skip
+        rate, far = self.near_swaps(limit)
+        newton_kernels.settle_rates(rate, far, limit, crowd)
         return rate
 
     def _response(self, chosen: Ints, size: int, keep: bool) -> tuple[int, Ints]:
