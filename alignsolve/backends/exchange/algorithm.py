@@ -14,13 +14,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from alignsolve.backends.exchange import newton, paths
+from alignsolve import kernels
+from alignsolve.backends.exchange import heaps, newton, paths, row_kernels
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
 from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
-from alignsolve.backends.exchange.task import Blocks, Task
+from alignsolve.backends.exchange.task import Blocks, Task, cores
 
 STALLED = 5
 
@@ -101,7 +102,7 @@ def solve_level(level: Subproblem, exact: bool) -> int:
     return code
 
 
-class Clients(Protocol[Level]):
+class AllClients(Protocol[Level]):
     """All clients of a problem, wherever their rows are."""
 
     def level(self, price: Floats) -> Level:
@@ -179,7 +180,7 @@ class InMemory:
         return level
 
 
-def solve_all(clients: Clients[Level], task: Task) -> tuple[Level, int]:
+def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
     """Solve the whole problem from samples, or from earlier prices and assignment.
 
     Returns
@@ -193,7 +194,7 @@ def solve_all(clients: Clients[Level], task: Task) -> tuple[Level, int]:
     return level, paths.INFEASIBLE if level.bad >= 0 else solve_level(level, True)
 
 
-def _warm_level(clients: Clients[Level], task: Task) -> Level | None:
+def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
     """Return all clients at earlier prices, or None where there are none that help."""
     if task.warm is None:
         return None
@@ -208,17 +209,23 @@ def _warm_level(clients: Clients[Level], task: Task) -> Level | None:
     return level if holds or task.stop() else None
 
 
-def solve_in_memory(clients: InMemory, task: Task) -> tuple[Subproblem, int]:
-    """Solve as `solve_all`; an interrupt is a stop."""
-    try:
-        return solve_all(clients, task)
-    except KeyboardInterrupt:
-        # Whatever was under way may be half done: respond anew at the prices so far.
-        latest = clients.latest
-        task.warm = (clients.bounds.no_prices() if latest is None else latest.price), None
-        task.run = Blocks()
-        task.stop.stopped = True
-        return solve_all(clients, task)
+def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
+    """Solve with all rows in memory; an interrupt is a stop, as far as can be."""
+    compiled = row_kernels.response_rows, heaps.list_clients, paths.augment
+    kernels.announce(compiled, matrix.fitness.dtype.name)
+    alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
+    with Blocks(1 if alone else threads or cores(), task.params) as task.run:
+        clients = InMemory(matrix, task.bounds, task)
+        try:
+            level, code = solve_all(clients, task)
+        except KeyboardInterrupt:
+            # Whatever was under way may be half done: respond anew at the prices so far.
+            latest = clients.latest
+            task.warm = (task.bounds.no_prices() if latest is None else latest.price), None
+            task.run = Blocks()
+            task.stop.stopped = True
+            level, code = solve_all(clients, task)
+        return finish(level, code, task, matrix.spread)
 
 
 def finish(

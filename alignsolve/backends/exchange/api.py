@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from alignsolve import kernels
-from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix, matrix_of
+from alignsolve.backends.exchange.inputs import Floats, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
-from alignsolve.backends.exchange.task import Blocks, Task, cores
-from alignsolve.model.arrays import row_blocks
+from alignsolve.backends.exchange.task import Task
 
 
 def solve_exchange(
@@ -29,8 +27,8 @@ def solve_exchange(
     Parameters
     ----------
     fitness : float32 or float64 array, shape (n, m)
-        Values; -inf forbids a pair, NaN and +inf are not allowed. Only read; not
-        copied unless its rows are not contiguous.
+        Values; -inf forbids a pair, NaN and +inf are not allowed. Only read; copied
+        only where its rows are not contiguous.
     slot_min, slot_max : array_like of int, scalar or shape (n,)
         Experts that each client holds at least and at most.
     load_min, load_max : array_like of int, scalar or shape (m,)
@@ -41,9 +39,7 @@ def solve_exchange(
     switch : (cost, indptr, indices), optional
         Cost, broadcastable to (n, m), of each held pair that is not among those
         held before, given as CSR.
-    warm_prices : float64 array, shape (m,), optional
-        Prices of an earlier answer.
-    warm_rows, warm_cols : int64 arrays, shape (n_pairs,), optional
+    warm_prices, warm_rows, warm_cols : float64 (m,), int64 (n_pairs,) twice, optional
         An earlier answer, sorted by row: ties are settled in its favour.
     threads : int, optional
         Threads of the passes over the matrix; default all cores. The answer
@@ -68,7 +64,7 @@ def solve_exchange(
     of 1e-15 of the largest value and price; whole numbers below 2**49 are exact.
     """
     kernels.prepare()
-    from alignsolve.backends.exchange import algorithm, heaps, paths, row_kernels
+    from alignsolve.backends.exchange import algorithm
 
     n, m = fitness.shape
     task = Task.of(
@@ -79,21 +75,4 @@ def solve_exchange(
     matrix = matrix_of(fitness, slot_min, slot_max, switch)
     if obvious_conflict(matrix.slot_min, matrix.slot_max, task.bounds):
         return ExchangeAnswer("infeasible", stats=task.stats.as_dict())
-    compiled = row_kernels.response_rows, heaps.list_clients, paths.augment
-    kernels.announce(compiled, fitness.dtype.name)
-    alone = n <= 2 * params.block_rows
-    with Blocks(1 if alone else threads or cores(), params) as task.run:
-        clients = algorithm.InMemory(matrix, task.bounds, task)
-        level, code = algorithm.solve_in_memory(clients, task)
-        return algorithm.finish(level, code, task, lambda: _spread(matrix))
-
-
-def _spread(matrix: Matrix) -> float:
-    """Return by how much two values may differ at most."""
-    low = high = 0.0
-    for some in row_blocks(*matrix.fitness.shape):
-        block = matrix.fitness[some]
-        known = np.isfinite(block)
-        low = float(block.min(where=known, initial=low))
-        high = float(block.max(where=known, initial=high))
-    return high - low + max(0.0, matrix.switch.dearest)
+    return algorithm.solve_matrix(matrix, task, threads)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.model.arrays import row_blocks
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 NONE: Ints = np.empty(0, np.int64)
@@ -84,6 +86,16 @@ class Matrix:
     def read(self) -> tuple[Any, ...]:
         """What every kernel that reads rows takes first."""
         return self.fitness, *self.switch
+
+    def spread(self) -> float:
+        """Return by how much two values may differ at most."""
+        low = high = 0.0
+        for some in row_blocks(*self.fitness.shape):
+            block = self.fitness[some]
+            known = np.isfinite(block)
+            low = float(block.min(where=known, initial=low))
+            high = float(block.max(where=known, initial=high))
+        return high - low + self.switch.dearest
 
 
 @dataclass

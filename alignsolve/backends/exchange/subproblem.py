@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 
@@ -148,7 +150,7 @@ class Subproblem(Responses):
             lambda lo, hi: self.respond_rows(chosen, lo, hi, self.price, share, keep), size
         )
         self.stats.passes += size / self.clients
-        return max(bad for bad, _ in found), np.sum([load for _, load in found], axis=0)
+        return max(bad for bad, _ in found), reduce(np.add, [load for _, load in found])
 
     def refresh_slack(self) -> None:
         """Recompute all slack at the present prices, keeping the answer."""
