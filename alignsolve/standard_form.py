@@ -43,6 +43,11 @@ class Margin(enum.Enum):
             return np.where(np.isfinite(bound), moved, bound)
 
 
+def holders(problem: AlignmentProblem) -> tuple[IntArray, IntArray, Float64Array, Float64Array]:
+    """Return the experts' whole bounds on holders, and slope and target of the penalty on them."""
+    return *problem.holder_bounds(), problem.load_penalty, problem.load_target
+
+
 @dataclass(frozen=True, eq=False)
 class CouplingConstraints:
     """The loads that bounds or penalties make matter: they couple the clients.
@@ -77,8 +82,7 @@ class CouplingConstraints:
         n, m = problem.n_clients, problem.n_experts
         rows: list[tuple[Any, ...]] = []
         if all_holders or {Feature.LOAD_BOUNDS, Feature.LOAD_PENALTY} & problem.features:
-            penalty = problem.load_penalty, problem.load_target
-            rows.append(("", np.ones(n), *problem.holder_bounds(), *penalty))
+            rows.append(("", np.ones(n), *holders(problem)))
         for name, load in problem.loads.items():
             low, high = np.asarray(load.min), np.asarray(load.max)
             if (low > 0).any() or (high < np.inf).any() or np.any(load.penalty):

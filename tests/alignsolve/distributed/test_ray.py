@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import alignsolve as al
-from alignsolve.backends.exchange import streaming
+from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.distributed import shards as ray_shards
+from alignsolve.distributed.params import RayParams
 from alignsolve.errors import BackendError, ProblemError, UnsupportedProblemError
 from tests.alignsolve.model.test_sources import write_parquet
 
@@ -35,16 +36,14 @@ SOURCE = al.ArraySource(FITNESS, block_rows=512)
 PLAIN = {"max_experts": 1, "min_experts": 1, "load_max": 1125}
 
 
-@pytest.fixture(autouse=True)
-def little_room(monkeypatch):
-    """Let clients stay with their workers in these small problems, too."""
-    monkeypatch.setattr(streaming, "ROOM", 9000)
+#: Lets clients stay with their workers in these small problems, too.
+LITTLE_ROOM = RayParams(exchange=ExchangeParams(room=9000))
 
 
 def same(problem, **engine):
     """Solve here and on Ray; return both results, which must agree."""
     here = al.solve(problem, "exchange")
-    there = al.solve(problem, engine=al.RayEngine(**engine))
+    there = al.solve(problem, engine=al.RayEngine(params=LITTLE_ROOM, **engine))
     assert there.status is here.status
     assert there.objective_value == pytest.approx(here.objective_value, rel=1e-12)
     return here, there
@@ -184,7 +183,7 @@ def test_a_worker_that_cannot_start_again_says_why(cluster, monkeypatch, tmp_pat
 
     monkeypatch.setattr(ray_shards.RayShards, "_ask", kill_one)
     with pytest.raises(BackendError, match=r"a worker failed: .*fitness\.npy"):
-        al.solve(problem, engine=al.RayEngine(workers=1))
+        al.solve(problem, engine=al.RayEngine(workers=1, params=LITTLE_ROOM))
 
 
 class Flaky:
@@ -206,8 +205,7 @@ class Flaky:
 @pytest.mark.parametrize(("patience", "lost", "comes"), [(0.1, 1, True), (0.25, 9, False)])
 def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, comes):
     shards = ray_shards.RayShards.__new__(ray_shards.RayShards)
-    shards.ray = Flaky(lost)
-    monkeypatch.setattr(ray_shards, "PATIENCE", patience)
+    shards.ray, shards.patience = Flaky(lost), patience
     monkeypatch.setattr(shards, "_again", lambda *_: [b"", b"again"])
     if comes:
         assert shards._await(0, "respond", b"", [b"first"]) == b"again"
@@ -219,7 +217,8 @@ def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, come
 def test_infeasible(cluster):
     fitness = FITNESS.copy()
     fitness[:2000, 1:] = -np.inf
-    result = al.solve(al.AlignmentProblem(fitness, **PLAIN), engine="ray")
+    problem = al.AlignmentProblem(fitness, **PLAIN)
+    result = al.solve(problem, engine=al.RayEngine(params=LITTLE_ROOM))
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels
+from alignsolve.backends.exchange import heaps, newton_kernels, row_values
 from alignsolve.backends.exchange import row_kernels as rows
 from tests.alignsolve.backends.exchange.reference import (
     best_set,
@@ -159,7 +159,7 @@ class TestResponses:
         expected = values_of(fitness, (cost, indptr, indices))
         out = np.empty(m)
         for i in range(n):
-            rows.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
+            row_values.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
             assert (out == expected[i]).all()
 
 
@@ -265,8 +265,9 @@ class TestSmallKernels:
         runner_up = rng.integers(-1 - m, m + 2, size).astype(np.int32)
         slack = (rng.random(size) * limit).astype(np.float32)
         chosen = np.flatnonzero(rng.random(size) < 0.8)
-        rate = np.full((m + 1, m + 1), np.nan)
-        newton_kernels.swap_rates(chosen, slack, runner_up, ptr, held, count, limit, crowd, rate)
+        rate, far = np.zeros((m + 1, m + 1)), np.zeros((m + 1, m + 1))
+        newton_kernels.near_swaps(chosen, slack, runner_up, ptr, held, count, rate, far)
+        newton_kernels.settle_rates(rate, far, limit, crowd)
         expected = swap_rates(chosen, slack, runner_up, holdings, m + 1, limit, crowd)
         np.testing.assert_allclose(rate, expected, rtol=1e-6)
 
