@@ -21,6 +21,7 @@ from rich.console import Console
 import alignsolve as al
 from alignsolve.backends import registry
 from alignsolve.bench import run_bench
+from alignsolve.bench.pool import Pool
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
 from alignsolve.io.specs import new_spec, write_spec
@@ -146,6 +147,23 @@ def test_what_a_first_attempt_loads_or_compiles_is_not_charged(tmp_path):
 def test_nothing_of_the_bench_runs_on(report):
     mine = psutil.Process().children(recursive=True)
     assert not [one for one in mine if "alignsolve.bench.worker" in " ".join(one.cmdline())]
+
+
+def test_a_lost_worker_is_replaced():
+    prepared = []
+    pool = Pool(1, prepared.append)
+    try:
+        slow = pool.ask(0, "preload", 0.0, modules=[])
+        large = pool.ask(0, "preload", 60.0, 1.0, modules=["scipy.optimize"])
+        assert pool.ask(0, "preload", 60.0, modules=[]) == {}
+        os.kill(prepared[-1]._process.pid, signal.SIGKILL)
+        killed = pool.ask(0, "preload", 60.0, modules=[])
+    finally:
+        pool.stop()
+    assert slow == {"error": "took longer than 0 s", "lost": True}
+    assert large == {"error": "takes more than the memory limit of 1 MiB", "lost": True}
+    assert killed == {"error": "the reading process ended by signal SIGKILL", "lost": True}
+    assert len(prepared) == 3
 
 
 # -- what is left behind -----------------------------------------------------------------

@@ -126,6 +126,7 @@ class TestReading:
         again = pickle.loads(pickle.dumps(source.part(0, source.n_blocks)))
         np.testing.assert_array_equal(again[0:50], matrix)
         np.testing.assert_array_equal(again.edges, source.edges)
+        np.testing.assert_array_equal(again.block(1), source.block(1))
 
     def test_gives_the_problem_of_the_matrix(self, kind, tmp_path):
         source, matrix = a_source(kind, tmp_path)
