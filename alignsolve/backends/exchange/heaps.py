@@ -275,24 +275,18 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
             value[j] = -np.inf
     # Entries of this client that stopped applying, where they are on top.
     for t in range(m + 1):
-        x = head[h, t]
-        if x >= 0 and pool[x].who == k:
-            _clean(h, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-        x = head[m, t]
-        if x >= 0 and pool[x].who == k:
-            _clean(m, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
+        for g in (h, m):
+            x = head[g, t]
+            if x >= 0 and pool[x].who == k:
+                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
+                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
-        g = held[start + w]
-        x = head[g, u]
-        if x >= 0 and pool[x].who == k:
-            _clean(g, u, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-        x = head[g, m]
-        if x >= 0 and pool[x].who == k:
-            _clean(g, m, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
+        g = np.int64(held[start + w])
+        for t in (u, m):
+            x = head[g, t]
+            if x >= 0 and pool[x].who == k:
+                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
+                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
         is_held[held[start + w]] = True
     has_null = after < b
