@@ -10,7 +10,7 @@ from alignsolve.model.arrays import IntArray
 from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import SHOWN, counted, listing, names, number
-from alignsolve.relaxation import whole_holder_bounds
+from alignsolve.relaxation import load_bounds
 
 
 def flow_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
@@ -27,7 +27,7 @@ def _shortage_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
     """Say that experts need more, or must take more, than is possible."""
     ((kind, _, _), experts), = conflict.kept.experts.items()
     who, many = names("expert", problem.expert_name, experts), experts.size > 1
-    low, high = whole_holder_bounds(problem)
+    low, high = load_bounds(problem, None)
     bound = float((low if kind == "load_min" else high)[experts].sum())
     them = "them" if many else "it"
     in_all = conflict.in_all or 0
