@@ -16,6 +16,13 @@ _prepared = False
 _seen: set[str] = set()
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _writable(folder: Path) -> bool:
     """Say whether a folder is there, or can be made, and takes files."""
     try:

@@ -9,7 +9,14 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.bounds import Bound, client_values, expert_values, require_bounds
+from alignsolve.model.bounds import (
+    EXPERT_KINDS,
+    Bound,
+    client_values,
+    expert_values,
+    require_bounds,
+)
+from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem, tolerance
 from alignsolve.model.text import counted, number
 
@@ -71,18 +78,18 @@ class Shortfall:
     price: Float64Array
 
 
+def load_bounds(
+    problem: AlignmentProblem, name: str | None
+) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds of a load, float64 of shape (n_experts,) each.
 
-
-
-
-
-
-def whole_holder_bounds(problem: AlignmentProblem) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds on holders rounded inward, float64 of shape (n_experts,), not clipped."""
+    Those of holders, which have no name, are rounded inward, and not clipped: by how much they
+    are missed counts.
+    """
+    if name is not None:
+        return np.asarray(problem.loads[name].min), np.asarray(problem.loads[name].max)
     low = np.ceil(np.maximum(problem.load_min, 0) - tolerance(problem.load_min))
     return low, np.floor(problem.load_max + tolerance(problem.load_max))
-
-
 
 
 def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProblem:
@@ -91,7 +98,7 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     for part in parts:
         key = part.kind, part.name
         if key not in moved:
-            moved[key] = np.array(_stated(problem, part.kind, part.name))
+            moved[key] = np.array(_stated(problem, *key))
         values = moved[key] if part.group is None else moved[key][:, part.group]
         values[part.index] = part.has
     changes: dict[str, Any] = {}
@@ -104,22 +111,45 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     return problem.replace(loads=loads, **changes) if moved else problem
 
 
-
-
-
-
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
-    if name is not None:
-        return expert_values(problem, kind, name)
-    return getattr(problem, kind)
+    return getattr(problem, kind) if name is None else expert_values(problem, kind, name)
+
+
+def bounds_beside(
+    problem: AlignmentProblem, rows: IntArray, cols: IntArray
+) -> dict[str, Any]:
+    """Return the bounds of loads, budgets and floors for what is held besides some pairs.
+
+    Returns
+    -------
+    changes : dict
+        Arguments for `AlignmentProblem.replace`: all bounds and targets less what the pairs use.
+    """
+    holders = np.bincount(cols, minlength=problem.n_experts)
+    changes: dict[str, Any] = {
+        name: getattr(problem, name) - holders for name in ("load_min", "load_max", "load_target")
+    }
+    changes["loads"] = {}
+    for name, load in problem.loads.items():
+        amount = problem.load_amounts(name, rows, cols)
+        less = {part: np.asarray(getattr(load, part)) - amount for part in ("min", "max", "target")}
+        changes["loads"][name] = replace(load, **less)
+    changes["resources"] = {
+        name: replace(
+            part, budget=np.asarray(part.budget) - resource_use(problem, name, rows, cols)
+        )
+        for name, part in problem.resources.items()
+    }
+    used = client_fitness(problem, rows, cols)
+    return changes | {"client_fitness_min": problem.client_fitness_min - used}
 
 
 def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Relaxation, ...]:
     """Return the relaxed bounds, one by one."""
     found = []
     for part in parts:
-        of_expert = part.kind in ("load_min", "load_max")
+        of_expert = part.kind in EXPERT_KINDS
         stated = (expert_values(problem, part.kind, part.name) if of_expert
                   else client_values(problem, part.kind, part.name, part.group))[part.index]
         sign = problem.sign if part.kind == "client_fitness_min" else 1.0
@@ -145,7 +175,7 @@ def relaxed_by(
         it, or misstates by how much; or if two are about the same bound.
     """
     require_bounds(problem, [part.bound for part in listed], "the relaxations list")
-    whole = dict(zip(("load_min", "load_max"), whole_holder_bounds(problem), strict=True))
+    holders = dict(zip(EXPERT_KINDS, load_bounds(problem, None), strict=True))
     parts, seen = [], set()
     for part in listed:
         bound, has = part.bound, part.value
@@ -158,12 +188,9 @@ def relaxed_by(
             )
         seen.add(place)
         stated = bound.value
-        if bound.kind in whole and bound.name is None:
-            stated = float(whole[bound.kind][at])
-        upper = bound.kind == "load_max" or (
-            bound.kind == "client_fitness_min" and problem.sense == "min"
-        )
-        amount = has - stated if upper else stated - has
+        if bound.kind in holders and bound.name is None:
+            stated = float(holders[bound.kind][at])
+        amount = stated - has if _is_lower(problem, bound) else has - stated
         if not (amount > 0 and np.isclose(amount, part.amount, rtol=1e-9, atol=1e-9)):
             raise ProblemError(
                 f"a relaxation moves {bound} to {has:g} and calls that {part.amount:g}"
@@ -175,12 +202,18 @@ def relaxed_by(
     return relaxed(problem, parts)
 
 
+def _is_lower(problem: AlignmentProblem, bound: Bound) -> bool:
+    """Tell whether a bound is one from below in the problem's own sense."""
+    if bound.kind == "client_fitness_min":
+        return problem.sense == "max"
+    return bound.kind != "load_max"
+
+
 def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float) -> str:
     """Say what was relaxed, as in "expert 3 has 5 holders, 2 fewer than the 7 it needs"."""
-    low = bound.kind != "load_max"
+    low = _is_lower(problem, bound)
     if bound.kind == "client_fitness_min":
-        low, what = problem.sense == "max", "fitness" if problem.sense == "max" else "cost"
-        has_it = f"{what} {number(has)}"
+        has_it = f"{'fitness' if low else 'cost'} {number(has)}"
     elif bound.name is not None:
         has_it = f"{number(has)} of {bound.name!r}"
     elif bound.expert is not None:
@@ -192,8 +225,5 @@ def _sentence(problem: AlignmentProblem, bound: Bound, amount: float, has: float
     who = (problem.expert_name(bound.expert) if bound.expert is not None
            else problem.client_name(bound.client or 0))
     by = f"{number(amount)} {'less' if low else 'more'}"
-    return f"{who} has {has_it}, {by} than the bound {number(bound.value)} {_asks(low)}"
-
-
-def _asks(low: bool) -> str:
-    return "asks for" if low else "allows"
+    asks = "asks for" if low else "allows"
+    return f"{who} has {has_it}, {by} than the bound {number(bound.value)} {asks}"

@@ -24,6 +24,8 @@ ROUNDING = 1e-12
 class Margin(enum.Enum):
     """How far bounds on sums are moved outward."""
 
+    NONE = "none"
+    """Nothing: bounds as the problem states them."""
     INWARD = "inward"
     """Half the tolerance: what keeps the moved bounds is feasible, in whatever order it adds up."""
     OUTWARD = "outward"
@@ -32,10 +34,18 @@ class Margin(enum.Enum):
     def moved(self, bound: npt.ArrayLike, direction: int) -> Float64Array:
         """Return bounds moved up (direction 1) or down (-1), float64; infinite ones stay."""
         bound = np.asarray(bound, dtype=np.float64)
+        if self is Margin.NONE:
+            return bound
         with np.errstate(invalid="ignore"):
             if self is Margin.INWARD:
                 return np.asarray(bound + direction * 0.5 * tolerance(bound))
-            return np.asarray(bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound)))
+            moved = bound + direction * (tolerance(bound) + ROUNDING * np.abs(bound))
+            return np.where(np.isfinite(bound), moved, bound)
+
+
+def holders(problem: AlignmentProblem) -> tuple[IntArray, IntArray, Float64Array, Float64Array]:
+    """Return the experts' whole bounds on holders, and slope and target of the penalty on them."""
+    return *problem.holder_bounds(), problem.load_penalty, problem.load_target
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +82,10 @@ class CouplingConstraints:
         n, m = problem.n_clients, problem.n_experts
         rows: list[tuple[Any, ...]] = []
         if all_holders or {Feature.LOAD_BOUNDS, Feature.LOAD_PENALTY} & problem.features:
-            penalty = problem.load_penalty, problem.load_target
-            rows.append(("", np.ones(n), *problem.holder_bounds(), *penalty))
+            rows.append(("", np.ones(n), *holders(problem)))
         for name, load in problem.loads.items():
             low, high = np.asarray(load.min), np.asarray(load.max)
-            if (low > 0).any() or np.isfinite(high).any() or np.any(load.penalty):
+            if (low > 0).any() or (high < np.inf).any() or np.any(load.penalty):
                 low, high = margin.moved(low, -1), margin.moved(high, 1)
                 rows.append((name, load.weight, low, high, load.penalty, load.target))
 
@@ -88,11 +97,6 @@ class CouplingConstraints:
         low, high, slope, target = (stacked(part, m) for part in range(2, 6))
         return cls(names, stacked(1, n), low, high, slope, target, is_count)
 
-    @property
-    def crossed(self) -> bool:
-        """Whether an expert's bounds contradict each other."""
-        return bool((self.low > self.high).any())
-
     def reachable(self) -> CouplingConstraints:
         """Return the loads with finite bounds: between nothing and what all clients add up to."""
         total = self.weight.sum(axis=1, keepdims=True) * (1 + ROUNDING)
@@ -102,6 +106,16 @@ class CouplingConstraints:
     def shared(self, share: float) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Return low, high, slope and target for a sample of that share of the clients."""
         return self.low * share, self.high * share, self.slope / share, self.target * share
+
+
+def penalty_step(
+    slope: Float64Array, target: Float64Array, load: Float64Array | IntArray
+) -> Float64Array:
+    """Return by how much penalties rise from a load to one unit more.
+
+    The difference of the squares is expanded, so that integers stay exact.
+    """
+    return np.asarray(slope * (2 * (load - target) + 1))
 
 
 def best_load(
@@ -127,13 +141,14 @@ class ClientSum:
     low, high : float64 array, shape (n_clients,)
         Bounds, moved by the margin.
     entries : callable
-        Returns what each expert adds to the sums of some clients, (k, n_experts).
+        Returns what each expert adds to the sums of some clients, (k, n_experts), or what
+        some pairs add, given as clients and experts, (k,).
     """
 
     name: str
     low: Float64Array
     high: Float64Array
-    entries: Callable[[slice | IntArray], npt.NDArray[Any]]
+    entries: Callable[[slice | IntArray | tuple[IntArray, IntArray]], npt.NDArray[Any]]
 
 
 def client_sums(problem: AlignmentProblem, margin: Margin) -> tuple[ClientSum, ...]:
@@ -149,8 +164,8 @@ def client_sums(problem: AlignmentProblem, margin: Margin) -> tuple[ClientSum, .
         # A forbidden pair is refused by its value; in a sum it must not turn into NaN.
         bare = Feature.FORBIDDEN not in problem.features
 
-        def fitness(rows: slice | IntArray) -> npt.NDArray[Any]:
-            values = problem.fitness[rows]
+        def fitness(at: slice | IntArray | tuple[IntArray, IntArray]) -> npt.NDArray[Any]:
+            values = problem.fitness[at]
             return values if bare else np.where(values > -np.inf, values, 0)
 
         floor = margin.moved(problem.client_fitness_min, -1)

@@ -23,7 +23,6 @@ import typer
 from _aligner_world import Fleet, best_balanced
 
 import alignsolve as al
-from alignsolve.bench.environment import machine_record
 
 RESULTS = Path(__file__).parent / "results" / "aligner_service.jsonl"
 PLOT = RESULTS.with_suffix(".png")
@@ -171,7 +170,7 @@ def run(
     started = time.perf_counter()
     record = {
         "case": case, "clients": CLIENTS, "experts": EXPERTS, "rounds": CASES[case].rounds,
-        "machine": machine_record(),
+        "machine": _results.machine_record(),
     } | simulate(CASES[case], CASES[case].rounds)  # fmt: skip
     record["wall_seconds"] = round(time.perf_counter() - started, 1)
     found[case] = record

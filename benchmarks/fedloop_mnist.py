@@ -28,7 +28,6 @@ from typing import Any
 import _results
 import numpy as np
 
-from alignsolve.bench.environment import machine_record
 from fedloop.config import build_config
 from fedloop.metrics import client_accuracy, estimate, paired_change, summary
 from fedloop.train import State, World, load_data, train
@@ -160,7 +159,8 @@ class Store:
         config = build_config(nested(flat))
         if self.data is None:
             self.data = load_data(config)
-            _results.append(self.path, {"machine": machine_record()})  # of the runs from here on
+            # Of the runs from here on.
+            _results.append(self.path, {"machine": _results.machine_record()})
         return train(config, data=self.data)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import _results
 
-from alignsolve.bench.environment import machine_record
 from fedloop.config import build_config
 from fedloop.metrics import estimate
 from fedloop.privacy import epsilon_of
@@ -37,7 +36,7 @@ def measure(strategy: str, noise: float, seed: int) -> dict[str, Any]:
     accuracy = [record["accuracy"] for record in records]
     return {"strategy": strategy, "noise_multiplier": noise, "seed": seed,
             "mean_accuracy": sum(accuracy) / ROUNDS, "final_accuracy": accuracy[-1],
-            "load_cv": records[-1]["load_cv"], "machine": machine_record()}
+            "load_cv": records[-1]["load_cv"], "machine": _results.machine_record()}
 
 
 def stored() -> dict[tuple[str, float, int], dict[str, Any]]:

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from _results import machine_record
 
-from alignsolve.bench.environment import machine_record
 from fedloop.client import Images, train_batched, train_plain
 from fedloop.config import LocalSettings, build_config
 from fedloop.model import ModelSpec, init_params

@@ -36,7 +36,6 @@ import _results
 import psutil
 from _wire import CountingProxy
 
-from alignsolve.bench.environment import machine_record
 from fedloop.config import Config, build_config
 from fedloop.flower.deploy import play
 from fedloop.flower.deployment import Deployment
@@ -192,7 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     for case in options.cases:
         if options.again or case not in stored():
-            row = {"case": case, **CASES[case](), "machine": machine_record()}
+            row = {"case": case, **CASES[case](), "machine": _results.machine_record()}
             found = {**stored(), case: row}
             _results.replace(RESULTS, (found[name] for name in CASES if name in found))
         shown = {key: value for key, value in stored()[case].items() if key != "machine"}

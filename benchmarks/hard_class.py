@@ -35,7 +35,6 @@ import typer
 from _hard_tables import tables
 
 import alignsolve as al
-from alignsolve.bench.environment import machine_record
 from alignsolve.io.optima import find_optima
 
 RESULTS = Path(__file__).parent / "results" / "hard_class.jsonl"
@@ -108,7 +107,7 @@ def measure(key: str, task: dict[str, Any], known: dict[str, Any], again: bool) 
         return
     record = {"key": key} | known | {name: value for name, value in task.items() if name != "file"}
     record |= run(task)
-    record["machine"] = machine_record()
+    record["machine"] = _results.machine_record()
     _results.append(RESULTS, record)
     words = [record["status"], f"value {record.get('value')}", f"bound {record.get('bound')}",
              f"{record['seconds']} s"]

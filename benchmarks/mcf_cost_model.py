@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _results import machine_record
 
 from alignsolve import AlignmentProblem
 from alignsolve.backends import get_backend
-from alignsolve.bench.environment import machine_record
 from alignsolve.status import Limits
 
 SHAPES = [

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _results import machine_record
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
 from alignsolve import AlignmentProblem
 from alignsolve.backends import get_backend
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
-from alignsolve.bench.environment import machine_record
 from alignsolve.status import Limits
 
 TARGET = 1.5

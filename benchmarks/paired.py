@@ -319,7 +319,7 @@ def compare(options: argparse.Namespace) -> int:
                 found[case] = {"failed": str(error)}
                 say(f"{case}: {error}")
     # Here: the base, which a child imports, may lack it.
-    from alignsolve.bench.environment import machine_record
+    from _results import machine_record
 
     machine = machine_record()
     report = {"old": commit, "new": state, "machine": machine, "cases": found}

@@ -37,10 +37,7 @@ def next_problem(state: State) -> AlignmentProblem:
     """Return the problem of the next round with all clients."""
     aligner = state.aligner
     clients = np.arange(len(state.held))
-    inputs = aligner.tables.inputs(
-        aligner.round + 1, clients, None, None, aligner.policy, aligner.seed
-    )
-    return round_problem(inputs, aligner.policy, None)
+    return round_problem(aligner.tables.inputs(aligner.round + 1, clients))
 
 
 def main() -> None:

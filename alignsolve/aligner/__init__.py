@@ -5,8 +5,8 @@ from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.aligner.plan import Plan
-from alignsolve.aligner.policy import PolicySettings
 from alignsolve.aligner.reports import ClientReport, ExpertReport, Observation, Refusal
+from alignsolve.aligner.settings import PolicySettings
 
 __all__ = [
     "Aligner",

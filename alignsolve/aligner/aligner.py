@@ -5,32 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner import state as files
 from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
+from alignsolve.aligner.checks import AMOUNT, ONE_OR_MORE
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.intake import Intake
-from alignsolve.aligner.last_plan import LastPlan
-from alignsolve.aligner.load import LoadSettings, balance_metrics
+from alignsolve.aligner.load import LoadSettings
 from alignsolve.aligner.log import RoundLog, round_figures
 from alignsolve.aligner.plan import Plan
-from alignsolve.aligner.policy import Groups, PolicySettings, Round, round_problem
-from alignsolve.aligner.reports import (
-    ClientId,
-    ClientReport,
-    Observation,
-    client_id,
-    number_fault,
-)
-from alignsolve.aligner.strategies import STRATEGIES, choose
+from alignsolve.aligner.policy import Round
+from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
+from alignsolve.aligner.settings import Groups, PolicySettings, Settings
+from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.model.arrays import IntArray, fitted, identifiers
+from alignsolve.model.arrays import fitted, identifiers
 
 
 class Aligner:
@@ -105,35 +100,31 @@ class Aligner:
         seed: int = 0,
         log: str | Path | None = None,
     ) -> None:
-        whole = isinstance(n_experts, (int, np.integer)) and not isinstance(n_experts, bool)
-        if not whole or n_experts < 1:
-            raise ProblemError(f"n_experts is {n_experts!r}; give a whole number >= 1")
+        if fault := ONE_OR_MORE.fault("n_experts", n_experts):
+            raise ProblemError(fault)
         if strategy not in STRATEGIES:
             raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
-        self.n_experts = int(n_experts)
-        self.expert_ids = identifiers("expert_ids", expert_ids, self.n_experts)
-        megabytes = fitted(
-            "expert_mb", expert_mb, (self.n_experts,), "one per expert",
-            valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0",
-        )
-        groups: Groups | None = None
-        if expert_group is not None:
-            groups = Groups.of_any(expert_group, group_min, group_max, self.n_experts)
-        elif group_min is not None or group_max is not None:
-            raise ProblemError("group_min and group_max need expert_group (a group per expert)")
-        self.strategy = strategy
-        self.policy = policy or PolicySettings()
-        self.seed = int(seed)
+        n_experts = int(n_experts)
+        self.settings = Settings(
+            n_experts, identifiers("expert_ids", expert_ids, n_experts),
+            fitted("expert_mb", expert_mb, (n_experts,), "one per expert",
+                   valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
+            Groups.of_any(expert_group, group_min, group_max, n_experts), strategy, int(seed),
+            fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
+            policy or PolicySettings(),
+        )  # fmt: skip
+        self.n_experts: Final = self.settings.n_experts
+        self.expert_ids: Final = self.settings.expert_ids
+        self.strategy: Final = self.settings.strategy
+        self.policy: Final = self.settings.policy
+        self.seed: Final = self.settings.seed
         self.round = 0
-        self.tables = Tables(
-            megabytes, groups, fitness or FitnessSettings(), load or LoadSettings(),
-            capacity or CapacitySettings(),
-        )
+        self.tables = Tables(self.settings)
         #: The plan that waits for reports, and its inputs; those are not saved.
         self.open_plan: Plan | None = None
         self._open_inputs: Round | None = None
         #: The last plan, open or not.
-        self._last = LastPlan()
+        self._last: Plan | None = None
         self._log = RoundLog(log)
 
     # -- before a round -------------------------------------------------------
@@ -184,44 +175,37 @@ class Aligner:
             If an argument is malformed.
         """
         started = time.perf_counter()
-        if deadline_s is not None and (fault := number_fault("deadline_s", deadline_s)):
+        if deadline_s is not None and (fault := AMOUNT.fault("deadline_s", deadline_s)):
             raise ProblemError(fault)
         rows = self.tables.clients.rows(clients)
         self.tables.grow()
-        inputs = self.tables.inputs(
-            self.round + 1, rows, deadline_s, fitness, self.policy, self.seed
-        )
-        row_ind, col_ind = np.nonzero(inputs.placed & inputs.allowed)
-        plan = self._choose(inputs, (row_ind, col_ind), 0, deadline_s, started)
+        inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
+        plan = self._chosen(inputs, deadline_s, started)
         self.round += 1
-        self._open("plan", plan, inputs)
+        self._open(plan, inputs)
+        self._log.plan("plan", plan, inputs)
         return plan
 
-    def _open(self, event: str, plan: Plan, inputs: Round, **figures: int) -> None:
-        """Let a plan wait for reports, and log it."""
-        self.open_plan, self._open_inputs = plan, inputs
-        self._last = LastPlan(plan)
-        self._log.plan(
-            event, plan, lambda: round_problem(inputs, self.policy, self.expert_ids), **figures
-        )
-
-    def _choose(
-        self, inputs: Round, pairs: tuple[IntArray, IntArray], lost: int, deadline_s: float | None,
-        started: float,
-    ) -> Plan:
-        """Let the strategy choose, starting from some pairs, and make a plan of it."""
-        warm = (*pairs, self.tables.prices)
-        choice = choose(self.strategy, inputs, self.policy, self.expert_ids, warm, lost)
-        if (
-            self.strategy == "optimal"
-            and choice.result is not None and choice.result.prices is not None
-        ):  # fmt: skip
-            self.tables.prices = np.array(choice.result.prices)
-        ids = self.tables.clients.ids
+    def _chosen(self, inputs: Round, deadline_s: float | None, started: float) -> Plan:
+        """Let the strategy choose, and make a plan of it."""
+        choice = STRATEGIES[self.strategy](inputs)
+        prices = None if choice.result is None else choice.result.prices
+        if self.strategy == "optimal" and prices is not None:
+            self.tables.prices = np.array(prices)
         return choice.plan(
-            inputs, clients=tuple(ids[row] for row in inputs.rows.tolist()), strategy=self.strategy,
+            inputs, clients=self.tables.clients.named(inputs.rows), strategy=self.strategy,
             seconds=time.perf_counter() - started, deadline_s=deadline_s,
         )
+
+    def _open(self, plan: Plan, inputs: Round) -> None:
+        """Let a plan wait for reports."""
+        self.open_plan = self._last = plan
+        self._open_inputs = inputs
+
+    def _open_plan_like(self, plan: Plan) -> Plan | None:
+        """Return the open plan, which has a result, where a plan is of its round."""
+        waits = self.open_plan
+        return waits if waits is not None and waits.round == plan.round else None
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
         """Plan the open round again without clients that vanished.
@@ -255,21 +239,19 @@ class Aligner:
         caller is not saved, and the tracker's takes its place.
         """
         started = time.perf_counter()
-        if self.open_plan is None or plan.round != self.open_plan.round:
+        waits = self._open_plan_like(plan)
+        if waits is None:
             raise ProblemError(f"round {plan.round} is not open; give the plan made last")
-        plan = self.open_plan
-        gone = np.zeros(len(plan.clients), dtype=np.bool_)
-        gone[[plan.row_of(client_id(client)) for client in lost]] = True
+        gone = np.zeros(len(waits.clients), dtype=np.bool_)
+        gone[[waits.row_of(client_id(client)) for client in lost]] = True
         inputs = self._open_inputs or self.tables.inputs(
-            plan.round, self.tables.clients.rows(plan.clients), plan.deadline_s, None,
-            self.policy, self.seed,
-        )  # fmt: skip
-        inputs = inputs.without(gone)
-        self.tables.add_load_bounds(inputs, self.policy)
-        kept = ~gone[plan.row_ind]
-        pairs = ((np.cumsum(~gone) - 1)[plan.row_ind[kept]], plan.col_ind[kept])
-        again = self._choose(inputs, pairs, int(gone.sum()), plan.deadline_s, started)
-        self._open("replan", again, inputs, lost=int(gone.sum()))
+            waits.round, self.tables.clients.rows(waits.clients), waits.deadline_s
+        )
+        inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
+        self.tables.add_load_bounds(inputs)
+        again = self._chosen(inputs, waits.deadline_s, started)
+        self._open(again, inputs)
+        self._log.plan("replan", again, inputs, lost=inputs.start.lost)
         return again
 
     # -- after a round --------------------------------------------------------
@@ -289,21 +271,19 @@ class Aligner:
         Observation
             How many were taken, and why the others were not.
         """
-        current = self.open_plan
-        is_open = current is not None and plan.round == current.round
-        scorer = self.tables.fitness.settings.scorer()
-        intake = Intake(current if current is not None and is_open else plan, scorer)
-        intake.take(reports, is_open)
+        waits = self._open_plan_like(plan)
+        intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
+        intake.take(reports)
         refused = tuple(intake.refused)
-        if not is_open:
-            self.tables.refused.update(refusal.kind for refusal in refused)
+        self.tables.refused.update(refusal.kind for refusal in refused)
+        if waits is None:
             return Observation(0, refused, ())
-        plan, self.open_plan, self._open_inputs = intake.plan, None, None
-        finished = self.tables.learn(plan, intake)
-        dropped = tuple(plan.clients[row] for row in np.flatnonzero(~finished).tolist())
+        self.open_plan = self._open_inputs = None
+        finished = self.tables.learn(intake)
+        dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
         seen = Observation(len(intake.accepted), refused, dropped)
         accepted = list(intake.accepted.values())
-        self._log.write("observe", **round_figures(plan, seen, accepted, self.metrics()))
+        self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
         return seen
 
     def metrics(self) -> dict[str, Any]:
@@ -317,15 +297,7 @@ class Aligner:
             ``placements_changed``, ``down_mb`` to send for them, and ``refused``:
             reports refused, by kind.
         """
-        load = self.tables.load
-        return {
-            "rounds": self.round,
-            "clients": len(self.tables.clients),
-            "holders": balance_metrics(load.holders, load.share),
-            "samples": balance_metrics(load.samples, load.share),
-            **self.tables.totals,
-            "refused": dict(sorted(self.tables.refused.items())),
-        }
+        return {"rounds": self.round, **self.tables.metrics()}
 
     def explain(
         self, client: ClientId | None = None, *, expert: int | str | None = None
@@ -351,7 +323,14 @@ class Aligner:
             If there is no plan, its strategy solved no problem, it was made before
             a restart, or the client has no part in it.
         """
-        return self._last.explain(client, expert)
+        if client is not None and expert is not None:
+            raise ProblemError("explain takes a client or an expert, not both")
+        if self._last is None:
+            raise ProblemError("there is no solved plan to explain; call plan() first")
+        explainer = self._last.explainer
+        if client is not None:
+            return explainer.client(self._last.row_of(client))
+        return explainer.overall() if expert is None else explainer.expert(expert)
 
     # -- state ------------------------------------------------------------------
 
@@ -363,7 +342,7 @@ class Aligner:
         state : dict
             Plain values for JSON, and ``arrays``: name to numpy array, copies.
         """
-        return files.state_dict(self)
+        return files.state_of(self.tables, self.round, self.open_plan)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; settings stay those of this aligner.
@@ -373,8 +352,8 @@ class Aligner:
         ProblemError
             If it is no state, or of another number of experts.
         """
-        files.load_state_dict(self, state)
-        self._open_inputs, self._last = None, LastPlan()
+        self.tables, self.round, self.open_plan = files.restored(self.settings, state)
+        self._open_inputs = self._last = None
 
     def save(self, path: str | Path) -> None:
         """Write settings and state to an npz file, in one piece or not at all.
@@ -384,7 +363,7 @@ class Aligner:
         ProblemError
             If the file cannot be written.
         """
-        files.save(self, path)
+        files.save(path, self.settings, self.state_dict())
 
     @classmethod
     def load(

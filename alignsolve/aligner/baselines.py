@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +39,7 @@ class Choice:
         chosen = self.row_ind, self.col_ind
         return Plan(
             round=round_.number, row_ind=self.row_ind, col_ind=self.col_ind,
-            expert_mb=round_.expert_mb, download=~round_.current[chosen],
+            expert_mb=round_.settings.expert_mb, download=~round_.current[chosen],
             moved=~round_.placed[chosen], finish=round_.finish, result=self.result,
             relaxations=self.relaxations, **more,
         )
@@ -48,14 +47,14 @@ class Choice:
 
 def random_choice(round_: Round) -> Choice:
     """Fill the slots of every participant with experts drawn at random."""
-    rng = np.random.default_rng((round_.seed, round_.number))
-    return in_order(round_, rng.random(round_.fitness.shape))
+    return in_order(round_, _drawn(round_))
 
 
 def round_robin(round_: Round) -> Choice:
     """Deal the experts in turn, going on where the last round ended."""
     start = int(round_.planned.sum()) + np.cumsum(round_.slots) - round_.slots
-    turn = (np.arange(round_.n_experts) - start[:, None]) % round_.n_experts
+    n_experts = round_.settings.n_experts
+    turn = (np.arange(n_experts) - start[:, None]) % n_experts
     return in_order(round_, -turn.astype(np.float64))
 
 
@@ -67,8 +66,13 @@ def greedy(round_: Round) -> Choice:
     Ties are broken at random: before any report all pairs are alike, and the
     order of the experts would send everybody to the first ones.
     """
-    rng = np.random.default_rng((round_.seed, round_.number))
-    return in_order(round_, round_.fitness, rng.random(round_.fitness.shape))
+    return in_order(round_, round_.fitness, _drawn(round_))
+
+
+def _drawn(round_: Round) -> Float64Array:
+    """Return a random number of every pair, float64 (n, n_experts)."""
+    rng = np.random.default_rng((round_.settings.seed, round_.number))
+    return rng.random(round_.fitness.shape)
 
 
 def in_order(round_: Round, score: Float64Array, ties: Float64Array | None = None) -> Choice:
@@ -95,18 +99,16 @@ def in_order(round_: Round, score: Float64Array, ties: Float64Array | None = Non
         name: np.asarray(part.budget) + tolerance(part.budget)
         for name, part in round_.resources.items()
     }
-    sizes = {
-        name: np.broadcast_to(np.asarray(part.size), (n, m))
-        for name, part in round_.resources.items()
-    }
-    layer = None if round_.groups is None else np.tile(round_.groups.max, (n, 1))
+    sizes = {name: np.asarray(part.size) for name, part in round_.resources.items()}
+    groups = round_.settings.groups
+    layer = None if groups is None else np.tile(groups.max, (n, 1))
     for rank in range(m):
         expert = order[:, rank]
         take = (free > 0) & open_[clients, expert]
         for name, size in sizes.items():
             take &= size[clients, expert] <= left[name]
-        if round_.groups is not None and layer is not None:
-            group = round_.groups.of[expert]
+        if groups is not None and layer is not None:
+            group = groups.of[expert]
             take &= layer[clients, group] > 0
             layer[clients, group] -= take
         for name, size in sizes.items():
@@ -115,11 +117,3 @@ def in_order(round_: Round, score: Float64Array, ties: Float64Array | None = Non
         free -= take
     row_ind, col_ind = np.nonzero(held)
     return Choice(row_ind, col_ind)
-
-
-#: Strategies that call no solver, by name.
-BASELINES: dict[str, Callable[[Round], Choice]] = {
-    "random": random_choice,
-    "round-robin": round_robin,
-    "greedy": greedy,
-}

@@ -46,9 +46,9 @@ def fold_budget(
     limited = np.flatnonzero(np.isfinite(budget) & (slots > 0))
     slots, likely = slots.copy(), slots.copy()
     left = np.full(budget.shape, np.inf)
+    size = np.broadcast_to(size, allowed.shape)
     if limited.size:
-        sizes = np.broadcast_to(size, allowed.shape)[limited]
-        sizes = np.sort(np.where(allowed[limited], sizes, np.inf), axis=1)
+        sizes = np.sort(np.where(allowed[limited], size[limited], np.inf), axis=1)
         number = np.isfinite(sizes).sum(axis=1)
         room = budget[limited] + tolerance(budget[limited])
         used = np.cumsum(sizes, axis=1)
@@ -66,9 +66,15 @@ def fold_budget(
         largest = before[at, number] - before[at, np.maximum(number - fit, 0)]
         binding = largest > room
         left[limited[binding]] = budget[limited[binding]]
-    if np.isfinite(left).any():
-        return slots, likely, Resource(size, left)
-    return slots, likely, None
+    return slots, likely, Resource(size, left) if np.isfinite(left).any() else None
+
+
+def of_clients(resources: Mapping[str, Resource], kept: BoolArray) -> dict[str, Resource]:
+    """Return the resources of some clients, whose sizes are given by pair."""
+    return {
+        name: Resource(np.asarray(part.size)[kept], np.asarray(part.budget)[kept])
+        for name, part in resources.items()
+    }
 
 
 def without_implied(resources: Mapping[str, Resource], allowed: BoolArray) -> dict[str, Resource]:
@@ -94,15 +100,15 @@ def without_implied(resources: Mapping[str, Resource], allowed: BoolArray) -> di
     for each pair of resources.
     """
     budgets = {name: np.array(part.budget, dtype=np.float64) for name, part in resources.items()}
-    sizes = {name: np.asarray(part.size) for name, part in resources.items()}
+    sizes = {name: np.broadcast_to(part.size, allowed.shape) for name, part in resources.items()}
     for name, budget in budgets.items():
         for other, bound in budgets.items():
             # Below 1 the tolerance is larger, relative to the budget.
             able = np.isfinite(budget) & np.isfinite(bound) & (bound >= 1)
             if other == name or not able.any():
                 continue
-            share = np.broadcast_to(sizes[name], allowed.shape)[able] * bound[able, None]
-            limit = np.broadcast_to(sizes[other], allowed.shape)[able] * budget[able, None]
+            share = sizes[name][able] * bound[able, None]
+            limit = sizes[other][able] * budget[able, None]
             implied = ((share <= limit) | ~allowed[able]).all(axis=1)
             budget[np.flatnonzero(able)[implied]] = np.inf
     return {

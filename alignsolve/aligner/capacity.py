@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from alignsolve.aligner.reports import number_fault
+from alignsolve.aligner.checks import (
+    AMOUNT,
+    COUNT,
+    FINITE_POSITIVE,
+    POSITIVE,
+    expert_fault,
+    is_whole,
+    require,
+)
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -54,14 +61,9 @@ class CapacitySettings:
     finish_half_life: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.max_experts < 0 or self.max_experts != int(self.max_experts):
-            raise ProblemError(f"max_experts is {self.max_experts!r}; give a whole number >= 0")
-        if not 0 < self.memory_factor < math.inf:
-            raise ProblemError(f"memory_factor is {self.memory_factor!r}; give a number > 0")
+        require(self, max_experts=COUNT, memory_factor=FINITE_POSITIVE, finish_half_life=POSITIVE)
         if not all(0 < part < math.inf for part in self.finish_prior):
             raise ProblemError(f"finish_prior is {self.finish_prior!r}; give two numbers > 0")
-        if not self.finish_half_life > 0:
-            raise ProblemError(f"finish_half_life is {self.finish_half_life!r}; give a number > 0")
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,12 @@ class ClientProfile:
     forbidden: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if entry.name != "forbidden" and value is not None:
-                fault = number_fault(entry.name, value)
-                if fault:
-                    raise ProblemError(fault)
-        if self.max_experts is not None and self.max_experts != int(self.max_experts):
-            raise ProblemError(f"max_experts is {self.max_experts}; give a whole number >= 0")
+        require(
+            self, max_experts=COUNT, memory_mb=AMOUNT, budget_mb=AMOUNT, down_mbps=AMOUNT,
+            up_mbps=AMOUNT, seconds_per_sample=AMOUNT, samples=AMOUNT,
+        )
         if self.forbidden is not None and not (
-            isinstance(self.forbidden, Iterable)
-            and all(isinstance(expert, (int, np.integer)) for expert in self.forbidden)
+            isinstance(self.forbidden, Iterable) and all(map(is_whole, self.forbidden))
         ):
             raise ProblemError(f"forbidden is {self.forbidden!r}; give a sequence of experts")
 
@@ -130,31 +127,17 @@ class ClientProfile:
                 raise ProblemError(f"{name!r} is no part of a client's profile; give {known}")
         profile = cls(**fields)
         for expert in profile.forbidden or ():
-            if not 0 <= expert < n_experts:
-                raise ProblemError(
-                    f"forbidden expert {expert} does not exist; give 0 to {n_experts - 1}"
-                )
+            if fault := expert_fault(expert, n_experts):
+                raise ProblemError(f"forbidden {fault}")
         return profile
 
     def rates(self) -> Float64Array:
         """Return what the profile says of `RATES`, NaN where nothing."""
-        return np.array([
-            _or_nan(self.seconds_per_sample),
-            _seconds_per_mb(self.down_mbps),
-            _seconds_per_mb(self.up_mbps),
-            _or_nan(self.samples),
-        ])
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _seconds_per_mb(mbps: float | None) -> float:
-    """Return the inverse of a rate; a client that cannot send at all never gets done."""
-    if mbps is None:
-        return math.nan
-    return BITS / max(float(mbps), SLOWEST_MBPS)
+        # As a float, None is NaN.
+        mbps = np.array([self.down_mbps, self.up_mbps], dtype=np.float64)
+        # A client that cannot send at all never gets done.
+        down, up = BITS / np.maximum(mbps, SLOWEST_MBPS)
+        return np.array([self.seconds_per_sample, down, up, self.samples], dtype=np.float64)
 
 
 class CapacityProfiler(Rows):

@@ -45,6 +45,10 @@ class Clients:
             self._texts.add(str(client))
         return row
 
+    def named(self, rows: IntArray) -> tuple[ClientId, ...]:
+        """Return the ids of some rows."""
+        return tuple(self.ids[row] for row in rows.tolist())
+
     def rows(self, values: Iterable[object]) -> IntArray:
         """Return the rows of distinct clients, int64, adding the unknown ones.
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.aligner.checks import ANY, NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, require
 from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
@@ -17,16 +18,6 @@ from alignsolve.model.arrays import Float64Array, IntArray
 
 #: A score of one report; None where the report lacks what it needs.
 Score = Callable[[ExpertReport], float | None]
-
-
-def accuracy(report: ExpertReport) -> float | None:
-    """Return the share of right answers, 0 to 1."""
-    return report.accuracy
-
-
-def gate_usage(report: ExpertReport) -> float | None:
-    """Return the share of the client's tokens that its gate sends to the expert, 0 to 1."""
-    return report.gate_usage
 
 
 def loss_improvement(report: ExpertReport) -> float | None:
@@ -54,8 +45,8 @@ def gradient_utility(report: ExpertReport) -> float | None:
 
 
 NAMED_SCORES: dict[str, Score] = {
-    "accuracy": accuracy,
-    "gate_usage": gate_usage,
+    "accuracy": lambda report: report.accuracy,
+    "gate_usage": lambda report: report.gate_usage,
     "loss_improvement": loss_improvement,
     "gradient_utility": gradient_utility,
 }
@@ -98,25 +89,16 @@ class FitnessSettings:
             raise ProblemError(
                 f"score is {self.score!r}; give one of {['loss', *NAMED_SCORES]} or a function"
             )
-        for name, low, high in (
-            ("alpha", 0.0, math.inf), ("smoothing", 0.0, 1.0), ("half_life", 0.0, math.inf),
-            ("prior_weight", 0.0, math.inf),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not low < value <= high:
-                raise ProblemError(f"{name} is {value!r}; give a number > {low:g}, <= {high:g}")
-        if not self.exploration >= 0 or not math.isfinite(self.exploration):
-            raise ProblemError(f"exploration is {self.exploration!r}; give a finite number >= 0")
-        if not math.isfinite(self.initial):
-            raise ProblemError(f"initial is {self.initial!r}; give a finite number")
+        require(
+            self, alpha=POSITIVE, smoothing=POSITIVE_SHARE, half_life=POSITIVE,
+            prior_weight=POSITIVE, exploration=NON_NEGATIVE, initial=ANY,
+        )
 
     def scorer(self) -> Score:
         """Return the function behind `score`."""
         if callable(self.score):
             return self.score
-        if self.score == "loss":
-            return self._exp_loss
-        return NAMED_SCORES[self.score]
+        return self._exp_loss if self.score == "loss" else NAMED_SCORES[self.score]
 
     def _exp_loss(self, report: ExpertReport) -> float | None:
         return None if report.loss is None else math.exp(-self.alpha * report.loss)
@@ -228,7 +210,8 @@ class FitnessTracker(Rows):
         if not scores.size:
             return
         mean, expert = self._effects()
-        own = np.arange(self.n_clients)[np.bincount(clients, minlength=self.n_clients) > 0]
+        number = np.bincount(clients, minlength=self.n_clients)
+        own = np.flatnonzero(number)
         residual = scores - mean - expert[experts] - self._client_effect(clients, round_)
         self._discount_shared(round_)
         m = self.expert_sum.size
@@ -237,7 +220,6 @@ class FitnessTracker(Rows):
         self.spread += (float((residual**2).sum()), float(scores.size))
         fade = self._fade(round_ - self.client_round[own])
         excess = np.bincount(clients, scores - mean - expert[experts], self.n_clients)
-        number = np.bincount(clients, minlength=self.n_clients)
         self.client_sum[own] = fade * self.client_sum[own] + excess[own]
         self.client_count[own] = fade * self.client_count[own] + number[own]
         self.client_round[own] = round_

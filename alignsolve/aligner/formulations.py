@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from alignsolve.aligner.baselines import Choice, in_order
-from alignsolve.aligner.optimal import solve_round
-from alignsolve.aligner.policy import PolicySettings, Round
+from alignsolve.aligner.optimal import solved
+from alignsolve.aligner.policy import Round
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 
@@ -19,7 +19,7 @@ FLEX_MOE_SLACK = 0.1
 FEDAMOLE_LEAST = 2
 
 
-def flex_moe(round_: Round, policy: PolicySettings) -> Choice:
+def flex_moe(round_: Round) -> Choice:
     """Choose as FLEX-MoE does: fitness under client counts, load bounds and deficits.
 
     Notes
@@ -40,16 +40,16 @@ def flex_moe(round_: Round, policy: PolicySettings) -> Choice:
     B. Zhang et al., FLEX-MoE: Federated Mixture-of-Experts with Load-balanced
     Expert Assignment, 2025, arXiv:2512.23070.
     """
-    mean = float(round_.slots.sum()) / round_.n_experts
+    mean = float(round_.slots.sum()) / round_.settings.n_experts
     deficit = round_.planned.mean() - round_.planned
     return _solved(
-        round_, policy, round_.slots,
+        round_, round_.slots,
         np.floor(np.maximum((1 - FLEX_MOE_SLACK) * mean + deficit, 0.0)),
         np.ceil(np.maximum((1 + FLEX_MOE_SLACK) * mean + deficit, 0.0)),
     )  # fmt: skip
 
 
-def fedamole(round_: Round, policy: PolicySettings) -> Choice:
+def fedamole(round_: Round) -> Choice:
     """Choose as FedAMoLE does: every expert takes exactly r clients.
 
     Notes
@@ -64,30 +64,24 @@ def fedamole(round_: Round, policy: PolicySettings) -> Choice:
     Y. Zhang et al., Personalized Federated Fine-Tuning for LLMs via Data-Driven
     Heterogeneous Model Architectures, 2024, arXiv:2411.19128.
     """
-    each = np.full(round_.n_experts, np.floor(round_.slots.sum() / round_.n_experts))
+    n_experts = round_.settings.n_experts
+    each = np.full(n_experts, np.floor(round_.slots.sum() / n_experts))
     fewest = np.minimum(FEDAMOLE_LEAST, round_.slots)
-    return _solved(round_, policy, fewest, each, each)
+    return _solved(round_, fewest, each, each)
 
 
 def _solved(
-    round_: Round, policy: PolicySettings, fewest: IntArray, low: Float64Array, high: Float64Array,
+    round_: Round, fewest: IntArray, low: Float64Array, high: Float64Array
 ) -> Choice:
     """Maximise fitness within slots, layers and load bounds; then leave out what budgets refuse."""
     problem = AlignmentProblem(
         round_.fitness, round_.slots, min_experts=fewest, load_min=low, load_max=high,
-        client_ids=round_.ids, **round_.group_arguments(),
+        client_ids=round_.ids, **round_.settings.group_arguments(),
     )  # fmt: skip
-    choice = solve_round(problem, policy, round_.seed)
+    choice = solved(problem, round_)
     if not round_.resources:
         return choice
-    chosen = np.zeros(round_.fitness.shape, dtype=np.bool_)
-    chosen[choice.row_ind, choice.col_ind] = True
-    kept = in_order(round_, np.where(chosen, round_.fitness, -np.inf))
-    return Choice(kept.row_ind, kept.col_ind, choice.result, choice.relaxations)
-
-
-#: Published formulations, by name.
-FORMULATIONS: dict[str, Callable[[Round, PolicySettings], Choice]] = {
-    "flex-moe": flex_moe,
-    "fedamole": fedamole,
-}
+    chosen = np.full(round_.fitness.shape, -np.inf)
+    chosen[choice.row_ind, choice.col_ind] = round_.fitness[choice.row_ind, choice.col_ind]
+    kept = in_order(round_, chosen)
+    return replace(choice, row_ind=kept.row_ind, col_ind=kept.col_ind)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from alignsolve.aligner.policy import PolicySettings
+from alignsolve.aligner.budgets import of_clients
+from alignsolve.aligner.policy import Start
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Assignment
-from alignsolve.model.problem import AlignmentProblem, Load, Resource
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import bounds_beside
 from alignsolve.result import Result
 from alignsolve.solve.solve import solve
 from alignsolve.status import Outcome, Termination
@@ -22,12 +27,15 @@ MOVABLE, MOVABLE_PER_LOST = 128, 16
 #: Of the clients, the share beyond which moving some is no quicker than moving all.
 WORTHWHILE = 0.5
 
-#: Clients and experts of pairs, and prices of the experts.
-WarmStart = tuple[IntArray, IntArray, Float64Array]
+#: What a problem has of every client, in rows.
+PER_CLIENT = (
+    "fitness", "max_experts", "min_experts", "client_fitness_min", "switch_cost", "group_min",
+    "group_max",
+)  # fmt: skip
 
 
 def repaired(
-    problem: AlignmentProblem, policy: PolicySettings, seed: int, warm: WarmStart, lost: int
+    problem: AlignmentProblem, start: Start, limits: Mapping[str, Any]
 ) -> Result | None:
     """Return the best answer in which only the clients nearest to a change move.
 
@@ -35,14 +43,10 @@ def repaired(
     ----------
     problem : AlignmentProblem
         The round without the clients that vanished.
-    policy : PolicySettings
-        Limits.
-    seed : int
-        Seed of anything random.
-    warm : tuple of two int64 arrays and a float64 array
-        The pairs that are left, sorted, and the prices of the earlier plan.
-    lost : int
-        Clients that vanished.
+    start : Start
+        The pairs that are left, the prices of the earlier plan, and how many clients vanished.
+    limits : mapping of str to value
+        Arguments of `solve` that end the search.
 
     Returns
     -------
@@ -59,10 +63,10 @@ def repaired(
     the whole problem.
     """
     started = time.perf_counter()
-    number = MOVABLE + MOVABLE_PER_LOST * lost
+    number = MOVABLE + MOVABLE_PER_LOST * start.lost
     if number > WORTHWHILE * problem.n_clients:
         return None
-    rows, cols, prices = warm
+    rows, cols, prices = start.rows, start.cols, start.prices
     held = np.zeros(problem.fitness.shape, dtype=np.bool_)
     held[rows, cols] = True
     slack = _slack(problem, held, problem.sign * prices)
@@ -71,10 +75,7 @@ def repaired(
     moves = movable[rows]
     small = _restricted(problem, movable, rows[~moves], cols[~moves])
     near = (np.cumsum(movable) - 1)[rows[moves]], cols[moves], prices
-    part = solve(
-        small, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed, warm_start=near,
-        repeatable=policy.time_limit is None,
-    )  # fmt: skip
+    part = solve(small, warm_start=near, **limits)
     if not part.has_answer:
         return None
     index = np.flatnonzero(movable)
@@ -100,37 +101,17 @@ def _restricted(
     problem: AlignmentProblem, movable: BoolArray, rows: IntArray, cols: IntArray
 ) -> AlignmentProblem:
     """Return the problem of some clients, with the pairs of all others fixed."""
-    m = problem.n_experts
-    arguments = problem.arguments()
-    fixed = np.bincount(cols, minlength=m)
-    for name in ("load_min", "load_max", "load_target"):
-        arguments[name] = getattr(problem, name) - fixed
-    for name in ("fitness", "max_experts", "min_experts", "client_fitness_min", "switch_cost"):
-        arguments[name] = getattr(problem, name)[movable]
-    if problem.expert_group is not None:
-        assert problem.group_min is not None and problem.group_max is not None
-        arguments["group_min"] = problem.group_min[movable]
-        arguments["group_max"] = problem.group_max[movable]
-    if problem.held is not None:
-        arguments["held"] = problem.held.mask(np.flatnonzero(movable))
-    arguments["client_ids"] = None
-    arguments["loads"] = {
-        name: _restricted_load(load, movable, problem.load_amounts(name, rows, cols))
-        for name, load in problem.loads.items()
+    bounds = bounds_beside(problem, rows, cols)
+    for name in PER_CLIENT:
+        values = bounds.get(name, getattr(problem, name))
+        bounds[name] = None if values is None else values[movable]
+    bounds["loads"] = {
+        name: replace(load, weight=np.asarray(load.weight)[movable])
+        for name, load in bounds["loads"].items()
     }
-    arguments["resources"] = {
-        name: Resource(np.asarray(part.size)[movable], np.asarray(part.budget)[movable])
-        for name, part in problem.resources.items()
-    }
-    return AlignmentProblem(**arguments)
-
-
-def _restricted_load(load: Load, movable: BoolArray, fixed: Float64Array) -> Load:
-    return Load(
-        np.asarray(load.weight)[movable], min=np.asarray(load.min) - fixed,
-        max=np.asarray(load.max) - fixed, target=np.asarray(load.target) - fixed,
-        penalty=load.penalty,
-    )
+    bounds["resources"] = of_clients(bounds["resources"], movable)
+    held = None if problem.held is None else problem.held.mask(np.flatnonzero(movable))
+    return problem.replace(client_ids=None, held=held, **bounds)
 
 
 def _certified(

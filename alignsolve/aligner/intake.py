@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alignsolve.aligner.capacity import RATES
+from alignsolve.aligner.checks import SCORE, is_whole
 from alignsolve.aligner.fitness import Score
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.reports import (
@@ -16,7 +17,6 @@ from alignsolve.aligner.reports import (
     Refusal,
     client_id,
     report_fault,
-    score_fault,
 )
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -28,6 +28,12 @@ class Intake:
 
     Attributes
     ----------
+    plan : Plan
+        The plan.
+    is_open : bool
+        Whether it still waits for reports.
+    score : callable
+        What makes a score of a report on an expert.
     accepted : dict of client to ClientReport
         The reports.
     refused : list of Refusal
@@ -37,20 +43,21 @@ class Intake:
     """
 
     plan: Plan
+    is_open: bool
     score: Score
     accepted: dict[ClientId, ClientReport] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
     scores: list[tuple[int, int, float]] = field(default_factory=list)
 
-    def take(self, reports: Iterable[object], open_round: bool) -> None:
-        """Look at every report; `open_round` tells whether the plan still waits for any."""
+    def take(self, reports: Iterable[object]) -> None:
+        """Look at every report, and take it in or refuse it."""
         for report in reports:
-            kind, reason = self._fault(report, open_round)
+            kind, reason = self._fault(report)
             if kind:
                 named = getattr(report, "client", None)
                 self.refused.append(Refusal(named, reason, kind))
 
-    def _fault(self, report: object, open_round: bool) -> tuple[str, str]:
+    def _fault(self, report: object) -> tuple[str, str]:
         """Return why a report is refused, as kind and reason; take it in where it is not."""
         if not isinstance(report, ClientReport):
             return "malformed", f"report is {type(report).__name__}; give a ClientReport"
@@ -58,13 +65,12 @@ class Intake:
             client = client_id(report.client)
         except ProblemError as error:
             return "malformed", str(error)
-        if isinstance(report.round, bool) or not isinstance(report.round, (int, np.integer)):
+        if not is_whole(report.round):
             return "malformed", f"round is {type(report.round).__name__}; give the plan's round"
-        if report.round != self.plan.round or not open_round:
+        if report.round != self.plan.round or not self.is_open:
+            now = "open" if self.is_open else "closed"
             return "late", (
-                f"the report is of round {report.round}, and "
-                + (f"round {self.plan.round} is open" if open_round
-                   else f"round {self.plan.round} is closed")
+                f"the report is of round {report.round}, and round {self.plan.round} is {now}"
             )
         row = self.plan.rows.get(client)
         if row is None:
@@ -79,7 +85,7 @@ class Intake:
             value = self.score(seen)
             if value is None:
                 continue
-            if fault := score_fault(value):
+            if fault := SCORE.fault("score", value):
                 return "malformed", f"expert {expert}: {fault}"
             scores.append((row, int(expert), float(value)))
         self.accepted[client] = report
@@ -117,15 +123,9 @@ class Intake:
         for client, report in self.accepted.items():
             used = [float(seen.samples) for seen in report.experts.values() if seen.samples > 0]
             total = sum(used)
-            values[self.plan.rows[client]] = (
-                report.seconds / total if total else np.nan,
-                _per(report.down_seconds, report.down_mb), _per(report.up_seconds, report.up_mb),
-                total / len(used) if used else np.nan,
-            )
+            amounts = report.seconds, report.down_seconds, report.up_seconds, total
+            # As a float, None is NaN, which is not above 0.
+            units = np.array([total, report.down_mb, report.up_mb, len(used)], dtype=np.float64)
+            row = values[self.plan.rows[client]]
+            np.divide(np.array(amounts, dtype=np.float64), units, out=row, where=units > 0)
         return values
-
-
-def _per(seconds: float | None, megabytes: float | None) -> float:
-    if seconds is None or megabytes is None or megabytes <= 0:
-        return float("nan")
-    return float(seconds) / float(megabytes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from alignsolve.aligner.checks import NON_NEGATIVE, require
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
@@ -47,10 +47,7 @@ class LoadSettings:
     carry: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("slack", "sample_slack", "sample_price"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ProblemError(f"{name} is {value!r}; give a finite number >= 0")
+        require(self, slack=NON_NEGATIVE, sample_slack=NON_NEGATIVE, sample_price=NON_NEGATIVE)
 
 
 class LoadMonitor(Rows):

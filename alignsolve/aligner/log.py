@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alignsolve.aligner.plan import Plan
+from alignsolve.aligner.policy import Round, round_problem
 from alignsolve.aligner.reports import ClientReport, Observation
 from alignsolve.backends.portfolio import TOO_SLOW
 from alignsolve.errors import ProblemError
 from alignsolve.model.digest import problem_digest
-from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 from alignsolve.status import Termination
 
@@ -55,18 +54,15 @@ class RoundLog:
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
 
-    def plan(
-        self, event: str, plan: Plan, problem: Callable[[], AlignmentProblem], **figures: Any
-    ) -> None:
+    def plan(self, event: str, plan: Plan, inputs: Round, **figures: Any) -> None:
         """Append a plan, with digests of its inputs and problem, which take time to compute.
 
-        `problem` makes the optimal strategy's problem of the inputs: one digest for
-        all strategies.
+        The inputs' digest is that of the optimal strategy's problem, whatever the strategy.
         """
         if self.path is not None:
             optimal = plan.strategy == "optimal"
-            inputs = plan.digest if optimal else problem_digest(problem())
-            self.write(event, **figures, inputs=inputs, **plan_figures(plan))
+            digest = plan.digest if optimal else problem_digest(round_problem(inputs))
+            self.write(event, **figures, inputs=digest, **plan_figures(plan))
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:
@@ -75,7 +71,7 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
     ``reproducible`` is false where a time limit, and not a limit on work, ended
     the search: the same inputs can then give another plan.
     """
-    loads = plan.loads
+    loads, result = plan.loads, plan.result
     figures: dict[str, Any] = {
         "round": plan.round,
         "strategy": plan.strategy,
@@ -90,7 +86,6 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
         "seconds": plan.seconds,
         "reproducible": True,
     }
-    result = plan.result
     if result is not None:
         figures |= {
             "class": result.problem.problem_class,

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alignsolve.aligner.baselines import Choice
-from alignsolve.aligner.incremental import WarmStart, repaired
-from alignsolve.aligner.policy import PolicySettings
+from alignsolve.aligner.incremental import repaired
+from alignsolve.aligner.policy import Round, round_problem
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.solve.solve import solve
 
 
-def solve_round(
-    problem: AlignmentProblem, policy: PolicySettings, seed: int, warm: WarmStart | None = None,
-    lost: int = 0,
-) -> Choice:
-    """Solve a round's problem.
-
-    Parameters
-    ----------
-    problem : AlignmentProblem
-        From `round_problem`.
-    policy : PolicySettings
-        Limits.
-    seed : int
-        Seed of anything random.
-    warm : tuple of two int64 arrays and a float64 array, optional
-        Pairs to start from, and prices.
-    lost : int
-        Where the pairs are those of an optimal plan without some clients: of how many.
-    """
-    if warm is not None and lost:
-        part = repaired(problem, policy, seed, warm, lost)
+def optimal(round_: Round) -> Choice:
+    """Choose the best pairs; after clients vanished, let few others move where that is optimal."""
+    problem, start = round_problem(round_), round_.start
+    if start.lost:
+        part = repaired(problem, start, round_.settings.limits())
         if part is not None:
             return Choice(part.row_ind, part.col_ind, part)
-    result = solve(
-        problem, time_limit=policy.time_limit, rel_gap=policy.rel_gap, seed=seed,
-        warm_start=warm, elastic=True, repeatable=policy.time_limit is None,
-    )  # fmt: skip
+    return solved(problem, round_, warm_start=(start.rows, start.cols, start.prices))
+
+
+def solved(problem: AlignmentProblem, round_: Round, **more: Any) -> Choice:
+    """Return the answer to a problem of a round; `more` are arguments of `solve`."""
+    result = solve(problem, elastic=True, **round_.settings.limits(), **more)
     return Choice(result.row_ind, result.col_ind, result, result.relaxations)

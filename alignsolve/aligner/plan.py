@@ -7,9 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from alignsolve.aligner.checks import expert_fault
 from alignsolve.aligner.reports import ClientId
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
+from alignsolve.explain import Explainer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.result import Result
@@ -72,6 +74,21 @@ class Plan:
         return "" if self.result is None else problem_digest(self.result.problem)
 
     @cached_property
+    def explainer(self) -> Explainer:
+        """What explains it, made once somebody asks.
+
+        Raises
+        ------
+        ProblemError
+            If no solver made it.
+        """
+        if self.result is None:
+            raise ProblemError(
+                "there is no solved plan to explain; call plan() with a strategy that solves"
+            )
+        return Explainer(self.result.problem, self.result)
+
+    @cached_property
     def rows(self) -> dict[ClientId, int]:
         """Row of each participant."""
         return {client: row for row, client in enumerate(self.clients)}
@@ -126,8 +143,8 @@ class Plan:
         ProblemError
             If there is no such expert.
         """
-        if not 0 <= expert < self.n_experts:
-            raise ProblemError(f"expert {expert} does not exist; give 0 to {self.n_experts - 1}")
+        if fault := expert_fault(expert, self.n_experts):
+            raise ProblemError(fault)
         return tuple(self.clients[row] for row in self.row_ind[self.col_ind == expert])
 
     @property

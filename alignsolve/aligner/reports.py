@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from alignsolve.aligner.checks import AMOUNT, SHARE, expert_fault, fault_of, is_whole
 from alignsolve.errors import ProblemError
 
 #: How clients are called: a string or a whole number.
 ClientId = str | int
-
-#: Largest number in a report: far beyond any real one, far below where sums overflow.
-LARGEST_NUMBER = 1e12
 
 
 @dataclass(frozen=True)
@@ -124,22 +119,11 @@ def client_id(value: object) -> ClientId:
     ProblemError
         If it is neither.
     """
-    if isinstance(value, str) or type(value) is int:
+    if isinstance(value, str):
         return value
-    if isinstance(value, np.integer):
+    if is_whole(value):
         return int(value)
     raise ProblemError(f"client {value!r} is {type(value).__name__}; give a str or a whole number")
-
-
-def number_fault(name: str, value: object, low: float = 0.0, high: float = LARGEST_NUMBER) -> str:
-    """Return what is wrong with a number, or "" if it is finite and within bounds."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.integer, np.floating)
-    ):
-        return f"{name} is {_short(value)}; give a number"
-    if not low <= value <= high:  # false for NaN
-        return f"{name} is {_short(value)}; give a number from {low:g} to {high:g}"
-    return ""
 
 
 def report_fault(report: ClientReport, n_experts: int, held: frozenset[int]) -> str:
@@ -150,48 +134,30 @@ def report_fault(report: ClientReport, n_experts: int, held: frozenset[int]) -> 
     held : frozenset of int
         Experts that the client was assigned.
     """
-    for name in ("samples", "seconds", "down_mb", "up_mb", "down_seconds", "up_seconds"):
-        value = getattr(report, name)
-        needed = name in ("samples", "seconds")
-        if (needed or value is not None) and (fault := number_fault(name, value)):
-            return fault
+    fault = fault_of(
+        report, samples=AMOUNT, seconds=AMOUNT, down_mb=AMOUNT, up_mb=AMOUNT, down_seconds=AMOUNT,
+        up_seconds=AMOUNT,
+    )
+    if fault:
+        return fault
     if not isinstance(report.experts, Mapping):
         return f"experts is {type(report.experts).__name__}; give a mapping of expert to report"
     for expert, seen in report.experts.items():
-        if isinstance(expert, bool) or not isinstance(expert, (int, np.integer)):
-            return f"expert {_short(expert)} is {type(expert).__name__}; give its index"
-        if not 0 <= expert < n_experts:
-            return f"expert {_short(expert)} does not exist; give 0 to {n_experts - 1}"
-        if fault := _expert_fault(expert, seen, expert in held):
+        if fault := expert_fault(expert, n_experts):
+            return fault
+        if fault := _fault_of_expert(seen, expert in held):
             return f"expert {expert}: {fault}"
     return ""
 
 
-def _expert_fault(expert: int, seen: object, held: bool) -> str:
+def _fault_of_expert(seen: object, held: bool) -> str:
     """Return what is wrong with what a client says of one expert."""
     if not isinstance(seen, ExpertReport):
         return f"report is {type(seen).__name__}; give an ExpertReport"
-    if fault := number_fault("samples", seen.samples):
-        return fault
-    if seen.samples > 0 and not held:
+    fault = fault_of(
+        seen, samples=AMOUNT, loss=AMOUNT, loss_before=AMOUNT, accuracy=SHARE, gate_usage=SHARE,
+        gradient_norm=AMOUNT,
+    )
+    if not fault and seen.samples > 0 and not held:
         return "trained without being assigned"
-    bounds = {"accuracy": 1.0, "gate_usage": 1.0}
-    for name in ("loss", "loss_before", "accuracy", "gate_usage", "gradient_norm"):
-        value = getattr(seen, name)
-        high = bounds.get(name, LARGEST_NUMBER)
-        if value is not None and (fault := number_fault(name, value, 0.0, high)):
-            return fault
-    return ""
-
-
-def score_fault(score: object) -> str:
-    """Return what is wrong with a score, or "" if it is finite and plausible."""
-    return number_fault("score", score, -LARGEST_NUMBER, LARGEST_NUMBER)
-
-
-def _short(value: object) -> str:
-    """Return hostile content in few characters."""
-    if isinstance(value, int) and abs(value) > 10**18:
-        return f"a whole number of {math.floor(value.bit_length() * math.log10(2)) + 1} digits"
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return fault

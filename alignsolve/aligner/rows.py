@@ -40,12 +40,14 @@ class Rows:
                 setattr(self, name, longer)
         self.n_clients = n_clients
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return copies of all arrays, cut to the clients there are."""
-        rows = {name: getattr(self, name)[: self.n_clients].copy() for name in self.ROWS}
-        return rows | {name: np.array(getattr(self, name)) for name in self.PLAIN}
+    def arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
+        """Return copies of all arrays, cut to the clients there are, by prefix and name."""
+        rows = {prefix + name: getattr(self, name)[: self.n_clients].copy() for name in self.ROWS}
+        return rows | {prefix + name: np.array(getattr(self, name)) for name in self.PLAIN}
 
-    def load_arrays(self, arrays: dict[str, npt.NDArray[Any]], n_clients: int) -> None:
+    def load_arrays(
+        self, arrays: dict[str, npt.NDArray[Any]], prefix: str, n_clients: int
+    ) -> None:
         """Take over arrays that `arrays` returned.
 
         Raises
@@ -57,7 +59,7 @@ class Rows:
         for name in (*self.ROWS, *self.PLAIN):
             mine = np.asarray(getattr(self, name))
             shape = (n_clients, *mine.shape[1:]) if name in self.ROWS else mine.shape
-            found = arrays.get(name)
+            found = arrays.get(prefix + name)
             if found is None:
                 raise ProblemError(f"the state lacks the array {name!r}; save it again")
             if found.dtype != mine.dtype or found.shape != shape:

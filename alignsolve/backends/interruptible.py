@@ -11,20 +11,31 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Seconds that a call gets to return after it was asked to stop.
-STOP_SECONDS = 0.4
 
-#: Seconds between two polls.
-POLL_SECONDS = 0.1
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a call, in seconds.
 
-#: Seconds that the end of the process waits for each call that overran its limit:
-#: one that returns while the interpreter shuts down aborts the process.
-EXIT_SECONDS = 3.0
+    Attributes
+    ----------
+    stop : float
+        What a call gets to return after it was asked to stop.
+    poll : float
+        Time between two polls.
+    exit : float
+        How long the end of the process waits for a call that overran its limit: one that
+        returns while the interpreter shuts down aborts the process.
+    """
+
+    stop: float = 0.4
+    poll: float = 0.1
+    exit: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ def wait_for(
     deadline: float,
     stop: Callable[[bool], bool],
     poll: Callable[[], bool] | None = None,
+    patience: Patience = Patience(),
 ) -> Waited[T]:
     """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
 
@@ -59,10 +71,12 @@ def wait_for(
         Value of ``time.perf_counter()`` until which to wait; +inf for ever.
     stop : callable
         Asks the call to return early, and tells whether it can. If so, it gets
-        `STOP_SECONDS` to do so. Its argument tells whether Ctrl-C or the poll was
+        `Patience.stop` to do so. Its argument tells whether Ctrl-C or the poll was
         the cause.
     poll : callable, optional
-        Called every `POLL_SECONDS` in the caller's thread; true ends the waiting.
+        Called every `Patience.poll` in the caller's thread; true ends the waiting.
+    patience : Patience
+        How long to wait for what.
 
     Returns
     -------
@@ -79,39 +93,35 @@ def wait_for(
     until the library's own limit, or the end of the process, and its result
     is dropped.
     """
-    outcome: list[T] = []
-    errors: list[BaseException] = []
-    # Not `Thread.is_alive`: before Python 3.13 a thread counts as ended where Ctrl-C
-    # interrupts joining it.
-    ended = threading.Event()
+    # A future's own state: before Python 3.13 `Thread.is_alive` says no where Ctrl-C interrupts
+    # joining it.
+    outcome: Future[T] = Future()
 
     def work() -> None:
         try:
-            outcome.append(call())
+            outcome.set_result(call())
         except BaseException as error:
-            errors.append(error)
-        finally:
-            ended.set()
+            outcome.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
     interrupted = by_key = False
     try:
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
-        longest = 1.0 if poll is None else POLL_SECONDS
-        while not ended.is_set() and time.perf_counter() < deadline and not interrupted:
-            ended.wait(min(longest, max(0.001, deadline - time.perf_counter())))
-            interrupted = poll is not None and not ended.is_set() and poll()
+        longest = 1.0 if poll is None else patience.poll
+        while not outcome.done() and time.perf_counter() < deadline and not interrupted:
+            wait([outcome], min(longest, max(0.001, deadline - time.perf_counter())))
+            interrupted = poll is not None and not outcome.done() and poll()
     except KeyboardInterrupt:
         interrupted = by_key = True
     try:
-        if not ended.is_set() and stop(interrupted):
-            ended.wait(STOP_SECONDS)
+        if not outcome.done() and stop(interrupted):
+            wait([outcome], patience.stop)
     except KeyboardInterrupt:
         interrupted = by_key = True
+    if outcome.done():
+        return Waited(outcome.result(), interrupted)
     # After Ctrl-C somebody waits for the process to end; after a poll's stop nobody does.
-    if not ended.is_set() and not by_key:
-        atexit.register(thread.join, EXIT_SECONDS)
-    if errors:
-        raise errors[0]
-    return Waited(outcome[0] if outcome else None, interrupted)
+    if not by_key:
+        atexit.register(thread.join, patience.exit)
+    return Waited(None, interrupted)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, concatenated_ranges
 
 #: Decimals with up to this many digits are recognised.
 MOST_DIGITS = 12
@@ -35,14 +35,14 @@ def row_units(
 
     Parameters
     ----------
-    data : float64 array, shape (nentries_of,)
+    data : float64 array, shape (n_entries,)
         Coefficients.
     indptr : int array, shape (n_rows + 1,)
         Where each row starts.
 
     Returns
     -------
-    whole : int64 array, shape (nentries_of,)
+    whole : int64 array, shape (n_entries,)
         Coefficients in units; 0 in rows without a unit.
     per_unit : float64 array, shape (n_rows,)
         Units per 1.0, so that ``data = whole / per_unit`` up to float rounding;
@@ -64,7 +64,7 @@ def row_units(
         # Most rows that do not fit show it in their first entry.
         hopeful = np.flatnonzero(pending)
         hopeful = hopeful[_is_decimal(data[indptr[:-1][hopeful]], scale)]
-        entries, of_row = entries_of(indptr, hopeful)
+        entries, of_row = concatenated_ranges(indptr[hopeful], indptr[hopeful + 1])
         fits = np.ones(hopeful.size, dtype=np.bool_)
         np.logical_and.at(fits, of_row, _is_decimal(data[entries], scale))
         kept = fits[of_row]
@@ -73,7 +73,7 @@ def row_units(
         pending[hopeful[fits]] = False
     rest = np.flatnonzero(pending)
     if rest.size:
-        entries, of_row = entries_of(indptr, rest)
+        entries, of_row = concatenated_ranges(indptr[rest], indptr[rest + 1])
         starts = np.concatenate([[0], np.cumsum(counts[rest])])
         scales = _power_of_two(data[entries], starts)
         per_unit[rest] = scales
@@ -93,25 +93,19 @@ def _is_decimal(values: Float64Array, scale: float) -> BoolArray:
     return np.asarray((scaled / scale == values) & (np.abs(scaled) < 2.0**53))
 
 
+def last_digit(values: Float64Array) -> IntArray:
+    """Return the largest k with which each float, not 0, is a whole multiple of 2**k."""
+    mantissa, exponent = np.frexp(values)
+    digits = np.ldexp(mantissa, 53).astype(np.int64)
+    lowest = np.frexp((digits & -digits).astype(np.float64))[1]
+    return np.asarray(exponent + (lowest - 54))
+
+
 def _power_of_two(data: Float64Array, indptr: npt.NDArray[np.integer[Any]]) -> Float64Array:
     """Return per row the power of two that makes it whole, below 2**53; 0 for none."""
-    fraction, exponent = np.frexp(data)
-    digits = np.abs(fraction * 2.0**53).astype(np.int64)
-    # The lowest set bit of the 53 digits says how far right the number reaches.
-    lowest = np.log2(np.maximum(digits & -digits, 1).astype(np.float64)).astype(np.int64)
-    finest = np.where(data == 0, 2000, exponent + lowest - 53)
+    finest = np.where(data == 0, 2000, last_digit(data))
     least = row_reduce(np.minimum, finest, indptr, 0)
     largest = row_reduce(np.maximum, np.abs(data), indptr, 0.0)
     usable = (np.abs(least) < 500) & (largest > 0)
     scale = np.where(usable, 2.0 ** -np.where(usable, least, 0).astype(np.float64), 0.0)
     return np.where(largest * scale < 2.0**53, scale, 0.0)
-
-
-def entries_of(
-    indptr: npt.NDArray[np.integer[Any]], rows: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Return the positions of some rows' entries, and which of the rows each is in."""
-    counts = np.diff(indptr)[rows]
-    of_row = np.repeat(np.arange(rows.size), counts)
-    offset = np.arange(of_row.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    return indptr[:-1][rows][of_row] + offset, of_row

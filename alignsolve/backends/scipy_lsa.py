@@ -15,7 +15,14 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, index_arrays, library_version
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.arrays import (
+    BoolArray,
+    Float64Array,
+    IntArray,
+    concatenated_ranges,
+    row_blocks,
+)
+from alignsolve.model.contradictions import contradictory_counts
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Termination
 
@@ -52,15 +59,12 @@ class _Reduction:
         low, high = problem.holder_bounds()
         clients = np.flatnonzero(slots_max > 0)
         high = np.minimum(high, clients.size)
-        if (slots_min > slots_max).any() or (low > high).any():
+        if any(True for _ in contradictory_counts((slots_min, slots_max), (low, high))):
             return None
-        expert = np.repeat(np.arange(problem.n_experts), high)
-        copy = np.arange(expert.size) - np.repeat(np.cumsum(high) - high, high)
+        copy, expert = concatenated_ranges(np.zeros_like(high), high)
         optional = slots_min[clients] == 0
         required = copy < low[expert]
         n_columns = expert.size + int(optional.sum())
-        if n_columns < clients.size:
-            return None
         filling_rows = n_columns - clients.size if required.any() else 0
         return cls(clients, optional, expert, required, filling_rows)
 

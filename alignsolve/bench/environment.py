@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
+from alignsolve.kernels import cores
 
 #: Libraries whose version may change a result.
 LIBRARIES = ("numpy", "scipy", "ortools", "networkx", "numba")
-
-#: Distributions whose version a benchmark records.
-RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",
-            "flwr", "torch")  # fmt: skip
 
 #: Parts of the package that only read arguments, count and print.
 _NO_PART = ("cli", "describe", "bench/")
 
 #: Parts of the bench that measure.
-_MEASURES = ("bench/measure.py", "bench/worker.py")
+_MEASURES = ("bench/measure.py", "bench/processes.py", "bench/worker.py")
 
 
 def environment() -> dict[str, str]:
@@ -33,41 +27,16 @@ def environment() -> dict[str, str]:
     is measured again though its version number is the same.
     """
     found = {"python": platform.python_version()}
-    found |= {library: _version(library) or "missing" for library in LIBRARIES}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "missing"
     found["alignsolve"] = f"{version('alignsolve')}+{_fingerprint()}"
     found["system"] = f"{platform.system()} {platform.machine()}"
-    found["processor"] = _processor()
+    found["processor"] = processor()
     found["cores"] = str(cores())
     return found
-
-
-def machine_record() -> dict[str, object]:
-    """Return date, machine, load and versions, ready for JSON: kept with every benchmark."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": _processor(),
-        "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_average_1min": round(psutil.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: found for name in RECORDED if (found := _version(name)) is not None},
-    }
-
-
-def cores() -> int:
-    """Return the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _version(distribution: str) -> str | None:
-    """Return the installed version, None where there is none."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def _fingerprint() -> str:
@@ -81,7 +50,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:8]
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the processor's name as far as the system tells."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

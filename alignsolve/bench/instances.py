@@ -139,10 +139,10 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
     digest : str
         Its digest.
     description : mapping
-        ``problems``: see `alignsolve.bench.worker`.
+        ``problems``: see `alignsolve.bench.worker.Server.open`.
     """
-    problems: Iterable[Mapping[str, Any]] = description["problems"]
-    several = len(description["problems"]) > 1
+    problems: list[dict[str, Any]] = description["problems"]
+    several = len(problems) > 1
     optima, spec = find_optima(source.path), _spec(source.path)
     return [
         Instance(
@@ -150,12 +150,8 @@ def instances_of(source: Source, digest: str, description: Mapping[str, Any]) ->
             path=source.path,
             index=number - 1,
             digest=f"{digest}#{number}",
-            n_clients=problem["n_clients"],
-            n_experts=problem["n_experts"],
-            problem_class=problem["problem_class"],
-            features=tuple(problem["features"]),
-            sense=problem["sense"],
             reference=_reference(optima.get(number) or spec),
+            **problem | {"features": tuple(problem["features"])},
         )
         for number, problem in enumerate(problems, start=1)
     ]

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from alignsolve.bench.records import Instance, Row, Settings
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, Summary
+from alignsolve.model.text import counted
 
 #: Lines shown of a list; the rest is counted and stands in the CSV file.
 LISTED = 12
@@ -44,18 +45,14 @@ class Findings:
         Backends compared, in the order of the tables.
     instances : tuple of Instance
         Instances, by name.
-    rows : tuple of Row
-        One per run done, by instance and backend.
     judgements : tuple of Judgement
-        What each row is worth, in the same order.
+        What each row is worth, by instance and backend.
     scores : tuple of ClassScore
         Figures per problem class; classes without instances are left out.
     starts : mapping of str to float
         Seconds of a backend's first use in a fresh process.
     notices : tuple of str
         Files that were not read and backends that are missing.
-    wrong : tuple of str
-        Wrong answers, in words.
     interrupted : bool
         Whether the bench was stopped before its end.
     files : mapping of str to Path
@@ -65,14 +62,26 @@ class Findings:
     settings: Settings
     backends: tuple[str, ...]
     instances: tuple[Instance, ...]
-    rows: tuple[Row, ...]
     judgements: tuple[Judgement, ...]
     scores: tuple[ClassScore, ...]
     starts: Mapping[str, float]
     notices: tuple[str, ...]
-    wrong: tuple[str, ...]
     interrupted: bool
     files: Mapping[str, Path]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One per run done, by instance and backend."""
+        return tuple(one.row for one in self.judgements)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """Wrong answers, in words."""
+        return tuple(
+            f"{one.row.backend} on {one.row.instance}: {one.wrong}"
+            for one in self.judgements
+            if one.wrong
+        )
 
 
 def closing_text(report: Findings, width: int, color: bool) -> str:
@@ -106,7 +115,7 @@ def closing_text(report: Findings, width: int, color: bool) -> str:
 def _print_class(console: Console, score: ClassScore) -> None:
     """Print the table of a class."""
     title = _TITLES.get(score.problem_class, score.problem_class)
-    console.print(Text(f"{title}: {_count(score.instances, 'instance')}", "bold"))
+    console.print(Text(f"{title}: {counted(score.instances, 'instance')}", "bold"))
     columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     for heading in columns:
@@ -123,7 +132,7 @@ def _print_class(console: Console, score: ClassScore) -> None:
         style = "bold" if summary.compared and summary.proof_seconds == fastest else ""
         table.add_row(*cells, *([str(summary.wrong or "")] if wrong else []), style=style)
     console.print(table)
-    common = f"gap, build, solve, proof: over the {_count(len(score.common), 'instance')} "
+    common = f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} "
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
 
 
@@ -133,8 +142,8 @@ def _print_legend(console: Console, report: Findings) -> None:
     limit = settings.time_limit
     console.print(Text(
         f"Each run in a process of its own: {limit:g} s (killed at {settings.kill_after():g} s), "
-        f"{settings.memory_limit:g} MiB, {_count(settings.threads, 'thread')}, "
-        f"{_count(settings.jobs, 'run')} at a time, seed {settings.seed}. Solved: optimal or "
+        f"{settings.memory_limit:g} MiB, {counted(settings.threads, 'thread')}, "
+        f"{counted(settings.jobs, 'run')} at a time, seed {settings.seed}. Solved: optimal or "
         f"infeasible with proof; proved here: prices or conflict recomputed without a solver. "
         f"At best: value equals the best known. Gap: mean distance from it, 100% without an "
         f"answer. Times: geometric means shifted by {SHIFT:g} s; proof is all time until solved, "
@@ -204,10 +213,6 @@ def _print_list(console: Console, title: str, lines: Iterable[str]) -> None:
     if len(listed) > LISTED:
         console.print(Text(f"  and {len(listed) - LISTED} more"))
     console.print()
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _seconds(value: float) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import psutil
 
-from alignsolve.bench.records import ANSWERED, finite, one_line
+from alignsolve.bench.processes import one_line, resident_mib
+from alignsolve.bench.records import ANSWERED, finite
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.generators import generate
 from alignsolve.infeasibility import Conflict
@@ -22,7 +23,8 @@ from alignsolve.result import Result
 from alignsolve.solve.solve import solve
 from alignsolve.status import Status
 
-MIB = 2.0**20
+#: Tells the watching process how far a run is; its limits hang on that.
+Tell = Callable[[dict[str, Any]], None]
 
 #: Seconds of a run below which loading would be a large part of it.
 REPEAT_BELOW = 1.0
@@ -45,27 +47,26 @@ def tiny_problem(features: Iterable[Feature], dtype: Any) -> AlignmentProblem:
     fitness = (((np.arange(n * m) * 7) % 11).reshape(n, m) + 5 * np.arange(m)).astype(dtype)
     if Feature.FORBIDDEN in used:
         fitness[0, 3] = -np.inf
-    arguments: dict[str, Any] = {}
-    if Feature.MIN_EXPERTS in used:
-        arguments["min_experts"] = 1
-    if Feature.LOAD_BOUNDS in used:
-        arguments |= {"load_min": 1, "load_max": 3}
-    if Feature.LOAD_PENALTY in used:
-        arguments["load_penalty"] = 0.25
-    if Feature.GROUPS in used:
-        arguments |= {"expert_group": [0, 0, 1, 1], "group_max": 1}
-    if Feature.SWITCHING in used:
-        arguments |= {"held": (range(n), [i % m for i in range(n)]), "switch_cost": 0.5}
     weight = np.arange(1.0, n + 1.0)
-    if Feature.NAMED_LOADS in used:
-        arguments["loads"] = {"samples": Load(weight, max=30.0)}
-    if Feature.NAMED_LOAD_PENALTY in used:
-        arguments.setdefault("loads", {})["finishers"] = Load(weight, target=9.0, penalty=0.01)
-    if Feature.RESOURCES in used:
-        arguments["resources"] = {"memory_mb": Resource([1.0, 2.0, 1.0, 2.0], 3.0)}
-    if Feature.FAIRNESS in used:
-        arguments["client_fitness_min"] = 1.0
-    return AlignmentProblem(fitness, 1, **arguments)
+    loads = {
+        Feature.NAMED_LOADS: ("samples", Load(weight, max=30.0)),
+        Feature.NAMED_LOAD_PENALTY: ("finishers", Load(weight, target=9.0, penalty=0.01)),
+    }
+    uses: dict[Feature, dict[str, Any]] = {
+        Feature.MIN_EXPERTS: {"min_experts": 1},
+        Feature.LOAD_BOUNDS: {"load_min": 1, "load_max": 3},
+        Feature.LOAD_PENALTY: {"load_penalty": 0.25},
+        Feature.GROUPS: {"expert_group": [0, 0, 1, 1], "group_max": 1},
+        Feature.SWITCHING: {"held": (range(n), [i % m for i in range(n)]), "switch_cost": 0.5},
+        Feature.RESOURCES: {"resources": {"memory_mb": Resource([1.0, 2.0, 1.0, 2.0], 3.0)}},
+        Feature.FAIRNESS: {"client_fitness_min": 1.0},
+    }
+    arguments: dict[str, Any] = {}
+    for feature in uses:
+        if feature in used:
+            arguments |= uses[feature]
+    named = dict(loads[feature] for feature in loads if feature in used)
+    return AlignmentProblem(fitness, 1, loads=named, **arguments)
 
 
 def warm_up(backend: str, problem: AlignmentProblem, options: dict[str, Any]) -> None:
@@ -120,18 +121,8 @@ def first_use(backend: str) -> dict[str, Any]:
     }
 
 
-class Watcher(Protocol):
-    """Whom a run tells how far it is; the limits of a run hang on it."""
-
-    def began(self, resident: float) -> None:
-        """Note that an attempt begins, with so many MiB resident."""
-
-    def compiling(self) -> None:
-        """Note that the attempt compiles, and will be repeated."""
-
-
 def run(
-    backend: str, problem: AlignmentProblem, options: dict[str, Any], watcher: Watcher
+    backend: str, problem: AlignmentProblem, options: dict[str, Any], tell: Tell
 ) -> tuple[dict[str, Any], Conflict | None]:
     """Solve a problem and return the fields of its `Row`, and the conflict claimed.
 
@@ -143,8 +134,9 @@ def run(
         The instance.
     options : dict
         Further arguments of `alignsolve.solve`.
-    watcher : Watcher
-        Told of the beginning of every attempt.
+    tell : callable
+        Called with ``{"began": MiB resident}`` as each attempt begins, and with
+        ``{"compiling": True}`` when it compiles, and will be repeated.
 
     Notes
     -----
@@ -158,28 +150,28 @@ def run(
     def noted() -> None:
         nonlocal compiled
         compiled = True
-        watcher.compiling()
+        tell({"compiling": True})
 
     with _compilations(noted):
-        fields, conflict = _attempt(backend, problem, options, watcher)
+        fields, conflict = _attempt(backend, problem, options, tell)
     if compiled:
-        return _attempt(backend, problem, options, watcher)
+        return _attempt(backend, problem, options, tell)
     if fields["total_seconds"] < REPEAT_BELOW and fields["outcome"] in REPEATED:
         memory = {name: fields[name] for name in ("peak_mib", "rise_mib")}
-        fields, conflict = _attempt(backend, problem, options, watcher)
+        fields, conflict = _attempt(backend, problem, options, tell)
         # The second attempt is faster, but reuses the memory that the first one took.
         fields |= memory
     return fields, conflict
 
 
 def _attempt(
-    backend: str, problem: AlignmentProblem, options: dict[str, Any], watcher: Watcher
+    backend: str, problem: AlignmentProblem, options: dict[str, Any], tell: Tell
 ) -> tuple[dict[str, Any], Conflict | None]:
     """Solve a problem once, measured."""
     conflict = None
-    resident = psutil.Process().memory_info().rss / MIB
+    resident = resident_mib(os.getpid())
     _forget_peak()
-    watcher.began(resident)
+    tell({"began": resident})
     started = time.perf_counter()
     try:
         result = solve(problem, backend, **options)
@@ -216,14 +208,6 @@ def _compilations(noted: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-_OUTCOMES = {
-    Status.OPTIMAL: "optimal",
-    Status.FEASIBLE: "feasible",
-    Status.INFEASIBLE: "infeasible",
-    Status.NO_SOLUTION_FOUND: "nothing",
-}
-
-
 def _result_fields(result: Result) -> dict[str, Any]:
     """Return the fields of a `Row` that a result fills."""
     proof = source = message = ""
@@ -233,8 +217,9 @@ def _result_fields(result: Result) -> dict[str, Any]:
         proof, message = "solver" if result.conflict.proved else "", result.conflict.text
     if result.fallbacks:
         message = "; ".join(f"not {step.backend}: {step.reason}" for step in result.fallbacks)
+    nothing = result.status is Status.NO_SOLUTION_FOUND
     return {
-        "outcome": _OUTCOMES[result.status],
+        "outcome": "nothing" if nothing else result.status.value,
         "termination": result.termination.value,
         "objective": finite(result.objective_value),
         "bound": finite(result.dual_bound),
@@ -242,10 +227,9 @@ def _result_fields(result: Result) -> dict[str, Any]:
         "proof": proof,
         "source": source,
         "answered_by": result.backend,
-        "build_seconds": finite(result.stats.get("build_seconds")),
-        "solve_seconds": finite(result.stats.get("solve_seconds")),
-        "certify_seconds": finite(result.stats.get("certify_seconds")),
         "message": message,
+        **{name: finite(result.stats.get(name))
+           for name in ("build_seconds", "solve_seconds", "certify_seconds")},
     }
 
 

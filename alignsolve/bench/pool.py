@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import queue
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from multiprocessing import Pipe
+from typing import Any, TypeVar
 
-import psutil
-
-from alignsolve.bench.records import last_words, one_line
+from alignsolve.bench.processes import how_ended, last_words, one_line, resident_mib
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -40,11 +37,13 @@ class Worker:
 
     def __init__(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "alignsolve.bench.worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._errors, bufsize=0, start_new_session=True,
-        )
-        self._partial = b""
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "alignsolve.bench.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=self._errors, start_new_session=True,
+            )
 
     def ask(
         self, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
@@ -57,24 +56,17 @@ class Worker:
             If there is none within `seconds`, or the worker itself grows to
             more than `grow_to` MiB.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        with contextlib.suppress(OSError):
-            stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._partial:
-            ready, _, _ = select.select([stdout], [], [], 0.1)
-            content = os.read(stdout.fileno(), 1 << 16) if ready else None
-            if content == b"":
-                raise WorkerLostError(self._last_words())
-            self._partial += content or b""
-            if time.monotonic() > deadline:
-                raise WorkerLostError(f"took longer than {seconds:.0f} s")
-            if self._resident_mib() > grow_to:
-                raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
-        line, _, self._partial = self._partial.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            self._connection.send({"do": do, **fields})
+            while not self._connection.poll(0.1):
+                if time.monotonic() > deadline:
+                    raise WorkerLostError(f"took longer than {seconds:.0f} s")
+                if resident_mib(self._process.pid) > grow_to:
+                    raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
+            reply: dict[str, Any] = self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerLostError(self._last_words()) from None
         return reply
 
     def stop(self) -> None:
@@ -82,37 +74,35 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._connection.close()
         self._errors.close()
-
-    def _resident_mib(self) -> float:
-        try:
-            return float(psutil.Process(self._process.pid).memory_info().rss) / 2.0**20
-        except psutil.Error:
-            return 0.0
 
     def _last_words(self) -> str:
         """Return how the worker ended, with the end of what it said."""
-        code = self._process.wait()
-        how = f"ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = how_ended(self._process.wait())
         return one_line(f"the reading process {how}{last_words(self._errors)}")
 
 
-class Pool(Generic[Task, Done]):
-    """Threads that work through tasks, each with a worker of its own.
+def in_turn(tasks: Iterable[Task]) -> Callable[[int], Task | None]:
+    """Return a function that gives the next of some tasks, whoever takes it."""
+    left = iter(tasks)
+    return lambda slot: next(left, None)
+
+
+class Pool:
+    """Works through tasks in threads, with as many workers.
 
     Parameters
     ----------
     jobs : int
-        Threads.
-    make : callable
-        Starts a worker.
+        Tasks at a time.
+    prepare : callable
+        Called with a worker that was started, before its first task.
     """
 
-    def __init__(self, jobs: int, make: Callable[[], Worker]) -> None:
-        self._jobs, self._make = jobs, make
+    def __init__(self, jobs: int, prepare: Callable[[Worker], None]) -> None:
+        self._prepare = prepare
+        self._threads = ThreadPoolExecutor(jobs)
         self._workers: list[Worker | None] = [None] * jobs
         self._lock = threading.Lock()
         self._stopped = False
@@ -125,58 +115,64 @@ class Pool(Generic[Task, Done]):
         Parameters
         ----------
         take : callable
-            Given the number of a thread, returns its next task, or None.
-            Called under a lock.
+            Given a number from 0 to ``jobs - 1``, of which each has one task at a time,
+            returns its next task, or None. Called in the caller's thread.
         work : callable
-            Given the number of a thread and a task, does it.
+            Given that number and a task, does it, in a thread.
         """
-        done: queue.SimpleQueue[Done | BaseException | None] = queue.SimpleQueue()
+        running: dict[Future[Done], int] = {}
 
-        def loop(slot: int) -> None:
-            try:
-                while not self._stopped:
-                    with self._lock:
-                        task = take(slot)
-                    if task is None:
-                        break
-                    done.put(work(slot, task))
-                done.put(None)
-            except BaseException as error:
-                done.put(error)
+        def begin(slot: int) -> None:
+            task = take(slot)
+            if task is not None:
+                running[self._threads.submit(work, slot, task)] = slot
 
-        for slot in range(self._jobs):
-            threading.Thread(target=loop, args=(slot,), daemon=True).start()
-        running = self._jobs
+        for slot in range(len(self._workers)):
+            begin(slot)
         while running:
-            item = done.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                running -= 1
-            else:
-                yield item
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                begin(running.pop(future))
+            for future in done:
+                yield future.result()
 
-    def worker(self, slot: int) -> Worker:
-        """Return a thread's worker, started where there is none."""
+    def ask(
+        self, slot: int, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
+    ) -> dict[str, Any]:
+        """Send a request to the worker of a number, started where there is none.
+
+        Returns
+        -------
+        reply : dict
+            Where the worker was lost, an ``error``, and ``lost`` is true.
+        """
+        try:
+            return self._worker(slot).ask(do, seconds, grow_to, **fields)
+        except WorkerLostError as error:
+            self.discard(slot)
+            return {"error": str(error), "lost": True}
+
+    def _worker(self, slot: int) -> Worker:
         worker = self._workers[slot]
         if worker is None:
-            made = self._make()
+            made = Worker()
             with self._lock:
                 self._workers[slot] = worker = made
             if self._stopped:
-                self.discard(slot)
                 raise WorkerLostError("stopped")
+            self._prepare(worker)
         return worker
 
     def discard(self, slot: int) -> None:
-        """Stop a thread's worker; the next task gets a new one."""
+        """Stop the worker of a number; the next task gets a new one."""
         with self._lock:
             worker, self._workers[slot] = self._workers[slot], None
         if worker is not None:
             worker.stop()
 
     def stop(self) -> None:
-        """Kill every worker; threads end at their next step."""
+        """Kill every worker, which ends what the threads are at."""
         self._stopped = True
-        for slot in range(self._jobs):
+        for slot in range(len(self._workers)):
             self.discard(slot)
+        self._threads.shutdown(wait=False)

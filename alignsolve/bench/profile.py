@@ -10,12 +10,11 @@ from typing import Any
 
 from alignsolve.bench.score import ClassScore, performance_profile
 from alignsolve.bench.store import write_whole
+from alignsolve.model.text import counted
 
 #: Colours that people with any colour vision tell apart (Okabe and Ito), then repeated dashed.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")
-
-_CLASS_TITLES = {"flow": "flow class", "mip": "mip class"}
 
 
 def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]:
@@ -86,9 +85,9 @@ def _draw_panel(axes: Any, score: ClassScore, styles: dict[str, dict[str, str]])
     axes.set_xticks(ticks, [f"{tick}×" for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("time to proof over the fastest backend's")
-    count = len(score.common)
-    title = _CLASS_TITLES.get(score.problem_class, score.problem_class)
-    axes.set_title(f"{title}: {count} common instance{'s' if count != 1 else ''}")
+    axes.set_title(
+        f"{score.problem_class} class: {counted(len(score.common), 'common instance')}"
+    )
     axes.grid(alpha=0.25, linewidth=0.6)
 
 

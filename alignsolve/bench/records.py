@@ -8,7 +8,9 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from alignsolve.errors import ProblemError
 
 #: Outcomes of a run that ended with an answer or a proof that there is none.
 ANSWERED = ("optimal", "infeasible", "feasible")
@@ -21,9 +23,6 @@ OUTCOMES = (*ANSWERED, "nothing", "unsupported", *FAILED)
 
 #: Seconds granted to a warm-up, which compiles kernels where they are not cached on disk.
 WARM_UP_LIMIT = 180.0
-
-#: Longest message kept of an error, in characters.
-MESSAGE_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,11 @@ class Settings:
     plugins : tuple of str
         Modules that every worker imports first; how the tests add backends
         that crash.
+
+    Raises
+    ------
+    ProblemError
+        If a number is out of range.
     """
 
     time_limit: float
@@ -56,6 +60,16 @@ class Settings:
     seed: int
     environment: dict[str, str]
     plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, unit in (("time_limit", self.time_limit, "seconds"),
+                                  ("memory_limit", self.memory_limit, "MiB")):
+            if not 0 < value < math.inf:
+                raise ProblemError(f"{name} is {value!r}; give a finite number of {unit} > 0")
+        if self.jobs < 1:
+            raise ProblemError(f"jobs is {self.jobs!r}; give a whole number >= 1")
+        if not 0 <= self.seed < 2**31:
+            raise ProblemError(f"seed is {self.seed!r}; give a whole number from 0 to 2**31 - 1")
 
     def kill_after(self) -> float:
         """Return the seconds after which a run is killed from outside.
@@ -68,10 +82,6 @@ class Settings:
     def late_after(self) -> float:
         """Return the seconds after which an answer no longer counts."""
         return self.time_limit + max(0.5, 0.1 * self.time_limit)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
-        return dataclasses.asdict(self) | {"plugins": list(self.plugins)}
 
 
 @dataclass(frozen=True)
@@ -200,16 +210,9 @@ class Row:
     message: str = ""
 
     @property
-    def has_value(self) -> bool:
-        """Whether the run gave an assignment."""
-        return self.outcome in ("optimal", "feasible") and self.objective is not None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as a JSON object."""
-        return dataclasses.asdict(self)
-
-
-ROW_FIELDS = tuple(field.name for field in dataclasses.fields(Row))
+    def value(self) -> float | None:
+        """Value of the assignment that the run gave, or None."""
+        return self.objective if self.outcome in ("optimal", "feasible") else None
 
 
 def finite(value: Any) -> float | None:
@@ -219,25 +222,10 @@ def finite(value: Any) -> float | None:
     return float(value)
 
 
-def one_line(text: str) -> str:
-    """Return a message on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"
-
-
-def last_words(errors: IO[bytes]) -> str:
-    """Return the telling line of what a process wrote before it ended, after a colon."""
-    errors.seek(0)
-    lines = errors.read(1 << 16).decode(errors="replace").strip().splitlines()
-    if not lines:
-        return ""
-    # A traceback ends with the error; a failed check of a C++ library begins with it.
-    return f": {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
-
-
 def run_key(instance_digest: str, backend: str, settings: Settings) -> str:
     """Return the key under which the result of a run is kept."""
-    return _digest({"instance": instance_digest, "backend": backend, **settings.to_json()})
+    common = dataclasses.asdict(settings)
+    return _digest({"instance": instance_digest, "backend": backend, **common})
 
 
 def file_key(digest: str, settings: Settings) -> str:

@@ -49,16 +49,10 @@ class BenchReport(Findings):
             settings=settings,
             backends=tuple(backends),
             instances=tuple(instances),
-            rows=tuple(rows),
             judgements=tuple(judgements),
             scores=tuple(scores),
             starts=dict(starts),
             notices=tuple(notices),
-            wrong=tuple(
-                f"{one.row.backend} on {one.row.instance}: {one.wrong}"
-                for one in judgements
-                if one.wrong
-            ),
             interrupted=interrupted,
             files=files | draw_profiles(folder, scores),
         )
@@ -83,7 +77,7 @@ class BenchReport(Findings):
         """Return the report as a JSON object; what is unknown or infinite is null."""
         return {
             "schema": SCHEMA,
-            "settings": self.settings.to_json(),
+            "settings": asdict(self.settings),
             "shift_seconds": SHIFT,
             "backends": list(self.backends),
             "interrupted": self.interrupted,
@@ -115,7 +109,7 @@ def _class_json(score: ClassScore) -> dict[str, Any]:
 
 def _row_json(judgement: Judgement) -> dict[str, Any]:
     """Return a row with its verdict as a JSON object."""
-    return judgement.row.to_json() | {
+    return asdict(judgement.row) | {
         "solved": judgement.solved,
         "at_best": judgement.at_best,
         "late": judgement.late,

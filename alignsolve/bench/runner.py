@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignsolve.backends.registry import BACKEND_NAMES, get_backend
-from alignsolve.bench.environment import cores, environment
+from alignsolve.backends.registry import available_backends, get_backend
+from alignsolve.bench.environment import environment
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
 from alignsolve.bench.live import Live
-from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, WorkerLostError
+from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, in_turn
 from alignsolve.bench.records import (
     WARM_UP_LIMIT,
     Instance,
@@ -22,7 +23,8 @@ from alignsolve.bench.records import (
 )
 from alignsolve.bench.report import BenchReport
 from alignsolve.bench.store import Store
-from alignsolve.errors import BackendNotFoundError, ProblemError
+from alignsolve.errors import ProblemError
+from alignsolve.kernels import cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,34 +90,19 @@ def run_bench(
     `alignsolve.bench.measure`, and what counts as solved in
     `alignsolve.bench.score`.
     """
-    settings = _settings(time_limit, memory_limit, jobs, seed, plugins)
+    threads = max(1, cores() // max(1, jobs))
+    settings = Settings(
+        float(time_limit), float(memory_limit), jobs, threads, seed, environment(), tuple(plugins)
+    )
     names, notices = _backends(backends)
     folder = Path(out)
     sources = find_sources([Path(path) for path in paths], folder)
-    bench = _Bench(settings, names, notices)
     with Store(folder) as store, Live(progress) as live:
-        interrupted = bench.work(sources, store, live)
+        bench = _Bench(settings, names, notices, store, live)
+        interrupted = bench.work(sources)
     return BenchReport.write(
         folder, settings, names, bench.instances, bench.rows, bench.starts, bench.notices,
         interrupted,
-    )
-
-
-def _settings(
-    time_limit: float, memory_limit: float, jobs: int, seed: int, plugins: Sequence[str]
-) -> Settings:
-    """Check the numbers given to `run_bench`."""
-    for name, value, unit in (("time_limit", time_limit, "seconds"),
-                              ("memory_limit", memory_limit, "MiB")):
-        if not 0 < value < float("inf"):
-            raise ProblemError(f"{name} is {value!r}; give a finite number of {unit} > 0")
-    if jobs < 1:
-        raise ProblemError(f"jobs is {jobs!r}; give a whole number >= 1")
-    if not 0 <= seed < 2**31:
-        raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
-    threads = max(1, cores() // jobs)
-    return Settings(
-        float(time_limit), float(memory_limit), jobs, threads, seed, environment(), tuple(plugins)
     )
 
 
@@ -128,59 +115,52 @@ def _backends(names: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
             if name != "auto":
                 get_backend(name)
         return tuple(dict.fromkeys(names)), []
-    found, notices = ["auto"], []
-    for name in BACKEND_NAMES:
-        try:
-            get_backend(name)
-            found.append(name)
-        except BackendNotFoundError as error:
-            notices.append(str(error))
-    return tuple(found), notices
+    known = available_backends()
+    missing = {name: reason for name, reason in known.items() if isinstance(reason, str)}
+    return ("auto", *(name for name in known if name not in missing)), list(missing.values())
 
 
 class _Bench:
     """One call of `run_bench`: what is known so far, and what is left to do."""
 
-    def __init__(self, settings: Settings, backends: tuple[str, ...], notices: list[str]) -> None:
+    def __init__(
+        self, settings: Settings, backends: tuple[str, ...], notices: list[str], store: Store,
+        live: Live,
+    ) -> None:
         self.settings, self.backends, self.notices = settings, backends, notices
+        self.store, self.live = store, live
         self.instances: list[Instance] = []
         self.rows: list[Row] = []
         self.starts: dict[str, float] = {}
         self._modules: set[str] = set()
-        self._pool: Pool[Any, Any] = Pool(settings.jobs, self._new_worker)
+        self._pool = Pool(settings.jobs, self._prepare)
 
-    def work(self, sources: list[Source], store: Store, live: Live) -> bool:
+    def work(self, sources: list[Source]) -> bool:
         """Do everything that `store` does not hold; return whether Ctrl-C came first."""
         try:
-            self._describe(sources, store, live)
-            pending = self._pending(store)
-            self._start_up(pending, store, live)
-            self._run(pending, store, live)
+            self._describe(sources)
+            pending = self._pending()
+            self._start_up(pending)
+            self._run(pending)
         except KeyboardInterrupt:
             return True
         finally:
             self._pool.stop()
         return False
 
-    def _new_worker(self) -> Worker:
-        """Start a worker with the libraries of the backends loaded."""
-        worker = Worker()
+    def _prepare(self, worker: Worker) -> None:
+        """Let a worker load the libraries of the backends, as far as they are known."""
         modules = [*self.settings.plugins, *sorted(self._modules)]
         worker.ask("preload", WARM_UP_LIMIT, modules=modules)
-        return worker
 
     # -- read -----------------------------------------------------------------
 
-    def _describe(self, sources: list[Source], store: Store, live: Live) -> None:
+    def _describe(self, sources: list[Source]) -> None:
         """Fill `instances` from the files; a file that cannot be read becomes a notice."""
-        live.phase("reading", len(sources))
-        queue = list(reversed(sources))
+        self.live.phase("reading", len(sources))
         described: dict[str, list[Instance]] = {}
-        for source, digest, reply in self._pool.each(
-            lambda slot: queue.pop() if queue else None,
-            lambda slot, source: self._read(slot, source, store, live),
-        ):
-            live.step()
+        for source, digest, reply in self._pool.each(in_turn(sources), self._read):
+            self.live.step()
             if "error" in reply:
                 # Readers name the place, as in path:line: the name here is short enough.
                 reason = reply["error"].removeprefix(str(source.path))
@@ -188,8 +168,8 @@ class _Bench:
                 self.notices.append(f"{source.name}{colon}{reason}")
                 continue
             key = file_key(digest, self.settings)
-            if store.get("file", key) is None:
-                store.put("file", key, {"reply": reply})
+            if self.store.get("file", key) is None:
+                self.store.put("file", key, {"reply": reply})
             described[source.name] = instances_of(source, digest, reply)
         self.notices.sort()
         by_digest: dict[str, str] = {}
@@ -200,47 +180,41 @@ class _Bench:
             else:
                 self.notices.append(f"{instance.name}: not run: the same as {twin}")
 
-    def _read(
-        self, slot: int, source: Source, store: Store, live: Live
-    ) -> tuple[Source, str, dict[str, Any]]:
+    def _read(self, slot: int, source: Source) -> tuple[Source, str, dict[str, Any]]:
         """Return the digest and the description of a file, from the store or from a worker."""
         try:
             digest = file_digest(source.path)
-            known = store.get("file", file_key(digest, self.settings))
+            known = self.store.get("file", file_key(digest, self.settings))
             if known is not None:
                 return source, digest, known["reply"]
-            live.doing(source.name)
+            self.live.doing(source.name)
             return source, digest, self._open(slot, source.path)
         except (OSError, ProblemError) as error:
-            return source, "", {"error": str(error)}
-        except WorkerLostError as error:
-            self._pool.discard(slot)
             return source, "", {"error": str(error)}
 
     def _open(self, slot: int, path: Path) -> dict[str, Any]:
         """Let a worker read a file."""
-        return self._pool.worker(slot).ask(
-            "open", READ_LIMIT, self.settings.memory_limit, path=str(path)
-        )
+        return self._pool.ask(slot, "open", READ_LIMIT, self.settings.memory_limit, path=str(path))
 
     # -- start up ---------------------------------------------------------------
 
-    def _start_up(self, pending: dict[Instance, list[str]], store: Store, live: Live) -> None:
+    def _start_up(self, pending: dict[Instance, list[str]]) -> None:
         """Use every backend once in a fresh process: what it costs, and what it imports."""
         wanted = {backend for backends in pending.values() for backend in backends}
-        queue = [name for name in reversed(self.backends) if name in wanted]
-        live.phase("starting up", len(queue))
-        for backend, reply in self._pool.each(
-            lambda slot: queue.pop() if queue else None, lambda slot, name: self._first_use(name)
-        ):
-            live.step()
-            self._modules.update(reply.pop("modules", ()))
+        queue = [name for name in self.backends if name in wanted]
+        self.live.phase("starting up", len(queue))
+        modules: set[str] = set()
+        for backend, reply in self._pool.each(in_turn(queue), self._first_use):
+            self.live.step()
+            modules.update(reply.pop("modules", ()))
             key = start_key(backend, self.settings)
             # The first time counts: later processes find kernels compiled on disk.
-            if store.get("start", key) is None:
-                store.put("start", key, {"backend": backend, **reply})
+            if self.store.get("start", key) is None:
+                self.store.put("start", key, {"backend": backend, **reply})
+        # Not before all are done: a fresh process has none of them.
+        self._modules = modules
         for backend in self.backends:
-            start = store.get("start", start_key(backend, self.settings)) or {}
+            start = self.store.get("start", start_key(backend, self.settings)) or {}
             if "seconds" in start:
                 self.starts[backend] = start["seconds"]
             if "error" in start:
@@ -249,26 +223,21 @@ class _Bench:
         for slot in range(self.settings.jobs):
             self._pool.discard(slot)
 
-    def _first_use(self, backend: str) -> tuple[str, dict[str, Any]]:
-        worker = Worker()
-        try:
-            worker.ask("preload", WARM_UP_LIMIT, modules=list(self.settings.plugins))
-            return backend, worker.ask("first_use", WARM_UP_LIMIT, backend=backend)
-        except WorkerLostError as error:
-            return backend, {"error": str(error)}
-        finally:
-            worker.stop()
+    def _first_use(self, slot: int, backend: str) -> tuple[str, dict[str, Any]]:
+        # What has read files, or used another backend, is not fresh.
+        self._pool.discard(slot)
+        return backend, self._pool.ask(slot, "first_use", WARM_UP_LIMIT, backend=backend)
 
     # -- run --------------------------------------------------------------------
 
-    def _pending(self, store: Store) -> dict[Instance, list[str]]:
+    def _pending(self) -> dict[Instance, list[str]]:
         """Fill `rows` with what the store holds; return the rest, small instances first."""
         pending: dict[Instance, list[str]] = {}
         by_size = sorted(self.instances, key=lambda one: (one.n_clients * one.n_experts, one.name))
         for instance in by_size:
             for backend in self.backends:
                 key = run_key(instance.digest, backend, self.settings)
-                record = store.get("run", key)
+                record = self.store.get("run", key)
                 if record is None:
                     pending.setdefault(instance, []).append(backend)
                 else:
@@ -276,12 +245,12 @@ class _Bench:
                     self.rows.append(Row(**fields | {"instance": instance.name}))
         return pending
 
-    def _run(self, pending: dict[Instance, list[str]], store: Store, live: Live) -> None:
+    def _run(self, pending: dict[Instance, list[str]]) -> None:
         """Run what is pending; a thread stays with its instance while there is work on it."""
         todo = {instance: list(reversed(backends)) for instance, backends in pending.items()}
         at: dict[int, Instance] = {}
         left = sum(map(len, todo.values()))
-        live.phase("running", left + len(self.rows), done=len(self.rows))
+        self.live.phase("running", left + len(self.rows), done=len(self.rows))
 
         def take(slot: int) -> tuple[Instance, str] | None:
             mine = at.get(slot)
@@ -292,14 +261,14 @@ class _Bench:
                 if chosen is None:
                     return None
                 at[slot] = mine = chosen
-            live.doing(f"{todo[mine][-1]} on {mine.name}")
+            self.live.doing(f"{todo[mine][-1]} on {mine.name}")
             return mine, todo[mine].pop()
 
         for row in self._pool.each(take, lambda slot, task: self._one(slot, *task)):
-            fields = row.to_json()
-            store.put("run", fields.pop("key"), fields)
+            fields = dataclasses.asdict(row)
+            self.store.put("run", fields.pop("key"), fields)
             self.rows.append(row)
-            live.step()
+            self.live.step()
 
     def _one(self, slot: int, instance: Instance, backend: str) -> Row:
         """Run a backend on an instance."""
@@ -307,19 +276,16 @@ class _Bench:
         options = {
             "time_limit": settings.time_limit, "seed": settings.seed, "threads": settings.threads
         }
-        try:
-            reply = self._open(slot, instance.path)
-            if "error" not in reply:
-                # Warm-up, compilation, two attempts and the check of a conflict.
-                reply = self._pool.worker(slot).ask(
-                    "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
-                    index=instance.index, backend=backend, options=options,
-                    kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
-                )
-        except WorkerLostError as error:
-            self._pool.discard(slot)
-            reply = {"outcome": "crash", "message": str(error)}
+        reply = self._open(slot, instance.path)
+        if "error" not in reply:
+            # Warm-up, compilation, two attempts and the check of a conflict.
+            reply = self._pool.ask(
+                slot, "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
+                index=instance.index, backend=backend, options=options,
+                kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
+            )
         if "error" in reply:
-            reply = {"outcome": "error", "message": reply["error"]}
+            outcome = "crash" if reply.get("lost") else "error"
+            reply = {"outcome": outcome, "message": reply["error"]}
         key = run_key(instance.digest, backend, settings)
         return Row(key=key, instance=instance.name, backend=backend, **reply)

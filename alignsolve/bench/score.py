@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +32,8 @@ CLOCK = 1e-3
 
 def shifted_geometric_mean(seconds: Iterable[float], shift: float = SHIFT) -> float:
     """Return ``exp(mean(log(t + shift))) - shift``; NaN of nothing."""
-    values = np.fromiter(seconds, dtype=np.float64)
-    if values.size == 0:
-        return math.nan
-    return float(np.exp(np.log(values + shift).mean()) - shift)
+    shifted = [value + shift for value in seconds]
+    return statistics.geometric_mean(shifted) - shift if shifted else math.nan
 
 
 def performance_profile(
@@ -86,11 +85,10 @@ def best_values(instances: Iterable[Instance], rows: Iterable[Row]) -> dict[str,
         if one.reference.best_known is not None
     }
     for row in rows:
-        value = row.objective if row.has_value else None
-        if value is None or _beyond_bound(by_name[row.instance], value):
+        one, value, known = by_name[row.instance], row.value, best.get(row.instance)
+        if value is None or _beyond_bound(one, value):
             continue
-        sign, known = by_name[row.instance].sign, best.get(row.instance)
-        if known is None or sign * value > sign * known:
+        if known is None or one.sign * value > one.sign * known:
             best[row.instance] = value
     return best
 
@@ -121,18 +119,20 @@ def contradiction(instance: Instance, row: Row, best: float | None) -> str:
     best : float or None
         Best value known, see `best_values`.
     """
-    known, sign = instance.reference, instance.sign
+    known, sign, value = instance.reference, instance.sign, row.value
     if row.outcome == "infeasible" and best is not None:
         return f"claims that there is no answer, but one of value {best:.12g} is known"
-    if row.has_value and known.infeasible:
+    if value is None:
+        return ""
+    if known.infeasible:
         return "gives an answer to an instance known to have none"
-    if row.has_value and row.objective is not None and _beyond_bound(instance, row.objective):
-        return f"value {row.objective:.12g} is beyond the proved bound {known.best_bound:.12g}"
-    if not row.has_value or best is None or row.objective is None:
+    if _beyond_bound(instance, value):
+        return f"value {value:.12g} is beyond the proved bound {known.best_bound:.12g}"
+    if best is None:
         return ""
     slack = _slack(best)
-    if row.outcome == "optimal" and sign * (best - row.objective) > slack:
-        return f"claims that {row.objective:.12g} is optimal, but {best:.12g} is known"
+    if row.outcome == "optimal" and sign * (best - value) > slack:
+        return f"claims that {value:.12g} is optimal, but {best:.12g} is known"
     if row.bound is not None and sign * (best - row.bound) > slack:
         return f"claims the bound {row.bound:.12g}, but {best:.12g} is known"
     return ""
@@ -189,16 +189,12 @@ def _judgement(instance: Instance, row: Row, best: float | None, settings: Setti
     late = row.outcome in ANSWERED and (row.total_seconds or 0.0) > settings.late_after()
     proved = row.outcome in ("optimal", "infeasible") and row.proof != ""
     solved = proved and not wrong and not late
-    at_best, gap = solved and row.outcome == "infeasible", math.nan
-    if best is not None:
-        gap = 1.0
-        if row.has_value and row.objective is not None:
-            gap = abs(row.objective - best) / max(1.0, abs(best))
-            at_best = gap <= VALUE_TOLERANCE and not wrong and not late
-    return Judgement(
-        row=row, solved=solved, at_best=at_best, late=late,
-        gap=min(1.0, gap) if not math.isnan(gap) else gap, wrong=wrong,
-    )
+    at_best = solved and row.outcome == "infeasible"
+    gap = math.nan if best is None else 1.0
+    if best is not None and row.value is not None:
+        gap = min(1.0, abs(row.value - best) / max(1.0, abs(best)))
+        at_best = gap <= VALUE_TOLERANCE and not wrong and not late
+    return Judgement(row, solved, at_best, late, gap, wrong)
 
 
 # -- figures of a backend -----------------------------------------------------------
@@ -281,11 +277,13 @@ def score_class(
     backends: Sequence[str], settings: Settings,
 ) -> ClassScore:
     """Score backends on the instances of a class."""
-    names = [one.name for one in instances if one.problem_class == problem_class]
-    table: dict[str, dict[str, Judgement]] = {backend: {} for backend in backends}
-    for judgement in judgements:
-        if judgement.row.instance in names and judgement.row.backend in table:
-            table[judgement.row.backend][judgement.row.instance] = judgement
+    # A dict for its order.
+    names = {one.name: None for one in instances if one.problem_class == problem_class}
+    judged = [one for one in judgements if one.row.instance in names]
+    table = {
+        backend: {one.row.instance: one for one in judged if one.row.backend == backend}
+        for backend in backends
+    }
     taken = {
         backend: {name for name, one in found.items() if one.row.outcome != "unsupported"}
         for backend, found in table.items()
@@ -325,7 +323,7 @@ def _summary(
         nothing=sum(one.row.outcome == "nothing" for one in supported),
         failed=sum(one.failed for one in supported),
         wrong=sum(bool(one.wrong) for one in supported), compared=bool(common),
-        gap=float(np.mean(gaps)) if gaps else math.nan,
+        gap=statistics.fmean(gaps) if gaps else math.nan,
         build_seconds=shifted_geometric_mean(one.row.build_seconds or 0.0 for one in shared),
         solve_seconds=shifted_geometric_mean(_solve_seconds(one.row, limit) for one in shared),
         proof_seconds=shifted_geometric_mean(_proof_seconds(one, limit) for one in shared),

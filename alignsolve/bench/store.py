@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alignsolve.bench.records import ROW_FIELDS, Row
+from alignsolve.bench.records import Row
 from alignsolve.errors import ProblemError
 
 #: Columns of the CSV file: of `Row`, those that say something on their own.
-CSV_FIELDS = tuple(name for name in ROW_FIELDS if name != "key")
+CSV_FIELDS = tuple(field.name for field in dataclasses.fields(Row) if field.name != "key")
 
 
 class Store:
@@ -87,47 +88,22 @@ def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], boo
         Whether the last line lacks its end.
     """
     content = path.read_bytes()
-    records = {
-        (str(record["kind"]), str(record["key"])): record
-        for record in _objects(content)
-        if "kind" in record and "key" in record
-    }
-    return records, bool(content) and not content.endswith(b"\n")
-
-
-def stored(path: Path) -> list[dict[str, Any]]:
-    """Return all results of a file of JSON lines, in order; none where there is no file."""
-    return list(_objects(path.read_bytes())) if path.exists() else []
-
-
-def _objects(content: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects among lines; other lines, such as a torn one, are passed over."""
+    records = {}
     for line in content.split(b"\n"):
         with contextlib.suppress(ValueError):
-            found = json.loads(line)
-            if isinstance(found, dict):
-                yield found
-
-
-def append(path: Path, result: dict[str, Any]) -> None:
-    """Add a line in one write, after what an interruption may have left, and force it to disk."""
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        line = json.dumps(result, default=float).encode() + b"\n"
-        file.write(b"\n" + line if torn else line)
-        os.fsync(file.fileno())
+            record = json.loads(line)
+            if isinstance(record, dict) and {"kind", "key"} <= record.keys():
+                records[str(record["kind"]), str(record["key"])] = record
+    return records, bool(content) and not content.endswith(b"\n")
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV, in the order given, with numbers short enough to read."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_FIELDS)
-    for row in rows:
-        fields = row.to_json()
-        writer.writerow([_cell(name, fields[name]) for name in CSV_FIELDS])
+    writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in map(dataclasses.asdict, rows):
+        writer.writerow({name: _cell(name, value) for name, value in row.items()})
     write_whole(path, text.getvalue().encode())
 
 

@@ -20,21 +20,20 @@ and a limit on it fails runs that need little. A child that grows between two
 looks overshoots by a few hundred MiB at most; should the machine itself run
 out, the kernel is told to end the child first.
 
-The process ends when its standard input does, and kills its child then: a
-bench that is killed leaves nothing running.
+The process ends when its connection to the bench does, and kills its child
+then: a bench that is killed leaves nothing running.
 
-Protocol: one JSON object a line, a request on standard input, a reply on
-standard output. Requests: ``preload``, ``open``, ``run``, ``first_use``.
+Protocol: dicts over a `multiprocessing` connection, whose descriptor is the
+only argument; a request, a reply. Requests: ``preload``, ``open``, ``run``,
+``first_use``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import resource
-import select
 import signal
 import sys
 import tempfile
@@ -42,22 +41,23 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
-
 from alignsolve.bench import measure
-from alignsolve.bench.records import WARM_UP_LIMIT, last_words, one_line
+from alignsolve.bench.processes import how_ended, last_words, one_line, resident_mib
+from alignsolve.bench.records import WARM_UP_LIMIT
 from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
 from alignsolve.model.problem import AlignmentProblem
 
-#: Sends an object to the parent.
-Send = Callable[[dict[str, Any]], None]
-#: What a child does.
-Work = Callable[[Send], None]
+#: What a child does, given how to tell something to the parent.
+Work = Callable[[measure.Tell], None]
+
+#: What `open` tells of a problem, beside its features: fields of `Instance`.
+DESCRIBED = ("n_clients", "n_experts", "problem_class", "sense")
 
 #: Seconds between two looks at a child's memory.
 WATCH_INTERVAL = 0.02
@@ -66,8 +66,8 @@ WATCH_INTERVAL = 0.02
 class Server:
     """Answers requests; holds the problems of the file opened last."""
 
-    def __init__(self, stdin: int, replies: int) -> None:
-        self._stdin, self._replies = stdin, replies
+    def __init__(self, bench: Connection[Any, Any]) -> None:
+        self._bench = bench
         self._opened: str | None = None
         self._problems: list[AlignmentProblem] = []
 
@@ -90,13 +90,8 @@ class Server:
             self._opened = path
         return {
             "problems": [
-                {
-                    "n_clients": problem.n_clients,
-                    "n_experts": problem.n_experts,
-                    "problem_class": problem.problem_class,
-                    "features": sorted(feature.value for feature in problem.features),
-                    "sense": problem.sense,
-                }
+                {name: getattr(problem, name) for name in DESCRIBED}
+                | {"features": sorted(feature.value for feature in problem.features)}
                 for problem in self._problems
             ],
         }
@@ -113,7 +108,7 @@ class Server:
         problem = self._problems[index]
         with tempfile.TemporaryFile() as errors:
             child = Child(
-                lambda send: _solve(send, backend, problem, options), errors, self._replies
+                lambda tell: _solve(tell, backend, problem, options), errors, self._bench
             )
             fields = self._watch(child, kill_after, memory_limit)
             if fields["outcome"] == "crash":
@@ -128,13 +123,13 @@ class Server:
         deadline = time.perf_counter() + WARM_UP_LIMIT
         verdict = ""
         while not verdict:
-            ready, _, _ = select.select([child.pipe, self._stdin], [], [], WATCH_INTERVAL)
-            peak = max(peak, child.resident_mib())
-            if self._stdin in ready:
+            ready = wait([child.connection, self._bench], WATCH_INTERVAL)
+            peak = max(peak, resident_mib(child.pid))
+            if self._bench in ready:
                 # Nobody asks anything during a run: the bench is gone.
                 child.kill()
                 os._exit(1)
-            for message in child.messages() if child.pipe in ready else ():
+            for message in child.messages():
                 if "began" in message:
                     resident = peak = message["began"]
                     began = time.perf_counter()
@@ -147,7 +142,7 @@ class Server:
                 elif fields is not None:
                     fields["proof"] = "conflict"
             if child.ended:
-                verdict = "ended"
+                verdict = "crash"
             elif time.perf_counter() > deadline:
                 verdict = "timeout"
             elif peak > memory_limit:
@@ -157,12 +152,12 @@ class Server:
         if fields is not None:
             return fields
         reasons = {
-            "ended": f"process {how}",
+            "crash": f"process {how}",
             "timeout": "killed" if began is not None else "killed in the warm-up",
             "memory": f"killed at {peak:.0f} MiB",
         }
         return {
-            "outcome": "crash" if verdict == "ended" else verdict,
+            "outcome": verdict,
             "message": reasons[verdict],
             "total_seconds": spent,
             "peak_mib": peak or None,
@@ -171,7 +166,7 @@ class Server:
 
 
 class Child:
-    """A forked process that sends JSON lines through a pipe.
+    """A forked process that sends messages.
 
     Parameters
     ----------
@@ -179,60 +174,48 @@ class Child:
         Called in the child with a function that sends an object.
     errors : file
         Where the child's standard error goes.
-    closed : int
-        Descriptor that the child must not hold open.
+    closed : Connection
+        What the child must not hold open.
     """
 
-    def __init__(self, work: Work, errors: IO[bytes], closed: int) -> None:
-        self.pipe, writer = os.pipe()
+    def __init__(self, work: Work, errors: IO[bytes], closed: Connection[Any, Any]) -> None:
         self.ended = False
-        self._partial = b""
+        self.connection, theirs = Pipe(duplex=False)
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(closed)
-            _be_child(work, writer, errors)
-        os.close(writer)
-        self._process = psutil.Process(self.pid)
+            closed.close()
+            _be_child(lambda: work(theirs.send), errors)
+        theirs.close()
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return what arrived; the pipe must be readable."""
-        content = os.read(self.pipe, 1 << 16)
-        self.ended = not content
-        *lines, self._partial = (self._partial + content).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def resident_mib(self) -> float:
-        """Return the resident memory, 0 once it has ended."""
+        """Return what arrived, and note whether it was the last."""
+        found = []
         try:
-            return float(self._process.memory_info().rss) / measure.MIB
-        except psutil.Error:
-            return 0.0
+            while self.connection.poll():
+                found.append(self.connection.recv())
+        except (EOFError, OSError):
+            self.ended = True
+        return found
 
     def kill(self) -> str:
         """End the child if it runs, and return how it ended."""
         if not self.ended:
             os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
-        os.close(self.pipe)
-        code = os.waitstatus_to_exitcode(status)
-        if code < 0:
-            return f"ended by signal {signal.Signals(-code).name}"
-        return f"exited with code {code}"
+        self.connection.close()
+        return how_ended(os.waitstatus_to_exitcode(status))
 
 
-def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
+def _be_child(work: Callable[[], None], errors: IO[bytes]) -> None:
     """Do the work of a child; never return."""
     code = 1
     try:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, 0)
-        os.dup2(nowhere, 1)
         os.dup2(errors.fileno(), 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         # Should the machine run out of memory, the kernel takes this process first.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-        work(lambda message: _send(writer, message))
+        work()
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -240,44 +223,28 @@ def _be_child(work: Work, writer: int, errors: IO[bytes]) -> None:
         os._exit(code)
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """Tells the parent how far a run is."""
-
-    send: Send
-
-    def began(self, resident: float) -> None:
-        self.send({"began": resident})
-
-    def compiling(self) -> None:
-        self.send({"compiling": True})
-
-
-def _solve(send: Send, backend: str, problem: AlignmentProblem, options: dict[str, Any]) -> None:
-    """Run a backend and send what came out; check the conflict afterwards, unmeasured."""
-    fields, conflict = measure.run(backend, problem, options, _Telling(send))
-    send({"fields": fields})
+def _solve(
+    tell: measure.Tell, backend: str, problem: AlignmentProblem, options: dict[str, Any]
+) -> None:
+    """Run a backend and tell what came out; check the conflict afterwards, unmeasured."""
+    fields, conflict = measure.run(backend, problem, options, tell)
+    tell({"fields": fields})
     # What the run itself did not prove in time is not proved for it afterwards.
     if conflict is not None and conflict.proved and measure.contradictory(problem, conflict):
-        send({"conflict_checked": True})
-
-
-def _send(file: int, message: dict[str, Any]) -> None:
-    """Write an object as one line."""
-    os.write(file, json.dumps(message, allow_nan=False).encode() + b"\n")
+        tell({"conflict_checked": True})
 
 
 def main() -> None:
     """Answer requests until there are no more."""
-    # Only this process speaks on the protocol's pipe; a chatty library gets /dev/null.
-    replies = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    bench: Connection[Any, Any] = Connection(int(sys.argv[1]))
     # Python warns of a fork beside OpenBLAS's threads, which survive it.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    server = Server(0, replies)
-    # Unbuffered: what waits to be read must be visible to select.
-    for line in os.fdopen(0, "rb", buffering=0):
-        request = json.loads(line)
+    server = Server(bench)
+    while True:
+        try:
+            request = bench.recv()
+        except (EOFError, ConnectionError):
+            return
         try:
             reply = getattr(server, request.pop("do"))(**request)
         except AlignSolveError as error:
@@ -286,7 +253,7 @@ def main() -> None:
             reply = {"error": "does not fit in memory"}
         except Exception as error:
             reply = {"error": one_line(f"{type(error).__name__}: {error}")}
-        _send(replies, reply)
+        bench.send(reply)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_block
 from alignsolve.model.feasibility import Assignment, client_fitness, resource_use
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.standard_form import best_load
+from alignsolve.standard_form import best_load, penalty_step
 
 #: A gap counts as zero up to this, times what the clients' answers could have lost.
 OPTIMALITY_TOLERANCE = 1e-9
@@ -236,8 +236,8 @@ def penalty_steps(
 
     The square is expanded, so that integers stay exact.
     """
-    twice = 2 * (holders - problem.load_target)
-    return problem.load_penalty * (twice + 1), problem.load_penalty * (1 - twice)
+    slope, target = problem.load_penalty, problem.load_target
+    return penalty_step(slope, target, holders), slope * (1 - 2 * (holders - target))
 
 
 def holder_residuals(

@@ -109,74 +109,92 @@ def exchange_graph(
         np.full((m + 1, m + 1), NO_CLIENT, dtype=np.int64),
     )
     read = numbers.values.__getitem__ if numbers else problem.values
-    steps = numbers.penalty_steps if numbers else partial(penalty_steps, problem)
-    held = Pairs.from_indices("answer", row_ind, col_ind, problem.n_clients, m)
-    counts = np.bincount(row_ind, minlength=problem.n_clients)
-    smin, smax = problem.slot_bounds()
-    may_drop, may_add = _Room(problem, counts > smin), _Room(problem, counts < smax)
-    if problem.expert_group is not None:
-        assert problem.group_min is not None and problem.group_max is not None
-        in_group = group_counts(problem, row_ind, col_ind)
-        may_drop.in_group = in_group > problem.group_min
-        may_add.in_group = in_group < problem.group_max
+    moves = SingleMoves(problem, row_ind, col_ind)
     by_expert = np.argsort(col_ind, kind="stable")
     starts = np.searchsorted(col_ind[by_expert], np.arange(m + 1))
     for j in range(m):
         holders = row_ind[by_expert[starts[j] : starts[j + 1]]]
         for block in row_blocks(holders.size, m):
             clients = holders[block]
-            _swap_arcs(graph, read(clients), held, j, clients, may_drop, may_add, infinite)
-    free = np.flatnonzero(may_add.slots)
+            _swap_arcs(graph, moves, read(clients), j, clients, infinite)
+    free = np.flatnonzero(moves.may_add)
     for block in row_blocks(free.size, m):
-        _add_arcs(graph, read(free[block]), held, free[block], may_add, infinite)
+        _add_arcs(graph, moves, read(free[block]), free[block], infinite)
     holders = np.bincount(col_ind, minlength=m)
+    steps = numbers.penalty_steps if numbers else partial(penalty_steps, problem)
     _slack_arcs(graph, problem, holders, *steps(holders))
     return graph
 
 
-@dataclass(eq=False)
-class _Room:
-    """Where clients may drop (or add): by slots, and by group."""
+class SingleMoves:
+    """What each client may add, drop and swap within its slots and groups.
 
-    problem: AlignmentProblem
-    slots: BoolArray
-    in_group: BoolArray | None = None
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem of the flow class.
+    row_ind, col_ind : int64 array, shape (n_pairs,)
+        A feasible answer.
 
-    def experts(self, clients: IntArray) -> BoolArray:
-        """Return by expert whether its group has room, (len(clients), n_experts)."""
-        if self.in_group is None or self.problem.expert_group is None:
-            return np.ones((clients.size, self.problem.n_experts), dtype=np.bool_)
-        return self.in_group[clients][:, self.problem.expert_group]
+    Attributes
+    ----------
+    held : Pairs
+        The answer.
+    may_add, may_drop : bool array, shape (n_clients,)
+        Whether each client's slots let it hold one expert more, and fewer.
+    """
+
+    def __init__(self, problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray) -> None:
+        self.problem = problem
+        self.held = Pairs.from_indices(
+            "answer", row_ind, col_ind, problem.n_clients, problem.n_experts
+        )
+        counts = np.bincount(row_ind, minlength=problem.n_clients)
+        fewest, most = problem.slot_bounds()
+        self.may_add, self.may_drop = counts < most, counts > fewest
+        self._in_group: tuple[BoolArray, BoolArray] | None = None
+        if problem.expert_group is not None:
+            assert problem.group_min is not None and problem.group_max is not None
+            count = group_counts(problem, row_ind, col_ind)
+            self._in_group = count < problem.group_max, count > problem.group_min
+
+    def room(self, clients: IntArray) -> tuple[BoolArray, BoolArray]:
+        """Return whether each expert's group lets a client add, and drop, it; (k, n_experts)."""
+        if self._in_group is None:
+            anything = np.ones((clients.size, self.problem.n_experts), dtype=np.bool_)
+            return anything, anything
+        add, drop = (part[clients][:, self.problem.expert_group] for part in self._in_group)
+        return add, drop
+
+    def swaps(self, given: int | IntArray, add: BoolArray, drop: BoolArray) -> BoolArray:
+        """Return for which experts groups let clients of some `room` give up one of their own."""
+        group = self.problem.expert_group
+        if group is None:
+            return add
+        across = add & drop[np.arange(len(drop)), given][:, None]
+        return np.asarray((group == group[given][..., None]) | across)
 
 
 def _swap_arcs(
-    graph: ExchangeGraph, values: npt.NDArray[Any], held: Pairs, j: int, clients: IntArray,
-    may_drop: _Room, may_add: _Room, infinite: float,
+    graph: ExchangeGraph, moves: SingleMoves, values: npt.NDArray[Any], j: int, clients: IntArray,
+    infinite: float,
 ) -> None:
     """Enter the swaps and the drops of some holders of expert j."""
-    n_experts, group = values.shape[1], may_drop.problem.expert_group
-    own = values[:, j]
-    loss = own[:, None] - values
-    allowed = ~held.mask(clients)
-    drop_room = may_drop.experts(clients)[:, j]
-    if group is not None:
-        same_group = group == group[j]
-        across = drop_room[:, None] & may_add.experts(clients)
-        allowed &= across | same_group[None, :]
-    loss[~allowed] = infinite
-    _enter(graph, j, slice(0, n_experts), loss, clients)
-    dropped = np.where(may_drop.slots[clients] & drop_room, own, infinite)
-    _enter(graph, j, slice(n_experts, None), dropped[:, None], clients)
+    own, m = values[:, j], values.shape[1]
+    add, drop = moves.room(clients)
+    allowed = ~moves.held.mask(clients) & moves.swaps(j, add, drop)
+    _enter(graph, j, slice(0, m), np.where(allowed, own[:, None] - values, infinite), clients)
+    may_drop = moves.may_drop[clients] & drop[:, j]
+    _enter(graph, j, slice(m, None), np.where(may_drop, own, infinite)[:, None], clients)
 
 
 def _add_arcs(
-    graph: ExchangeGraph, values: npt.NDArray[Any], held: Pairs, clients: IntArray,
-    may_add: _Room, infinite: float,
+    graph: ExchangeGraph, moves: SingleMoves, values: npt.NDArray[Any], clients: IntArray,
+    infinite: float,
 ) -> None:
     """Enter the additions of some clients that have a free slot."""
-    allowed = ~held.mask(clients) & may_add.experts(clients)
-    loss = np.where(allowed, -values, infinite)
-    _enter(graph, values.shape[1], slice(0, values.shape[1]), loss, clients)
+    allowed, m = ~moves.held.mask(clients) & moves.room(clients)[0], values.shape[1]
+    _enter(graph, m, slice(0, m), np.where(allowed, -values, infinite), clients)
 
 
 def _enter(

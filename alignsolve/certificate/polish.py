@@ -9,47 +9,19 @@ back exactly.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from alignsolve.certificate.certificate import is_within_tolerance
 from alignsolve.certificate.exchange_graph import apply_steps
 from alignsolve.certificate.judgement import judge
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.status import Termination
-
-#: Most exchanges made; each builds the graph anew.
-MAX_EXCHANGES = 200
-
-
-@dataclass(frozen=True, eq=False)
-class Polished:
-    """An answer after its exchanges.
-
-    Attributes
-    ----------
-    row_ind, col_ind : int64 array, shape (n_pairs,)
-        The answer, sorted by (row, col).
-    prices : float64 array, shape (n_experts,), or None
-        Prices, max sense, that prove it optimal; None where the work ended
-        early.
-    exchanges : int
-        Exchanges made.
-    termination : Termination
-        PROVED, or what ended the work early.
-    """
-
-    row_ind: IntArray
-    col_ind: IntArray
-    prices: Float64Array | None
-    exchanges: int
-    termination: Termination
+from alignsolve.status import Outcome, Termination
 
 
 def polish(
     problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray, rounding: float,
-    deadline: float,
-) -> Polished:
+    deadline: float, max_exchanges: int = 200,
+) -> Outcome:
     """Make improving exchanges until the answer is proved optimal, or a limit is met.
 
     Parameters
@@ -64,6 +36,13 @@ def polish(
         first, so that prices which allow for it may already be proof enough.
     deadline : float
         Value of ``time.perf_counter()`` after which no exchange is begun.
+    max_exchanges : int
+        Most exchanges.
+
+    Returns
+    -------
+    Outcome
+        The answer, with prices that prove it optimal, or with what ended the work early.
 
     Notes
     -----
@@ -82,9 +61,9 @@ def polish(
         if time.perf_counter() > deadline:
             break
         ended = Termination.WORK_LIMIT
-        if exchanges == MAX_EXCHANGES or found.improving is None:
+        if exchanges == max_exchanges or found.improving is None:
             break
         row_ind, col_ind = apply_steps(row_ind, col_ind, found.improving.steps, problem.n_experts)
         exchanges += 1
     prices = None if found.refuted else found.prices
-    return Polished(row_ind, col_ind, prices, exchanges, ended)
+    return Outcome(ended, row_ind, col_ind, prices=prices, stats={"polishing_exchanges": exchanges})

@@ -6,15 +6,22 @@ from typing import Annotated
 
 import typer
 
-from alignsolve.cli.common import DONE, FAILED, INTERRUPTED, JsonOption, print_json, print_text
+from alignsolve.cli.common import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    JsonOption,
+    optional,
+    print_json,
+    print_text,
+)
 from alignsolve.errors import ProblemError
 
 
 def bench(
     paths: Annotated[list[str], typer.Argument(metavar="DIR...", show_default=False)],
     backends: Annotated[
-        str | None, typer.Option(metavar="A,B,...", show_default=False,
-                                 help="Backends to compare; default: auto and all available.")
+        str | None, optional("Backends to compare; default: auto and all available.", "A,B,...")
     ] = None,
     time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="Limit of each run.")] = 10.0,
     memory_limit: Annotated[

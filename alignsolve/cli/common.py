@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import json
 import math
 import re
@@ -11,42 +9,40 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
+import click
 import typer
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import read_instances
-from alignsolve.io.native_json import array_to_json
+from alignsolve.io.native_json import plain
 from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-class Sense(enum.StrEnum):
-    """Values of ``--sense``."""
-
-    MAX = "max"
-    MIN = "min"
+def optional(text: str, metavar: str | None = None, *names: str) -> Any:
+    """Return an option without a default, its help, the word for its value, and its names."""
+    return typer.Option(*names, metavar=metavar, show_default=False, help=text)
 
 
 # Arguments are explained in the commands' docstrings: typer 0.20 drops their help under click 8.5.
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", show_default=False)]
 IndexOption = Annotated[
-    int | None, typer.Option("--index", metavar="K", show_default=False,
-                             help="Which problem of a file with several, from 1.")
+    int | None, optional("Which problem of a file with several, from 1.", "K", "--index")
 ]
 SenseOption = Annotated[
-    Sense | None, typer.Option("--sense", show_default=False,
-                               help="For files that do not say: maximise or minimise.")
+    str | None, typer.Option("--sense", show_default=False, click_type=click.Choice(("max", "min")),
+                             help="For files that do not say: maximise or minimise.")
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", show_default=False,
-                                   help="Replace an argument of the problem by a number, such as "
-                                        "max_experts=2. May be given several times.")
+    list[str] | None, optional("Replace an argument of the problem by a number, such as "
+                               "max_experts=2. May be given several times.",
+                               "NAME=VALUE", "--set")
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
@@ -68,57 +64,55 @@ def split_index(file: str, index: int | None) -> tuple[str, int | None]:
     return match[1], int(match[2])
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A problem that the arguments choose.
+
+    Attributes
+    ----------
+    problem : AlignmentProblem
+    path : str
+        The file, without a number.
+    number, total : int
+        Which of how many problems of the file, from 1.
+    """
+
+    problem: AlignmentProblem
+    path: str
+    number: int
+    total: int
+
+    @property
+    def label(self) -> str:
+        """How to call the problem."""
+        return f"{self.path}#{self.number}" if self.total > 1 else self.path
+
+
 def open_problems(
-    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
-) -> list[tuple[AlignmentProblem, str]]:
-    """Return the problems that the arguments choose, and how to call each.
+    file: str, index: int | None, sense: str | None, settings: list[str] | None
+) -> list[Chosen]:
+    """Return the problems that the arguments choose.
 
     Raises
     ------
     ProblemError
         If the file is malformed, the index is none of it, or a setting is wrong.
     """
-    path, chosen, total = chosen_problems(file, index, sense, settings)
-    return [(problem, f"{path}#{number}" if total > 1 else path) for number, problem in chosen]
-
-
-def chosen_problems(
-    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
-) -> tuple[str, Iterator[tuple[int, AlignmentProblem]], int]:
-    """Return the path, the numbered problems that the arguments choose, and how many it holds.
-
-    Settings are applied to a problem when the iterator comes to it.
-    """
     path, index = split_index(file, index)
-    problems = read_instances(path, None if sense is None else sense.value)
+    problems = read_instances(path, sense)
     if index is not None and not 1 <= index <= len(problems):
         raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
     changes = dict(_setting(text) for text in settings or [])
-    numbers = range(1, len(problems) + 1) if index is None else (index,)
-    chosen = ((number, problems[number - 1].replace(**changes) if changes else problems[number - 1])
-              for number in numbers)
-    return path, chosen, len(problems)
+    return [Chosen(problem.replace(**changes) if changes else problem, path, number, len(problems))
+            for number, problem in enumerate(problems, 1) if index in (None, number)]
 
 
-def open_problem(
-    file: str, index: int | None, sense: Sense | None, settings: list[str] | None
-) -> tuple[AlignmentProblem, str]:
-    """Return the one problem that the arguments choose, and how to call it.
-
-    Raises
-    ------
-    ProblemError
-        As `open_problems`, and where several problems are left to choose from.
-    """
-    return only_one(file, open_problems(file, index, sense, settings))
-
-
-def only_one(file: str, chosen: list[tuple[AlignmentProblem, str]]) -> tuple[AlignmentProblem, str]:
-    """Return the one problem chosen, or raise `ProblemError` where there are several."""
+def only_one(file: str, chosen: list[Chosen]) -> tuple[AlignmentProblem, str]:
+    """Return the one problem chosen and its label, or raise `ProblemError` if there are several."""
     if len(chosen) != 1:
         raise ProblemError(f"{file}: holds {len(chosen)} problems; choose one with --index 1 to "
                            f"{len(chosen)}, or {file}#1")
-    return chosen[0]
+    return chosen[0].problem, chosen[0].label
 
 
 def _setting(text: str) -> tuple[str, float]:
@@ -131,25 +125,17 @@ def _setting(text: str) -> tuple[str, float]:
         raise ProblemError(f"--set {text!r} does not give a number") from None
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: NaN becomes null, infinities "inf" and "-inf"."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(part) for part in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {field.name: plain(getattr(value, field.name)) for field in fields}
-    if isinstance(value, (float, np.ndarray, np.generic)):
-        return array_to_json(value)
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
-
-
 def print_json(document: Mapping[str, Any]) -> None:
     """Print the one JSON document of a command."""
     print_text(json.dumps(plain(document), indent=1, allow_nan=False))
+
+
+def report(json: bool, document: Mapping[str, Any], text: str) -> None:
+    """Print the one JSON document of a command, or in its place what people read."""
+    if json:
+        print_json(document)
+    else:
+        print_text(text)
 
 
 def print_text(text: str) -> None:

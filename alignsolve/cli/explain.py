@@ -6,7 +6,7 @@ import io
 import math
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -21,9 +21,10 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
-    open_problem,
-    print_json,
-    print_text,
+    only_one,
+    open_problems,
+    optional,
+    report,
     working,
 )
 from alignsolve.errors import ProblemError
@@ -44,23 +45,20 @@ MOST_ROWS = 40
 def explain(
     file: FileArgument,
     client: Annotated[
-        str | None, typer.Option(metavar="ID", show_default=False,
-                                 help="Explain this client, by its id, or its number from 0.")
+        str | None, optional("Explain this client, by its id, or its number from 0.", "ID")
     ] = None,
     expert: Annotated[
-        str | None, typer.Option(metavar="ID", show_default=False,
-                                 help="Explain this expert, by its id, or its number from 0.")
+        str | None, optional("Explain this expert, by its id, or its number from 0.", "ID")
     ] = None,
     solution: Annotated[
-        str | None, typer.Option(metavar="SOLUTION", show_default=False,
-                                 help="Explain this answer, which solve wrote, instead of solving.")
+        str | None,
+        optional("Explain this answer, which solve wrote, instead of solving.", "SOLUTION"),
     ] = None,
     elastic: Annotated[
         bool, typer.Option("--elastic", help="Solve with bounds that may be relaxed.")
     ] = False,
     time_limit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", show_default=False,
-                                   help="Stop solving after this many seconds.")
+        float | None, optional("Stop solving after this many seconds.", "SECONDS")
     ] = None,
     index: IndexOption = None,
     sense: SenseOption = None,
@@ -76,41 +74,27 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
-    problem, label = open_problem(file, index, sense, settings)
+    problem, label = only_one(file, open_problems(file, index, sense, settings))
     if solution is not None:
         result = result_of(problem, read_solution(solution, problem))
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic)
     if not result.has_answer:
-        return _no_answer(result, json)
-    found: ClientExplanation | ExpertExplanation | Explanation
+        report(json, {"status": result.status, "conflict": result.conflict}, result.summary())
+        return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
+    about: dict[str, Any] = {
+        "client": _named(client, problem.client_ids), "expert": _named(expert, problem.expert_ids)
+    }
     with working("explaining", json):
-        if client is not None:
-            found = explain_answer(problem, result, client=_named(client, problem.client_ids))
-        elif expert is not None:
-            found = explain_answer(problem, result, expert=_named(expert, problem.expert_ids))
-        else:
-            found = explain_answer(problem, result)
-    if json:
-        print_json({"file": label, "status": result.status.value} | vars(found))
-    else:
-        print_text(_page(found, result))
+        found = explain_answer(problem, result, **about)
+    report(json, {"file": label, "status": result.status} | vars(found), _page(found, result))
     return DONE
 
 
-def _no_answer(result: Result, json: bool) -> int:
-    """Say that there is nothing to explain."""
-    if json:
-        print_json({"status": result.status.value, "conflict": result.conflict})
-    else:
-        print_text(result.summary())
-    return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
-
-
-def _named(text: str, ids: tuple[str, ...] | None) -> str | int:
-    """Return an id, or, where the problem has none, an index."""
-    return int(text) if ids is None and text.isdecimal() else text
+def _named(text: str | None, ids: tuple[str, ...] | None) -> str | int | None:
+    """Return an id, or, where the problem has none, an index; None for none."""
+    return int(text) if text is not None and ids is None and text.isdecimal() else text
 
 
 def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:

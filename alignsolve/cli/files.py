@@ -17,21 +17,24 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
-    chosen_problems,
     noting_warnings,
-    open_problem,
-    plain,
+    only_one,
+    open_problems,
+    optional,
     print_json,
     print_text,
+    report,
     working,
 )
 from alignsolve.errors import ProblemError
 from alignsolve.io import instance_format, write_instance
 from alignsolve.io.formats import for_writing
+from alignsolve.io.native_json import plain
 from alignsolve.io.optima import find_optima
 from alignsolve.model.describe import describe
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.model.text import counted
 from alignsolve.warm_up import warm_up as compile_kernels
 
 
@@ -44,9 +47,8 @@ def generate(
         int, typer.Option(min=0, max=2**63 - 1, help="Seed; the same on every machine.")
     ] = 0,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", show_default=False,
-                                 help="Where to write: .npz, .json, ...; .toml for a spec of a "
-                                      "few lines.")
+        str | None,
+        optional("Where to write: .npz, .json, ...; .toml for a spec of a few lines.", "FILE"),
     ] = None,
     streamed: Annotated[
         bool, typer.Option("--streamed", help="Into a .toml: make fitness block by block whenever "
@@ -103,16 +105,16 @@ def _parameter(text: str) -> tuple[str, int | float | str]:
 
 def _list_families(families: Any, json: bool) -> None:
     """Print families with their parameters."""
-    if json:
-        print_json({name: {"description": family.description, "parameters": {
+    document, lines = {}, []
+    for name, family in families.items():
+        document[name] = {"description": family.description, "parameters": {
             parameter.name: {"default": parameter.default, "meaning": parameter.meaning}
             for parameter in family.parameters
-        }} for name, family in families.items()})
-        return
-    for name, family in families.items():
-        print_text(f"{name}\n  {family.description}")
-        for parameter in family.parameters:
-            print_text(f"    {f'{parameter.name}={parameter.default}':<26} {parameter.meaning}")
+        }}
+        lines += [name, f"  {family.description}"]
+        lines += [f"    {f'{parameter.name}={parameter.default}':<26} {parameter.meaning}"
+                  for parameter in family.parameters]
+    report(json, document, "\n".join(lines))
 
 
 def convert(
@@ -134,7 +136,7 @@ def convert(
     """
     for_writing(target)
     with working("converting", json):
-        problem, _ = open_problem(source, index, sense, settings)
+        problem, _ = only_one(source, open_problems(source, index, sense, settings))
         with noting_warnings():
             write_instance(problem, target)
     _report_written(problem, target, json)
@@ -164,17 +166,16 @@ def info(
         _describe_installation(json)
         return DONE
     with working("reading", json):
-        path, chosen, total = chosen_problems(file, index, sense, settings)
+        chosen = open_problems(file, index, sense, settings)
+        path, total = chosen[0].path, chosen[0].total
         optima = find_optima(path)
-    found = [{"index": number, **plain(describe(problem)), "digest": problem_digest(problem),
-              "known": plain(optima.get(number))} for number, problem in chosen]
-    if json:
-        print_json({"file": path, "format": instance_format(path), "problems": found})
-        return DONE
-    plural = "s" if total > 1 else ""
-    print_text(f"{path}: {instance_format(path)}, {total} problem{plural}")
-    for facts in found:
-        print_text(_described(facts))
+    found = [{"index": part.number, **plain(describe(part.problem)),
+              "digest": problem_digest(part.problem), "known": plain(optima.get(part.number))}
+             for part in chosen]
+    form = instance_format(path)
+    heading = f"{path}: {form}, {counted(total, 'problem')}"
+    report(json, {"file": path, "format": form, "problems": found},
+           "\n".join([heading, *map(_described, found)]))
     return DONE
 
 
@@ -206,24 +207,21 @@ def _describe_installation(json: bool) -> None:
     backends = available_backends()
     versions = {"alignsolve": version("alignsolve"), "python": platform.python_version(),
                 "numpy": np.__version__}
-    if json:
-        print_json({"versions": versions, "backends": {
-            name: {"available": False, "reason": found} if isinstance(found, str) else
-            {"available": True, "exact": found.exact, "interruptible": found.interruptible,
-             "callback": found.callback,
-             "features": sorted(feature.value for feature in found.features)}
-            for name, found in backends.items()
-        }})
-        return
-    print_text(", ".join(f"{name} {version}" for name, version in versions.items()))
+    lines = [", ".join(f"{name} {version}" for name, version in versions.items())]
+    facts: dict[str, dict[str, Any]] = {}
     for name, found in backends.items():
         if isinstance(found, str):
-            print_text(f"  {name:<14} missing: {found}")
+            facts[name] = {"available": False, "reason": found}
+            lines.append(f"  {name:<14} missing: {found}")
             continue
-        kind = "flow and mip" if Feature.RESOURCES in found.features else "flow"
-        words = [kind, "exact" if found.exact else "heuristic",
+        facts[name] = {"available": True, "exact": found.exact,
+                       "interruptible": found.interruptible, "callback": found.callback,
+                       "features": sorted(feature.value for feature in found.features)}
+        words = ["flow and mip" if Feature.RESOURCES in found.features else "flow",
+                 "exact" if found.exact else "heuristic",
                  "stops at time limits" if found.interruptible else "cannot be interrupted"]
-        print_text(f"  {name:<14} {', '.join(words)}")
+        lines.append(f"  {name:<14} {', '.join(words)}")
+    report(json, {"versions": versions, "backends": facts}, "\n".join(lines))
 
 
 def warm_up(json: JsonOption = False) -> int:

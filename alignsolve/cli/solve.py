@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -16,16 +16,18 @@ from alignsolve.cli.common import (
     FAILED,
     INTERRUPTED,
     NOTHING_FOUND,
+    Chosen,
     FileArgument,
     IndexOption,
     JsonOption,
     SenseOption,
     SetOption,
     only_one,
-    open_problem,
     open_problems,
+    optional,
     print_json,
     print_text,
+    report,
     shown,
     working,
 )
@@ -44,41 +46,32 @@ from alignsolve.status import Status, Termination
 #: Relative difference at which a stated value counts as another one.
 CLAIM_TOLERANCE = 1e-6
 
+ELASTIC = ("Relax load bounds, minima and floors where they cannot hold together, and say which "
+           "did.")
+
 
 def solve(
     file: FileArgument,
     backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKEND_NAMES)}.")] = "auto",
     time_limit: Annotated[
-        float | None, typer.Option(metavar="SECONDS", show_default=False,
-                                   help="Stop after this many seconds.")
+        float | None, optional("Stop after this many seconds.", "SECONDS")
     ] = None,
     rel_gap: Annotated[
         float, typer.Option(metavar="GAP", help="Relative gap at which to stop early.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option(show_default=False, help="Threads; default: all cores.")
-    ] = None,
+    threads: Annotated[int | None, optional("Threads; default: all cores.")] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", show_default=False,
-                                 help="Write the answer to a .json file, or its pairs to .csv.")
+        str | None, optional("Write the answer to a .json file, or its pairs to .csv.", "FILE")
     ] = None,
-    elastic: Annotated[
-        bool, typer.Option("--elastic", help="Relax load bounds, minima and floors where "
-                                             "they cannot hold together, and say which did.")
-    ] = False,
+    elastic: Annotated[bool, typer.Option("--elastic", help=ELASTIC)] = False,
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Solve here, or on workers of a Ray cluster.")
     ] = "local",
-    address: Annotated[
-        str | None, typer.Option(show_default=False, help="Ray: address of an existing cluster.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(show_default=False, help="Ray: workers; default: all cores.")
-    ] = None,
+    address: Annotated[str | None, optional("Ray: address of an existing cluster.")] = None,
+    workers: Annotated[int | None, optional("Ray: workers; default: all cores.")] = None,
     parts: Annotated[
-        str | None, typer.Option(metavar="FOLDER", show_default=False,
-                                 help="Ray: let workers write their pairs as Parquet files.")
+        str | None, optional("Ray: let workers write their pairs as Parquet files.", "FOLDER")
     ] = None,
     index: IndexOption = None,
     sense: SenseOption = None,
@@ -97,15 +90,7 @@ def solve(
         raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
     if threads is not None and threads < 1:
         raise ProblemError(f"--threads is {threads}; give a whole number >= 1")
-    if engine not in ("local", "ray"):
-        raise ProblemError(f"--engine is {engine!r}; give local or ray")
-    if engine == "local" and (address, workers, parts) != (None, None, None):
-        raise ProblemError("--address, --workers and --parts need --engine ray")
-    if parts is not None and out is not None:
-        raise ProblemError("--parts leaves no pairs to write to --out; give one of them")
-    if out is not None:
-        check_solution_path(out)
-    place = RayEngine(address, workers, parts) if engine == "ray" else engine
+    place = _place(engine, address, workers, parts, out)
     with working("reading", json):
         chosen = open_problems(file, index, sense, settings)
 
@@ -116,7 +101,29 @@ def solve(
 
     if len(chosen) > 1 and out is None and parts is None:
         return _solve_several(file, chosen, solved, json)
-    problem, label = only_one(file, chosen)
+    return _solve_one(*only_one(file, chosen), solved, json, out, parts)
+
+
+def _place(
+    engine: str, address: str | None, workers: int | None, parts: str | None, out: str | None
+) -> RayEngine | str:
+    """Return where to solve, after checking the options of where the answer goes."""
+    if engine not in ("local", "ray"):
+        raise ProblemError(f"--engine is {engine!r}; give local or ray")
+    if engine == "local" and (address, workers, parts) != (None, None, None):
+        raise ProblemError("--address, --workers and --parts need --engine ray")
+    if parts is not None and out is not None:
+        raise ProblemError("--parts leaves no pairs to write to --out; give one of them")
+    if out is not None:
+        check_solution_path(out)
+    return RayEngine(address, workers, parts) if engine == "ray" else engine
+
+
+def _solve_one(
+    problem: AlignmentProblem, label: str, solved: Callable[[AlignmentProblem], Result],
+    json: bool, out: str | None, parts: str | None,
+) -> int:
+    """Solve a problem, write the answer and print all that is known of it."""
     result = solved(problem)
     if out is not None:
         write_solution(result, out)
@@ -132,22 +139,21 @@ def solve(
 
 
 def _solve_several(
-    file: str, chosen: list[tuple[AlignmentProblem, str]], solved: Callable[[AlignmentProblem, str],
-    Result], json: bool,
+    file: str, chosen: list[Chosen], solved: Callable[[AlignmentProblem, str], Result], json: bool
 ) -> int:
     """Solve the problems of a file, a line for each; Ctrl-C ends it after the one at work."""
     documents, codes = [], []
     if not json:
         print_text(f"{file}: {len(chosen)} problems")
-    for number, (problem, label) in enumerate(chosen, 1):
-        result = solved(problem, f"{number} of {len(chosen)}, ")
+    for part in chosen:
+        result = solved(part.problem, f"{part.number} of {part.total}, ")
         codes.append(_exit_code(result))
-        documents.append(_result_document(label, result))
+        documents.append(_result_document(part.label, result))
         if not json:
-            size = f"{problem.n_clients} x {problem.n_experts}"
-            print_text(f"  #{number:<4}{size:<12}{_in_a_line(result)}")
+            size = f"{part.problem.n_clients} x {part.problem.n_experts}"
+            print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
         if result.termination is Termination.INTERRUPTED:
-            codes.append(INTERRUPTED if number < len(chosen) else DONE)
+            codes.append(INTERRUPTED if part.number < part.total else DONE)
             break
     if json:
         print_json({"file": file, "problems": documents})
@@ -200,23 +206,18 @@ def check(
     here is called a claim of the solver the file names. The exit code is 1 where
     the solution breaks a bound or claims what is not so.
     """
-    problem, label = open_problem(file, index, sense, settings)
+    problem, label = only_one(file, open_problems(file, index, sense, settings))
     claimed = read_solution(solution, problem)
     with working("checking", json):
         found = verdict(problem, claimed)
-    if json:
-        print_json({"file": label, "solution": solution, "ok": not found.failures,
-                    "failures": found.failures, "remarks": found.remarks} | _certified(found))
-    else:
-        for failure in found.failures:
-            print_text(f"failed: {failure}")
-        if found.certificate is not None and found.certificate.feasible:
-            print_text(found.certificate.summary() if found.claim is None
-                       else found.claim.summary(found.certificate.objective_value))
-        for remark in found.remarks:
-            print_text(remark)
-        if not found.failures:
-            print_text("ok")
+    lines = [f"failed: {failure}" for failure in found.failures]
+    if found.certificate is not None and found.certificate.feasible:
+        lines.append(found.certificate.summary() if found.claim is None
+                     else found.claim.summary(found.certificate.objective_value))
+    lines += found.remarks if found.failures else [*found.remarks, "ok"]
+    report(json, {"file": label, "solution": solution, "ok": not found.failures,
+                  "failures": found.failures, "remarks": found.remarks} | _certified(found),
+           "\n".join(lines))
     return FAILED if found.failures else DONE
 
 
@@ -256,8 +257,8 @@ class Claim:
 class Verdict:
     """What is wrong with a solution, what else is to be said, what is proved, what claimed."""
 
-    failures: list[str]
-    remarks: list[str]
+    failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     certificate: Certificate | None = None
     claim: Claim | None = None
 
@@ -278,22 +279,22 @@ def _certified(found: Verdict) -> dict[str, Any]:
 def verdict(problem: AlignmentProblem, claimed: Solution) -> Verdict:
     """Return what is to be said of a solution."""
     if claimed.status is Status.INFEASIBLE:
-        return Verdict(*_check_infeasible(problem, claimed))
+        return _check_infeasible(problem, claimed)
     if claimed.status is Status.NO_SOLUTION_FOUND:
-        return Verdict(["the file says that nothing was found; there is nothing to check"], [])
+        return Verdict(["the file says that nothing was found; there is nothing to check"])
     prices = claimed.prices if claimed.multipliers is None else claimed.multipliers
     failures, remarks = [], []
     if claimed.relaxations:
         try:
             problem = relaxed_by(problem, claimed.relaxations)
         except ProblemError as error:
-            return Verdict([str(error)], [])
+            return Verdict([str(error)])
         remarks = [f"relaxed: {part.text}" for part in claimed.relaxations]
         remarks.append("that no less had to be relaxed is not checked")
     certificate = certify(problem, claimed.row_ind, claimed.col_ind, prices)
     if not certificate.feasible:
-        return Verdict([violation.message for violation in certificate.violations], [],
-                       certificate)
+        return Verdict([violation.message for violation in certificate.violations],
+                       certificate=certificate)
     value, sign = certificate.objective_value, problem.sign
     slack = CLAIM_TOLERANCE * max(1.0, abs(value))
     if abs(claimed.objective_value - value) > slack:
@@ -332,15 +333,15 @@ def _claim(
                  gap_abs / max(1.0, abs(value)), gap_abs <= slack)
 
 
-def _check_infeasible(problem: AlignmentProblem, claimed: Solution) -> tuple[list[str], list[str]]:
+def _check_infeasible(problem: AlignmentProblem, claimed: Solution) -> Verdict:
     """Check the conflict that a solution gives for a problem without an answer."""
     if claimed.conflict is None:
-        return ["the problem is claimed infeasible, without a conflict to check"], []
+        return Verdict(["the problem is claimed infeasible, without a conflict to check"])
     try:
         found = check_conflict(problem, claimed.conflict)
     except ProblemError as error:
-        return [f"the conflict is not about this problem: {error}"], []
+        return Verdict([f"the conflict is not about this problem: {error}"])
     if not found.contradictory:
-        return ["the bounds of the conflict do not contradict each other"], []
+        return Verdict(["the bounds of the conflict do not contradict each other"])
     text = f"infeasible: {claimed.conflict.text}"
-    return [], [text] if found.irreducible else [text, "a smaller conflict exists"]
+    return Verdict(remarks=[text] if found.irreducible else [text, "a smaller conflict exists"])

@@ -7,27 +7,24 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alignsolve import kernels
+from alignsolve.distributed.params import RayParams
 from alignsolve.errors import BackendNotFoundError, ProblemError
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import ArraySource, FitnessSource
 
 if TYPE_CHECKING:
+    from alignsolve.backends.exchange.inputs import Switch
     from alignsolve.certificate.certificate import Certificate
     from alignsolve.status import Limits, Outcome
-
-#: Bytes of shared memory of a cluster that is started here.
-OBJECT_STORE = 2**29
-
-#: Seconds within which a cluster's address has to answer; Ray itself would try for minutes.
-REACHED_WITHIN = 5.0
-
 
 @dataclass(frozen=True)
 class RayEngine:
@@ -44,6 +41,8 @@ class RayEngine:
         A folder to which each worker writes its pairs as a Parquet file of the
         columns ``client`` and ``expert``. The result then holds no pairs. It
         must not hold such files already.
+    params : RayParams
+        Sizes and times that seldom matter.
 
     Notes
     -----
@@ -54,6 +53,7 @@ class RayEngine:
     address: str | None = None
     workers: int | None = None
     output: str | Path | None = None
+    params: RayParams = field(default=RayParams(), repr=False)
 
     def __post_init__(self) -> None:
         if self.workers is not None and not (isinstance(self.workers, int) and self.workers > 0):
@@ -98,31 +98,28 @@ def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -
     BackendError
         If a worker died and did not come back, or an answer breaks a bound.
     """
+    kernels.prepare()
     from alignsolve.backends.exchange import inputs, streaming
-    from alignsolve.backends.exchange.backend import answer_of, penalty_of, switch_of
-    from alignsolve.backends.exchange.subproblem import Blocks
+    from alignsolve.backends.exchange.backend import answer_of, switch_of, task_of
+    from alignsolve.backends.exchange.task import Task
     from alignsolve.distributed.proof import add_proofs
     from alignsolve.distributed.shards import RayShards
 
     source = source_of(problem)
     n, m = source.shape
+    exchange = engine.params.exchange
     slots = inputs.slots_of(n, m, *problem.slot_bounds())
-    switch = inputs.switch_of(switch_of(problem))
+    switch = inputs.Switch.of(switch_of(problem))
     _check_output(engine)
-    rows, cols = limits.warm_start or (None, None)
     with connected(engine) as ray:
         wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        starts, parts = _parts(source, slots, switch, wanted)
-        shards = RayShards(ray, parts, starts)
+        starts, parts = _parts(source, slots, switch, wanted, streaming.stride_of(n, exchange))
+        shards = RayShards(ray, parts, starts, engine.params)
         try:
             setup = shards.sent
-            found = streaming.solve_shards(
-                shards, m, source.dtype, slots, *problem.holder_bounds(),
-                largest=problem.largest, dearest=float(switch[0].max(initial=0.0)),
-                blocks=Blocks(None), penalty=penalty_of(problem),
-                warm_prices=limits.warm_prices, warm_rows=rows, warm_cols=cols,
-                seed=limits.seed, deadline=limits.deadline, collect=engine.output is None,
-            )  # fmt: skip
+            task = Task.of(n, m, **task_of(problem, limits), params=exchange)
+            spread = 2.0 * problem.largest + switch.dearest
+            found = streaming.solve_shards(shards, slots, task, spread, engine.output is None)
             certificate, load = None, np.zeros(m, np.int64)
             if found.feasible and found.prices is not None:
                 before = sum(shards.all("read_so_far"))
@@ -150,26 +147,20 @@ def source_of(problem: AlignmentProblem) -> FitnessSource:
 
 
 def _parts(
-    source: FitnessSource, slots: tuple[IntArray, IntArray], switch: tuple[Any, ...], wanted: int
-) -> tuple[IntArray, list[tuple[Any, ...]]]:
+    source: FitnessSource, slots: tuple[IntArray, IntArray], switch: Switch, wanted: int,
+    stride: int,
+) -> tuple[IntArray, list[tuple[Any, ...]]]:  # fmt: skip
     """Return the first client of each shard, and what its worker builds it from."""
-    from alignsolve.backends.exchange.streaming import stride_of
     from alignsolve.distributed.shards import cut_blocks
 
-    blocks = cut_blocks(source.edges, wanted)
-    edges = source.edges[blocks]
-    cost, cost_row, cost_col, held_ptr, held_ind = switch
-    parts = []
-    for first, last, a, b in zip(blocks, blocks[1:], edges, edges[1:], strict=False):
-        mine = switch
-        if cost.size:
-            ends = held_ptr[a : b + 1]
-            own = cost[a * cost_row : b * cost_row] if cost_row else cost
-            mine = own, cost_row, cost_col, ends - ends[0], held_ind[ends[0] : ends[-1]]
-        part = source.part(int(first), int(last))
-        bounds = tuple(_short(slot[a:b]) for slot in slots)
-        parts.append((part, int(a), stride_of(source.shape[0]), bounds, mine))
-    return edges[:-1], parts
+    blocks = cut_blocks(source.edges, wanted).tolist()
+    edges = source.edges[blocks].tolist()
+    parts = [
+        (source.part(first, last), a, stride, tuple(_short(slot[a:b]) for slot in slots),
+         switch.part(a, b))
+        for (first, last), (a, b) in zip(pairwise(blocks), pairwise(edges), strict=True)
+    ]  # fmt: skip
+    return np.array(edges[:-1], np.int64), parts
 
 
 def _short(array: IntArray) -> IntArray | int:
@@ -207,11 +198,13 @@ def connected(engine: RayEngine) -> Iterator[Any]:
         return
     try:
         if engine.address is not None:
-            _reach(engine.address)
+            _reach(engine.address, engine.params.reached_within)
             ray.init(address=engine.address, log_to_driver=False, logging_level="error")
         else:
-            ray.init(num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
-                     logging_level="error", object_store_memory=OBJECT_STORE)  # fmt: skip
+            ray.init(
+                num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
+                logging_level="error", object_store_memory=engine.params.object_store,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendNotFoundError(f"no Ray cluster at {engine.address!r}: {error}") from error
     try:
@@ -220,8 +213,8 @@ def connected(engine: RayEngine) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
+def _reach(address: str, seconds: float) -> None:
     """Raise `OSError` where nobody listens at ``host:port`` or ``ray://host:port``."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN).close()
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.backends.exchange.inputs import starts_of
 from alignsolve.certificate.certificate import Certificate, certificate_by_prices
 from alignsolve.certificate.duality_gap import gap_of_sums
 from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
-from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, tolerance
 
 
@@ -52,21 +53,15 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     """
-    from alignsolve.backends.exchange.bookkeeping import write_values
     from alignsolve.certificate.row_pass_kernels import residual_sum  # numba is slow to import
 
     row_ind, col_ind = shard.pairs()
-    indptr = np.append(0, np.cumsum(shard.count, dtype=np.int64))
+    indptr = starts_of(shard.count)
     held, residuals, stakes = np.zeros(col_ind.size), list[float](), list[Stakes]()
     for k in range(shard.source.n_blocks):
-        a, b = int(shard.source.edges[k]), int(shard.source.edges[k + 1])
-        values: FloatArray = np.ascontiguousarray(shard.source.block(k))
-        shard.rows_read += b - a
-        if shard.switch[0].size:
-            fitness, values = values, np.empty(values.shape)
-            write_values(fitness, np.arange(a, b), *shard.switch, values)
-        slots = shard.slot_min[a:b], shard.slot_max[a:b]
-        ends = indptr[a : b + 1]
+        rows = shard.rows_of(k)
+        values, ends = shard.values(k), indptr[rows.start : rows.stop + 1]
+        slots = shard.slot_min[rows], shard.slot_max[rows]
         residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held))
         whole = not stakes or bool(stakes[-1].whole)
         stakes.append(block_stakes(values, prices, ends, col_ind, slots[1], whole))

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.backends.exchange.streamed import Shards
+from alignsolve.distributed.params import RayParams
 from alignsolve.distributed.worker import CHANGES, Behind, Worker, pack
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import IntArray
 
 logger = logging.getLogger("alignsolve")
 
-#: Times that Ray starts a worker anew, and seconds to wait for one that died.
-MAX_RESTARTS = 8
-PATIENCE = 300.0
 
-
-class RayShards:
+class RayShards(Shards):
     """Shards that together hold all clients, each in an actor of its own.
 
     Parameters
@@ -32,6 +30,8 @@ class RayShards:
         What each worker builds its shard from; see `build_shard`.
     starts : int64 array, shape (n_shards,)
         First client of each shard.
+    params : RayParams
+        How often and how long to wait for workers.
 
     Attributes
     ----------
@@ -48,31 +48,25 @@ class RayShards:
     the log is where the dead one was.
     """
 
-    def __init__(self, ray: Any, parts: Sequence[tuple[Any, ...]], starts: IntArray) -> None:
+    def __init__(
+        self, ray: Any, parts: Sequence[tuple[Any, ...]], starts: IntArray, params: RayParams
+    ) -> None:
+        super().__init__(starts)
         self.ray = ray
-        self.starts = starts
-        actor = ray.remote(num_cpus=1, max_restarts=MAX_RESTARTS, max_task_retries=0)(Worker)
+        self.patience = params.patience
+        options = {"num_cpus": 1, "max_restarts": params.max_restarts, "max_task_retries": 0}
+        actor = ray.remote(**options)(Worker)
         self.workers = [actor.remote() for _ in parts]
         self.logs: list[list[tuple[str, bytes]]] = [[] for _ in parts]
         self.sent = self.received = self.restarts = self.calls = 0
         self.each("build", parts)
 
-    def all(self, method: str, *arguments: Any) -> list[Any]:
-        """Call a method of all shards at once; return what they return."""
-        return self._call(method, [pack(arguments)] * len(self.workers), range(len(self.workers)))
-
-    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Do the same with arguments of its own for each shard."""
-        return self._call(method, [pack(some) for some in arguments], range(len(self.workers)))
-
-    def one(self, shard: int, method: str, *arguments: Any) -> Any:
-        """Call a method of one shard."""
-        return self._call(method, [pack(arguments)], [shard])[0]
-
-    def _call(self, method: str, packed: list[bytes], shards: Sequence[int]) -> list[Any]:
-        asked = [self._ask(shard, method, some) for shard, some in zip(shards, packed, strict=True)]
+    def call(self, method: str, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
+        """Call a method of some shards at once, by number; return what they return."""
+        packed = {shard: pack(some) for shard, some in arguments.items()}
+        asked = [self._ask(shard, method, some) for shard, some in packed.items()]
         found = []
-        for shard, some, answer in zip(shards, packed, asked, strict=True):
+        for (shard, some), answer in zip(packed.items(), asked, strict=True):
             result = self._await(shard, method, some, [answer])
             if method in CHANGES:
                 self.logs[shard].append((method, some))
@@ -98,9 +92,9 @@ class RayShards:
             except self.ray.exceptions.RayActorError as error:
                 now = time.perf_counter()
                 # A call may take longer than that: patience begins where it fails.
-                if not lost or now - asked > PATIENCE:
+                if not lost or now - asked > self.patience:
                     lost = now
-                if now - lost > PATIENCE:
+                if now - lost > self.patience:
                     raise BackendError(f"a worker died and did not come back: {error}") from error
                 time.sleep(0.1)
             answers = self._again(shard, method, packed)

@@ -81,18 +81,11 @@ def build_shard(
 ) -> Any:
     """Return a `Shard` that works on one core; slots of equal entries come as one number."""
     kernels.prepare()
+    from alignsolve.backends.exchange.inputs import slots_of
     from alignsolve.backends.exchange.shard import Shard
+    from alignsolve.backends.exchange.task import Blocks
 
-    slot_min, slot_max = (
-        np.full(source.shape[0], value, np.int64) if np.ndim(value) == 0 else value
-        for value in slots
-    )
-    return Shard(source, start, stride, (slot_min, slot_max), switch, _in_turn)
-
-
-def _in_turn(work: Any, count: int) -> list[Any]:
-    """Run work on one core, which is what a worker has."""
-    return [work(k) for k in range(count)]
+    return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks())
 
 
 def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:

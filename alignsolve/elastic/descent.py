@@ -6,16 +6,17 @@ proves nothing.
 
 from __future__ import annotations
 
-import math
 import time
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.elastic.violation_weights import ViolationWeights
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.feasibility import resource_use
-from alignsolve.model.problem import AlignmentProblem, tolerance
-from alignsolve.relaxation import whole_holder_bounds
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks, weighted_count
+from alignsolve.model.feasibility import resource_use, sorted_pairs
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
 #: Passes over all clients at most, and rounds of passes with exchanges after each.
 MOST_PASSES, MOST_ROUNDS = 30, 10
@@ -24,11 +25,14 @@ MOST_PASSES, MOST_ROUNDS = 30, 10
 #: and how many for each second left.
 MOST_EXCHANGES, EXCHANGES_PER_SECOND = 100_000_000, 10_000_000
 
-#: Entries of the rows of a block of clients: a few MB.
-BLOCK_ENTRIES = 1 << 19
+#: Bytes of the rows of a block of clients, in float64.
+BLOCK_BYTES = 1 << 22
 
 #: Changes of the violation, relative to its prices, that count as none.
 ROUNDING = 1e-9
+
+#: What experts add to clients' sums, (k, n_experts), the bound of each sum, and its price.
+Rows = tuple[npt.NDArray[Any], ...]
 
 
 def descended(
@@ -67,16 +71,16 @@ def within_budgets(
     values = problem.pair_values(rows, cols)
     order = np.lexsort((values, rows))
     rows, cols = rows[order], cols[order]
+    budgets = [part for part in client_sums(problem, Margin.INWARD) if part.name]
     while True:
         over = np.zeros(problem.n_clients, dtype=np.bool_)
-        for name, resource in problem.resources.items():
-            budget = np.asarray(resource.budget)
-            over |= resource_use(problem, name, rows, cols) > budget + tolerance(budget) / 2
-        is_first = np.append(True, rows[1:] != rows[:-1])
-        dropped = is_first & over[rows] if rows.size else np.zeros(0, dtype=np.bool_)
+        for part in budgets:
+            over |= resource_use(problem, part.name, rows, cols) > part.high
+        dropped = over[rows]
+        # The first of a client has the least value.
+        dropped[1:] &= rows[1:] != rows[:-1]
         if not dropped.any():
-            order = np.lexsort((cols, rows))
-            return rows[order], cols[order]
+            return sorted_pairs(problem, rows, cols)
         rows, cols = rows[~dropped], cols[~dropped]
 
 
@@ -95,20 +99,15 @@ class _Descent:
         n, m = problem.n_clients, problem.n_experts
         self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
         self.held[rows, cols] = True
-        weight, low, high = [np.ones(n)], *([part] for part in whole_holder_bounds(problem))
-        price, amount = [prices.load], [np.bincount(cols, minlength=m).astype(np.float64)]
-        for name, load in problem.loads.items():
-            weight.append(np.asarray(load.weight))
-            low.append(np.asarray(load.min))
-            high.append(np.asarray(load.max))
-            price.append(prices.named_loads[name])
-            amount.append(problem.load_amounts(name, rows, cols))
-        self.weight = _stacked(weight)
+        loads = CouplingConstraints.of(problem, Margin.INWARD, all_holders=True)
+        self.weight, self.sums = loads.weight, client_sums(problem, Margin.INWARD)
         # Infinite bounds are missed infinitely, or never: no move changes that.
         self.loads = Loads(
-            np.where(np.isfinite(low), low, -np.inf), np.where(np.isfinite(high), high, np.inf),
-            _stacked(price), _stacked(amount),
-        )  # fmt: skip
+            np.where(np.isfinite(loads.low), loads.low, -np.inf),
+            np.where(np.isfinite(loads.high), loads.high, np.inf),
+            np.array([prices.of("load_min", name or None) for name in loads.names]),
+            np.array([weighted_count(cols, weight[rows], m) for weight in loads.weight]),
+        )
         self.slack = ROUNDING * float(prices.load.max(initial=1.0))
         self.gain = ROUNDING * (1.0 + problem.largest)
 
@@ -116,15 +115,14 @@ class _Descent:
         """Move until nothing helps, or time is up."""
         from alignsolve.elastic.moves import exchange
 
-        left = MOST_EXCHANGES
         seconds = max(0.0, deadline - time.perf_counter())
-        if math.isfinite(seconds):
-            left = min(left, int(EXCHANGES_PER_SECOND * seconds))
+        left = int(min(MOST_EXCHANGES, EXCHANGES_PER_SECOND * seconds))
         for _ in range(MOST_ROUNDS):
             self._passes(deadline)
-            if time.perf_counter() > deadline or left <= 0 or not self._misses():
+            missed = (self.loads.amount < self.loads.low) | (self.loads.amount > self.loads.high)
+            if time.perf_counter() > deadline or left <= 0 or not missed.any():
                 break
-            if self.held.size > BLOCK_ENTRIES:
+            if 8 * self.held.size > BLOCK_BYTES:
                 break
             everyone = self._block(slice(0, self.problem.n_clients))
             moved, left = exchange(everyone, self.loads, self.held, self.slack, left)
@@ -137,67 +135,44 @@ class _Descent:
         """Let clients move one by one until that changes nothing."""
         from alignsolve.elastic.moves import improve
 
-        n = self.problem.n_clients
-        step = max(1, BLOCK_ENTRIES // max(1, self.problem.n_experts))
         for _ in range(MOST_PASSES):
             moved = 0
-            for start in range(0, n, step):
+            for rows in row_blocks(self.problem.n_clients, self.problem.n_experts, BLOCK_BYTES):
                 if time.perf_counter() > deadline:
                     return
-                rows = slice(start, min(n, start + step))
                 block = self._block(rows)
                 moved += improve(block, self.loads, self.held[rows], self.slack, self.gain)
             if not moved:
                 return
 
-    def _misses(self) -> bool:
-        """Tell whether a load misses a bound."""
-        loads = self.loads
-        return bool(((loads.amount < loads.low) | (loads.amount > loads.high)).any())
-
     def _block(self, rows: slice) -> tuple[Float64Array, ...]:
         """Return the rows of some clients; see `alignsolve.elastic.moves.Block`."""
         from alignsolve.elastic.moves import Block
 
-        problem, prices, m = self.problem, self.prices, self.problem.n_experts
-        k = rows.stop - rows.start
-        hard, cap = [np.ones((k, m))], [problem.max_experts[rows].astype(np.float64)]
-        soft, floor, price = [], [], []
-        if (problem.min_experts[rows] > 0).any():
-            soft.append(np.ones((k, m)))
-            floor.append(problem.min_experts[rows].astype(np.float64))
-            price.append(prices.min_experts[rows])
-        for resource in problem.resources.values():
-            budget = np.asarray(resource.budget)[rows]
-            hard.append(np.asarray(resource.size)[rows])
-            # Half the tolerance: sums in another order round otherwise.
-            cap.append(budget + tolerance(budget) / 2)
-        if problem.expert_group is not None:
-            assert problem.group_min is not None and problem.group_max is not None
+        problem, prices = self.problem, self.prices
+        k, m = rows.stop - rows.start, problem.n_experts
+        hard: list[Rows] = [(np.ones((k, m)), problem.max_experts[rows])]
+        soft: list[Rows] = []
+        if problem.min_experts[rows].any():
+            soft.append((np.ones((k, m)), problem.min_experts[rows], prices.min_experts[rows]))
+        if problem.group_min is not None and problem.group_max is not None:
             for g in range(problem.n_groups):
-                member = np.broadcast_to((problem.expert_group == g).astype(np.float64), (k, m))
-                hard.append(member)
-                cap.append(problem.group_max[rows, g].astype(np.float64))
-                soft.append(member)
-                floor.append(problem.group_min[rows, g].astype(np.float64))
-                price.append(prices.group[rows, g])
-        least = problem.client_fitness_min[rows]
-        if (least > -np.inf).any():
-            fitness = np.asarray(problem.fitness[rows], dtype=np.float64)
-            soft.append(np.where(fitness > -np.inf, fitness, 0.0))
-            floor.append(np.where(np.isfinite(least), least, -np.inf))
-            price.append(prices.fitness_floor[rows])
+                member = np.broadcast_to(problem.expert_group == g, (k, m))
+                hard.append((member, problem.group_max[rows, g]))
+                soft.append((member, problem.group_min[rows, g], prices.group[rows, g]))
+        for part in self.sums:
+            if part.name:
+                hard.append((part.entries(rows), part.high[rows]))
+            else:
+                soft.append((part.entries(rows), part.low[rows], prices.fitness_floor[rows]))
+
+        def stacked(parts: list[Rows], at: int) -> Float64Array:
+            shape = (len(parts), k) if at else (len(parts), k, m)
+            return np.array([row[at] for row in parts], dtype=np.float64).reshape(shape)
+
+        floor = stacked(soft, 1)
         return Block(
             problem.values(rows), np.ascontiguousarray(self.weight[:, rows]),
-            _stacked(hard), _stacked(cap), _stacked(soft, (k, m)), _stacked(floor, (k,)),
-            _stacked(price, (k,)),
+            stacked(hard, 0), stacked(hard, 1), stacked(soft, 0),
+            np.where(np.isfinite(floor), floor, -np.inf), stacked(soft, 2),
         )  # fmt: skip
-
-
-def _stacked(
-    parts: list[Float64Array] | list[np.ndarray], shape: tuple[int, ...] = ()
-) -> Float64Array:
-    """Return parts of one shape, given where there may be none, as one float64 array."""
-    if not parts:
-        return np.zeros((0, *shape))
-    return np.ascontiguousarray(np.stack(parts), dtype=np.float64)

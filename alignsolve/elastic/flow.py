@@ -18,8 +18,7 @@ does. All prices are whole numbers, so that nothing is rounded.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,11 +30,13 @@ from alignsolve.infeasibility.max_flow import (
     StateArray,
     allowed_state,
     expert_groups,
+    flow_bounds,
     pair_counts,
 )
+from alignsolve.kernels import prepare
 from alignsolve.model.arrays import BoolArray, IntArray
-from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import bounds_beside
 
 #: Codes of a pair, as in `alignsolve.elastic.kernels`: held by some best sets, by all; and, as in
 #: `alignsolve.infeasibility.max_flow_kernels`, held.
@@ -119,7 +120,7 @@ def least_violation(
     rounds = 0
     while True:
         rounds += 1
-        responses = search.responses(search.price)
+        responses = search.responses()
         flow = _flow(responses, search.group, *search.loads(search.price))
         done = flow.run(deadline)
         if done is None:
@@ -137,51 +138,44 @@ class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
     def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
-        self.allowed, self.group = allowed_state(problem), expert_groups(problem)
-        self.reward = WholeWeights.of(problem, prices)
-        self.client_low, self.client_high = problem.slot_bounds()
-        size, self.load_size = pair_counts(self.allowed, 1, self.group)
-        self.group_low = np.zeros_like(size)
-        self.group_high = np.full_like(size, problem.n_experts)
-        if problem.group_min is not None and problem.group_max is not None:
-            self.group_low = np.minimum(problem.group_min, size).astype(np.int32)
-            self.group_high = np.minimum(problem.group_max, size).astype(np.int32)
-        self.load_low, self.load_high = problem.holder_bounds()
+        prepare()
+        from alignsolve.elastic.kernels import Clients
+
+        allowed, self.group = allowed_state(problem), expert_groups(problem)
+        reward = self.reward = WholeWeights.of(problem, prices)
+        bounds = self.bounds = flow_bounds(problem, allowed)
+        # One group of all experts bounds nothing.
+        group_high = (bounds.group_high if problem.n_groups
+                      else np.full_like(bounds.group_high, problem.n_experts))
+        self.clients = Clients(
+            allowed, self.group, bounds.client_low, bounds.client_high, reward.min_experts,
+            bounds.group_low, group_high, reward.group,
+        )
         self.price = np.zeros(problem.n_experts, dtype=np.int64)
 
-    def responses(self, price: IntArray) -> Responses:
-        """Return the best sets at some prices."""
-        from alignsolve.kernels import prepare
-
-        prepare()
+    def responses(self) -> Responses:
+        """Return the best sets at the prices."""
         from alignsolve.elastic.kernels import best_responses
 
-        n, n_groups = self.group_low.shape
-        found = Responses(
-            np.empty_like(self.allowed),
-            np.empty((2, n), dtype=np.int64),
-            np.empty((2, n, n_groups), dtype=np.int32),
-        )
-        best_responses(
-            self.allowed, self.group, price,
-            self.client_low, self.client_high, self.reward.min_experts,
-            self.group_low, self.group_high, self.reward.group,
-            found.state, found.client_range, found.group_range,
-        )
-        return found
+        n, n_groups = self.bounds.group_low.shape
+        state = np.empty_like(self.clients.allowed)
+        client_range = np.empty((2, n), dtype=np.int64)
+        group_range = np.empty((2, n, n_groups), dtype=np.int32)
+        best_responses(self.clients, self.price, state, client_range, group_range)
+        return Responses(state, client_range, group_range)
 
     def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
         """Return the fewest and most holders at which each expert misses and pays least."""
-        low, high = self.load_low, self.load_high
+        low, high, size = self.bounds.load_low, self.bounds.load_high, self.bounds.load_size
         fewest, most = np.zeros_like(price), np.zeros_like(price)
         # A missing holder costs the reward below both bounds, an extra one above both. Between
         # them neither costs; or, where they cross, both do, and add up to a constant.
         for reward, end in (
             (-self.reward.load, np.minimum(low, high)),
             (0, np.maximum(low, high)),
-            (self.reward.load, self.load_size),
+            (self.reward.load, size),
         ):
-            end = np.clip(end, 0, self.load_size)
+            end = np.clip(end, 0, size)
             fewest = np.where(reward + price < 0, end, fewest)
             most = np.where(reward + price <= 0, end, most)
         return fewest, most
@@ -197,7 +191,7 @@ class _Search:
             return bound, self.bound(here + move) - bound
 
         rising, (low, up) = 0, at(0)
-        falling = int(max(np.max(part) for part in self.reward.parts))
+        falling = self.reward.largest
         high, down = at(falling)
         while down > 0:
             rising, low, up = falling, high, down
@@ -220,21 +214,12 @@ class _Search:
 
     def bound(self, price: IntArray) -> int:
         """Return a bound from below on the least violation, but for a constant."""
-        holders, _ = self.loads(price)
-        missed = np.maximum(self.load_low - holders, 0) + np.maximum(holders - self.load_high, 0)
-        return int((self.reward.load * missed + price * holders).sum()) - self._worth(price)
-
-    def _worth(self, price: IntArray) -> int:
-        """Return what the clients' best sets are worth together."""
         from alignsolve.elastic.kernels import response_worth
 
-        return int(
-            response_worth(
-                self.allowed, self.group, price,
-                self.client_low, self.client_high, self.reward.min_experts,
-                self.group_low, self.group_high, self.reward.group,
-            )
-        )
+        low, high, (holders, _) = self.bounds.load_low, self.bounds.load_high, self.loads(price)
+        missed = np.maximum(low - holders, 0) + np.maximum(holders - high, 0)
+        worth = int(response_worth(self.clients, price))
+        return int((self.reward.load * missed + price * holders).sum()) - worth
 
 
 def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:
@@ -274,32 +259,15 @@ def _restricted(
 ) -> AlignmentProblem:
     """Return the problem of the tied pairs that the bounds of a flow allow."""
     tied, always = responses.state == TIED, _pairs(responses.state == ALWAYS)
-    changes: dict[str, Any] = {
+    changes = bounds_beside(problem, *always) | {
         "min_experts": flow.client_low,
         "max_experts": flow.client_high,
         "load_min": flow.load_low,
         "load_max": flow.load_high,
-        "load_target": problem.load_target - np.bincount(always[1], minlength=problem.n_experts),
     }
-    if problem.problem_class == "mip" and always[0].size:
-        changes |= _further_bounds(problem, *always)
     if problem.expert_group is not None:
         changes |= {"group_min": flow.group_low, "group_max": flow.group_high}
     # A matrix is large, and most often nothing in it changes.
     if (tied != (problem.fitness > -np.inf)).any():
         changes["fitness"] = np.where(tied, problem.fitness, -np.inf)
     return problem.replace(**changes)
-
-
-def _further_bounds(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> dict[str, Any]:
-    """Return named loads, resources and floors as they are for what is held besides some pairs."""
-    loads, resources = {}, {}
-    for name, load in problem.loads.items():
-        amount = problem.load_amounts(name, rows, cols)
-        bounds = {key: np.asarray(getattr(load, key)) - amount for key in ("min", "max", "target")}
-        loads[name] = replace(load, **bounds)
-    for name, resource in problem.resources.items():
-        use = resource_use(problem, name, rows, cols)
-        resources[name] = replace(resource, budget=np.asarray(resource.budget) - use)
-    floor = problem.client_fitness_min - client_fitness(problem, rows, cols)
-    return {"loads": loads, "resources": resources, "client_fitness_min": floor}

@@ -12,7 +12,6 @@ import logging
 import math
 import time
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -40,6 +39,9 @@ logger = logging.getLogger("alignsolve")
 #: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
 MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000
 
+#: Share of the time left for each of the two models.
+TIME_SHARE = 0.5
+
 #: Rounds of cutting off answers that HiGHS' tolerance let through.
 MOST_ROUNDS = 20
 
@@ -49,25 +51,9 @@ ROUNDING = 1e-7
 Pairs = tuple[IntArray, IntArray]
 
 
-@dataclass(frozen=True, eq=False)
-class MipAnswer:
-    """An assignment with little violation.
-
-    Attributes
-    ----------
-    pairs : tuple of int64 array
-        Clients and experts.
-    violation_bound : float
-        Priced violation that is unavoidable, by HiGHS' word.
-    """
-
-    pairs: Pairs
-    violation_bound: float
-
-
 def least_violating_answer(
     problem: AlignmentProblem, prices: ViolationWeights, limits: Limits
-) -> MipAnswer | None:
+) -> tuple[Pairs, float] | None:
     """Return an assignment of least priced violation, and then of good objective.
 
     Parameters
@@ -81,8 +67,11 @@ def least_violating_answer(
 
     Returns
     -------
-    MipAnswer or None
-        None where the model is too large or nothing was found in time.
+    pairs : tuple of two int64 arrays
+        Clients and experts.
+    bound : float
+        Priced violation that is unavoidable, by HiGHS' word. Or None for both where the
+        model is too large or nothing was found in time.
     """
     most = REPEATABLE_PAIRS if limits.repeatable else MOST_PAIRS
     if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * limits.remaining()):
@@ -91,8 +80,8 @@ def least_violating_answer(
     if not model.base.n_pairs:
         nothing = np.empty(0, dtype=np.int64)
         missed = priced(shortfalls(problem, prices, nothing, nothing))
-        return MipAnswer((nothing, nothing), missed)
-    found = model.solve(model.violation_cost, math.inf, limits, 0.5)
+        return (nothing, nothing), missed
+    found = model.solve(model.violation_cost, math.inf, limits)
     if found is None:
         return None
     pairs, bound = found
@@ -100,10 +89,10 @@ def least_violating_answer(
     modelled = model.violation(*pairs)
     # What no assignment can avoid, such as a bound beyond all clients, is not in the model.
     constant = missed - modelled if math.isfinite(missed) else 0.0
-    better = model.solve(model.objective_cost, modelled, limits, 0.5)
+    better = model.solve(model.objective_cost, modelled, limits)
     if better is not None and model.violation(*better[0]) <= modelled * (1 + ROUNDING):
         pairs = better[0]
-    return MipAnswer(pairs, max(0.0, min(missed, bound + constant)))
+    return pairs, max(0.0, min(missed, bound + constant))
 
 
 class _Model:
@@ -132,9 +121,9 @@ class _Model:
         return float(self.cost @ np.maximum(self.soft @ held - self.limit, 0.0))
 
     def solve(
-        self, cost: Float64Array, most: float, limits: Limits, share: float
+        self, cost: Float64Array, most: float, limits: Limits
     ) -> tuple[Pairs, float] | None:
-        """Minimise a cost at a violation of at most `most`.
+        """Minimise a cost at a violation of at most `most`, in `TIME_SHARE` of what is left.
 
         Returns
         -------
@@ -142,16 +131,16 @@ class _Model:
             An assignment within all bounds that are never relaxed, and a lower
             bound on the priced violation where that is the cost; or None.
         """
-        deadline, report = limits.deadline, limits.report
-        if math.isfinite(deadline):
-            deadline = time.perf_counter() + share * limits.remaining()
+        report = limits.report
+        poll = None if report is None else partial(report, -math.inf, math.inf)
+        deadline = time.perf_counter() + TIME_SHARE * limits.remaining()
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
             try:
                 waited: Waited[Any] = guarded("the model of violations", lambda: wait_for(
                     lambda: self._milp(cost, most, limits, deadline), deadline + 0.1,
-                    _cannot_stop, None if report is None else partial(report, -math.inf, math.inf),
+                    lambda interrupted: False, poll,
                 ), Waited(None, interrupted=True))  # fmt: skip
             except BackendError as error:
                 logger.info("the elastic solve goes on: %s", error)
@@ -168,8 +157,7 @@ class _Model:
             cuts = exact_cuts(self.hard, self.base, *pairs)
             if cuts is None:
                 return None
-            matrix, upper = cuts
-            self.base = self.base.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
+            self.base = self.base.with_rows(cuts)
         return None
 
     def _milp(self, cost: Float64Array, most: float, limits: Limits, deadline: float) -> Any:
@@ -211,10 +199,6 @@ class _Model:
             )
 
 
-def _cannot_stop(interrupted: bool) -> bool:
-    return False
-
-
 def _soft_rows(
     problem: AlignmentProblem, prices: ViolationWeights, base: LinearModel
 ) -> tuple[sp.csr_array, Float64Array, Float64Array]:
@@ -224,10 +208,8 @@ def _soft_rows(
     tolerance means the same for all.
     """
     every = all_bounds(problem)
-    kept = BoundSet(
-        {key: index for key, index in every.clients.items() if key[0] in ELASTIC_KINDS},
-        every.experts,
-    )
+    elastic = {key: index for key, index in every.clients.items() if key[0] in ELASTIC_KINDS}
+    kept = BoundSet(elastic, every.experts)
     matrices = [sp.csr_array((0, base.n_pairs))]
     limits, costs = [np.empty(0)], [np.empty(0)]
     for part in bound_rows(problem, kept, base.clients, base.experts):
@@ -238,17 +220,6 @@ def _soft_rows(
         largest = np.where(largest > 0, largest, 1.0)
         matrices.append(sp.csr_array(sp.diags_array(1 / largest) @ matrix))
         limits.append(limit / largest)
-        costs.append(_price(prices, *part.key)[part.index[finite]] * largest)
+        costs.append(prices.of(*part.key)[part.index[finite]] * largest)
     return (sp.csr_array(sp.vstack(matrices, format="csr")), np.concatenate(limits),
             np.concatenate(costs))
-
-
-def _price(
-    prices: ViolationWeights, kind: str, name: str | None, group: int | None
-) -> Float64Array:
-    """Return the prices of a kind of bound, by expert or client."""
-    if kind in ("load_min", "load_max"):
-        return prices.load if name is None else prices.named_loads[name]
-    if kind == "group_min":
-        return prices.group[:, group]
-    return prices.min_experts if kind == "min_experts" else prices.fitness_floor

@@ -117,18 +117,15 @@ def improve(block, loads, held, slack, least):
     """
     n, m = block.value.shape
     moved = 0
-    adding, taken = np.empty(m), np.empty(m, np.int64)
+    adding = np.empty(m)
     for i in range(n):
         used, has = _sums(block.hard, i, held[i]), _sums(block.soft, i, held[i])
         weight = block.weight[:, i].copy()
-        count = 0
+        taken = np.flatnonzero(held[i])
         for j in range(m):
-            if held[i, j]:
-                taken[count] = j
-                count += 1
             adding[j] = _shift(loads, j, weight) if block.value[i, j] > -np.inf else np.inf
         best, gain, best_drop, best_add = np.inf, -np.inf, -1, -1
-        for d in range(-1, count):
+        for d in range(-1, taken.size):
             drop = taken[d] if d >= 0 else -1
             dropping = _shift(loads, drop, -weight) if d >= 0 else 0.0
             lost = block.value[i, drop] if d >= 0 else 0.0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from alignsolve.elastic.violation_weights import ViolationWeights
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import client_fitness, group_counts
-from alignsolve.model.problem import AlignmentProblem, tolerance
-from alignsolve.relaxation import Shortfall, whole_holder_bounds
+from alignsolve.model.problem import AlignmentProblem, Feature, tolerance
+from alignsolve.relaxation import Shortfall, load_bounds
 
 
 def shortfalls(
@@ -29,45 +28,35 @@ def shortfalls(
     rows, cols : int64 array, shape (n_pairs,)
         The assignment.
     """
-    return [part for part in _compared(problem, prices, rows, cols) if part.index.size]
+    found: list[Shortfall] = []
 
+    def compare(
+        kind: str, has: Any, bound: Any, name: str | None = None, group: int | None = None
+    ) -> None:
+        sign = -1.0 if kind == "load_max" else 1.0
+        amount = sign * (bound - has)
+        index = np.flatnonzero(amount > tolerance(bound))
+        if index.size:
+            amounts = np.asarray(has, dtype=np.float64)[index], amount[index]
+            price = prices.of(kind, name, group)[index]
+            found.append(Shortfall(kind, name, group, index, *amounts, price))
 
-def _compared(
-    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
-) -> Iterator[Shortfall]:
-    """Yield the shortfalls of every kind, empty or not."""
-    holders = np.bincount(cols, minlength=problem.n_experts)
-    low, high = whole_holder_bounds(problem)
-    yield _missed("load_min", None, None, holders, low, 1.0, prices.load)
-    yield _missed("load_max", None, None, holders, high, -1.0, prices.load)
-    for name, load in problem.loads.items():
-        amount, price = problem.load_amounts(name, rows, cols), prices.named_loads[name]
-        yield _missed("load_min", name, None, amount, np.asarray(load.min), 1.0, price)
-        yield _missed("load_max", name, None, amount, np.asarray(load.max), -1.0, price)
-    count = np.bincount(rows, minlength=problem.n_clients)
-    yield _missed("min_experts", None, None, count, problem.min_experts, 1.0, prices.min_experts)
+    loads = {None: np.bincount(cols, minlength=problem.n_experts)} | {
+        name: problem.load_amounts(name, rows, cols) for name in problem.loads
+    }
+    for name, amount in loads.items():
+        low, high = load_bounds(problem, name)
+        compare("load_min", amount, low, name)
+        compare("load_max", amount, high, name)
+    compare("min_experts", np.bincount(rows, minlength=problem.n_clients), problem.min_experts)
     if problem.group_min is not None:
         counts = group_counts(problem, rows, cols)
         for g in range(problem.n_groups):
-            yield _missed("group_min", None, g, counts[:, g], problem.group_min[:, g], 1.0,
-                          prices.group[:, g])
-    floor = problem.client_fitness_min
-    if (floor > -np.inf).any():
+            compare("group_min", counts[:, g], problem.group_min[:, g], group=g)
+    if Feature.FAIRNESS in problem.features:
         fitness = client_fitness(problem, rows, cols)
-        yield _missed("client_fitness_min", None, None, fitness, floor, 1.0, prices.fitness_floor)
-
-
-def _missed(
-    kind: str, name: str | None, group: int | None, has: Any, bound: Any, sign: float,
-    price: Float64Array,
-) -> Shortfall:
-    """Compare what an assignment has with lower bounds (`sign` 1) or upper bounds (-1)."""
-    # An infinite bound that binds nothing minus a number must not warn.
-    amount = np.where(np.isfinite(bound), sign * (bound - has), np.where(
-        sign * bound > 0, np.inf, -np.inf))
-    index = np.flatnonzero(amount > tolerance(bound))
-    return Shortfall(kind, name, group, index, np.asarray(has, dtype=np.float64)[index],
-                     amount[index], price[index])
+        compare("client_fitness_min", fitness, problem.client_fitness_min)
+    return found
 
 
 def priced(parts: list[Shortfall]) -> float:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.certificate.certificate import certify_answer, unproved
+from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
@@ -29,6 +28,9 @@ PLAIN_SHARE = {"flow": 0.7, "mip": 0.4}
 GRACE = 0.3
 
 Pairs = tuple[IntArray, IntArray]
+
+#: The assignment of nothing.
+NOTHING: Pairs = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 
 
 class Plain(Protocol):
@@ -65,15 +67,13 @@ def solve_elastic(
     if _is_hopeless(problem):
         return plain(problem, limits)
     started = time.perf_counter()
+    limits = dataclasses.replace(limits, with_conflict=False)
     work = _Work(problem, prices, limits, plain)
     first = None
     try:
         least = work.unavoidable()
         if least is None:
-            early = dataclasses.replace(
-                limits, with_conflict=False, deadline=_early(problem, limits)
-            )
-            first = plain(problem, early)
+            first = plain(problem, _early(problem, limits))
             if first.has_answer:
                 return first
             if first.termination is Termination.INTERRUPTED:
@@ -89,11 +89,10 @@ def solve_elastic(
     return _with_stats(result, total_seconds=time.perf_counter() - started)
 
 
-def _early(problem: AlignmentProblem, limits: Limits) -> float:
-    """Return when to give up the problem as it stands."""
-    if math.isinf(limits.deadline):
-        return limits.deadline
-    return time.perf_counter() + PLAIN_SHARE[problem.problem_class] * limits.remaining()
+def _early(problem: AlignmentProblem, limits: Limits) -> Limits:
+    """Return the limits with the time for the problem as it stands."""
+    share = PLAIN_SHARE[problem.problem_class] * limits.remaining()
+    return dataclasses.replace(limits, deadline=time.perf_counter() + share)
 
 
 def _is_hopeless(problem: AlignmentProblem) -> bool:
@@ -101,8 +100,7 @@ def _is_hopeless(problem: AlignmentProblem) -> bool:
 
     Holding nothing keeps them all, but for a negative budget.
     """
-    empty = np.empty(0, dtype=np.int64)
-    return bool(unproved(without_bounds(problem), empty, empty).violations)
+    return bool(unproved(without_bounds(problem), *NOTHING).violations)
 
 
 @dataclass(eq=False)
@@ -137,8 +135,7 @@ class _Work:
         """Return the best answer among those that violate least, as far as time allows."""
         problem, limits = self.problem, self.limits
         if not problem.fitness.size:
-            nothing = np.empty(0, dtype=np.int64)
-            return self._by_pairs((nothing, nothing), limits)
+            return self._by_pairs(NOTHING, limits)
         if problem.problem_class == "mip":
             return self._relaxed_mip(least)
         least = least_violation(problem, self.prices, limits.deadline)
@@ -151,21 +148,22 @@ class _Work:
 
         problem, prices, limits = self.problem, self.prices, self.limits
         if least is not None:
-            early = dataclasses.replace(limits, deadline=_early(problem, limits))
-            result = self._by_least(least, early)
+            result = self._by_least(least, _early(problem, limits))
             if result is not None:
                 return result
             if self.interrupted:
                 raise KeyboardInterrupt
-        pairs = self._start(max(_early(problem, limits), time.perf_counter() + GRACE))
+        soon = time.perf_counter() + GRACE
+        pairs = self._start(max(_early(problem, limits).deadline, soon))
         if self.interrupted:
             raise KeyboardInterrupt
         missed = priced(shortfalls(problem, prices, *pairs))
         found = least_violating_answer(problem, prices, limits)
         if found is not None:
-            self.bound = max(self.bound, found.violation_bound)
-            if priced(shortfalls(problem, prices, *found.pairs)) <= missed:
-                pairs = found.pairs
+            better, bound = found
+            self.bound = max(self.bound, bound)
+            if priced(shortfalls(problem, prices, *better)) <= missed:
+                pairs = better
         return self._by_pairs(pairs, limits)
 
     def _by_least(self, least: LeastViolation, limits: Limits) -> Result | None:
@@ -175,12 +173,7 @@ class _Work:
         or none was found.
         """
         problem = self.problem
-        limits = dataclasses.replace(limits, with_conflict=False, warm_start=None)
-        inner = self.plain(least.problem, limits)
-        self.interrupted |= inner.termination is Termination.INTERRUPTED
-        pairs = least.pairs
-        if inner.has_answer:
-            pairs = least.complete(inner.row_ind, inner.col_ind)
+        inner, pairs = self._among(least, least.problem, limits)
         held = Assignment.of(problem, *pairs)
         rows, cols = held.rows, held.cols
         parts = shortfalls(problem, self.prices, rows, cols)
@@ -195,26 +188,30 @@ class _Work:
         answer = Outcome(inner.termination, rows, cols, bound=problem.sign * best, source=source)
         certificate = certify_answer(loosened, held, answer, limits.deadline)
         self.bound = priced(parts)
-        result = Result.proved(
-            problem, rows, cols, certificate, inner.termination, backend=inner.backend,
-            fallbacks=inner.fallbacks, stats=inner.stats,
-        )  # fmt: skip
-        result = self._labelled(result, parts, loosened)
+        result = self._labelled(_with_pairs(inner, held, certificate), parts, loosened)
         return _with_stats(result, fitness_bound=best, violation_rounds=least.rounds)
+
+    def _among(
+        self, least: LeastViolation, problem: AlignmentProblem, limits: Limits,
+        backend: str | None = None,
+    ) -> tuple[Result, Pairs]:
+        """Return the result of a problem of `least`, and the pairs that it stands for."""
+        limits = dataclasses.replace(limits, warm_start=None)
+        inner = self.plain(problem, limits, backend)
+        self.interrupted |= inner.termination is Termination.INTERRUPTED
+        if not inner.has_answer:
+            return inner, least.pairs
+        return inner, least.complete(inner.row_ind, inner.col_ind)
 
     def _by_pairs(self, pairs: Pairs, limits: Limits, backend: str | None = None) -> Result:
         """Return the result of the problem whose bounds some pairs have loosened."""
         problem, prices = self.problem, self.prices
         loosened = relaxed(problem, shortfalls(problem, prices, *pairs))
-        limits = dataclasses.replace(limits, with_conflict=False, warm_start=pairs)
+        limits = dataclasses.replace(limits, warm_start=pairs)
         result = self.plain(loosened, limits, backend)
         if not result.has_answer:
-            rows, cols = sorted_pairs(problem, *pairs)
-            proof = unproved(loosened, rows, cols)
-            result = Result.proved(
-                loosened, rows, cols, proof, result.termination, backend=result.backend,
-                fallbacks=result.fallbacks, stats=result.stats,
-            )  # fmt: skip
+            held = Assignment.of(problem, *pairs)
+            result = _with_pairs(result, held, unproved(loosened, held.rows, held.cols))
         # The answer may violate less than the pairs: it is optimal among fewer answers, too, then.
         parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
         return self._labelled(result, parts, relaxed(problem, parts))
@@ -231,16 +228,12 @@ class _Work:
             relaxed_problem=loosened if parts else None,
         )
         # Both are sums of floats: rounding must not put the bound above the value.
-        return _with_stats(
-            result, violation=violation, violation_bound=min(violation, self.bound)
-        )
+        return _with_stats(result, violation=violation, violation_bound=min(violation, self.bound))
 
     def quick_result(self, termination: Termination) -> Result:
         """Return some answer soon."""
         pairs = self._start(time.perf_counter() + GRACE)
-        soon = dataclasses.replace(
-            self.limits, deadline=time.perf_counter() + GRACE, report=None
-        )
+        soon = dataclasses.replace(self.limits, deadline=time.perf_counter() + GRACE, report=None)
         result = self._by_pairs(pairs, soon, "greedy")
         if result.status is Status.OPTIMAL:
             return result
@@ -254,21 +247,23 @@ class _Work:
         the budgets and improved by small moves.
         """
         problem = self.problem
-        limits = dataclasses.replace(
-            self.limits, deadline=deadline, with_conflict=False, warm_start=None, report=None
-        )
+        limits = dataclasses.replace(self.limits, deadline=deadline, warm_start=None, report=None)
         if problem.problem_class == "flow":
             result = self.plain(without_bounds(problem, keep_load_max=True), limits)
             return result.row_ind, result.col_ind
-        pairs: Pairs = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        pairs = NOTHING
         if self.least is not None:
-            inner = self.plain(of_flow_class(self.least.problem), limits, "auto")
-            self.interrupted |= inner.termination is Termination.INTERRUPTED
-            pairs = self.least.pairs
-            if inner.has_answer:
-                pairs = self.least.complete(inner.row_ind, inner.col_ind)
+            _, pairs = self._among(self.least, of_flow_class(self.least.problem), limits, "auto")
         pairs = within_budgets(problem, *sorted_pairs(problem, *pairs))
         return descended(problem, self.prices, *pairs, deadline)
+
+
+def _with_pairs(result: Result, held: Assignment, proof: Certificate) -> Result:
+    """Return a result with another answer, to the same problem or one like it."""
+    return Result.proved(
+        result.problem, held.rows, held.cols, proof, result.termination, loads=held.load,
+        backend=result.backend, fallbacks=result.fallbacks, stats=result.stats,
+    )  # fmt: skip
 
 
 def _with_stats(result: Result, **stats: Any) -> Result:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, fitted
+from alignsolve.model.bounds import EXPERT_KINDS
 from alignsolve.model.problem import AlignmentProblem
 
 #: Prices of the flow class are whole multiples of this share of the largest price.
@@ -86,6 +87,14 @@ class ViolationWeights:
     group: Float64Array
     fitness_floor: Float64Array
 
+    def of(self, kind: str, name: str | None = None, group: int | None = None) -> Float64Array:
+        """Return the prices of a kind of bound, by expert or client; as in `Bound`."""
+        if kind in EXPERT_KINDS:
+            return self.load if name is None else self.named_loads[name]
+        if kind == "group_min":
+            return self.group[:, group]
+        return self.min_experts if kind == "min_experts" else self.fitness_floor
+
 
 def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeights | None:
     """Return the prices for a problem; None where bounds may not be relaxed.
@@ -95,9 +104,11 @@ def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeig
     ProblemError
         If `elastic` is neither bool nor `Elastic`, or its prices do not fit.
     """
-    if isinstance(elastic, (bool, np.bool_)) and not elastic:
-        return None
-    given = Elastic() if isinstance(elastic, (bool, np.bool_)) else elastic
+    given = elastic
+    if isinstance(elastic, (bool, np.bool_)):
+        if not elastic:
+            return None
+        given = Elastic()
     if not isinstance(given, Elastic):
         raise ProblemError(f"elastic is {elastic!r}; give True, False or al.Elastic(...)")
     n, m = problem.n_clients, problem.n_experts
@@ -156,37 +167,29 @@ class WholeWeights:
     load : int64 array, shape (n_experts,)
     min_experts : int64 array, shape (n_clients,)
     group : int64 array, shape (n_clients, max(1, n_groups))
-    unit : float
-        What 1 stands for in the given prices.
     """
 
     load: IntArray
     min_experts: IntArray
     group: IntArray
-    unit: float
 
     @property
-    def parts(self) -> tuple[IntArray, IntArray, IntArray]:
-        """All prices."""
-        return self.load, self.min_experts, self.group
+    def largest(self) -> int:
+        """The largest price."""
+        return max(int(part.max()) for part in (self.load, self.min_experts, self.group))
 
     @classmethod
     def of(cls, problem: AlignmentProblem, prices: ViolationWeights) -> WholeWeights:
         """Round prices to whole multiples of their resolution."""
-        group = prices.group if problem.n_groups else np.empty((problem.n_clients, 0))
-        parts = (prices.load, prices.min_experts, group)
-        largest = max((float(part.max()) for part in parts if part.size), default=1.0)
+        parts = (prices.load, prices.min_experts, prices.group)
+        largest = max(float(part.max(initial=0.0)) for part in parts)
         # A power of two: prices with few digits stay what they are.
         exponent = math.frexp(largest)[1] + round(math.log2(RESOLUTION))
         whole = [
             np.maximum(1, np.rint(np.ldexp(part, -exponent))).astype(np.int64) for part in parts
         ]
-        common = 0
-        for part in whole:
-            if part.size:
-                common = math.gcd(common, int(np.gcd.reduce(part, axis=None)))
-        common = max(1, common)
-        load, minimum, of_group = (part // common for part in whole)
+        common = np.gcd.reduce(np.concatenate([part.ravel() for part in whole]))
+        load, minimum, group = (part // common for part in whole)
         if not problem.n_groups:
-            of_group = np.ones((problem.n_clients, 1), dtype=np.int64)
-        return cls(load, minimum, of_group, math.ldexp(common, exponent))
+            group = np.ones((problem.n_clients, 1), dtype=np.int64)
+        return cls(load, minimum, group)

@@ -9,17 +9,15 @@ Network Flows, 1993, chapters 9 and 11).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from alignsolve.certificate.duality_gap import penalty_steps
-from alignsolve.certificate.exchange_graph import ExchangeGraph, exchange_graph
+from alignsolve.certificate.exchange_graph import ExchangeGraph, SingleMoves, exchange_graph
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
-from alignsolve.model.feasibility import group_counts
-from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem
 
 
@@ -64,14 +62,10 @@ class Exchanges:
 
     def __init__(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> None:
         self.problem, self.rows, self.cols = problem, rows, cols
-        n, m = problem.n_clients, problem.n_experts
-        self.held = Pairs.from_indices("answer", rows, cols, n, m)
-        self.loads = np.bincount(cols, minlength=m)
-        self.counts = np.bincount(rows, minlength=n)
-        self.fewest, self.most = problem.slot_bounds()
+        self.moves = SingleMoves(problem, rows, cols)
+        self.loads = np.bincount(cols, minlength=problem.n_experts)
         self.low, self.high = problem.holder_bounds()
         self.up, self.down = penalty_steps(problem, self.loads)
-        self._in_group = None if problem.expert_group is None else group_counts(problem, rows, cols)
 
     @cached_property
     def graph(self) -> ExchangeGraph:
@@ -128,30 +122,20 @@ class Exchanges:
 
     def block(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
         """Return values and held pairs of some clients, (len(clients), n_experts)."""
-        return self.problem.values(clients), self.held.mask(clients)
-
-    def _room(self, clients: IntArray) -> tuple[BoolArray, BoolArray]:
-        """Return whether the group of each expert lets each client add, and drop, one."""
-        problem, shape = self.problem, (clients.size, self.problem.n_experts)
-        if self._in_group is None or problem.expert_group is None:
-            return np.ones(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_)
-        assert problem.group_min is not None and problem.group_max is not None
-        count = self._in_group[clients]
-        add, drop = count < problem.group_max[clients], count > problem.group_min[clients]
-        return add[:, problem.expert_group], drop[:, problem.expert_group]
+        return self.problem.values(clients), self.moves.held.mask(clients)
 
     def gain_of_slot(self, clients: IntArray) -> Float64Array:
         """Return what one more slot would gain each client and the others, (len(clients),)."""
         values, held = self.block(clients)
-        room, _ = self._room(clients)
+        room, _ = self.moves.room(clients)
         gain = np.where(room & ~held, values - self.distance[:-1, -1], -np.inf)
         return np.asarray(np.maximum(0.0, gain.max(axis=1, initial=-np.inf)))
 
     def gain_of_minimum(self, clients: IntArray) -> Float64Array:
         """Return what one required expert fewer would gain, (len(clients),)."""
         values, held = self.block(clients)
-        _, room = self._room(clients)
-        binds = (self.counts == self.fewest)[clients] & (self.fewest[clients] > 0)
+        _, room = self.moves.room(clients)
+        binds = ~self.moves.may_drop[clients] & (self.problem.min_experts[clients] > 0)
         gain = np.where(room & held, -np.where(held, values, 0.0) - self.distance[-1, :-1], -np.inf)
         return np.where(binds, np.maximum(0.0, gain.max(axis=1, initial=-np.inf)), 0.0)
 
@@ -167,22 +151,22 @@ class Exchanges:
             brings is then part of the losses, which may be negative.
         """
         values, held = self.block(clients)
-        can_add, can_drop = self._room(clients)
+        can_add, can_drop = self.moves.room(clients)
         paths = self.distance
         if slot_of is not None:
             detour = paths[:, slot_of, None] + self.up[slot_of] + paths[None, -1, :]
             paths = np.minimum(paths, detour)
-        free = (self.counts < self.most)[clients, None]
+        free = self.moves.may_add[clients, None]
         found = Changes(
             loss=np.where(free & can_add & ~held, paths[:-1, -1] - values, np.inf),
             given=np.full(values.shape, -1),
             margin=np.full(values.shape, np.inf),
             taken=np.full(values.shape, -1),
         )
-        may_drop = (self.counts > self.fewest)[clients, None] & can_drop & held
+        may_drop = self.moves.may_drop[clients, None] & can_drop & held
         found.margin[may_drop] = (np.where(held, values, 0.0) + paths[-1, :-1])[may_drop]
         for of, j in self._held_one_by_one(held):
-            swap = ~held[of] & self._may_swap(j, can_add[of], can_drop[of])
+            swap = ~held[of] & self.moves.swaps(j, can_add[of], can_drop[of])
             own = values[of, j][:, None]
             loss = np.where(swap, own - values[of] + paths[:-1, j].T, np.inf)
             better = loss < found.loss[of]
@@ -207,15 +191,11 @@ class Exchanges:
         for at in range(int(position.max(initial=-1)) + 1):
             yield row[position == at], column[position == at]
 
-    def _may_swap(self, j: IntArray, can_add: BoolArray, can_drop: BoolArray) -> BoolArray:
-        """Return for which experts each client may give up its expert in `j`."""
-        group = self.problem.expert_group
-        if group is None:
-            return np.ones(can_add.shape, dtype=np.bool_)
-        across = can_add & can_drop[np.arange(j.size), j][:, None]
-        return np.asarray((group[None, :] == group[j][:, None]) | across)
-
     def all_clients(self) -> list[IntArray]:
         """Return the clients in blocks whose matrices are small."""
         n, m = self.problem.n_clients, self.problem.n_experts
         return [np.arange(rows.start, rows.stop) for rows in row_blocks(n, m)]
+
+    def of_all_clients(self, part: Callable[[IntArray], Float64Array]) -> Float64Array:
+        """Return a quantity of all clients, float64 of shape (n_clients,), block by block."""
+        return np.concatenate([np.empty(0), *map(part, self.all_clients())])

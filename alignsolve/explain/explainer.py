@@ -69,6 +69,10 @@ class Explainer:
         self.exact = is_flow and result.status is Status.OPTIMAL
         prices = result.prices
         self.prices = None if prices is None else self.problem.sign * prices
+        words = ("fitness", "lower", "higher")
+        if self.problem.sense == "min":
+            words = ("cost", "higher", "lower")
+        self._word, self._worse, self._better = words
 
     def _notes(self) -> list[str]:
         """Say what cannot be said."""
@@ -90,18 +94,22 @@ class Explainer:
 
     # -- what clients would hold alone ---------------------------------------------
 
+    def _best_alone(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
+        """Return value and members of neighbouring clients' best sets where loads do not matter."""
+        values = self.problem.values(clients)
+        rows = slice(int(clients[0]), int(clients[-1]) + 1)
+        # Every client has a best set: what it holds keeps its slots and groups.
+        chosen, _ = best_responses(self.problem, rows, values)
+        return np.where(chosen, values, 0.0).sum(axis=1), chosen
+
     @cached_property
     def _alone(self) -> tuple[Float64Array, IntArray]:
-        """Value of each client's best set where loads do not matter, and who would hold what."""
-        problem = self.problem
-        value, wanted = np.empty(problem.n_clients), np.zeros(problem.n_experts, dtype=np.int64)
+        """Value of each client's best set alone, and how many clients would hold each expert."""
+        value = np.empty(self.problem.n_clients)
+        wanted = np.zeros(self.problem.n_experts, dtype=np.int64)
         for clients in self.exchanges.all_clients():
-            values = problem.values(clients)
-            rows = slice(int(clients[0]), int(clients[-1]) + 1)
-            # Every client has a best set: what it holds keeps its slots and groups.
-            chosen, _ = best_responses(problem, rows, values)
+            value[clients], chosen = self._best_alone(clients)
             wanted += chosen.sum(axis=0)
-            value[clients] = np.where(chosen, values, 0.0).sum(axis=1)
         return value, wanted
 
     def _own_value(self, clients: IntArray) -> Float64Array:
@@ -117,12 +125,10 @@ class Explainer:
         problem, at = self.problem, np.array([i])
         (values,), (held,) = self.exchanges.block(at)
         changes = self.exchanges.changes(at) if self.exact else None
-        value, alone = float(self._own_value(at)[0]), self._alone_of(i)
+        value, alone = float(self._own_value(at)[0]), float(self._best_alone(at)[0][0])
         others = np.flatnonzero(~held & (values > -np.inf))
-        if changes is None:
-            others = others[np.argsort(-values[others], kind="stable")]
-        else:
-            others = others[np.argsort(changes.loss[0, others], kind="stable")]
+        farness = -values if changes is None else changes.loss[0]
+        others = others[np.argsort(farness[others], kind="stable")]
         slot = minimum = None
         if self.exact:
             slot = float(self.exchanges.gain_of_slot(at)[0])
@@ -143,64 +149,48 @@ class Explainer:
             notes=self.notes,
         )
 
-    def _alone_of(self, i: int) -> float:
-        """Return the value of one client's best set where loads do not matter."""
-        rows = slice(i, i + 1)
-        values = self.problem.values(rows)
-        chosen, _ = best_responses(self.problem, rows, values)
-        return float(values[chosen].sum())
-
     def _price(self, j: int) -> float | None:
         return None if self.prices is None else 0 + self.problem.sign * float(self.prices[j])
 
+    def _pair(self, j: int, values: Float64Array) -> tuple[str, float, float | None, str]:
+        """Return an expert's name, a client's value of it, its price, and all these in words."""
+        name, price = self.problem.expert_name(j), self._price(j)
+        value = self.problem.sign * float(values[j])
+        at_price = "" if price is None else f", price {amount(price)}"
+        return name, value, price, f"{name}: {self._word} {amount(value)}{at_price}"
+
     def _held(self, j: int, values: Float64Array, changes: Changes | None) -> HeldExpert:
         """Return what is to be said of a held expert."""
-        problem, name = self.problem, self.problem.expert_name(j)
-        value, price = problem.sign * float(values[j]), self._price(j)
-        margin = None if changes is None else float(changes.margin[0, j])
-        runner_up = None
-        text = f"{name}: {self._worth(value, price)}"
-        if changes is not None and margin is not None:
-            taken = int(changes.taken[0, j])
-            runner_up = None if taken < 0 else taken
-            if math.isinf(margin):
-                text += "; no answer without this pair exists"
-            else:
-                then = "nothing" if runner_up is None else problem.expert_name(runner_up)
-                text += f"; {self._worse()} by more than {amount(margin)}, {then} takes its place"
-        return HeldExpert(j, name, value, price, margin, runner_up, text)
-
-    def _worth(self, value: float, price: float | None) -> str:
-        word = "fitness" if self.problem.sense == "max" else "cost"
-        return f"{word} {amount(value)}" + ("" if price is None else f", price {amount(price)}")
-
-    def _worse(self) -> str:
-        return "lower" if self.problem.sense == "max" else "higher"
-
-    def _better(self) -> str:
-        return "higher" if self.problem.sense == "max" else "lower"
+        name, value, price, text = self._pair(j, values)
+        if changes is None:
+            return HeldExpert(j, name, value, price, None, None, text)
+        margin, taken = float(changes.margin[0, j]), _expert_or_none(changes.taken[0, j])
+        if math.isinf(margin):
+            text += "; no answer without this pair exists"
+        else:
+            then = "nothing" if taken is None else self.problem.expert_name(taken)
+            text += f"; {self._worse} by more than {amount(margin)}, {then} takes its place"
+        return HeldExpert(j, name, value, price, margin, taken, text)
 
     def _alternative(
         self, i: int, j: int, values: Float64Array, held: BoolArray, changes: Changes | None
     ) -> Alternative:
         """Return what is to be said of an expert that a client may hold and does not."""
-        problem, name = self.problem, self.problem.expert_name(j)
-        value, price = problem.sign * float(values[j]), self._price(j)
-        text = f"not {name}: {self._worth(value, price)}"
+        name, value, price, text = self._pair(j, values)
+        text = f"not {text}"
         if changes is None:
             return Alternative(j, name, value, price, None, None, None, None, text)
-        missing, given = float(changes.loss[0, j]), int(changes.given[0, j])
+        missing, given = float(changes.loss[0, j]), _expert_or_none(changes.given[0, j])
         suffices = self._slot_suffices(i, j)
         if math.isinf(missing):
             text += "; no answer with this pair exists"
         else:
-            over = "" if given < 0 else f" in place of {problem.expert_name(given)}"
-            text += f"; {self._better()} by more than {amount(missing)}, it is given{over}"
+            over = "" if given is None else f" in place of {self.problem.expert_name(given)}"
+            text += f"; {self._better} by more than {amount(missing)}, it is given{over}"
         if suffices:
             text += "; so it is with one more slot for the expert"
         cut = self._price_cut(i, j, values, held)
-        return Alternative(j, name, value, price, missing, None if given < 0 else given, cut,
-                           suffices, text)
+        return Alternative(j, name, value, price, missing, given, cut, suffices, text)
 
     def _slot_suffices(self, i: int, j: int) -> bool:
         """Tell whether a further slot of an expert gives it to a client in a best answer."""
@@ -217,8 +207,7 @@ class Explainer:
         if self.prices is None or self.problem.expert_group is not None:
             return None
         net = values - self.prices
-        has_slot = self.exchanges.counts[i] < self.exchanges.most[i]
-        bar = 0.0 if has_slot else float(net[held].min(initial=math.inf))
+        bar = 0.0 if self.exchanges.moves.may_add[i] else float(net[held].min(initial=math.inf))
         return None if math.isinf(bar) else max(0.0, bar - float(net[j]))
 
     # -- an expert ------------------------------------------------------------------
@@ -291,15 +280,8 @@ class Explainer:
     def overall(self) -> Explanation:
         """Explain the answer as a whole; see `explain`."""
         problem, found = self.problem, self.exchanges
-        slots = None
-        if self.exact:
-            slots = np.concatenate(
-                [np.empty(0), *(found.gain_of_slot(clients) for clients in found.all_clients())]
-            )
         alone, _ = self._alone
-        has = np.concatenate(
-            [np.empty(0), *(self._own_value(clients) for clients in found.all_clients())]
-        )
+        has = found.of_all_clients(self._own_value)
         regret = np.maximum(0.0, alone - has)
         return Explanation(
             objective_value=self.result.objective_value,
@@ -309,12 +291,17 @@ class Explainer:
             prices=self.result.prices,
             slot_worth=found.slot_worth if self.exact else None,
             minimum_worth=found.need_worth if self.exact else None,
-            client_slot_worth=slots,
+            client_slot_worth=found.of_all_clients(found.gain_of_slot) if self.exact else None,
             regret=regret,
             expert_names=tuple(problem.expert_name(j) for j in range(problem.n_experts)),
             exact=self.exact,
             notes=self.notes,
         )
+
+
+def _expert_or_none(index: int) -> int | None:
+    """Return an index of `Changes`, where -1 stands for nothing."""
+    return None if index < 0 else int(index)
 
 
 def _index(what: Literal["client", "expert"], given: object, size: int,

@@ -9,15 +9,7 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.generators.draws import Draws
-from alignsolve.generators.family import (
-    Family,
-    Parameter,
-    balance,
-    clients,
-    experts,
-    load_cap,
-    slots,
-)
+from alignsolve.generators.family import Family, Parameter, load_cap, standard
 from alignsolve.generators.fitness import uniform_rows
 from alignsolve.model.arrays import FloatArray, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
@@ -72,9 +64,8 @@ def _split(total: int, parts: int) -> IntArray:
 # Each cause returns the constructor arguments that cannot hold; the fitness is changed in place.
 
 
-def _hall(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _hall(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """Two experts need one holder more than there are clients who may hold them."""
-    n, m = fitness.shape
     wanted, able = draws.stream("experts").order(m)[:2], draws.stream("clients").order(n)
     able = able[: max(1, n // 4)]
     others = np.setdiff1d(np.arange(n), able)
@@ -84,9 +75,8 @@ def _hall(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
     return {"max_experts": 1, "load_min": load_min}
 
 
-def _slots(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _slots(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """One client must hold two experts and may hold only one of them all."""
-    n, m = fitness.shape
     client, kept = draws.stream("client").whole(0, n - 1, 1), draws.stream("kept").order(m)[0]
     fitness[client, np.arange(m) != kept] = -np.inf
     min_experts = np.ones(n, dtype=np.int64)
@@ -94,30 +84,26 @@ def _slots(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
     return {"max_experts": 2, "min_experts": min_experts}
 
 
-def _loads(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _loads(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """Every client must hold an expert; the experts have room for one client less."""
-    n, m = fitness.shape
     room = _split(n - 1, m)[draws.stream("room").order(m)]
     return {"max_experts": 2, "min_experts": 1, "load_max": room}
 
 
-def _minima(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _minima(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """The experts need one holder more than there are slots."""
-    n, m = fitness.shape
     return {"max_experts": 1, "load_min": _split(n + 1, m)[draws.stream("need").order(m)]}
 
 
-def _groups(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _groups(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """One client has a single slot, and needs an expert of each of two layers."""
-    n, m = fitness.shape
     max_experts = np.full(n, 3)
     max_experts[draws.stream("client").whole(0, n - 1, 1)] = 1
     return {"max_experts": max_experts, "expert_group": np.arange(m) % 2, "group_min": 1}
 
 
-def _budget(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _budget(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """One client must hold an expert, and its memory is too small for any."""
-    n, m = fitness.shape
     size = draws.stream("size").whole(64, 256, m)
     budget = draws.stream("budget").whole(256, 1024, n)
     budget[draws.stream("client").whole(0, n - 1, 1)] = int(size.min()) - 1
@@ -125,25 +111,23 @@ def _budget(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
     return {"max_experts": 2, "min_experts": 1, "resources": memory}
 
 
-def _samples(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _samples(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """One expert needs more samples than all clients have together."""
-    n, m = fitness.shape
     weight = draws.stream("samples").whole(20, 400, n)
     least = np.zeros(m)
     least[draws.stream("expert").order(m)[0]] = int(weight.sum()) + 1
     return {"max_experts": 1, "loads": {"samples": Load(weight, min=least)}}
 
 
-def _fairness(draws: Draws, fitness: FloatArray) -> dict[str, Any]:
+def _fairness(draws: Draws, fitness: FloatArray, n: int, m: int) -> dict[str, Any]:
     """One client is promised more fitness than its best expert has."""
-    n, _ = fitness.shape
     client = draws.stream("client").whole(0, n - 1, 1)
     floor = np.zeros(n)
     floor[client] = fitness[client].max() + 1
     return {"max_experts": 1, "client_fitness_min": floor}
 
 
-_CAUSES: dict[str, Callable[[Draws, FloatArray], dict[str, Any]]] = {
+_CAUSES: dict[str, Callable[[Draws, FloatArray, int, int], dict[str, Any]]] = {
     cause.__name__[1:]: cause
     for cause in (_hall, _slots, _loads, _minima, _groups, _budget, _samples, _fairness)
 }
@@ -152,7 +136,8 @@ _CAUSES: dict[str, Callable[[Draws, FloatArray], dict[str, Any]]] = {
 def infeasible(draws: Draws, *, clients: int, experts: int, cause: str) -> AlignmentProblem:
     """Build a problem without an answer, for one known reason."""
     fitness = draws.stream("fitness").whole(0, 99, (clients, experts), np.float32)
-    return AlignmentProblem(fitness, **_CAUSES[cause](draws.stream(cause), fitness))
+    arguments = _CAUSES[cause](draws.stream(cause), fitness, clients, experts)
+    return AlignmentProblem(fitness, **arguments)
 
 
 FAMILIES = (
@@ -160,8 +145,7 @@ FAMILIES = (
         "forbidden",
         "Most pairs forbidden; every client must hold an expert, loads have lower bounds.",
         (
-            clients(200), experts(16), slots(2),
-            balance(1.0),
+            *standard(clients=200, experts=16, slots=2, balance=1.0),
             Parameter("share", 0.8, "probability that a pair is forbidden", 0, 1),
         ),
         forbidden,
@@ -170,7 +154,7 @@ FAMILIES = (
         "tight",
         "Every slot must be filled, and every expert has the mean load.",
         (
-            clients(200), experts(16), slots(3),
+            *standard(clients=200, experts=16, slots=3),
             Parameter("spread", 0, "holders that a load may be from the mean, beyond rounding",
                       0, 1_000_000),
         ),

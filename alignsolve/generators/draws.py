@@ -24,7 +24,7 @@ algorithms for random number generation", 2014, https://www.pcg-random.org
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -33,13 +33,16 @@ import numpy.typing as npt
 
 from alignsolve.model.arrays import BoolArray, IntArray
 
-#: Values drawn at a time. Even, so that blocks draw the same words as one call would.
-_BLOCK = 1 << 20
-
 
 def exact(value: float) -> Fraction:
     """Return the decimal number that a float is written as: 0.1 is 1/10."""
     return Fraction(repr(value))
+
+
+def share_of(amount: IntArray, share: float) -> IntArray:
+    """Return a share, a decimal number, of whole numbers, each rounded down."""
+    fraction = exact(share)
+    return amount * fraction.numerator // fraction.denominator
 
 
 def zipf_weights(size: int, exponent: float) -> IntArray:
@@ -69,16 +72,19 @@ class Draws:
         Names that lead to this stream. Streams of other names are
         independent, so that one parameter of a family can change without
         every other draw changing.
+    block : int, default 2**20
+        Values drawn at a time. Even, so that blocks draw the same words as one
+        call would.
     """
 
-    def __init__(self, seed: int, path: tuple[str, ...] = ()) -> None:
-        self._seed, self._path = seed, path
+    def __init__(self, seed: int, path: tuple[str, ...] = (), block: int = 1 << 20) -> None:
+        self._seed, self._path, self._block = seed, path, block
         key = tuple("/".join(path).encode())
         self._bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
 
     def stream(self, name: str) -> Draws:
         """Return the stream of a name below this one, from its start."""
-        return Draws(self._seed, (*self._path, name))
+        return Draws(self._seed, (*self._path, name), self._block)
 
     def skip(self, words: int) -> Draws:
         """Leave out the next words, an even number of them, in no time; return this stream."""
@@ -105,10 +111,8 @@ class Draws:
         dtype : dtype, default int64
             Must hold the values exactly.
         """
-        out = np.empty(shape, dtype=dtype)
-        flat, span = out.reshape(-1), np.uint64(high - low + 1)
-        for start in range(0, flat.size, _BLOCK):
-            part = flat[start : start + _BLOCK]
+        out, span = np.empty(shape, dtype=dtype), np.uint64(high - low + 1)
+        for part in self._parts(out):
             part[:] = (self.words(part.size) * span) >> np.uint64(32)
             part += low
         return out
@@ -116,15 +120,20 @@ class Draws:
     def fractions(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Return uniform multiples of 2**-24 (float32) or 2**-53 (float64) in [0, 1)."""
         out = np.empty(shape, dtype=dtype)
-        flat, single = out.reshape(-1), out.dtype == np.float32
-        for start in range(0, flat.size, _BLOCK):
-            part = flat[start : start + _BLOCK]
+        single = out.dtype == np.float32
+        for part in self._parts(out):
             if single:
                 part[:] = self.words(part.size) >> 8
             else:
                 part[:] = self._bits.random_raw(part.size) >> np.uint64(11)
             part *= 2.0**-24 if single else 2.0**-53
         return out
+
+    def _parts(self, out: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        """Yield views of a new array, a block of values each."""
+        flat = out.reshape(-1)
+        for start in range(0, flat.size, self._block):
+            yield flat[start : start + self._block]
 
     def chance(self, share: float, shape: int | tuple[int, ...]) -> BoolArray:
         """Return independent events of probability `share`, rounded down to 2**-32."""

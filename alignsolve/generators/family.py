@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -62,25 +63,19 @@ class Parameter:
         multiple = f", a multiple of {self.step:g}" if self.step else ""
         return f"{kind} from {_spelled(self.low)} to {_spelled(self.high)}{multiple}"
 
-    def checked(self, value: object) -> Value:
+    def checked(self, value: Any) -> Value:
         """Return `value` in the parameter's type, or raise `ProblemError`."""
-        if isinstance(self.default, str):
-            if isinstance(value, str) and value in self.choices:
-                return value
-        elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-            if self.low <= value <= self.high and not self._off_step(value):
-                return int(value) if isinstance(self.default, int) else float(value)
-        elif (
-            isinstance(value, (float, np.floating))
-            and isinstance(self.default, float)
-            and self.low <= value <= self.high
-            and not self._off_step(float(value))
-        ):
-            return float(value)
+        if isinstance(value, str) and value in self.choices:
+            return value
+        real = isinstance(self.default, float) and isinstance(value, (float, np.floating))
+        if (not self.choices and (real or _is_whole(value)) and self.low <= value <= self.high
+                and (not self.step or exact(float(value)) % exact(self.step) == 0)):
+            return float(value) if isinstance(self.default, float) else int(value)
         raise ProblemError(f"{self.name} is {_shown(value)}; give {self.allowed}")
 
-    def _off_step(self, value: int | float | np.integer) -> bool:
-        return bool(self.step) and exact(float(value)) % exact(self.step) != 0
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _spelled(number: float) -> str:
@@ -158,27 +153,24 @@ class Family:
             }
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
-        if not streamed:
-            self._check_size(values)
-        return values
-
-    def _check_size(self, values: Mapping[str, Value]) -> None:
-        """Refuse a table too large before memory is taken for it."""
-        for sides in self.tables:
+        for sides in () if streamed else self.tables:
             if math.prod(int(values[side]) for side in sides) > MAX_PAIRS:
                 product = " x ".join(f"{values[side]:,} {side}" for side in sides)
                 raise ProblemError(
                     f"family {self.name!r}: {product} are too many; give a product of at most "
                     f"{MAX_PAIRS:,}" + ("" if self.rows is None else ", or stream it")
                 )
+        return values
 
     def generate(
-        self, seed: int, parameters: Mapping[str, object], streamed: bool = False
+        self, seed: int, parameters: Mapping[str, object], streamed: bool = False,
+        block_entries: int = BLOCK_ENTRIES,
     ) -> AlignmentProblem:
-        """Return the family's problem of a seed and parameters; see `generate`."""
-        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not (
-            0 <= seed < 2**63
-        ):
+        """Return the family's problem of a seed and parameters; see `generate`.
+
+        A streamed one is made in blocks of about `block_entries` values.
+        """
+        if not _is_whole(seed) or not 0 <= seed < 2**63:
             raise ProblemError(f"seed is {_shown(seed)}; give a whole number from 0 to 2**63 - 1")
         values = self.checked(parameters, streamed)
         draws = Draws(int(seed), (self.name,))
@@ -190,41 +182,27 @@ class Family:
             if not streamed:
                 return self.build(draws, rows(0, n), **values)
             # Blocks start at even clients: a word is half of what the generator draws.
-            block = 2 * max(1, BLOCK_ENTRIES // m // 2)
+            block = 2 * max(1, block_entries // m // 2)
             source = FunctionSource(rows, (n, m), rows(0, 0).dtype, block)
             return self.build(draws, source, **values)
         except ProblemError as error:
             raise ProblemError(f"family {self.name!r}: {error}") from None
 
 
-def clients(default: int) -> Parameter:
-    """Return the parameter of the number of clients."""
-    return Parameter("clients", default, "number of clients", 1, 10_000_000)
+#: Parameters that many families have: meaning, smallest and largest value.
+_STANDARD: dict[str, tuple[str, float, float]] = {
+    "clients": ("number of clients", 1, 10_000_000),
+    "experts": ("number of experts", 1, 65_536),
+    "slots": ("most experts that a client may hold", 1, 1000),
+    "balance": ("most holders of an expert, over the mean if all slots are filled", 0.01, 1000),
+}
 
 
-def experts(default: int, what: str = "number of experts") -> Parameter:
-    """Return the parameter of the number of experts."""
-    return Parameter("experts", default, what, 1, 65_536)
-
-
-def slots(default: int) -> Parameter:
-    """Return the parameter of a client's slots."""
-    return Parameter("slots", default, "most experts that a client may hold", 1, 1000)
-
-
-def balance(default: float) -> Parameter:
-    """Return the parameter of the cap on an expert's holders."""
-    return Parameter(
-        "balance", default, "most holders of an expert, over the mean if all slots are filled",
-        0.01, 1000,
-    )
-
-
-def mean_load(clients: int, experts: int, slots: int) -> Fraction:
-    """Return the mean number of holders if every client fills its slots."""
-    return Fraction(clients * min(slots, experts), experts)
+def standard(**defaults: Value) -> tuple[Parameter, ...]:
+    """Return parameters that many families have, by name, with the family's defaults."""
+    return tuple(Parameter(name, default, *_STANDARD[name]) for name, default in defaults.items())
 
 
 def load_cap(clients: int, experts: int, slots: int, balance: float) -> int:
-    """Return `balance` times the mean number of holders, rounded up."""
-    return math.ceil(exact(balance) * mean_load(clients, experts, slots))
+    """Return `balance` times the mean load if all fill their slots, rounded up."""
+    return math.ceil(exact(balance) * Fraction(clients * min(slots, experts), experts))

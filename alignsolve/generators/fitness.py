@@ -7,15 +7,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.generators.draws import Draws, zipf_weights
-from alignsolve.generators.family import (
-    Family,
-    Parameter,
-    balance,
-    clients,
-    experts,
-    load_cap,
-    slots,
-)
+from alignsolve.generators.family import Family, Parameter, load_cap, standard
 from alignsolve.model.arrays import FloatArray, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources.base import FitnessSource
@@ -42,16 +34,21 @@ def uniform_rows(
 
 def capped(
     draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
-    balance: float, **_: Any,
+    balance: float, penalty: float = 0.0, **_: Any,
 ) -> AlignmentProblem:  # fmt: skip
-    """Build a problem of fitness made row by row, with a cap on every load."""
-    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+    """Build a problem with a cap on every load, and a penalty where one is given."""
+    cap = load_cap(clients, experts, slots, balance)
+    return AlignmentProblem(fitness, slots, load_max=cap, load_penalty=penalty)
 
 
 def skewed_rows(
     draws: Draws, start: int, stop: int, *, experts: int, exponent: float, interests: int, **_: Any
 ) -> FloatArray:
-    """Return the fitness of some clients: their wishes, plus a uniform number in [0, 1)."""
+    """Return the fitness of some clients: their wishes, plus a uniform number in [0, 1).
+
+    A few experts are wanted by most: each client draws its interests by Zipf's
+    law, with repetition, and an expert is wished for as often as it was drawn.
+    """
     rows = stop - start
     fitness = draws.stream("noise").skip(start * experts).fractions((rows, experts), np.float32)
     # Popular experts are anywhere, so that an order by index is no hint.
@@ -61,19 +58,6 @@ def skewed_rows(
     )
     np.add.at(fitness, (np.arange(rows)[:, None], names[ranks]), np.float32(1))
     return fitness
-
-
-def skewed(
-    draws: Draws, fitness: FloatArray | FitnessSource, *, clients: int, experts: int, slots: int,
-    balance: float, exponent: float, interests: int, penalty: float,
-) -> AlignmentProblem:
-    """Build a problem in which a few experts are wanted by most clients.
-
-    Each client draws its interests by Zipf's law, with repetition; fitness is
-    the number of times the expert was drawn, plus a uniform number in [0, 1).
-    """
-    cap = load_cap(clients, experts, slots, balance)
-    return AlignmentProblem(fitness, slots, load_max=cap, load_penalty=penalty)
 
 
 def topic_weights(
@@ -112,8 +96,8 @@ def latent_rows(
 
 
 def label_skew(
-    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, labels: int,
-    alpha: float, expert_alpha: float, samples: int,
+    draws: Draws, *, clients: int, experts: int, labels: int, alpha: float, expert_alpha: float,
+    samples: int, **capacity: Any,
 ) -> AlignmentProblem:
     """Build a problem from label counts: fitness is how much data and expert agree.
 
@@ -122,12 +106,11 @@ def label_skew(
     """
     theirs = draws.stream("clients").urn(clients, labels, alpha, samples)
     known = draws.stream("experts").urn(experts, labels, expert_alpha, EXPERT_LABELS)
-    cap = load_cap(clients, experts, slots, balance)
-    return AlignmentProblem(matched(theirs, known), slots, load_max=cap)
+    return capped(draws, matched(theirs, known), clients=clients, experts=experts, **capacity)
 
 
 def ties(
-    draws: Draws, *, clients: int, experts: int, slots: int, balance: float, levels: int, kinds: int
+    draws: Draws, *, clients: int, experts: int, levels: int, kinds: int, **capacity: Any
 ) -> AlignmentProblem:
     """Build a problem of plateaus: few values, and clients that are copies of each other.
 
@@ -135,7 +118,7 @@ def ties(
     """
     values = draws.stream("fitness").whole(0, levels - 1, (2, kinds, experts), np.float32)
     fitness = values.min(axis=0)[draws.stream("kinds").whole(0, kinds - 1, clients)]
-    return AlignmentProblem(fitness, slots, load_max=load_cap(clients, experts, slots, balance))
+    return capped(draws, fitness, clients=clients, experts=experts, **capacity)
 
 
 FAMILIES = (
@@ -143,7 +126,7 @@ FAMILIES = (
         "uniform",
         "Fitness uniform in [0, 1): the neutral case.",
         (
-            clients(200), experts(16), slots(2), balance(1.2),
+            *standard(clients=200, experts=16, slots=2, balance=1.2),
             Parameter("dtype", "float32", "type of the fitness", choices=("float32", "float64")),
         ),
         capped,
@@ -153,13 +136,13 @@ FAMILIES = (
         "skewed",
         "Popular experts: clients draw their favourites by Zipf's law.",
         (
-            clients(200), experts(16), slots(2), balance(1.2),
+            *standard(clients=200, experts=16, slots=2, balance=1.2),
             Parameter("exponent", 1.0, "exponent of Zipf's law", 0, 4, step=0.5),
             Parameter("interests", 2, "favourites that a client draws, with repetition", 1, 100),
             Parameter("penalty", 0.0, "penalty of an expert's squared distance from the mean load",
                       0, 1e6),
         ),
-        skewed,
+        capped,
         tables=(("clients", "experts"), ("clients", "interests")),
         rows=skewed_rows,
     ),
@@ -167,7 +150,7 @@ FAMILIES = (
         "latent",
         "Clients and experts are mixtures of topics; fitness is their match, a whole number.",
         (
-            clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
+            *standard(clients=200, experts=16, slots=2, balance=1.2), *TOPIC_PARAMETERS,
             Parameter("noise", 20, "largest whole number added at random", 0, 1_000_000),
         ),
         capped,
@@ -178,7 +161,7 @@ FAMILIES = (
         "label-skew",
         "Clients with Dirichlet-distributed labels, experts that know a mixture of labels.",
         (
-            clients(200), experts(16), slots(2), balance(1.2),
+            *standard(clients=200, experts=16, slots=2, balance=1.2),
             Parameter("labels", 10, "number of labels", 1, 1000),
             Parameter("alpha", 0.3, "concentration of a client's labels; small is skewed",
                       0.01, 100, step=0.01),
@@ -193,7 +176,7 @@ FAMILIES = (
         "ties",
         "Few distinct values and repeated clients: plateaus of equally good answers.",
         (
-            clients(200), experts(16), slots(2), balance(1.0),
+            *standard(clients=200, experts=16, slots=2, balance=1.0),
             Parameter("levels", 3, "number of distinct values", 1, 1000),
             Parameter("kinds", 10, "number of distinct clients", 1, 10_000_000),
         ),

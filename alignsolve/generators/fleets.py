@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.generators.draws import Draws, exact, zipf_weights
-from alignsolve.generators.family import (
-    Family,
-    Parameter,
-    balance,
-    clients,
-    experts,
-    load_cap,
-    slots,
-)
+from alignsolve.generators.draws import Draws, exact, share_of, zipf_weights
+from alignsolve.generators.family import Family, Parameter, load_cap, standard
 from alignsolve.generators.fitness import TOPIC_PARAMETERS, matched, topic_weights
 from alignsolve.model.arrays import BoolArray, FloatArray, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
-
-@dataclass(frozen=True)
-class Tier:
-    """A class of devices; the figures are round assumptions, see `TIERS`.
-
-    Attributes
-    ----------
-    memory_mb : int
-        Memory that training may use, in MB.
-    down_mb : int
-        What may be downloaded for one round, in MB.
-    gflops : int
-        Sustained speed of training, in 10**9 operations per second.
-    slots : int
-        Most experts held at a time.
-    """
-
-    memory_mb: int
-    down_mb: int
-    gflops: int
-    slots: int
-
-
-#: Four tiers. Memory is an eighth of what such a device is sold with (2, 4, 16 and
-#: 64 GB); the download is 30 s at 8, 24, 64 and 256 Mbit/s; the speed is a few percent
-#: of the peak, as small batches give.
+#: Four tiers of devices, by round assumptions: memory that training may use, in MB, an eighth
+#: of what such a device is sold with (2, 4, 16 and 64 GB); what may be downloaded for a round,
+#: in MB, 30 s at 8, 24, 64 and 256 Mbit/s; sustained speed of training, in 10**9 operations per
+#: second, a few percent of the peak, as small batches give; most experts held at a time.
 TIERS = (
-    Tier(memory_mb=256, down_mb=30, gflops=5, slots=3),  # entry-level phone
-    Tier(memory_mb=512, down_mb=90, gflops=10, slots=4),  # recent phone
-    Tier(memory_mb=2048, down_mb=240, gflops=50, slots=8),  # laptop or edge box
-    Tier(memory_mb=8192, down_mb=960, gflops=1000, slots=16),  # workstation
+    (256, 30, 5, 3),  # entry-level phone
+    (512, 90, 10, 4),  # recent phone
+    (2048, 240, 50, 8),  # laptop or edge box
+    (8192, 960, 1000, 16),  # workstation
 )
 
 #: Fleets: how many clients in 100 are of each tier.
@@ -75,6 +44,20 @@ TOKENS = 128
 #: Length of a round, in seconds.
 ROUND_SECONDS = 600
 
+# Figures of `scarce` alone.
+
+#: Smallest and largest expert, in million parameters.
+SCARCE_MILLIONS = (6, 20)
+#: Memory for activations of an expert, in MB.
+ACTIVATIONS_MB = (20, 60)
+#: Operations of an expert's forward and backward pass, in 10**6 for each million parameters
+#: and sample.
+SCARCE_OPERATIONS = (550, 850)
+#: A budget differs from what it was made for by at most this, in thousandths.
+BUDGET_SPREAD = 150
+#: What the most popular expert is worth beyond the others, in fitness, and Zipf's exponent.
+POPULARITY, POPULARITY_EXPONENT = 600, 0.5
+
 
 def tiers(
     draws: Draws, *, clients: int, experts: int, mix: str, balance: float, fill: float,
@@ -90,37 +73,28 @@ def tiers(
         draws.stream("sizes").whole(0, len(EXPERT_MILLIONS) - 1, experts)
     ]
     samples = draws.stream("samples").whole(20, 400, clients)
-    memory, down, gflops, max_experts = (
-        np.array([getattr(t, field) for t in TIERS])[tier]
-        for field in ("memory_mb", "down_mb", "gflops", "slots")
-    )
-    # Whole numbers of millions, so the one division is all that rounds.
-    work = OPERATIONS * TOKENS * samples[:, None] * millions
-    resources = {
-        "memory_mb": Resource(MEMORY_BYTES * millions, memory),
-        "down_mb": Resource(DOWN_BYTES * millions, down),
-        "seconds": Resource(work / (1000 * gflops[:, None]), ROUND_SECONDS),
+    memory, down, gflops, max_experts = np.array(TIERS)[tier].T
+    needs = {
+        "memory_mb": (MEMORY_BYTES * millions, memory), "down_mb": (DOWN_BYTES * millions, down),
     }
-    seconds_left = 1000 * gflops * ROUND_SECONDS  # in the unit of `work`
+    # Whole numbers of millions, so the one division is all that rounds.
+    work, speed = OPERATIONS * TOKENS * samples[:, None] * millions, 1000 * gflops
     planted = filled(
         draws.stream("plan").orders(clients, experts),
-        [(MEMORY_BYTES * millions[None, :], memory), (DOWN_BYTES * millions[None, :], down),
-         (work, seconds_left)],
+        [*needs.values(), (work, speed * ROUND_SECONDS)],
         max_experts,
     )
     fitness = draws.stream("fitness").whole(1, 1000, (clients, experts), np.float32)
     held_samples = samples @ planted
     cap = np.maximum(held_samples, math.floor(exact(balance) * int(held_samples.sum()) / experts))
-    share, floor_share = exact(fill), exact(fairness)
     floor = np.where(planted, fitness, 0).astype(np.int64).sum(axis=1)
     return AlignmentProblem(
         fitness,
         max_experts,
-        loads={"samples": Load(samples, held_samples * share.numerator // share.denominator, cap)},
-        resources=resources,
-        client_fitness_min=(
-            floor * floor_share.numerator // floor_share.denominator if fairness else None
-        ),
+        loads={"samples": Load(samples, share_of(held_samples, fill), cap)},
+        resources={name: Resource(*need) for name, need in needs.items()}
+        | {"seconds": Resource(work / speed[:, None], ROUND_SECONDS)},
+        client_fitness_min=share_of(floor, fairness) if fairness else None,
     )
 
 
@@ -133,23 +107,21 @@ def filled(
     ----------
     orders : int64 array, shape (n, m)
         Order in which a client tries the experts.
-    sizes : list of (int64 array (n, m) or (1, m), int64 array (n,))
+    sizes : list of (int64 array (n, m) or (m,), int64 array (n,))
         What an expert takes, and what a client has, of each resource.
     max_experts : int64 array, shape (n,)
         Slots.
     """
     rows = np.arange(orders.shape[0])
     held = np.zeros(orders.shape, dtype=np.bool_)
-    slots_left, left = max_experts.copy(), [budget.copy() for _, budget in sizes]
+    slot = np.ones(1, dtype=np.int64)
+    takes = [np.broadcast_to(size, orders.shape) for size in (*(size for size, _ in sizes), slot)]
+    left = np.stack([*(budget for _, budget in sizes), max_experts])
     for tried in orders.T:
-        taken = [np.broadcast_to(size, orders.shape)[rows, tried] for size, _ in sizes]
-        fits = slots_left > 0
-        for size, rest in zip(taken, left, strict=True):
-            fits &= size <= rest
+        taken = np.stack([size[rows, tried] for size in takes])
+        fits = (taken <= left).all(axis=0)
         held[rows[fits], tried[fits]] = True
-        slots_left -= fits
-        for size, rest in zip(taken, left, strict=True):
-            rest -= size * fits
+        left -= taken * fits
     return held
 
 
@@ -255,14 +227,73 @@ def first_come(fitness: FloatArray, slots: int, cap: int) -> BoolArray:
     return held
 
 
+def scarce(
+    draws: Draws, *, clients: int, experts: int, slots: int, squeeze: float
+) -> AlignmentProblem:
+    """Build a problem in which three budgets a client, and an expert's bound on samples, bind.
+
+    Two assignments are made within the budgets: one at random, and one in
+    which every client takes what it likes best. An expert that the second one
+    gives more samples than the first has an upper bound, any other one a lower
+    bound, `squeeze` of the way from the second to the first, so that the first
+    keeps all bounds and the second breaks almost every one.
+
+    The weight of a client is its expected number of samples: samples times
+    the probability that it finishes the round.
+    """
+    millions = draws.stream("millions").whole(*SCARCE_MILLIONS, experts)
+    sizes = {
+        "memory_mb": MEMORY_BYTES * millions
+        + draws.stream("activations").whole(*ACTIVATIONS_MB, experts),
+        "down_mb": DOWN_BYTES * millions,
+        "seconds": millions * draws.stream("operations").whole(*SCARCE_OPERATIONS, experts),
+    }
+    made_for = draws.stream("room").whole(max(1, slots // 4), max(1, 3 * slots // 4), clients)
+    budgets = {
+        name: made_for
+        * (1000 + draws.stream(f"{name} budget").whole(-BUDGET_SPREAD, BUDGET_SPREAD, clients))
+        * int(size.sum()) // (1000 * experts)
+        for name, size in sizes.items()
+    }
+    samples = draws.stream("samples").whole(20, 400, clients)
+    finishing = draws.stream("finishing").whole(500, 1000, clients)  # thousandths
+    popularity = POPULARITY * zipf_weights(experts, POPULARITY_EXPONENT) // 2**16
+    fitness = draws.stream("fitness").whole(1, 1000, (clients, experts), np.float32)
+    fitness += popularity[draws.stream("ranks").order(experts)]
+    table = [(sizes[name], budgets[name]) for name in sizes]
+    limit = np.full(clients, slots)
+    by_wish = np.argsort(-fitness, axis=1, kind="stable")
+    expected = samples * finishing
+    planted = expected @ filled(draws.stream("plan").orders(clients, experts), table, limit)
+    wanted = expected @ filled(by_wish, table, limit)
+    bound = (wanted + share_of(planted - wanted, squeeze)) / 1000
+    # A device is as fast as its budget of operations in a round demands of it.
+    per_second = np.maximum(1, budgets["seconds"]) * samples / ROUND_SECONDS
+    return AlignmentProblem(
+        fitness,
+        slots,
+        loads={"samples": Load(
+            expected / 1000,
+            np.where(wanted < planted, bound, 0),
+            np.where(wanted < planted, np.inf, bound),
+        )},
+        resources={
+            **{name: Resource(sizes[name], budgets[name]) for name in ("memory_mb", "down_mb")},
+            "seconds": Resource(
+                sizes["seconds"] * samples[:, None] / per_second[:, None], ROUND_SECONDS
+            ),
+        },
+    )
+
+
 FAMILIES = (
     Family(
         "tiers",
         "Devices of four tiers with memory, download and time budgets; loads in samples.",
         (
-            clients(200), experts(16),
+            *standard(clients=200, experts=16),
             Parameter("mix", "mixed", "make-up of the fleet", choices=tuple(MIXES)),
-            balance(1.5),
+            *standard(balance=1.5),
             Parameter("fill", 0.5, "least samples of an expert, as a share of an assignment that "
                       "is known to fit", 0, 1, step=0.01),
             Parameter("fairness", 0.0, "least fitness of a client, as a share of what that "
@@ -274,12 +305,12 @@ FAMILIES = (
         "multi-layer",
         "Several MoE layers: every client holds at least one expert of each.",
         (
-            clients(200),
+            *standard(clients=200),
             Parameter("layers", 4, "number of MoE layers", 1, 1000),
-            experts(8, "number of experts in a layer"),
+            Parameter("experts", 8, "number of experts in a layer", 1, 65_536),
             Parameter("spare", 2, "slots of a client beyond one in each layer", 0, 1000),
             Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
-            balance(1.2),
+            *standard(balance=1.2),
             Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
                       "many as a layer has experts", 0, 1, step=0.01),
             Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
@@ -291,7 +322,7 @@ FAMILIES = (
         "sticky",
         "One round of a sequence: tastes drift, and an expert not held before costs.",
         (
-            clients(200), experts(16), slots(2), balance(1.2), *TOPIC_PARAMETERS,
+            *standard(clients=200, experts=16, slots=2, balance=1.2), *TOPIC_PARAMETERS,
             Parameter("drift", 0.1, "probability that a topic's weight moves in a round", 0, 1),
             Parameter("round", 1, "number of the round; in round 0 nothing is held", 0, 1000),
             Parameter("switch_cost", 10.0, "cost of an expert not held before, in fitness",
@@ -299,5 +330,15 @@ FAMILIES = (
         ),
         sticky,
         tables=(("clients", "experts"), ("clients", "topics")),
+    ),
+    Family(
+        "scarce",
+        "Most budgets and most bounds on samples bind: memory, download, time; unequal experts.",
+        (
+            *standard(clients=200, experts=16, slots=8),
+            Parameter("squeeze", 0.7, "how far the bounds on samples push the loads from what "
+                      "clients like best, 0, to an assignment at random, 1", 0, 1, step=0.01),
+        ),
+        scarce,
     ),
 )

@@ -42,52 +42,16 @@ from alignsolve.generators.family import Family, Parameter
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem, Resource
 
-#: Cost, size and budgets, in the units of the recipes.
-Recipe = tuple[IntArray, IntArray, IntArray]
 
-
-def _five_to_twenty_five(draws: Draws, agents: int, jobs: int) -> tuple[IntArray, IntArray]:
+def _uniform(draws: Draws, shape: tuple[int, int]) -> tuple[IntArray, IntArray]:
     """Return costs of 10 to 50 and sizes of 5 to 25, as in types A, B and C."""
-    shape = (agents, jobs)
     return draws.stream("cost").whole(10, 50, shape), draws.stream("size").whole(5, 25, shape)
 
 
-def _type_a(draws: Draws, agents: int, jobs: int, tenths: int = 10) -> Recipe:
-    """Return type A, with `tenths` of a tenth of its budget ``9 n/m + 0.4 R``.
-
-    R is the largest total size that an agent gets if every job goes where it
-    is cheapest.
-    """
-    cost, size = _five_to_twenty_five(draws, agents, jobs)
-    return cost, size, np.full(agents, _type_a_budget(cost, size, tenths))
-
-
-def _type_a_budget(cost: IntArray, size: IntArray, tenths: int) -> int:
-    """Return the budget of types A (ten tenths) and B (seven), from the cheapest agents' work."""
-    agents, jobs = cost.shape
-    cheapest = cost.argmin(axis=0)
-    use = np.zeros(agents, dtype=np.int64)
-    np.add.at(use, cheapest, size[cheapest, np.arange(jobs)])
-    numerator = 45 * jobs + 2 * agents * int(use.max())
-    return int(tenths * numerator // (50 * agents))
-
-
-def _share_of_work(size: IntArray) -> IntArray:
-    """Return the budgets of types C, D and E: 0.8 of an agent's sizes over the agents."""
-    budget: IntArray = 8 * size.sum(axis=1) // (10 * size.shape[0])
-    return budget
-
-
-def _type_c(draws: Draws, agents: int, jobs: int) -> Recipe:
-    cost, size = _five_to_twenty_five(draws, agents, jobs)
-    return cost, size, _share_of_work(size)
-
-
-def _type_d(draws: Draws, agents: int, jobs: int) -> Recipe:
-    """Make large jobs cheap: the hard type."""
-    size = draws.stream("size").whole(1, 100, (agents, jobs))
-    cost = 111 - size + draws.stream("cost").whole(-10, 10, size.shape)
-    return cost, size, _share_of_work(size)
+def _cheap_if_large(draws: Draws, shape: tuple[int, int]) -> tuple[IntArray, IntArray]:
+    """Return sizes, and costs that are low for large jobs: type D, the hard one."""
+    size = draws.stream("size").whole(1, 100, shape)
+    return 111 - size + draws.stream("cost").whole(-10, 10, shape), size
 
 
 @cache
@@ -103,39 +67,63 @@ def _exponential_steps() -> IntArray:
     return np.array(steps[::-1], dtype=np.int64)
 
 
-def _type_e(draws: Draws, agents: int, jobs: int) -> Recipe:
-    """Draw sizes from an exponential distribution, with cost about ``1000 / size``."""
-    shape, steps = (agents, jobs), _exponential_steps()
+def _exponential(draws: Draws, shape: tuple[int, int]) -> tuple[IntArray, IntArray]:
+    """Draw sizes from an exponential distribution, with cost about ``1000 / size``: type E."""
+    steps = _exponential_steps()
     # u = e / 2**32 in (0, 1]: floor(1 - 10 ln u) is 1 and the number of steps not below e.
     e = draws.stream("size").whole(1, 2**32, shape)
     size = 1 + steps.size - np.searchsorted(steps, e, side="left")
     # floor(1000 / size - 10 u), in whole numbers throughout.
     e = draws.stream("cost").whole(1, 2**32, shape)
-    cost = (1000 * 2**32 - 10 * e * size) // (size * 2**32)
-    return cost, size, _share_of_work(size)
+    return (1000 * 2**32 - 10 * e * size) // (size * 2**32), size
 
 
-_RECIPES: dict[str, tuple[str, Callable[[Draws, int, int], Recipe]]] = {
-    "a": ("cost 10-50, size 5-25, generous budgets: easy", _type_a),
-    "b": ("type A with 70% of its budgets", partial(_type_a, tenths=7)),
-    "c": ("cost 10-50, size 5-25, budgets 0.8 of the mean work", _type_c),
-    "d": ("large jobs are cheap, budgets 0.8 of the mean work: the hard type", _type_d),
-    "e": ("exponential sizes, cost about 1000/size, budgets 0.8 of the mean work", _type_e),
+def _type_a_budget(cost: IntArray, size: IntArray, tenths: int = 10) -> IntArray:
+    """Return `tenths` of a tenth of ``9 n/m + 0.4 R``: ten for type A, seven for type B.
+
+    R is the largest total size that an agent gets if every job goes where it
+    is cheapest.
+    """
+    agents, jobs = cost.shape
+    cheapest = cost.argmin(axis=0)
+    use = np.zeros(agents, dtype=np.int64)
+    np.add.at(use, cheapest, size[cheapest, np.arange(jobs)])
+    numerator = 45 * jobs + 2 * agents * int(use.max())
+    return np.full(agents, tenths * numerator // (50 * agents))
+
+
+def _share_of_work(cost: IntArray, size: IntArray) -> IntArray:
+    """Return the budgets of types C, D and E: 0.8 of an agent's sizes over the agents."""
+    budget: IntArray = 8 * size.sum(axis=1) // (10 * size.shape[0])
+    return budget
+
+
+#: By type: what it is, what draws costs and sizes, and what makes budgets of them.
+_RECIPES: dict[str, tuple[
+    str,
+    Callable[[Draws, tuple[int, int]], tuple[IntArray, IntArray]],
+    Callable[[IntArray, IntArray], IntArray],
+]] = {
+    "a": ("cost 10-50, size 5-25, generous budgets: easy", _uniform, _type_a_budget),
+    "b": ("type A with 70% of its budgets", _uniform, partial(_type_a_budget, tenths=7)),
+    "c": ("cost 10-50, size 5-25, budgets 0.8 of the mean work", _uniform, _share_of_work),
+    "d": ("large jobs are cheap, budgets 0.8 of the mean work: the hard type", _cheap_if_large,
+          _share_of_work),
+    "e": ("exponential sizes, cost about 1000/size, budgets 0.8 of the mean work", _exponential,
+          _share_of_work),
 }
 
 
-def _builder(recipe: Callable[[Draws, int, int], Recipe]) -> Callable[..., AlignmentProblem]:
-    def build(draws: Draws, *, agents: int, jobs: int) -> AlignmentProblem:
-        cost, size, budget = recipe(draws, agents, jobs)
-        return AlignmentProblem.from_cost(
-            cost.astype(np.float64),
-            jobs,
-            load_min=1,
-            load_max=1,
-            resources={"capacity": Resource(size, budget)},
-        )
-
-    return build
+def _build(letter: str, draws: Draws, *, agents: int, jobs: int) -> AlignmentProblem:
+    _, work, budgets = _RECIPES[letter]
+    cost, size = work(draws, (agents, jobs))
+    return AlignmentProblem.from_cost(
+        cost.astype(np.float64),
+        jobs,
+        load_min=1,
+        load_max=1,
+        resources={"capacity": Resource(size, budgets(cost, size))},
+    )
 
 
 FAMILIES = tuple(
@@ -146,9 +134,9 @@ FAMILIES = tuple(
             Parameter("agents", 10, "number of agents, the clients", 1, 100_000),
             Parameter("jobs", 60, "number of jobs, the experts", 1, 100_000),
         ),
-        _builder(recipe),
+        partial(_build, letter),
         feasible=None,
         tables=(("agents", "jobs"),),
     )
-    for letter, (description, recipe) in _RECIPES.items()
+    for letter, (description, _, _) in _RECIPES.items()
 )

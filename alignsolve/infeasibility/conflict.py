@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alignsolve.model.bounds import Bound
+from alignsolve.model.bounds import FAMILY_LIMIT, Bound, BoundSet
+from alignsolve.model.problem import AlignmentProblem
+
+#: Added to the sentence where the reduction was not completed.
+UNFINISHED = "; time ran out before it was shown that every listed bound is needed"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,19 @@ class Conflict:
     needed: float | None = None
     possible: float | None = None
 
+    @classmethod
+    def of(
+        cls, problem: AlignmentProblem, kept: BoundSet, text: str, irreducible: bool,
+        limit: int = FAMILY_LIMIT, needed: float | None = None, possible: float | None = None,
+    ) -> Conflict:
+        """List bounds that were shown to contradict each other; `limit` as in `BoundSet.bounds`."""
+        return cls(
+            bounds=kept.bounds(problem, limit), text=text + ("" if irreducible else UNFINISHED),
+            irreducible=irreducible,
+            experts=tuple(sorted({int(j) for index in kept.experts.values() for j in index})),
+            needed=needed, possible=possible,
+        )
+
 
 @dataclass(frozen=True)
 class ConflictCheck:
@@ -58,3 +75,25 @@ class ConflictCheck:
 
     contradictory: bool
     irreducible: bool
+
+
+@dataclass(frozen=True)
+class DeletionParams:
+    """How the search for a conflict of the mip class divides its work.
+
+    Attributes
+    ----------
+    single_limit : int
+        Where more bounds are left, those of clients are not reduced one by one.
+    spread_parts : int
+        Where none of so many parts of the bounds can go, they are not divided further.
+    question_share : float
+        Share of the time left that one question may take: one hard question is not the last.
+    small_pairs : int
+        Problems of at most so many pairs are not worth a second thread.
+    """
+
+    single_limit: int = 64
+    spread_parts: int = 16
+    question_share: float = 0.25
+    small_pairs: int = 4096

@@ -16,18 +16,19 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from alignsolve.errors import AlignSolveError
-from alignsolve.infeasibility.conflict import ConflictCheck
+from alignsolve.infeasibility.conflict import Conflict, DeletionParams
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
+from alignsolve.infeasibility.text import bounds_text
 from alignsolve.model.arrays import BoolArray, IntArray
-from alignsolve.model.bounds import Bound, BoundSet, Key, all_bounds, restricted
-from alignsolve.model.feasibility import Violation, is_feasible, violations
+from alignsolve.model.bounds import FAMILY_LIMIT, BoundSet, all_bounds, restricted
+from alignsolve.model.feasibility import is_feasible, violations
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Subsolver, Termination
 
@@ -39,44 +40,13 @@ Point = tuple[IntArray, IntArray]
 #: Exact backends; the first that is there and does not fail is asked.
 ORACLES = ("ortools-cpsat", "ortools-mip", "scipy-milp")
 
-#: Where more bounds are left, those of clients are not reduced one by one.
-SINGLE_LIMIT = 64
-
-#: Where none of so many parts can go, they are not divided further.
-SPREAD_PARTS = 16
-
-#: Share of the time left that one question may take: one hard question is not the last.
-QUESTION_SHARE = 0.25
-
 #: Any answer will do: the gap at which a backend may stop.
 ANY_GAP = 1e9
 
-#: Problems of at most so many pairs are not worth a second thread.
-SMALL_PAIRS = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class MipConflict:
-    """Bounds that cannot hold together.
-
-    Attributes
-    ----------
-    kept : BoundSet
-        The bounds.
-    irreducible : bool
-        Whether without any one of them the others can hold; of clients'
-        bounds, any one kind where `families`.
-    families : bool
-        Whether the clients' bounds were reduced kind by kind only.
-    """
-
-    kept: BoundSet
-    irreducible: bool
-    families: bool
-
 
 def decide(
-    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits
+    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits,
+    small_pairs: int = DeletionParams.small_pairs,
 ) -> Point | BoundSet | None:
     """Decide whether some bounds of a problem can hold together.
 
@@ -90,6 +60,8 @@ def decide(
         Solves by a backend.
     limits : Limits
         Deadline, seed and threads.
+    small_pairs : int
+        See `DeletionParams`.
 
     Returns
     -------
@@ -110,6 +82,8 @@ def decide(
         core = linear_core(problem, kept, limits.deadline)
         if core is not None:
             return core
+        if reduced.fitness.size <= small_pairs:
+            limits = replace(limits, threads=1)
         found = _asked(reduced, ask, limits)
         if found is None or found is False:
             return kept if found is False else None
@@ -127,8 +101,6 @@ def _asked(
     KeyboardInterrupt
         On Ctrl-C, or where the caller asks to stop.
     """
-    if problem.n_clients * problem.n_experts <= SMALL_PAIRS:
-        limits = replace(limits, threads=1)
     for name in ORACLES:
         try:
             answer = ask(name, problem, replace(limits, rel_gap=ANY_GAP))
@@ -147,8 +119,8 @@ def _asked(
 
 
 def find_mip_conflict(
-    problem: AlignmentProblem, ask: Subsolver, limits: Limits
-) -> MipConflict | None:
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits, params: DeletionParams
+) -> Conflict | None:
     """Return bounds of an infeasible problem of the mip class that cannot hold together.
 
     Parameters
@@ -159,24 +131,25 @@ def find_mip_conflict(
         Solves by a backend.
     limits : Limits
         Deadline, at which the set found so far is returned; seed and threads.
+    params : DeletionParams
+        How the search divides its work.
 
     Returns
     -------
-    MipConflict or None
-        None where the bounds can hold together.
+    Conflict or None
+        None where the bounds can hold together. Where more than `single_limit` bounds are left,
+        clients' bounds are reduced, and listed, kind by kind only.
 
     Raises
     ------
     TimeoutError
         If the deadline passed before any set was shown to be in conflict.
     """
-    deletion = _Deletion(problem, all_bounds(problem), ask, limits)
-    now = time.perf_counter()
-    until = now + 2 * QUESTION_SHARE * (limits.deadline - now)
-    deletion.keep_core(linear_core(problem, all_bounds(problem), until))
+    deletion = _Deletion(problem, ask, limits, params)
+    deletion.start_from_relaxation()
     deletion.leave_out(deletion.kinds())
-    deletion.halve()
-    families = int(deletion.kept.sum()) > SINGLE_LIMIT
+    deletion.leave_out(deletion.halves())
+    families = int(deletion.kept.sum()) > params.single_limit
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
         found = None if deletion.interrupted else deletion.decided(deletion.kept, limits)
@@ -184,18 +157,11 @@ def find_mip_conflict(
             raise TimeoutError("no conflict found in time")
         if not isinstance(found, BoundSet):
             return None
-    return MipConflict(deletion.bound_set(deletion.kept), deletion.complete, families)
-
-
-def check_mip_bounds(
-    problem: AlignmentProblem, bounds: tuple[Bound, ...], ask: Subsolver, limits: Limits
-) -> ConflictCheck:
-    """Check bounds of any kind by asking for each part of them, see `decide`."""
-    if not isinstance(decide(problem, BoundSet.of(bounds), ask, limits), BoundSet):
-        return ConflictCheck(contradictory=False, irreducible=False)
-    parts = (BoundSet.of(bounds[:at] + bounds[at + 1 :]) for at in range(len(bounds)))
-    irreducible = all(isinstance(decide(problem, part, ask, limits), tuple) for part in parts)
-    return ConflictCheck(contradictory=True, irreducible=irreducible)
+    kept = deletion.bound_set(deletion.kept)
+    return Conflict.of(
+        problem, kept, bounds_text(problem, kept), deletion.complete,
+        limit=0 if families else FAMILY_LIMIT,
+    )
 
 
 class _Deletion:
@@ -212,58 +178,64 @@ class _Deletion:
     """
 
     def __init__(
-        self, problem: AlignmentProblem, bounds: BoundSet, ask: Subsolver, limits: Limits
+        self, problem: AlignmentProblem, ask: Subsolver, limits: Limits, params: DeletionParams
     ) -> None:
-        self.problem, self.ask, self.limits = problem, ask, limits
-        self.interrupted = False
-        self._keys: list[Key] = [*bounds.experts, *bounds.clients]
-        self._n_expert_keys = len(bounds.experts)
-        parts = [*bounds.experts.values(), *bounds.clients.values()]
+        self.problem, self.ask, self.limits, self.params = problem, ask, limits, params
+        self.proved, self.complete, self.interrupted = False, True, False
+        bounds = all_bounds(problem)
+        self._keys = [key for key, _ in bounds.items()]
+        parts = [index for _, index in bounds.items()]
         kind = np.repeat(np.arange(len(parts)), [part.size for part in parts])
         where = np.concatenate([np.empty(0, dtype=np.int64), *parts])
         # Bounds of one client lie side by side, and so do those of one expert.
-        order = np.lexsort((kind, where, kind >= self._n_expert_keys))
+        order = np.lexsort((kind, where, kind >= len(bounds.experts)))
         self._kind, self._where = kind[order], where[order]
+        self._of_expert = self._kind < len(bounds.experts)
         self.kept = np.ones(kind.size, dtype=np.bool_)
         self._needed = np.zeros(kind.size, dtype=np.bool_)
-        self.proved, self.complete = False, True
 
     def bound_set(self, mask: BoolArray) -> BoundSet:
         """Return some of the bounds by kind."""
-        found = BoundSet()
-        for number in np.unique(self._kind[mask]).tolist():
-            part = found.experts if number < self._n_expert_keys else found.clients
-            part[self._keys[number]] = np.sort(self._where[mask & (self._kind == number)])
-        return found
+        return BoundSet.by_kind(
+            (key, self._where[mask & (self._kind == number)])
+            for number, key in enumerate(self._keys)
+        )
+
+    def start_from_relaxation(self) -> None:
+        """Keep only bounds that the linear relaxation shows to be in conflict, where it does."""
+        now = time.perf_counter()
+        until = now + 2 * self.params.question_share * (self.limits.deadline - now)
+        core = linear_core(self.problem, self.bound_set(self.kept), until)
+        if core is not None:
+            self._keep(core)
 
     def kinds(self) -> Iterator[BoolArray]:
         """Yield all bounds of experts, all of clients, and then each kind, the last first."""
-        of_experts = self._kind < self._n_expert_keys
-        yield of_experts
-        yield ~of_experts
+        yield self._of_expert
+        yield ~self._of_expert
         for number in reversed(range(len(self._keys))):
             yield self._kind == number
 
     def singles(self, of_experts_only: bool) -> Iterator[BoolArray]:
         """Yield the kept bounds one by one."""
         for at in np.flatnonzero(self.kept).tolist():
-            if not of_experts_only or self._kind[at] < self._n_expert_keys:
+            if not of_experts_only or self._of_expert[at]:
                 yield np.arange(self.kept.size) == at
 
-    def halve(self) -> None:
-        """Leave out halves, quarters and so on, down to `SINGLE_LIMIT` parts.
+    def halves(self) -> Iterator[BoolArray]:
+        """Yield halves of the kept bounds, quarters and so on, down to `single_limit` parts.
 
-        Where the conflict is spread over more than `SPREAD_PARTS`, smaller
+        Where the conflict is spread over more than `spread_parts`, smaller
         parts will hardly go either, and the bounds stay together.
         """
         pieces = 2
-        while pieces <= min(SINGLE_LIMIT, int(self.kept.sum()) - 1):
+        while pieces <= min(self.params.single_limit, int(self.kept.sum()) - 1):
             before = self.kept
             for part in np.array_split(np.flatnonzero(self.kept), pieces):
                 mask = np.zeros_like(self.kept)
                 mask[part] = True
-                self.leave_out(iter([mask]))
-            if pieces >= SPREAD_PARTS and np.array_equal(self.kept, before):
+                yield mask
+            if pieces >= self.params.spread_parts and np.array_equal(self.kept, before):
                 break
             pieces *= 2
 
@@ -279,10 +251,10 @@ class _Deletion:
                 self.complete = False
                 return
             rest = self.kept & ~chunk
-            until = now + QUESTION_SHARE * (self.limits.deadline - now)
+            until = now + self.params.question_share * (self.limits.deadline - now)
             found = self.decided(rest, replace(self.limits, deadline=until))
             if isinstance(found, BoundSet):
-                self.keep_core(found)
+                self._keep(found)
             elif found is None:
                 self.complete = False
             else:
@@ -294,20 +266,19 @@ class _Deletion:
             # Flows and relaxations settle some questions, and ask nobody.
             if limits.report is not None and limits.report(-math.inf, math.inf):
                 raise KeyboardInterrupt
-            return decide(self.problem, self.bound_set(mask), self.ask, limits)
+            return decide(
+                self.problem, self.bound_set(mask), self.ask, limits, self.params.small_pairs
+            )
         except KeyboardInterrupt:
             self.interrupted = True
             return None
 
-    def keep_core(self, core: BoundSet | None) -> None:
+    def _keep(self, core: BoundSet) -> None:
         """Leave out all but some bounds that were shown to be in conflict."""
-        if core is None:
-            return
         self.proved = True
         self.kept = np.zeros_like(self.kept)
-        for key, index in [*core.experts.items(), *core.clients.items()]:
-            of_kind = self._kind == self._keys.index(key)
-            self.kept |= of_kind & np.isin(self._where, index)
+        for key, index in core.items():
+            self.kept |= (self._kind == self._keys.index(key)) & np.isin(self._where, index)
 
     def _learn(self, chunk: BoolArray, rows: IntArray, cols: IntArray) -> None:
         """Note a bound that a point which keeps all others breaks."""
@@ -319,10 +290,7 @@ class _Deletion:
         local = np.searchsorted(clients, rows[there])
         broken = violations(reduced, local, cols[there], limit=2)
         if len(broken) == 1:
-            self._needed |= self._is(broken[0], clients)
-
-    def _is(self, broken: Violation, clients: IntArray) -> BoolArray:
-        """Return which bound a violation is of."""
-        key = (broken.kind, broken.name, broken.group)
-        where = broken.expert if broken.client is None else int(clients[broken.client])
-        return np.asarray((self._kind == self._keys.index(key)) & (self._where == where))
+            (only,) = broken
+            kind = self._keys.index((only.kind, only.name, only.group))
+            where = only.expert if only.client is None else int(clients[only.client])
+            self._needed |= (self._kind == kind) & (self._where == where)

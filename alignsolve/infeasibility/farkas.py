@@ -22,9 +22,10 @@ import scipy.sparse as sp
 
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.max_flow import expert_groups
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
 logger = logging.getLogger("alignsolve")
 
@@ -85,13 +86,10 @@ def linear_core(
     prices = _prices(matrix, limit, deadline)
     if prices is None or not _is_proof(matrix, limit, prices):
         return None
-    core = BoundSet()
-    ends = np.cumsum([part.index.size for part in parts])[:-1]
-    for part, price in zip(parts, np.split(prices, ends), strict=True):
-        if (price > 0).any():
-            side = core.clients if part.key in kept.clients else core.experts
-            side[part.key] = part.index[price > 0]
-    return core
+    prices_of = np.split(prices, np.cumsum([part.index.size for part in parts])[:-1])
+    return BoundSet.by_kind(
+        (part.key, part.index[price > 0]) for part, price in zip(parts, prices_of, strict=True)
+    )
 
 
 def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float64Array | None:
@@ -138,36 +136,26 @@ def bound_rows(
 ) -> Iterator[BoundRows]:
     """Yield the rows of each kind of bound; limits include the package's tolerance."""
     group, columns = expert_groups(problem), np.arange(clients.size)
-
-    def rows(
-        owner: IntArray, index: IntArray, weight: npt.NDArray[Any], among: BoolArray | None
-    ) -> sp.csr_array:
-        place = np.full(max(problem.n_clients, problem.n_experts), -1)
-        place[index] = np.arange(index.size)
-        chosen = place[owner] >= 0 if among is None else (place[owner] >= 0) & among
-        entries = (weight[chosen], (place[owner[chosen]], columns[chosen]))
-        return sp.csr_array(entries, shape=(index.size, columns.size))
-
-    holders = dict(zip(EXPERT_KINDS, problem.holder_bounds(), strict=True))
-    for key, index in [*kept.experts.items(), *kept.clients.items()]:
+    loads = CouplingConstraints.of(problem, Margin.OUTWARD, all_holders=True)
+    sums = {part.name: part for part in client_sums(problem, Margin.OUTWARD)}
+    for key, index in kept.items():
         kind, name, g = key
-        weight, sign = np.ones(clients.size), -1.0 if kind in LOWER_KINDS else 1.0
-        if kind in holders:
-            limit: npt.NDArray[Any] = holders[kind]
-            if name is not None:
-                weight = np.asarray(problem.loads[name].weight)[clients]
-                limit = expert_values(problem, kind, name)
-        elif kind == "client_fitness_min":
-            weight = problem.fitness[clients, experts].astype(np.float64)
-            limit = problem.client_fitness_min
+        owner = experts if kind in EXPERT_KINDS else clients
+        weight, lower = np.ones(clients.size), kind in LOWER_KINDS
+        limit: npt.NDArray[Any]
+        if kind in EXPERT_KINDS:
+            load = loads.names.index(name or "")
+            weight = loads.weight[load, clients]
+            limit = (loads.low if lower else loads.high)[load]
+        elif kind in ("resource", "client_fitness_min"):
+            client_sum = sums[name or ""]
+            weight = client_sum.entries((clients, experts)).astype(np.float64)
+            limit = client_sum.low if lower else client_sum.high
         else:
-            limit = client_values(problem, *key)
-            if kind == "resource":
-                weight = np.asarray(problem.resources[str(name)].size)[clients, experts]
-        limit = limit[index].astype(np.float64)
-        if name is not None or kind == "client_fitness_min":
-            limit = limit + sign * tolerance(limit)
-        owner, among = (experts if kind in holders else clients), None
-        if g is not None:
-            among = group[experts] == g
-        yield BoundRows(key, index, rows(owner, index, sign * weight, among), sign * limit)
+            limit = client_values(problem, *key).astype(np.float64)
+        among = slice(None) if g is None else group[experts] == g
+        sign = -1.0 if lower else 1.0
+        matrix = sp.csr_array(
+            (sign * weight[among], (owner[among], columns[among])), (limit.size, columns.size)
+        )
+        yield BoundRows(key, index, matrix[index], sign * limit[index])

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.infeasibility.check import check_flow_bounds
-from alignsolve.infeasibility.conflict import Conflict, ConflictCheck
-from alignsolve.infeasibility.hall import FlowConflict, find_flow_conflict
-from alignsolve.infeasibility.text import bounds_text, flow_text
-from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds, require_bounds
+from alignsolve.infeasibility.check import ListedFlow, check_bounds
+from alignsolve.infeasibility.conflict import Conflict, ConflictCheck, DeletionParams
+from alignsolve.infeasibility.hall import find_flow_conflict
+from alignsolve.infeasibility.text import flow_text
+from alignsolve.model.bounds import BoundSet, all_bounds, require_bounds
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Subsolver
 
-if TYPE_CHECKING:
-    from alignsolve.infeasibility.deletion_filter import MipConflict
-
-#: Added to the sentence where the reduction was not completed.
-UNFINISHED = "; time ran out before it was shown that every listed bound is needed"
-
 
 def find_conflict(
-    problem: AlignmentProblem, ask: Subsolver, limits: Limits, experts: npt.ArrayLike | None = None
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits,
+    experts: npt.ArrayLike | None = None, params: DeletionParams | None = None,
 ) -> Conflict:
     """Return a small set of bounds of an infeasible problem that cannot hold together.
 
@@ -40,6 +32,8 @@ def find_conflict(
     experts : array_like of int, optional
         Experts whose load bounds a backend found in conflict. It saves time
         where it is right, and does no harm where it is not.
+    params : DeletionParams, optional
+        How the search in the mip class divides its work.
 
     Returns
     -------
@@ -66,54 +60,25 @@ def find_conflict(
     try:
         found = find_flow_conflict(problem, limits.deadline, experts)
         if found is not None:
-            return _flow_conflict(problem, found)
-        if problem.problem_class == "mip":
-            from alignsolve.infeasibility.deletion_filter import (
-                find_mip_conflict,  # SciPy is slow to import
+            return Conflict.of(
+                problem, found.kept, flow_text(problem, found), found.irreducible,
+                needed=found.needed, possible=found.possible,
             )
+        if problem.problem_class == "mip":
+            # SciPy is slow to import.
+            from alignsolve.infeasibility.deletion_filter import find_mip_conflict
 
-            mip = find_mip_conflict(problem, ask, limits)
+            mip = find_mip_conflict(problem, ask, limits, params or DeletionParams())
             if mip is not None:
-                return _mip_conflict(problem, mip)
+                return mip
     except TimeoutError:
-        return _unproved(problem)
+        every = all_bounds(problem)
+        return Conflict(
+            bounds=every.bounds(problem, limit=0),
+            text=f"time ran out before a conflict was found among the {every.size:,} bounds",
+            irreducible=False, proved=False,
+        )
     raise ProblemError("the problem is feasible: its bounds have no conflict")
-
-
-def _flow_conflict(problem: AlignmentProblem, found: FlowConflict) -> Conflict:
-    """Name a conflict of the flow class."""
-    experts = next(iter(found.kept.experts.values()), ())
-    text = flow_text(problem, found)
-    if not found.irreducible:
-        text += UNFINISHED
-    return Conflict(
-        bounds=found.kept.bounds(problem), text=text, irreducible=found.irreducible,
-        experts=tuple(int(j) for j in experts),
-        needed=None if found.needed is None else float(found.needed),
-        possible=None if found.possible is None else float(found.possible),
-    )
-
-
-def _mip_conflict(problem: AlignmentProblem, found: MipConflict) -> Conflict:
-    """Name a conflict of the mip class."""
-    text = bounds_text(problem, found.kept)
-    if not found.irreducible:
-        text += UNFINISHED
-    experts = np.unique(np.concatenate([[], *found.kept.experts.values()]))
-    return Conflict(
-        bounds=found.kept.bounds(problem, 0 if found.families else FAMILY_LIMIT), text=text,
-        irreducible=found.irreducible, experts=tuple(int(j) for j in experts),
-    )
-
-
-def _unproved(problem: AlignmentProblem) -> Conflict:
-    """Return all bounds, and say that no smaller set was found."""
-    kept = all_bounds(problem)
-    return Conflict(
-        bounds=kept.bounds(problem, limit=0),
-        text=f"time ran out before a conflict was found among the {kept.size:,} bounds",
-        irreducible=False, proved=False,
-    )
 
 
 def check_conflict(
@@ -122,8 +87,14 @@ def check_conflict(
     """Re-check a conflict from its bounds alone; see `alignsolve.check_conflict`."""
     bounds = conflict.bounds
     require_bounds(problem, bounds)
+    listed = BoundSet.of(bounds)
     if all(bound.name is None and bound.kind != "client_fitness_min" for bound in bounds):
-        return check_flow_bounds(problem, bounds)
-    from alignsolve.infeasibility.deletion_filter import check_mip_bounds  # SciPy is slow to import
+        return check_bounds(bounds, listed, ListedFlow(problem, listed).can_hold)
+    # SciPy is slow to import.
+    from alignsolve.infeasibility.deletion_filter import decide
 
-    return check_mip_bounds(problem, bounds, ask, limits)
+    def can_hold(kept: BoundSet) -> bool | None:
+        found = decide(problem, kept, ask, limits)
+        return None if found is None else not isinstance(found, BoundSet)
+
+    return check_bounds(bounds, listed, can_hold)

@@ -33,16 +33,11 @@ from alignsolve.infeasibility.max_flow import (
     allowed_state,
     expert_groups,
     flow_bounds,
+    pair_counts,
 )
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.bounds import BoundSet, Key
 from alignsolve.model.problem import AlignmentProblem
-
-#: Names of the bounds that a shortage uses, of the problem and of its complement.
-_NAMES = {
-    False: ("load_min", "max_experts", "group_min", "group_max"),
-    True: ("load_max", "min_experts", "group_max", "group_min"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +104,6 @@ def find_flow_conflict(
     passes over the matrix, then one flow per expert of the set found, each
     from where the last one ended.
     """
-    from alignsolve.infeasibility.hall_kernels import single_supply
-
     state = allowed_state(problem)
     bounds, group = flow_bounds(problem, state), expert_groups(problem)
     alone = np.flatnonzero(bounds.impossible_clients())
@@ -118,7 +111,7 @@ def find_flow_conflict(
         return _client_conflict(bounds, int(alone[0]))
     sides = [_Side(crowded, state, group, bounds, deadline) for crowded in (False, True)]
     for side in sides:
-        short = side.bounds.load_low - single_supply(state, group, *side.clients)
+        short = side.bounds.load_low - side.single_supply()
         if (short > 0).any():
             return side.reduced(np.arange(short.size) == np.argmax(short))
     empty = np.flatnonzero(bounds.load_low > bounds.load_high)
@@ -176,22 +169,28 @@ class _Side:
         self.bounds = replace(
             side, client_low=np.zeros_like(side.client_low), load_high=side.load_size
         )
-        self.clients = (side.client_high, side.group_low, side.group_high)
         self._stated = bounds
         self.complete = True
 
     def count(self, within: BoolArray) -> CountArray:
         """Return each client's allowed experts of a set, int32 (n_clients, n_groups)."""
-        from alignsolve.infeasibility.hall_kernels import count_within
+        return pair_counts(self.state * within, 1, self.group)[0]
 
-        count = np.empty_like(self.bounds.group_size)
-        count_within(self.state, self.group, within, count)
-        return count
+    def single_supply(self) -> IntArray:
+        """Return for each expert how many clients can hold it, int64 (n_experts,)."""
+        low, high = self.bounds.group_low, self.bounds.group_high
+        # Holding the expert itself counts towards the minimum of its group.
+        claimed = low.sum(axis=1, keepdims=True) - np.minimum(low, 1)
+        may_hold = (high > 0) & (self.bounds.client_high[:, None] > claimed)
+        return pair_counts(self.state * may_hold[:, self.group], 1, self.group)[1]
+
+    def needed(self, within: BoolArray) -> int:
+        """Return how many holders a set of experts needs."""
+        return int(self.bounds.load_low[within].sum())
 
     def shortage(self, within: BoolArray, bounds: FlowBounds) -> int:
         """Return by how many holders a set of experts is short under some bounds of clients."""
-        supply = supplies(bounds, self.count(within)).sum()
-        return int(self.bounds.load_low[within].sum()) - int(supply)
+        return self.needed(within) - int(supplies(bounds, self.count(within)).sum())
 
     def reduced(self, within: BoolArray) -> FlowConflict:
         """Return an irreducible conflict inside the bounds of a short set of experts."""
@@ -204,7 +203,7 @@ class _Side:
             if not np.array_equal(smaller, within):
                 within = smaller
                 kept, spare = self._thinned(within, kept)
-        needed = int(self.bounds.load_low[within].sum())
+        needed = self.needed(within)
         possible = needed - 1 - spare
         supply_in_all = supplies(self.bounds, self.count(within))
         in_all, one_each = int(supply_in_all.sum()), bool((supply_in_all <= 1).all())
@@ -212,33 +211,31 @@ class _Side:
             # What cannot be left out must be held.
             allowed = int(self.bounds.load_size[within].sum())
             needed, possible, in_all = allowed - possible, allowed - needed, allowed - in_all
+        kept = replace(kept, load_low=np.where(within, self.bounds.load_low, 0))
         return FlowConflict(
-            self._bound_set(within, kept), self.complete, self.crowded, needed, possible, in_all,
-            one_each,
+            (kept.complement() if self.crowded else kept).binding(), self.complete, self.crowded,
+            needed, possible, in_all, one_each,
         )
 
     def _swept(self, within: BoolArray) -> BoolArray:
         """Drop experts one by one, those with most choice first, where the others stay short."""
-        from alignsolve.infeasibility.hall_kernels import put_back, supply_without
-
-        within = within.copy()
-        short, count = self.shortage(within, self.bounds), self.count(within)
-        low = self.bounds.load_low
+        within, low = within.copy(), self.bounds.load_low
+        needed, count = self.needed(within), self.count(within)
         choice = self.bounds.load_size - low
         for j in sorted(np.flatnonzero(within).tolist(), key=lambda j: (-choice[j], -j)):
             if time.perf_counter() > self.deadline:
                 break
-            column, g = self.state[:, j], int(self.group[j])
-            without = short - int(low[j]) + int(supply_without(column, g, count, *self.clients))
-            if without > 0:
-                short, within[j] = without, False
-            else:
-                put_back(column, g, count)
+            others = count.copy()
+            others[:, self.group[j]] -= self.state[:, j] > 0
+            if needed - int(low[j]) > supplies(self.bounds, others).sum():
+                within[j], needed, count = False, needed - int(low[j]), others
         return within
 
     def _thinned(self, within: BoolArray, bounds: FlowBounds) -> tuple[FlowBounds, int]:
         """Leave out bounds of clients, see `thinned_clients`."""
-        return thinned_clients(bounds, self.count(within), self.shortage(within, bounds) - 1)
+        count = self.count(within)
+        spare = self.needed(within) - int(supplies(bounds, count).sum()) - 1
+        return thinned_clients(bounds, count, spare)
 
     def _without_idle_experts(self, within: BoolArray, bounds: FlowBounds) -> BoolArray:
         """Drop experts until a flow shows that without any other the rest can be met.
@@ -275,46 +272,18 @@ class _Side:
             wanted = np.where(within, low, 0)
             wanted[j] = max(0, wanted[j] - short)
 
-    def _bound_set(self, within: BoolArray, kept: FlowBounds) -> BoundSet:
-        """Name the bounds of a set of experts and the clients' bounds that can bind."""
-        load, slots, low, high = _NAMES[self.crowded]
-        found = BoundSet(experts={(load, None, None): np.flatnonzero(within)})
-        binding: dict[Key, BoolArray] = {(slots, None, None): kept.client_high < kept.client_size}
-        for g in range(kept.group_size.shape[1]):
-            binding[low, None, g] = kept.group_low[:, g] > 0
-            binding[high, None, g] = kept.group_high[:, g] < kept.group_size[:, g]
-        for key, mask in binding.items():
-            if mask.any():
-                found.clients[key] = np.flatnonzero(mask)
-        return found
 
+def _client_conflict(bounds: FlowBounds, client: int) -> FlowConflict:
+    """Return an irreducible conflict among one client's own bounds, by leaving out others."""
+    own = bounds.of_clients(np.array([client]))
+    free, kept = own.free(), own.binding().clients
 
-def _client_conflict(bounds: FlowBounds, i: int) -> FlowConflict:
-    """Return an irreducible conflict among one client's own bounds."""
-    low, high, total = int(bounds.client_low[i]), int(bounds.client_high[i]), bounds.client_size[i]
-    group_low, group_high = bounds.group_low[i], bounds.group_high[i]
-    size, capped = bounds.group_size[i], np.minimum(bounds.group_high[i], bounds.group_size[i])
-    scarce, empty = np.flatnonzero(group_low > size), np.flatnonzero(group_low > group_high)
-    if low > total:
-        keys = [("min_experts", -1)]
-    elif scarce.size:
-        keys = [("group_min", int(scarce[0]))]
-    elif low > high:
-        keys = [("min_experts", -1), ("max_experts", -1)]
-    elif empty.size:
-        keys = [("group_min", int(empty[0])), ("group_max", int(empty[0]))]
-    elif group_low.sum() > high:
-        keys = [("max_experts", -1)]
-        keys += [("group_min", g) for g in _fewest(group_low, int(group_low.sum()) - high)]
-    else:
-        keys = [("min_experts", -1)]
-        keys += [("group_max", g) for g in _fewest(size - capped, int(low - capped.sum()))]
-    here = np.array([i])
-    return FlowConflict(BoundSet({(kind, None, None if g < 0 else g): here for kind, g in keys}))
+    def order(key: Key) -> tuple[bool, int]:
+        """Leave out bounds on groups first, and of these those that limit least."""
+        return key[2] is None, int(abs(own.of_kind(key) - free.of_kind(key))[0])
 
-
-def _fewest(amounts: npt.NDArray[np.integer], excess: int) -> list[int]:
-    """Return the groups left when the smallest amounts go that leave some excess."""
-    order = np.argsort(amounts, kind="stable")
-    gone = np.cumsum(amounts[order]) < excess
-    return sorted(order[~gone].tolist())
+    for key in sorted(kept, key=order):
+        rest = {other: index for other, index in kept.items() if other != key}
+        if own.only(BoundSet(rest)).impossible_clients().any():
+            kept = rest
+    return FlowConflict(BoundSet(dict.fromkeys(kept, np.array([client]))))

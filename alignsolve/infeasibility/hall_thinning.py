@@ -20,9 +20,12 @@ def supplies(bounds: FlowBounds, count: CountArray) -> IntArray:
     count : int32 array, shape (n_clients, n_groups)
         Allowed experts of the set, by client and group.
     """
-    inside = np.minimum(count, bounds.group_high).sum(axis=1)
-    claimed = np.maximum(0, bounds.group_low - count).sum(axis=1)
-    return np.asarray(np.minimum(inside, bounds.client_high - claimed), dtype=np.int64)
+    from alignsolve.infeasibility.hall_kernels import most_of_set
+
+    most: IntArray = most_of_set(
+        count, bounds.client_high, bounds.group_low, bounds.group_high
+    )
+    return most
 
 
 def thinned_clients(bounds: FlowBounds, count: CountArray, spare: int) -> tuple[FlowBounds, int]:
@@ -56,7 +59,9 @@ def thinned_clients(bounds: FlowBounds, count: CountArray, spare: int) -> tuple[
     order = gain.size - 1 - np.argsort(gain[::-1], kind="stable")
     gone = order[np.cumsum(gain[order]) <= spare]
     spare -= int(gain[gone].sum())
-    kept = _without_clients(kept, gone)
+    # Fresh arrays, which the next steps change in place.
+    kept.client_high[gone] = kept.client_size[gone]
+    kept.group_low[gone], kept.group_high[gone] = 0, kept.group_size[gone]
     if count.shape[1] > 1:
         spare = _thin_groups(kept, count, spare)
     return kept, spare
@@ -73,14 +78,6 @@ def _binding(bounds: FlowBounds, count: CountArray) -> FlowBounds:
         group_low=np.where(by_slots[:, None] & (claimed > 0), bounds.group_low, 0),
         group_high=np.where(by_group, bounds.group_high, bounds.group_size),
     )
-
-
-def _without_clients(bounds: FlowBounds, gone: IntArray) -> FlowBounds:
-    """Leave out all bounds of some clients; the arrays are changed in place."""
-    bounds.client_high[gone] = bounds.client_size[gone]
-    bounds.group_low[gone] = 0
-    bounds.group_high[gone] = bounds.group_size[gone]
-    return bounds
 
 
 def _thin_groups(bounds: FlowBounds, count: CountArray, spare: int) -> int:
@@ -103,17 +100,13 @@ def _thin_groups(bounds: FlowBounds, count: CountArray, spare: int) -> int:
 
 def _group_gains(bounds: FlowBounds, count: CountArray, rows: IntArray) -> IntArray:
     """Return what some clients gain by each bound on a group; the maximum where there is none."""
-    never = np.iinfo(np.int64).max
-    gains = np.full((rows.size, count.shape[1]), never, dtype=np.int64)
-    part = replace(
-        bounds, client_high=bounds.client_high[rows], group_low=bounds.group_low[rows],
-        group_high=bounds.group_high[rows],
-    )
-    before = supplies(part, count[rows])
+    part, count = bounds.of_clients(rows), count[rows]
+    before = supplies(part, count)
+    gains = np.full(count.shape, np.iinfo(np.int64).max)
     for g in range(count.shape[1]):
-        used = (part.group_low[:, g] > 0) | (part.group_high[:, g] < bounds.group_size[rows, g])
         low, high = part.group_low.copy(), part.group_high.copy()
-        low[:, g], high[:, g] = 0, bounds.group_size[rows, g]
-        after = supplies(replace(part, group_low=low, group_high=high), count[rows])
+        low[:, g], high[:, g] = 0, part.group_size[:, g]
+        used = ((low != part.group_low) | (high != part.group_high))[:, g]
+        after = supplies(replace(part, group_low=low, group_high=high), count)
         gains[used, g] = (after - before)[used]
     return gains

@@ -10,19 +10,28 @@ doi:10.1007/BF01589418). `FeasibleFlow` finds the one or the other.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.model.arrays import BoolArray, IntArray, row_blocks
+from alignsolve.model.bounds import BoundSet, Key
+from alignsolve.model.contradictions import impossible_clients
 from alignsolve.model.problem import AlignmentProblem
 
 StateArray = npt.NDArray[np.uint8]
 CountArray = npt.NDArray[np.int32]
+
+#: Where `FlowBounds` has each kind of bound.
+FIELDS = {
+    "load_min": "load_low", "load_max": "load_high", "min_experts": "client_low",
+    "max_experts": "client_high", "group_min": "group_low", "group_max": "group_high",
+}
+GROUP_KINDS = ("group_min", "group_max")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,44 @@ class FlowBounds:
         """Experts that each client may hold, int64 of shape (n_clients,)."""
         return np.asarray(self.group_size.sum(axis=1), dtype=np.int64)
 
+    def of_clients(self, rows: IntArray) -> FlowBounds:
+        """Return the bounds with those of some clients only."""
+        return replace(
+            self, client_low=self.client_low[rows], client_high=self.client_high[rows],
+            group_low=self.group_low[rows], group_high=self.group_high[rows],
+            group_size=self.group_size[rows],
+        )
+
+    def free(self) -> FlowBounds:
+        """Return bounds none of which can bind."""
+        return replace(
+            self, client_low=np.zeros_like(self.client_low), client_high=self.client_size,
+            group_low=np.zeros_like(self.group_low), group_high=self.group_size.copy(),
+            load_low=np.zeros_like(self.load_low), load_high=self.load_size.copy(),
+        )
+
+    def only(self, kept: BoundSet) -> FlowBounds:
+        """Return the bounds without all but some."""
+        found = self.free()
+        for key, index in kept.items():
+            found.of_kind(key)[index] = self.of_kind(key)[index]
+        return found
+
+    def binding(self) -> BoundSet:
+        """Return the bounds that can bind."""
+        free, n_groups = self.free(), self.group_size.shape[1]
+        keys: list[Key] = [(kind, None, None) for kind in FIELDS if kind not in GROUP_KINDS]
+        keys += [(kind, None, g) for kind in GROUP_KINDS for g in range(n_groups)]
+        return BoundSet.by_kind(
+            (key, np.flatnonzero(self.of_kind(key) != free.of_kind(key))) for key in keys
+        )
+
+    def of_kind(self, key: Key) -> IntArray | CountArray:
+        """Return a view of one kind of bound of all clients or experts."""
+        kind, _, group = key
+        bound: IntArray = getattr(self, FIELDS[kind])
+        return bound if group is None else bound[:, group]
+
     def complement(self) -> FlowBounds:
         """Return the bounds on the allowed pairs left out."""
         size = self.client_size
@@ -69,13 +116,8 @@ class FlowBounds:
 
     def impossible_clients(self) -> BoolArray:
         """Tell which clients cannot keep their own bounds, bool of shape (n_clients,)."""
-        most = np.minimum(self.group_high, self.group_size)
-        return np.asarray(
-            (self.group_low > most).any(axis=1)
-            | (self.client_low > self.client_high)
-            | (self.group_low.sum(axis=1) > self.client_high)
-            | (self.client_low > most.sum(axis=1))
-        )
+        groups = self.group_low, np.minimum(self.group_high, self.group_size)
+        return impossible_clients((self.client_low, self.client_high), groups)
 
 
 def expert_groups(problem: AlignmentProblem) -> IntArray:
@@ -147,10 +189,7 @@ class FeasibleFlow:
     def __init__(self, state: StateArray, group: IntArray, bounds: FlowBounds) -> None:
         self.state, self.group, self.bounds = state, group, bounds
         self._count, self._load = pair_counts(state, 2, group)
-        n, n_groups = self._count.shape
         self._expert_level = np.full(group.size, -1, dtype=np.int32)
-        self._client_level = np.empty(n, dtype=np.int32)
-        self._group_level = np.empty((n, n_groups), dtype=np.int32)
         self.crowded = False
 
     def seed(self) -> None:
@@ -166,7 +205,9 @@ class FeasibleFlow:
 
     def copy(self, bounds: FlowBounds) -> FeasibleFlow:
         """Return an independent flow from the same state within other bounds."""
-        return FeasibleFlow(self.state.copy(), self.group, bounds)
+        other = copy.copy(self)
+        other.state, other.bounds = self.state.copy(), bounds
+        return other
 
     def run(self, deadline: float = math.inf) -> bool | None:
         """Move to the experts' bounds.
@@ -197,51 +238,35 @@ class FeasibleFlow:
         """
         return self._expert_level >= 0
 
-    @property
-    def missing(self) -> int:
-        """Units by which the loads of the current state miss their bounds."""
-        low, high, load = self.bounds.load_low, self.bounds.load_high, self._load
-        return int(np.maximum(0, low - load).sum() + np.maximum(0, load - high).sum())
-
     def _move(self, deadline: float) -> bool | None:
         """Take holders away until no expert has too many, or add until none has too few."""
-        bounds, load = self.bounds, self._load
-        need = load - bounds.load_high if self.crowded else bounds.load_low - load
-        if not (need > 0).any():
-            return True
-        from alignsolve.infeasibility.max_flow_kernels import FREE, HELD
+        from alignsolve.infeasibility.max_flow_kernels import FREE, HELD, augment, search
 
-        count, total = self._count, self._count.sum(axis=1)
-        up, down = bounds.client_high - total, total - bounds.client_low
-        group_up, group_down = bounds.group_high - count, count - bounds.group_low
+        bounds, group, total = self.bounds, self.group, self._count.sum(axis=1)
+        up, down = bounds.group_high - self._count, self._count - bounds.group_low
         if self.crowded:
-            done = self._fill(HELD, FREE, need, (down, up, group_down, group_up), deadline)
+            free, held, need = HELD, FREE, self._load - bounds.load_high
+            client_room, group_room, group_back = total - bounds.client_low, down, up
         else:
-            done = self._fill(FREE, HELD, need, (up, down, group_up, group_down), deadline)
-        self._count = bounds.group_high - group_up
-        self._load = bounds.load_high + need if self.crowded else bounds.load_low - need
-        return done
-
-    def _fill(
-        self, free: int, held: int, need: IntArray, rooms: tuple[Any, ...], deadline: float
-    ) -> bool | None:
-        """Turn free entries into held ones until no expert is in need; all arrays change."""
-        from alignsolve.infeasibility.max_flow_kernels import augment, search
-
-        up, down, group_up, group_down = rooms
-        levels = self._expert_level, self._client_level, self._group_level
-        state, group = self.state, self.group
+            free, held, need = FREE, HELD, bounds.load_low - self._load
+            client_room, group_room, group_back = bounds.client_high - total, up, down
+        self._expert_level = np.full(group.size, -1, dtype=np.int32)
+        levels = self._expert_level, np.empty(total.size, np.int32), np.empty_like(up)
+        network = self.state, free, held, group, client_room, group_room, group_back, need, *levels
+        done: bool | None = True
         while (need > 0).any():
             if time.perf_counter() > deadline:
-                return None
-            best = search(state, free, held, group, up, group_up, group_down, need, *levels)
+                done = None
+                break
+            best = search(*network)
             if best < 0:
-                return False
-            met = augment(
-                state, free, held, group, up, down, group_up, group_down, need, *levels, best
-            )
+                done = False
+                break
+            met = augment(*network, best)
             assert met > 0, "a labelled path could not be filled"
-        return True
+        self._count = bounds.group_high - up
+        self._load = bounds.load_high + need if self.crowded else bounds.load_low - need
+        return done
 
 
 def feasible_assignment(

@@ -13,8 +13,8 @@ holders away from experts that have too many.
 
 Shapes: ``state`` (n, m) uint8; ``client_*`` (n,) and ``need`` (m,) int64;
 ``group_*`` (n, G) int32; levels int32, -1 for not reached, -2 for exhausted.
-``room`` is how much more a client or group may take, ``back`` how much it may
-give up; ``need`` is what an expert lacks, negative for what it can spare.
+``room`` is how much more a client or group may take, ``back`` how much a group
+may give up; ``need`` is what an expert lacks, negative for what it can spare.
 
 References
 ----------
@@ -247,9 +247,8 @@ def _source_distance(
 
 @njit(cache=True)
 def augment(
-    state: Any, free: int, held: int, group: Any, client_room: Any, client_back: Any,
-    group_room: Any, group_back: Any, need: Any, expert_level: Any, client_level: Any,
-    group_level: Any, best: int,
+    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
+    group_back: Any, need: Any, expert_level: Any, client_level: Any, group_level: Any, best: int,
 ) -> int:
     """Meet needs along paths of the labelled distance until there are no more.
 
@@ -284,8 +283,8 @@ def augment(
                     experts[depth] = j
             if depth > 0:
                 _apply(
-                    state, free, held, group, client_room, client_back, group_room, group_back,
-                    need, experts, clients, depth,
+                    state, free, held, group, client_room, group_room, group_back, need, experts,
+                    clients, depth,
                 )
                 met += 1
     return met
@@ -327,8 +326,8 @@ def _next_hop(
 
 @njit(cache=True)
 def _apply(
-    state: Any, free: int, held: int, group: Any, client_room: Any, client_back: Any,
-    group_room: Any, group_back: Any, need: Any, experts: Any, clients: Any, depth: int,
+    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
+    group_back: Any, need: Any, experts: Any, clients: Any, depth: int,
 ) -> None:
     """Move one unit along a path of `depth` clients."""
     for at in range(depth):
@@ -337,7 +336,6 @@ def _apply(
         state[i, k] = held
         if j == SOURCE:
             client_room[i] -= 1
-            client_back[i] += 1
         else:
             state[i, j] = free
         if j == SOURCE or group[j] != g:

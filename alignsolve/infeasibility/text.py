@@ -7,9 +7,10 @@ import numpy as np
 from alignsolve.infeasibility.hall import FlowConflict
 from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.model.arrays import IntArray
-from alignsolve.model.bounds import BoundSet, Key, client_values, expert_values
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import SHOWN, counted, listing, names, number
+from alignsolve.relaxation import load_bounds
 
 
 def flow_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
@@ -22,19 +23,13 @@ def flow_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
     return _client_text(problem, kept)
 
 
-def whole_load(problem: AlignmentProblem, kind: str, experts: IntArray) -> float:
-    """Return the sum of the holder bounds of some experts, each rounded inward."""
-    values = expert_values(problem, kind, None)[experts]
-    if kind == "load_min":
-        return float(np.ceil(values - tolerance(values)).sum())
-    return float(np.floor(values + tolerance(values)).sum())
-
-
 def _shortage_text(problem: AlignmentProblem, conflict: FlowConflict) -> str:
     """Say that experts need more, or must take more, than is possible."""
     ((kind, _, _), experts), = conflict.kept.experts.items()
     who, many = names("expert", problem.expert_name, experts), experts.size > 1
-    bound, them = whole_load(problem, kind, experts), "them" if many else "it"
+    low, high = load_bounds(problem, None)
+    bound = float((low if kind == "load_min" else high)[experts].sum())
+    them = "them" if many else "it"
     in_all = conflict.in_all or 0
     given = _given_text(problem, conflict)
     if conflict.crowded:
@@ -123,31 +118,25 @@ def _allowed_by_group(problem: AlignmentProblem, client: int) -> IntArray:
 
 def bounds_text(problem: AlignmentProblem, kept: BoundSet) -> str:
     """Say that bounds of any kind cannot hold together."""
-    keys = [(key, kept.experts[key], True) for key in kept.experts]
-    keys += [(key, kept.clients[key], False) for key in kept.clients]
     clients = np.unique(np.concatenate([[-1], *kept.clients.values()]))[1:]
+    parts = [_kind_text(problem, key, index) for key, index in kept.items()]
     if not kept.experts and clients.size == 1:
-        parts = [_kind_text(problem, key, index, of) for key, index, of in keys]
         together = " together" if len(parts) > 1 else ""
         return f"{problem.client_name(int(clients[0]))} cannot keep {listing(parts)}{together}"
-    parts = []
-    for key, index, of_experts in keys:
-        word, name = ("expert", problem.expert_name) if of_experts else (
-            "client", problem.client_name
-        )
-        what = _kind_text(problem, key, index, of_experts)
-        parts.append(f"{what} of {names(word, name, index)}")
-    return f"{listing(parts)} {'cannot hold together' if kept.size > 1 else 'cannot be kept'}"
+    owners = [names("expert", problem.expert_name, index) for index in kept.experts.values()]
+    owners += [names("client", problem.client_name, index) for index in kept.clients.values()]
+    whole = listing([f"{part} of {owner}" for part, owner in zip(parts, owners, strict=True)])
+    return f"{whole} {'cannot hold together' if kept.size > 1 else 'cannot be kept'}"
 
 
-def _kind_text(problem: AlignmentProblem, key: Key, index: IntArray, of_experts: bool) -> str:
+def _kind_text(problem: AlignmentProblem, key: Key, index: IntArray) -> str:
     """Name a kind of bound, with its value where all have one, as in "group_min 1 of group 0"."""
     kind, name, group = key
     what = {"resource": "budget", "client_fitness_min": "fitness floor"}.get(kind, kind)
     if kind == "client_fitness_min" and problem.sense == "min":
         what = "cost ceiling"
-    values = expert_values(problem, kind, name) if of_experts else client_values(problem, *key)
-    values = values[index]
+    values = (expert_values(problem, kind, name) if kind in EXPERT_KINDS
+              else client_values(problem, *key))[index]
     if (values == values[0]).all():
         what += f" {number(float(values[0]))}"
     if name is not None:

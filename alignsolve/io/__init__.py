@@ -11,8 +11,7 @@ from pathlib import Path
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import fail, located
 from alignsolve.io.formats import FORMATS, detect, for_writing
-from alignsolve.io.solution import Solution, write_solution
-from alignsolve.io.solution_read import read_solution
+from alignsolve.io.solution import Solution, read_solution, write_solution
 from alignsolve.model.problem import AlignmentProblem
 
 __all__ = [
@@ -25,9 +24,6 @@ __all__ = [
     "write_instance",
     "write_solution",
 ]
-
-#: Formats that may need to be told, or may be told, whether to maximise.
-_TAKE_SENSE = ("orlib", "csv", "parquet", "matrix")
 
 
 def read_instances(path: str | Path, sense: str | None = None) -> list[AlignmentProblem]:
@@ -59,15 +55,9 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
     if not found.reads:
         fail(path, f"has format {found.name.upper()}, which is written for other solvers but not "
                    f"read")
+    read = found.function("read")
     with located(path):
-        if found.name == "spec":
-            from alignsolve.io.specs import read_spec
-
-            problems = [read_spec(Path(path)).build()]
-        elif found.name in _TAKE_SENSE:
-            problems = found.function("read")(path, sense)
-        else:
-            problems = found.function("read")(path)
+        problems = read(path, sense) if found.asks_sense else read(path)
     problems = problems if isinstance(problems, list) else [problems]
     if sense is not None and problems[0].sense != sense:
         fail(path, f"says itself that its sense is {problems[0].sense!r}; drop sense {sense!r}")

@@ -7,6 +7,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,11 @@ import numpy.typing as npt
 from alignsolve.io import table
 from alignsolve.io.files import atomic_write, fail, one_line, read_text
 from alignsolve.io.table import Column, Ids, Table
-from alignsolve.model.arrays import Float64Array
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16
@@ -28,9 +32,7 @@ def read(path: str | Path, sense: str | None) -> AlignmentProblem:
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
-    beside = (Path(path), table.sidecar(path, "clients"), table.sidecar(path, "experts"))
-    for target, columns in zip(beside, table.from_problem(problem, path), strict=True):
-        write_columns(columns, target)
+    table.write_tables(write_columns, problem, path)
 
 
 def write_columns(columns: dict[str, Column], path: str | Path) -> None:
@@ -50,37 +52,34 @@ def write_columns(columns: dict[str, Column], path: str | Path) -> None:
         text.detach()
 
 
+def csv_reader(text: str) -> Reader:
+    """Return a strict reader of CSV, by the separator that its first line has most of."""
+    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+
 def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
     """Read a CSV file into columns of ids and of numbers."""
-    text = read_text(path)
-    head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv_reader(read_text(path))
     try:
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
             fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
         table.check_columns(path, header, ids, known)
         seen: dict[str, dict[str, int]] = {name: {} for name in ids}
-        parts: dict[str, list[npt.NDArray[np.generic]]] = {name: [] for name in header}
+        parts: dict[str, list[npt.NDArray[Any]]] = {
+            name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in header
+        }
         line = 2
         for rows in _chunks(path, reader, header):
             for name, words in zip(header, zip(*rows, strict=True), strict=True):
-                if name in seen:
-                    codes = seen[name]
-                    parts[name].append(np.array([codes.setdefault(word, len(codes))
-                                                 for word in words], dtype=np.int64))
-                else:
-                    parts[name].append(_numbers(path, name, words, line))
+                parts[name].append(_codes(words, seen[name]) if name in seen else
+                                   _numbers(path, name, words, line))
             line += len(rows)
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
-    columns = {name: np.concatenate(part) if part else np.empty(0) for name, part in parts.items()}
-    return Table(
-        path, 2,
-        {name: Ids(columns[name].astype(np.int64), list(codes)) for name, codes in seen.items()},
-        {name: column.astype(np.float64) for name, column in columns.items() if name not in seen},
-    )
+    columns = {name: np.concatenate(part) for name, part in parts.items()}
+    return Table(path, 2, {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns)
 
 
 def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) -> (
@@ -99,20 +98,27 @@ def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) ->
             yield rows
 
 
+def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
+    """Number the words, those not seen before on from those seen."""
+    return np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
+
+
 def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> Float64Array:
     """Convert cells to numbers; "inf" and "-inf" are allowed."""
     try:
         values = np.array(words, dtype=np.float64)
-        if not np.isnan(values).any():
-            return values
     except ValueError:
-        pass
-    for at, word in enumerate(words):
-        try:
-            bad = np.isnan(float(word))
-        except ValueError:
-            bad = True
-        if bad:
-            shown = one_line(word) if word.strip() else "empty"
-            fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
-    raise AssertionError("numpy and Python disagree on what a number is")
+        values = np.array([_number(word) for word in words])
+    if np.isnan(values).any():
+        at = int(np.argmax(np.isnan(values)))
+        shown = one_line(words[at]) if words[at].strip() else "empty"
+        fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
+    return values
+
+
+def _number(word: str) -> float:
+    """Return the number that a word spells, or NaN."""
+    try:
+        return float(word)
+    except ValueError:
+        return np.nan

@@ -18,15 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alignsolve.errors import UnsupportedProblemError
-from alignsolve.io.files import (
-    MAX_SIDE,
-    atomic_write,
-    check_size,
-    fail,
-    located,
-    one_line,
-    read_text,
-)
+from alignsolve.io.files import fail, located, one_line, read_text, write_text
+from alignsolve.io.limits import MAX_SIDE, check_size
 from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:
@@ -35,7 +28,12 @@ if TYPE_CHECKING:
 #: Costs and supplies beyond this are not whole numbers in float64.
 _EXACT = 2**53
 
-_ARC = ("tail", "head", "lower bound", "capacity", "cost")
+#: By the letter of a line: its name, how it is written, and what its numbers are.
+_FORMS = {
+    "n": ("a node line", "n NODE SUPPLY", ("node", "supply")),
+    "a": ("an arc line", "a FROM TO LOWER CAPACITY COST",
+          ("tail", "head", "lower bound", "capacity", "cost")),
+}
 
 
 @dataclass(eq=False)
@@ -60,7 +58,10 @@ def read(path: str | Path) -> AlignmentProblem:
         units.
     """
     network = _parse(path, read_text(path))
-    _refuse_transshipment(path, network)
+    both = {arc[0] for arc in network.arcs} & {arc[1] for arc in network.arcs}
+    if both:
+        fail(path, f"node {min(both)} has arcs in and out: a transshipment problem, not an "
+                   f"assignment")
     clients = [node for node, supply in sorted(network.supply.items()) if supply > 0]
     experts = [node for node, supply in sorted(network.supply.items()) if supply < 0]
     if not clients or not experts:
@@ -92,14 +93,12 @@ def _parse(path: str | Path, text: str) -> _Network:
             if network is not None:
                 fail(path, "a second problem line; a file holds one problem", number)
             network = _problem_line(path, number, words)
-        elif words[0] not in ("n", "a"):
+        elif words[0] not in _FORMS:
             fail(path, f"a line starts with {one_line(words[0])}; give c, p, n or a", number, 1)
         elif network is None:
             fail(path, "the first line that is no comment is not `p min NODES ARCS`", number)
-        elif words[0] == "a":
-            _arc_line(path, number, words, network)
         else:
-            _node_line(path, number, words, network)
+            _line(path, number, words, network)
     if network is None:
         fail(path, "has no line `p min NODES ARCS`")
     if len(network.arcs) != network.declared_arcs:
@@ -112,7 +111,7 @@ def _problem_line(path: str | Path, number: int, words: list[str]) -> _Network:
     if len(words) != 4 or words[1] != "min":
         fail(path, f"{one_line(' '.join(words))} is not `p min NODES ARCS`: only minimum-cost flow "
                    f"problems are read", number)
-    nodes, arcs = (_whole(path, number, name, word, 0)
+    nodes, arcs = (_whole(path, number, name, word)
                    for name, word in zip(("number of nodes", "number of arcs"), words[2:],
                                          strict=True))
     if nodes > 2 * MAX_SIDE:
@@ -120,51 +119,35 @@ def _problem_line(path: str | Path, number: int, words: list[str]) -> _Network:
     return _Network(nodes, arcs)
 
 
-def _node_line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
-    if len(words) != 3:
-        fail(path, f"a node line has {len(words)} words; give `n NODE SUPPLY`", number)
-    node = _node(path, number, "node", words[1], network)
+def _line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
+    """Add a line about a node or an arc to the network."""
+    what, form, names = _FORMS[words[0]]
+    if len(words) != 1 + len(names):
+        fail(path, f"{what} has {len(words)} words; give `{form}`", number)
+    values = [_whole(path, number, name, word, network.nodes)
+              for name, word in zip(names, words[1:], strict=True)]
+    if words[0] == "a":
+        network.arcs.append((*values, number))
+        return
+    node, supply = values
     if node in network.supply:
         fail(path, f"node {node} is given a supply twice", number)
-    network.supply[node] = _whole(path, number, "supply", words[2])
+    network.supply[node] = supply
 
 
-def _arc_line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
-    if len(words) != 6:
-        fail(path, f"an arc line has {len(words)} words; give `a FROM TO LOWER CAPACITY COST`",
-             number)
-    tail, head = (_node(path, number, name, word, network)
-                  for name, word in zip(_ARC[:2], words[1:3], strict=True))
-    low, capacity = (_whole(path, number, name, word, 0)
-                     for name, word in zip(_ARC[2:4], words[3:5], strict=True))
-    network.arcs.append((tail, head, low, capacity, _whole(path, number, "cost", words[5]), number))
-
-
-def _whole(path: str | Path, number: int, name: str, word: str, least: int = -_EXACT) -> int:
-    """Return a word as a whole number that float64 holds exactly."""
+def _whole(path: str | Path, number: int, name: str, word: str, nodes: int = 0) -> int:
+    """Return a word as a whole number that float64 holds exactly, and that its name allows."""
     digits = word.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         fail(path, f"{name} is {one_line(word, 20)}; give a whole number", number)
     if len(digits) > 16 or abs(int(word)) > _EXACT:
         fail(path, f"{name} is {one_line(word, 20)[1:-1]}; give a whole number up to 2**53", number)
-    if int(word) < least:
-        fail(path, f"{name} is {word}; give a whole number >= {least}", number)
-    return int(word)
-
-
-def _node(path: str | Path, number: int, name: str, word: str, network: _Network) -> int:
-    node = _whole(path, number, name, word)
-    if not 1 <= node <= network.nodes:
-        fail(path, f"{name} is {node}; give a node from 1 to {network.nodes}", number)
-    return node
-
-
-def _refuse_transshipment(path: str | Path, network: _Network) -> None:
-    """Refuse a network in which flow passes through a node."""
-    both = {arc[0] for arc in network.arcs} & {arc[1] for arc in network.arcs}
-    if both:
-        fail(path, f"node {min(both)} has arcs in and out: a transshipment problem, not an "
-                   f"assignment")
+    value = int(word)
+    if name in ("node", "tail", "head") and not 1 <= value <= nodes:
+        fail(path, f"{name} is {value}; give a node from 1 to {nodes}", number)
+    if name not in ("node", "tail", "head", "supply", "cost") and value < 0:
+        fail(path, f"{name} is {word}; give a whole number >= 0", number)
+    return value
 
 
 def _pairs(path: str | Path, network: _Network) -> Mapping[tuple[int, int], int]:
@@ -236,12 +219,10 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     lines.append(f"p min {network.n_nodes} {network.n_arcs}")
     lines += [f"n {node} {supply}" for node, supply in enumerate(network.supply.tolist(), 1)
               if supply]
-    columns = [part.tolist() for part in (network.tail + 1, network.head + 1, network.capacity,
-                                          network.cost)]
+    arcs = np.stack([network.tail + 1, network.head + 1, network.capacity, network.cost], axis=1)
     lines += [f"a {tail} {head} 0 {capacity} {cost}"
-              for tail, head, capacity, cost in zip(*columns, strict=True)]
-    with atomic_write(path) as stream:
-        stream.write(("\n".join(lines) + "\n").encode())
+              for tail, head, capacity, cost in arcs.tolist()]
+    write_text(path, (f"{line}\n" for line in lines))
 
 
 def _explanation(problem: AlignmentProblem, network: FlowNetwork) -> list[str]:

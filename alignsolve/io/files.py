@@ -8,27 +8,16 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import numpy as np
+
 from alignsolve.errors import ProblemError
-
-#: Largest text file that is read, in bytes (JSON has a smaller limit).
-MAX_TEXT_BYTES = 2**31
-
-#: Largest JSON file that is read, in bytes; npz is the format for more.
-MAX_JSON_BYTES = 2**28
-
-#: Most clients, and most experts, that any file may declare.
-MAX_SIDE = 10_000_000
-
-#: Pairs that a file with listed pairs may stand for without listing them, at least.
-FREE_CELLS = 2**24
-
-#: Cells of the matrix for each pair that such a file lists, beyond `FREE_CELLS`.
-CELLS_PER_PAIR = 1000
+from alignsolve.io.limits import MAX_TEXT_BYTES
+from alignsolve.model.arrays import IntArray
 
 #: JSON constants that Python reads and the standard forbids, and the strings around them.
 _CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
@@ -101,10 +90,8 @@ def read_text(path: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start]
-        line = before.count(b"\n") + 1
         fail(path, f"byte 0x{data[error.start]:02x} is not UTF-8 text; save the file as UTF-8",
-             line, error.start - (before.rfind(b"\n") + 1) + 1)
+             *position(data.decode("latin-1"), error.start))
     if "\0" in text:
         fail(path, "holds a null character, so it is not a text file", *position(text, "\0"))
     return text
@@ -191,22 +178,14 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         fail(path, f"cannot be written: {_reason(error)}")
 
 
-def check_size(path: str | Path, n_clients: int, n_experts: int, listed: int | None = None) -> None:
-    """Refuse a declared size that is beyond the limits, before memory is taken for it.
+def write_text(path: str | Path, parts: Iterable[str]) -> None:
+    """Write the parts of a text one after the other as UTF-8, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.writelines(part.encode() for part in parts)
 
-    Parameters
-    ----------
-    n_clients, n_experts : int
-        Declared size.
-    listed : int, optional
-        Number of pairs that the file lists, for formats where the others are
-        forbidden: the matrix may have `FREE_CELLS` cells, or `CELLS_PER_PAIR`
-        times as many as are listed.
-    """
-    if max(n_clients, n_experts) > MAX_SIDE:
-        fail(path, f"declares {n_clients:,} clients x {n_experts:,} experts; at most "
-                   f"{MAX_SIDE:,} of each are read")
-    cells = n_clients * n_experts
-    if listed is not None and cells > max(FREE_CELLS, CELLS_PER_PAIR * listed):
-        fail(path, f"declares {n_clients:,} x {n_experts:,} pairs and lists {listed:,}; at most "
-                   f"{CELLS_PER_PAIR} cells are made for each listed pair")
+
+def first_repeated(keys: IntArray) -> tuple[int, int] | None:
+    """Return the first two places of the smallest key that is there twice, or None."""
+    order = np.argsort(keys, kind="stable")
+    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    return (int(order[twice[0]]), int(order[twice[0] + 1])) if twice.size else None

@@ -26,6 +26,8 @@ class Format:
         File suffixes, in lower case; the first is the usual one.
     reads, writes : bool
         What the module can do.
+    asks_sense : bool
+        Whether ``read`` is told the caller's sense: its files may leave it open.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Format:
     suffixes: tuple[str, ...]
     reads: bool = True
     writes: bool = True
+    asks_sense: bool = False
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return the module's ``read`` or ``write``; it is imported only now."""
@@ -47,13 +50,14 @@ FORMATS = {
     for format_ in (
         Format("json", "native_json", (".json",)),
         Format("npz", "native_npz", (".npz",)),
-        Format("csv", "csv_table", (".csv", ".tsv")),
-        Format("parquet", "parquet_table", (".parquet",)),
-        Format("matrix", "matrix", (".npy", ".arrow", ".feather", ".ipc"), writes=False),
+        Format("csv", "csv_table", (".csv", ".tsv"), asks_sense=True),
+        Format("parquet", "parquet_table", (".parquet",), asks_sense=True),
+        Format("matrix", "matrix", (".npy", ".arrow", ".feather", ".ipc"), writes=False,
+               asks_sense=True),
         Format("dimacs", "dimacs", (".min", ".dmx", ".dimacs")),
         Format("mps", "mps", (".mps",), reads=False),
         Format("lp", "lp", (".lp",), reads=False),
-        Format("orlib", "orlib", (), writes=False),
+        Format("orlib", "orlib", (), writes=False, asks_sense=True),
         Format("spec", "specs", (".toml",), writes=False),
     )
 }

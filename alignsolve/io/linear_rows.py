@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignsolve.io.files import atomic_write, fail
-from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.io.files import fail
+from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from alignsolve.backends.milp.linear_model import RowBlock
+    from alignsolve.backends.milp.linear_model import LinearModel, RowBlock
 
 #: First words of a file.
 HEADING = "alignsolve: x_i_j = 1 where client i holds expert j"
@@ -30,34 +31,31 @@ class LinearFile:
     ----------
     sense : {"max", "min"}
         Of the objective.
-    columns, rows : list of str
+    model : LinearModel
+        Bounds and types of the columns, of which the first `model.n_pairs` are 0 or 1.
+    columns : list of str
         Names.
     objective : float64 array, shape (n_columns,)
+    rows : list of (str, str, float)
+        Name, kind ("E", "L" for at most or "G" for at least) and right-hand side.
     matrix : scipy.sparse.csr_array, shape (n_rows, n_columns)
-    kinds : list of str
-        "E", "L" (at most) or "G" (at least), per row.
-    sides : float64 array, shape (n_rows,)
-        Right-hand sides.
-    lower, upper : float64 array, shape (n_columns,)
-    is_integer : bool array, shape (n_columns,)
-    n_binaries : int
-        That many first columns are 0 or 1.
     notes : list of str
         What the rows are.
     """
 
     sense: str
+    model: LinearModel
     columns: list[str]
-    rows: list[str]
     objective: Float64Array
+    rows: list[tuple[str, str, float]]
     matrix: sp.csr_array
-    kinds: list[str]
-    sides: Float64Array
-    lower: Float64Array
-    upper: Float64Array
-    is_integer: BoolArray
-    n_binaries: int
     notes: list[str]
+
+    def further_bounds(self) -> Iterator[tuple[str, float, float]]:
+        """Yield name, lower and upper bound of the columns that are not 0 or 1."""
+        bounds = zip(self.columns, self.model.lower.tolist(), self.model.upper.tolist(),
+                     strict=True)
+        return itertools.islice(bounds, self.model.n_pairs, None)
 
 
 def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
@@ -88,31 +86,33 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
                    "written")
     low, high = model.row_lower, model.row_upper
     equal = low == high
-    above, below = np.isfinite(low) & ~equal, np.isfinite(high) & ~equal
-    picked = [np.flatnonzero(kind) for kind in (equal, above, below)]
-    order = np.concatenate(picked)
     names, notes = _row_names(problem, model.blocks)
+    rows: list[tuple[str, str, float]] = []
+    order: list[int] = []
+    for kind, suffix, side, picked in (
+        ("E", "", low, equal),
+        ("G", "_min", low, np.isfinite(low) & ~equal),
+        ("L", "_max", high, np.isfinite(high) & ~equal),
+    ):
+        index = np.flatnonzero(picked).tolist()
+        rows += [(names[at] + suffix, kind, float(side[at])) for at in index]
+        order += index
     return LinearFile(
         problem.sense,
+        model,
         model.column_names(),
-        [names[at] + suffix for rows, suffix in zip(picked, ("", "_min", "_max"), strict=True)
-         for at in rows.tolist()],
         0 + problem.sign * model.objective,
+        rows,
         model.matrix[order],
-        [kind for rows, kind in zip(picked, "EGL", strict=True) for _ in rows],
-        np.concatenate([low[picked[0]], low[picked[1]], high[picked[2]]]),
-        model.lower,
-        model.upper,
-        model.is_integer,
-        model.n_pairs,
         [repr(problem), HEADING, *notes],
     )
 
 
-def write_lines(path: str | Path, lines: Iterable[str]) -> None:
-    """Write a text file line by line, whole or not at all."""
-    with atomic_write(path) as stream:
-        stream.writelines(f"{line}\n".encode() for line in lines)
+def entries(matrix: sp.csr_array | sp.csc_array) -> Iterator[list[tuple[int, float]]]:
+    """Yield index and value of the entries of each row (csr), or of each column (csc)."""
+    indices, values = matrix.indices.tolist(), matrix.data.tolist()
+    for start, stop in itertools.pairwise(matrix.indptr.tolist()):
+        yield list(zip(indices[start:stop], values[start:stop], strict=True))
 
 
 def _row_names(

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from alignsolve.io.linear_rows import LinearFile, linear_file, write_lines
+from alignsolve.io.files import write_text
+from alignsolve.io.linear_rows import LinearFile, entries, linear_file
 from alignsolve.model.problem import AlignmentProblem
 
 #: Terms on a line; readers limit lines to 255 or 510 characters.
@@ -31,7 +32,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     ProblemError
         If a linear file cannot hold the problem, or the file cannot be written.
     """
-    write_lines(path, _lines(linear_file(problem, path)))
+    write_text(path, (f"{line}\n" for line in _lines(linear_file(problem, path))))
 
 
 def _lines(file: LinearFile) -> Iterator[str]:
@@ -39,25 +40,17 @@ def _lines(file: LinearFile) -> Iterator[str]:
     yield "Maximize" if file.sense == "max" else "Minimize"
     yield from _sum("objective", zip(file.objective.tolist(), file.columns, strict=True), "")
     yield "Subject To"
-    starts, columns = file.matrix.indptr.tolist(), file.matrix.indices.tolist()
-    data = file.matrix.data.tolist()
-    for at, (name, kind, side) in enumerate(
-        zip(file.rows, file.kinds, file.sides.tolist(), strict=True)
-    ):
-        entries = range(starts[at], starts[at + 1])
-        terms = [(data[entry], file.columns[columns[entry]]) for entry in entries]
+    for (name, kind, side), row in zip(file.rows, entries(file.matrix), strict=True):
+        terms = [(value, file.columns[column]) for column, value in row]
         # A row needs a term, even where no pair is left in it.
         yield from _sum(name, terms or [(0.0, file.columns[0])], f" {_SIGNS[kind]} {side!r}")
     yield "Bounds"
-    bounds = zip(file.columns, file.lower.tolist(), file.upper.tolist(), strict=True)
-    for name, lower, upper in itertools.islice(bounds, file.n_binaries, None):
+    for name, lower, upper in file.further_bounds():
         yield f" {_spelled(lower)} <= {name} <= {_spelled(upper)}"
-    yield from _names("Binaries", file.columns[: file.n_binaries])
-    yield from _names("Generals", [
-        name for name, integer in zip(file.columns[file.n_binaries :],
-                                      file.is_integer[file.n_binaries :].tolist(), strict=True)
-        if integer
-    ])
+    binaries = file.model.n_pairs
+    yield from _names("Binaries", file.columns[:binaries])
+    integers = itertools.compress(file.columns, file.model.is_integer.tolist())
+    yield from _names("Generals", list(itertools.islice(integers, binaries, None)))
     yield "End"
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignsolve.model.problem import AlignmentProblem
+from alignsolve.io.schema import MATRIX
+from alignsolve.model.problem import AlignmentProblem, problem_of
 from alignsolve.model.sources import FitnessSource, MappedSource, TableSource
 
 
@@ -29,6 +30,4 @@ def read(path: str | Path, sense: str | None) -> AlignmentProblem:
     """
     is_npy = Path(path).suffix.lower() == ".npy"
     source: FitnessSource = MappedSource(path) if is_npy else TableSource(path)
-    if sense == "min":
-        return AlignmentProblem.from_cost(source, 1)
-    return AlignmentProblem(source, 1)
+    return problem_of(sense or "max", {MATRIX[sense or "max"]: source, "max_experts": 1})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Iterator
 from pathlib import Path
 
-from alignsolve.io.linear_rows import LinearFile, linear_file, write_lines
+from alignsolve.io.files import write_text
+from alignsolve.io.linear_rows import LinearFile, entries, linear_file
 from alignsolve.model.problem import AlignmentProblem
 
 
@@ -30,7 +33,7 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     The section OBJSENSE, which older readers lack, appears only for a
     maximisation.
     """
-    write_lines(path, _lines(linear_file(problem, path)))
+    write_text(path, (f"{line}\n" for line in _lines(linear_file(problem, path))))
 
 
 def _lines(file: LinearFile) -> Iterator[str]:
@@ -39,12 +42,11 @@ def _lines(file: LinearFile) -> Iterator[str]:
     if file.sense == "max":
         yield from ("OBJSENSE", " MAX")
     yield from ("ROWS", " N objective")
-    yield from (f" {kind} {name}" for kind, name in zip(file.kinds, file.rows, strict=True))
+    yield from (f" {kind} {name}" for name, kind, _ in file.rows)
     yield "COLUMNS"
     yield from _columns(file)
     yield "RHS"
-    yield from (f" rhs {name} {side!r}"
-                for name, side in zip(file.rows, file.sides.tolist(), strict=True) if side)
+    yield from (f" rhs {name} {side!r}" for name, _, side in file.rows if side)
     yield "BOUNDS"
     yield from _bounds(file)
     yield "ENDATA"
@@ -52,27 +54,23 @@ def _lines(file: LinearFile) -> Iterator[str]:
 
 def _columns(file: LinearFile) -> Iterator[str]:
     """Yield the coefficients column by column; integer columns stand between markers."""
-    matrix = file.matrix.tocsc()
-    starts, rows, data = matrix.indptr.tolist(), matrix.indices.tolist(), matrix.data.tolist()
-    whole, markers = False, 0
-    columns = zip(file.columns, file.objective.tolist(), file.is_integer.tolist(), strict=True)
-    for at, (name, value, integer) in enumerate(columns):
-        if integer is not whole:
-            yield f" marker{markers} 'MARKER' '{'INTORG' if integer else 'INTEND'}'"
-            whole, markers = integer, markers + 1
-        yield f" {name} objective {value!r}"
-        for entry in range(starts[at], starts[at + 1]):
-            yield f" {name} {file.rows[rows[entry]]} {data[entry]!r}"
-    if whole:
-        yield f" marker{markers} 'MARKER' 'INTEND'"
+    columns = zip(file.columns, file.objective.tolist(), entries(file.matrix.tocsc()),
+                  file.model.is_integer.tolist(), strict=True)
+    markers = itertools.count()
+    for integer, group in itertools.groupby(columns, key=operator.itemgetter(3)):
+        if integer:
+            yield f" marker{next(markers)} 'MARKER' 'INTORG'"
+        for name, value, column, _ in group:
+            yield f" {name} objective {value!r}"
+            for row, entry in column:
+                yield f" {name} {file.rows[row][0]} {entry!r}"
+        if integer:
+            yield f" marker{next(markers)} 'MARKER' 'INTEND'"
 
 
 def _bounds(file: LinearFile) -> Iterator[str]:
     """Yield the bounds of each column, the lower one first."""
-    bounds = zip(file.columns, file.lower.tolist(), file.upper.tolist(), strict=True)
-    for at, (name, lower, upper) in enumerate(bounds):
-        if at < file.n_binaries:
-            yield f" BV bound {name}"
-            continue
+    yield from (f" BV bound {name}" for name in file.columns[: file.model.n_pairs])
+    for name, lower, upper in file.further_bounds():
         yield f" LO bound {name} {lower!r}" if lower > -math.inf else f" MI bound {name}"
         yield f" UP bound {name} {upper!r}" if upper < math.inf else f" PL bound {name}"

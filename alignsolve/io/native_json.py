@@ -6,6 +6,9 @@ none; NaN never occurs.
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import (
-    MAX_JSON_BYTES,
-    atomic_write,
-    json_text,
-    one_line,
-    parse_json,
-    read_text,
-)
-from alignsolve.io.schema import from_document, json_kind, to_document
+from alignsolve.io.files import json_text, one_line, parse_json, read_text, write_text
+from alignsolve.io.limits import MAX_JSON_BYTES
+from alignsolve.io.schema import expect, from_document, json_kind, to_document
 from alignsolve.model.problem import AlignmentProblem
 
 _INFINITE = {"inf": np.inf, "-inf": -np.inf}
@@ -38,16 +35,23 @@ def read(path: str | Path) -> AlignmentProblem:
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as JSON, lossless."""
-    text = json_text(_plain(to_document(problem)))
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
+    write_text(path, [json_text(plain(to_document(problem)))])
 
 
-def _plain(value: Any) -> Any:
-    """Replace the arrays of a document by lists."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return array_to_json(value) if isinstance(value, (np.ndarray, np.generic)) else value
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: NaN becomes null, infinities "inf" and "-inf"."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(part) for part in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, (float, np.ndarray, np.generic)):
+        return array_to_json(value)
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def array_to_json(array: Any) -> Any:
@@ -78,41 +82,33 @@ def array_from_json(name: str, value: Any) -> npt.NDArray[Any]:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
         array = np.asarray(None)
-    # Infinity is spelled as a string, so an infinite number was one like 1e999.
-    if array.dtype.kind in "iuf" and not np.isinf(array).any() and not _has_bool(value):
+    # Infinity is spelled as a string, so an infinite number was one like 1e999; and numpy takes
+    # true and false for 1 and 0.
+    if (array.dtype.kind in "iuf" and not np.isinf(array).any()
+            and bool not in map(type, np.asarray(value, dtype=object).flat)):
         return array
-    _check_shape(name, value, depth=0)
     return np.asarray(_numbers(name, value), dtype=np.float64)
 
 
-def _has_bool(value: Any) -> bool:
-    """Tell whether a JSON value is or holds true or false, which numpy takes for 1 and 0."""
-    if isinstance(value, list):
-        return any(_has_bool(part) if isinstance(part, list) else part is True or part is False
-                   for part in value)
-    return isinstance(value, bool)
-
-
-def _check_shape(name: str, value: Any, depth: int) -> None:
-    """Refuse lists that are nested more than twice, and rows of different lengths."""
+def _numbers(name: str, value: Any, depth: int = 0) -> Any:
+    """Return a number, or a list or rows of one length, with "inf" and "-inf" as numbers."""
     if not isinstance(value, list):
-        return
+        return _number(name, value)
     if depth == 2:
         raise ProblemError(f"{name} is nested more than twice; give a list or a list of rows")
+    converted = []
     for at, part in enumerate(value):
-        _check_shape(f"{name}[{at}]", part, depth + 1)
+        converted.append(_numbers(f"{name}[{at}]", part, depth + 1))
         if isinstance(part, list) is not isinstance(value[0], list):
             raise ProblemError(f"{name}[{at}] is {json_kind(part)} among others that are "
                                f"{json_kind(value[0])}")
         if isinstance(part, list) and len(part) != len(value[0]):
             raise ProblemError(f"{name}[{at}] has {len(part)} entries, but {name}[0] has "
                                f"{len(value[0])}")
+    return converted
 
 
-def _numbers(name: str, value: Any) -> Any:
-    """Return nested lists with "inf" and "-inf" replaced by numbers."""
-    if isinstance(value, list):
-        return [_numbers(f"{name}[{at}]", part) for at, part in enumerate(value)]
+def _number(name: str, value: Any) -> float:
     if isinstance(value, str) and value in _INFINITE:
         return _INFINITE[value]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -125,9 +121,7 @@ def _numbers(name: str, value: Any) -> Any:
 
 def ids_from_json(name: str, value: Any) -> list[str]:
     """Return a list of strings, or raise `ProblemError`."""
-    if not isinstance(value, list):
-        raise ProblemError(f"{name} is {json_kind(value)}; give a list of strings")
-    for at, part in enumerate(value):
-        if not isinstance(part, str):
-            raise ProblemError(f"{name}[{at}] is {json_kind(part)}; give a string")
-    return value
+    strings: list[str] = expect(name, value, list, "a list of strings")
+    for at, part in enumerate(strings):
+        expect(f"{name}[{at}]", part, str, "a string")
+    return strings

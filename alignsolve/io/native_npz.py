@@ -14,24 +14,22 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import atomic_write, fail, located, one_line, parse_json, read_bytes
+from alignsolve.io.limits import LIMITS, ReadLimits
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
 from alignsolve.model.problem import AlignmentProblem
 
-#: An archive may unpack to this many bytes, or to `MAX_RATIO` times its size.
-FREE_BYTES = 2**28
-MAX_RATIO = 100
-
 #: Largest header, and largest list of ids, in bytes.
 _MAX_HEADER_BYTES = 2**20
 _MAX_IDS_BYTES = 2**30
+
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as npz, lossless, float32 as float32.
@@ -82,7 +80,7 @@ def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
         If the archive is damaged, unpacks to far more than its size, or holds
         anything but plain arrays.
     """
-    with _opened(path) as archive:
+    with _opened(path, LIMITS) as archive:
         names = [member.filename.removesuffix(".npy") for member in archive.infolist()]
         arrays = {name: _read_member(path, archive, name) for name in names}
     header = arrays.pop("header", None)
@@ -91,8 +89,8 @@ def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     return parse_json(f"{path}: header", _text(path, "header", header)), arrays
 
 
-def read(path: str | Path) -> AlignmentProblem:
-    """Read a problem from an npz file.
+def read(path: str | Path, limits: ReadLimits = LIMITS) -> AlignmentProblem:
+    """Read a problem from an npz file, which may unpack to as much as `limits` allow.
 
     Raises
     ------
@@ -100,7 +98,7 @@ def read(path: str | Path) -> AlignmentProblem:
         If the archive is damaged, unpacks to far more than its size, or holds
         anything but the plain arrays of a problem.
     """
-    with _opened(path) as archive:
+    with _opened(path, limits) as archive:
         header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
         document = parse_json(f"{path}: header", _text(path, "header", header))
 
@@ -117,12 +115,16 @@ def read(path: str | Path) -> AlignmentProblem:
         return from_document(path, document, decode, decode_ids)
 
 
-def _opened(path: str | Path) -> zipfile.ZipFile:
+def _opened(path: str | Path, limits: ReadLimits) -> zipfile.ZipFile:
     """Open an archive that does not unpack to far more than its size."""
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     with _damage(path):
         archive = zipfile.ZipFile(path)
-    _check_unpacked_size(path, archive)
+    packed = Path(path).stat().st_size
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(limits.free_bytes, limits.unpacked_ratio * packed):
+        fail(path, f"has {packed:,} bytes and would unpack to {unpacked:,}; at most "
+                   f"{limits.unpacked_ratio} times the size is unpacked")
     return archive
 
 
@@ -138,15 +140,6 @@ def _damage(path: str | Path) -> Iterator[None]:
         fail(path, f"is not a complete npz archive: {reason[:1].lower()}{reason[1:]}")
 
 
-def _check_unpacked_size(path: str | Path, archive: zipfile.ZipFile) -> None:
-    """Refuse an archive that would fill the memory from a small file."""
-    packed = Path(path).stat().st_size
-    unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
-        fail(path, f"has {packed:,} bytes and would unpack to {unpacked:,}; at most "
-                   f"{MAX_RATIO} times the size is unpacked")
-
-
 def _read_member(
     path: str | Path, archive: zipfile.ZipFile, name: str, limit: int | None = None
 ) -> npt.NDArray[Any]:
@@ -158,7 +151,10 @@ def _read_member(
     if limit is not None and member.file_size > limit:
         fail(path, f"array {name} has {member.file_size:,} bytes; at most {limit:,} are read")
     with _damage(path), archive.open(member) as stream:
-        shape, dtype = _array_header(stream)
+        read_header = (np.lib.format.read_array_header_1_0
+                       if np.lib.format.read_magic(stream) == (1, 0)
+                       else np.lib.format.read_array_header_2_0)
+        shape, _, dtype = read_header(stream)
         held = member.file_size - stream.tell()
     if dtype.hasobject:
         fail(path, f"array {one_line(name)} holds pickled objects, which are never read")
@@ -170,16 +166,6 @@ def _read_member(
         if stream.read(1):  # reaching the end also checks the checksum
             fail(path, f"array {one_line(name)} goes on after its end")
     return np.asarray(array)
-
-
-def _array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and dtype that an npy header declares."""
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    return shape, dtype
 
 
 def _reference(name: str, leaf: Any) -> str:

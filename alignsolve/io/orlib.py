@@ -14,20 +14,99 @@ enough, from its first lines.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from alignsolve.io.files import check_size, fail, located, read_text
-from alignsolve.io.numbers import NumberText
+from alignsolve.io.files import fail, first_repeated, located, one_line, position, read_text
+from alignsolve.io.limits import check_size
 from alignsolve.io.optima import find_optima
-from alignsolve.model.arrays import Float64Array
-from alignsolve.model.problem import AlignmentProblem, Resource
+from alignsolve.io.schema import MATRIX
+from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.problem import AlignmentProblem, Resource, problem_of
 
 #: Name of the resource that the agents of a generalized assignment problem have.
 CAPACITY = "capacity"
+
+_TOKEN = re.compile(r"\S+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """The numbers of a file, with the way back to their places.
+
+    Attributes
+    ----------
+    path : path
+        The file, for errors.
+    text : str
+        Its content.
+    values : float64 array, shape (n_numbers,)
+        The numbers, finite.
+    """
+
+    path: str | Path
+    text: str
+    values: Float64Array
+
+    @classmethod
+    def parse(cls, path: str | Path, text: str) -> _Numbers:
+        """Parse the numbers of a text.
+
+        Raises
+        ------
+        ProblemError
+            Naming line and column of the first word that is no finite number.
+        """
+        words = text.split()
+        values = None
+        # float() also reads 1_000 and digits of other scripts.
+        if text.isascii() and "_" not in text:
+            try:
+                values = np.array(words, dtype=np.float64)
+            except ValueError:
+                values = None
+        if values is None or not np.isfinite(values).all():
+            match = next(m for m in _TOKEN.finditer(text) if not _is_finite(m[0]))
+            fail(path, f"{one_line(match[0])} is not a finite number",
+                 *position(text, match.start()))
+        return cls(path, text, values)
+
+    def line_lengths(self, limit: int) -> list[int]:
+        """Return how many numbers the first `limit` lines that hold any have."""
+        filled = filter(str.strip, self.text.split("\n"))
+        return [len(line.split()) for line in itertools.islice(filled, limit)]
+
+    def place(self, at: int) -> tuple[int, int]:
+        """Return line and column of a number, from 1; past the last one, the end."""
+        for count, match in enumerate(_TOKEN.finditer(self.text)):
+            if count == at:
+                return position(self.text, match.start())
+        return position(self.text, len(self.text.rstrip()))
+
+    def fail(self, at: int, message: str) -> NoReturn:
+        """Raise `ProblemError` with the place of a number."""
+        fail(self.path, message, *self.place(at))
+
+    def count(self, at: int, meaning: str) -> int:
+        """Return a number that has to be whole and at least 1."""
+        if at >= self.values.size:
+            self.fail(at, f"the file ends before {meaning}")
+        value = float(self.values[at])
+        if not _is_count(value):
+            self.fail(at, f"{meaning} is {value:g}; give a whole number >= 1")
+        return int(value)
+
+
+def _is_finite(word: str) -> bool:
+    """Tell whether a word is a plain decimal number within float64."""
+    return _NUMBER.fullmatch(word) is not None and abs(float(word)) < np.inf
 
 
 def read(path: str | Path, sense: str | None) -> list[AlignmentProblem]:
@@ -46,11 +125,11 @@ def read(path: str | Path, sense: str | None) -> list[AlignmentProblem]:
     ProblemError
         If the file is malformed, or its sense is not known.
     """
-    numbers = NumberText.parse(path, read_text(path))
-    return _READERS[layout(numbers)](numbers, sense)
+    numbers = _Numbers.parse(path, read_text(path))
+    return _LAYOUTS[_layout(numbers)][1](numbers, sense)
 
 
-def layout(numbers: NumberText) -> str:
+def _layout(numbers: _Numbers) -> str:
     """Return which layout a file has: "counted gap", "gap", "dense" or "sparse".
 
     Raises
@@ -60,7 +139,7 @@ def layout(numbers: NumberText) -> str:
     """
     if not numbers.values.size:
         fail(numbers.path, "is empty; give an instance")
-    fitting = [name for name, fits in _FITS.items() if fits(numbers.values)]
+    fitting = [name for name, (fits, _) in _LAYOUTS.items() if fits(numbers.values)]
     if len(fitting) == 1:
         return fitting[0]
     likely = _by_lines(numbers)
@@ -70,7 +149,7 @@ def layout(numbers: NumberText) -> str:
     return likely
 
 
-def _by_lines(numbers: NumberText) -> str | None:
+def _by_lines(numbers: _Numbers) -> str | None:
     """Return the layout that the first three lines suggest."""
     match numbers.line_lengths(3):
         case [2, *_]:
@@ -84,62 +163,53 @@ def _by_lines(numbers: NumberText) -> str | None:
     return None
 
 
-def _fits_gap(values: Float64Array) -> bool:
-    return _gap_end(values, 0) == values.size
+def _is_count(value: float) -> bool:
+    return value.is_integer() and value >= 1
 
 
-def _fits_counted_gap(values: Float64Array) -> bool:
-    at = 1
-    if not values[0].is_integer() or values[0] < 1:
-        return False
-    for _ in range(int(min(values[0], values.size))):
-        end = _gap_end(values, at)
-        if end is None:
-            return False
-        at = end
-    return at == values.size
+def _gaps_end(values: Float64Array, start: int, count: float) -> int | None:
+    """Return where `count` problems that start at `start` end, or None if they cannot."""
+    end = start
+    for _ in range(int(min(count, values.size))):
+        size = values[end : end + 2].tolist()
+        if len(size) < 2 or not all(map(_is_count, size)):
+            return None
+        m, n = map(int, size)
+        end += 2 + 2 * m * n + m
+    return end
 
 
-def _gap_end(values: Float64Array, start: int) -> int | None:
-    """Return where the problem that starts at `start` ends, or None if it cannot."""
-    if start + 2 > values.size:
-        return None
-    m, n = float(values[start]), float(values[start + 1])
-    if not (m.is_integer() and n.is_integer() and m >= 1 and n >= 1):
-        return None
-    end = start + 2 + 2 * int(m) * int(n) + int(m)
-    return end if end <= values.size else None
+def _fits_counted_gaps(values: Float64Array) -> bool:
+    count = float(values[0])
+    return _is_count(count) and _gaps_end(values, 1, count) == values.size
 
 
 def _fits_dense(values: Float64Array) -> bool:
     n = float(values[0])
-    return n.is_integer() and n >= 1 and values.size == 1 + int(n) ** 2
+    return _is_count(n) and values.size == 1 + int(n) ** 2
 
 
 def _fits_sparse(values: Float64Array) -> bool:
     if values.size % 3 != 1 or values.size == 1:
         return False
-    index = values[1:].reshape(-1, 3)[:, :2]
-    whole = (np.floor(index) == index) & (index >= 1) & (index <= values[0])
-    return bool(whole.all()) and values.size - 1 <= 3 * values[0] ** 2
+    bad = _no_index(values[1:].reshape(-1, 3)[:, :2], values[0])
+    return not bad.any() and values.size - 1 <= 3 * values[0] ** 2
 
 
-#: What tells from the numbers alone whether a file can have a layout.
-_FITS: dict[str, Callable[[Float64Array], bool]] = {
-    "counted gap": _fits_counted_gap,
-    "gap": _fits_gap,
-    "dense": _fits_dense,
-    "sparse": _fits_sparse,
-}
+def _no_index(index: Float64Array, n: float) -> BoolArray:
+    """Mask of the numbers that are not one of 1 to `n`."""
+    mask: BoolArray = (np.floor(index) != index) | (index < 1) | (index > n)
+    return mask
 
 
-def _read_gap(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
-    return [_gap_problem(numbers, 0, 1, sense, last=True)[0]]
+def _read_counted_gaps(numbers: _Numbers, sense: str | None) -> list[AlignmentProblem]:
+    return _read_gaps(numbers, sense, 1, numbers.count(0, "the number of problems"))
 
 
-def _read_counted_gap(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
-    count = numbers.whole(0, "the number of problems")
-    problems, at = [], 1
+def _read_gaps(
+    numbers: _Numbers, sense: str | None, start: int = 0, count: int = 1
+) -> list[AlignmentProblem]:
+    problems, at = [], start
     for number in range(1, count + 1):
         problem, at = _gap_problem(numbers, at, number, sense, last=number == count)
         problems.append(problem)
@@ -147,15 +217,15 @@ def _read_counted_gap(numbers: NumberText, sense: str | None) -> list[AlignmentP
 
 
 def _gap_problem(
-    numbers: NumberText, start: int, number: int, sense: str | None, last: bool
+    numbers: _Numbers, start: int, number: int, sense: str | None, last: bool
 ) -> tuple[AlignmentProblem, int]:
     """Read one generalized assignment problem; return it and where it ends.
 
     Agents are clients whose one resource is their capacity, and jobs are
     experts with exactly one holder. Ids count them from 1, as the literature does.
     """
-    m = numbers.whole(start, f"the number of agents of problem {number}")
-    n = numbers.whole(start + 1, f"the number of jobs of problem {number}")
+    m = numbers.count(start, f"the number of agents of problem {number}")
+    n = numbers.count(start + 1, f"the number of jobs of problem {number}")
     check_size(numbers.path, m, n)
     end = start + 2 + 2 * m * n + m
     if end > numbers.values.size:
@@ -182,55 +252,57 @@ def _gap_problem(
         fail(numbers.path, "a generalized assignment file does not say whether its values are "
                            "profits or costs; give sense max or min (--sense max)")
     with located(f"{numbers.path}: problem {number}"):
-        if sense == "min":
-            return AlignmentProblem.from_cost(values, **arguments), end
-        return AlignmentProblem(values, **arguments), end
+        return problem_of(sense, arguments | {MATRIX[sense]: values}), end
 
 
-def _read_dense(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
-    n = numbers.whole(0, "the number of rows")
+def _read_dense(numbers: _Numbers, sense: str | None) -> list[AlignmentProblem]:
+    n = numbers.count(0, "the number of rows")
     found = numbers.values.size - 1
     if found != n * n:
         numbers.fail(min(found, n * n) + 1, f"a linear assignment of {n} rows takes {n * n:,} "
                                             f"costs, but the file has {found:,}")
-    return [_linear(numbers, numbers.values[1:].reshape(n, n), sense)]
+    return _linear(numbers, numbers.values[1:].reshape(n, n), sense)
 
 
-def _read_sparse(numbers: NumberText, sense: str | None) -> list[AlignmentProblem]:
-    n = numbers.whole(0, "the number of rows")
+def _read_sparse(numbers: _Numbers, sense: str | None) -> list[AlignmentProblem]:
+    n = numbers.count(0, "the number of rows")
     if numbers.values.size % 3 != 1:
         numbers.fail(numbers.values.size, "the last entry is incomplete; give `row column cost`")
     entries = numbers.values[1:].reshape(-1, 3)
     check_size(numbers.path, n, n, listed=len(entries))
     index = entries[:, :2]
-    bad = (np.floor(index) != index) | (index < 1) | (index > n)
+    bad = _no_index(index, n)
     if bad.any():
         at = int(np.argmax(bad))
         numbers.fail(1 + at // 2 * 3 + at % 2,
                      f"{'column' if at % 2 else 'row'} {index.flat[at]:g} is not one of 1 to {n}")
-    keys = (index[:, 0] - 1) * n + index[:, 1] - 1
-    order = np.argsort(keys, kind="stable")
-    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    if twice.size:
-        at = int(order[twice[0] + 1])
+    rows, cols = index.astype(np.int64).T - 1
+    repeated = first_repeated(rows * n + cols)
+    if repeated is not None:
+        at = repeated[1]
         numbers.fail(1 + 3 * at, f"pair {index[at, 0]:g} {index[at, 1]:g} is listed twice")
     values = np.full((n, n), -np.inf if sense == "max" else np.inf)
-    values.flat[keys.astype(np.int64)] = entries[:, 2]
-    return [_linear(numbers, values, sense)]
+    values[rows, cols] = entries[:, 2]
+    return _linear(numbers, values, sense)
 
 
-def _linear(numbers: NumberText, values: Float64Array, sense: str | None) -> AlignmentProblem:
+def _linear(
+    numbers: _Numbers, values: Float64Array, sense: str | None
+) -> list[AlignmentProblem]:
     """Return the problem that gives every row one column and every column one row."""
-    exactly_one: dict[str, Any] = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
+    sense = sense or "min"
+    exactly_one = {"max_experts": 1, "min_experts": 1, "load_min": 1, "load_max": 1}
     with located(numbers.path):
-        if sense == "max":
-            return AlignmentProblem(values, **exactly_one)
-        return AlignmentProblem.from_cost(values, **exactly_one)
+        return [problem_of(sense, {MATRIX[sense]: values, **exactly_one})]
 
 
-_READERS: dict[str, Callable[[NumberText, str | None], list[AlignmentProblem]]] = {
-    "counted gap": _read_counted_gap,
-    "gap": _read_gap,
-    "dense": _read_dense,
-    "sparse": _read_sparse,
+#: What tells from the numbers alone whether a file can have a layout, and what reads it.
+_LAYOUTS: dict[str, tuple[
+    Callable[[Float64Array], bool],
+    Callable[[_Numbers, str | None], list[AlignmentProblem]],
+]] = {
+    "counted gap": (_fits_counted_gaps, _read_counted_gaps),
+    "gap": (lambda values: _gaps_end(values, 0, 1) == values.size, _read_gaps),
+    "dense": (_fits_dense, _read_dense),
+    "sparse": (_fits_sparse, _read_sparse),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +10,32 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
-from alignsolve.io.files import FREE_CELLS, MAX_SIDE, atomic_write, fail, one_line, read_bytes
+from alignsolve.io.files import atomic_write, fail, one_line, read_bytes
+from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column, Ids, Table
 from alignsolve.model.problem import AlignmentProblem
 
-#: Most rows that are read, and most for each byte of a large file: repeated values take no room.
+#: Most rows that are read from any file.
 MAX_ROWS = 64 * MAX_SIDE
-ROWS_PER_BYTE = 100
 
 
-def read(path: str | Path, sense: str | None) -> AlignmentProblem:
+def read(path: str | Path, sense: str | None, limits: ReadLimits = LIMITS) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(_read_table, path, sense)
+    return table.read_tables(partial(_read_table, limits), path, sense)
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
     arrow, parquet = _library(path)
-    beside = (Path(path), table.sidecar(path, "clients"), table.sidecar(path, "experts"))
-    for target, columns in zip(beside, table.from_problem(problem, path), strict=True):
+
+    def write_table(columns: dict[str, Column], target: Path) -> None:
+        # Columns of ids are strings even without rows.
+        arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
+                  arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
         with atomic_write(target) as stream:
-            parquet.write_table(_arrow_table(arrow, columns), stream)
+            parquet.write_table(arrow.table(arrays), stream)
 
-
-def _arrow_table(arrow: Any, columns: dict[str, Column]) -> Any:
-    """Return columns as an arrow table; columns of ids are strings even without rows."""
-    return arrow.table({
-        name: arrow.array(column, arrow.string()) if isinstance(column, list) else
-        arrow.array(np.ascontiguousarray(column))
-        for name, column in columns.items()
-    })
+    table.write_tables(write_table, problem, path)
 
 
 def _library(path: str | Path) -> tuple[Any, Any]:
@@ -50,14 +47,17 @@ def _library(path: str | Path) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
+def _read_table(
+    limits: ReadLimits, path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]
+) -> Table:
     """Read a Parquet file into columns of ids and of numbers."""
     arrow, parquet = _library(path)
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     try:
         with parquet.ParquetFile(path) as file:
             table.check_columns(path, file.schema_arrow.names, ids, known)
-            most = min(MAX_ROWS, max(FREE_CELLS, ROWS_PER_BYTE * Path(path).stat().st_size))
+            most = min(MAX_ROWS, max(limits.free_cells,
+                                     limits.rows_per_byte * Path(path).stat().st_size))
             if file.metadata.num_rows > most:
                 fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
                            f"from a file of its size")

@@ -8,15 +8,17 @@ value along an axis is stored once: sizes per expert stay one row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import check_size, fail, located, one_line
+from alignsolve.io.files import located, one_line
+from alignsolve.io.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
@@ -31,11 +33,11 @@ _ARRAYS = (
     "expert_group", "group_min", "group_max", "client_fitness_min", "client_cost_max",
     "switch_cost",
 )
-_MATRIX = {"max": "fitness", "min": "cost"}
+MATRIX = {"max": "fitness", "min": "cost"}
 _FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 _IDS = ("client_ids", "expert_ids")
-_PARTS = {"loads": (Load, ("weight", "min", "max", "target", "penalty")),
-          "resources": (Resource, ("size", "budget"))}
+_PARTS: dict[str, type[Load] | type[Resource]] = {"loads": Load, "resources": Resource}
+_AXES = ("rows", "cols")
 _HEAD = ("format", "version", "sense", "dtype", "n_clients", "n_experts")
 
 #: Turns a leaf of a document into an array; raises `ProblemError` naming the key path.
@@ -84,21 +86,21 @@ def to_document(problem: AlignmentProblem) -> dict[str, Any]:
         "n_clients": problem.n_clients,
         "n_experts": problem.n_experts,
     }
-    for name in ("client_ids", "expert_ids"):
+    for name in _IDS:
         if arguments[name] is not None:
             document[name] = list(arguments[name])
     for name in _ARRAYS:
         value = arguments.get(name)
         if value is not None:
             document[name] = value if name == "expert_group" else compact(value)
-    for name, (_, fields) in _PARTS.items():
+    for name in _PARTS:
         document[name] = {
-            key: {field: compact(np.asarray(getattr(part, field))) for field in fields}
+            key: {field: compact(np.asarray(array)) for field, array in vars(part).items()}
             for key, part in arguments[name].items()
         }
     if problem.held is not None:
         document["held"] = {"rows": problem.held.rows, "cols": problem.held.indices}
-    document[_MATRIX[problem.sense]] = arguments[_MATRIX[problem.sense]]
+    document[MATRIX[problem.sense]] = arguments[MATRIX[problem.sense]]
     return document
 
 
@@ -112,47 +114,48 @@ def from_document(
     ProblemError
         Naming the file and the key that is missing, unknown or wrong.
     """
-    head = _checked_head(path, document)
-    sense, matrix = head["sense"], _MATRIX[head["sense"]]
-    for taken, other in ((matrix, _MATRIX[_other(sense)]), (_FLOOR[sense], _FLOOR[_other(sense)])):
-        if other in document:
-            fail(path, f'key "{other}" is there, but sense "{sense}" takes "{taken}" in its place')
-    known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[_other(sense)]}
-    _check_keys(path, "", document, known, required=(matrix, "max_experts"))
     with located(path):
+        _check_head(path, document)
+        sense = document["sense"]
+        other_sense, matrix = "min" if sense == "max" else "max", MATRIX[sense]
+        for names in (MATRIX, _FLOOR):
+            if names[other_sense] in document:
+                raise ProblemError(f'key "{names[other_sense]}" is there, but sense "{sense}" '
+                                   f'takes "{names[sense]}" in its place')
+        known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[other_sense]}
+        check_keys("", document, sorted(known), required=(matrix, "max_experts"))
         arguments: dict[str, Any] = {
             name: decode(name, document[name]) for name in _ARRAYS if name in document
         }
         for name in _IDS:
             if name in document:
                 arguments[name] = decode_ids(name, document[name])
-        for name, (kind, fields) in _PARTS.items():
-            arguments[name] = _parts(path, name, document.get(name, {}), kind, fields, decode)
+        for name, kind in _PARTS.items():
+            arguments[name] = _parts(name, document.get(name, {}), kind, decode)
         if "held" in document:
-            _check_keys(path, "held.", document["held"], ("rows", "cols"), ("rows", "cols"))
-            arguments["held"] = tuple(
-                decode(f"held.{axis}", document["held"][axis]) for axis in ("rows", "cols")
-            )
+            held = expect("held", document["held"], Mapping, "an object")
+            check_keys("held.", held, sorted(_AXES), required=_AXES)
+            arguments["held"] = tuple(decode(f"held.{axis}", held[axis]) for axis in _AXES)
         values = decode(matrix, document[matrix])
-        shape = (head["n_clients"], head["n_experts"])
+        shape = (document["n_clients"], document["n_experts"])
         if values.size == 0 and 0 in shape:
             values = values.reshape(shape)
         if values.shape != shape:
             raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
                                f"declare {shape}")
-        arguments[matrix] = values.astype(head["dtype"], copy=False)
+        arguments[matrix] = values.astype(document["dtype"], copy=False)
         return problem_of(sense, arguments)
 
 
-def check_format(path: str | Path, document: Any, name: str, version: int) -> None:
+def check_format(document: Any, name: str, version: int) -> None:
     """Refuse a document that is of another kind, or of a version yet unknown."""
     if not isinstance(document, dict):
-        fail(path, f"holds {json_kind(document)}; give an object with the key \"format\"")
+        raise ProblemError(f'holds {json_kind(document)}; give an object with the key "format"')
     if document.get("format") != name:
-        fail(path, f'{stated(document, "format")}; give "{name}"')
+        raise ProblemError(f'{stated(document, "format")}; give "{name}"')
     found = document.get("version")
     if not _is_count(found) or not 1 <= found <= version:
-        fail(path, f'{stated(document, "version")}; this alignsolve reads 1 to {version}')
+        raise ProblemError(f'{stated(document, "version")}; this alignsolve reads 1 to {version}')
 
 
 def stated(document: dict[str, Any], key: str) -> str:
@@ -167,56 +170,56 @@ def stated(document: dict[str, Any], key: str) -> str:
     return f'key "{key}" is {json_kind(value)}'
 
 
-def _checked_head(path: str | Path, document: Any) -> dict[str, Any]:
+def _check_head(path: str | Path, document: Any) -> None:
     """Check format, version, sense, dtype and size."""
-    check_format(path, document, FORMAT, VERSION)
+    check_format(document, FORMAT, VERSION)
     for key, allowed in (("sense", ("max", "min")), ("dtype", ("float64", "float32"))):
         if document.get(key) not in allowed:
             wanted = " or ".join(f'"{name}"' for name in allowed)
-            fail(path, f"{stated(document, key)}; give {wanted}")
+            raise ProblemError(f"{stated(document, key)}; give {wanted}")
     for key in ("n_clients", "n_experts"):
         if not _is_count(document.get(key)):
-            fail(path, f"{stated(document, key)}; give a whole number >= 0")
+            raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
     check_size(path, document["n_clients"], document["n_experts"])
-    return {key: document[key] for key in _HEAD}
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _other(sense: Literal["max", "min"]) -> Literal["max", "min"]:
-    return "min" if sense == "max" else "max"
-
-
-def _check_keys(
-    path: str | Path, prefix: str, mapping: Any, known: Any, required: tuple[str, ...] = ()
+def check_keys(
+    prefix: str, mapping: Mapping[str, Any], known: Collection[str],
+    required: Collection[str] = (),
 ) -> None:
-    """Refuse what is no mapping, and unknown or missing keys."""
-    if not isinstance(mapping, Mapping):
-        fail(path, f"{prefix.rstrip('.')} is {json_kind(mapping)}; give an object")
+    """Refuse unknown and missing keys."""
     for key in mapping:
         if key not in known:
-            hint = nearest(str(key), sorted(known))
-            fail(path, f"unknown key {one_line(prefix + key)}; {hint}")
+            raise ProblemError(f"unknown key {one_line(prefix + key)}; {nearest(key, known)}")
     for key in required:
         if key not in mapping:
-            fail(path, f'key "{prefix}{key}" is missing')
+            raise ProblemError(f'key "{prefix}{key}" is missing')
 
 
 def _parts(
-    path: str | Path, name: str, parts: Any, kind: type, fields: tuple[str, ...], decode: Decode
-) -> dict[str, Any]:
+    name: str, parts: Any, kind: type[Load] | type[Resource], decode: Decode
+) -> dict[str, Load | Resource]:
     """Build the named loads or resources."""
-    if not isinstance(parts, Mapping):
-        fail(path, f"{name} is {json_kind(parts)}; give an object of names")
-    required = ("weight",) if kind is Load else ("size", "budget")
+    fields = dataclasses.fields(kind)
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
     built = {}
-    for key, part in parts.items():
+    for key, part in expect(name, parts, Mapping, "an object of names").items():
         at = f"{name}.{one_line(key)[1:-1]}"
-        _check_keys(path, f"{at}.", part, fields, required)
+        expect(at, part, Mapping, "an object")
+        check_keys(f"{at}.", part, sorted(field.name for field in fields), required)
         built[key] = kind(**{field: decode(f"{at}.{field}", part[field]) for field in part})
     return built
+
+
+def expect(name: str, value: Any, kind: type[Any], would_be_right: str) -> Any:
+    """Return a JSON value that is of a kind, or raise `ProblemError`."""
+    if not isinstance(value, kind):
+        raise ProblemError(f"{name} is {json_kind(value)}; give {would_be_right}")
+    return value
 
 
 def json_kind(value: Any) -> str:

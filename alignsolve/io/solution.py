@@ -6,21 +6,37 @@ spreadsheets. The digest of the problem tells a solution of another problem.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
+import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.infeasibility import Conflict
-from alignsolve.io.csv_table import write_columns
-from alignsolve.io.files import atomic_write, fail, json_text, one_line
-from alignsolve.io.native_json import array_to_json
+from alignsolve.io.csv_table import csv_reader, write_columns
+from alignsolve.io.files import (
+    fail,
+    json_text,
+    located,
+    one_line,
+    parse_json,
+    read_text,
+    write_text,
+)
+from alignsolve.io.limits import MAX_JSON_BYTES
+from alignsolve.io.native_json import array_from_json, plain
+from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
+from alignsolve.io.table import shown_ids
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 from alignsolve.status import Status, Termination
@@ -29,6 +45,17 @@ FORMAT = "alignsolve-solution"
 
 #: Version 2 has the key "relaxations". Files without are written as version 1.
 VERSION = 2
+
+#: Keys of a file, and what they hold of a solution, in the order in which they are written.
+_ATTRIBUTES = {
+    "status": "status", "termination": "termination", "objective": "objective_value",
+    "bound": "dual_bound", "bound_kind": "bound_kind", "bound_source": "bound_source",
+    "backend": "backend", "prices": "prices", "multipliers": "multipliers",
+    "conflict": "conflict", "relaxations": "relaxations", "row_ind": "row_ind",
+    "col_ind": "col_ind",
+}
+_KEYS = ("format", "version", "problem", "n_clients", "n_experts", *_ATTRIBUTES)
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -88,36 +115,18 @@ class Solution:
 
 def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str, Any]:
     """Return the JSON document of a solution, as it is written."""
-    found = solution
     document: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION if found.relaxations else 1,
+        "version": VERSION if solution.relaxations else 1,
         "problem": problem_digest(problem),
         "n_clients": problem.n_clients,
         "n_experts": problem.n_experts,
-        "status": None if found.status is None else found.status.value,
-        "termination": None if found.termination is None else found.termination.value,
-        "objective": array_to_json(found.objective_value),
-        "bound": array_to_json(found.dual_bound),
-        "bound_kind": found.bound_kind,
-        "bound_source": found.bound_source,
-        "backend": found.backend,
-        "prices": None if found.prices is None else array_to_json(found.prices),
     }
-    if found.multipliers is not None:
-        document["multipliers"] = {
-            "experts": array_to_json(found.multipliers.experts),
-            "loads": {key: array_to_json(part) for key, part in found.multipliers.loads.items()},
-            "budgets": {key: array_to_json(part)
-                        for key, part in found.multipliers.budgets.items()},
-            "fairness": None if found.multipliers.fairness is None
-            else array_to_json(found.multipliers.fairness),
-        }
-    if found.conflict is not None:
-        document["conflict"] = _conflict_document(found.conflict)
-    if found.relaxations:
-        document["relaxations"] = [_relaxation_document(part) for part in found.relaxations]
-    return document | {"row_ind": found.row_ind.tolist(), "col_ind": found.col_ind.tolist()}
+    for key, name in _ATTRIBUTES.items():
+        value = getattr(solution, name)
+        if key not in ("multipliers", "conflict", "relaxations") or value:
+            document[key] = plain(value)
+    return document
 
 
 def write_solution(
@@ -146,14 +155,11 @@ def write_solution(
     if problem is None:
         raise ProblemError("write_solution needs the problem of a Solution")
     if check_solution_path(path) == ".json":
-        text = json_text(solution_document(solution, problem))
-        with atomic_write(path) as stream:
-            stream.write(text.encode())
+        write_text(path, [json_text(solution_document(solution, problem))])
     else:
-        write_columns(
-            {"client": _names(problem.client_ids, solution.row_ind),
-             "expert": _names(problem.expert_ids, solution.col_ind)}, path,
-        )
+        clients, experts = shown_ids(problem)
+        write_columns({"client": [clients[at] for at in solution.row_ind.tolist()],
+                       "expert": [experts[at] for at in solution.col_ind.tolist()]}, path)
 
 
 def check_solution_path(path: str | Path) -> str:
@@ -173,22 +179,146 @@ def check_solution_path(path: str | Path) -> str:
     return suffix
 
 
-def _names(ids: tuple[str, ...] | None, index: IntArray) -> list[str]:
-    return [str(at) if ids is None else ids[at] for at in index.tolist()]
+def read_solution(path: str | Path, problem: AlignmentProblem) -> Solution:
+    """Read a solution file for a problem.
+
+    Raises
+    ------
+    ProblemError
+        If the file is malformed, is for another problem, or names a pair that
+        the problem has not.
+    """
+    text = read_text(path, MAX_JSON_BYTES)
+    with located(path):
+        if text.lstrip().startswith("{"):
+            return _from_document(parse_json(path, text), problem)
+        return _from_csv(path, text, problem)
 
 
-def _conflict_document(conflict: Conflict) -> dict[str, Any]:
-    """Return a conflict with lists for tuples, and infinite numbers spelled."""
-    document = dataclasses.asdict(conflict)
-    for bound in document["bounds"]:
-        bound["value"] = array_to_json(bound["value"])
-    for key in ("needed", "possible"):
-        document[key] = None if document[key] is None else array_to_json(document[key])
-    return document
+def _from_document(document: Any, problem: AlignmentProblem) -> Solution:
+    """Check and convert a JSON document."""
+    check_format(document, FORMAT, VERSION)
+    check_keys("", document, _KEYS)
+    for key, size in (("n_clients", problem.n_clients), ("n_experts", problem.n_experts)):
+        if document.get(key) != size:
+            raise ProblemError(f"is for another problem: {stated(document, key)}, not {size}")
+    digest = problem_digest(problem)
+    if document.get("problem") != digest:
+        raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "
+                           f"of this one is {digest!r}")
+    index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
+    rows, cols = sorted_pairs(problem, *index)
+    multipliers, conflict = document.get("multipliers"), document.get("conflict")
+    relaxations = expect("relaxations", document.get("relaxations", []), list, "a list")
+    kind, source, backend = (expect(key, document.get(key, ""), str, "a string")
+                             for key in ("bound_kind", "bound_source", "backend"))
+    return Solution(
+        rows, cols,
+        _member(Status, "status", document.get("status")),
+        _member(Termination, "termination", document.get("termination")),
+        _number("objective", document.get("objective")),
+        _number("bound", document.get("bound")),
+        kind, source, backend, _prices("prices", document.get("prices"), problem.n_experts),
+        None if multipliers is None else _multipliers(multipliers, problem),
+        None if conflict is None else _fields("conflict", conflict, Conflict),
+        tuple(_fields(f"relaxations[{at}]", part, Relaxation)
+              for at, part in enumerate(relaxations)),
+    )
 
 
-def _relaxation_document(relaxation: Relaxation) -> dict[str, Any]:
-    """Return a relaxed bound, with infinite numbers spelled."""
-    document = dataclasses.asdict(relaxation)
-    document["bound"]["value"] = array_to_json(document["bound"]["value"])
-    return document | {key: array_to_json(document[key]) for key in ("amount", "value")}
+def _member(kind: type[Any], key: str, value: Any) -> Any:
+    """Return the member of an enumeration that a string names."""
+    if value is None:
+        return None
+    known = [member.value for member in kind]
+    if value not in known:
+        raise ProblemError(f"{key} is {one_line(value)}; give one of {', '.join(known)}")
+    return kind(value)
+
+
+def _number(key: str, value: Any) -> float:
+    if value is None:
+        return math.nan
+    array = array_from_json(key, value)
+    if array.ndim:
+        raise ProblemError(f"{key} is a list; give a number")
+    return float(array)
+
+
+def _prices(key: str, value: Any, length: int) -> Float64Array | None:
+    """Return finite prices of the wanted length."""
+    if value is None:
+        return None
+    array = array_from_json(key, value)
+    if array.shape != (length,) or not np.isfinite(array).all():
+        raise ProblemError(f"{key} has shape {array.shape}; give {length} finite numbers")
+    return array.astype(np.float64)
+
+
+def _multipliers(value: Any, problem: AlignmentProblem) -> Multipliers:
+    """Return the stored multipliers, checked against the problem."""
+    expect("multipliers", value, dict, "an object")
+    check_keys("multipliers.", value, ("experts", "loads", "budgets", "fairness"), ("experts",))
+
+    def prices(key: str, part: Any) -> Float64Array:
+        return array_from_json(f"multipliers.{key}", part).astype(np.float64)
+
+    named = {
+        key: {name: prices(f"{key}.{name}", part) for name, part in expect(
+            f"multipliers.{key}", value.get(key, {}), dict, "an object of names").items()}
+        for key in ("loads", "budgets")
+    }
+    fairness = value.get("fairness")
+    found = Multipliers(prices("experts", value["experts"]), **named,
+                        fairness=None if fairness is None else prices("fairness", fairness))
+    found.check(problem)
+    return found
+
+
+def _fields(name: str, value: Any, kind: type[Any]) -> Any:
+    """Return a stored dataclass; whether it is about the problem is not for here to say."""
+    hints = get_type_hints(kind)
+    expect(name, value, dict, "an object")
+    check_keys(f"{name}.", value, hints, required=hints)
+    return kind(**{key: _field(f"{name}.{key}", value[key], hint, kind)
+                   for key, hint in hints.items()})
+
+
+def _field(name: str, value: Any, hint: Any, owner: type[Any]) -> Any:
+    """Return a stored value as the field of a dataclass that its type asks for."""
+    if get_origin(hint) is types.UnionType:
+        return None if value is None else _field(name, value, get_args(hint)[0], owner)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _fields(name, value, hint)
+    if hint is float:
+        return _number(name, value)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(_field(f"{name}[{at}]", part, get_args(hint)[0], owner)
+                     for at, part in enumerate(value))
+    if type(value) is not hint or (hint is int and not 0 <= value < 2**53):
+        raise ProblemError(f"{name} is {json_kind(value)}, or holds what is no part of a "
+                           f"{owner.__name__.lower()}")
+    return value
+
+
+def _from_csv(path: str | Path, text: str, problem: AlignmentProblem) -> Solution:
+    """Read the pairs of a CSV file with the columns client and expert."""
+    reader = csv_reader(text)
+    index = [{name: at for at, name in enumerate(names)} for names in shown_ids(problem)]
+    pairs: list[tuple[int, int]] = []
+    try:
+        if [name.strip() for name in next(reader, [])] != ["client", "expert"]:
+            fail(path, "is neither a solution in JSON nor a table with the columns client, expert",
+                 1)
+        for row in reader:
+            if not any(row):
+                continue
+            if len(row) != 2 or row[0] not in index[0] or row[1] not in index[1]:
+                shown = one_line(reader.dialect.delimiter.join(row))
+                fail(path, f"{shown} is not a client and an expert of the problem", reader.line_num)
+            pairs.append((index[0][row[0]], index[1][row[1]]))
+    except csv.Error as error:
+        fail(path, f"not CSV: {error}", reader.line_num)
+    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    rows, cols = sorted_pairs(problem, array[:, 0], array[:, 1])
+    return Solution(rows, cols)

@@ -23,7 +23,7 @@ problem in memory. ::
 from __future__ import annotations
 
 import json
-import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,14 +32,13 @@ from typing import Any
 
 from alignsolve.errors import ProblemError
 from alignsolve.generators import Value, find_family
-from alignsolve.io.files import atomic_write, fail, located, one_line, read_text
+from alignsolve.io.files import fail, located, one_line, read_text, write_text
+from alignsolve.io.schema import check_keys
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem
 
 #: Largest spec that is read, in bytes: it is a page of text.
 MAX_SPEC_BYTES = 2**16
-
-_DIGEST = ("sha256:", 64)
 
 #: Keys that may be unknown.
 _OPTIONAL = ("digest", "best_known", "best_bound")
@@ -153,6 +152,11 @@ def new_spec(
                 streamed=streamed)
 
 
+def read(path: str | Path) -> AlignmentProblem:
+    """Return the problem of a spec, which has the spec's digest."""
+    return read_spec(path).build()
+
+
 def read_spec(path: str | Path) -> Spec:
     """Read a spec; the problem is not built yet.
 
@@ -168,13 +172,12 @@ def read_spec(path: str | Path) -> Spec:
         fail(path, f"not TOML: {error}")
     except RecursionError:
         fail(path, "not a spec: nested too deeply")
-    for key in document:
-        if key not in _KEYS:
-            fail(path, f"unknown key {one_line(key)}; known: {', '.join(_KEYS)}")
-    for key in ("name", "family", "seed"):
-        if key not in document:
-            fail(path, f"key {key!r} is missing; a spec has name, family, seed and parameters")
     with located(path):
+        check_keys("", document, _KEYS)
+        for key in ("name", "family", "seed"):
+            if key not in document:
+                raise ProblemError(f"key {key!r} is missing; a spec has name, family, seed and "
+                                   f"parameters")
         spec = Spec(**document)
         find_family(spec.family).checked(spec.parameters, spec.streamed)
     return spec
@@ -188,8 +191,7 @@ def write_spec(spec: Spec, path: str | Path) -> None:
     ProblemError
         If the file cannot be written.
     """
-    with atomic_write(path) as stream:
-        stream.write(spec_text(spec).encode())
+    write_text(path, [spec_text(spec)])
 
 
 def spec_text(spec: Spec) -> str:
@@ -222,17 +224,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 2**1023 and math.isfinite(value)
+    return isinstance(value, (int, float)) and not _is_bool(value) and abs(value) < 2**1023
 
 
-def _is_digest(value: Any) -> bool:
-    prefix, digits = _DIGEST
-    if not isinstance(value, str) or not value.startswith(prefix):
-        return False
-    rest = value[len(prefix) :]
-    return len(rest) == digits and all(digit in "0123456789abcdef" for digit in rest)
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
 #: Keys of a spec in the order in which they are written: a check, and what would be right.
@@ -244,14 +240,17 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "family": (_is_text, "the name of a family"),
     "seed": (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**63,
+        lambda v: isinstance(v, int) and not _is_bool(v) and 0 <= v < 2**63,
         "a whole number from 0 to 2**63 - 1",
     ),
-    "digest": (_is_digest, "\"sha256:\" and 64 hexadecimal digits in lower case"),
+    "digest": (
+        lambda v: isinstance(v, str) and re.fullmatch("sha256:[0-9a-f]{64}", v) is not None,
+        '"sha256:" and 64 hexadecimal digits in lower case',
+    ),
     "sense": (lambda v: v in ("max", "min"), '"max" or "min"'),
     "best_known": (_is_number, "a finite number, or leave the key out"),
     "best_bound": (_is_number, "a finite number, or leave the key out"),
-    "proved": (lambda v: isinstance(v, bool), "true or false"),
-    "streamed": (lambda v: isinstance(v, bool), "true or false"),
+    "proved": (_is_bool, "true or false"),
+    "streamed": (_is_bool, "true or false"),
     "parameters": (lambda v: isinstance(v, dict), "a table of parameters"),
 }

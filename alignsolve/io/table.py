@@ -22,8 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import check_size, fail, located, one_line
-from alignsolve.io.schema import compact
+from alignsolve.io.files import fail, first_repeated, located, one_line
+from alignsolve.io.limits import check_size
+from alignsolve.io.schema import MATRIX, compact
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
@@ -39,7 +40,13 @@ EXPERT_COLUMNS = ("load_min", "load_max", "load_target", "load_penalty", "expert
 #: Columns of the table of pairs, besides ``client`` and ``expert``.
 PAIR_COLUMNS = ("fitness", "cost", "held", "switch_cost", "size:NAME")
 
+#: What the column of values says of the problem's sense.
+_SENSES = {matrix: sense for sense, matrix in MATRIX.items()}
+
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+#: Parts of a load that have a column of their own in the table of experts.
+_OF_EXPERTS = ("min", "max", "target", "penalty")
 
 #: A column to be written: numbers, or strings.
 Column = npt.NDArray[Any] | list[str]
@@ -97,10 +104,12 @@ def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known:
             fail(path, f"column {name!r} is missing", 1)
 
 
-def sidecar(path: str | Path, what: str) -> Path:
-    """Return where the table of clients or experts lies."""
+def _three_paths(path: str | Path) -> tuple[Path, Path, Path]:
+    """Return where the tables of pairs, clients and experts lie."""
     path = Path(path)
-    return path.with_name(f"{path.stem}.{what}{path.suffix}")
+    clients, experts = (path.with_name(f"{path.stem}.{what}{path.suffix}")
+                        for what in ("clients", "experts"))
+    return path, clients, experts
 
 
 def read_tables(
@@ -118,13 +127,22 @@ def read_tables(
     sense : {"max", "min"} or None
         What the caller takes the sense to be.
     """
-    clients, experts = sidecar(path, "clients"), sidecar(path, "experts")
+    _, clients, experts = _three_paths(path)
     return to_problem(
         read_table(path, ("client", "expert"), PAIR_COLUMNS),
         read_table(clients, ("client",), CLIENT_COLUMNS) if clients.exists() else None,
         read_table(experts, ("expert",), EXPERT_COLUMNS) if experts.exists() else None,
         sense,
     )
+
+
+def write_tables(
+    write_table: Callable[[dict[str, Column], Path], None], problem: AlignmentProblem,
+    path: str | Path,
+) -> None:
+    """Write a problem as a table of pairs and its companions, each with `write_table`."""
+    for columns, target in zip(from_problem(problem, path), _three_paths(path), strict=True):
+        write_table(columns, target)
 
 
 def to_problem(
@@ -142,7 +160,13 @@ def to_problem(
     cols, expert_names = _coded(pairs, "expert", experts)
     n, m = len(client_names), len(expert_names)
     check_size(pairs.path, n, m, listed=rows.size)
-    _refuse_repeated(pairs, rows * m + cols)
+    repeated = first_repeated(rows * m + cols)
+    if repeated is not None:
+        first, second = repeated
+        client, expert = (one_line(ids.names[ids.codes[second]]) for ids in
+                          (pairs.ids["client"], pairs.ids["expert"]))
+        fail(pairs.path, f"client {client} and expert {expert} appear twice; first in row "
+                         f"{pairs.first_line + first}", pairs.first_line + second)
     forbidden = -np.inf if matrix == "fitness" else np.inf
 
     def spread(column: str, default: float) -> Float64Array:
@@ -156,8 +180,6 @@ def to_problem(
         "client_ids": _own_names(client_names),
         "expert_ids": _own_names(expert_names),
     }
-    if "switch_cost" in pairs.numbers:
-        arguments["switch_cost"] = spread("switch_cost", 0.0)
     if "held" in pairs.numbers:
         held = pairs.numbers["held"]
         bad = (held != 0) & (held != 1)
@@ -165,22 +187,21 @@ def to_problem(
             at = int(np.argmax(bad))
             fail(pairs.path, f"held is {held[at]:g}; give 0 or 1", pairs.first_line + at)
         arguments["held"] = (rows[held == 1], cols[held == 1])
-    columns = _by_name(clients, experts)
-    for name in pairs.numbers:
-        if name.startswith("size:"):
-            columns[name] = spread(name, 0.0)
+    columns = {name: column for table in (clients, experts) if table is not None
+               for name, column in table.numbers.items()}
+    columns |= {name: spread(name, 0.0) for name in pairs.numbers
+                if name == "switch_cost" or name.startswith("size:")}
     with located(pairs.path):
-        arguments |= _arguments(columns)
-        return problem_of("min" if matrix == "cost" else "max", arguments)
+        return problem_of(_SENSES[matrix], arguments | _arguments(columns))
 
 
 def _matrix_column(pairs: Table, sense: str | None) -> str:
     """Return "fitness" or "cost", whichever the table has."""
-    found = [name for name in ("fitness", "cost") if name in pairs.numbers]
+    found = [name for name in _SENSES if name in pairs.numbers]
     if len(found) != 1:
         fail(pairs.path, "has both a column 'fitness' and a column 'cost'; give one" if found else
              "column 'fitness' (to be maximised) or 'cost' (to be minimised) is missing", 1)
-    if sense is not None and sense != {"fitness": "max", "cost": "min"}[found[0]]:
+    if sense is not None and sense != _SENSES[found[0]]:
         fail(pairs.path, f"column {found[0]!r} says the sense; drop sense {sense!r}, or rename the "
                          f"column", 1)
     return found[0]
@@ -196,9 +217,9 @@ def _coded(pairs: Table, column: str, companion: Table | None) -> tuple[IntArray
     else:
         listed = companion.ids[column]
         names = listed.names
-        if len(names) < listed.codes.size:
-            _, first = np.unique(listed.codes, return_index=True)
-            at = int(np.setdiff1d(np.arange(listed.codes.size), first)[0])
+        repeated = first_repeated(listed.codes)
+        if repeated is not None:
+            at = repeated[1]
             fail(companion.path, f"{column} {one_line(names[listed.codes[at]])} appears twice",
                  companion.first_line + at)
     index = {name: at for at, name in enumerate(names)}
@@ -210,27 +231,9 @@ def _coded(pairs: Table, column: str, companion: Table | None) -> tuple[IntArray
     return order[ids.codes], names
 
 
-def _refuse_repeated(pairs: Table, keys: IntArray) -> None:
-    """Refuse a pair with two rows."""
-    order = np.argsort(keys, kind="stable")
-    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    if twice.size:
-        first, second = (int(order[twice[0] + step]) for step in (0, 1))
-        client, expert = (one_line(ids.names[ids.codes[second]]) for ids in
-                          (pairs.ids["client"], pairs.ids["expert"]))
-        fail(pairs.path, f"client {client} and expert {expert} appear twice; first in row "
-                         f"{pairs.first_line + first}", pairs.first_line + second)
-
-
 def _own_names(names: list[str]) -> list[str] | None:
     """Return names that are more than the numbers from 0."""
     return None if names == [str(at) for at in range(len(names))] else names
-
-
-def _by_name(*companions: Table | None) -> dict[str, Float64Array]:
-    """Return the columns of the companion tables."""
-    return {name: column for table in companions if table is not None
-            for name, column in table.numbers.items()}
 
 
 def _arguments(columns: Mapping[str, Float64Array]) -> dict[str, Any]:
@@ -243,21 +246,20 @@ def _arguments(columns: Mapping[str, Float64Array]) -> dict[str, Any]:
             named.setdefault(kind, {})[key] = column
         else:
             arguments[name] = column
-    loads = {key for kind in ("min", "max", "target", "penalty") for key in named.get(kind, {})}
-    for key in sorted(loads - set(named.get("weight", {}))):
+    weights, sizes, budgets = (named.get(kind, {}) for kind in ("weight", "size", "budget"))
+    loads = {key for kind in _OF_EXPERTS for key in named.get(kind, {})}
+    for key in sorted(loads - set(weights)):
         raise ProblemError(f"load {one_line(key)} has no column 'weight:{key}' in the table of "
                            f"clients")
-    for key in sorted(set(named.get("size", {})) ^ set(named.get("budget", {}))):
+    for key in sorted(set(sizes) ^ set(budgets)):
         raise ProblemError(f"resource {one_line(key)} needs a column 'budget:{key}' in the table "
                            f"of clients and 'size:{key}' in that of experts or pairs")
     arguments["loads"] = {
-        key: Load(weight, **{kind: named[kind][key] for kind in ("min", "max", "target", "penalty")
+        key: Load(weight, **{kind: named[kind][key] for kind in _OF_EXPERTS
                              if key in named.get(kind, {})})
-        for key, weight in named.get("weight", {}).items()
+        for key, weight in weights.items()
     }
-    arguments["resources"] = {
-        key: Resource(size, named["budget"][key]) for key, size in named.get("size", {}).items()
-    }
+    arguments["resources"] = {key: Resource(size, budgets[key]) for key, size in sizes.items()}
     for kind in ("group_min", "group_max"):
         if kind in named:
             arguments[kind] = _group_columns(kind, named[kind])
@@ -287,15 +289,13 @@ def from_problem(
         If an id or name cannot stand in a table.
     """
     _refuse_names(problem, path)
-    n, m = problem.n_clients, problem.n_experts
     listed = problem.fitness > -np.inf
     if problem.held is not None:
         listed[problem.held.rows, problem.held.indices] = True
     rows, cols = np.nonzero(listed)
-    names = [np.array(ids if ids is not None else [str(at) for at in range(size)], dtype=object)
-             for ids, size in ((problem.client_ids, n), (problem.expert_ids, m))]
+    names = [np.array(part, dtype=object) for part in shown_ids(problem)]
     arguments = problem.arguments()
-    matrix = "fitness" if problem.sense == "max" else "cost"
+    matrix = MATRIX[problem.sense]
     pairs: dict[str, Column] = {
         "client": names[0][rows].tolist(),
         "expert": names[1][cols].tolist(),
@@ -316,16 +316,23 @@ def from_problem(
             clients[f"{name}:{group}"] = arguments[name][:, group]
     for key, load in problem.loads.items():
         clients[f"weight:{key}"] = np.asarray(load.weight)
-        for part in ("min", "max", "target", "penalty"):
+        for part in _OF_EXPERTS:
             experts[f"{part}:{key}"] = np.asarray(getattr(load, part))
     for key, resource in problem.resources.items():
         clients[f"budget:{key}"] = np.asarray(resource.budget)
         size = np.asarray(resource.size)
         if compact(size).ndim < 2:
-            experts[f"size:{key}"] = size[0] if n else np.zeros(m)
+            experts[f"size:{key}"] = size[0] if len(size) else np.zeros(problem.n_experts)
         else:
             pairs[f"size:{key}"] = size[rows, cols]
     return pairs, clients, experts
+
+
+def shown_ids(problem: AlignmentProblem) -> tuple[list[str], list[str]]:
+    """Return the ids of clients and experts; those without are numbered from 0."""
+    clients, experts = problem.client_ids, problem.expert_ids
+    return (list(clients or map(str, range(problem.n_clients))),
+            list(experts or map(str, range(problem.n_experts))))
 
 
 def _refuse_names(problem: AlignmentProblem, path: str | Path) -> None:

@@ -88,8 +88,7 @@ def binding_bounds(
         held = np.zeros(allowed.shape, dtype=np.bool_)
         held[at] = True
         for name, resource in problem.resources.items():
-            size = np.broadcast_to(resource.size, (n, m))[block]
-            budget = np.broadcast_to(resource.budget, (n,))[block]
+            size, budget = np.asarray(resource.size)[block], np.asarray(resource.budget)[block]
             left = budget + tolerance(budget) - np.where(held, size, 0).sum(axis=1)
             least = np.where(allowed & ~held, size, np.inf).min(axis=1)
             budgets[name][block] = (least > left) & np.isfinite(least)
@@ -98,10 +97,8 @@ def binding_bounds(
     counted = 0
     holders = Load(np.ones(n), problem.load_min, problem.load_max)
     for name, load in {"holders": holders, **problem.loads}.items():
-        weight = np.broadcast_to(np.asarray(load.weight, dtype=np.float64), (n,))
-        least, most = (np.broadcast_to(np.asarray(b), (m,)) for b in (load.min, load.max))
-        amount = np.bincount(cols, weights=weight[rows], minlength=m)
-        mean = float(weight.mean())
+        weight, least, most = (np.asarray(part) for part in (load.weight, load.min, load.max))
+        amount, mean = load.amounts(rows, cols, m), float(weight.mean())
         can_bind = least > 0, most < weight.sum()
         low[name] = can_bind[0] & (amount - mean < least - tolerance(least))
         high[name] = can_bind[1] & (amount + mean > most + tolerance(most))

@@ -15,17 +15,19 @@ from alignsolve.model.arrays import (
     Float64Array,
     FloatArray,
     IntArray,
-    finite_non_negative,
     fitted,
-    not_nan,
+    identifiers,
+    non_negative,
     numeric,
     read_only,
     refuse,
-    row_blocks,
+    weighted_count,
     whole,
 )
+from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.arrays import ArraySource
-from alignsolve.model.sources.base import FitnessSource, map_blocks
+from alignsolve.model.sources.base import FitnessSource, Negated, checked_block, map_blocks
+from alignsolve.model.whole_bounds import cut_at, rounded_inward
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,10 @@ class Load:
     target: npt.ArrayLike | None = None
     penalty: npt.ArrayLike = 0.0
 
+    def amounts(self, row_ind: IntArray, col_ind: IntArray, n_experts: int) -> Float64Array:
+        """Return the load of every expert under an assignment, float64, in the weight's unit."""
+        return weighted_count(col_ind, np.asarray(self.weight)[row_ind], n_experts)
+
 
 @dataclass(frozen=True, eq=False)
 class Resource:
@@ -74,83 +80,141 @@ class Resource:
 LARGEST_SUM = 1e306
 
 
-def fitness_matrix(fitness: npt.ArrayLike) -> tuple[FloatArray, bool, float]:
-    """Return fitness as a read-only float matrix, without a copy where it is one.
+def known_fitness(
+    fitness: npt.ArrayLike | FitnessSource,
+) -> tuple[FloatArray | FitnessSource, bool, float]:
+    """Check fitness, reading it once, in blocks of rows.
 
     Returns
     -------
-    fitness : float32 or float64 array, shape (n_clients, n_experts)
-        The matrix.
+    fitness : float32 or float64 array, or FitnessSource, shape (n_clients, n_experts)
+        An array, read-only and without a copy where it was one of floats, or the source.
+        A source that is an array, or maps one, becomes that array: all can read it.
     forbids : bool
         Whether any pair is forbidden.
     largest : float
         Largest finite absolute value; 0 without any.
     """
-    array = numeric("fitness", fitness)
-    if array.ndim != 2:
-        raise ProblemError(f"fitness has {array.ndim} dimensions; give a matrix of clients x "
-                           f"experts")
-    if array.dtype == np.float16:
-        array = array.astype(np.float32)
-    elif array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    forbids, largest = False, 0.0
-    for rows in row_blocks(*array.shape) if array.size else ():
-        block = array[rows]
+    if isinstance(fitness, FitnessSource) and not isinstance(fitness, ArraySource):
+        if fitness.facts is None:
+            fitness.facts = _facts(fitness)
+        return fitness, *fitness.facts
+    if not isinstance(fitness, ArraySource):
+        array = numeric("fitness", fitness)
+        fitness = ArraySource(array.astype(np.float32) if array.dtype == np.float16 else array)
+    return read_only(fitness.array), *_facts(fitness)
+
+
+def _facts(source: FitnessSource) -> tuple[bool, float]:
+    """Return `forbids` and `largest` of `known_fitness`, or refuse an entry."""
+
+    def look(k: int, block: FloatArray) -> tuple[bool, float]:
+        if not block.size:
+            return False, 0.0
         low, high = float(block.min()), float(block.max())
         # NaN and +inf both show in the maximum: no temporary.
         if not high < np.inf:
-            bad = np.isnan(array) | np.isposinf(array)
-            refuse("fitness", array, bad, "give finite numbers, or -inf to forbid the pair")
-        if low == -np.inf:
-            forbids = True
+            refuse("fitness", block, ~(block < np.inf),
+                   "give finite numbers, or -inf to forbid the pair", int(source.edges[k]))
+        forbids = low == -np.inf
+        if forbids:
             low = float(block.min(initial=np.inf, where=block > -np.inf))
-        if high > -np.inf:
-            largest = max(largest, high, -low)
-    if largest * array.size > LARGEST_SUM:
-        bad = np.isfinite(array) & (np.abs(array) == largest)
-        limit = LARGEST_SUM / array.size
-        refuse("fitness", array, bad, f"sums would overflow: scale to at most {limit:.0e}")
-    return read_only(array), forbids, largest
+        return forbids, max(0.0, high, -low)
 
-
-def fitness_source(source: FitnessSource) -> tuple[bool, float]:
-    """Read a source once, in threads; return `forbids` and `largest` of `fitness_matrix`."""
-
-    def look(k: int, block: FloatArray) -> tuple[float, float]:
-        low, high = (float(block.min()), float(block.max())) if block.size else (np.inf, -np.inf)
-        if not high < np.inf:
-            bad = np.isnan(block) | np.isposinf(block)
-            i, j = np.unravel_index(int(np.argmax(bad)), block.shape)
-            raise ProblemError(f"fitness[{source.edges[k] + i}, {j}] is {block[i, j]}; give finite "
-                               f"numbers, or -inf to forbid the pair")
-        least = low
-        if low == -np.inf:
-            least = float(block.min(initial=np.inf, where=block > -np.inf))
-        return low, max(high, -least)
-
-    found = np.array(map_blocks(source, look)).reshape(-1, 2)
-    largest = max(0.0, float(found[:, 1].max(initial=0.0)))
+    found = map_blocks(source, look)
+    sizes = [size for _, size in found]
+    largest = max(sizes, default=0.0)
     if largest * source.size > LARGEST_SUM:
-        raise ProblemError(f"fitness has an entry of size {largest:.3g}; sums would overflow: "
-                           f"scale to at most {LARGEST_SUM / source.size:.0e}")
-    return bool((found[:, 0] == -np.inf).any()), largest
+        k = sizes.index(largest)
+        block = checked_block(source, k)
+        refuse("fitness", block, np.isfinite(block) & (np.abs(block) == largest),
+               f"sums would overflow: scale to at most {LARGEST_SUM / source.size:.0e}",
+               int(source.edges[k]))
+    return any(forbids for forbids, _ in found), largest
 
 
-def known_fitness(
-    fitness: npt.ArrayLike | FitnessSource,
-) -> tuple[FloatArray | FitnessSource, bool, float]:
-    """Return fitness as a checked matrix or source, with `forbids` and `largest`.
+def checked_arguments(
+    n: int, m: int, *, max_experts: npt.ArrayLike, min_experts: npt.ArrayLike,
+    load_min: npt.ArrayLike | None, load_max: npt.ArrayLike | None,
+    load_target: npt.ArrayLike | None, load_penalty: npt.ArrayLike, loads: object,
+    resources: object, expert_group: npt.ArrayLike | None, group_min: npt.ArrayLike | None,
+    group_max: npt.ArrayLike | None, client_fitness_min: npt.ArrayLike | None, held: Any,
+    switch_cost: npt.ArrayLike, client_ids: Any, expert_ids: Any,
+) -> dict[str, Any]:
+    """Check and broadcast the arguments of a problem but its fitness.
 
-    A source that is an array, or maps one, becomes that array: all can read it.
+    Returns
+    -------
+    checked : dict of str
+        Attributes of `alignsolve.model.problem.AlignmentProblem`, arrays read-only; with
+        the whole bounds on holders and slots that solvers use.
     """
-    if isinstance(fitness, ArraySource):
-        return fitness_matrix(fitness.array)
-    if isinstance(fitness, FitnessSource):
-        if fitness.facts is None:
-            fitness.facts = fitness_source(fitness)
-        return fitness, *fitness.facts
-    return fitness_matrix(fitness)
+    checked: dict[str, Any] = {
+        "client_ids": identifiers("client_ids", client_ids, n),
+        "expert_ids": identifiers("expert_ids", expert_ids, m),
+        "max_experts": whole("max_experts", max_experts, (n,), "one per client"),
+        "min_experts": whole("min_experts", min_experts, (n,), "one per client"),
+    }
+    slots = cut_at(checked["max_experts"], m)
+    holders = Load(1.0, load_min, load_max, load_target, load_penalty)
+    holders = checked_load("load_", holders, slots, m)
+    floors = bound_array("client_fitness_min", client_fitness_min, n, -np.inf, "one per client")
+    cost = non_negative("switch_cost", switch_cost, (n, m), "clients x experts", "cost")
+    return checked | {
+        "_slot_bounds": (cut_at(checked["min_experts"], m + 1), slots),
+        "_holder_bounds": rounded_inward(np.asarray(holders.min), np.asarray(holders.max), n),
+        "load_min": holders.min, "load_max": holders.max,
+        "load_target": holders.target, "load_penalty": holders.penalty,
+        "loads": named_loads(loads, slots, m),
+        "resources": named_resources(resources, n, m),
+        **group_bounds(expert_group, group_min, group_max, n, m),
+        "client_fitness_min": floors,
+        "held": None if held is None else Pairs.from_any("held", held, n, m),
+        "switch_cost": cost,
+    }
+
+
+def checked_cost(cost: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
+    """Refuse costs that are no numbers or -inf, which `opposite` would let pass as fitness."""
+    if isinstance(cost, FitnessSource):
+        return cost
+    array = numeric("cost", cost)
+    refuse("cost", array, np.isnan(array) | np.isneginf(array),
+           "give finite costs, or +inf to forbid the pair")
+    return array
+
+
+def opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
+    """Return values times -1: fitness for cost, cost for fitness."""
+    if isinstance(values, FitnessSource):
+        return values.cost if isinstance(values, Negated) else Negated(values)
+    array = numeric(name, values)
+    if array.dtype.kind in "iub":
+        # Before the sign changes: -(-128) does not fit into int8.
+        array = array.astype(np.float64)
+    # 0 - x and not -x: a cost of 0 must not become -0.
+    negated: FloatArray = np.subtract(0, array)
+    return negated
+
+
+def in_sense(sense: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changed arguments with values and floors in a problem's sense, "max" or "min".
+
+    Raises
+    ------
+    ProblemError
+        If both of ``fitness`` and ``cost`` are given, or of the floors' two names.
+    """
+    found = dict(changes)
+    for names in (("fitness", "cost"), ("client_fitness_min", "client_cost_max")):
+        own, other = names if sense == "max" else names[::-1]
+        if other not in found:
+            continue
+        if own in found:
+            raise ProblemError(f"replace got both {own} and {other}; give one of them")
+        value = found.pop(other)
+        found[own] = None if value is None else opposite(other, value)
+    return found
 
 
 def bound_array(
@@ -160,26 +224,23 @@ def bound_array(
     given = default if value is None else value
     return fitted(
         name, given, (length,), meaning,
-        valid=not_nan, would_be_right="give a number, or inf for none",
+        valid=lambda a: ~np.isnan(a), would_be_right="give a number, or inf for none",
     )
 
 
-def target_array(
-    name: str, value: npt.ArrayLike | None, length: int, default: float
-) -> Float64Array:
-    """Return a target load per expert; None stands for `default`."""
-    given = default if value is None else value
-    return fitted(
-        name, given, (length,), "one per expert",
-        valid=np.isfinite, would_be_right="give a finite load",
-    )
-
-
-def penalty_array(name: str, value: npt.ArrayLike, length: int) -> Float64Array:
-    """Return a penalty per expert."""
-    return fitted(
-        name, value, (length,), "one per expert",
-        valid=finite_non_negative, would_be_right="give a finite penalty >= 0",
+def checked_load(prefix: str, load: Load, slots: IntArray, m: int) -> Load:
+    """Check and broadcast a load, of clients with so many slots; errors name ``prefix + field``."""
+    weight = non_negative(f"{prefix}weight", load.weight, slots.shape, "one per client", "weight")
+    target = load.target
+    if target is None:
+        target = float(weight @ slots) / max(1, m)
+    return Load(
+        weight=weight,
+        min=bound_array(f"{prefix}min", load.min, m, -np.inf, "one per expert"),
+        max=bound_array(f"{prefix}max", load.max, m, np.inf, "one per expert"),
+        target=fitted(f"{prefix}target", target, (m,), "one per expert",
+                      valid=np.isfinite, would_be_right="give a finite load"),
+        penalty=non_negative(f"{prefix}penalty", load.penalty, (m,), "one per expert", "penalty"),
     )
 
 
@@ -199,22 +260,12 @@ def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
     return dict(parts)
 
 
-def named_loads(loads: object, max_experts: IntArray, n: int, m: int) -> Mapping[str, Load]:
-    """Check and broadcast the named loads."""
-    checked = {}
-    for name, load in _named("loads", loads, Load).items():
-        at = f"loads[{name!r}]"
-        weight = fitted(f"{at}.weight", load.weight, (n,), "one per client",
-                        valid=finite_non_negative, would_be_right="give a finite weight >= 0")
-        mean = float(weight @ np.minimum(max_experts, m)) / max(1, m)
-        checked[name] = Load(
-            weight=weight,
-            min=bound_array(f"{at}.min", load.min, m, -np.inf, "one per expert"),
-            max=bound_array(f"{at}.max", load.max, m, np.inf, "one per expert"),
-            target=target_array(f"{at}.target", load.target, m, mean),
-            penalty=penalty_array(f"{at}.penalty", load.penalty, m),
-        )
-    return MappingProxyType(checked)
+def named_loads(loads: object, slots: IntArray, m: int) -> Mapping[str, Load]:
+    """Check and broadcast the named loads of clients with so many slots."""
+    return MappingProxyType({
+        name: checked_load(f"loads[{name!r}].", load, slots, m)
+        for name, load in _named("loads", loads, Load).items()
+    })
 
 
 def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]:
@@ -223,8 +274,7 @@ def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]
     for name, resource in _named("resources", resources, Resource).items():
         at = f"resources[{name!r}]"
         checked[name] = Resource(
-            size=fitted(f"{at}.size", resource.size, (n, m), "clients x experts",
-                        valid=finite_non_negative, would_be_right="give a finite size >= 0"),
+            size=non_negative(f"{at}.size", resource.size, (n, m), "clients x experts", "size"),
             budget=fitted(f"{at}.budget", resource.budget, (n,), "one per client",
                           valid=lambda a: a > -np.inf,
                           would_be_right="give a number, or inf for no limit"),
@@ -243,24 +293,16 @@ def group_bounds(
         return {"expert_group": None, "group_min": None, "group_max": None}
     if np.ndim(expert_group) == 0:
         raise ProblemError(f"expert_group is a scalar; give {m} group numbers, one per expert")
-    group = whole("expert_group", expert_group, m, "one per expert")
+    group = whole("expert_group", expert_group, (m,), "one per expert")
     n_groups = int(group.max(initial=-1)) + 1
     missing = np.setdiff1d(np.arange(min(n_groups, m + 1)), group)
     if missing.size:
         raise ProblemError(f"expert_group names no expert of group {missing[0]}; number the "
                            f"groups 0, 1, 2, ... without gaps")
     counts = np.bincount(group, minlength=n_groups)
-
-    def bounds(name: str, value: npt.ArrayLike) -> IntArray:
-        array = fitted(
-            name, value, (n, n_groups), "clients x groups",
-            valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
-            would_be_right="give a whole number >= 0",
-        )
-        return read_only(array.astype(np.int64))
-
+    least, most = 0 if group_min is None else group_min, counts if group_max is None else group_max
     return {
         "expert_group": group,
-        "group_min": bounds("group_min", 0 if group_min is None else group_min),
-        "group_max": bounds("group_max", counts if group_max is None else group_max),
+        "group_min": whole("group_min", least, (n, n_groups), "clients x groups"),
+        "group_max": whole("group_max", most, (n, n_groups), "clients x groups"),
     }

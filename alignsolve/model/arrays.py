@@ -30,6 +30,27 @@ def row_blocks(n_rows: int, n_cols: int, block_bytes: int = BLOCK_BYTES) -> Iter
         yield slice(start, min(n_rows, start + step))
 
 
+def concatenated_ranges(
+    start: npt.NDArray[np.integer[Any]], stop: npt.NDArray[np.integer[Any]]
+) -> tuple[IntArray, IntArray]:
+    """Return the whole numbers of several ranges one after the other, and the range of each.
+
+    Parameters
+    ----------
+    start, stop : int array, shape (k,)
+        Ends of each range; it is empty where they cross.
+
+    Returns
+    -------
+    number, which : int64 array
+        ``start[which] <= number < stop[which]``.
+    """
+    length = np.maximum(stop - start, 0)
+    which = np.repeat(np.arange(length.size), length)
+    first = np.cumsum(length) - length
+    return np.arange(which.size) + (start - first)[which], which
+
+
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a view of `array` that cannot be written through."""
     view = array.view()
@@ -58,19 +79,42 @@ def numeric(name: str, value: object) -> npt.NDArray[Any]:
     return array
 
 
-def _first_index(mask: BoolArray) -> str:
-    """Spell the first true entry of `mask` as an index, or nothing for a scalar."""
-    if mask.ndim == 0:
-        return ""
-    position = np.unravel_index(int(np.argmax(mask)), mask.shape)
-    return "[" + ", ".join(str(int(p)) for p in position) + "]"
+def entries(matrix: Any, rows: IntArray, cols: IntArray) -> FloatArray:
+    """Return single entries of a matrix, or of what reads like one."""
+    flat = isinstance(matrix, np.ndarray) and matrix.flags.c_contiguous
+    found: FloatArray
+    if flat and cols.size and cols.min() >= 0 and cols.max() < matrix.shape[1]:
+        # One index in place of two takes 0.7 of the time; a wrong column would be another row.
+        found = matrix.reshape(-1).take(rows * matrix.shape[1] + cols)
+    else:
+        found = matrix[rows, cols]
+    return found
 
 
-def refuse(name: str, array: npt.NDArray[Any], bad: BoolArray, would_be_right: str) -> None:
-    """Raise `ProblemError` naming the first entry of `array` where `bad` holds."""
+def float_matrix(array: npt.NDArray[Any]) -> FloatArray:
+    """Return fitness as float32 or float64, itself where it is one, or raise `ProblemError`."""
+    if array.ndim != 2:
+        raise ProblemError(
+            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
+        )
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    return np.asarray(array)
+
+
+def refuse(
+    name: str, array: npt.NDArray[Any], bad: BoolArray, would_be_right: str, first_row: int = 0
+) -> None:
+    """Raise `ProblemError` naming the first entry of `array` where `bad` holds.
+
+    The array is the part from row `first_row` of what is called `name`.
+    """
     if bad.any():
-        value = array[()] if array.ndim == 0 else array.flat[int(np.argmax(bad))]
-        raise ProblemError(f"{name}{_first_index(bad)} is {value}; {would_be_right}")
+        first = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        index = [int(position) for position in first]
+        if index:
+            index[0] += first_row
+        raise ProblemError(f"{name}{index or ''} is {array[first]}; {would_be_right}")
 
 
 def fitted(
@@ -119,29 +163,31 @@ def _wrong_shape(
     return ProblemError(f"{name} has shape {array.shape}; give a scalar or {wanted} ({meaning})")
 
 
-def whole(name: str, value: object, length: int, meaning: str) -> IntArray:
-    """Return `value` as read-only int64 of shape ``(length,)``; whole and >= 0."""
+def whole(name: str, value: object, shape: tuple[int, ...], meaning: str) -> IntArray:
+    """Return `value` as read-only int64 of a shape; whole and >= 0. See `fitted`."""
     array = fitted(
-        name,
-        value,
-        (length,),
-        meaning,
-        valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (np.abs(a) < 2**53),
+        name, value, shape, meaning,
+        valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
         would_be_right="give a whole number >= 0",
     )
     return read_only(array.astype(np.int64))
 
 
-def not_nan(array: npt.NDArray[Any]) -> BoolArray:
-    """Mask of the entries that are numbers, infinities included."""
-    mask: BoolArray = ~np.isnan(array)
-    return mask
+def non_negative(
+    name: str, value: object, shape: tuple[int, ...], meaning: str, noun: str
+) -> Float64Array:
+    """Return `value`, which errors call a `noun`, finite and >= 0. See `fitted`."""
+    return fitted(
+        name, value, shape, meaning,
+        valid=lambda a: np.isfinite(a) & (a >= 0), would_be_right=f"give a finite {noun} >= 0",
+    )
 
 
-def finite_non_negative(array: npt.NDArray[Any]) -> BoolArray:
-    """Mask of the entries that are finite and at least 0."""
-    mask: BoolArray = np.isfinite(array) & (array >= 0)
-    return mask
+def row_starts(rows: IntArray, n_rows: int) -> IntArray:
+    """Return where each row starts among entries sorted by row, int64 of shape (n_rows + 1,)."""
+    starts = np.zeros(n_rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=n_rows), out=starts[1:])
+    return starts
 
 
 def weighted_count(index: IntArray, weight: Float64Array, length: int) -> Float64Array:

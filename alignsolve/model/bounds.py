@@ -53,9 +53,10 @@ class Bound:
     value: float
     clients: tuple[int, ...] | None = field(default=None, repr=False)
 
-
-
-
+    @property
+    def key(self) -> Key:
+        """Its kind, name and group."""
+        return self.kind, self.name, self.group
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +76,33 @@ class BoundSet:
 
     @classmethod
     def of(cls, bounds: Iterable[Bound]) -> BoundSet:
-        """Collect bounds, families expanded."""
-        parts: tuple[dict[Key, list[int]], dict[Key, list[int]]] = ({}, {})
+        """Collect bounds of a problem, families expanded."""
+        found: dict[Key, list[Any]] = {}
         for bound in bounds:
-            key = (bound.kind, bound.name, bound.group)
-            if bound.kind in CLIENT_KINDS:
-                one = () if bound.client is None else (bound.client,)
-                parts[0].setdefault(key, []).extend(one if bound.clients is None else bound.clients)
-            elif bound.expert is not None:
-                parts[1].setdefault(key, []).append(bound.expert)
-        clients, experts = (
-            {key: np.unique(np.array(index, dtype=np.int64)) for key, index in part.items()}
-            for part in parts
+            one = bound.expert if bound.kind in EXPERT_KINDS else bound.client
+            family = None if bound.kind in EXPERT_KINDS else bound.clients
+            found.setdefault(bound.key, []).extend((one,) if family is None else family)
+        return cls.by_kind(
+            (key, np.unique(np.array(index, dtype=np.int64))) for key, index in found.items()
         )
-        return cls(clients, experts)
+
+    @classmethod
+    def by_kind(cls, parts: Iterable[tuple[Key, IntArray]]) -> BoundSet:
+        """Collect clients or experts, ascending, by kind of bound; empty kinds are left out."""
+        found = cls()
+        for key, index in parts:
+            if index.size:
+                (found.experts if key[0] in EXPERT_KINDS else found.clients)[key] = index
+        return found
+
+    def items(self) -> list[tuple[Key, IntArray]]:
+        """Return the experts, and then the clients, of each kind of bound."""
+        return [*self.experts.items(), *self.clients.items()]
 
     @property
     def size(self) -> int:
         """Number of single bounds."""
-        return sum(index.size for part in (self.clients, self.experts) for index in part.values())
+        return sum(index.size for _, index in self.items())
 
     def bounds(self, problem: AlignmentProblem, limit: int = FAMILY_LIMIT) -> tuple[Bound, ...]:
         """List the bounds; those of clients as families where they exceed `limit`."""
@@ -192,14 +201,15 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
     names = {"resource": problem.resources, "load_min": problem.loads, "load_max": problem.loads}
     if bound.name is not None and bound.name not in names.get(bound.kind, {}):
         return None
+    if (bound.group is not None) != (bound.kind in ("group_min", "group_max")):
+        return None
+    if bound.group is not None and not 0 <= bound.group < problem.n_groups:
+        return None
     if bound.kind in EXPERT_KINDS:
         if bound.expert is None or not 0 <= bound.expert < problem.n_experts:
             return None
         return float(expert_values(problem, bound.kind, bound.name)[bound.expert])
-    needs_group = bound.kind in ("group_min", "group_max")
     if bound.kind not in CLIENT_KINDS or (bound.kind == "resource") != (bound.name is not None):
-        return None
-    if needs_group and (bound.group is None or not 0 <= bound.group < problem.n_groups):
         return None
     one = () if bound.client is None else (bound.client,)
     index = np.array(one if bound.clients is None else bound.clients, dtype=np.int64)
@@ -234,7 +244,8 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProb
     rows: Any = slice(None) if clients.size == problem.n_clients else clients
 
     def of_clients(key: Key, free: float) -> Float64Array:
-        return np.asarray(_of_clients(problem, kept, key, free)[rows])
+        values = _where_kept(kept.clients.get(key), client_values(problem, *key), free)
+        return np.asarray(values[rows])
 
     floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
     fitness = problem.fitness[rows]
@@ -281,19 +292,21 @@ def _loads(problem: AlignmentProblem, kept: BoundSet, rows: Any) -> dict[str, Lo
     }
 
 
-def _of_clients(problem: AlignmentProblem, kept: BoundSet, key: Key, free: float) -> Float64Array:
-    """Return a kind of bound of all clients, own sense, and `free` where it is not kept."""
-    values = np.full(problem.n_clients, free)
-    index = kept.clients.get(key, np.empty(0, dtype=np.int64))
-    values[index] = client_values(problem, *key)[index]
-    return values
-
-
 def _of_experts(
     problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None
 ) -> Float64Array:
     """Return a kind of bound of all experts, infinite where it is not kept."""
-    values = np.full(problem.n_experts, -np.inf if kind == "load_min" else np.inf)
-    index = kept.experts.get((kind, name, None), np.empty(0, dtype=np.int64))
-    values[index] = expert_values(problem, kind, name)[index]
-    return values
+    free = -np.inf if kind == "load_min" else np.inf
+    return _where_kept(
+        kept.experts.get((kind, name, None)), expert_values(problem, kind, name), free
+    )
+
+
+def _where_kept(
+    index: IntArray | None, values: Float64Array | IntArray, free: float
+) -> Float64Array:
+    """Return the values at an index, float64, and `free` elsewhere."""
+    found = np.full(values.size, free)
+    if index is not None:
+        found[index] = values[index]
+    return found

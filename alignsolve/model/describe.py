@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.model.arrays import IntArray, row_blocks
+from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
 
 
@@ -66,7 +67,7 @@ def describe(problem: AlignmentProblem) -> Description:
         float(by_client.sum()) / cells if cells else 1.0,
         (int(slots_min.sum()), int(slots_max.sum())),
         (int(load_min.sum()), int(np.maximum(load_max, 0).sum())),
-        _contradictions(problem, slots_min, slots_max, load_min, load_max),
+        list(contradictions(problem, by_client, by_expert)),
     )
 
 
@@ -79,25 +80,3 @@ def allowed_counts(problem: AlignmentProblem) -> tuple[IntArray, IntArray]:
         by_client[rows] = np.count_nonzero(allowed, axis=1)
         by_expert += np.count_nonzero(allowed, axis=0)
     return by_client, by_expert
-
-
-def _contradictions(
-    problem: AlignmentProblem, slots_min: IntArray, slots_max: IntArray, load_min: IntArray,
-    load_max: IntArray,
-) -> list[str]:
-    """Return at most one contradiction of each kind; bounds count allowed pairs only."""
-    found = []
-    for name, held, low, high in ((problem.client_name, "experts", slots_min, slots_max),
-                                  (problem.expert_name, "holders", load_min, load_max)):
-        short = np.flatnonzero(low > high)
-        if short.size:
-            at = int(short[0])
-            more = f" (and {short.size - 1} more like it)" if short.size > 1 else ""
-            found.append(f"{name(at)} needs {low[at]} {held} and can have {high[at]}{more}")
-    if load_min.sum() > slots_max.sum():
-        found.append(f"the experts need {load_min.sum()} holders and the clients have "
-                     f"{slots_max.sum()} slots for them")
-    if slots_min.sum() > load_max.sum():
-        found.append(f"the clients need {slots_min.sum()} experts and the experts take "
-                     f"{load_max.sum()} holders")
-    return found

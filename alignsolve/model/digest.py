@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -115,10 +115,9 @@ class _Layout:
     def _data(self, array: npt.NDArray[np.generic]) -> None:
         """Write the entries in row order, little-endian, with -0.0 as 0.0."""
         little = array.dtype.newbyteorder("<")
-        rows = array.reshape(-1, 1) if array.ndim < 2 else array
-        for block in row_blocks(*rows.shape):
+        for block in _blocks(array):
             # Adding 0 turns -0.0 into 0.0 and changes nothing else.
-            self.hash.update(np.ascontiguousarray(rows[block] + 0, dtype=little).data)
+            self.hash.update(np.ascontiguousarray(array[block] + 0, dtype=little).data)
 
     def matrix(self, name: str, array: npt.NDArray[np.generic]) -> None:
         """Write an array in full."""
@@ -145,10 +144,12 @@ def _collapsed(array: npt.NDArray[np.generic], axis: int) -> npt.NDArray[np.gene
     first = array[(slice(None),) * axis + (slice(0, 1),)]
     if array.strides[axis] == 0:
         return first
-    rows = array.reshape(-1, 1) if array.ndim < 2 else array
-    reference = first.reshape(-1, 1) if array.ndim < 2 else first
-    for block in row_blocks(*rows.shape):
-        expected = reference if axis == 0 else reference[block]
-        if not (rows[block] == expected).all():
-            return array
-    return first
+    same = ((array[block] == (first if axis == 0 else first[block])).all()
+            for block in _blocks(array))
+    return first if all(same) else array
+
+
+def _blocks(array: npt.NDArray[np.generic]) -> Iterator[slice]:
+    """Yield the rows of an array, or the entries of a vector, in blocks."""
+    n = array.shape[0]
+    return row_blocks(n, array.size // max(1, n))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, weighted_count
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.arrays import Float64Array, IntArray, row_starts, weighted_count
+from alignsolve.model.bounds import EXPERT_KINDS
+from alignsolve.model.features import Feature
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.whole_bounds import tolerance
+
+#: Sides of a bound, as messages say them.
+AT_LEAST, AT_MOST = "at least", "at most"
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,8 @@ class Assignment:
         if step.size and step.min() < 0:
             order = np.argsort(keys, kind="stable")
             rows, cols, step = rows[order], cols[order], np.diff(keys[order])
-        indptr = np.zeros(n + 1, dtype=np.int64)
-        np.cumsum(np.bincount(rows, minlength=n), out=indptr[1:])
-        return cls(rows, cols, indptr, np.bincount(cols, minlength=m), bool(step.all()))
+        load = np.bincount(cols, minlength=m)
+        return cls(rows, cols, row_starts(rows, n), load, bool(step.all()))
 
 
 def sorted_pairs(
@@ -156,14 +161,9 @@ def violations(
     if values is None:
         rows, cols = sorted_pairs(problem, row_ind, col_ind)
         values = problem.pair_fitness(rows, cols)
-    found: list[Violation] = []
-    pairs = functools.partial(_pairs, values=values)
-    for check in (pairs, _slots, _holders, _named_loads, _resources, _groups, _fairness):
-        for violation in check(problem, rows, cols):
-            found.append(violation)
-            if len(found) >= limit:
-                return found
-    return found
+    sums = (violation for one in _sums(problem, rows, cols) for violation in one.broken(problem))
+    found = itertools.chain(_pairs(problem, rows, cols, values), sums)
+    return list(itertools.islice(found, limit))
 
 
 def is_feasible(problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArray) -> bool:
@@ -192,8 +192,10 @@ def client_fitness(problem: AlignmentProblem, row_ind: IntArray, col_ind: IntArr
     return weighted_count(row_ind, problem.pair_fitness(row_ind, col_ind), problem.n_clients)
 
 
-def _each(bad: BoolArray) -> Iterator[int]:
-    return (int(position) for position in np.flatnonzero(bad))
+def keeps_loads(problem: AlignmentProblem, load: IntArray) -> bool:
+    """Tell whether experts of some numbers of holders, shape (n_experts,), keep their bounds."""
+    low, high = problem.holder_bounds()
+    return bool(((low <= load) & (load <= high)).all())
 
 
 def _pairs(
@@ -201,110 +203,82 @@ def _pairs(
 ) -> Iterator[Violation]:
     """Yield duplicate and forbidden pairs."""
     keys = rows * problem.n_experts + cols
-    for at in _each(np.r_[False, keys[1:] == keys[:-1]] if keys.size else keys != keys):
-        i, j = int(rows[at]), int(cols[at])
+    twice = 1 + np.flatnonzero(keys[1:] == keys[:-1])
+    for i, j in zip(rows[twice].tolist(), cols[twice].tolist(), strict=True):
         yield Violation("duplicate", i, j, None, None, 2, 1,
                         f"{problem.client_name(i)} is given {problem.expert_name(j)} twice")
-    for at in _each(values == -np.inf):
-        i, j = int(rows[at]), int(cols[at])
+    forbidden = values == -np.inf
+    for i, j in zip(rows[forbidden].tolist(), cols[forbidden].tolist(), strict=True):
         yield Violation("forbidden", i, j, None, None, 1, 0,
                         f"{problem.client_name(i)} may not hold {problem.expert_name(j)}")
 
 
-def _slots(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield clients with too few or too many experts."""
-    counts = np.bincount(rows, minlength=problem.n_clients)
-    for i in _each(counts < problem.min_experts):
-        yield _slot_violation(problem, "min_experts", i, counts[i], problem.min_experts[i])
-    for i in _each(counts > problem.max_experts):
-        yield _slot_violation(problem, "max_experts", i, counts[i], problem.max_experts[i])
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What an assignment adds up to, of every client or expert, and a bound on it.
+
+    Attributes
+    ----------
+    kind, name : str, str or None
+        See `Violation`.
+    side : str
+        `AT_LEAST` or `AT_MOST`.
+    amount, bound : array, shape (n_clients,), (n_experts,) or (n_clients, n_groups)
+        What there is, and what is allowed.
+    verb, noun : str
+        Before and after the amount in a message.
+    """
+
+    kind: str
+    name: str | None
+    side: str
+    amount: npt.NDArray[Any]
+    bound: npt.NDArray[Any]
+    verb: str
+    noun: str
+
+    def broken(self, problem: AlignmentProblem) -> Iterator[Violation]:
+        """Yield where the bound is not kept."""
+        bound = least = most = self.bound
+        form = "d"
+        if bound.dtype.kind == "f":
+            form, slack = "g", tolerance(bound)
+            least, most = bound - slack, bound + slack
+        bad = self.amount < least if self.side == AT_LEAST else self.amount > most
+        for at in zip(*(index.tolist() for index in np.nonzero(bad)), strict=True):
+            client, expert = (None, at[0]) if self.kind in EXPERT_KINDS else (at[0], None)
+            group = at[1] if len(at) > 1 else None
+            value, allowed = self.amount[at], bound[at]
+            who = problem.client_name(at[0]) if expert is None else problem.expert_name(expert)
+            has = f"{self.verb} {value:{form}} {self.noun}".rstrip()
+            where = "" if group is None else f" of group {group}"
+            rule = (f"its budget is {allowed:{form}}" if self.kind == "resource"
+                    else f"{self.side} {allowed:{form}} allowed")
+            yield Violation(self.kind, client, expert, group, self.name, float(value),
+                            float(allowed), f"{who} {has}{where}; {rule}")
 
 
-def _slot_violation(
-    problem: AlignmentProblem, kind: str, i: int, count: int, bound: int
-) -> Violation:
-    word = "at least" if kind == "min_experts" else "at most"
-    return Violation(kind, i, None, None, None, float(count), float(bound),
-                     f"{problem.client_name(i)} holds {count} experts; {word} {bound} allowed")
-
-
-def _load_violations(
-    problem: AlignmentProblem, name: str | None, amount: Float64Array | IntArray, low: Float64Array,
-    high: Float64Array,
-) -> Iterator[Violation]:
-    """Yield experts whose load is out of bounds."""
-    unit = "holders" if name is None else f"of load {name!r}"
-    sides = (
-        ("load_min", low, amount < low - tolerance(low), "at least"),
-        ("load_max", high, amount > high + tolerance(high), "at most"),
-    )
-    for kind, bound, bad, word in sides:
-        for j in _each(bad):
-            yield Violation(
-                kind, None, j, None, name, float(amount[j]), float(bound[j]),
-                f"{problem.expert_name(j)} has {amount[j]:g} {unit}; {word} {bound[j]:g} allowed",
-            )
-
-
-def keeps_loads(problem: AlignmentProblem, load: IntArray) -> bool:
-    """Tell whether experts of some numbers of holders, shape (n_experts,), keep their bounds."""
-    low, high = problem.holder_bounds()
-    return bool(((low <= load) & (load <= high)).all())
-
-
-def _holders(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield experts with too few or too many holders."""
-    counts = np.bincount(cols, minlength=problem.n_experts)
-    yield from _load_violations(problem, None, counts, problem.load_min, problem.load_max)
-
-
-def _named_loads(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield experts whose named loads are out of bounds."""
+def _sums(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[_Sums]:
+    """Yield every kind of bound on sums, with what an assignment adds up to."""
+    slots = np.bincount(rows, minlength=problem.n_clients)
+    yield _Sums("min_experts", None, AT_LEAST, slots, problem.min_experts, "holds", "experts")
+    yield _Sums("max_experts", None, AT_MOST, slots, problem.max_experts, "holds", "experts")
+    holders = np.bincount(cols, minlength=problem.n_experts)
+    yield _Sums("load_min", None, AT_LEAST, holders, problem.load_min, "has", "holders")
+    yield _Sums("load_max", None, AT_MOST, holders, problem.load_max, "has", "holders")
     for name, load in problem.loads.items():
-        amount = problem.load_amounts(name, rows, cols)
-        yield from _load_violations(
-            problem, name, amount, np.asarray(load.min), np.asarray(load.max)
-        )
-
-
-def _resources(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield clients over a budget."""
+        amount, noun = load.amounts(rows, cols, problem.n_experts), f"of load {name!r}"
+        yield _Sums("load_min", name, AT_LEAST, amount, np.asarray(load.min), "has", noun)
+        yield _Sums("load_max", name, AT_MOST, amount, np.asarray(load.max), "has", noun)
     for name, resource in problem.resources.items():
-        budget = np.asarray(resource.budget)
-        use = resource_use(problem, name, rows, cols)
-        for i in _each(use > budget + tolerance(budget)):
-            yield Violation(
-                "resource", i, None, None, name, float(use[i]), float(budget[i]),
-                f"{problem.client_name(i)} uses {use[i]:g} of {name!r}; its budget is "
-                f"{budget[i]:g}",
-            )
-
-
-def _groups(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield clients with too few or too many experts of a group."""
-    if problem.group_min is None or problem.group_max is None:
-        return
-    counts = group_counts(problem, rows, cols)
-    for kind, bound, bad, word in (
-        ("group_min", problem.group_min, counts < problem.group_min, "at least"),
-        ("group_max", problem.group_max, counts > problem.group_max, "at most"),
-    ):
-        for i, g in zip(*(index.tolist() for index in np.nonzero(bad)), strict=True):
-            yield Violation(
-                kind, i, None, g, None, float(counts[i, g]), float(bound[i, g]),
-                f"{problem.client_name(i)} holds {counts[i, g]} experts of group {g}; {word} "
-                f"{bound[i, g]} allowed",
-            )
-
-
-def _fairness(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[Violation]:
-    """Yield clients under their fairness floor."""
-    floor = problem.client_fitness_min
-    if not (floor > -np.inf).any():
-        return
-    total = client_fitness(problem, rows, cols)
-    what, word = ("fitness", "at least") if problem.sense == "max" else ("cost", "at most")
-    for i in _each(total < floor - tolerance(floor)):
-        value, bound = problem.sign * total[i], problem.sign * floor[i]
-        yield Violation("client_fitness_min", i, None, None, None, float(value), float(bound),
-                        f"{problem.client_name(i)} has {what} {value:g}; {word} {bound:g} allowed")
+        use, budget = resource_use(problem, name, rows, cols), np.asarray(resource.budget)
+        yield _Sums("resource", name, AT_MOST, use, budget, "uses", f"of {name!r}")
+    if problem.group_min is not None and problem.group_max is not None:
+        counts = group_counts(problem, rows, cols)
+        yield _Sums("group_min", None, AT_LEAST, counts, problem.group_min, "holds", "experts")
+        yield _Sums("group_max", None, AT_MOST, counts, problem.group_max, "holds", "experts")
+    if Feature.FAIRNESS in problem.features:
+        what, side = ("fitness", AT_LEAST) if problem.sense == "max" else ("cost", AT_MOST)
+        total = problem.sign * client_fitness(problem, rows, cols)
+        floor = problem.sign * problem.client_fitness_min
+        yield _Sums("client_fitness_min", None, side, total, floor, f"has {what}", "")

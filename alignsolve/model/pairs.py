@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import BoolArray, IntArray, numeric, read_only
+from alignsolve.model.arrays import (
+    BoolArray,
+    IntArray,
+    concatenated_ranges,
+    numeric,
+    read_only,
+    row_starts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +100,7 @@ class Pairs:
         keys = rows.astype(np.int64) * n_cols + cols.astype(np.int64)
         if not (keys[1:] > keys[:-1]).all():
             keys = np.unique(keys)
-        indptr = np.zeros(n_rows + 1, dtype=np.int64)
-        if n_cols:
-            np.cumsum(np.bincount(keys // n_cols, minlength=n_rows), out=indptr[1:])
+        indptr = row_starts(keys // max(1, n_cols), n_rows)
         return cls(read_only(indptr), read_only(keys % max(1, n_cols)), n_cols)
 
     def contains(self, rows: IntArray, cols: IntArray) -> BoolArray:
@@ -110,11 +115,9 @@ class Pairs:
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.indptr.size - 1)
             rows = np.arange(start, max(start, stop))
-        counts = self.indptr[rows + 1] - self.indptr[rows]
         block = np.zeros((rows.size, self.n_cols), dtype=np.bool_)
-        local = np.repeat(np.arange(rows.size), counts)
-        offset = np.arange(local.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        block[local, self.indices[np.repeat(self.indptr[rows], counts) + offset]] = True
+        places, row = concatenated_ranges(self.indptr[rows], self.indptr[rows + 1])
+        block[row, self.indices[places]] = True
         return block
 
 

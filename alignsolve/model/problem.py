@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -15,68 +13,25 @@ from alignsolve.model.arguments import (
     Load,
     Resource,
     bound_array,
-    group_bounds,
+    checked_arguments,
+    checked_cost,
+    in_sense,
     known_fitness,
-    named_loads,
-    named_resources,
-    penalty_array,
-    target_array,
+    opposite,
 )
-from alignsolve.model.arrays import (
-    Float64Array,
-    FloatArray,
-    IntArray,
-    finite_non_negative,
-    fitted,
-    identifiers,
-    numeric,
-    read_only,
-    refuse,
-    weighted_count,
-    whole,
+from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, entries
+from alignsolve.model.features import (
+    FLOW_FEATURES,
+    Feature,
+    class_reason,
+    features_in_use,
+    problem_class,
 )
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.base import FitnessSource, Negated
+from alignsolve.model.whole_bounds import tolerance
 
-__all__ = ["AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
-
-#: Relative slack within which a bound counts as kept, everywhere in the package.
-FEASIBILITY_TOLERANCE = 1e-9
-
-
-def tolerance(bound: npt.ArrayLike) -> Float64Array:
-    """Return the absolute slack granted to `bound`: ``1e-9 * max(1, |bound|)``."""
-    size = np.abs(np.asarray(bound, dtype=np.float64))
-    # An infinite bound is never exceeded; zero keeps inf - inf out of the sums.
-    return np.where(np.isfinite(size), FEASIBILITY_TOLERANCE * np.maximum(1.0, size), 0.0)
-
-
-class Feature(enum.Enum):
-    """A part of the model that a problem uses and a backend may support."""
-
-    MIN_EXPERTS = "client minima"
-    LOAD_BOUNDS = "load bounds"
-    LOAD_PENALTY = "load penalty"
-    FORBIDDEN = "forbidden pairs"
-    GROUPS = "expert groups"
-    SWITCHING = "switching costs"
-    NAMED_LOADS = "named loads"
-    NAMED_LOAD_PENALTY = "named load penalties"
-    RESOURCES = "resources"
-    FAIRNESS = "fairness floors"
-
-
-#: Features that keep the problem a flow problem with integer bounds.
-FLOW_FEATURES = frozenset(
-    {
-        Feature.MIN_EXPERTS,
-        Feature.LOAD_BOUNDS,
-        Feature.LOAD_PENALTY,
-        Feature.FORBIDDEN,
-        Feature.GROUPS,
-        Feature.SWITCHING,
-    }
-)
+__all__ = ["FLOW_FEATURES", "AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
 
 
 class AlignmentProblem:
@@ -174,6 +129,8 @@ class AlignmentProblem:
     expert_ids: tuple[str, ...] | None
     features: frozenset[Feature]
     largest: float
+    _holder_bounds: tuple[IntArray, IntArray]
+    _slot_bounds: tuple[IntArray, IntArray]
 
     def __init__(
         self, fitness: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
@@ -186,43 +143,20 @@ class AlignmentProblem:
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        put = super().__setattr__
-        put("sense", "max")
         matrix, forbids, largest = known_fitness(fitness)
-        put("fitness", matrix)
-        put("source", fitness if isinstance(fitness, FitnessSource) else None)
-        put("largest", largest)
-        n, m = self.fitness.shape
-        put("client_ids", identifiers("client_ids", client_ids, n))
-        put("expert_ids", identifiers("expert_ids", expert_ids, m))
-        put("max_experts", whole("max_experts", max_experts, n, "one per client"))
-        put("min_experts", whole("min_experts", min_experts, n, "one per client"))
-        put("load_min", bound_array("load_min", load_min, m, -np.inf, "one per expert"))
-        put("load_max", bound_array("load_max", load_max, m, np.inf, "one per expert"))
-        mean_load = float(np.minimum(self.max_experts, m).sum()) / max(1, m)
-        put("load_target", target_array("load_target", load_target, m, mean_load))
-        put("load_penalty", penalty_array("load_penalty", load_penalty, m))
-        put("loads", named_loads(loads, self.max_experts, n, m))
-        put("resources", named_resources(resources, n, m))
-        for name, part in group_bounds(expert_group, group_min, group_max, n, m).items():
-            put(name, part)
-        put(
-            "client_fitness_min",
-            bound_array("client_fitness_min", client_fitness_min, n, -np.inf, "one per client"),
+        checked = checked_arguments(
+            *matrix.shape, max_experts=max_experts, min_experts=min_experts, load_min=load_min,
+            load_max=load_max, load_target=load_target, load_penalty=load_penalty, loads=loads,
+            resources=resources, expert_group=expert_group, group_min=group_min,
+            group_max=group_max, client_fitness_min=client_fitness_min, held=held,
+            switch_cost=switch_cost, client_ids=client_ids, expert_ids=expert_ids,
         )
-        put("held", None if held is None else Pairs.from_any("held", held, n, m))
-        put(
-            "switch_cost",
-            fitted(
-                "switch_cost",
-                switch_cost,
-                (n, m),
-                "clients x experts",
-                valid=finite_non_negative,
-                would_be_right="give a finite cost >= 0",
-            ),
+        # Not by assignment, which `__setattr__` refuses.
+        vars(self).update(
+            checked, sense="max", fitness=matrix, largest=largest,
+            source=fitness if isinstance(fitness, FitnessSource) else None,
+            features=features_in_use(checked, forbids),
         )
-        put("features", frozenset(self._find_features(forbids)))
 
     @classmethod
     def from_cost(
@@ -251,11 +185,8 @@ class AlignmentProblem:
         """
         if "client_fitness_min" in arguments:
             raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
-        if not isinstance(cost, FitnessSource):
-            cost = numeric("cost", cost)
-            refuse("cost", cost, np.isnan(cost) | np.isneginf(cost),
-                   "give finite costs, or +inf to forbid the pair")
-        fitness, n = _opposite("cost", cost), cost.shape[0] if cost.shape else 0
+        costs = checked_cost(cost)
+        fitness, n = opposite("cost", costs), costs.shape[0] if costs.shape else 0
         ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
         problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
         object.__setattr__(problem, "sense", "min")
@@ -308,40 +239,12 @@ class AlignmentProblem:
     @property
     def problem_class(self) -> Literal["flow", "mip"]:
         """"flow" (exact in polynomial time) or "mip" (NP-hard)."""
-        return "flow" if self.features <= FLOW_FEATURES else "mip"
+        return problem_class(self.features)
 
     @property
     def class_reason(self) -> str:
         """Why the problem is in its class, in one phrase."""
-        beyond = sorted(f.value for f in self.features - FLOW_FEATURES)
-        if beyond:
-            return "not a flow because of " + ", ".join(beyond)
-        used = sorted(f.value for f in self.features)
-        return "a flow of client slots" + (" with " + ", ".join(used) if used else "")
-
-    def _find_features(self, forbids: bool) -> list[Feature]:
-        """List the features that can change the answer; idle ones do not count."""
-        loads, floors = self.loads.values(), self.client_fitness_min
-        lo, hi = self.holder_bounds()
-        used = {
-            Feature.MIN_EXPERTS: bool(self.min_experts.any()),
-            Feature.LOAD_BOUNDS: bool((lo > 0).any() or (hi < self.n_clients).any()),
-            Feature.LOAD_PENALTY: bool(self.load_penalty.any()),
-            Feature.FORBIDDEN: forbids,
-            Feature.GROUPS: self.expert_group is not None,
-            Feature.SWITCHING: bool(self.switch_cost.any()),
-            Feature.NAMED_LOADS: any(
-                bool((np.asarray(load.min) > 0).any() or (np.asarray(load.max) < np.inf).any())
-                for load in loads
-            ),
-            Feature.NAMED_LOAD_PENALTY: any(bool(np.any(load.penalty)) for load in loads),
-            Feature.RESOURCES: any(
-                bool(np.isfinite(np.asarray(resource.budget)).any())
-                for resource in self.resources.values()
-            ),
-            Feature.FAIRNESS: bool((floors > -np.inf).any()),
-        }
-        return [feature for feature, present in used.items() if present]
+        return class_reason(self.features)
 
     # -- the integer bounds that solvers use --------------------------------
 
@@ -353,28 +256,12 @@ class AlignmentProblem:
         """
         return self._holder_bounds
 
-    @cached_property
-    def _holder_bounds(self) -> tuple[IntArray, IntArray]:
-        n = self.n_clients
-        low = np.ceil(np.maximum(self.load_min, 0) - tolerance(self.load_min))
-        high = np.floor(np.minimum(self.load_max, n) + tolerance(self.load_max))
-        # Beyond n + 1 or below -1 nothing changes, and int64 cannot overflow.
-        return (
-            read_only(np.clip(low, 0, n + 1).astype(np.int64)),
-            read_only(np.clip(high, -1, n).astype(np.int64)),
-        )
-
     def slot_bounds(self) -> tuple[IntArray, IntArray]:
         """Return fewest and most experts of each client, int64, at most n_experts (+1).
 
         Read-only.
         """
         return self._slot_bounds
-
-    @cached_property
-    def _slot_bounds(self) -> tuple[IntArray, IntArray]:
-        m = self.n_experts
-        return _at_most(self.min_experts, m + 1), _at_most(self.max_experts, m)
 
     # -- values -------------------------------------------------------------
 
@@ -405,15 +292,8 @@ class AlignmentProblem:
 
     def pair_fitness(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return fitness (max sense) of the given pairs, float64."""
-        fitness, m = self.fitness, self.n_experts
         rows, cols = np.asarray(row_ind, np.int64), np.asarray(col_ind, np.int64)
-        flat = isinstance(fitness, np.ndarray) and fitness.flags.c_contiguous
-        if flat and cols.size and cols.min() >= 0 and cols.max() < m:
-            # One index in place of two takes 0.7 of the time; a wrong column would be another row.
-            found = fitness.reshape(-1).take(rows * m + cols)
-        else:
-            found = fitness[rows, cols]
-        return found.astype(np.float64, copy=False)
+        return entries(self.fitness, rows, cols).astype(np.float64, copy=False)
 
     def pair_values(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return fitness less switching cost of the given pairs, float64."""
@@ -451,8 +331,7 @@ class AlignmentProblem:
 
     def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
         """Return the named load of every expert under an assignment, float64."""
-        weight = np.asarray(self.loads[name].weight)[row_ind]
-        return weighted_count(col_ind, weight, self.n_experts)
+        return self.loads[name].amounts(row_ind, col_ind, self.n_experts)
 
     # -- names --------------------------------------------------------------
 
@@ -505,33 +384,7 @@ class AlignmentProblem:
         ProblemError
             If both of such two are given, or the arguments do not fit each other.
         """
-        for names in (("fitness", "cost"), ("client_fitness_min", "client_cost_max")):
-            own, other = names if self.sense == "max" else names[::-1]
-            if other not in changes:
-                continue
-            if own in changes:
-                raise ProblemError(f"replace got both {own} and {other}; give one of them")
-            value = changes.pop(other)
-            changes[own] = None if value is None else _opposite(other, value)
-        return problem_of(self.sense, self.arguments() | changes)
-
-
-def _opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
-    """Return values times -1: fitness for cost, cost for fitness."""
-    if isinstance(values, FitnessSource):
-        return values.cost if isinstance(values, Negated) else Negated(values)
-    array = numeric(name, values)
-    if array.dtype.kind in "iub":
-        # Before the sign changes: -(-128) does not fit into int8.
-        array = array.astype(np.float64)
-    # 0 - x and not -x: a cost of 0 must not become -0.
-    opposite: FloatArray = np.subtract(0, array)
-    return opposite
-
-
-def _at_most(array: IntArray, most: int) -> IntArray:
-    """Return the array cut at `most`, itself where nothing is cut: it may be long."""
-    return array if array.max(initial=0) <= most else read_only(np.minimum(array, most))
+        return problem_of(self.sense, self.arguments() | in_sense(self.sense, changes))
 
 
 def problem_of(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:

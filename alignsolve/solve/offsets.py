@@ -129,10 +129,10 @@ def _polished(result: Result, limits: Limits) -> Result:
     if not lacks or entries > POLISHED_ENTRIES or result.gap_abs > limit:
         return result
     better = polish(problem, result.row_ind, result.col_ind, 0.0, limits.deadline)
+    assert better.row_ind is not None and better.col_ind is not None
     held = Assignment.of(problem, better.row_ind, better.col_ind)
-    claimed = Outcome(better.termination, held.rows, held.cols, prices=better.prices)
-    certificate = certify_answer(problem, held, claimed, limits.deadline)
-    stats = dict(result.stats) | {"polishing_exchanges": better.exchanges}
+    certificate = certify_answer(problem, held, better, limits.deadline)
+    stats = dict(result.stats) | dict(better.stats)
     changed = dataclasses.replace(
         result, row_ind=held.rows, col_ind=held.cols, loads=held.load, stats=stats
     )

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 import alignsolve as al
+from alignsolve.model.arrays import concatenated_ranges
 from alignsolve.model.problem import tolerance
 from alignsolve.standard_form import (
     ROUNDING,
@@ -12,6 +13,7 @@ from alignsolve.standard_form import (
     Margin,
     best_load,
     client_sums,
+    penalty_step,
 )
 
 
@@ -59,7 +61,6 @@ def test_loads_that_matter_are_stacked(margin):
     assert loads.low[1].tolist() == margin.moved([15, 0], -1).tolist()
     assert loads.high[1].tolist() == margin.moved([np.inf, 50], 1).tolist()
     assert (loads.slope.tolist(), loads.target.tolist()) == ([[0, 0], [2, 0]], [[3, 3], [7, 0]])
-    assert not loads.crossed
     reachable = loads.reachable()
     assert reachable.low[1].tolist() == [loads.low[1, 0], 0]
     assert reachable.high[1].tolist() == [60 * (1 + ROUNDING), loads.high[1, 1]]
@@ -70,8 +71,17 @@ def test_holders_are_left_out_where_nothing_binds_them():
     free = al.AlignmentProblem([[1.0, 2.0]], 1)
     assert CouplingConstraints.of(free, Margin.INWARD).names == ()
     assert CouplingConstraints.of(free, Margin.INWARD, all_holders=True).names == ("",)
-    crossed = al.AlignmentProblem([[1.0, 2.0]], 1, load_min=[1, 0], load_max=[0, 1])
-    assert CouplingConstraints.of(crossed, Margin.OUTWARD).crossed
+
+
+@pytest.mark.parametrize("margin", list(Margin))
+@pytest.mark.parametrize("most", [-np.inf, [-np.inf, 5]])
+def test_a_bound_that_nothing_keeps_stays_so(margin, most):
+    load = al.Load(1.0, min=0, max=most)
+    never = al.AlignmentProblem(np.ones((4, 2)), 1, loads={"samples": load})
+    loads = CouplingConstraints.of(never, margin)
+    assert loads.names == ("samples",)
+    assert loads.high[0, 0] == -np.inf
+    assert al.solve(never, backend="lagrangian").status is al.Status.INFEASIBLE
 
 
 def test_sums_of_clients():
@@ -97,3 +107,29 @@ def test_the_best_load_maximises(price, slope, target):
 def test_the_best_load_without_a_penalty_is_at_an_end():
     zero = np.zeros(2)
     assert best_load(np.array([1.0, -1.0]), zero, zero, zero, zero + 5).tolist() == [5, 0]
+
+
+def test_steps_of_a_penalty_add_up_to_it():
+    slope, target = np.array([0.5, 2.0]), np.array([3.5, 7.0])
+    for step in range(4):
+        rise = slope * ((step + 1 - target) ** 2 - (step - target) ** 2)
+        assert penalty_step(slope, target, np.array([step, step])).tolist() == rise.tolist()
+    # Expanded: the squares of 2**40 would lose the last digit.
+    assert penalty_step(np.ones(1), np.zeros(1), np.array([2**40])).tolist() == [2**41 + 1]
+
+
+def test_ranges_one_after_the_other():
+    number, which = concatenated_ranges(np.array([3, 5, 0, 9]), np.array([5, 5, 2, 4]))
+    assert number.tolist() == [3, 4, 0, 1]
+    assert which.tolist() == [0, 0, 2, 2]
+
+
+def test_bounds_as_stated():
+    stated = CouplingConstraints.of(problem(), Margin.NONE)
+    assert stated.low[1].tolist() == [15, 0] and stated.high[1].tolist() == [np.inf, 50]
+    budget, floor = client_sums(problem(), Margin.NONE)
+    assert budget.high.tolist() == [4, np.inf, 2000]
+    assert floor.low.tolist() == [-np.inf, 2, -1]
+    pairs = np.array([0, 2]), np.array([0, 1])
+    assert budget.entries(pairs).tolist() == [1, 6]
+    assert floor.entries(pairs).tolist() == [3, 4]

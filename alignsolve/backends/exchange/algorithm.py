@@ -10,53 +10,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from alignsolve.backends.exchange import newton, paths
+from alignsolve import kernels
+from alignsolve.backends.exchange import heaps, newton, paths, row_kernels
+from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
 from alignsolve.backends.exchange.level_graph import Graph
-from alignsolve.backends.exchange.sampling import draw, first_prices, sample_sizes
-from alignsolve.backends.exchange.subproblem import Bounds, Matrix, Stats, Subproblem
-
-#: Samples of up to this many clients per expert are solved exactly; so are larger
-#: ones that Newton steps leave with more than this much excess per expert (ties).
-EXACT_SAMPLE = 16
-EXACT_EXCESS = 2
-#: Entries of the matrix up to which exact paths alone are fastest.
-SMALL = 4096
-#: Entries of the matrix from which guessed prices are tried where no sample tells them.
-GUESS = 1024
-#: Clients listed at first: per unit of excess, and per node; most of a level.
-LIST_EXCESS = 12
-LIST_NODE = 4
-LIST_SHARE = 0.4
-#: Entries listed for an ordered pair of nodes at least, before more are turned away.
-LEAST_CAP = 32
-#: Widenings before the first look at whether there is any way at all.
-PROBE = 4
-#: Clients per expert above which Newton steps pay before exact paths: of the whole
-#: problem, and of a sample.
-NEWTON_CLIENTS = 2
-NEWTON_SAMPLE = 8
-#: Operations of the searches between two looks at the clock.
-SEARCH_WORK = 2e7
-#: Work beyond which the method has stalled, in units of about 1 ns: per entry of
-#: the matrix and flat. A general flow solver needs about 1500 per entry.
-STALL_ENTRY = 300.0
-STALL_FLAT = 3e8
+from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
+from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
+from alignsolve.backends.exchange.subproblem import Subproblem
+from alignsolve.backends.exchange.task import Blocks, Task, cores
 
 STALLED = 5
 
-Run = Callable[[Callable[[int, int], Any], int], list[Any]]
-
-
-def timed(stats: Stats, phase: str, started: float) -> float:
-    """Add the seconds since `started` to a phase; return the time now."""
-    now = time.perf_counter()
-    stats.seconds[phase] = stats.seconds.get(phase, 0.0) + now - started
-    return now
+Level = TypeVar("Level", bound=Subproblem, covariant=True)
 
 
 def _work(level: Subproblem) -> float:
@@ -69,10 +38,11 @@ def _work(level: Subproblem) -> float:
 
 def _first_threshold(level: Subproblem, total: int) -> tuple[float, int]:
     """Return the slack to list up to, and the room for entries, that an excess calls for."""
-    if level.size * level.m <= SMALL:
+    params = level.task.params
+    if level.size * level.m <= params.small:
         return np.inf, level.size * level.m
-    wanted = LIST_EXCESS * total + LIST_NODE * (level.m + 1)
-    share = min(LIST_SHARE, wanted / level.size)
+    wanted = params.list_excess * total + params.list_node * (level.m + 1)
+    share = min(params.list_share, wanted / level.size)
     return level.slack_quantile(share), 4 * wanted + 64 * level.m
 
 
@@ -84,14 +54,15 @@ def move_excess(level: Subproblem, stop: Callable[[], bool]) -> int:
     int
         `paths.DONE`, `paths.INFEASIBLE`, `paths.MORE` (stopped) or `STALLED`.
     """
+    params = level.task.params
     load, excess, total = level.imbalance()
     if total == 0:
         return paths.DONE
     theta, room = _first_threshold(level, total)
-    limit = _work(level) + STALL_ENTRY * level.size * level.m + STALL_FLAT
-    phases = max(8, int(SEARCH_WORK / (level.m + 1) ** 2))
+    limit = _work(level) + params.stall_entry * level.size * level.m + params.stall_flat
+    phases = max(8, int(params.search_work / (level.m + 1) ** 2))
     # A cap matters where very many clients tie: no need to list them all.
-    cap = level.size if np.isinf(theta) else max(LEAST_CAP, 4 * total // (level.m + 1))
+    cap = level.size if np.isinf(theta) else max(params.least_cap, 4 * total // (level.m + 1))
     graph = Graph(level, theta, cap, room)
     widenings = 0
     while True:
@@ -106,109 +77,184 @@ def move_excess(level: Subproblem, stop: Callable[[], bool]) -> int:
             return STALLED
         widenings += 1
         # Rarer and rarer: at the 4th, 8th, 16th, ... widening.
-        if widenings >= PROBE and widenings.bit_count() == 1 and level.unreachable(load, excess):
+        probe = widenings >= params.probe and widenings.bit_count() == 1
+        if probe and level.unreachable(load, excess):
             return paths.INFEASIBLE
         graph.widen()
 
 
-def solve_level(level: Subproblem, exact: bool, stop: Callable[[], bool]) -> int:
+def solve_level(level: Subproblem, exact: bool) -> int:
     """Clear a level's excess, exactly if asked or where Newton steps leave much."""
-    stats = level.stats
+    params, stats = level.task.params, level.stats
     clock = time.perf_counter()
-    clients = NEWTON_CLIENTS if exact else NEWTON_SAMPLE
-    if level.size * level.m > SMALL and level.size > clients * level.m:
-        newton.improve(level, level.m // 2, stop)
-    clock = timed(stats, "newton", clock)
+    clients = params.newton_clients if exact else params.newton_sample
+    if level.size * level.m > params.small and level.size > clients * level.m:
+        newton.improve(level, level.m // 2)
+    clock = stats.timed("newton", clock)
     code = paths.MORE
     if not exact:
         total = level.imbalance()[2]
-        exact = level.size <= EXACT_SAMPLE * level.m or total > EXACT_EXCESS * level.m
+        exact = (level.size <= params.exact_sample * level.m
+                 or total > params.exact_excess * level.m)  # fmt: skip
     if exact:
-        code = move_excess(level, stop)
-    timed(stats, "paths", clock)
+        code = move_excess(level, level.task.stop)
+    stats.timed("paths", clock)
     return code
 
 
-def sampled_prices(matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
-                   stop: Callable[[], bool], seed: int, latest: list[Subproblem],
-                   sizes: list[int]) -> npt.NDArray[np.float64]:  # fmt: skip
-    """Return prices, shape (m + 1,), learnt from samples of the clients, of growing sizes."""
-    m = matrix.fitness.shape[1]
-    price = np.zeros(m + 1)
-    price[:-1][bounds.load_max == 0] = np.inf
-    generator = np.random.default_rng(seed)
-    first = True
-    for size in sizes:
-        if stop():
-            break
-        clock = time.perf_counter()
-        rows, scaled = draw(matrix.slot_max, bounds, size, generator)
-        level = Subproblem(matrix, rows, scaled, price, whole, run, stats)
-        level.respond()
-        if first:
-            level = better_start(level)
-            first = False
-        latest[:] = [level]
-        timed(stats, "samples", clock)
-        solve_level(level, False, stop)
-        price = level.price
-    return price
+class AllClients(Protocol[Level]):
+    """All clients of a problem, wherever their rows are."""
+
+    def level(self, price: Floats) -> Level:
+        """Return all clients at some prices, shape (m + 1,), before they respond."""
+
+    def at_learnt_prices(self) -> Level:
+        """Return all clients at their responses to prices learnt from samples."""
 
 
-def better_start(level: Subproblem) -> Subproblem:
-    """Return the level at prices of zero, or at guessed ones where those leave less excess."""
-    excess = level.imbalance()[2]
-    if 2 * excess > level.m // 2:
-        guess = first_prices(level.matrix, level.rows, level.bounds)
-        other = Subproblem(level.matrix, level.rows, level.bounds, guess, level.whole, level.run,
-                      level.stats)  # fmt: skip
-        other.respond()
-        if other.imbalance()[2] < excess:
-            return other
-    return level
-
-
-def solve_all(
-    matrix: Matrix, bounds: Bounds, whole: bool, run: Run, stats: Stats,
-    stop: Callable[[], bool], seed: int,
-    warm: tuple[npt.NDArray[np.float64], Any] | None, latest: list[Subproblem],
-) -> tuple[int, Subproblem, int]:  # fmt: skip
-    """Solve the whole problem from samples, or from earlier prices and assignment.
+class InMemory:
+    """Clients whose rows are in memory.
 
     Parameters
     ----------
-    latest : list of Level
-        Its one entry becomes the level worked on: what is known if all else is
-        interrupted.
+    matrix : Matrix
+        Their rows.
+    bounds : Bounds
+        Bounds of the loads.
+    task : Task
+        Where values are whole numbers, prices are from now on.
+
+    Attributes
+    ----------
+    latest : Subproblem or None
+        The level worked on: what is known if all else is interrupted.
+    """
+
+    def __init__(self, matrix: Matrix, bounds: Bounds, task: Task) -> None:
+        self.matrix = matrix
+        self.bounds = bounds
+        self.task = task
+        self.latest: Subproblem | None = None
+        task.whole = looks_whole(matrix, bounds)
+
+    def level(self, price: Floats) -> Subproblem:
+        """Return all clients at some prices, before they respond."""
+        return self._level(NONE, self.bounds, price)
+
+    def _level(self, rows: Ints, bounds: Bounds, price: Floats) -> Subproblem:
+        self.latest = Subproblem(self.matrix, rows, bounds, price, self.task)
+        return self.latest
+
+    def at_learnt_prices(self) -> Subproblem:
+        """Return all clients at their responses to prices learnt from growing samples."""
+        n, m = self.matrix.fitness.shape
+        task = self.task
+        sizes = sample_sizes(n, m, task.params)
+        generator = np.random.default_rng(task.seed)
+        price = self.bounds.no_prices()
+        for size in sizes:
+            if task.stop():
+                break
+            rows, bounds = draw(self.matrix.slot_max, self.bounds, size, generator)
+            level = self._responding(rows, bounds, price, "samples", guess=size == sizes[0])
+            solve_level(level, False)
+            price = level.price
+        guess = not sizes and n * m > task.params.guess
+        return self._responding(NONE, self.bounds, price, "pass", guess)
+
+    def _responding(
+        self, rows: Ints, bounds: Bounds, price: Floats, phase: str, guess: bool
+    ) -> Subproblem:
+        """Return clients at their responses, to guessed prices if those leave less excess."""
+        clock = time.perf_counter()
+        level = self._level(rows, bounds, price)
+        level.respond()
+        excess = level.imbalance()[2] if guess and level.bad < 0 else 0
+        if 2 * excess > level.m // 2:
+            other = self._level(rows, bounds, first_prices(self.matrix, rows, bounds))
+            other.respond()
+            if other.imbalance()[2] < excess:
+                level = other
+        self.latest = level
+        self.task.stats.timed(phase, clock)
+        return level
+
+
+def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
+    """Solve the whole problem from samples, or from earlier prices and assignment.
 
     Returns
     -------
-    code : int
-        As `move_excess`.
     level : Subproblem
         All clients.
-    bad : int
-        A client without any response, or -1.
+    code : int
+        As `move_excess`.
     """
-    n, m = matrix.fitness.shape
-    sizes = sample_sizes(n, m) if n * m > SMALL else []
-    if warm is not None:
-        price = warm[0]
-    else:
-        price = sampled_prices(matrix, bounds, whole, run, stats, stop, seed, latest, sizes)
+    level = _warm_level(clients, task) or clients.at_learnt_prices()
+    return level, paths.INFEASIBLE if level.bad >= 0 else solve_level(level, True)
+
+
+def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
+    """Return all clients at earlier prices, or None where there are none that help."""
+    if task.warm is None:
+        return None
+    price, pairs = task.warm
     clock = time.perf_counter()
-    level = Subproblem(matrix, np.empty(0, np.int64), bounds, price, whole, run, stats)
-    if warm is not None and warm[1] is not None:
-        level.hold(*warm[1])
-    bad = level.respond(keep=warm is not None)
-    if warm is None and bad < 0 and not sizes and n * m > GUESS:
-        level = better_start(level)
-    latest[:] = [level]
-    timed(stats, "pass", clock)
-    if bad >= 0:
-        return paths.INFEASIBLE, level, bad
-    if warm is not None and not stop():
-        total = level.imbalance()[2]
-        if total > 0.1 * level.places + level.m:  # not much of the earlier prices holds
-            return solve_all(matrix, bounds, whole, run, stats, stop, seed, None, latest)
-    return solve_level(level, True, stop), level, -1
+    level = clients.level(price)
+    if pairs is not None:
+        level.hold(*pairs)
+    level.respond(keep=True)
+    task.stats.timed("pass", clock)
+    holds = level.bad >= 0 or level.imbalance()[2] <= 0.1 * level.places + level.m
+    return level if holds or task.stop() else None
+
+
+def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
+    """Solve with all rows in memory; an interrupt is a stop, as far as can be."""
+    compiled = row_kernels.response_rows, heaps.list_clients, paths.augment
+    kernels.announce(compiled, matrix.fitness.dtype.name)
+    alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
+    with Blocks(1 if alone else threads or cores(), task.params) as task.run:
+        clients = InMemory(matrix, task.bounds, task)
+        try:
+            level, code = solve_all(clients, task)
+        except KeyboardInterrupt:
+            # Whatever was under way may be half done: respond anew at the prices so far.
+            latest = clients.latest
+            task.warm = (task.bounds.no_prices() if latest is None else latest.price), None
+            task.run = Blocks()
+            task.stop.stopped = True
+            level, code = solve_all(clients, task)
+        return finish(level, code, task, matrix.spread)
+
+
+def finish(
+    level: Subproblem, code: int, task: Task, spread: Callable[[], float], collect: bool = True
+) -> ExchangeAnswer:
+    """Make an answer that was stopped feasible if time allows, and return what is known.
+
+    Parameters
+    ----------
+    level, code
+        What `solve_all` returned.
+    spread : callable
+        Returns by how much two values may differ at most.
+    collect : bool
+        Whether to return the pairs.
+    """
+    if code == paths.MORE:
+        end = time.perf_counter() + task.params.grace
+        code = move_excess(level, lambda: time.perf_counter() > end)
+    feasible = code == paths.DONE or (code != paths.INFEASIBLE and level.repair())
+    stats = task.stats
+    stats.seconds["total"] = time.perf_counter() - task.started
+    if code == paths.INFEASIBLE:
+        wanted = level.clients_load[:-1] > level.bounds.load_max
+        cut = None if level.bad >= 0 else np.flatnonzero(wanted)
+        return ExchangeAnswer("infeasible", conflict_experts=cut, conflict_client=level.bad,
+                              stats=stats.as_dict())  # fmt: skip
+    row_ind, col_ind = level.pairs() if feasible and collect else (None, None)
+    status = "optimal" if code == paths.DONE else "stopped" if task.stop.stopped else "stalled"
+    prices = finite_prices(level.price, spread)
+    return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats.as_dict(),
+                          feasible=feasible)  # fmt: skip

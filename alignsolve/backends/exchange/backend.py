@@ -6,14 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+
+from alignsolve import kernels
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.exchange import ExchangeAnswer, solve_exchange
+from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.standard_form import holders
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 #: Beyond, differences of values overflow the float32 in which slack is kept.
 LARGEST_VALUE = 1e37
@@ -57,6 +62,13 @@ class ExchangeBackend(Backend):
         libraries=("numba",),
     )
 
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
+        params: ExchangeParams = DEFAULTS,
+    ) -> None:  # fmt: skip
+        super().__init__(parts, ask)
+        self.params = params
+
     def refusal(self, problem: AlignmentProblem) -> str | None:
         """Return why the backend cannot take a problem, or None if it can."""
         if problem.largest > LARGEST_VALUE:
@@ -65,32 +77,30 @@ class ExchangeBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""
-        slot_min, slot_max = problem.slot_bounds()
-        load_min, load_max = problem.holder_bounds()
-        rows, cols = limits.warm_start or (None, None)
         solve: Callable[..., ExchangeAnswer] = solve_exchange
         if isinstance(problem.fitness, FitnessSource):
-            from alignsolve.backends.exchange.streaming import (
-                solve_source,  # numba is slow to import
-            )
+            kernels.prepare()
+            from alignsolve.backends.exchange.streaming import solve_source
 
             solve = partial(solve_source, largest=problem.largest)
         found = solve(
-            problem.fitness, slot_min, slot_max, load_min, load_max,
-            penalty=penalty_of(problem), switch=switch_of(problem),
-            warm_prices=limits.warm_prices, warm_rows=rows, warm_cols=cols,
-            threads=limits.threads, seed=limits.seed, deadline=limits.deadline,
+            problem.fitness, *problem.slot_bounds(), switch=switch_of(problem),
+            threads=limits.threads, params=self.params, **task_of(problem, limits),
             should_stop=None if limits.report is None else
             partial(limits.report, -math.inf, math.inf),
         )  # fmt: skip
         return answer_of(found, limits)
 
 
-def penalty_of(problem: AlignmentProblem) -> tuple[object, object] | None:
-    """Return the weights and goals of penalties, or None for none."""
-    if Feature.LOAD_PENALTY not in problem.features:
-        return None
-    return problem.load_penalty, problem.load_target
+def task_of(problem: AlignmentProblem, limits: Limits) -> dict[str, Any]:
+    """Return what `Task.of` takes: the experts' bounds, and what the solve is asked for."""
+    load_min, load_max, penalty, goal = holders(problem)
+    rows, cols = limits.warm_start or (None, None)
+    return {
+        "load_min": load_min, "load_max": load_max, "penalty": (penalty, goal),
+        "warm_prices": limits.warm_prices, "warm_rows": rows, "warm_cols": cols,
+        "seed": limits.seed, "deadline": limits.deadline,
+    }  # fmt: skip
 
 
 def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | None:
@@ -98,8 +108,6 @@ def switch_of(problem: AlignmentProblem) -> tuple[object, IntArray, IntArray] | 
     if Feature.SWITCHING not in problem.features:
         return None
     if problem.held is None:
-        import numpy as np
-
         none = np.zeros(problem.n_clients + 1, np.int64)
         return problem.switch_cost, none, none[:0]
     return problem.switch_cost, problem.held.indptr, problem.held.indices

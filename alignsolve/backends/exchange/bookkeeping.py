@@ -65,19 +65,6 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
 
 
 @njit(cache=True, nogil=True)
-def slot_totals(slot_min, slot_max):
-    """Return whether any client's least slots are more than its most, and the sums of both."""
-    crossed = np.int64(0)
-    least = np.int64(0)
-    most = np.int64(0)
-    for i in range(slot_min.size):
-        crossed += np.int64(slot_min[i] > slot_max[i])
-        least += slot_min[i]
-        most += slot_max[i]
-    return crossed > 0, least, most
-
-
-@njit(cache=True, nogil=True)
 def lower_slack(slack, limit, drop, near):
     """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
 
@@ -136,23 +123,3 @@ def read_pairs(row_ind, col_ind, ptr, held, count):
         if at < ptr[k + 1]:
             held[at] = col_ind[a]
             count[k] += 1
-
-
-@njit(cache=True, nogil=True)
-def write_values(rows, who, cost, cost_row, cost_col, held_ptr, held_ind, out):
-    """Write values, fitness less switching cost, of some clients as float64.
-
-    Parameters
-    ----------
-    rows : float32 or float64 array, shape (c, m)
-        Fitness of the clients.
-    who : int64 array, shape (c,)
-        Their numbers in the costs and in what was held before.
-    out : float64 array, shape (c, m)
-    """
-    for c in range(who.size):
-        i = who[c]
-        for j in range(rows.shape[1]):
-            out[c, j] = np.float64(rows[c, j]) - cost[i * cost_row + j * cost_col]
-        for q in range(held_ptr[i], held_ptr[i + 1]):
-            out[c, held_ind[q]] = np.float64(rows[c, held_ind[q]])

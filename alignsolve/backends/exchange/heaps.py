@@ -15,11 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from alignsolve.backends.exchange.row_kernels import read_values
-
-#: Relative growth of widths, and of the caps of pairs whose clients tie.
-WIDER = 4.0
-CAP_GROWTH = 4
+from alignsolve.backends.exchange.row_values import read_values
 
 #: An entry: what the client would lose, the client of the level, and the places in
 #: the pool of its first child and next sibling, or -1.
@@ -121,50 +117,6 @@ def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
     head[h, u] = x
     loss_top[h, u] = pool[x].key if x >= 0 else np.inf
     arc[h, u] = min(loss_top[h, u], sentinel[h, u])
-
-
-@njit(cache=True, nogil=True)
-def widen_pairs(frontier, sentinel, goal, loss_top, width, cap, everywhere, least, pairs):
-    """Choose the pairs to list anew and how far; see `Graph.widen`.
-
-    Parameters
-    ----------
-    frontier : bool array, shape (m + 1, m + 1)
-        Pairs where the last search had to stop. Cleared.
-    sentinel, goal, loss_top, width : float64 arrays, shape (m + 1, m + 1)
-        What is listed, what should have been, the first entry, and the slack
-        listed up to, which is updated.
-    cap : int64 array, shape (m + 1, m + 1)
-        Most entries of a pair. Updated.
-    everywhere : bool
-        List all pairs farther, not only those of the frontier.
-    least : float
-        Width that takes the place of zero.
-    pairs : bool array, shape (m + 1, m + 1)
-        Written: the pairs to list.
-    """
-    nodes = sentinel.shape[0]
-    tied = False
-    widest = 0.0
-    for h in range(nodes):
-        for u in range(nodes):
-            pairs[h, u] = sentinel[h, u] < goal[h, u] and loss_top[h, u] > sentinel[h, u]
-            tied |= pairs[h, u] and frontier[h, u]
-            if frontier[h, u]:
-                widest = max(widest, width[h, u])
-    for h in range(nodes):
-        for u in range(nodes):
-            if tied:
-                # Turned away for the cap: tied clients took the places.
-                if pairs[h, u]:
-                    cap[h, u] *= CAP_GROWTH
-                pairs[h, u] |= frontier[h, u]
-            else:
-                pairs[h, u] = frontier[h, u] or (everywhere and h != u)
-                if pairs[h, u]:
-                    near = widest if everywhere else width[h, u]
-                    width[h, u] = max(WIDER * near, least)
-            frontier[h, u] = False
 
 
 @njit(cache=True, nogil=True)
@@ -304,22 +256,18 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
     b = slot_max[i]
     start = ptr[k]
     before = count[k]
-    if u == m:
-        for q in range(start, start + before):
-            if held[q] == h:
-                held[q] = held[start + before - 1]
-                break
-        count[k] = before - 1
-    elif h == m:
+    after = before
+    if h == m:
         held[start + before] = u
-        count[k] = before + 1
+        after += 1
     else:
+        after -= np.int64(u == m)
         for q in range(start, start + before):
             if held[q] == h:
-                held[q] = u
+                held[q] = held[start + after] if u == m else u
                 break
+    count[k] = after
     slack[k] = 0.0
-    after = count[k]
     read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
     value[m] = 0.0
     for j in range(m):
@@ -327,24 +275,18 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
             value[j] = -np.inf
     # Entries of this client that stopped applying, where they are on top.
     for t in range(m + 1):
-        x = head[h, t]
-        if x >= 0 and pool[x].who == k:
-            _clean(h, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-        x = head[m, t]
-        if x >= 0 and pool[x].who == k:
-            _clean(m, t, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
+        for g in (h, m):
+            x = head[g, t]
+            if x >= 0 and pool[x].who == k:
+                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
+                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
-        g = held[start + w]
-        x = head[g, u]
-        if x >= 0 and pool[x].who == k:
-            _clean(g, u, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-        x = head[g, m]
-        if x >= 0 and pool[x].who == k:
-            _clean(g, m, m, rows, slot_min, slot_max, ptr, held, count,
-                   head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
+        g = np.int64(held[start + w])
+        for t in (u, m):
+            x = head[g, t]
+            if x >= 0 and pool[x].who == k:
+                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
+                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
     for w in range(after):
         is_held[held[start + w]] = True
     has_null = after < b

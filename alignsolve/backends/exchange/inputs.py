@@ -2,16 +2,114 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.subproblem import Bounds, Matrix
+from alignsolve.model.arrays import row_blocks
 
+Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-#: Costs (flat), their strides in entries, and the pairs held before as CSR.
-Switch = tuple[npt.NDArray[np.float64], int, int, Ints, Ints]
+NONE: Ints = np.empty(0, np.int64)
+
+
+class Switch(NamedTuple):
+    """Switching costs, and the pairs held before, which cost nothing.
+
+    Attributes
+    ----------
+    cost : float64 array
+        Costs, flat; empty for none.
+    row, col : int
+        Strides of the costs, in entries; 0 where all clients or experts cost the same.
+    held_ptr, held_ind : int64 arrays, shapes (n + 1,) and (number of pairs,)
+        Pairs held before, as CSR.
+    """
+
+    cost: Floats = np.empty(0)
+    row: int = 0
+    col: int = 0
+    held_ptr: Ints = np.zeros(1, np.int64)
+    held_ind: Ints = NONE
+
+    @classmethod
+    def of(cls, switch: tuple[Any, Ints, Ints] | None) -> Switch:
+        """Return costs that broadcast to all pairs, with the pairs held before."""
+        if switch is None:
+            return NO_SWITCH
+        raw = np.asarray(switch[0], dtype=np.float64)
+        base = raw.reshape((1,) * (2 - raw.ndim) + raw.shape)
+        # Repeated rows and columns of a broadcast array are not written out.
+        base = base[:1] if base.strides[0] == 0 else base
+        base = np.ascontiguousarray(base[:, :1] if base.strides[1] == 0 else base)
+        row = base.shape[1] if base.shape[0] > 1 else 0
+        held = (plain(np.ascontiguousarray(part, dtype=np.int64)) for part in switch[1:])
+        return cls(plain(base.reshape(-1)), row, int(base.shape[1] > 1), *held)
+
+    @property
+    def dearest(self) -> float:
+        """The largest cost."""
+        return float(self.cost.max(initial=0.0))
+
+    def part(self, first: int, last: int) -> Switch:
+        """Return what belongs to the clients ``first`` to ``last - 1``."""
+        if not self.cost.size:
+            return self
+        cost = self.cost[first * self.row : last * self.row] if self.row else self.cost
+        ends = self.held_ptr[first : last + 1]
+        return Switch(cost, self.row, self.col, ends - ends[0], self.held_ind[ends[0] : ends[-1]])
+
+
+NO_SWITCH = Switch()
+
+
+@dataclass
+class Matrix:
+    """The matrix with what belongs to its rows, in the form the kernels take.
+
+    Attributes
+    ----------
+    fitness : float32 or float64 array, shape (n, m)
+    slot_min, slot_max : int64 arrays, shape (n,)
+        Fewest and most experts of each client.
+    switch : Switch
+    """
+
+    fitness: npt.NDArray[Any]
+    slot_min: Ints
+    slot_max: Ints
+    switch: Switch = NO_SWITCH
+
+    @property
+    def read(self) -> tuple[Any, ...]:
+        """What every kernel that reads rows takes first."""
+        return self.fitness, *self.switch
+
+    def spread(self) -> float:
+        """Return by how much two values may differ at most."""
+        low = high = 0.0
+        for some in row_blocks(*self.fitness.shape):
+            block = self.fitness[some]
+            known = np.isfinite(block)
+            low = float(block.min(where=known, initial=low))
+            high = float(block.max(where=known, initial=high))
+        return high - low + self.switch.dearest
+
+
+@dataclass
+class Bounds:
+    """Load bounds and penalties of the experts, shape (m,) each, in holders."""
+
+    load_min: Ints
+    load_max: Ints
+    penalty: Floats
+    goal: Floats
+
+    def no_prices(self) -> Floats:
+        """Return prices of zero, shape (m + 1,), and +inf for experts that nobody may hold."""
+        return np.append(np.where(self.load_max > 0, 0.0, np.inf), 0.0)
 
 
 def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -33,37 +131,32 @@ class _Memory:
         self.__array_interface__["data"] = (array.ctypes.data, False)
 
 
-def whole_numbers(value: Any, size: int) -> Ints:
-    """Return int64 of one entry per client or expert; a view where it is that already."""
+def starts_of(sizes: npt.NDArray[Any]) -> Ints:
+    """Return where runs of these sizes start, and where the last one ends."""
+    out = np.zeros(sizes.size + 1, np.int64)
+    np.cumsum(sizes, out=out[1:])
+    return out
+
+
+def spread(first: Ints, sizes: npt.NDArray[Any]) -> Ints:
+    """Return the places of runs that start at `first` and have these sizes."""
+    ends = starts_of(sizes)
+    return np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1])
+
+
+def _whole_numbers(value: Any, size: int) -> Ints:
+    """Return int64 of one entry per client; a view where it is that already."""
     if np.shape(value) != (size,):
         value = np.broadcast_to(value, size)
     return plain(np.ascontiguousarray(value, dtype=np.int64))
 
 
-def switch_of(switch: tuple[Any, Ints, Ints] | None) -> Switch:
-    """Return switching costs, flat with their strides, and pairs held before, as `Matrix`."""
-    if switch is None:
-        return np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64)
-    raw = np.asarray(switch[0], dtype=np.float64)
-    base = raw.reshape((1,) * (2 - raw.ndim) + raw.shape)
-    # Repeated rows and columns of a broadcast array are not written out.
-    base = base[:1] if base.strides[0] == 0 else base
-    base = np.ascontiguousarray(base[:, :1] if base.strides[1] == 0 else base)
-    return (
-        plain(base.reshape(-1)),
-        base.shape[1] if base.shape[0] > 1 else 0,
-        1 if base.shape[1] > 1 else 0,
-        plain(np.ascontiguousarray(switch[1], dtype=np.int64)),
-        plain(np.ascontiguousarray(switch[2], dtype=np.int64)),
-    )
-
-
 def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
     """Return fewest and most experts of each client, shape (n,) each, the latter at most m."""
-    most = whole_numbers(slot_max, n)
+    most = _whole_numbers(slot_max, n)
     if n and int(most.max()) > m:
         most = np.minimum(most, m)
-    return whole_numbers(slot_min, n), most
+    return _whole_numbers(slot_min, n), most
 
 
 def matrix_of(
@@ -73,8 +166,8 @@ def matrix_of(
     if fitness.dtype not in (np.float32, np.float64):
         raise TypeError(f"fitness has dtype {fitness.dtype}; give float32 or float64")
     n, m = fitness.shape
-    least, most = slots_of(n, m, slot_min, slot_max)
-    return Matrix(plain(np.ascontiguousarray(fitness)), *switch_of(switch), least, most)
+    slots = slots_of(n, m, slot_min, slot_max)
+    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch))
 
 
 def bounds_of(

@@ -8,14 +8,62 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import heaps, paths
+from alignsolve.backends.exchange.inputs import Floats, Ints
+from alignsolve.backends.exchange.responses import Responses
 from alignsolve.backends.exchange.subproblem import Subproblem
 
-#: Entries per pair of nodes from which only pairs in the way are listed farther.
-LONG_LISTS = 48
+
+class Lists:
+    """Heaps of the clients that could swap one node for another, for every ordered pair.
+
+    Parameters
+    ----------
+    nodes : int
+        Experts, and the null expert.
+    room : int
+        Entries to make room for.
+    """
+
+    def __init__(self, nodes: int, room: int) -> None:
+        self.head = np.full((nodes, nodes), -1, np.int32)
+        self.loss_top = np.full((nodes, nodes), np.inf)
+        self.arc = np.full((nodes, nodes), np.inf)
+        self.sentinel = np.full((nodes, nodes), np.inf)
+        self.pool = np.empty(room, heaps.ENTRY)
+        self.meta = np.array([0, -1, 0, 0, 0], np.int64)
+
+    @property
+    def made(self) -> int:
+        """Entries made so far."""
+        return int(self.meta[heaps.FRESH])
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Return the arrays of the heaps, in the order that kernels take them."""
+        return self.head, self.loss_top, self.arc, self.sentinel, self.pool, self.meta
+
+    def fill(
+        self, clients: Responses, chosen: Ints, price: Floats, pairs: npt.NDArray[np.bool_],
+        cap: Ints, listed: Ints,
+    ) -> None:  # fmt: skip
+        """List the chosen of some clients, up to each pair's sentinel; see `heaps.list_clients`."""
+        first = 0
+        while first < chosen.size:
+            first = heaps.list_clients(
+                *clients.matrix.read, *clients.slots, chosen, first, price, pairs, cap, listed,
+                *clients.held_so_far, *self.arrays(),
+            )  # fmt: skip
+            if first < chosen.size:
+                self.grow()
+
+    def grow(self) -> None:
+        """Make room for three times as many entries."""
+        pool = np.empty(3 * self.pool.size, heaps.ENTRY)
+        pool[: self.pool.size] = self.pool
+        self.pool = pool
 
 
-class Graph:
-    """The exchange graph of a level: heaps of clients for every ordered pair of nodes.
+class Graph(Lists):
+    """The exchange graph of a level, whose arcs are the tops of the heaps.
 
     Parameters
     ----------
@@ -31,17 +79,12 @@ class Graph:
 
     def __init__(self, level: Subproblem, theta: float, cap: int, room: int) -> None:
         nodes = level.m + 1
+        super().__init__(nodes, room)
         theta = self._width(level, theta)
         self.level = level
         self.width = np.full((nodes, nodes), theta)
         self.cap = np.full((nodes, nodes), cap, np.int64)
-        self.head = np.full((nodes, nodes), -1, np.int32)
-        self.loss_top = np.full((nodes, nodes), np.inf)
-        self.arc = np.full((nodes, nodes), np.inf)
-        self.sentinel = np.full((nodes, nodes), np.inf)
         self.goal = np.full((nodes, nodes), np.inf)
-        self.pool = np.empty(room, heaps.ENTRY)
-        self.meta = np.array([0, -1, 0, 0, 0], np.int64)
         self.frontier = np.zeros((nodes, nodes), np.bool_)
         self.pairs = np.ones((nodes, nodes), np.bool_)
         self._list(theta)
@@ -49,7 +92,7 @@ class Graph:
     @staticmethod
     def _width(level: Subproblem, theta: float) -> float:
         """Return a width to list up to: prices move by it, and must stay whole where they are."""
-        return float(np.ceil(theta)) if level.whole else theta
+        return float(np.ceil(theta)) if level.task.whole else theta
 
     def widen(self) -> None:
         """List more clients, at least for the pairs where the last search had to stop.
@@ -58,12 +101,22 @@ class Graph:
         anew, with room for more. Otherwise all pairs are listed farther while
         lists are short, and only those in the way once they are long.
         """
-        least = self._width(self.level, self.level.least_slack_above(0.0))
-        everywhere = self.meta[0] < LONG_LISTS * self.width.size
-        heaps.widen_pairs(
-            self.frontier, self.sentinel, self.goal, self.loss_top, self.width, self.cap,
-            bool(everywhere), least, self.pairs,
-        )  # fmt: skip
+        frontier, params = self.frontier, self.level.task.params
+        turned_away = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
+        if (turned_away & frontier).any():
+            # Turned away for the cap: tied clients took the places.
+            self.cap[turned_away] *= params.cap_growth
+            self.pairs = frontier | turned_away
+        else:
+            near = self.width
+            self.pairs = frontier.copy()
+            if self.made < params.long_lists * near.size:
+                near = near.max(where=frontier, initial=0.0)
+                self.pairs = ~np.eye(frontier.shape[0], dtype=np.bool_)
+            least = self._width(self.level, self.level.least_slack_above(0.0))
+            wider = np.maximum(params.wider * near, least)
+            self.width = np.where(self.pairs, wider, self.width)
+        frontier[:] = False
         self._list(float(self.width.max(where=self.pairs, initial=0.0)))
 
     def _list(self, far: float) -> None:
@@ -77,51 +130,28 @@ class Graph:
         np.minimum(self.arc, self.sentinel, out=self.arc)
         if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
             self.meta[:2] = 0, -1
-        matrix = level.matrix
-        listed = np.zeros_like(self.cap)
-        before = int(self.meta[0])
-        first = 0
-        while first < chosen.size:
-            first = heaps.list_clients(
-                *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, chosen, first,
-                level.price, self.pairs, self.cap, listed, level.ptr, level.held, level.count,
-                *self.lists(),
-            )  # fmt: skip
-            if first < chosen.size:
-                self.grow()
-        level.stats.listed += int(self.meta[0]) - before
+        before = self.made
+        self.fill(level, chosen, level.price, self.pairs, self.cap, np.zeros_like(self.cap))
+        level.stats.listed += self.made - before
         level.stats.scanned += chosen.size
         level.stats.widenings += 1
 
-    def lists(self) -> tuple[Any, ...]:
-        """Return the arrays of the heaps, in the order that kernels take them."""
-        return self.head, self.loss_top, self.arc, self.sentinel, self.pool, self.meta
-
-    def grow(self) -> None:
-        """Make room for three times as many entries."""
-        pool = np.empty(3 * self.pool.size, heaps.ENTRY)
-        pool[: self.pool.size] = self.pool
-        self.pool = pool
-
-    def augment(self, load: npt.NDArray[np.int64], excess: npt.NDArray[np.int64],
-                phases: int) -> int:  # fmt: skip
+    def augment(self, load: Ints, excess: Ints, phases: int) -> int:
         """Move excess along paths, as `paths.augment`; both arrays are updated."""
         level = self.level
-        matrix = level.matrix
         bounds = level.bounds
         before = self.meta.copy()
         level.stats.calls += 1
         code = paths.augment(
-            *matrix.read, level.rows, matrix.slot_min, matrix.slot_max, level.price,
-            load, bounds.load_min, bounds.load_max, bounds.penalty, bounds.goal, excess,
-            level.ptr, level.held, level.count, level.slack, *self.lists(), phases,
-            self.frontier,
+            *level.matrix.read, *level.slots, level.price, load, bounds.load_min,
+            bounds.load_max, bounds.penalty, bounds.goal, excess, *level.held_so_far,
+            level.slack, *self.arrays(), phases, self.frontier,
         )  # fmt: skip
         if code == paths.POOL_FULL:
             self.grow()
         did = self.meta - before
-        level.stats.searches += int(did[2])
-        level.stats.swaps += int(did[3])
-        level.stats.paths += int(did[4])
+        level.stats.searches += int(did[heaps.SEARCHES])
+        level.stats.swaps += int(did[heaps.SWAPS])
+        level.stats.paths += int(did[heaps.PATHS])
         level.clients_load = load + excess
         return int(code)

@@ -12,8 +12,6 @@ are best responses at whatever prices result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from alignsolve.backends.exchange import newton_kernels
@@ -30,7 +28,7 @@ DENSITY = 24
 CROWD = 8
 
 
-def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
+def improve(level: Subproblem, enough: int) -> None:
     """Step while the excess shrinks well and is more than `enough` holders.
 
     Parameters
@@ -39,8 +37,6 @@ def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
         Responses are at its prices. Prices, responses and slack are updated.
     enough : int
         Excess, in holders, that exact paths move as cheaply.
-    stop : callable
-        Asked before each step.
     """
     reach = 0.0
     stalled = 0
@@ -49,7 +45,7 @@ def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
     step = np.empty(level.m + 1)
     for _ in range(MAX_STEPS):
         load, excess, total = level.imbalance()
-        if total <= enough or stop():
+        if total <= enough or level.task.stop():
             return
         price = level.price
         least = DENSITY * level.m
@@ -66,7 +62,7 @@ def improve(level: Subproblem, enough: int, stop: Callable[[], bool]) -> None:
             new = np.empty_like(price)
             slope = newton_kernels.stepped_prices(
                 price, step, excess, bounds.load_min, bounds.load_max, bounds.penalty,
-                level.whole, new,
+                level.task.whole, new,
             )  # fmt: skip
             if slope <= 0.0:
                 return

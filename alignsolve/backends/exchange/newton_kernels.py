@@ -10,6 +10,7 @@ MAX_ROUNDS = 4
 #: Residual of the system, relative to the first.
 TOLERANCE = 1e-3
 
+
 @njit(cache=True, nogil=True)
 def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
@@ -38,31 +39,23 @@ def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
 
 
 @njit(cache=True, nogil=True)
-def swap_rates(chosen, slack, runner_up, ptr, held, count, limit, crowd, rate):
-    """Write how fast clients swap between two nodes as their prices move apart.
+def settle_rates(rate, far, limit, crowd):
+    """Turn counts of swaps into how fast clients swap as prices of two nodes move apart.
 
     Parameters
     ----------
-    chosen : int64 array
-        Clients whose slack is `limit` or less.
+    rate : float64 array, shape (m + 1, m + 1)
+        `pairs` of `near_swaps`; written: clients per unit of price, symmetric, 0 on the
+        diagonal.
+    far : float64 array, shape (m + 1, m + 1)
+        See `near_swaps`.
     limit : float
-        Slack spread evenly up to it has half of it for its mean.
+        Slack that the counted clients stay below; spread evenly up to it, it has half of it
+        for its mean.
     crowd : float
         Where a pair has so many clients, their own mean slack tells the density
         at the boundary instead.
-    rate : float64 array, shape (m + 1, m + 1)
-        Written: clients per unit of price, symmetric, 0 on the diagonal.
     """
-    nodes = rate.shape[0]
-    rate[:] = 0.0
-    far = np.zeros((nodes, nodes))
-    near_swaps(chosen, slack, runner_up, ptr, held, count, rate, far)
-    settle_rates(rate, far, limit, crowd)
-
-
-@njit(cache=True, nogil=True)
-def settle_rates(rate, far, limit, crowd):
-    """Turn what `near_swaps` counted in ``rate`` and ``far`` into rates; see `swap_rates`."""
     nodes = rate.shape[0]
     for h in range(nodes):
         rate[h, h] = 0.0
@@ -156,7 +149,7 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
     Parameters
     ----------
     rate : float64 array, shape (m + 1, m + 1)
-        See `swap_rates`.
+        See `settle_rates`.
     price : float64 array, shape (m + 1,)
         +inf for an expert that cannot be held.
     load, excess : int64 arrays, shape (m + 1,)

@@ -94,23 +94,15 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
                     dist[u] = d
                     parent[u] = h
                     kind[u] = _CLIENT if loss_top[h, u] <= w else _UNLISTED
-        if h < m:
-            w = _load_arc(h, m, m, load, load_min, load_max, penalty, goal)
-            if w < np.inf and not done[m]:
-                d = near + _clip(w - p, w, p, 0.0)
-                if d < dist[m] or (d == dist[m] and kind[m] == _UNLISTED):
-                    dist[m] = d
-                    parent[m] = h
-                    kind[m] = _LOAD
-        else:
-            for u in range(m):
-                w = _load_arc(m, u, m, load, load_min, load_max, penalty, goal)
-                if w < np.inf and not done[u]:
-                    d = near + _clip(w + price[u], w, 0.0, price[u])
-                    if d < dist[u] or (d == dist[u] and kind[u] == _UNLISTED):
-                        dist[u] = d
-                        parent[u] = m
-                        kind[u] = _LOAD
+        # Load bounds have slack between an expert and the null expert only, whose price is 0.
+        for u in range(m if h < m else 0, m + 1 if h < m else m):
+            w = _load_arc(h, u, m, load, load_min, load_max, penalty, goal)
+            if w < np.inf and not done[u]:
+                d = near + _clip(w - p + price[u], w, p, price[u])
+                if d < dist[u] or (d == dist[u] and kind[u] == _UNLISTED):
+                    dist[u] = d
+                    parent[u] = h
+                    kind[u] = _LOAD
 
 
 @njit(cache=True, nogil=True)
@@ -166,11 +158,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
     done = np.empty(m + 1, np.bool_)
     order = np.empty(m + 1, np.int64)
     for _ in range(phases):
-        sources = 0
-        for j in range(m + 1):
-            if excess[j] > 0:
-                sources += 1
-        if sources == 0:
+        if excess.max() <= 0:
             return DONE
         settled, found, reach, cut = _search(
             m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from alignsolve.backends.exchange.row_kernels import read_reduced
+from alignsolve.backends.exchange.row_values import read_reduced
 
 
 @njit(cache=True, nogil=True)
@@ -35,7 +35,6 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
     """
     m = fitness.shape[1]
     reduced = np.empty(m, np.float64)
-    is_held = np.zeros(m, np.bool_)
     wrong = 0
     for j in range(m):
         wrong += max(0, load[j] - load_max[j]) + max(0, load_min[j] - load[j])
@@ -59,17 +58,16 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
                     read_reduced(fitness, k, cost, cost_row, cost_col, held_ptr, held_ind,
                                  price, reduced)  # fmt: skip
                     known = True
-                for q in range(ptr[k], ptr[k] + count[k]):
-                    is_held[held[q]] = True
+                    # What is held, or given away below, is not taken.
+                    for q in range(ptr[k], ptr[k] + count[k]):
+                        reduced[held[q]] = -np.inf
                 best = -np.inf
                 pick = -1
                 for u in range(m):
                     limit = load_max[u] if sweep == 0 else load_min[u]
-                    if load[u] < limit and not is_held[u] and reduced[u] > best:
+                    if load[u] < limit and reduced[u] > best:
                         best = reduced[u]
                         pick = u
-                for q in range(ptr[k], ptr[k] + count[k]):
-                    is_held[held[q]] = False
                 drop = sweep == 0 and count[k] > slot_min[k] and best < 0.0
                 if pick < 0 and not drop:
                     continue
@@ -83,6 +81,7 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
                 wrong -= 1 if load[pick] < load_min[pick] else 0
                 load[pick] += 1
                 held[ptr[k] + place] = pick
+                reduced[pick] = -np.inf
                 if unused:
                     count[k] += 1
     return wrong

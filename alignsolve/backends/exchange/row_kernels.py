@@ -16,6 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from alignsolve.backends.exchange.row_values import read_reduced
+
 _SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
 _LOWEST = np.int64(-(2**63))
 #: Key of -inf: every key of a number is greater.
@@ -26,33 +28,6 @@ TIE = 8e-16
 #: Keeps a slack stored as float32 below the float64 slack it stands for (from 1e-38 on, where
 #: float32 has all its digits).
 _SHRINK = 1.0 - 2.0**-22
-
-
-@njit(cache=True, nogil=True)
-def read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out):
-    """Write client i's values, fitness less switching cost, to ``out[:m]`` as float64."""
-    m = fitness.shape[1]
-    for j in range(m):
-        out[j] = np.float64(fitness[i, j])
-    if cost.size > 0:
-        base = i * cost_row
-        for j in range(m):
-            out[j] = out[j] - cost[base + j * cost_col]
-        for q in range(held_ptr[i], held_ptr[i + 1]):
-            out[held_ind[q]] = np.float64(fitness[i, held_ind[q]])
-
-
-@njit(cache=True, nogil=True)
-def read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, out):
-    """Write client i's values less prices to ``out[:m]``; a price of +inf bars an expert."""
-    m = fitness.shape[1]
-    if cost.size > 0:
-        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out)
-        for j in range(m):
-            out[j] -= price[j]
-    else:
-        for j in range(m):
-            out[j] = np.float64(fitness[i, j]) - price[j]
 
 
 @njit(cache=True, nogil=True)

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from alignsolve.backends.exchange.subproblem import Bounds, Matrix
+from alignsolve.backends.exchange.inputs import Bounds, Floats, Ints, Matrix
+from alignsolve.backends.exchange.params import ExchangeParams
 
-#: Clients of the smallest sample per expert, and its entries; both are kept. Each
-#: sample is `GROWTH` times larger than the one before.
-SMALLEST = 2
-FIRST_ENTRIES = 8192
-GROWTH = 8
 #: Rows looked at to tell whether all values are whole numbers.
 WHOLE_ROWS = 256
 
 
-def sample_sizes(n: int, m: int) -> list[int]:
+def sample_sizes(n: int, m: int, params: ExchangeParams) -> list[int]:
     """Return the sizes of the samples, growing; empty for a problem as small as one."""
-    least = max(SMALLEST * m, FIRST_ENTRIES // m)
+    if n * m <= params.small:
+        return []
+    least = max(params.smallest_sample * m, params.first_entries // m)
     sizes = []
-    size = n // GROWTH
+    size = n // params.growth
     while size > least:
         sizes.append(size)
-        size //= GROWTH
+        size //= params.growth
     if n > 4 * least and (not sizes or sizes[-1] > 4 * least):
         sizes.append(least)
     return sizes[::-1]
 
 
-def _scaled(bound: npt.NDArray[np.int64], factor: float) -> npt.NDArray[np.int64]:
+def _scaled(bound: Ints, factor: float) -> Ints:
     """Return bounds times a factor, rounded so that their sums are right."""
     edges = np.floor(np.cumsum(bound, dtype=np.float64) * factor + 0.5)
     return np.diff(edges, prepend=0.0).astype(np.int64)
 
 
 def draw(
-    slot_max: npt.NDArray[np.int64], bounds: Bounds, size: int, generator: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], Bounds]:
+    slot_max: Ints, bounds: Bounds, size: int, generator: np.random.Generator
+) -> tuple[Ints, Bounds]:
     """Draw one client from each of `size` equal stretches; scale the loads to them.
 
     Stretches keep the sample fair where clients are sorted, drawing keeps it fair
@@ -54,9 +51,7 @@ def draw(
     return rows, Bounds(load_min, load_max, bounds.penalty / factor, bounds.goal * factor)
 
 
-def first_prices(
-    matrix: Matrix, rows: npt.NDArray[np.int64], bounds: Bounds
-) -> npt.NDArray[np.float64]:
+def first_prices(matrix: Matrix, rows: Ints, bounds: Bounds) -> Floats:
     """Guess prices from each expert's values alone, shape (m + 1,).
 
     At its guess an expert would be wanted by as many of the clients `rows` (empty
@@ -69,11 +64,10 @@ def first_prices(
     # Where loads are bounded alike, no more than one place has to be right.
     values.partition(np.unique(at), axis=0)
     guess = values[at, np.arange(m)]
-    price = np.zeros(m + 1)
+    price = bounds.no_prices()
     sure = np.isfinite(guess) & (bounds.load_max > 0)
     if sure.any():
         price[:-1][sure] = guess[sure] - guess[sure].min()
-    price[:-1][bounds.load_max == 0] = np.inf
     return price
 
 
@@ -83,4 +77,4 @@ def looks_whole(matrix: Matrix, bounds: Bounds) -> bool:
     some = matrix.fitness[:: max(1, n // WHOLE_ROWS)]
     some = some[np.isfinite(some)]
     whole = bool((np.rint(some) == some).all()) and not bounds.penalty.any()
-    return whole and bool((np.rint(matrix.cost) == matrix.cost).all())
+    return whole and bool((np.rint(matrix.switch.cost) == matrix.switch.cost).all())

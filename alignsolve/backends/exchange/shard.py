@@ -13,16 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels, repair
-from alignsolve.backends.exchange import row_kernels as rows
-from alignsolve.backends.exchange.inputs import plain
-from alignsolve.backends.exchange.subproblem import Matrix
+from alignsolve.backends.exchange import row_values
+from alignsolve.backends.exchange.inputs import (
+    NONE,
+    Floats,
+    Ints,
+    Matrix,
+    Switch,
+    plain,
+    spread,
+    starts_of,
+)
+from alignsolve.backends.exchange.level_graph import Lists
+from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
+from alignsolve.backends.exchange.subproblem import above
+from alignsolve.backends.exchange.task import Blocks
 from alignsolve.model.sources.base import FitnessSource, checked_block
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-_NONE = np.empty(0, np.int64)
 #: Units that the slack of clients near a boundary is summed in, per limit.
 UNITS = 2**20
 
@@ -53,41 +60,32 @@ class Clients:
     slack: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.int32]
 
-    @property
-    def ptr(self) -> Ints:
-        """Where each client's places start in `held`, int64, shape (c + 1,)."""
-        return starts_of(self.slot_max)
+    def responses(self) -> Responses:
+        """Return the same memory in the form the kernels take."""
+        matrix = Matrix(self.values, self.slot_min, self.slot_max)
+        return Responses(starts_of(self.slot_max), self.held, self.count, self.slack,
+                         self.runner_up, matrix, NONE)  # fmt: skip
 
     def take(self, some: Ints) -> Clients:
         """Return some of the clients."""
-        ptr = self.ptr
+        slots, first = self.slot_max[some], starts_of(self.slot_max)[some]
         return Clients(
-            self.who[some], self.values[some], self.slot_min[some], self.slot_max[some],
-            self.count[some], self.held[spread(ptr[some], self.slot_max[some])],
+            self.who[some], self.values[some], self.slot_min[some], slots, self.count[some],
+            self.held[spread(first, slots)],
             self.slack[some], self.runner_up[some],
         )  # fmt: skip
 
     @staticmethod
     def join(parts: list[Clients]) -> Clients:
-        """Return the clients of several, in order."""
+        """Return the clients of several, in order; not copied where only one has any."""
+        parts = [part for part in parts if part.who.size] or parts[:1]
+        if len(parts) == 1:
+            return parts[0]
         names = Clients.__dataclass_fields__
         return Clients(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def starts_of(sizes: npt.NDArray[Any]) -> Ints:
-    """Return where runs of these sizes start, and where the last one ends."""
-    out = np.zeros(sizes.size + 1, np.int64)
-    np.cumsum(sizes, out=out[1:])
-    return out
-
-
-def spread(first: Ints, sizes: npt.NDArray[Any]) -> Ints:
-    """Return the places of runs that start at `first` and have these sizes."""
-    ends = starts_of(sizes)
-    return np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1])
-
-
-class Shard:
+class Shard(Answer):
     """Responses of the clients of a source, or of a part of one, block by block.
 
     Parameters
@@ -100,16 +98,17 @@ class Shard:
         Clients whose number is a multiple of it are in samples of the slack.
     slots : tuple of int64 arrays, shape (s,) each
         Fewest and most experts of each client.
-    switch : tuple
-        As `alignsolve.backends.exchange.inputs.switch_of`, for these clients.
-    run : callable
-        ``run(work, count)`` returns ``work(k)`` of all k, perhaps in threads.
+    switch : Switch
+        Switching costs of these clients.
+    run : Blocks
+        Works on the blocks of the source, perhaps in threads.
     """
 
     def __init__(
         self, source: FitnessSource, start: int, stride: int, slots: tuple[Ints, Ints],
-        switch: tuple[Any, ...], run: Callable[[Callable[[int], Any], int], list[Any]],
+        switch: Switch, run: Blocks,
     ) -> None:  # fmt: skip
+        super().__init__(*nothing_held(slots[1]))
         self.source = source
         self.start = start
         self.size, self.m = source.shape
@@ -117,28 +116,27 @@ class Shard:
         self.slot_min, self.slot_max = slots
         self.switch = switch
         self.run = run
-        self.ptr = starts_of(self.slot_max)
-        self.held = np.zeros(int(self.ptr[-1]), np.int32)
-        self.count = np.zeros(self.size, np.int32)
-        self.slack = np.full(self.size, np.inf, np.float32)
-        self.runner_up = np.zeros(self.size, np.int32)
         self.away = np.zeros(self.size, np.bool_)
         self.rows_read = 0
 
     # -- passes over the rows -----------------------------------------------
 
-    def _matrix(self, k: int) -> tuple[int, int, Matrix]:
-        """Return the first client of block k, the one after its last, and its matrix."""
-        a, b = int(self.source.edges[k]), int(self.source.edges[k + 1])
-        block = plain(checked_block(self.source, k))
-        cost, cost_row, cost_col, held_ptr, held_ind = self.switch
-        if cost.size:
-            cost, held_ptr = cost[a * cost_row :], held_ptr[a : b + 1]
-        return a, b, Matrix(block, cost, cost_row, cost_col, held_ptr, held_ind,
-                            self.slot_min[a:b], self.slot_max[a:b])  # fmt: skip
+    def rows_of(self, k: int) -> slice:
+        """Return the rows of block k."""
+        return slice(int(self.source.edges[k]), int(self.source.edges[k + 1]))
 
-    def _answer(self, a: int, b: int) -> tuple[Any, ...]:
-        return self.ptr[a : b + 1], self.held, self.count[a:b]
+    def _block(self, k: int) -> Responses:
+        """Return the clients of block k with their rows; their answers are those of the shard."""
+        rows = self.rows_of(k)
+        matrix = Matrix(plain(checked_block(self.source, k)), self.slot_min[rows],
+                        self.slot_max[rows], self.switch.part(rows.start, rows.stop))  # fmt: skip
+        return Responses(self.ptr[rows.start : rows.stop + 1], self.held, self.count[rows],
+                         self.slack[rows], self.runner_up[rows], matrix, NONE)  # fmt: skip
+
+    def _pass(self, work: Callable[[Responses], Any]) -> list[Any]:
+        """Return what ``work(clients)`` returns for the clients of each block."""
+        self.rows_read += self.size
+        return self.run.map(lambda k: work(self._block(k)), range(self.source.n_blocks))
 
     def respond(self, price: Floats, share: Floats, keep: bool) -> tuple[int, Ints]:
         """Give all clients their best responses; none is away after that.
@@ -151,57 +149,46 @@ class Shard:
             Holders.
         """
         self.away[:] = False
-
-        def work(k: int) -> tuple[int, Ints]:
-            a, b, matrix = self._matrix(k)
-            load = np.zeros(self.m + 1, np.int64)
-            bad = rows.response_rows(
-                *matrix.read, _NONE, matrix.slot_min, matrix.slot_max, _NONE, 0, b - a, price,
-                share, keep, *self._answer(a, b), self.slack[a:b], self.runner_up[a:b], load,
-            )  # fmt: skip
-            return (self.start + a + int(bad) if bad >= 0 else -1), load
-
-        found = self._pass(work)
-        return max((bad for bad, _ in found), default=-1), sum(
-            (load for _, load in found), np.zeros(self.m + 1, np.int64)
+        found = self._pass(
+            lambda block: block.respond_rows(NONE, 0, block.count.size, price, share, keep)
         )
+        starts = self.start + self.source.edges
+        bad = max((int(starts[k]) + lost for k, (lost, _) in enumerate(found) if lost >= 0),
+                  default=-1)  # fmt: skip
+        return bad, sum((load for _, load in found), np.zeros(self.m + 1, np.int64))
 
     def refresh(self, price: Floats) -> None:
         """Compute the slack of all clients anew, keeping their answers."""
-
-        def work(k: int) -> None:
-            a, b, matrix = self._matrix(k)
-            rows.slack_rows(*matrix.read, _NONE, matrix.slot_min, matrix.slot_max, 0, b - a,
-                            price, *self._answer(a, b), self.slack[a:b])  # fmt: skip
-
-        self._pass(work)
+        self._pass(lambda block: block.slack_rows(0, block.count.size, price))
 
     def swaps(self, price: Floats) -> npt.NDArray[np.bool_]:
         """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
+        found = self._pass(lambda block: block.swap_exists(0, block.count.size, price))
+        return np.asarray(np.logical_or.reduce(found))
 
-        def work(k: int) -> npt.NDArray[np.bool_]:
-            a, b, matrix = self._matrix(k)
-            exists = np.zeros((self.m + 1, self.m + 1), np.bool_)
-            heaps.swap_exists(matrix.fitness, _NONE, matrix.slot_min, matrix.slot_max, 0, b - a,
-                              price, *self._answer(a, b), exists)  # fmt: skip
-            return exists
+    def values(self, k: int) -> npt.NDArray[Any]:
+        """Return fitness less switching cost of block k, shape (rows, m)."""
+        rows = self.rows_of(k)
+        self.rows_read += rows.stop - rows.start
+        return self._less_switching(checked_block(self.source, k), np.arange(rows.start, rows.stop))
 
-        return np.asarray(np.logical_or.reduce(self._pass(work)))
+    def _less_switching(self, fitness: npt.NDArray[Any], who: Ints) -> npt.NDArray[Any]:
+        """Return values of some clients, float64 where there are switching costs."""
+        if not self.switch.cost.size:
+            return fitness
+        values = np.empty(fitness.shape)
+        row_values.write_values(fitness, who, *self.switch, values)
+        return values
 
     def repair(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:
         """Move holders until the loads are within bounds, as far as they go; return the loads."""
         for k in range(self.source.n_blocks):
             if ((load[:-1] <= load_max) & (load[:-1] >= load_min)).all():
                 break
-            a, b, matrix = self._matrix(k)
-            self.rows_read += b - a
-            repair.keep_loads(*matrix.read, matrix.slot_min, matrix.slot_max, price,
-                              *self._answer(a, b), load, load_min, load_max)  # fmt: skip
+            block = self._block(k)
+            self.rows_read += block.count.size
+            block.keep_loads(price, load, load_min, load_max)
         return load
-
-    def _pass(self, work: Callable[[int], Any]) -> list[Any]:
-        self.rows_read += self.size
-        return self.run(work, self.source.n_blocks)
 
     # -- what is asked of it between passes -----------------------------------
 
@@ -214,9 +201,7 @@ class Shard:
         return int(np.count_nonzero(self._near(limit) & ~self.away))
 
     def _near(self, limit: float) -> npt.NDArray[np.bool_]:
-        if limit > 3e38:
-            return np.ones(self.size, np.bool_)
-        return np.asarray(self.slack <= np.nextafter(np.float32(limit), np.float32(np.inf)))
+        return np.asarray(self.slack <= above(limit))
 
     def near_swaps(self, limit: float) -> tuple[Floats, Floats]:
         """Count the least lossy swaps of clients whose slack is up to a limit, by pair of nodes.
@@ -224,16 +209,13 @@ class Shard:
         Returns
         -------
         pairs, far : float64 arrays, shape (m + 1, m + 1)
-            As `newton_kernels.near_swaps`, but `far` in whole units of
+            As `Answer.count_swaps`, but `far` in whole units of
             ``limit / UNITS``: such sums do not depend on how clients are cut into shards.
         """
-        pairs, far = np.zeros((self.m + 1, self.m + 1)), np.zeros((self.m + 1, self.m + 1))
         chosen = np.flatnonzero(self._near(limit))
         units = np.zeros(self.size, np.float32)
         units[chosen] = np.rint(self.slack[chosen].astype(np.float64) * (UNITS / limit))
-        newton_kernels.near_swaps(chosen, units, self.runner_up, self.ptr, self.held, self.count,
-                                  pairs, far)  # fmt: skip
-        return pairs, far
+        return self.count_swaps(chosen, units, self.m + 1)
 
     def fetch_within(self, limit: float) -> Clients:
         """Return the clients that `count_within` counts; they are away from now on."""
@@ -262,42 +244,30 @@ class Shard:
         sentinel : float64 array, shape (m + 1, m + 1)
             Every client of the shard that is not away would lose more in a swap.
         """
-        nodes = self.m + 1
-        sentinel = sentinel.copy()
-        head = np.full((nodes, nodes), -1, np.int32)
-        loss_top, arc = np.full((nodes, nodes), np.inf), np.full((nodes, nodes), np.inf)
-        pool = np.empty(64 * nodes, heaps.ENTRY)
-        meta = np.array([0, -1, 0, 0, 0], np.int64)
-        listed = np.zeros((nodes, nodes), np.int64)
-        found = [self.gather(_NONE)]
+        lists = Lists(self.m + 1, 64 * (self.m + 1))
+        lists.sentinel = sentinel.copy()
+        listed = np.zeros_like(cap)
+        found = [self.gather(NONE)]
         chosen = np.flatnonzero(self._near(limit) & ~self.away)
         for _, some in self.source.by_block(chosen):
             part = self.gather(chosen[some])
-            none = np.empty(0), 0, 0, np.zeros(1, np.int64), _NONE
-            before, first, everyone = int(meta[0]), 0, np.arange(part.who.size)
-            while first < everyone.size:
-                first = heaps.list_clients(
-                    part.values, *none, _NONE, part.slot_min, part.slot_max, everyone, first,
-                    price, pairs, cap, listed, part.ptr, part.held, part.count,
-                    head, loss_top, arc, sentinel, pool, meta,
-                )  # fmt: skip
-                if first < everyone.size:
-                    pool = np.concatenate([pool, np.empty(2 * pool.size, heaps.ENTRY)])
-            found.append(part.take(np.unique(pool["who"][before : int(meta[0])]).astype(np.int64)))
+            before = lists.made
+            lists.fill(part.responses(), np.arange(part.who.size), price, pairs, cap, listed)
+            found.append(part.take(np.unique(lists.pool["who"][before : lists.made])))
         clients = Clients.join(found)
         self.away[clients.who - self.start] = True
-        return clients, sentinel
+        return clients, lists.sentinel
 
     def gather(self, chosen: Ints) -> Clients:
         """Return some clients, by their number in the shard, ascending."""
         parts = self.source.by_block(chosen)
-        read = self.run(lambda k: self.source.rows(chosen[parts[k][1]]), len(parts))
+        read = self.run.map(
+            lambda part: self.source.rows(chosen[parts[part][1]]), range(len(parts))
+        )
         blocks = np.diff(self.source.edges)[[k for k, _ in parts]]
         self.rows_read += chosen.size if self.source.random_access else int(blocks.sum())
-        values = np.concatenate([np.empty((0, self.m), self.source.dtype), *read])
-        if self.switch[0].size:
-            fitness, values = values, np.empty(values.shape)
-            steps.write_values(fitness, chosen, *self.switch, values)
+        fitness = np.concatenate([np.empty((0, self.m), self.source.dtype), *read])
+        values = self._less_switching(fitness, chosen)
         slots = self.slot_max[chosen]
         return Clients(
             chosen + self.start, values, self.slot_min[chosen], slots, self.count[chosen],
@@ -315,14 +285,12 @@ class Shard:
         self.held[spread(self.ptr[at], count)] = held
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
-        """Hold an earlier answer, as far as slots allow, to settle ties in its favour."""
-        steps.read_pairs(row_ind - self.start, col_ind, self.ptr, self.held, self.count)
+        """Hold an earlier answer, by numbers in the problem; see `Answer.hold`."""
+        super().hold(row_ind - self.start, col_ind)
 
     def pairs(self) -> tuple[Ints, Ints]:
-        """Return the answer as pairs sorted by row, then column."""
-        total = int(self.count.sum())
-        row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
-        steps.write_pairs(self.ptr, self.held, self.count, row_ind, col_ind)
+        """Return the answer as pairs sorted by row, numbered in the problem, then column."""
+        row_ind, col_ind = super().pairs()
         row_ind += self.start
         return row_ind, col_ind
 

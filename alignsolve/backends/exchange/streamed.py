@@ -2,63 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import newton_kernels
-from alignsolve.backends.exchange import row_kernels as rows
-from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut, spread
-from alignsolve.backends.exchange.subproblem import Bounds, Matrix, Stats, Subproblem, above
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
-#: Entries of the rows that are gathered from the shards at most; a problem of less than
-#: one part in `TINY` of that is gathered whole.
-ROOM = 2**24
-TINY = 64
-#: Clients from whose slack quantiles are told.
-SAMPLE = 16384
+from alignsolve.backends.exchange.inputs import NONE, Floats, Ints, spread
+from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut
+from alignsolve.backends.exchange.subproblem import Subproblem, above
+from alignsolve.backends.exchange.task import Task
 
 
-class Shards(Protocol):
-    """Shards that together hold all clients in order, wherever they are."""
+class Shards(ABC):
+    """Shards that together hold all clients in order, wherever they are.
 
-    starts: Ints
+    Parameters
+    ----------
+    starts : int64 array, shape (n_shards,)
+        First client of each shard.
+    """
+
+    def __init__(self, starts: Ints) -> None:
+        self.starts = starts
+
+    @abstractmethod
+    def call(self, method: str, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
+        """Call a method of some shards at once, by number; return what they return."""
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of `Shard` on all shards at once; return what they return."""
+        return self.call(method, dict.fromkeys(range(self.starts.size), arguments))
 
     def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Do the same with arguments of its own for each shard."""
-
-    def one(self, shard: int, method: str, *arguments: Any) -> Any:
-        """Call a method on one shard."""
+        return self.call(method, dict(enumerate(arguments)))
 
 
-class LocalShards:
+class LocalShards(Shards):
     """One shard in this process."""
 
     def __init__(self, shard: Shard) -> None:
+        super().__init__(np.zeros(1, np.int64))
         self.shard = shard
-        self.starts = np.zeros(1, np.int64)
 
-    def all(self, method: str, *arguments: Any) -> list[Any]:
+    def call(self, method: str, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
         """Call a method of the shard."""
-        return [getattr(self.shard, method)(*arguments)]
-
-    def each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call a method of the shard."""
-        return self.all(method, *arguments[0])
-
-    def one(self, shard: int, method: str, *arguments: Any) -> Any:
-        """Call a method of the shard."""
-        return self.all(method, *arguments)[0]
+        return [getattr(self.shard, method)(*some) for some in arguments.values()]
 
 
 class StreamedSubproblem(Subproblem):
@@ -69,36 +62,48 @@ class StreamedSubproblem(Subproblem):
     clients near a boundary first brings them here, as long as they fit into
     `room`; the arrays of `Subproblem` are those of the clients here.
 
+    Parameters
+    ----------
+    shards : Shards
+        Where the clients are.
+    nobody : Clients
+        No clients, of the type that the shards send.
+    slots : int64 array, shape (n,)
+        Most experts of each client.
+    price : float64 array, shape (m + 1,)
+        Prices to start from.
+    task : Task
+        What all levels share.
+
     Attributes
     ----------
-    who : int64 array
-        Numbers of the clients here.
+    here : Clients
+        The clients here, whose answers are those of the level.
     room : int
         Most clients here.
     """
 
     def __init__(
-        self, shards: Shards, dtype: Any, slots: int, size: int, bounds: Bounds,
-        price: Floats, whole: bool, run: Callable[[Callable[[int, int], Any], int], list[Any]],
-        stats: Stats, room: int,
-    ) -> None:  # fmt: skip
-        self.dtype = dtype
-        nobody = _matrix(np.empty((0, price.size - 1), dtype), np.empty(0, np.int64))
-        super().__init__(nobody, np.empty(0, np.int64), bounds, price, whole, run, stats)
+        self, shards: Shards, nobody: Clients, slots: Ints, price: Floats, task: Task
+    ) -> None:
+        super().__init__(nobody.responses().matrix, NONE, task.bounds, price, task)
         self.shards = shards
-        self.size = size
-        self.places = slots
+        self.nobody = nobody
+        self.size = slots.size
+        self.places = int(slots.sum())
         self.clients = np.inf  # reading rows that are here is no pass over the data
-        self.room = room
+        self.room = max(task.params.room // (self.m + 1), 1)
         self._empty()
+
+    def _have(self, here: Clients) -> None:
+        """Have these clients here, and no others."""
+        self.here = here
+        self.who = here.who
+        self.become(here.responses())
 
     def _empty(self) -> None:
         """Have no client here."""
-        self.who = np.empty(0, np.int64)
-        self.matrix = _matrix(np.empty((0, self.m), self.dtype), self.who)
-        self.ptr, self.held = np.zeros(1, np.int64), np.empty(0, np.int32)
-        self.count, self.runner_up = np.empty(0, np.int32), np.empty(0, np.int32)
-        self.slack = np.empty(0, np.float32)
+        self._have(self.nobody)
         self.limit = -np.inf
         self.near = None
 
@@ -117,32 +122,17 @@ class StreamedSubproblem(Subproblem):
 
     def _take(self, found: list[Clients]) -> None:
         """Add clients that shards sent."""
-        new = Clients.join(found)
-        if not new.who.size:
-            return
-        old = self.matrix
-        values = np.concatenate([old.fitness, new.values]) if self.who.size else new.values
-        self.matrix = _matrix(
-            values,
-            np.concatenate([old.slot_min, new.slot_min]),
-            np.concatenate([old.slot_max, new.slot_max]),
-        )
         moved = self._moved(self.slack_price)
         if moved:
-            everyone = np.empty(new.slack.size, np.int64)
-            steps.lower_slack(new.slack, np.float32(np.inf), above(moved * (1 + 1e-6)), everyone)
-        self.slack = np.concatenate([self.slack, new.slack])
-        self.who = np.concatenate([self.who, new.who])
-        self.ptr = np.concatenate([self.ptr, self.ptr[-1] + new.ptr[1:]])
-        self.held = np.concatenate([self.held, new.held])
-        self.count = np.concatenate([self.count, new.count])
-        self.runner_up = np.concatenate([self.runner_up, new.runner_up])
+            for new in found:
+                everyone = np.empty(new.who.size, np.int64)
+                steps.lower_slack(new.slack, np.float32(np.inf), above(moved * (1 + 1e-6)),
+                                  everyone)  # fmt: skip
+        self._have(Clients.join([self.here, *found]))
 
     def _moved(self, price: Floats) -> float:
         """Return how far prices moved against each other since the shards last responded."""
-        known = np.isfinite(price)
-        move = price[known] - self.shard_price[known]
-        return float(move.max() - move.min())
+        return self.moved(price, self.shard_price)
 
     def _bring(self, theta: float) -> bool:
         """Bring all clients here whose slack may be `theta` or less, if they fit."""
@@ -157,8 +147,8 @@ class StreamedSubproblem(Subproblem):
 
     # -- what `Subproblem` does with all clients ------------------------------------
 
-    def respond(self, keep: bool = False) -> int:
-        """Give all clients their best responses; return a client that has none, or -1."""
+    def respond(self, keep: bool = False) -> None:
+        """Give all clients their best responses."""
         if keep:
             self.put_back()
         self._empty()
@@ -166,9 +156,9 @@ class StreamedSubproblem(Subproblem):
         found = self.shards.all("respond", self.price, share, keep)
         self.clients_load = np.sum([load for _, load in found], axis=0)
         self._responded()
-        if self.size <= self.room // TINY:
+        self.bad = max(bad for bad, _ in found)
+        if self.size <= self.room // self.task.params.whole_share:
             self._bring(np.inf)
-        return max(int(bad) for bad, _ in found)
 
     def _responded(self) -> None:
         """Note that the shards know their slack at the present prices."""
@@ -180,10 +170,7 @@ class StreamedSubproblem(Subproblem):
         """Recompute all slack at the present prices, keeping the answer."""
         self.put_back()
         self.shards.all("refresh", self.price)
-        matrix = self.matrix
-        rows.slack_rows(*matrix.read, self.rows, matrix.slot_min, matrix.slot_max, 0,
-                        self.who.size, self.price, self.ptr, self.held, self.count,
-                        self.slack)  # fmt: skip
+        self.slack_rows(0, self.who.size, self.price)
         self._responded()
         self.limit = np.inf if self.who.size == self.size else -np.inf
 
@@ -203,14 +190,12 @@ class StreamedSubproblem(Subproblem):
         limit = self.slack_quantile(min(0.5, wanted / self.size))
         return sum(self.shards.all("count_within", limit)), limit
 
-    def swap_rates(self, limit: float, crowd: float) -> Floats:
-        """Return how fast the nearest clients swap, by pair of nodes; see `Subproblem`."""
+    def near_swaps(self, limit: float) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of the nearest clients, wherever they are."""
         if self.near is not None:
-            return super().swap_rates(limit, crowd)
-        found = self.shards.all("near_swaps", limit)
-        rate, far = (np.sum([part[side] for part in found], axis=0) for side in (0, 1))
-        newton_kernels.settle_rates(rate, far * (limit / UNITS), limit, crowd)
-        return np.asarray(rate)
+            return super().near_swaps(limit)
+        pairs, far = np.sum(self.shards.all("near_swaps", limit), axis=0)
+        return pairs, far * (limit / UNITS)
 
     def near_boundary(self, far: float) -> tuple[Ints, float]:
         """Return all clients here of slack up to `far`, and the largest slack of any client."""
@@ -267,8 +252,8 @@ class StreamedSubproblem(Subproblem):
         bounds = self.bounds
         load = self.clients_load.copy()
         for shard in range(self.shards.starts.size):
-            load = self.shards.one(shard, "repair", self.price, load, bounds.load_min,
-                                   bounds.load_max)  # fmt: skip
+            loads = self.price, load, bounds.load_min, bounds.load_max
+            (load,) = self.shards.call("repair", {shard: loads})
         self.clients_load = load
         return bool(((load[:-1] >= bounds.load_min) & (load[:-1] <= bounds.load_max)).all())
 
@@ -279,11 +264,3 @@ class StreamedSubproblem(Subproblem):
         # One shard's pairs are long: they are not copied.
         rows, cols = (part[0] if len(part) == 1 else np.concatenate(part) for part in parts)
         return rows, cols
-
-
-def _matrix(
-    values: npt.NDArray[Any], slot_min: Ints, slot_max: Ints | None = None
-) -> Matrix:
-    """Return a matrix without switching costs: they are in the values."""
-    none = np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64)
-    return Matrix(values, *none, slot_min, slot_min if slot_max is None else slot_max)

@@ -6,8 +6,9 @@ import math
 from typing import ClassVar
 
 from alignsolve.backends.base import Backend, Capabilities
+from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.status import Limits, Outcome
+from alignsolve.status import Limits, Outcome, Subsolver
 
 #: Seconds that the first solve compiles for, of generalized assignment and of other problems:
 #: 13 and 17 on an idle machine. No time limit ends that.
@@ -19,6 +20,15 @@ JOB_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Featu
 
 class LagrangianBackend(Backend):
     """A Lagrangian bound by a knapsack per client, and answers guided by its prices.
+
+    Parameters
+    ----------
+    parts : tuple of str, optional
+        Some of `all_parts`; all by default.
+    ask : callable, optional
+        Solves by another backend.
+    params : GapSearchParams
+        What steers the search for generalized assignment.
 
     Notes
     -----
@@ -57,6 +67,13 @@ class LagrangianBackend(Backend):
     all_parts: ClassVar[tuple[str, ...]] = ("bound", "search", "tree", "exact")
     speed_hint: ClassVar[str] = "; `alignsolve warm-up` compiles it ahead of time"
 
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
+        params: GapSearchParams = DEFAULT,
+    ) -> None:  # fmt: skip
+        super().__init__(parts, ask)
+        self.params = params
+
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
         """Return the seconds of compiling, if nothing is compiled yet, or NaN."""
         from alignsolve.kernels import is_compiled, prepare
@@ -78,7 +95,7 @@ class LagrangianBackend(Backend):
         prepare()
         from alignsolve.backends.lagrangian.pipeline import solve_lagrangian
 
-        return solve_lagrangian(problem, limits, self.parts, self.ask)
+        return solve_lagrangian(problem, limits, self.parts, self.ask, self.params)
 
 
 def _looks_like_jobs(problem: AlignmentProblem) -> bool:

@@ -80,7 +80,7 @@ def respond(sequence, values, sizes, cap, room, known, kind, nodes, held, weight
 
 @njit(cache=True, nogil=True)
 def clearing_prices(matrix, demand, low, high, slope, target, price):
-    """Move prices to where demand that falls linearly meets supply; return the predicted gain.
+    """Move prices to where demand that falls linearly meets supply; return what clients lose.
 
     Parameters
     ----------
@@ -98,9 +98,6 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
     """
     k = price.size
     present, left, step = price.copy(), demand.copy(), np.zeros(k)
-    before = 0.0
-    for c in range(k):
-        before += _supply_worth(price[c], low[c], high[c], slope[c], target[c])
     for _ in range(200):
         moved, largest = 0.0, 0.0
         for c in range(k):
@@ -128,22 +125,12 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
             largest = max(largest, abs(step[c]))
         if moved <= 1e-3 * largest:
             break
-    gain = before
-    for c in range(k):
-        # The model falls by demand less half of what demand falls by, times the step.
-        gain += 0.5 * (demand[c] + left[c]) * step[c]
-        gain -= _supply_worth(price[c], low[c], high[c], slope[c], target[c])
     price[:] = present + step
-    return gain
-
-
-@njit(cache=True, nogil=True)
-def _supply_worth(price, low, high, slope, target):
-    """Return what a load is worth at most: price times load less its penalty."""
-    load = high if price > 0.0 else low
-    if slope > 0.0:
-        load = min(max(target + 0.5 * price / slope, low), high)
-    return price * load - slope * (load - target) ** 2
+    # The model falls by demand less half of what demand falls by, times the step.
+    saved = 0.0
+    for c in range(k):
+        saved += 0.5 * (demand[c] + left[c]) * step[c]
+    return saved
 
 
 @njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import NODES, Relaxation
 from alignsolve.backends.lagrangian.client_rows import Clients
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.standard_form import CouplingConstraints, Margin
 
 #: Sweeps in which being out of bounds costs more each time, and by what factor.
@@ -64,14 +64,13 @@ class BestResponseSearch:
         known = self.relaxation.known.copy()
         amounts = self._amounts(held)
         scale = self.relaxation.spread
-        pull, fine = 0.1 * scale / self._typical_weight() ** 2, 0.0
+        pull, fine = 0.1 * scale / self.relaxation.typical_weight**2, 0.0
         for _ in range(SWEEPS):
-            if self.best.is_over or self._is_within(amounts):
+            if self.best.is_over or not self._out(amounts).any():
                 break
             self._sweep(prices, held, known, amounts, fine, pull)
             amounts = self._amounts(held)
-            out = np.maximum(amounts - self.loads.high, 0) - np.maximum(self.loads.low - amounts, 0)
-            prices = prices + pull[:, None] * out
+            prices = prices + pull[:, None] * self._out(amounts)
             pull, fine = pull * GROWTH, max(scale, fine * GROWTH)
         fine = max(fine, FINE * scale)
         free = np.zeros_like(prices)
@@ -113,20 +112,14 @@ class BestResponseSearch:
         """Count the loads afresh."""
         total = np.zeros(self.relaxation.shape)
         for block in self.blocks:
-            rows: IntArray = np.arange(block.start, block.stop)
-            total += self.relaxation.amounts(held[block], rows)
+            total += self.loads.weight[:, block] @ held[block]
         return total
 
     def excess(self, amounts: Float64Array) -> float:
         """Return the largest share, over the loads, that is out of bounds."""
-        out = np.maximum(np.maximum(amounts - self.loads.high, self.loads.low - amounts), 0.0)
         total = np.maximum(amounts.sum(axis=1), 1e-300)
-        return float((out.sum(axis=1) / total).max(initial=0.0))
+        return float((np.abs(self._out(amounts)).sum(axis=1) / total).max(initial=0.0))
 
-    def _is_within(self, amounts: Float64Array) -> bool:
-        return bool(((amounts >= self.loads.low) & (amounts <= self.loads.high)).all())
-
-    def _typical_weight(self) -> Float64Array:
-        """Return a typical weight of each load."""
-        typical = np.sqrt((self.loads.weight**2).mean(axis=1))
-        return np.where(typical > 0, typical, 1.0)
+    def _out(self, amounts: Float64Array) -> Float64Array:
+        """Return how far the loads are above their bounds, or, negative, below."""
+        return amounts - np.clip(amounts, self.loads.low, self.loads.high)

@@ -46,6 +46,8 @@ class Responses:
 
     Attributes
     ----------
+    prices : float64 array, shape (n_loads, n_experts)
+        Price of a unit of each load.
     held : bool array, shape (k, n_experts)
         Each client's best set that was found.
     bound : float
@@ -58,6 +60,7 @@ class Responses:
         Whether some client has no set at all.
     """
 
+    prices: Float64Array
     held: BoolArray
     bound: float
     demand: Float64Array
@@ -90,6 +93,9 @@ class Relaxation:
         self.clients = Clients.of(problem, Margin.OUTWARD)
         self.threads = min(threads or 64, len(os.sched_getaffinity(0))
                            if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        typical = np.sqrt((self.loads.weight**2).mean(axis=1))
+        #: A typical weight of each load, shape (n_loads,).
+        self.typical_weight = np.where(typical > 0, typical, 1.0)
         #: Bases of the clients' linear relaxations, kept from one pass to the next.
         self.known = np.full((problem.n_clients, self.clients.n_rows), -1, dtype=np.int16)
         self.kind = self.clients.kind
@@ -146,23 +152,20 @@ class Relaxation:
         def work(block: slice) -> Float64Array:
             rows = clients[block]
             at = slice(int(rows[0]), int(rows[-1]) + 1) if sample is None else rows
-            return self.best(at, prices, nodes, held[block], upper[block])
+            self._respond(at, prices, nodes, held[block], upper[block])
+            return self.loads.weight[:, at] @ held[block]
 
-        total = np.zeros(self.shape)
-        for amounts in self.each(work, blocks):
-            total += amounts
-        bounds = loads.low, loads.high, loads.slope, loads.target
-        if sample is not None:
-            bounds = loads.shared(clients.size / self.problem.n_clients)
-        is_count = loads.is_count & (sample is None)
-        load, worth = _best_loads(prices, *bounds, is_count)
+        total = sum(self._each(work, blocks), np.zeros(self.shape))
+        bounds = loads.shared(clients.size / self.problem.n_clients)
+        load, worth = best_loads(prices, *bounds, loads.is_count if sample is None else None)
         parts = float(upper.sum()), float(worth.sum())
         rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
         return Responses(
-            held, sum(parts) + rounding, total, total - load, bool((upper == -np.inf).any())
-        )
+            prices, held, sum(parts) + rounding, total, total - load,
+            bool((upper == -np.inf).any()),
+        )  # fmt: skip
 
-    def each(
+    def _each(
         self, work: Callable[[slice], Float64Array], blocks: list[slice]
     ) -> Iterator[Float64Array]:
         """Yield what `work` makes of each block, in order, in threads where it pays."""
@@ -172,41 +175,26 @@ class Relaxation:
         with ThreadPoolExecutor(min(self.threads, len(blocks))) as pool:
             yield from pool.map(work, blocks)
 
-    def amounts(self, held: BoolArray, rows: IntArray) -> Float64Array:
-        """Return the loads of some clients' sets, (n_loads, n_experts)."""
-        from alignsolve.backends.lagrangian.multidimensional_knapsack import add_amounts
-
-        amounts = np.zeros(self.shape)
-        add_amounts(held, np.ascontiguousarray(self.loads.weight[:, rows]), amounts)
-        return amounts
-
-    def best(
-        self,
-        rows: slice | IntArray,
-        prices: Float64Array,
-        nodes: int,
-        held: BoolArray,
+    def _respond(
+        self, rows: slice | IntArray, prices: Float64Array, nodes: int, held: BoolArray,
         upper: Float64Array,
-    ) -> Float64Array:
-        """Write the best sets of some clients, and bounds on their values; return the loads."""
+    ) -> None:  # fmt: skip
+        """Write the best sets of some clients, and bounds on their values."""
         from alignsolve.backends.lagrangian import knapsack
         from alignsolve.backends.lagrangian import multidimensional_knapsack as sets
 
         reduced = self.reduced(rows, prices)
-        weight = np.ascontiguousarray(self.loads.weight[:, rows])
-        amounts = np.zeros(self.shape)
         if self.whole is not None:
             size, cap = self.whole
-            knapsack.best_knapsacks(reduced, size[rows], cap[rows], held, upper)
-            sets.add_amounts(held, weight, amounts)
-            return amounts
+            items = knapsack.new_items(held.shape[1], cap[rows].max(), tabulated=False)
+            knapsack.best_knapsacks(reduced, size[rows], cap[rows], items, held, upper)
+            return
         parts, known = self.clients, self.known[rows]
         sets.best_sets(
             reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
-            self.kind, nodes, CLIENT_GAP * self.spread, weight, held, upper, amounts,
+            self.kind, nodes, CLIENT_GAP * self.spread, held, upper,
         )  # fmt: skip
         self.known[rows] = known
-        return amounts
 
 
 def typical_difference(problem: AlignmentProblem) -> float:
@@ -252,22 +240,18 @@ def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
     return size.reshape(n, m), cap.astype(np.int64)
 
 
-def _best_loads(
-    prices: Float64Array,
-    low: Float64Array,
-    high: Float64Array,
-    slope: Float64Array,
-    target: Float64Array,
-    is_count: BoolArray,
-) -> tuple[Float64Array, Float64Array]:
+def best_loads(
+    prices: Float64Array, low: Float64Array, high: Float64Array, slope: Float64Array,
+    target: Float64Array, is_count: BoolArray | None = None,
+) -> tuple[Float64Array, Float64Array]:  # fmt: skip
     """Return every expert's best load at the prices, and what it is worth.
 
     Parameters
     ----------
     prices, low, high, slope, target : float64 array, shape (n_loads, n_experts)
         See `alignsolve.standard_form.CouplingConstraints`.
-    is_count : bool array, shape (n_loads,)
-        Loads that must be whole.
+    is_count : bool array, shape (n_loads,), optional
+        Loads that must be whole; none by default.
 
     Returns
     -------
@@ -279,7 +263,8 @@ def _best_loads(
     def worth(at: Float64Array) -> Float64Array:
         return prices * at - slope * (at - target) ** 2
 
-    below, above = np.floor(load), np.ceil(load)
-    whole = np.where(worth(below) >= worth(above), below, above)
-    load = np.where(is_count[:, None], whole, load)
+    if is_count is not None:
+        below, above = np.floor(load), np.ceil(load)
+        whole = np.where(worth(below) >= worth(above), below, above)
+        load = np.where(is_count[:, None], whole, load)
     return load, worth(load)

@@ -46,18 +46,14 @@ class Clients:
         sums = client_sums(problem, margin)
         # Floors bound from below: a row of fitness less than 0, bounded from above.
         has_floor = bool(sums) and not sums[-1].name
-        budgets = sums[:-1] if has_floor else sums
-        highs = [part.high for part in budgets]
-        lows = [part.low for part in budgets]
+        budgets, floors = (sums[:-1], sums[-1:]) if has_floor else (sums, ())
         members, least, most = _counted(problem)
-        highs += list(margin.moved(most, 1))
-        lows += list(np.where(least > 0, margin.moved(least, -1), -np.inf))
-        if has_floor:
-            highs.append(-sums[-1].low)
-            lows.append(-sums[-1].high)
-        shape = len(highs), problem.n_clients
-        high = np.ascontiguousarray(np.reshape(highs, shape).T, dtype=np.float64)
-        low = np.ascontiguousarray(np.reshape(lows, shape).T, dtype=np.float64)
+        least = np.where(least > 0, margin.moved(least, -1), -np.inf)
+        bounds = [(part.low, part.high) for part in budgets]
+        bounds += zip(least, margin.moved(most, 1), strict=True)
+        bounds += [(-part.high, -part.low) for part in floors]
+        both = np.reshape(bounds, (len(bounds), 2, problem.n_clients)).astype(np.float64)
+        low, high = np.ascontiguousarray(both.transpose(1, 2, 0))
         room = np.where(np.isfinite(low), high - low, np.inf)
         return cls(problem, sums, members, has_floor, high, room)
 
@@ -77,12 +73,11 @@ class Clients:
 
     def sizes(self, rows: slice | IntArray) -> Float64Array:
         """Return the coefficients of some clients' rows, float64 (k, n_rows, n_experts)."""
-        problem, m = self.problem, self.problem.n_experts
-        k = problem.max_experts[rows].size
-        block = np.empty((k, self.n_rows, m))
+        n = self.capacity[rows].shape[0]
+        block = np.empty((n, self.n_rows, self.problem.n_experts))
         r = len(self.sums) - self.has_floor
-        for k, part in enumerate(self.sums[:r]):
-            block[:, k] = part.entries(rows)
+        for at, part in enumerate(self.sums[:r]):
+            block[:, at] = part.entries(rows)
         block[:, r : r + len(self.members)] = self.members
         if self.has_floor:
             np.subtract(0.0, self.sums[-1].entries(rows), out=block[:, -1])

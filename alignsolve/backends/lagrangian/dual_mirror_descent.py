@@ -32,8 +32,8 @@ class MirrorDescent:
         The priced problem.
     clients : int64 array
         Clients of a sample, or all.
-    prices : float64 array, shape (n_loads, n_experts)
-        Where to start.
+    prices : float64 array, shape (n_loads, n_experts), optional
+        Where to start; 0 by default.
     first_step : float
         How far a choice moves a price at first, in typical differences of values.
     seed : int
@@ -52,7 +52,7 @@ class MirrorDescent:
     """
 
     def __init__(
-        self, relaxation: Relaxation, clients: IntArray, prices: Float64Array, *,
+        self, relaxation: Relaxation, clients: IntArray, prices: Float64Array | None = None, *,
         first_step: float = FIRST_STEP, seed: int,
     ) -> None:  # fmt: skip
         problem, loads, parts = relaxation.problem, relaxation.loads, relaxation.clients
@@ -61,12 +61,13 @@ class MirrorDescent:
         self.values, self.sizes = problem.values(clients), parts.sizes(clients)
         self.rows = parts.capacity[clients], parts.room[clients]
         self.weight = np.ascontiguousarray(loads.weight[:, clients])
-        self.share = loads.low / n, loads.high / n, loads.slope * n, loads.target / n
+        self.share = loads.shared(1 / n)
         self.known = np.full((k, parts.n_rows), -1, dtype=np.int16)
         self.held = np.zeros((k, problem.n_experts), dtype=np.bool_)
-        self.prices, self.mean = prices.copy(), prices.copy()
-        size = np.maximum((loads.weight**2).mean(axis=1), 1e-300)
-        self.step = first_step * relaxation.spread / (size * max(1, len(size)))
+        self.prices = np.zeros(relaxation.shape) if prices is None else prices.copy()
+        self.mean = self.prices.copy()
+        size = relaxation.typical_weight
+        self.step = first_step * relaxation.spread / (size**2 * max(1, len(size)))
         self.last_step = LAST_STEP / first_step * self.step
         self.is_first = True
 

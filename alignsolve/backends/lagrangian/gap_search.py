@@ -12,7 +12,7 @@ some problems (Yagiura's e15900) that the tree does not, and the other way round
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -21,42 +21,17 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian.bound import Relaxation
-from alignsolve.backends.lagrangian.knapsack import forced_values
-from alignsolve.backends.lagrangian.subgradient import Priced
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses
+from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
+from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
 from alignsolve.backends.lagrangian.tree import AssignmentTree
-from alignsolve.errors import AlignSolveError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.progress import Reporter
-from alignsolve.status import Limits, Outcome, Subsolver, Termination
+from alignsolve.status import Limits, Outcome, Termination
 
-logger = logging.getLogger("alignsolve")
-
-#: Seconds of a call of the tree search between looks at the clock.
-CHUNK_SECONDS = 0.1
-#: First aim of a dive below the bound, relative.
-FIRST_SLACK = 4e-4
-#: Share of the free experts that a dive fixes at a time, and how many it leaves to the tree.
-SHARE, LEFT = 0.1, 40
-#: Nodes of the tree after a dive.
-DIVE_NODES = 400
-#: Time for improving the best answer after a dive, as a share of the dive's; how many experts
-#: are freed at a time, at first and at least; nodes of the tree for each.
-POLISH_SHARE, FIRST_FREED, FEWEST_FREED, POLISH_NODES = 2.0, 40, 8, 60
-#: Most time for a first answer by greedy: seconds, and a share of what is left.
-GREEDY_SECONDS, GREEDY_SHARE = 3.0, 0.1
 #: What sums of values and prices lose to rounding at most, relative.
 ROUNDING = 1e-11
-#: Dives without any answer after which an exact solver looks for one.
-BARREN_DIVES = 6
-#: Dives without a better answer after which a search without proof ends.
-LAST_DIVES = 20
-#: Seconds at a level after which an exact solver gets the core, for as long; the next time after
-#: this many times as long.
-CORE_SECONDS, CORE_GROWTH = 2.0, 4.0
-#: Most pairs of a core: beyond, the linear model takes too long to begin.
-CORE_PAIRS = 1 << 16
 
 
 def applies(relaxation: Relaxation) -> bool:
@@ -77,16 +52,16 @@ class GapSearch:
     ----------
     relaxation : Relaxation
         A problem that `applies`.
-    priced : Priced
-        Good prices.
-    best : Incumbent
+    priced : Responses
+        Those to good prices.
+    best : SharedIncumbent
         Where answers and bounds go.
-    exact : callable
-        Solves a problem by other means.
+    others : OtherSolvers
+        Solvers for a first answer, and for cores.
     parts : collection of str
-        "search" to dive, "tree" to prove, "exact" to ask the other means.
-    ask : callable
-        Solves by another backend.
+        "search" to dive, "tree" to prove, "exact" to ask exact solvers.
+    params : GapSearchParams
+        What steers the searches.
 
     Attributes
     ----------
@@ -95,17 +70,14 @@ class GapSearch:
     """
 
     def __init__(
-        self, relaxation: Relaxation, priced: Priced, best: SharedIncumbent,
-        exact: Callable[[AlignmentProblem, Limits], Outcome], parts: Collection[str],
-        ask: Subsolver,
+        self, relaxation: Relaxation, priced: Responses, best: SharedIncumbent,
+        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULT,
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
-        problem = relaxation.problem
-        everyone = slice(0, problem.n_clients)
-        self.best, self.exact, self.parts, self.ask = best, exact, parts, ask
+        self.best, self.others, self.parts, self.params = best, others, parts, params
         self.size, self.cap = relaxation.whole
         self.prices = priced.prices[0]
-        self.values = problem.values(everyone)
+        self.values = relaxation.problem.values(slice(0, relaxation.problem.n_clients))
         self.threads = relaxation.threads
         # Less than half of what answers are told apart by: else a search for a better
         # answer finds the best one again, for ever.
@@ -114,27 +86,26 @@ class GapSearch:
         self.seed = best.limits.seed
         self.nodes = self.dives = self.polishes = self.cores = 0
         self.rng = np.random.default_rng(self.seed)
-        self.freed = float(FIRST_FREED)
-        self._rates: dict[int, float] = {}
+        self.freed = float(params.first_freed)
         #: What giving each pair costs the bound.
-        self.loss = self._losses(relaxation.reduced(everyone, priced.prices))
+        self.loss = self._losses()
         self.root = priced.bound
 
-    def _losses(self, reduced: Float64Array) -> Float64Array:
+    def _losses(self) -> Float64Array:
         """Return what giving each pair costs the bound; 0 for clients that time is short for."""
-        loss = np.zeros(reduced.shape)
-        for i in range(len(reduced)):
+        tree = self._tree(-np.inf, self.values > -np.inf)
+        loss = np.where(tree.state.allowed, 0.0, np.inf)
+        for i in range(len(loss)):
             # One client's tables can take a tenth of a second.
             if self.best.is_over:
                 break
-            one, forced = slice(i, i + 1), np.zeros((2, 1, reduced.shape[1]))
-            forced_values(reduced[one], self.size[one], self.cap[one], forced)
-            loss[i] = forced.max() - forced[1, 0]
+            tree.write_losses(i, loss)
             self.best.report()
         return loss
 
     def run(self) -> None:
         """Search until it is over."""
+        compile_kernels()
         searches = []
         if "tree" in self.parts:
             searches.append(self._prove())
@@ -143,7 +114,6 @@ class GapSearch:
         if self.threads == 1:
             self._alternate(searches)
             return
-        compile_kernels()
         errors: list[BaseException] = []
         # Not `Thread.is_alive`: see `alignsolve.backends.interruptible`.
         ended = [threading.Event() for _ in searches]
@@ -168,7 +138,7 @@ class GapSearch:
         finally:
             self.best.stop()
             for mark in ended:
-                mark.wait(4 * CHUNK_SECONDS)
+                mark.wait(4 * self.params.chunk_seconds)
         if errors:
             raise errors[0]
 
@@ -191,8 +161,7 @@ class GapSearch:
 
     def _tree(self, least: float, allowed: BoolArray | None = None) -> AssignmentTree:
         """Return the search for an answer of at least a value; by default among all pairs."""
-        if allowed is None:
-            allowed = self._allowed(least)
+        allowed = self._allowed(least) if allowed is None else allowed
         return AssignmentTree(
             self.values, self.size, self.cap, allowed, self.prices, least - self.margin
         )
@@ -215,9 +184,9 @@ class GapSearch:
             if found.status != "open":
                 yield found.status
                 return
-            if seconds < CHUNK_SECONDS / 2:
+            if seconds < self.params.chunk_seconds / 2:
                 chunk = min(2 * chunk, 4096)
-            elif seconds > CHUNK_SECONDS and chunk > 1:
+            elif seconds > self.params.chunk_seconds and chunk > 1:
                 chunk //= 2
             yield "open"
             if self.best.value >= until:
@@ -225,9 +194,9 @@ class GapSearch:
 
     def _prove(self) -> Iterator[None]:
         """Lower the bound level by level until it meets the best answer."""
-        best = self.best
+        best, params = self.best, self.params
         least_value = float(np.where(self.values > -np.inf, self.values, np.inf).min(axis=0).sum())
-        step, patience = best.unit, CORE_SECONDS
+        step, patience = best.unit, params.core_seconds
         while not best.proved:
             if step == 0:
                 gap = best.bound - best.value
@@ -237,7 +206,8 @@ class GapSearch:
             status, began, by_core = "open", time.perf_counter(), False
             for status in self._run(self._tree(least), np.inf, least):
                 yield
-                if "exact" in self.parts and time.perf_counter() - began > patience:
+                late = time.perf_counter() - began > patience
+                if status == "open" and late and "exact" in self.parts:
                     asked = time.perf_counter()
                     status = self._solve_core(least, patience)
                     by_core = status != "open"
@@ -245,13 +215,13 @@ class GapSearch:
                         # Faster than the tree: at the next level it is asked as soon.
                         patience = time.perf_counter() - asked
                         break
-                    patience *= CORE_GROWTH
+                    patience *= params.core_growth
             if status == "none":
                 best.lower(least - best.unit)
                 if least <= least_value:
                     best.infeasible = not np.isfinite(best.value)
                 # Levels that cost nothing are taken several at a time; a core hardly minds.
-                quick = by_core or time.perf_counter() - began < CHUNK_SECONDS
+                quick = by_core or time.perf_counter() - began < params.chunk_seconds
                 if quick or not np.isfinite(best.value):
                     step *= 2
                 elif best.unit == 0 or step > best.unit:
@@ -264,32 +234,33 @@ class GapSearch:
 
     def _dive(self) -> Iterator[None]:
         """Dive for better answers, each time aiming between the best one and the bound."""
-        best = self.best
-        slack = max(2 * best.unit, FIRST_SLACK * abs(self.root))
+        best, params = self.best, self.params
+        slack = max(2 * best.unit, params.first_slack * abs(self.root))
         known, barren = best.value, 0
         # Without the other search nothing else would end it.
-        while "tree" in self.parts or barren < LAST_DIVES:
+        while "tree" in self.parts or barren < params.last_dives:
             began = time.perf_counter()
             gap = best.bound - best.value
             slack = min(slack, 0.75 * gap)
             least = max(best.bound - slack, best.value + (best.unit or best.tolerance))
             tree = self._tree(least)
             noise = 0.0 if self.dives == 0 else 0.5
-            found = tree.dive(SHARE / (1 + self.dives % 3), LEFT, noise, self.seed + self.dives)
+            share = params.dive_share / (1 + self.dives % 3)
+            found = tree.dive(share, params.dive_left, noise, self.seed + self.dives)
             self.dives += 1
             yield
             status = found.status
             if found.clients is not None:
                 self._offer(found.clients)
             elif status == "open":
-                for status in self._run(tree, tree.nodes + DIVE_NODES, np.inf):  # noqa: B007
+                for status in self._run(tree, tree.nodes + params.dive_nodes, np.inf):  # noqa: B007
                     yield
             wider = 1.4 if np.isfinite(best.value) else 4.0
             slack = slack * 0.6 if status == "found" else slack * wider
             if not np.isfinite(best.value):
                 if self.dives == 1:
                     self._ask_greedy()
-                elif "exact" in self.parts and self.dives == BARREN_DIVES:
+                elif "exact" in self.parts and self.dives == params.barren_dives:
                     self._ask_exact()
             yield
             yield from self._polish(time.perf_counter() - began)
@@ -298,8 +269,8 @@ class GapSearch:
 
     def _polish(self, seconds: float) -> Iterator[None]:
         """Free some experts of the best answer at a time, and search what they can do better."""
-        best = self.best
-        until = time.perf_counter() + POLISH_SHARE * seconds
+        best, params = self.best, self.params
+        until = time.perf_counter() + params.polish_share * seconds
         while best.pairs is not None and time.perf_counter() < until and not best.is_over:
             clients, experts = best.pairs
             holder = np.empty(experts.size, dtype=np.int64)
@@ -309,13 +280,13 @@ class GapSearch:
             allowed = self._allowed(least)
             allowed[:, ~free] = False
             allowed[holder[~free], np.flatnonzero(~free)] = True
-            status = "open"
-            for status in self._run(self._tree(least, allowed), POLISH_NODES, least):  # noqa: B007
+            tree, status = self._tree(least, allowed), "open"
+            for status in self._run(tree, params.polish_nodes, least):  # noqa: B007
                 yield
             self.polishes += 1
             # As many as the nodes suffice for.
             change = 0.95 if status == "open" else 1.02
-            self.freed = min(max(change * self.freed, FEWEST_FREED), float(holder.size))
+            self.freed = min(max(change * self.freed, params.fewest_freed), float(holder.size))
 
     def _related(self, holder: IntArray) -> BoolArray:
         """Choose experts that could change places: whose move to some clients costs little."""
@@ -336,32 +307,30 @@ class GapSearch:
 
     def _ask_greedy(self) -> None:
         """Take a first answer that is easy to find."""
-        limits = self.best.limits
-        soon = time.perf_counter() + min(GREEDY_SECONDS, GREEDY_SHARE * limits.remaining())
-        limits = dataclasses.replace(limits, deadline=soon, warm_start=None, report=None)
-        try:
-            answer = self.ask("greedy", self.best.problem, limits)
-        except AlignSolveError as error:
-            logger.info("lagrangian goes on without greedy: %s", error)
-            return
+        best, params = self.best, self.params
+        left = params.greedy_share * best.limits.remaining()
+        answer = self.others.greedy(min(params.greedy_seconds, left))
         if answer.termination is Termination.INTERRUPTED:
-            self.best.interrupted = True
-            self.best.stop()
-        if answer.row_ind is not None and answer.col_ind is not None:
-            self.best.offer(answer.row_ind, answer.col_ind)
+            best.interrupted = True
+            best.stop()
+
+    def _ask_exact(self) -> None:
+        """Let another solver find a first answer, or prove that there is none."""
+        self._exact(self.others.whole, self.best.problem, lambda: self.best.is_over)
 
     def _solve_core(self, least: float, seconds: float) -> str:
         """Ask an exact solver for an answer of at least a value; return as `Search.status`."""
         best, allowed = self.best, self._allowed(least)
-        if np.count_nonzero(allowed) > CORE_PAIRS:
+        if np.count_nonzero(allowed) > self.params.core_pairs:
             return "open"
         fitness = np.where(allowed, best.problem.fitness, -np.inf)
         core = best.problem.replace(fitness=fitness)
         until = min(best.limits.deadline, time.perf_counter() + seconds)
         # Only the caller ends it before: a solver that is stopped cannot always be freed.
         answer = self._exact(
-            core, lambda: best.interrupted, deadline=until, threads=1, warm_start=None
-        )
+            functools.partial(self.others.core, core), core, lambda: best.interrupted,
+            deadline=until, threads=1, warm_start=None,
+        )  # fmt: skip
         self.cores += 1
         # Any answer outside the core is below the level.
         below = least - best.unit
@@ -372,19 +341,11 @@ class GapSearch:
             return "found"
         return "none" if answer.infeasible or answer.bound < least else "open"
 
-    def _ask_exact(self) -> None:
-        """Let another solver find a first answer, or prove that there is none."""
-        best = self.best
-        answer = self._exact(best.problem, lambda: best.is_over)
-        if answer.infeasible:
-            best.infeasible = not np.isfinite(best.value)
-        else:
-            best.lower(answer.bound, answer.source)
-
     def _exact(
-        self, problem: AlignmentProblem, is_over: Callable[[], bool], **changes: Any
-    ) -> Outcome:
-        """Solve a problem by other means until it is over, and offer its answer."""
+        self, solve: Callable[[Limits], Outcome], problem: AlignmentProblem,
+        is_over: Callable[[], bool], **changes: Any,
+    ) -> Outcome:  # fmt: skip
+        """Let another solver solve a problem until it is over, beside the search."""
         best = self.best
 
         def poll(_: object) -> bool:
@@ -394,14 +355,11 @@ class GapSearch:
             return is_over()
 
         report = Reporter(problem, poll, time.perf_counter())
-        limits = dataclasses.replace(best.limits, report=report, **changes)
-        answer = self.exact(problem, limits)
+        answer = solve(dataclasses.replace(best.limits, report=report, **changes))
         by_key = answer.termination is Termination.INTERRUPTED and not report.stopped
         if self.threads == 1 and by_key:
             best.interrupted = True
             best.stop()
-        if answer.row_ind is not None and answer.col_ind is not None:
-            best.offer(answer.row_ind, answer.col_ind)
         return answer
 
 

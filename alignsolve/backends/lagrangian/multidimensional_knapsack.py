@@ -19,6 +19,7 @@ from numba import njit
 from alignsolve.backends.lagrangian.simplex import (
     EMPTY,
     SOLVED,
+    STUCK,
     UPPER,
     enter,
     is_contradiction,
@@ -119,10 +120,8 @@ def _relax(work, known, m, items, d):
             if t < items and work.item[t] == known[r]:
                 enter(root, t, d, k)
                 entered = True
-    if entered and not settle(root, work.cap, d, k):
-        start(root, work.rows, work.cap, work.room, work.value, d, k)
-        entered = False
-    status, p = optimise(root, d, k)
+    serves = not entered or settle(root, work.cap, d, k)
+    status, p = optimise(root, d, k) if serves else (STUCK, -1)
     if status != SOLVED and entered:
         start(root, work.rows, work.cap, work.room, work.value, d, k)
         status, p = optimise(root, d, k)
@@ -275,18 +274,19 @@ def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, wo
         Value of the set (-inf for none found), and a bound on every set's value, or
         `least` where that is more.
     """
-    if kind == MIXED:
-        return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
-    value, upper = _best(reduced, sizes, cap, room, known, True, nodes, gap, least, best, work)
-    if kind == PLAIN or value == -np.inf or _reaches(sizes, cap, room, best):
-        return value, upper
-    if upper <= least:
-        return -np.inf, upper
-    if upper <= 0.0:
-        value = _single(reduced, sizes, cap, room, best)
-        if value > -np.inf:
-            return value, value
-    return _best(reduced, sizes, cap, room, known, False, nodes, gap, least, best, work)
+    plain = kind != MIXED
+    while True:
+        value, upper = _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work)
+        if not plain or kind == PLAIN or value == -np.inf or _reaches(sizes, cap, room, best):
+            return value, upper
+        if upper <= least:
+            return -np.inf, upper
+        if upper <= 0.0:
+            value = _single(reduced, sizes, cap, room, best)
+            if value > -np.inf:
+                return value, value
+        # Without its minima the client would choose too little.
+        plain = False
 
 
 @njit(cache=True, nogil=True)
@@ -361,35 +361,20 @@ def _rounded(work, items):
 
 
 @njit(cache=True, nogil=True)
-def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, weight, best, upper, amounts):
-    """Find the best set of every client of a block, and add up what the sets put on the loads.
+def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, best, upper):
+    """Find the best set of every client of a block.
 
     Parameters
     ----------
     reduced, sizes, cap, room, known, kind, nodes, gap
         As for `best_set`, with a row per client.
-    weight : float64 array, shape (n_loads, k)
-        What each client adds to each load.
     best : bool array, shape (k, m)
         The sets, on return.
     upper : float64 array, shape (k,)
         Bounds on the clients' values, on return; -inf where there is no set.
-    amounts : float64 array, shape (n_loads, m)
-        Loads of the sets are added to these.
     """
     k, m = reduced.shape
     work = new_work(m, cap.shape[1])
     for i in range(k):
         _, upper[i] = best_set(reduced[i], sizes[i], cap[i], room[i], known[i], kind, nodes,
                                    gap, -np.inf, best[i], work)  # fmt: skip
-    add_amounts(best, weight, amounts)
-
-
-@njit(cache=True, nogil=True)
-def add_amounts(best, weight, amounts):
-    """Add what the sets of a block put on every load, (n_loads, n_experts)."""
-    for i in range(best.shape[0]):
-        for j in range(best.shape[1]):
-            if best[i, j]:
-                for k in range(weight.shape[0]):
-                    amounts[k, j] += weight[k, i]

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.backends.lagrangian.bound import Relaxation
-from alignsolve.backends.lagrangian.subgradient import Priced
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses, best_loads
 from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Predicted gain of a step, relative to the bound, at which steps end.
@@ -81,21 +80,21 @@ class Curvature:
 
 def clear(
     relaxation: Relaxation,
-    start: Priced,
+    prices: Float64Array,
     curvature: Curvature,
     *,
     deadline: float,
     max_passes: int,
     sample: IntArray | None = None,
-    seen: Callable[[Priced], bool] | None = None,
-) -> Priced:
+    seen: Callable[[Responses], bool] | None = None,
+) -> Responses:
     """Improve prices by quasi-Newton steps.
 
     Parameters
     ----------
     relaxation : Relaxation
         The priced problem.
-    start : Priced
+    prices : float64 array, shape (n_loads, n_experts)
         Where to start.
     curvature : Curvature
         The model; it learns.
@@ -106,46 +105,40 @@ def clear(
     sample : int64 array, optional
         Clients of a sample.
     seen : callable, optional
-        Called with the best prices after every pass; true ends the search.
+        Called with the best responses after every pass; true ends the search.
 
     Returns
     -------
-    Priced
-        The best prices met, not worse than those of `start`.
+    Responses
+        Those to the best prices met, not worse than the first ones.
     """
     from alignsolve.backends.lagrangian.best_response_kernels import clearing_prices
 
-    loads, shape = relaxation.loads, relaxation.shape
     n = relaxation.problem.n_clients if sample is None else sample.size
-    supply = loads.low, loads.high, loads.slope, loads.target
-    if sample is not None:
-        supply = loads.shared(sample.size / relaxation.problem.n_clients)
-    flat = [np.ascontiguousarray(part).ravel() for part in supply]
-
-    def passed(prices: Float64Array) -> tuple[Priced, Float64Array]:
-        responses = relaxation.responses(prices, sample)
-        return Priced(prices, responses.bound, responses), responses.demand.ravel()
-
-    best, demand = passed(start.prices)
+    supply = relaxation.loads.shared(n / relaxation.problem.n_clients)
+    flat = [part.ravel() for part in supply]
+    best = relaxation.responses(prices, sample)
     damping, idle = 0.0, 0
     for _ in range(max_passes - 1):
-        if best.responses is None or best.responses.infeasible or not math.isfinite(best.bound):
+        if best.infeasible or not math.isfinite(best.bound):
             break
         if (seen is not None and seen(best)) or time.perf_counter() >= deadline:
             break
-        prices = best.prices.ravel().copy()
+        prices = best.prices.copy()
         matrix = n * (1.0 + damping) * curvature.matrix
-        gain = clearing_prices(matrix, demand, *flat, prices)
+        gain = clearing_prices(matrix, best.demand.ravel(), *flat, prices.ravel())
+        gain += float((best_loads(best.prices, *supply)[1] - best_loads(prices, *supply)[1]).sum())
         if gain <= FINEST * abs(best.bound):
             break
-        tried, there = passed(prices.reshape(shape))
-        curvature.learn(prices - best.prices.ravel(), (demand - there) / n)
+        tried = relaxation.responses(prices, sample)
+        fall = (best.demand - tried.demand) / n
+        curvature.learn((prices - best.prices).ravel(), fall.ravel())
         if tried.bound < best.bound:
             if best.bound - tried.bound < 0.1 * gain:
                 idle += 1
             else:
                 idle, damping = 0, damping / DAMPING if damping > 0.1 else 0.0
-            best, demand = tried, there
+            best = tried
         else:
             damping, idle = max(0.5, DAMPING * damping), idle + 1
         if idle >= PATIENCE:

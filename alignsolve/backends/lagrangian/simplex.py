@@ -109,16 +109,23 @@ def drive_out(tableau, p, goal, d, k):
 
 
 @njit(cache=True, nogil=True)
+def _worst_row(tableau, d):
+    """Return the row whose basic column is furthest out of bounds, else -1, and the bound."""
+    p, worst, goal = -1, VIOLATION, 0.0
+    for i in range(d):
+        amount, span = tableau.level[i], tableau.span[tableau.basis[i]]
+        if -amount > worst:
+            p, worst, goal = i, -amount, 0.0
+        elif amount - span > worst:
+            p, worst, goal = i, amount - span, span
+    return p, goal
+
+
+@njit(cache=True, nogil=True)
 def optimise(tableau, d, k):
     """Pivot until all basic columns are within their bounds; return a status, and the last row."""
     for _ in range(PIVOTS_PER_ROW * d + PIVOTS):
-        p, worst, goal = -1, VIOLATION, 0.0
-        for i in range(d):
-            amount, span = tableau.level[i], tableau.span[tableau.basis[i]]
-            if -amount > worst:
-                p, worst, goal = i, -amount, 0.0
-            elif amount - span > worst:
-                p, worst, goal = i, amount - span, span
+        p, goal = _worst_row(tableau, d)
         if p < 0:
             return SOLVED, p
         status = drive_out(tableau, p, goal, d, k)

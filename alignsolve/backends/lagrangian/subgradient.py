@@ -13,12 +13,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
-from alignsolve.model.arrays import Float64Array
 
 #: Share of the direction before that is kept.
 MEMORY = 0.9
@@ -28,43 +26,24 @@ PATIENCE = 20
 FINEST = 1e-7
 
 
-@dataclass(eq=False)
-class Priced:
-    """The best prices met.
-
-    Attributes
-    ----------
-    prices : float64 array, shape (n_loads, n_experts)
-        Price of a unit of each load.
-    bound : float
-        The bound there (max sense).
-    responses : Responses or None
-        The responses there.
-    """
-
-    prices: Float64Array
-    bound: float = math.inf
-    responses: Responses | None = None
-
-
 def subgradient_ascent(
     relaxation: Relaxation,
-    start: Priced,
+    start: Responses,
     *,
     distance: float,
     value: Callable[[], float],
     deadline: float,
     max_passes: int,
-    seen: Callable[[Priced], bool] | None = None,
-) -> Priced:
+    seen: Callable[[Responses], bool] | None = None,
+) -> Responses:
     """Improve prices by subgradient steps.
 
     Parameters
     ----------
     relaxation : Relaxation
         The priced problem.
-    start : Priced
-        Where to start.
+    start : Responses
+        Where to start: the responses to some prices.
     distance : float
         First distance of the target from the bound, in units of fitness.
     value : callable
@@ -75,16 +54,15 @@ def subgradient_ascent(
     max_passes : int
         Most passes over the clients.
     seen : callable, optional
-        Called with the best prices after every pass; true ends the search.
+        Called with the best responses after every pass; true ends the search.
 
     Returns
     -------
-    Priced
-        The best prices met, not worse than those of `start`.
+    Responses
+        Those to the best prices met, not worse than `start`.
     """
     loads = relaxation.loads
-    unit = np.sqrt((loads.weight**2).mean(axis=1))[:, None]
-    unit[unit == 0] = 1.0
+    unit = relaxation.typical_weight[:, None]
     total = loads.weight.sum(axis=1)[:, None]
     free = loads.slope == 0
     # A bound that cannot bind from above leaves no price above 0, and vice versa.
@@ -96,9 +74,9 @@ def subgradient_ascent(
     for _ in range(max_passes):
         responses = relaxation.responses(prices)
         if responses.infeasible or not math.isfinite(responses.bound):
-            return Priced(prices, responses.bound, responses) if responses.infeasible else best
+            return responses if responses.infeasible else best
         if responses.bound < best.bound:
-            best = Priced(prices.copy(), responses.bound, responses)
+            best = responses
         if seen is not None and seen(best):
             break
         idle += 1
@@ -109,9 +87,7 @@ def subgradient_ascent(
         elif idle >= PATIENCE:
             distance *= 0.5
             idle, reference = 0, best.bound
-            prices, direction = best.prices.copy(), np.zeros_like(prices)
-            if best.responses is not None:
-                responses = best.responses
+            prices, direction, responses = best.prices, np.zeros_like(prices), best
         floor = FINEST * max(1.0, abs(best.bound))
         gap = best.bound - value()
         if distance < floor or gap <= 0 or time.perf_counter() >= deadline:

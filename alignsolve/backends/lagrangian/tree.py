@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.backends.lagrangian import tree_kernels, tree_state
+from alignsolve.backends.lagrangian import knapsack, tree_bound, tree_kernels, tree_state
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 
@@ -50,53 +51,57 @@ class AssignmentTree:
         prices: Float64Array, least: float,
     ) -> None:  # fmt: skip
         m = values.shape[1]
-        self.values = np.where(allowed, values, 0.0)
-        self.size, self.least = size, least
-        self.allowed = (allowed & (size <= cap[:, None])).astype(np.uint8)
-        self.domain = self.allowed.sum(axis=0).astype(np.int64)
-        self.left, self.owner = cap.copy(), np.full(m, -1)
-        self.member = np.nonzero(self.allowed)[1]
-        self.start = np.concatenate([[0], np.cumsum(self.allowed.sum(axis=1))]).astype(np.int64)
-        self.trail = np.empty(self.member.size + m + 1, dtype=np.int64)
-        self.control = np.zeros(3, dtype=np.int64)
-        self.prices = prices.copy()
-        depth = min(self.member.size + 1, 4 * m)
-        self.path = np.empty((depth, 5), dtype=np.int64)
-        self.path_prices = np.empty((depth, m))
-        self.answer = np.empty(m, dtype=np.int64)
-        self.hopeless = bool((self.domain == 0).any())
-        single = np.flatnonzero(self.domain == 1)
-        self.owner[single] = self.allowed[:, single].argmax(axis=0)
-        np.subtract.at(self.left, self.owner[single], size[self.owner[single], single])
-        self.hopeless |= bool((self.left < 0).any())
+        open_pairs = (allowed & (size <= cap[:, None])).astype(np.uint8)
+        member = np.nonzero(open_pairs)[1]
+        depth = min(member.size + 1, 4 * m)
+        self.least = least
+        self.state = state = tree_state.State(
+            values=np.where(allowed, values, 0.0), size=size, member=member,
+            start=np.append(0, np.cumsum(open_pairs.sum(axis=1, dtype=np.int64))),
+            allowed=open_pairs, domain=open_pairs.sum(axis=0, dtype=np.int64),
+            owner=np.full(m, -1), left=cap.copy(), prices=prices.copy(),
+            path=np.empty((depth, 5), dtype=np.int64), path_prices=np.empty((depth, m)),
+            trail=np.empty(member.size + m + 1, dtype=np.int64),
+            control=np.zeros(3, dtype=np.int64), answer=np.empty(m, dtype=np.int64),
+        )  # fmt: skip
+        #: Room for the items of any client at any node, and more.
+        self.work = tree_kernels.Work(
+            knapsack.new_items(np.diff(state.start).max(), cap.max(), tabulated=True),
+            np.empty(size.shape), np.empty(size.shape), np.empty(cap.size),
+            np.empty(3, dtype=np.int64),
+        )  # fmt: skip
+        single = np.flatnonzero(state.domain == 1)
+        state.owner[single] = owner = open_pairs[:, single].argmax(axis=0)
+        np.subtract.at(state.left, owner, size[owner, single])
+        self.hopeless = bool((state.domain == 0).any() or (state.left < 0).any())
 
     @property
     def nodes(self) -> int:
         """Nodes so far."""
-        return int(self.control[tree_state.NODES])
+        return int(self.state.control[tree_state.NODES])
 
     def run(self, max_nodes: int) -> Search:
         """Go on for some nodes."""
-        if self.hopeless:
-            return Search("none")
-        status = tree_kernels.search(
-            self.values, self.size, self.allowed, self.domain, self.left, self.owner,
-            self.start, self.member, self.trail, self.control, self.prices, self.path,
-            self.path_prices, self.least, max_nodes, self.answer,
+        return self._ended(
+            lambda: tree_kernels.search(self.state, self.work, self.least, max_nodes)
         )
-        if status == tree_kernels.FOUND:
-            return Search("found", self.answer.copy())
-        return Search("none" if status == tree_kernels.EXHAUSTED else "open")
 
     def dive(self, share: float, stop: int, noise: float, seed: int) -> Search:
         """Fix experts greedily until few are free; "none" is no proof then."""
-        if self.hopeless:
-            return Search("none")
-        status = tree_kernels.dive(
-            self.values, self.size, self.allowed, self.domain, self.left, self.owner,
-            self.start, self.member, self.trail, self.control, self.prices, self.least,
-            share, stop, noise, seed, self.answer,
+        return self._ended(
+            lambda: tree_kernels.dive(
+                self.state, self.work, self.least, share, stop, noise, seed
+            )
         )
+
+    def _ended(self, kernel: Callable[[], int]) -> Search:
+        """Run a kernel, where there is hope, and say what it ended with."""
+        status = tree_kernels.EXHAUSTED if self.hopeless else kernel()
         if status == tree_kernels.FOUND:
-            return Search("found", self.answer.copy())
+            return Search("found", self.state.answer.copy())
         return Search("none" if status == tree_kernels.EXHAUSTED else "open")
+
+    def write_losses(self, i: int, loss: Float64Array) -> None:
+        """Write what giving each free pair of a client costs the bound, before any search."""
+        if not self.hopeless:
+            tree_bound.write_losses(self.state, i, self.work.items, self.work.without, loss)

@@ -11,15 +11,12 @@ The search stops after a number of nodes and goes on where it was when called ag
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 from numba import njit
 
-from alignsolve.backends.lagrangian.tree_bound import (
-    evaluate,
-    table_shape,
-    write_answer,
-    write_losses,
-)
+from alignsolve.backends.lagrangian.tree_bound import evaluate, write_answer, write_losses
 from alignsolve.backends.lagrangian.tree_state import (
     DEPTH,
     NODES,
@@ -36,48 +33,64 @@ STEPS, ROUNDS = 24, 12
 #: Share of the direction before that a step keeps.
 MEMORY = 0.6
 
+#: Scratch space of one node after the other: `items`, a client's; `without` and `with_it` (n, m),
+#: what each pair's ban and its fixing cost its client; `cost` (n,), what giving an expert to
+#: each client costs all; `pair` (3,), client, expert and side to branch on.
+Work = namedtuple("Work", "items without with_it cost pair")
+
 
 @njit(cache=True, nogil=True)
-def _fix(values, size, allowed, domain, left, owner, trail, control, without, with_it, room,
-         pair):  # fmt: skip
-    """Ban and fix pairs; return whether the node lives, how many went, and where to branch.
+def _write_costs(state, work, j):
+    """Write what giving a free expert to each client costs; return the least two, and where.
 
     An expert must have exactly one holder, so that giving it to a client costs the
-    client's own loss and what all others lose that hold it now. Writes to `pair`
-    the client, the expert and the side (1: give, 0: ban) to begin with.
+    client's own loss and what all others lose that hold it now.
     """
-    n, m = allowed.shape
+    n = state.left.size
+    total = 0.0
+    for i in range(n):
+        if state.allowed[i, j]:
+            total += work.without[i, j]
+    least, second, at = np.inf, np.inf, -1
+    for i in range(n):
+        if state.allowed[i, j]:
+            cost = work.with_it[i, j] + total - work.without[i, j]
+            work.cost[i] = cost
+            if cost < least:
+                least, second, at = cost, least, i
+            elif cost < second:
+                second = cost
+    return least, second, at
+
+
+@njit(cache=True, nogil=True)
+def _fix(state, work, room):
+    """Ban and fix pairs; return whether the node lives, and how many went.
+
+    Writes to `work.pair` the client, the expert and the side (1: give, 0: ban) to
+    begin with.
+    """
+    cost, pair = work.cost, work.pair
+    pair[0] = -1
     banned = 0
     best_score = -1.0
-    cost = np.empty(n)
-    for j in range(m):
-        if owner[j] >= 0:
+    for j in range(state.owner.size):
+        if state.owner[j] >= 0:
             continue
-        total = 0.0
-        for i in range(n):
-            if allowed[i, j]:
-                total += without[i, j]
-        least, second, at = np.inf, np.inf, -1
-        for i in range(n):
-            if allowed[i, j]:
-                cost[i] = with_it[i, j] + total - without[i, j]
-                if cost[i] < least:
-                    least, second, at = cost[i], least, i
-                elif cost[i] < second:
-                    second = cost[i]
+        least, second, at = _write_costs(state, work, j)
         if least > room:
             return False, banned
-        for i in range(n):
-            if not allowed[i, j]:
+        for i in range(cost.size):
+            if not state.allowed[i, j]:
                 continue
             if cost[i] > room:
                 banned += 1
-                if not remove(allowed, size, domain, left, owner, trail, control, i, j):
+                if not remove(state, i, j):
                     return False, banned
             else:
                 other = second if i == at else least
                 score = (min(cost[i], room) + 1e-3 * room) * (min(other, room) + 1e-3 * room)
-                if owner[j] < 0 and score > best_score:
+                if state.owner[j] < 0 and score > best_score:
                     best_score = score
                     pair[0], pair[1] = i, j
                     pair[2] = 1 if cost[i] <= other else 0
@@ -85,28 +98,23 @@ def _fix(values, size, allowed, domain, left, owner, trail, control, without, wi
 
 
 @njit(cache=True, nogil=True)
-def _process(values, size, allowed, domain, left, owner, start, member, trail, control, prices,
-             least, pair, without, with_it, before, after, taken):  # fmt: skip
+def _process(state, work, least):
     """Sharpen a node's bound, ban and fix pairs; say how it ends."""
-    n, m = allowed.shape
-    holders, worth = np.empty(m, np.int64), np.empty(n)
-    best_worth = np.empty(n)
-    items, reduced = np.empty(m, np.int64), np.empty(m)
-    chosen, table = np.empty(m, np.bool_), np.empty(before.shape[1])
+    n, m = state.allowed.shape
+    owner, prices, pair = state.owner, state.prices, work.pair
+    holders = np.empty(m, np.int64)
     best_prices, direction = prices.copy(), np.zeros(m)
     for _ in range(ROUNDS):
         best = np.inf
         direction[:] = 0.0
         prices[:] = best_prices
         for _ in range(STEPS):
-            total = evaluate(values, size, allowed, left, owner, start, member, prices, holders,
-                              worth, items, reduced, chosen, taken, table)  # fmt: skip
+            total = evaluate(state, work.items, holders)
             if total < least:
                 return EXHAUSTED
             if total < best:
                 best = total
                 best_prices[:] = prices
-                best_worth[:] = worth
             length, exact = 0.0, True
             for j in range(m):
                 if holders[j] != 1:
@@ -115,6 +123,7 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
                     direction[j] = holders[j] - 1 + MEMORY * direction[j]
                     length += direction[j] ** 2
             if exact:
+                write_answer(state, work.items)
                 return FOUND
             if length == 0.0:
                 break
@@ -123,15 +132,13 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
                 if owner[j] < 0:
                     prices[j] += step * direction[j]
         prices[:] = best_prices
-        write_losses(values, size, allowed, left, owner, start, member, prices, best_worth, items,
-                reduced, without, with_it, before, after)  # fmt: skip
+        for i in range(n):
+            write_losses(state, i, work.items, work.without, work.with_it)
         free = 0
         for j in range(m):
             if owner[j] < 0:
-                free += domain[j]
-        pair[0] = -1
-        alive, banned = _fix(values, size, allowed, domain, left, owner, trail, control, without,
-                             with_it, best - least, pair)  # fmt: skip
+                free += state.domain[j]
+        alive, banned = _fix(state, work, best - least)
         if not alive:
             return EXHAUSTED
         if banned * 20 < free and pair[0] >= 0 and owner[pair[1]] < 0:
@@ -140,110 +147,77 @@ def _process(values, size, allowed, domain, left, owner, start, member, trail, c
     for j in range(m):
         if owner[j] < 0:
             for i in range(n):
-                if allowed[i, j]:
+                if state.allowed[i, j]:
                     pair[0], pair[1], pair[2] = i, j, 1
                     return OPEN
     return OPEN
 
 
 @njit(cache=True, nogil=True)
-def search(values, size, allowed, domain, left, owner, start, member, trail, control, prices,
-           path, path_prices, least, max_nodes, answer):  # fmt: skip
+def search(state, work, least, max_nodes):
     """Search for an answer of value at least `least`, depth first.
 
     Parameters
     ----------
-    values : float64 array, shape (n, m)
-    size : int64 array, shape (n, m)
-    allowed : uint8 array, shape (n, m)
-        Pairs that may be held; the state of the search, as are the next ones.
-    domain : int64 array, shape (m,)
-        Number of allowed pairs of each expert.
-    left : int64 array, shape (n,)
-        Capacity beside what is fixed.
-    owner : int64 array, shape (m,)
-        Client of each fixed expert, else -1.
-    start, member : int64 array, shape (n + 1,) and (n_pairs,)
-        Experts that each client may hold at the root.
-    trail : int64 array, shape (n_pairs + m,)
-        What was done, to be taken back.
-    control : int64 array, shape (3,)
-        Depth, length of the trail, nodes so far.
-    prices : float64 array, shape (m,)
-        Prices at the node.
-    path : int64 array, shape (m * n, 5)
-        Client, expert, side, whether it is the second side, and the trail's length.
-    path_prices : float64 array, shape (depth, m)
-        Prices of the nodes above.
+    state : State
+        The search so far; it goes on from there.
+    work : Work
+        Scratch space.
     least : float
         Value sought.
     max_nodes : int
         Nodes of this call.
-    answer : int64 array, shape (m,)
-        Client of each expert, where an answer was found.
 
     Returns
     -------
     status : int
         `FOUND`, `EXHAUSTED` (there is none) or `OPEN`.
     """
-    n, m = allowed.shape
-    without, with_it = np.empty((n, m)), np.empty((n, m))
-    most, width = table_shape(size, left, owner, start)
-    before, after = np.empty((most, width)), np.empty((most, width))
-    taken = np.empty((most, width), np.bool_)
-    pair = np.empty(3, np.int64)
+    control, path = state.control, state.path
     for _ in range(max_nodes):
         control[NODES] += 1
         status = EXHAUSTED
         if control[DEPTH] >= 0:
-            status = _process(values, size, allowed, domain, left, owner, start, member, trail,
-                              control, prices, least, pair, without, with_it, before, after,
-                              taken)  # fmt: skip
+            status = _process(state, work, least)
         if status == FOUND:
-            write_answer(values, size, allowed, left, owner, start, member, prices, taken, width,
-                         answer)  # fmt: skip
             return FOUND
         depth = control[DEPTH]
         alive = False
         if status == OPEN:
-            if depth == path_prices.shape[0]:
+            if depth == path.shape[0]:
                 return OPEN
-            i, j, side = pair[0], pair[1], pair[2]
-            path[depth, 0], path[depth, 1], path[depth, 2] = i, j, side
+            path[depth, :3] = work.pair
             path[depth, 3], path[depth, 4] = 0, control[TRAIL]
-            path_prices[depth] = prices
+            state.path_prices[depth] = state.prices
             control[DEPTH] = depth + 1
-            if side == 1:
-                alive = keep_only(allowed, size, domain, left, owner, trail, control, i, j)
-            else:
-                alive = remove(allowed, size, domain, left, owner, trail, control, i, j)
+            alive = _branch(state, work.pair[0], work.pair[1], work.pair[2])
         while not alive:
             depth = control[DEPTH] - 1
             if depth < 0:
                 return EXHAUSTED
-            take_back(allowed, size, domain, left, owner, trail, control, path[depth, 4])
+            take_back(state, path[depth, 4])
             if path[depth, 3] == 1:
                 control[DEPTH] = depth
                 continue
             path[depth, 3] = 1
-            prices[:] = path_prices[depth]
-            i, j = path[depth, 0], path[depth, 1]
-            if path[depth, 2] == 1:
-                alive = remove(allowed, size, domain, left, owner, trail, control, i, j)
-            else:
-                alive = keep_only(allowed, size, domain, left, owner, trail, control, i, j)
+            state.prices[:] = state.path_prices[depth]
+            alive = _branch(state, path[depth, 0], path[depth, 1], 1 - path[depth, 2])
     return OPEN
 
 
 @njit(cache=True, nogil=True)
-def dive(values, size, allowed, domain, left, owner, start, member, trail, control, prices,
-         least, share, stop, noise, seed, answer):  # fmt: skip
+def _branch(state, i, j, side):
+    """Give an expert to a client (1), or ban that (0); return whether the node can live."""
+    return keep_only(state, i, j) if side == 1 else remove(state, i, j)
+
+
+@njit(cache=True, nogil=True)
+def dive(state, work, least, share, stop, noise, seed):
     """Fix the experts that would lose most elsewhere, a share of them at a time.
 
     Parameters
     ----------
-    values, size, allowed, domain, left, owner, start, member, trail, control, prices, least
+    state, work, least
         See `search`.
     share : float
         Share of the free experts that is fixed between two updates of prices.
@@ -253,51 +227,28 @@ def dive(values, size, allowed, domain, left, owner, start, member, trail, contr
         Regrets are multiplied by up to one plus this, at random.
     seed : int
         Seed of the noise.
-    answer : int64 array, shape (m,)
-        As for `search`.
 
     Returns
     -------
     status : int
         `FOUND`, `EXHAUSTED` (a dead end) or `OPEN` (few experts are left free).
     """
-    n, m = allowed.shape
+    m = state.owner.size
     # Numba compiles numpy's old generator only.
     np.random.seed(seed)  # noqa: NPY002
-    without, with_it = np.empty((n, m)), np.empty((n, m))
-    most, width = table_shape(size, left, owner, start)
-    before, after = np.empty((most, width)), np.empty((most, width))
-    taken = np.empty((most, width), np.bool_)
-    pair = np.empty(3, np.int64)
     regret, to = np.empty(m), np.empty(m, np.int64)
     while True:
-        control[NODES] += 1
-        status = _process(values, size, allowed, domain, left, owner, start, member, trail,
-                          control, prices, least, pair, without, with_it, before, after,
-                          taken)  # fmt: skip
-        if status == FOUND:
-            write_answer(values, size, allowed, left, owner, start, member, prices, taken, width,
-                         answer)  # fmt: skip
+        state.control[NODES] += 1
+        status = _process(state, work, least)
         if status != OPEN:
             return status
         free = 0
         for j in range(m):
             regret[j] = -1.0
-            if owner[j] >= 0:
+            if state.owner[j] >= 0:
                 continue
             free += 1
-            total = 0.0
-            for i in range(n):
-                if allowed[i, j]:
-                    total += without[i, j]
-            first, second = np.inf, np.inf
-            for i in range(n):
-                if allowed[i, j]:
-                    cost = with_it[i, j] + total - without[i, j]
-                    if cost < first:
-                        first, second, to[j] = cost, first, i
-                    elif cost < second:
-                        second = cost
+            first, second, to[j] = _write_costs(state, work, j)
             luck = 1.0 + noise * np.random.random()  # noqa: NPY002
             regret[j] = max(0.0, second - first) * luck
         if free <= stop:
@@ -305,7 +256,9 @@ def dive(values, size, allowed, domain, left, owner, start, member, trail, contr
         fixed = max(1, int(share * free))
         for j in np.argsort(-regret)[:fixed]:
             i = to[j]
-            if owner[j] >= 0 or not allowed[i, j] or size[i, j] > left[i]:
+            if state.owner[j] >= 0 or i < 0:
                 continue
-            if not keep_only(allowed, size, domain, left, owner, trail, control, i, j):
+            if not state.allowed[i, j] or state.size[i, j] > state.left[i]:
+                continue
+            if not keep_only(state, i, j):
                 return EXHAUSTED

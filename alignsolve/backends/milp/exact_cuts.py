@@ -20,14 +20,17 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.linear_model import LinearModel, RowBlock
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Violation, violations
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.problem import AlignmentProblem
 
-#: Kinds of violation whose sums are over floats; all others are counts, which
-#: solvers keep exactly.
-_FLOAT_KINDS = ("load_min", "load_max", "resource", "client_fitness_min")
+#: Rows behind the kinds of violation whose sums are over floats, and which side they break; all
+#: others are counts, which solvers keep exactly.
+_FLOAT_ROWS = {
+    "load_min": ("load", -1), "load_max": ("load", 1), "resource": ("resource", 1),
+    "client_fitness_min": ("fairness", -1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +45,8 @@ class _Sum:
 def exact_cuts(
     problem: AlignmentProblem, model: LinearModel, rows: IntArray, cols: IntArray,
     most: int = 10_000,
-) -> tuple[sp.csr_array, Float64Array] | None:
-    """Return rows that cut off an infeasible answer, and their upper bounds.
+) -> RowBlock | None:
+    """Return rows that cut off an infeasible answer.
 
     Parameters
     ----------
@@ -58,9 +61,9 @@ def exact_cuts(
 
     Returns
     -------
-    matrix, upper
-        One row per broken bound; None if nothing is broken that a cut could
-        name.
+    RowBlock or None
+        One row per broken bound, bounded from above; None if nothing is broken that a
+        cut could name.
 
     Notes
     -----
@@ -69,56 +72,32 @@ def exact_cuts(
     of the package's own sums.
     """
     held = model.point(problem, rows, cols)[: model.n_pairs] > 0.5
-    found = [
-        _cover(_broken_sum(problem, model, violation), held)
-        for violation in violations(problem, rows, cols, limit=most)
-        if violation.kind in _FLOAT_KINDS and _is_sum(violation)
-    ]
-    if not found:
+    broken = (_broken_sum(model, found) for found in violations(problem, rows, cols, limit=most))
+    covers = [_cover(part, held) for part in broken if part is not None]
+    if not covers:
         return None
-    lengths = [columns.size for columns, _, _ in found]
-    shape = (len(found), model.n_columns)
-    matrix = sp.csr_array(
-        (
-            np.concatenate([signs for _, signs, _ in found]),
-            np.concatenate([columns for columns, _, _ in found]),
-            np.concatenate([[0], np.cumsum(lengths)]),
-        ),
-        shape=shape,
-    )
-    return matrix, np.array([upper for _, _, upper in found])
+    columns, signs, upper = zip(*covers, strict=True)
+    starts = np.concatenate([[0], np.cumsum([part.size for part in columns])])
+    entries = np.concatenate(signs), np.concatenate(columns), starts
+    matrix = sp.csr_array(entries, shape=(len(covers), model.n_columns))
+    free, exact = np.full(len(covers), -np.inf), np.zeros(len(covers))
+    return RowBlock("cut", "", np.arange(len(covers)), matrix, free, np.array(upper), exact)
 
 
-def _is_sum(violation: Violation) -> bool:
-    """Tell whether a violation is of a float sum: holder counts have no name."""
-    return violation.name is not None or violation.kind == "client_fitness_min"
-
-
-def _broken_sum(problem: AlignmentProblem, model: LinearModel, violation: Violation) -> _Sum:
-    """Return the bound behind a violation over the model's columns."""
-    if violation.client is not None:
-        at = violation.client
-        start, stop = np.searchsorted(model.clients, [at, at + 1])
-        columns = np.arange(start, stop)
-    else:
-        assert violation.expert is not None
-        columns = np.flatnonzero(model.experts == violation.expert)
-    clients, experts = model.clients[columns], model.experts[columns]
-    if violation.kind == "resource":
-        assert violation.name is not None
-        sizes = np.asarray(problem.resources[violation.name].size)[clients, experts]
-        return _Sum(columns, sizes, violation.bound + float(tolerance(violation.bound)))
-    if violation.kind == "client_fitness_min":
-        # The violation speaks in the problem's own sense, the sum in max sense.
-        floor = float(problem.client_fitness_min[at])
-        fitness = problem.fitness[clients, experts].astype(np.float64)
-        return _Sum(columns, -fitness, float(tolerance(floor)) - floor)
-    assert violation.name is not None
-    weight = np.asarray(problem.loads[violation.name].weight)[clients]
-    slack = float(tolerance(violation.bound))
-    if violation.kind == "load_max":
-        return _Sum(columns, weight, violation.bound + slack)
-    return _Sum(columns, -weight, slack - violation.bound)
+def _broken_sum(model: LinearModel, violation: Violation) -> _Sum | None:
+    """Return the row behind a violation as a bound from above, None for a count."""
+    kind, sign = _FLOAT_ROWS.get(violation.kind, ("", 0))
+    owner = violation.expert if violation.client is None else violation.client
+    for block in model.blocks:
+        if (block.kind, block.name) != (kind, violation.name or ""):
+            continue
+        at = np.flatnonzero(block.keys == owner)
+        limit = (block.upper if sign > 0 else -block.lower)[at] + block.slack[at]
+        # Bounds of very different size have a row each.
+        if np.isfinite(limit).any():
+            row = block.matrix[at]
+            return _Sum(row.indices.astype(np.int64), sign * row.data, float(limit[0]))
+    return None
 
 
 def _cover(broken: _Sum, held: BoolArray) -> tuple[IntArray, Float64Array, float]:

@@ -9,15 +9,13 @@ of the bound; the objective so that 1e-6 is 1e-9 of its largest coefficient.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.milp.integer_scaling import whole_bounds
 from alignsolve.backends.milp.linear_model import LinearModel
-from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task
+from alignsolve.backends.milp.scaled_model import ScaledModel, whole_bounds
 from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
@@ -38,48 +36,22 @@ IGNORED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class ScaledModel:
-    """A scaled linear model: ``maximise objective @ v`` within the bounds.
+class FloatModel(ScaledModel):
+    """A linear model in floats.
 
     Parameters
     ----------
-    matrix : scipy.sparse.csr_array, shape (n_rows, n_columns)
-        Scaled rows.
-    row_lower, row_upper : float64 array, shape (n_rows,)
-        Scaled bounds, relaxed by the slack.
-    upper : float64 array, shape (n_columns,)
-        Scaled upper column bounds; the lower ones are 0.
-    shift, step : float64 array, shape (n_columns,)
-        A column's original value is ``shift + step * scaled``; the step of
-        columns that must be whole is 1.
-    objective : float64 array, shape (n_columns,)
-        Scaled coefficients, max sense.
-    objective_scale, offset : float
-        Scaled objective per original objective, and the constant of the latter.
     unit : float
         Every feasible value of the scaled objective is a multiple of this; 0
         if that is not known.
     """
 
-    matrix: sp.csr_array
-    row_lower: Float64Array
-    row_upper: Float64Array
-    upper: Float64Array
-    shift: Float64Array
-    step: Float64Array
-    objective: Float64Array
-    objective_scale: float
-    offset: float
     unit: float
 
     @property
     def gap(self) -> float:
         """Scaled gap within which two objective values count as equal."""
         return 0.999 * self.unit if self.unit else 1e-6
-
-    def original(self, values: Float64Array) -> Float64Array:
-        """Return a scaled point in original units."""
-        return self.shift + self.step * values
 
     def bound(self, objective: float) -> float:
         """Return the original bound that a bound on the scaled objective implies."""
@@ -88,7 +60,7 @@ class ScaledModel:
         return objective / self.objective_scale + self.offset
 
 
-def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel:
+def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> FloatModel:
     """Scale a linear model; only powers of two and whole units, so that nothing is rounded.
 
     Parameters
@@ -132,7 +104,7 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel
         shape=model.matrix.shape,
     )
     matrix.eliminate_zeros()
-    return ScaledModel(
+    return FloatModel(
         matrix,
         np.where(whole_rows, low, (lower - slack) * scale - lost),
         np.where(whole_rows, high, (higher + slack) * scale + lost),
@@ -143,7 +115,7 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> ScaledModel
         if unit
         else model.objective * step * objective_scale,
         objective_scale,
-        model.offset + float(model.objective @ shift),
+        float(model.objective @ shift),
         unit,
     )
 
@@ -179,11 +151,15 @@ def _whole_rows(model: LinearModel, whole: IntArray, per_unit: Float64Array) -> 
     indptr, indices = model.matrix.indptr, model.matrix.indices
     all_integer = row_reduce(np.logical_and, model.is_integer[indices], indptr, True)
     largest = row_reduce(np.maximum, np.abs(whole), indptr, 0)
-    bound = np.zeros(model.n_rows)
-    for side in (model.row_lower, model.row_upper):
-        bound = np.maximum(bound, np.where(np.isfinite(side), np.abs(side), 0.0) * per_unit)
+    bound = _largest_finite(model.row_lower, model.row_upper) * per_unit
     moderate = np.maximum(largest, bound) <= LARGEST_WHOLE
     return np.asarray(all_integer & moderate & (per_unit > 0))
+
+
+def _largest_finite(lower: Float64Array, upper: Float64Array) -> Float64Array:
+    """Return the largest absolute bound of each row, infinite ones apart."""
+    sides = np.abs([lower, upper])
+    return np.asarray(np.where(np.isfinite(sides), sides, 0.0).max(axis=0))
 
 
 def _row_scale(
@@ -191,25 +167,7 @@ def _row_scale(
     objective_scale: float,
 ) -> Float64Array:
     """Return the power of two that scales each row which is not written in whole units."""
-    size = row_reduce(np.maximum, np.abs(data), model.matrix.indptr, 0.0)
-    for side in (lower, upper):
-        size = np.maximum(size, np.where(np.isfinite(side), np.abs(side), 0.0))
+    largest = row_reduce(np.maximum, np.abs(data), model.matrix.indptr, 0.0)
+    size = np.maximum(largest, _largest_finite(lower, upper))
     scale = 2.0 ** np.floor(np.log2(WANTED_SIZE / np.where(size > 0, size, WANTED_SIZE)))
     return np.where(model.rows_of("penalty"), objective_scale, scale)
-
-
-class ScaledSolver(LinearSolver):
-    """A solver of linear models in the scale of `scaled_model`."""
-
-    loose_sums = False
-
-    def run(self, task: Task) -> ModelOutcome:
-        """Scale one model, solve it, and translate the result."""
-        scaled = scaled_model(task.model, loose_sums=self.loose_sums)
-        if (scaled.row_lower > scaled.row_upper).any():
-            return ModelOutcome(infeasible=True)
-        return ModelOutcome() if task.remaining() <= 0 else self._solved(task, scaled)
-
-    @abstractmethod
-    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
-        """Solve a scaled model."""

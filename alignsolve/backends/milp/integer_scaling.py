@@ -16,87 +16,33 @@ import numpy as np
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.scaled_model import ScaledModel, whole_bounds
 from alignsolve.backends.row_units import row_reduce, row_units
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Largest possible sum of a row or of the objective: exact in float64, far from
 #: the limits of int64, and rounding on this grid is far below the package's tolerance.
 LARGEST_SUM = 2.0**52
 
-#: Relative room for the rounding of bounds themselves.
-_ULPS = 1e-14
-
-
-
-
-
-
-
-
-
-
-
-
-def whole_bounds(
-    lower: Float64Array, upper: Float64Array, slack: Float64Array, per_unit: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds of rows in units, rounded inward to whole numbers.
-
-    The slack comes first, and room for float rounding, so that nothing is lost.
-    """
-    with np.errstate(invalid="ignore"):
-        low = (lower - slack) * per_unit
-        high = (upper + slack) * per_unit
-    return np.ceil(low - _ULPS * np.abs(low)), np.floor(high + _ULPS * np.abs(high))
-
 
 @dataclass(frozen=True, eq=False)
-class IntegerModel:
+class IntegerModel(ScaledModel):
     """A linear model in integers, whose bound holds for the original.
+
+    The original value of any point is at most ``objective @ integers / objective_scale +
+    offset``; a column that need not be whole is up to half a step off.
 
     Parameters
     ----------
-    shift, step : float64 array, shape (n_columns,)
-        A column's original value is ``shift + step * integer``; for a column
-        that need not be whole, up to half a step off.
-    lower, upper : int64 array, shape (n_columns,)
-        Column bounds; lower is 0.
-    columns, coefficients : int64 array, shape (n_entries,)
-        Row entries, concatenated.
-    indptr : int64 array, shape (n_rows + 1,)
-        Where each row starts.
-    row_lower, row_upper : int64 array, shape (n_rows,)
-        Row bounds.
-    objective : int64 array, shape (n_columns,)
-        Coefficients, max sense, rounded up.
-    objective_scale : float
-        ``objective / objective_scale`` is at least the original objective.
-    offset : float
-        Constant of the objective, in original units, corrections included:
-        the original value of any point is at most
-        ``objective @ integers / objective_scale + offset``.
     is_exact : bool
         Whether nothing was rounded: neither rows nor objective.
     """
 
-    shift: Float64Array
-    step: Float64Array
-    lower: IntArray
-    upper: IntArray
-    columns: IntArray
-    coefficients: IntArray
-    indptr: IntArray
-    row_lower: IntArray
-    row_upper: IntArray
-    objective: IntArray
-    objective_scale: float
-    offset: float
     is_exact: bool
 
     def integers(self, values: Float64Array) -> IntArray:
         """Return the integer point nearest to original values, within the bounds."""
-        nearest = np.rint((values - self.shift) / self.step)
-        return np.clip(nearest, self.lower, self.upper).astype(np.int64)
+        return np.clip(np.rint(self.scaled(values)), 0, self.upper).astype(np.int64)
 
     def bound(self, objective: float) -> float:
         """Return the original bound that a bound on the integer objective implies."""
@@ -122,47 +68,31 @@ def integer_model(model: LinearModel) -> IntegerModel:
     step = np.where(real, 1 / scale, 1.0)
     upper = np.where(real, np.ceil(width / step), np.floor(width + 1e-9)).astype(np.int64)
     rounding = np.where(real, step / 2, 0.0)
-    rows = _integer_rows(model, step, rounding, upper)
-    offset = model.offset + float(model.objective @ shift)
+    matrix, low, high, are_exact = _integer_rows(model, step, rounding, upper)
+    offset = float(model.objective @ shift) + float(np.abs(model.objective) @ rounding)
     return IntegerModel(
-        shift, step, np.zeros(model.n_columns, dtype=np.int64), upper, *rows[:-1],
-        np.where(real, -1, whole), scale, offset + float(np.abs(model.objective) @ rounding),
-        is_exact and rows[-1],
+        matrix, low, high, upper, shift, step, np.where(real, -1, whole), scale, offset,
+        is_exact and are_exact,
     )
 
 
 def _without_real_loads(model: LinearModel) -> LinearModel:
     """Return a model with the columns of real loads replaced by the sums that they stand for."""
-    groups = [group for group in model.penalties if not group.is_count]
-    if not groups:
+    defining = [block for block in model.blocks if block.kind == "load_sum" and block.name]
+    if not defining:
         return model
-    columns = np.concatenate([group.load_columns for group in groups])
     is_load = np.zeros(model.n_columns, dtype=np.bool_)
-    is_load[columns] = True
-    defining = model.rows_of("load_sum", named=True)
-    sums = model.matrix[defining]
-    sums.data[is_load[sums.indices]] = 0.0
-    # Row k of `meaning` is what column k stands for: itself, or its sum.
-    itself = sp.diags_array(np.where(is_load, 0.0, 1.0), format="csr")
-    meaning = itself + _moved(sums, columns, model.n_columns)
-    kept = ~defining
+    for group in model.penalties:
+        is_load[group.load_columns] = not group.is_count
+    sums = sp.vstack([block.matrix for block in defining], format="csr")
+    # Row k of `meaning` is what column k stands for: itself, or its sum, as "sum - load = 0" says.
+    loads = sums @ sp.diags_array(is_load.astype(np.float64))
+    meaning = sp.eye_array(model.n_columns, format="csr") - loads.T @ sums
     return replace(
-        model, matrix=sp.csr_array(model.matrix[kept] @ meaning), row_lower=model.row_lower[kept],
-        row_upper=model.row_upper[kept], row_slack=model.row_slack[kept],
-        lower=np.where(is_load, 0.0, model.lower), upper=np.where(is_load, 0.0, model.upper),
-        blocks=tuple(b for b in model.blocks if b.kind != "load_sum" or not b.name),
+        model, lower=np.where(is_load, 0.0, model.lower), upper=np.where(is_load, 0.0, model.upper),
+        blocks=tuple(replace(block, matrix=sp.csr_array(block.matrix @ meaning))
+                     for block in model.blocks if block not in defining),
     )
-
-
-def _row_of(matrix: sp.csr_array) -> IntArray:
-    """Return the row of each entry."""
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-
-
-def _moved(matrix: sp.csr_array, rows: IntArray, n_rows: int) -> sp.csr_array:
-    """Return a matrix of `n_rows` rows that has those of `matrix` at `rows`."""
-    entries = (matrix.data, (rows[_row_of(matrix)], matrix.indices))
-    return sp.csr_array(sp.coo_array(entries, shape=(n_rows, matrix.shape[1])))
 
 
 def _integer_objective(model: LinearModel, width: Float64Array) -> tuple[IntArray, float, bool]:
@@ -184,46 +114,35 @@ def _integer_objective(model: LinearModel, width: Float64Array) -> tuple[IntArra
 
 def _integer_rows(
     model: LinearModel, step: Float64Array, rounding: Float64Array, upper: IntArray
-) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray, bool]:
-    """Return columns, coefficients, indptr and bounds of integer rows, and whether exact."""
-    matrix = model.matrix
-    indptr, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+) -> tuple[sp.csr_array, IntArray, IntArray, bool]:
+    """Return integer rows, their bounds, and whether they are exact."""
+    # Sorted, because the parts below share its columns.
+    matrix = model.matrix.sorted_indices()
+    indptr, columns = matrix.indptr, matrix.indices
     # Fixed columns enter the bounds alone: on a fine grid their entries could overflow.
     data = np.where(upper[columns] > 0, matrix.data * step[columns], 0.0)
     moved = matrix @ model.lower
     error = abs(matrix) @ rounding
     slack = model.row_slack + error
-    lower, high = model.row_lower - moved, model.row_upper - moved
+    low, high = model.row_lower - moved, model.row_upper - moved
     whole, per_unit = row_units(data, indptr)
     exact = (per_unit > 0) & (error == 0)
-    parts = [_select(columns, whole, indptr, exact)
-             + whole_bounds(lower[exact], high[exact], slack[exact], per_unit[exact])]
     activity = row_reduce(np.add, np.abs(data) * upper[columns], indptr, 0.0)
     scale = 2.0 ** np.floor(np.log2(LARGEST_SUM / np.where(activity > 0, activity, 1.0)))
     # A penalty's own coefficient must come out whole.
     scale = np.where(error > 0, np.maximum(scale, 1 / step.min()), scale)
     scaled = data * np.repeat(scale, np.diff(indptr))
-    infinite = np.full(lower.size, np.inf)
+    infinite = np.full(low.size, np.inf)
+    parts = []
     # Rounding up loses nothing below a bound from below, rounding down nothing above one.
-    for rounded, low_side, high_side in (
-        (np.ceil(scaled), lower, infinite), (np.floor(scaled), -infinite, high),
+    for numbers, chosen, least, most, units in (
+        (whole, exact, low, high, per_unit),
+        (np.ceil(scaled), ~exact & np.isfinite(low), low, infinite, scale),
+        (np.floor(scaled), ~exact & np.isfinite(high), -infinite, high, scale),
     ):
-        bounded = ~exact & (np.isfinite(low_side) | np.isfinite(high_side))
-        bounds = whole_bounds(low_side[bounded], high_side[bounded], slack[bounded], scale[bounded])
-        parts.append(_select(columns, rounded.astype(np.int64), indptr, bounded) + bounds)
-    columns, coefficients, counts, low, high = (
-        np.concatenate(arrays) for arrays in zip(*parts, strict=True)
-    )
-    limit = 2.0**62
-    low, high = (np.clip(bound, -limit, limit).astype(np.int64) for bound in (low, high))
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return columns, coefficients, starts, low, high, bool(exact.all())
-
-
-def _select(
-    columns: IntArray, data: IntArray, indptr: IntArray, wanted: BoolArray
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Return columns, data and row lengths of some rows."""
-    counts = np.diff(indptr)
-    entries = np.repeat(wanted, counts)
-    return columns[entries], data[entries], counts[wanted]
+        part = sp.csr_array((numbers.astype(np.int64), columns, indptr), shape=matrix.shape)
+        bounds = whole_bounds(least[chosen], most[chosen], slack[chosen], units[chosen])
+        parts.append((part[chosen], np.clip(bounds, -(2.0**62), 2.0**62).astype(np.int64)))
+    rows, ranges = zip(*parts, strict=True)
+    lower, higher = np.concatenate(ranges, axis=1)
+    return sp.csr_array(sp.vstack(rows, format="csr")), lower, higher, bool(exact.all())

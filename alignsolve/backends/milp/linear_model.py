@@ -7,20 +7,24 @@ its penalty (see `alignsolve.backends.milp.penalty_pieces`). The model maximises
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.penalty_pieces import (
     PenaltyGroup,
+    Pieces,
     all_pieces,
     first_pieces,
     penalty_groups,
-    piece_rows,
 )
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +40,27 @@ class RowBlock:
         Name of the load or resource; "" otherwise.
     keys : int64 array, shape (n_rows,)
         Client, expert, ``client * n_groups + group``, or a running number.
+    matrix : scipy.sparse.csr_array, shape (n_rows, n_columns), float64
+        Coefficients.
+    lower, upper : float64 array, shape (n_rows,)
+        Bounds as the problem states them, +-inf for none.
+    slack : float64 array, shape (n_rows,)
+        What an answer may exceed the bounds by: the package's tolerance for
+        sums of floats, 0 for counts.
     """
 
     kind: str
     name: str
     keys: IntArray
+    matrix: sp.csr_array
+    lower: Float64Array
+    upper: Float64Array
+    slack: Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class LinearModel:
-    """``maximise objective @ v + offset`` within row and column bounds.
+    """``maximise objective @ v`` within row and column bounds.
 
     Parameters
     ----------
@@ -53,21 +68,13 @@ class LinearModel:
         Pair of each of the first columns, in row order.
     objective : float64 array, shape (n_columns,)
         Coefficients, max sense.
-    offset : float
-        Constant of the objective.
-    matrix : scipy.sparse.csr_array, shape (n_rows, n_columns), float64
-        Rows.
-    row_lower, row_upper : float64 array, shape (n_rows,)
-        Bounds as the problem states them, +-inf for none.
-    row_slack : float64 array, shape (n_rows,)
-        What an answer may exceed a row's bounds by: the package's tolerance
-        for sums of floats, 0 for counts.
     lower, upper : float64 array, shape (n_columns,)
         Column bounds. Those of real loads are no part of the problem.
     is_integer : bool array, shape (n_columns,)
         Whether a column must be whole.
     blocks : tuple of RowBlock
-        What the rows are, in order.
+        The rows; `matrix`, `row_lower`, `row_upper` and `row_slack` are those of all
+        blocks, one after the other.
     penalties : tuple of PenaltyGroup
         Penalties that the model bounds from below by linear pieces.
 
@@ -82,11 +89,6 @@ class LinearModel:
     clients: IntArray
     experts: IntArray
     objective: Float64Array
-    offset: float
-    matrix: sp.csr_array
-    row_lower: Float64Array
-    row_upper: Float64Array
-    row_slack: Float64Array
     lower: Float64Array
     upper: Float64Array
     is_integer: BoolArray
@@ -108,6 +110,27 @@ class LinearModel:
         """Number of rows."""
         return int(self.row_lower.size)
 
+    @cached_property
+    def matrix(self) -> sp.csr_array:
+        """Coefficients of all rows, float64 of shape (n_rows, n_columns)."""
+        none = sp.csr_array((0, self.n_columns), dtype=np.float64)
+        return sp.csr_array(sp.vstack([none, *(b.matrix for b in self.blocks)], format="csr"))
+
+    @cached_property
+    def row_lower(self) -> Float64Array:
+        """Lower bounds of all rows, float64 of shape (n_rows,)."""
+        return np.concatenate([np.empty(0), *(b.lower for b in self.blocks)])
+
+    @cached_property
+    def row_upper(self) -> Float64Array:
+        """Upper bounds of all rows, float64 of shape (n_rows,)."""
+        return np.concatenate([np.empty(0), *(b.upper for b in self.blocks)])
+
+    @cached_property
+    def row_slack(self) -> Float64Array:
+        """Slacks of all rows, float64 of shape (n_rows,)."""
+        return np.concatenate([np.empty(0), *(b.slack for b in self.blocks)])
+
     def pairs(self, values: Float64Array) -> tuple[IntArray, IntArray]:
         """Return the clients and experts of the pairs whose value rounds to 1."""
         held = values[: self.n_pairs] > 0.5
@@ -115,29 +138,18 @@ class LinearModel:
 
     def point(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Float64Array:
         """Return the columns' values of an answer, float64 of shape (n_columns,)."""
-        wanted = np.sort(rows * problem.n_experts + cols)
-        keys = self.clients * problem.n_experts + self.experts
         values = np.zeros(self.n_columns)
-        if wanted.size:
-            at = np.minimum(np.searchsorted(wanted, keys), wanted.size - 1)
-            values[: self.n_pairs] = wanted[at] == keys
+        held = Pairs.from_indices("answer", rows, cols, problem.n_clients, problem.n_experts)
+        values[: self.n_pairs] = held.contains(self.clients, self.experts)
         for group in self.penalties:
             loads = group.loads(problem, rows, cols)
             values[group.load_columns] = loads
             values[group.penalty_columns] = group.values(loads)
         return values
 
-    def with_rows(
-        self, kind: str, matrix: sp.csr_array, lower: Float64Array, upper: Float64Array
-    ) -> LinearModel:
-        """Return a model with further rows, whose bounds have no slack."""
-        stacked = sp.csr_array(sp.vstack([self.matrix, matrix], format="csr"))
-        return replace(
-            self, matrix=stacked, row_lower=np.concatenate([self.row_lower, lower]),
-            row_upper=np.concatenate([self.row_upper, upper]),
-            row_slack=np.concatenate([self.row_slack, np.zeros(lower.size)]),
-            blocks=(*self.blocks, RowBlock(kind, "", np.arange(lower.size))),
-        )
+    def with_rows(self, block: RowBlock) -> LinearModel:
+        """Return a model with further rows."""
+        return replace(self, blocks=(*self.blocks, block))
 
     def rows_of(self, kind: str, *, named: bool = False) -> BoolArray:
         """Return which rows are of a kind, where `named` of a named load; bool of (n_rows,)."""
@@ -184,13 +196,9 @@ def build_linear_model(
     penalties = penalty_groups(problem, clients, experts)
     n_columns = clients.size + 2 * sum(group.experts.size for group in penalties)
     builder = _Builder(problem, clients, experts, n_columns)
-    builder.add_rows(penalties)
+    blocks = [*builder.bounds(penalties), *map(builder.load_sums, penalties)]
     pieces = all_pieces if all_holder_pieces else first_pieces
-    for group in penalties:
-        matrix, lower = piece_rows(group, *pieces(group), n_columns)
-        numbers = np.arange(lower.size)
-        infinite = np.full(lower.size, np.inf)
-        builder.add_block("penalty", group.name, numbers, matrix, lower, infinite)
+    blocks += [piece_rows(group, pieces(group), n_columns) for group in penalties]
     objective, lower, upper = np.zeros(n_columns), np.zeros(n_columns), np.ones(n_columns)
     objective[: clients.size] = problem.pair_values(clients, experts)
     is_integer = np.ones(n_columns, dtype=np.bool_)
@@ -200,23 +208,19 @@ def build_linear_model(
         lower[group.penalty_columns], upper[group.penalty_columns] = group.penalty_range()
         is_integer[group.load_columns] = group.is_count
         is_integer[group.penalty_columns] = False
-    return LinearModel(
-        clients,
-        experts,
-        objective,
-        0.0,
-        sp.csr_array(sp.vstack(builder.matrices, format="csr"))
-        if builder.matrices
-        else sp.csr_array((0, n_columns), dtype=np.float64),
-        np.concatenate([np.empty(0), *builder.lower]),
-        np.concatenate([np.empty(0), *builder.upper]),
-        np.concatenate([np.empty(0), *builder.slack]),
-        lower,
-        upper,
-        is_integer,
-        tuple(builder.blocks),
-        penalties,
-    )
+    filled = tuple(block for block in blocks if block.keys.size)
+    return LinearModel(clients, experts, objective, lower, upper, is_integer, filled, penalties)
+
+
+def piece_rows(group: PenaltyGroup, pieces: Pieces, n_columns: int) -> RowBlock:
+    """Return the rows ``penalty - gradient * load >= value at load 0`` of some pieces."""
+    which, gradient, intercept = pieces
+    number = np.arange(which.size)
+    column = np.concatenate([group.penalty_columns[which], group.load_columns[which]])
+    entries = np.concatenate([np.ones(which.size), -gradient]), (np.tile(number, 2), column)
+    matrix = sp.csr_array(entries, shape=(which.size, n_columns))
+    free, exact = np.full(which.size, np.inf), np.zeros(which.size)
+    return RowBlock("penalty", group.name, number, matrix, intercept, free, exact)
 
 
 def _possible_pairs(problem: AlignmentProblem) -> tuple[IntArray, IntArray]:
@@ -239,115 +243,87 @@ def _possible_pairs(problem: AlignmentProblem) -> tuple[IntArray, IntArray]:
 
 
 class _Builder:
-    """Collects row blocks; every block is built at once from its pairs' keys."""
+    """Makes row blocks, each at once from its pairs' keys."""
 
     def __init__(
         self, problem: AlignmentProblem, clients: IntArray, experts: IntArray, n_columns: int
     ) -> None:
         self.problem = problem
         self.clients, self.experts, self.n_columns = clients, experts, n_columns
-        self.blocks: list[RowBlock] = []
-        self.matrices: list[sp.csr_array] = []
-        self.lower: list[Float64Array] = []
-        self.upper: list[Float64Array] = []
-        self.slack: list[Float64Array] = []
 
-    def add_block(
-        self, kind: str, name: str, keys: IntArray, matrix: sp.csr_array, lower: Float64Array,
-        upper: Float64Array, slack: Float64Array | None = None,
-    ) -> None:
-        """Append finished rows."""
-        if not keys.size:
-            return
-        self.blocks.append(RowBlock(kind, name, keys))
-        self.matrices.append(matrix)
-        self.lower.append(np.asarray(lower, dtype=np.float64))
-        self.upper.append(np.asarray(upper, dtype=np.float64))
-        self.slack.append(np.zeros(keys.size) if slack is None else slack)
-
-    def add_rows(self, penalties: tuple[PenaltyGroup, ...]) -> None:
-        """Append the rows of every bound of the problem."""
-        problem, n, m = self.problem, self.problem.n_clients, self.problem.n_experts
-        self._counts("slots", self.clients, *problem.slot_bounds())
+    def bounds(self, penalties: tuple[PenaltyGroup, ...]) -> Iterator[RowBlock]:
+        """Yield the rows of every bound of the problem."""
+        problem, clients, experts = self.problem, self.clients, self.experts
+        yield self._counts("slots", clients, *problem.slot_bounds())
         # The bounds of penalised holders are those of their column.
-        free = np.ones(m, dtype=np.bool_)
+        free = np.ones(problem.n_experts, dtype=np.bool_)
         for group in penalties:
             free[group.experts] &= not group.is_count
-        self._counts("holders", self.experts, *problem.holder_bounds(), free)
-        if problem.expert_group is not None and problem.group_min is not None:
-            keys = self.clients * problem.n_groups + problem.expert_group[self.experts]
-            fewest, most = problem.group_min.ravel(), problem.group_max.ravel()  # type: ignore[union-attr]
-            self._counts("group", keys, fewest, most)
-        for name, load in problem.loads.items():
-            weight = np.asarray(load.weight)[self.clients]
-            low, high = np.asarray(load.min), np.asarray(load.max)
-            self._sums("load", name, self.experts, weight, low, high)
-        for name, resource in problem.resources.items():
-            size = np.asarray(resource.size)[self.clients, self.experts]
-            budget = np.asarray(resource.budget)
-            self._sums("resource", name, self.clients, size, np.full(n, -np.inf), budget)
-        floor = problem.client_fitness_min
-        if (floor > -np.inf).any():
-            fitness = problem.fitness[self.clients, self.experts].astype(np.float64)
-            self._sums("fairness", "", self.clients, fitness, floor, np.full(n, np.inf))
-        for group in penalties:
-            self._load_sums(group)
+        yield self._counts("holders", experts, *problem.holder_bounds(), free)
+        if problem.expert_group is not None:
+            assert problem.group_min is not None and problem.group_max is not None
+            keys = clients * problem.n_groups + problem.expert_group[experts]
+            yield self._counts("group", keys, problem.group_min.ravel(), problem.group_max.ravel())
+        loads = CouplingConstraints.of(problem, Margin.NONE)
+        for name, weight, low, high in zip(
+            loads.names, loads.weight, loads.low, loads.high, strict=True
+        ):
+            if name:
+                yield from self._sums("load", name, experts, weight[clients], low, high)
+        for part in client_sums(problem, Margin.NONE):
+            kind = "resource" if part.name else "fairness"
+            entries = part.entries((clients, experts))
+            yield from self._sums(kind, part.name, clients, entries, part.low, part.high)
 
     def _counts(
         self, kind: str, keys: IntArray, low: IntArray, high: IntArray,
         wanted: BoolArray | bool = True,
-    ) -> None:
-        """Append rows that count the pairs of each key."""
-        most = np.bincount(keys, minlength=low.size)
-        keep = ((low > 0) | (high < most)) & wanted
-        ones = np.ones(keys.size)
-        self._append(kind, "", keys, ones, keep, low.astype(np.float64), high.astype(np.float64))
+    ) -> RowBlock:
+        """Return rows that count the pairs of each key."""
+        keep = ((low > 0) | (high < np.bincount(keys, minlength=low.size))) & wanted
+        bounds = low.astype(np.float64), high.astype(np.float64)
+        return self._rows(kind, "", keys, np.ones(keys.size), keep, *bounds, np.zeros(low.size))
 
     def _sums(
         self, kind: str, name: str, keys: IntArray, data: Float64Array, low: Float64Array,
         high: Float64Array,
-    ) -> None:
-        """Append rows that sum a value over the pairs of each key."""
-        n_keys = low.size
-        least = np.bincount(keys, weights=np.minimum(data, 0), minlength=n_keys)
-        most = np.bincount(keys, weights=np.maximum(data, 0), minlength=n_keys)
-        # A row is idle only if no rounding of its sum can reach a bound.
-        keep = (low - tolerance(low) / 2 > least) | (high + tolerance(high) / 2 < most)
-        slack = np.maximum(tolerance(low), tolerance(high))
+    ) -> Iterator[RowBlock]:
+        """Yield rows that sum a value over the pairs of each key."""
+        data = np.asarray(data, dtype=np.float64)
+        least = np.bincount(keys, weights=np.minimum(data, 0), minlength=low.size)
+        most = np.bincount(keys, weights=np.maximum(data, 0), minlength=low.size)
+        sides = [(low, high)]
         both = np.isfinite(low) & np.isfinite(high)
-        # Bounds of very different size have different slacks, so they need a row each.
-        if both.any() and (tolerance(low) != tolerance(high))[both].any():
-            none = np.full(n_keys, np.inf)
-            self._append(kind, name, keys, data, keep & (low > -np.inf), low, none, tolerance(low))
-            self._append(kind, name, keys, data, keep & (high < np.inf), -none, high,
-                         tolerance(high))
-            return
-        self._append(kind, name, keys, data, keep, low, high, slack)
+        if (tolerance(low) != tolerance(high))[both].any():
+            # Bounds of very different size have different slacks, so they need a row each.
+            none = np.full(low.size, np.inf)
+            sides = [(low, none), (-none, high)]
+        for low, high in sides:
+            # A row is idle only if no rounding of its sum can reach a bound.
+            keep = (low - tolerance(low) / 2 > least) | (high + tolerance(high) / 2 < most)
+            slack = np.maximum(tolerance(low), tolerance(high))
+            yield self._rows(kind, name, keys, data, keep, low, high, slack)
 
-    def _append(
+    def _rows(
         self, kind: str, name: str, keys: IntArray, data: Float64Array, keep: BoolArray,
-        low: Float64Array, high: Float64Array, slack: Float64Array | None = None,
-    ) -> None:
-        """Append the rows `keep` of those given by one key and value per pair."""
+        low: Float64Array, high: Float64Array, slack: Float64Array,
+    ) -> RowBlock:
+        """Return the rows `keep` of those given by one key and value per pair."""
         kept = np.flatnonzero(keep)
         number = np.cumsum(keep) - 1
         columns = np.flatnonzero(keep[keys] & (data != 0))
-        shape = (kept.size, self.n_columns)
         entries = (data[columns], (number[keys[columns]], columns))
-        matrix = sp.csr_array(sp.coo_array(entries, shape=shape))
-        self.add_block(kind, name, kept, matrix, low[keep], high[keep],
-                       None if slack is None else slack[keep])
+        matrix = sp.csr_array(entries, shape=(kept.size, self.n_columns))
+        return RowBlock(kind, name, kept, matrix, low[keep], high[keep], slack[keep])
 
-    def _load_sums(self, group: PenaltyGroup) -> None:
-        """Append, per penalised expert, the row that defines its load column."""
-        rank = np.full(self.problem.n_experts, -1)
-        rank[group.experts] = np.arange(group.experts.size)
-        columns = np.flatnonzero(rank[self.experts] >= 0)
-        weight = group.weight[self.clients[columns]]
-        row = np.concatenate([rank[self.experts[columns]], np.arange(group.experts.size)])
-        column = np.concatenate([columns, group.load_columns])
-        data = np.concatenate([weight, np.full(group.experts.size, -1.0)])
-        shape = (group.experts.size, self.n_columns)
-        matrix = sp.csr_array(sp.coo_array((data, (row, column)), shape=shape))
-        zero = np.zeros(group.experts.size)
-        self.add_block("load_sum", group.name, group.experts, matrix, zero, zero)
+    def load_sums(self, group: PenaltyGroup) -> RowBlock:
+        """Return, per penalised expert, the row that defines its load column."""
+        wanted = np.zeros(self.problem.n_experts, dtype=np.bool_)
+        wanted[group.experts] = True
+        zero = np.zeros(wanted.size)
+        sums = self._rows("load_sum", group.name, self.experts, group.weight[self.clients], wanted,
+                          zero, zero, zero)
+        size = group.experts.size
+        loads = sp.csr_array((np.ones(size), (np.arange(size), group.load_columns)),
+                             shape=sums.matrix.shape)
+        return replace(sums, matrix=sp.csr_array(sums.matrix - loads))

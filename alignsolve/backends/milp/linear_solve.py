@@ -14,21 +14,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
-from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
-from alignsolve.backends.milp.penalty_pieces import missing_pieces, piece_rows
-from alignsolve.backends.row_units import row_reduce
+from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model, piece_rows
+from alignsolve.backends.milp.penalty_pieces import PenaltyGroup, missing_pieces
+from alignsolve.backends.milp.scaled_model import ScaledModel
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, row_blocks
+from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
 
 
@@ -40,14 +40,8 @@ class Task:
     ----------
     model : LinearModel
         What to maximise.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop; +inf for none.
-    rel_gap : float
-        Relative gap at which it may stop.
-    seed : int
-        Seed of the solver.
-    threads : int or None
-        Threads; None for the solver's default.
+    limits : Limits
+        When to stop, and other options.
     hint : float64 array, shape (n_columns,), or None
         A point to start from.
     max_nodes : int or None
@@ -55,16 +49,9 @@ class Task:
     """
 
     model: LinearModel
-    deadline: float
-    rel_gap: float
-    seed: int
-    threads: int | None
+    limits: Limits
     hint: Float64Array | None
     max_nodes: int | None = None
-
-    def remaining(self) -> float:
-        """Return the seconds left, >= 0; +inf without a limit."""
-        return max(0.0, self.deadline - time.perf_counter())
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,18 +86,29 @@ class ModelOutcome:
 #: minutes, and nodes of a search.
 REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
-#: The outcome of a model without columns, which no solver takes.
-_EMPTY = ModelOutcome([np.empty(0)], 0.0, finished=True)
+
+Scaled = TypeVar("Scaled", bound=ScaledModel)
 
 
-class LinearSolver(ABC):
+class LinearSolver(ABC, Generic[Scaled]):
     """A library that solves linear models with whole columns, one at a time."""
 
     source: str
 
-    @abstractmethod
     def run(self, task: Task) -> ModelOutcome:
         """Solve one model, in a thread of its own."""
+        scaled = self._rescaled(task.model)
+        if (scaled.row_lower > scaled.row_upper).any():
+            return ModelOutcome(infeasible=True)
+        return ModelOutcome() if task.limits.remaining() <= 0 else self._solved(task, scaled)
+
+    @abstractmethod
+    def _rescaled(self, model: LinearModel) -> Scaled:
+        """Return the model in the units that suit the library."""
+
+    @abstractmethod
+    def _solved(self, task: Task, scaled: Scaled) -> ModelOutcome:
+        """Solve a scaled model and translate the result."""
 
     def stop(self, interrupted: bool) -> bool:
         """Ask `run` to return early; tell whether it can, as some cannot.
@@ -133,7 +131,7 @@ class _Search(Incumbent):
         self.stats: dict[str, Any] = {"rounds": 0, "cuts": 0, "nodes": 0}
 
 
-def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver) -> Outcome:
+def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver[Any]) -> Outcome:
     """Solve a problem by its linear model.
 
     Parameters
@@ -164,21 +162,22 @@ def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver
     return _answer(search, termination, solver.source)
 
 
-def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Termination:
+def _rounds(search: _Search, limits: Limits, solver: LinearSolver[Any]) -> Termination:
     """Run rounds until nothing is left to correct, and tell what ended them."""
     started = time.perf_counter()
     model = build_linear_model(search.problem)
     search.stats["build_seconds"] = time.perf_counter() - started
     search.stats["solve_seconds"] = 0.0
-    while True:
-        if _is_contradictory(model):
-            search.infeasible = search.pairs is None
-            return Termination.PROVED
-        if limits.remaining() <= 0:
-            return Termination.TIME_LIMIT
+    if _is_contradictory(search.problem, model):
+        search.infeasible = search.pairs is None
+        return Termination.PROVED
+    if not model.n_columns:
+        search.infeasible = not search.offer(model.clients, model.experts)
+        search.bound = 0.0
+        return Termination.PROVED
+    while limits.remaining() > 0:
         began = time.perf_counter()
-        task = _task(search, model, limits)
-        outcome = _run(search, solver, task, limits.report) if model.n_columns else _EMPTY
+        outcome = _run(search, solver, _task(search, model, limits))
         search.stats["solve_seconds"] += time.perf_counter() - began
         search.stats["rounds"] += 1
         search.stats["nodes"] += outcome.nodes
@@ -203,6 +202,16 @@ def _rounds(search: _Search, limits: Limits, solver: LinearSolver) -> Terminatio
                 raise BackendError(f"{solver.source} broke a bound on a number of pairs")
             return Termination.PROVED
         model = corrected
+    return Termination.TIME_LIMIT
+
+
+def _is_contradictory(problem: AlignmentProblem, model: LinearModel) -> bool:
+    """Tell whether bounds contradict each other at sight, given the pairs of the model."""
+    by_client = np.bincount(model.clients, minlength=problem.n_clients)
+    by_expert = np.bincount(model.experts, minlength=problem.n_experts)
+    found = any(True for _ in contradictions(problem, by_client, by_expert))
+    # Solvers take no infinite bounds from below.
+    return found or bool((model.row_lower == np.inf).any())
 
 
 def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
@@ -212,14 +221,13 @@ def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
     if math.isfinite(deadline):
         deadline -= min(0.05, 0.05 * limits.remaining())
     threads, nodes = (1, REPEATABLE_NODES) if limits.repeatable else (limits.threads, None)
-    return Task(model, deadline, limits.rel_gap, limits.seed, threads, hint, nodes)
+    return Task(model, replace(limits, deadline=deadline, threads=threads), hint, nodes)
 
 
-def _run(
-    search: _Search, solver: LinearSolver, task: Task, report: Reporter | None
-) -> ModelOutcome:
+def _run(search: _Search, solver: LinearSolver[Any], task: Task) -> ModelOutcome:
     """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
-    patience = 0.05 + 0.02 * task.remaining()
+    deadline, report = task.limits.deadline, task.limits.report
+    deadline += 0.05 + 0.02 * task.limits.remaining()
 
     def poll() -> bool:
         outcome = solver.so_far(task)
@@ -227,7 +235,7 @@ def _run(
             search.offer(*task.model.pairs(point))
         return report is not None and report(search.value, min(search.bound, outcome.bound))
 
-    waited = wait_for(lambda: solver.run(task), task.deadline + patience, solver.stop,
+    waited = wait_for(lambda: solver.run(task), deadline, solver.stop,
                       None if report is None else poll)
     outcome = solver.so_far(task) if waited.value is None else waited.value
     return replace(outcome, interrupted=outcome.interrupted or waited.interrupted)
@@ -240,58 +248,30 @@ def _corrected(search: _Search, model: LinearModel, values: Float64Array) -> Lin
     if not search.offer(rows, cols):
         cuts = exact_cuts(problem, model, rows, cols)
         if cuts is not None:
-            matrix, upper = cuts
-            search.stats["cuts"] += upper.size
-            model = model.with_rows("cut", matrix, np.full(upper.size, -np.inf), upper)
-    if not model.penalties:
-        return model
-    point = model.point(problem, rows, cols)
-    modelled = modelled_penalties(model, point)
+            search.stats["cuts"] += cuts.keys.size
+            model = model.with_rows(cuts)
     scale = float(np.abs(model.objective[: model.n_pairs]).max(initial=0.0))
-    for group, pieces in missing_pieces(model.penalties, point, modelled, scale):
-        matrix, lower = piece_rows(group, *pieces, model.n_columns)
-        search.stats["cuts"] += lower.size
-        model = model.with_rows("penalty", matrix, lower, np.full(lower.size, np.inf))
+    for group in model.penalties:
+        loads = group.loads(problem, rows, cols)
+        pieces = missing_pieces(group, loads, modelled_penalties(model, group, loads), scale)
+        if pieces is not None:
+            block = piece_rows(group, pieces, model.n_columns)
+            search.stats["cuts"] += block.keys.size
+            model = model.with_rows(block)
     return model
 
 
-def modelled_penalties(model: LinearModel, point: Float64Array) -> Float64Array:
-    """Return, in the penalties' columns, what a model's pieces make of a point's loads.
-
-    Parameters
-    ----------
-    model : LinearModel
-        A model with penalties.
-    point : float64 array, shape (n_columns,)
-        A point with true loads.
-    """
-    is_penalty = np.zeros(model.n_columns, dtype=np.bool_)
-    for group in model.penalties:
-        is_penalty[group.penalty_columns] = True
-    known = np.where(is_penalty, 0.0, point)
-    least = model.lower.copy()
-    is_piece = model.rows_of("penalty")
-    rows = model.matrix[is_piece]
-    # A piece's row is "penalty - gradient * load >= intercept".
-    implied = model.row_lower[is_piece] - rows @ known
-    entries = np.flatnonzero(is_penalty[rows.indices])
-    of_row = np.repeat(np.arange(implied.size), np.diff(rows.indptr))[entries]
-    np.maximum.at(least, rows.indices[entries], implied[of_row])
+def modelled_penalties(
+    model: LinearModel, group: PenaltyGroup, loads: Float64Array
+) -> Float64Array:
+    """Return what a model's pieces make of a group's penalties at some loads, float64 (k,)."""
+    least = model.lower[group.penalty_columns].copy()
+    for block in model.blocks:
+        if (block.kind, block.name) == ("penalty", group.name):
+            # Each row is "penalty - gradient * load >= value at load 0".
+            implied = block.lower - block.matrix[:, group.load_columns] @ loads
+            np.maximum.at(least, block.matrix[:, group.penalty_columns].indices, implied)
     return least
-
-
-def _is_contradictory(model: LinearModel) -> bool:
-    """Tell whether bounds cross, or a row cannot reach its bounds at all."""
-    crossed = model.row_lower - model.row_slack > model.row_upper + model.row_slack
-    if crossed.any() or (model.lower > model.upper).any():
-        return True
-    matrix, indices = model.matrix, model.matrix.indices
-    ends = matrix.data * model.lower[indices], matrix.data * model.upper[indices]
-    least = row_reduce(np.add, np.minimum(*ends), matrix.indptr, 0.0)
-    most = row_reduce(np.add, np.maximum(*ends), matrix.indptr, 0.0)
-    # Sums of floats err by far less than this.
-    room = model.row_slack + 1e-9 * np.maximum(np.abs(least), np.abs(most))
-    return bool((least - room > model.row_upper).any() or (most + room < model.row_lower).any())
 
 
 def simple_bound(problem: AlignmentProblem) -> float:

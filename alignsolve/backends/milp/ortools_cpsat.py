@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.integer_scaling import IntegerModel, integer_model
+from alignsolve.backends.milp.linear_model import LinearModel
 from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
-from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
 
@@ -45,7 +44,7 @@ class CpSatBackend(Backend):
         return solve_linear(problem, limits, _CpSat(watched=limits.report is not None))
 
 
-class _CpSat(LinearSolver):
+class _CpSat(LinearSolver[IntegerModel]):
     """CP-SAT as a solver of linear models.
 
     Parameters
@@ -63,19 +62,18 @@ class _CpSat(LinearSolver):
         self._found: list[int] | None = None
         self._bound: float | None = None
 
-    def run(self, task: Task) -> ModelOutcome:
-        """Solve one model in integers."""
+    def _rescaled(self, model: LinearModel) -> IntegerModel:
+        return integer_model(model)
+
+    def _solved(self, task: Task, whole: IntegerModel) -> ModelOutcome:
         from ortools.sat.python import cp_model
 
-        whole = integer_model(task.model)
-        if (whole.row_lower > whole.row_upper).any():
-            return ModelOutcome(infeasible=True)
         hint = None if task.hint is None else whole.integers(task.hint)
         model = _proto_model(whole, hint)
         solver = cp_model.CpSolver()
         _set_parameters(solver.parameters, task, whole)
         self._solver = solver
-        if self._stopped or task.remaining() <= 0:
+        if self._stopped or task.limits.remaining() <= 0:
             return ModelOutcome()
         self._model, self._found, self._bound = whole, None, None
         status = solver.solve(model, self._watch(solver) if self._watched else None)
@@ -86,7 +84,7 @@ class _CpSat(LinearSolver):
                                f"{model.validate()}")
         points, objective = [], solver.best_objective_bound
         if status != cp_model.UNKNOWN:
-            points.append(_point(whole, solver.response_proto.solution))
+            points.append(whole.original(np.array(solver.response_proto.solution)))
         # Where it knows nothing yet, CP-SAT reports 0 or huge finite numbers.
         known = points or (objective != 0 and abs(objective) < 2.0**62)
         return ModelOutcome(
@@ -123,32 +121,25 @@ class _CpSat(LinearSolver):
         if whole is None:
             return ModelOutcome()
         return ModelOutcome(
-            [] if found is None else [_point(whole, found)],
+            [] if found is None else [whole.original(np.array(found))],
             math.inf if bound is None else whole.bound(bound),
         )
 
 
-def _point(whole: IntegerModel, solution: Sequence[int]) -> Float64Array:
-    """Return CP-SAT's whole numbers as a point of the linear model."""
-    point: Float64Array = whole.shift + whole.step * np.array(solution, dtype=np.float64)
-    return point
-
-
 def _set_parameters(parameters: Any, task: Task, whole: IntegerModel) -> None:
     """Pass the task's limits on."""
-    if math.isfinite(task.deadline):
-        parameters.max_time_in_seconds = task.remaining()
-    parameters.relative_gap_limit = task.rel_gap
+    parameters.max_time_in_seconds = task.limits.remaining()
+    parameters.relative_gap_limit = task.limits.rel_gap
     largest = float(np.abs(whole.objective).max(initial=0))
     parameters.absolute_gap_limit = 0.5 if whole.is_exact else max(0.5, _ROUNDED_GAP * largest)
     # This part of presolve cuts off optimal answers in ortools 9.15
     # (https://github.com/google/or-tools/issues/5293).
     parameters.presolve_inclusion_work_limit = 0
-    parameters.random_seed = task.seed
+    parameters.random_seed = task.limits.seed
     # Ctrl-C is for Python, which then stops the search.
     parameters.catch_sigint_signal = False
-    if task.threads is not None:
-        parameters.num_workers = task.threads
+    if task.limits.threads is not None:
+        parameters.num_workers = task.limits.threads
     if task.max_nodes is not None:
         parameters.max_number_of_conflicts = task.max_nodes
         parameters.max_deterministic_time = _DETERMINISTIC_TIME
@@ -162,11 +153,10 @@ def _proto_model(whole: IntegerModel, hint: Any) -> Any:
     for upper in whole.upper.tolist():
         model.new_int_var(0, upper, "")
     proto = model.proto
-    columns, coefficients = whole.columns.tolist(), whole.coefficients.tolist()
-    starts, lows, highs = (
-        whole.indptr.tolist(), whole.row_lower.tolist(), whole.row_upper.tolist()
-    )
-    for row, (low, high) in enumerate(zip(lows, highs, strict=True)):
+    columns, coefficients = whole.matrix.indices.tolist(), whole.matrix.data.tolist()
+    starts = whole.matrix.indptr.tolist()
+    bounds = zip(whole.row_lower.tolist(), whole.row_upper.tolist(), strict=True)
+    for row, (low, high) in enumerate(bounds):
         linear = proto.constraints.add().linear
         entries = slice(starts[row], starts[row + 1])
         linear.vars.extend(columns[entries])

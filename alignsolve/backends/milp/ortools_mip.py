@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.interruptible import EXIT_SECONDS
-from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
-from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
+from alignsolve.backends.interruptible import Patience
+from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
+from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -79,26 +80,31 @@ class ScipBackend(Backend):
         return solve_linear(problem, replace(limits, report=None), _Scip())
 
 
-class _MathOpt(ScaledSolver):
+class _MathOpt(LinearSolver[FloatModel]):
     """A solver of MathOpt as a solver of linear models."""
 
+    loose_sums = False
+
+    def _rescaled(self, model: LinearModel) -> FloatModel:
+        return scaled_model(model, loose_sums=self.loose_sums)
+
     @abstractmethod
-    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
+    def _solved(self, task: Task, scaled: FloatModel) -> ModelOutcome:
         from ortools.math_opt.python import mathopt
 
         model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
-        if task.remaining() <= 0:
+        if task.limits.remaining() <= 0:
             return ModelOutcome()
         parameters = mathopt.SolveParameters(
-            relative_gap_tolerance=task.rel_gap, absolute_gap_tolerance=scaled.gap,
-            random_seed=task.seed, node_limit=task.max_nodes,
+            relative_gap_tolerance=task.limits.rel_gap, absolute_gap_tolerance=scaled.gap,
+            random_seed=task.limits.seed, node_limit=task.max_nodes,
         )
         arguments = self._arguments(task, scaled, parameters)
         if task.hint is not None:
-            values = ((task.hint - scaled.shift) / scaled.step).tolist()
+            values = scaled.scaled(task.hint).tolist()
             hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
             arguments["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
         return self._outcome(self._solve(model, task, parameters, arguments), model, scaled)
@@ -114,8 +120,8 @@ class _MathOpt(ScaledSolver):
         failure: BaseException | None = None
         for presolve in (None, mathopt.Emphasis.OFF):
             parameters.presolve = presolve
-            if math.isfinite(task.deadline):
-                parameters.time_limit = datetime.timedelta(seconds=task.remaining())
+            if math.isfinite(task.limits.deadline):
+                parameters.time_limit = datetime.timedelta(seconds=task.limits.remaining())
             try:
                 return mathopt.solve(model, params=parameters, **arguments)
             except Exception as error:
@@ -123,7 +129,7 @@ class _MathOpt(ScaledSolver):
                 failure = error.__context__ or error
         raise BackendError(f"{self.source} failed: {failure}") from failure
 
-    def _outcome(self, result: Any, model: Any, scaled: ScaledModel) -> ModelOutcome:
+    def _outcome(self, result: Any, model: Any, scaled: FloatModel) -> ModelOutcome:
         """Translate MathOpt's result."""
         from ortools.math_opt.python import mathopt
 
@@ -159,7 +165,7 @@ class _Highs(_MathOpt):
     def __init__(self, folder: str) -> None:
         self.source = f"HiGHS (MathOpt, {library_version('ortools')})"
         self._answers = Path(folder, "answers.txt")
-        self._scaled: ScaledModel | None = None
+        self._scaled: FloatModel | None = None
         self._bounds: list[float] = []
         self._is_parked = False
         #: Set while HiGHS sleeps or does not run, so that it will not call Python.
@@ -167,7 +173,7 @@ class _Highs(_MathOpt):
         #: Size of the file when it was last read, and what was in it.
         self._read: tuple[int, list[Float64Array]] = (0, [])
 
-    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
         self._scaled, self._bounds, self._read = scaled, [], (0, [])
@@ -177,7 +183,7 @@ class _Highs(_MathOpt):
         parameters.highs.string_options["mip_improving_solution_file"] = str(self._answers)
         # It is asked to sleep, and its bound is read, where it writes to its log.
         parameters.highs.double_options["mip_min_logging_interval"] = LOG_SECONDS
-        if task.threads == 1:
+        if task.limits.threads == 1:
             parameters.highs.string_options["parallel"] = "off"
         return {"solver_type": mathopt.SolverType.HIGHS, "msg_cb": self._read_log}
 
@@ -196,7 +202,7 @@ class _Highs(_MathOpt):
         A call of Python's while the interpreter shuts down would abort the process.
         """
         self._is_parked = True
-        self._quiet.wait(EXIT_SECONDS)
+        self._quiet.wait(Patience().exit)
 
     def _read_log(self, lines: Sequence[str]) -> None:
         if self._is_parked:
@@ -234,7 +240,7 @@ class _Scip(_MathOpt):
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
 
-    def _arguments(self, task: Task, scaled: ScaledModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
         # SCIP's tolerance is relative, so that no scale makes up for it.
@@ -244,7 +250,7 @@ class _Scip(_MathOpt):
         return {"solver_type": mathopt.SolverType.GSCIP}
 
 
-def _model_proto(scaled: ScaledModel, is_integer: Any) -> Any:
+def _model_proto(scaled: FloatModel, is_integer: Any) -> Any:
     """Return the scaled model as MathOpt's protocol buffer, filled from arrays."""
     from ortools.math_opt import model_pb2
 

@@ -16,14 +16,13 @@ doi:10.1137/0108053.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
-from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.arrays import Float64Array, IntArray, concatenated_ranges, weighted_count
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin, penalty_step
 
 #: Pieces (expert position, gradient, value at load 0), one entry each.
 Pieces = tuple[IntArray, Float64Array, Float64Array]
@@ -114,39 +113,33 @@ def penalty_groups(
     problem: AlignmentProblem, clients: IntArray, experts: IntArray
 ) -> tuple[PenaltyGroup, ...]:
     """Return the penalised loads of a problem, with their columns after the pairs'."""
-    n, m = problem.n_clients, problem.n_experts
-    low, high = (bound.astype(np.float64) for bound in problem.holder_bounds())
-    found = [("", np.ones(n), problem.load_penalty, problem.load_target, low, high)]
-    for name, load in problem.loads.items():
-        weight, most = np.asarray(load.weight), np.asarray(load.max)
-        total = np.bincount(experts, weights=weight[clients], minlength=m)
-        low = np.maximum(load.min - tolerance(load.min), 0)  # type: ignore[operator, arg-type]
-        high = np.minimum(most + tolerance(most), total + tolerance(total))
-        found.append((name, weight, np.asarray(load.penalty), np.asarray(load.target), low, high))
+    loads = CouplingConstraints.of(problem, Margin.OUTWARD).reachable()
     groups: list[PenaltyGroup] = []
     column = clients.size
-    for name, weight, slope, target, low, high in found:
-        at = np.flatnonzero(slope > 0)
-        if at.size:
-            columns = column + np.arange(2 * at.size)
-            adding = weight[clients] > 0
-            total = np.bincount(experts, weights=weight[clients], minlength=m)
-            count = np.bincount(experts[adding], minlength=m)
-            unit = np.where(count > 0, total / np.maximum(count, 1), 1.0)
-            groups.append(
-                PenaltyGroup(
-                    name, at, weight, slope[at], target[at], low[at], high[at], unit[at],
-                    columns[: at.size], columns[at.size :],
-                )
+    for k, name in enumerate(loads.names):
+        at = np.flatnonzero(loads.slope[k] > 0)
+        if not at.size:
+            continue
+        columns = column + np.arange(2 * at.size)
+        column += columns.size
+        weight = loads.weight[k][clients]
+        total = weighted_count(experts, weight, problem.n_experts)
+        count = np.bincount(experts[weight > 0], minlength=problem.n_experts)
+        unit = np.where(count > 0, total / np.maximum(count, 1), 1.0)
+        high = loads.high[k] if not name else np.minimum(loads.high[k], total * (1 + ROUNDING))
+        groups.append(
+            PenaltyGroup(
+                name, at, loads.weight[k], loads.slope[k, at], loads.target[k, at],
+                loads.low[k, at], high[at], unit[at], columns[: at.size], columns[at.size :],
             )
-            column += 2 * at.size
+        )
     return tuple(groups)
 
 
 def _secants(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Pieces:
     """Return the pieces through the penalties of `load` and ``load + 1`` holders."""
     slope, target = group.slope[which], group.target[which]
-    return which, slope * (2 * (load - target) + 1), slope * (target**2 - load * (load + 1))
+    return which, penalty_step(slope, target, load), slope * (target**2 - load * (load + 1))
 
 
 def _tangents(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Pieces:
@@ -169,10 +162,9 @@ def all_pieces(group: PenaltyGroup) -> Pieces:
             f"the penalty on load {group.name!r} is quadratic in a real load; a linear model "
             f"cannot list it exactly"
         )
-    steps = np.maximum(group.high - group.low, 1).astype(np.int64)
-    which = np.repeat(np.arange(steps.size), steps)
-    first = np.repeat(np.cumsum(steps) - steps, steps)
-    return _secants(group, which, group.low[which] + np.arange(which.size) - first)
+    low = group.low.astype(np.int64)
+    load, which = concatenated_ranges(low, np.maximum(group.high.astype(np.int64), low + 1))
+    return _secants(group, which, load.astype(np.float64))
 
 
 def first_pieces(group: PenaltyGroup) -> Pieces:
@@ -204,41 +196,23 @@ def pieces_at(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
     return which, gradient, intercept
 
 
-def piece_rows(
-    group: PenaltyGroup, which: IntArray, gradient: Float64Array, intercept: Float64Array,
-    n_columns: int,
-) -> tuple[sp.csr_array, Float64Array]:
-    """Return rows ``penalty - gradient * load >= intercept`` and their lower bounds."""
-    number = np.arange(which.size)
-    row = np.concatenate([number, number])
-    column = np.concatenate([group.penalty_columns[which], group.load_columns[which]])
-    data = np.concatenate([np.ones(which.size), -gradient])
-    matrix = sp.coo_array((data, (row, column)), shape=(which.size, n_columns))
-    return sp.csr_array(matrix), intercept
-
-
 def missing_pieces(
-    groups: tuple[PenaltyGroup, ...], point: Float64Array, modelled: Float64Array, scale: float
-) -> Iterator[tuple[PenaltyGroup, Pieces]]:
-    """Yield the pieces that a model lacks at an answer.
+    group: PenaltyGroup, loads: Float64Array, modelled: Float64Array, scale: float
+) -> Pieces | None:
+    """Return the pieces that a model lacks at an answer, None for none.
 
     Parameters
     ----------
-    groups : tuple of PenaltyGroup
+    group : PenaltyGroup
         The penalties.
-    point : float64 array, shape (n_columns,)
-        The answer, with true loads and penalties.
-    modelled : float64 array, shape (n_columns,)
-        What the model's pieces make of the penalties at these loads.
+    loads, modelled : float64 array, shape (k,)
+        The answer's loads, and what the model's pieces make of the penalties there.
     scale : float
         Size of an objective coefficient: penalties need no finer precision
         than 1e-9 of it.
     """
-    for group in groups:
-        true, seen = point[group.penalty_columns], modelled[group.penalty_columns]
-        load = point[group.load_columns]
-        # The last term is the rounding of the pieces themselves.
-        rounding = 1e-13 * group.slope * (load**2 + group.target**2)
-        which = np.flatnonzero(true - seen > 1e-9 * np.maximum(true, scale) + rounding)
-        if which.size:
-            yield group, pieces_at(group, which, load[which])
+    true = group.values(loads)
+    # The last term is the rounding of the pieces themselves.
+    rounding = 1e-13 * group.slope * (loads**2 + group.target**2)
+    which = np.flatnonzero(true - modelled > 1e-9 * np.maximum(true, scale) + rounding)
+    return pieces_at(group, which, loads[which]) if which.size else None

@@ -8,8 +8,9 @@ import warnings
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.milp.float_scaling import ScaledModel, ScaledSolver
-from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
+from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
+from alignsolve.backends.milp.linear_model import LinearModel
+from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
@@ -45,13 +46,16 @@ class ScipyMilpBackend(Backend):
             return solve_linear(problem, limits, _ScipyHighs())
 
 
-class _ScipyHighs(ScaledSolver):
+class _ScipyHighs(LinearSolver[FloatModel]):
     """`scipy.optimize.milp` as a solver of linear models."""
 
     def __init__(self) -> None:
         self.source = f"HiGHS ({library_version('scipy')})"
 
-    def _solved(self, task: Task, scaled: ScaledModel) -> ModelOutcome:
+    def _rescaled(self, model: LinearModel) -> FloatModel:
+        return scaled_model(model)
+
+    def _solved(self, task: Task, scaled: FloatModel) -> ModelOutcome:
         from scipy.optimize import Bounds, LinearConstraint, milp
 
         rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
@@ -69,7 +73,7 @@ class _ScipyHighs(ScaledSolver):
                 break
         return self._outcome(result, scaled)
 
-    def _outcome(self, result: object, scaled: ScaledModel) -> ModelOutcome:
+    def _outcome(self, result: object, scaled: FloatModel) -> ModelOutcome:
         """Translate SciPy's result."""
         status, message = result.status, str(result.message)  # type: ignore[attr-defined]
         # The status of infeasible problems also stands for models that HiGHS refuses. The
@@ -89,15 +93,11 @@ class _ScipyHighs(ScaledSolver):
         )
 
 
-def _options(task: Task, scaled: ScaledModel) -> dict[str, object]:
+def _options(task: Task, scaled: FloatModel) -> dict[str, object]:
     """Return options of `milp`; those it does not know go to HiGHS as they are."""
-    options: dict[str, object] = {
-        "mip_rel_gap": task.rel_gap, "mip_abs_gap": scaled.gap, "random_seed": task.seed,
+    limits = task.limits
+    options = {
+        "mip_rel_gap": limits.rel_gap, "mip_abs_gap": scaled.gap, "random_seed": limits.seed,
+        "time_limit": limits.remaining(), "threads": limits.threads, "node_limit": task.max_nodes,
     }
-    if math.isfinite(task.deadline):
-        options["time_limit"] = task.remaining()
-    if task.threads is not None:
-        options["threads"] = task.threads
-    if task.max_nodes is not None:
-        options["node_limit"] = task.max_nodes
-    return options
+    return {name: value for name, value in options.items() if value is not None}

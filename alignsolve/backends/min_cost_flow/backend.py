@@ -5,17 +5,46 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
+from dataclasses import dataclass, replace
 
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
-from alignsolve.certificate.polish import Polished, polish
+from alignsolve.certificate.polish import polish
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+
+@dataclass(frozen=True)
+class NetworkParams:
+    """Limits of a backend that solves the flow network.
+
+    Attributes
+    ----------
+    max_arcs : int
+        Most arcs. OR-Tools numbers arcs, and their reverses, by int32.
+    most_bits : int or None
+        Costs stay below this power of two; None for as large as solvers allow, see
+        `alignsolve.backends.min_cost_flow.scaling.cost_bits`.
+    max_exchanges : int
+        Most exchanges that win back what rounding of the costs lost; each builds the
+        exchange graph anew.
+    """
+
+    max_arcs: int = 1 << 30
+    most_bits: int | None = None
+    max_exchanges: int = 200
 
 
 class NetworkBackend(Backend):
     """A solver of minimum-cost flows with integer costs."""
+
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
+        params: NetworkParams = NetworkParams(),
+    ) -> None:
+        super().__init__(parts, ask)
+        self.params = params
 
     @abstractmethod
     def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
@@ -41,7 +70,7 @@ class NetworkBackend(Backend):
         back what that lost.
         """
         started = time.perf_counter()
-        network = build_network(problem)
+        network = build_network(problem, self.params.most_bits)
         built = time.perf_counter()
         flow = None if network.contradiction else self.least_cost_flow(network)
         source = library_version(self.capabilities.libraries[0])
@@ -54,16 +83,12 @@ class NetworkBackend(Backend):
             stats["solve_seconds"] = time.perf_counter() - built
             return Outcome.proved_infeasible(source=source, stats=stats)
         rows, cols = network.pairs(flow)
-        answer = Polished(rows, cols, None, 0, Termination.PROVED)
+        answer = Outcome(Termination.PROVED, rows, cols)
         if not network.scaling.exact:
-            unit = math.ldexp(1.0, -network.scaling.exponent)
+            unit, most = math.ldexp(1.0, -network.scaling.exponent), self.params.max_exchanges
             try:
-                answer = polish(problem, rows, cols, unit, limits.deadline)
+                answer = polish(problem, rows, cols, unit, limits.deadline, most)
             except KeyboardInterrupt:
-                answer = Polished(rows, cols, None, 0, Termination.INTERRUPTED)
-            stats["polishing_exchanges"] = answer.exchanges
+                answer = Outcome(Termination.INTERRUPTED, rows, cols)
         stats["solve_seconds"] = time.perf_counter() - built
-        return Outcome(
-            answer.termination, answer.row_ind, answer.col_ind, prices=answer.prices, source=source,
-            stats=stats,
-        )
+        return replace(answer, source=source, stats=stats | dict(answer.stats))

@@ -17,16 +17,32 @@ arc has lower bound 0, and nothing rests on a penalty being large enough.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.min_cost_flow.scaling import Scaling, ValueRange, choose_scaling
+from alignsolve.backends.min_cost_flow.scaling import (
+    Scaling,
+    ValueRange,
+    choose_scaling,
+    cost_bits,
+)
 from alignsolve.errors import UnsupportedProblemError
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
-from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.model.arrays import (
+    Float64Array,
+    IntArray,
+    concatenated_ranges,
+    row_blocks,
+)
+from alignsolve.model.contradictions import contradictions, group_ranges
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.standard_form import penalty_step
 
 Int32Array = npt.NDArray[np.int32]
+
+#: Tail, head, capacity and cost of arcs, as OR-Tools takes them without a copy.
+_Arcs = tuple[Int32Array, Int32Array, IntArray, IntArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,73 +108,16 @@ class FlowNetwork:
         return rows.astype(np.int64), self.head[used].astype(np.int64) - self.n_clients
 
 
-@dataclass(frozen=True, eq=False)
-class _Bounds:
-    """Whole bounds of a problem: slots, holders, and groups of clients that can bind."""
-
-    slots_min: IntArray
-    slots_max: IntArray
-    load_min: IntArray
-    load_max: IntArray
-    group_client: IntArray
-    group: IntArray
-    group_min: IntArray
-    group_max: IntArray
-
-    @classmethod
-    def of(cls, problem: AlignmentProblem, allowed: IntArray) -> _Bounds:
-        """Collect the bounds; `allowed` counts the clients that may hold each expert."""
-        slots_min, slots_max = problem.slot_bounds()
-        low, high = problem.holder_bounds()
-        none = np.empty(0, dtype=np.int64)
-        client = group = group_min = group_max = none
-        if problem.expert_group is not None:
-            assert problem.group_min is not None and problem.group_max is not None
-            size = np.bincount(problem.expert_group, minlength=problem.n_groups)
-            most = np.minimum(slots_max[:, None], size)
-            client, group = np.nonzero((problem.group_min > 0) | (problem.group_max < most))
-            # Beyond the group's size + 1 nothing changes, and sums cannot overflow.
-            group_min = np.minimum(problem.group_min[client, group], size[group] + 1)
-            group_max = np.minimum(problem.group_max[client, group], size[group])
-        high = np.minimum(high, allowed)
-        return cls(slots_min, slots_max, low, high, client, group, group_min, group_max)
-
-    @property
-    def forced(self) -> IntArray:
-        """Slots of each client that its groups' minima take."""
-        taken = np.bincount(
-            self.group_client, weights=self.group_min, minlength=self.slots_max.size
-        )
-        return taken.astype(np.int64)
-
-    def contradiction(self, problem: AlignmentProblem) -> str | None:
-        """Return the first contradiction between two bounds, or None."""
-        for i in np.flatnonzero(self.slots_min > self.slots_max)[:1]:
-            return (f"{problem.client_name(i)} needs at least {self.slots_min[i]} experts and "
-                    f"may hold at most {self.slots_max[i]}")
-        for at in np.flatnonzero(self.group_min > self.group_max)[:1]:
-            return (f"{problem.client_name(self.group_client[at])} needs at least "
-                    f"{self.group_min[at]} experts of group {self.group[at]} and may hold at "
-                    f"most {self.group_max[at]}")
-        for i in np.flatnonzero(self.forced > self.slots_max)[:1]:
-            return (f"{problem.client_name(i)} needs {self.forced[i]} experts for its groups and "
-                    f"may hold at most {self.slots_max[i]}")
-        for j in np.flatnonzero(self.load_min > self.load_max)[:1]:
-            return (f"{problem.expert_name(j)} needs at least {self.load_min[j]} holders and may "
-                    f"have at most {self.load_max[j]}")
-        needed, slots = int(self.load_min.sum()), int(self.slots_max.sum())
-        if needed > slots:
-            return f"the experts need {needed} holders and the clients have {slots} slots"
-        return None
-
-
-def build_network(problem: AlignmentProblem) -> FlowNetwork:
+def build_network(problem: AlignmentProblem, most_bits: int | None = None) -> FlowNetwork:
     """Build the network of a problem of the flow class.
 
     Parameters
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
+    most_bits : int, optional
+        Costs stay below this power of two; as large as solvers allow by default, see
+        `alignsolve.backends.min_cost_flow.scaling.cost_bits`.
 
     Raises
     ------
@@ -173,35 +132,34 @@ def build_network(problem: AlignmentProblem) -> FlowNetwork:
     if problem.problem_class != "flow":
         raise UnsupportedProblemError(f"no flow network: the problem is {problem.class_reason}")
     values = ValueRange.of(problem)
-    bounds = _Bounds.of(problem, values.allowed)
-    contradiction = bounds.contradiction(problem)
+    contradiction = next(contradictions(problem, by_expert=values.allowed), None)
     if contradiction is not None:
         return _infeasible_network(problem, contradiction)
     n, m = problem.n_clients, problem.n_experts
-    n_nodes = n + m + 1 + bounds.group.size
-    expert, room, steps = _load_steps(problem, bounds)
+    slots_min, slots_max = problem.slot_bounds()
+    load_min, load_max = problem.holder_bounds()
+    load_max = np.minimum(load_max, values.allowed)
+    group_client, group, group_min, group_max = _binding_groups(problem)
+    hub, n_nodes = n + m, n + m + 1 + group.size
+    clients, group_nodes = np.arange(n), np.arange(n + m + 1, n_nodes)
+    tails = np.repeat(clients.astype(np.int32)[:, None], max(1, problem.n_groups), axis=1)
+    tails[group_client, group] = group_nodes
+    expert, room, steps = _load_steps(problem, load_min, load_max)
     scaling = choose_scaling(
-        values, steps, bounds.slots_min < bounds.slots_max,
-        int(min(bounds.slots_max.sum(), bounds.load_max.sum())), n_nodes,
+        values, steps, slots_min < slots_max, int(min(slots_max.sum(), load_max.sum())),
+        cost_bits(n, m, n_nodes) if most_bits is None else most_bits,
     )
-    hub, unused = n + m, bounds.slots_max - bounds.slots_min
-    clients, groups = np.arange(n), n + m + 1 + np.arange(bounds.group.size)
-    n_pairs = int(values.allowed.sum())
-    others: list[tuple[IntArray, npt.ArrayLike, IntArray, npt.ArrayLike]] = [
-        (clients, hub, unused, scaling.client_offset - scaling.common_offset),
-        (bounds.group_client, groups, bounds.group_max - bounds.group_min, 0),
+    arcs = _arcs(problem, scaling, int(values.allowed.sum()), [
+        (clients, hub, slots_max - slots_min, scaling.client_offset - scaling.common_offset),
+        (group_client, group_nodes, group_max - group_min, 0),
         (n + expert, hub, room, scaling.rounded(steps)),
-    ]
-    arcs = _Arcs(n_pairs + sum(capacity.size for _, _, capacity, _ in others))
-    _add_pairs(arcs, problem, n_pairs, scaling, _pair_tails(problem, bounds, groups))
-    for tail, head, capacity, cost in others:
-        arcs.add(tail, head, capacity, cost, capacity > 0)
+    ], tails)
+    forced = np.bincount(group_client, weights=group_min, minlength=n).astype(np.int64)
     supply = np.concatenate([
-        bounds.slots_max - bounds.forced, -bounds.load_min,
-        [bounds.load_min.sum() - bounds.slots_max.sum()], bounds.group_min,
+        slots_max - forced, -load_min, [load_min.sum() - slots_max.sum()], group_min
     ])
-    node_client = np.concatenate([clients, np.full(m + 1, -1), bounds.group_client])
-    return FlowNetwork(*arcs.filled(), supply, node_client.astype(np.int32), n, n_pairs, scaling)
+    node_client = np.concatenate([clients, np.full(m + 1, -1), group_client]).astype(np.int32)
+    return FlowNetwork(*arcs, supply, node_client, n, int(values.allowed.sum()), scaling)
 
 
 def count_arcs(problem: AlignmentProblem) -> tuple[int, int]:
@@ -220,99 +178,77 @@ def _infeasible_network(problem: AlignmentProblem, contradiction: str) -> FlowNe
     """Return two nodes, one with a unit that the other wants, and no arc."""
     scaling = Scaling(0, 0.0, 0, np.zeros(problem.n_clients, dtype=np.int64))
     return FlowNetwork(
-        *_Arcs(0).filled(), np.array([1, -1]), np.array([-1, -1], dtype=np.int32),
+        *_empty_arcs(0), np.array([1, -1]), np.array([-1, -1], dtype=np.int32),
         problem.n_clients, 0, scaling, contradiction,
     )
 
 
+def _binding_groups(problem: AlignmentProblem) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Return the groups of clients that can bind: client, group, fewest and most experts."""
+    if problem.expert_group is None:
+        none = np.empty(0, dtype=np.int64)
+        return none, none, none, none
+    low, high, size = group_ranges(problem)
+    most = np.minimum(problem.slot_bounds()[1][:, None], size)
+    client, group = np.nonzero((low > 0) | (high < most))
+    return client, group, low[client, group], high[client, group]
+
+
 def _load_steps(
-    problem: AlignmentProblem, bounds: _Bounds
+    problem: AlignmentProblem, load_min: IntArray, load_max: IntArray
 ) -> tuple[IntArray, IntArray, Float64Array]:
     """Return expert, capacity and cost (float) of the arcs from experts to the hub.
 
     The penalty is convex, so that its steps rise and a cheapest flow fills them
     in order.
     """
-    m, room = problem.n_experts, bounds.load_max - bounds.load_min
     stepped = problem.load_penalty > 0
-    count = np.where(stepped, room, 1)
-    expert = np.repeat(np.arange(m), count)
-    capacity = np.where(stepped, 1, room)[expert]
-    if Feature.LOAD_PENALTY not in problem.features:
-        return expert, capacity, np.zeros(m)
-    ordinal = np.arange(expert.size) - np.repeat(np.cumsum(count) - count, count)
-    holders = bounds.load_min[expert] + ordinal
+    holders, expert = concatenated_ranges(load_min, np.where(stepped, load_max, load_min + 1))
     with np.errstate(over="ignore", invalid="ignore"):
-        # As in `alignsolve.certificate.duality_gap.penalty_steps`, to the last bit.
-        steps = problem.load_penalty[expert] * (2 * (holders - problem.load_target[expert]) + 1)
+        steps = penalty_step(problem.load_penalty[expert], problem.load_target[expert], holders)
     if not np.isfinite(steps).all():
         at = int(np.argmin(np.isfinite(steps)))
         raise UnsupportedProblemError(
             f"the penalty of {problem.expert_name(int(expert[at]))} at {holders[at] + 1} holders "
             f"overflows float64; give a smaller load_penalty"
         )
-    return expert, capacity, steps
+    return expert, np.where(stepped, 1, load_max - load_min)[expert], steps
 
 
-def _pair_tails(
-    problem: AlignmentProblem, bounds: _Bounds, group_nodes: IntArray
-) -> Int32Array | None:
-    """Return where units for each group start, (n_clients, n_groups); None: at the client."""
-    if not group_nodes.size:
-        return None
-    tails = np.repeat(np.arange(problem.n_clients, dtype=np.int32)[:, None], problem.n_groups, 1)
-    tails[bounds.group_client, bounds.group] = group_nodes
-    return tails
+def _arcs(
+    problem: AlignmentProblem, scaling: Scaling, n_pairs: int,
+    others: list[tuple[IntArray, npt.ArrayLike, IntArray, npt.ArrayLike]], tails: Int32Array,
+) -> _Arcs:
+    """Return tail, head, capacity and cost of the allowed pairs' arcs and those others with room.
 
-
-class _Arcs:
-    """Arc arrays that are filled in order."""
-
-    def __init__(self, most: int) -> None:
-        self.tail = np.empty(most, dtype=np.int32)
-        self.head = np.empty(most, dtype=np.int32)
-        self.capacity = np.empty(most, dtype=np.int64)
-        self.cost = np.empty(most, dtype=np.int64)
-        self.size = 0
-
-    def add(
-        self, tail: npt.ArrayLike, head: npt.ArrayLike, capacity: npt.ArrayLike,
-        cost: npt.ArrayLike, wanted: BoolArray,
-    ) -> None:
-        """Append the wanted ones of some arcs; the others broadcast to its shape."""
-        everything = bool(wanted.all())
-        end = self.size + (wanted.size if everything else int(np.count_nonzero(wanted)))
-        for array, part in (
-            (self.tail, tail), (self.head, head), (self.capacity, capacity), (self.cost, cost)
-        ):
-            if everything:
-                array[self.size : end].reshape(wanted.shape)[...] = part
-            else:
-                array[self.size : end] = np.broadcast_to(part, wanted.shape)[wanted]
-        self.size = end
-
-    def filled(self) -> tuple[Int32Array, Int32Array, IntArray, IntArray]:
-        """Return the arrays, cut to what was filled."""
-        end = self.size
-        return self.tail[:end], self.head[:end], self.capacity[:end], self.cost[:end]
-
-
-def _add_pairs(
-    arcs: _Arcs, problem: AlignmentProblem, n_pairs: int, scaling: Scaling, tails: Int32Array | None
-) -> None:
-    """Append the arcs of the allowed pairs."""
+    `tails` says where units for each group start, (n_clients, n_groups), or one column.
+    """
+    used = [[np.broadcast_to(part, arc[2].shape)[arc[2] > 0] for part in arc] for arc in others]
+    rest = [np.concatenate(parts) for parts in zip(*used, strict=True)]
+    arcs = _empty_arcs(n_pairs + rest[0].size)
+    arrays: tuple[npt.NDArray[Any], ...] = arcs
+    for array, last in zip(arrays, rest, strict=True):
+        array[n_pairs:] = last
     n, m = problem.n_clients, problem.n_experts
-    heads = np.arange(n, n + m, dtype=np.int32)
+    heads, end = np.arange(n, n + m, dtype=np.int32), 0
     for rows in row_blocks(n, m):
         values = problem.values(rows)
-        wanted = np.ones(values.shape, dtype=np.bool_)
-        if n_pairs < n * m:
-            wanted = values > -np.inf
-            values[~wanted] = 0.0
-        cost = scaling.client_offset[rows, None] - scaling.rounded(values)
-        if tails is None:
-            tail = np.arange(rows.start, rows.stop, dtype=np.int32)[:, None]
-        else:
-            assert problem.expert_group is not None
-            tail = tails[rows][:, problem.expert_group]
-        arcs.add(tail, heads, 1, cost, wanted)
+        allowed = None if n_pairs == n * m else values > -np.inf
+        if allowed is not None:
+            values[~allowed] = 0.0
+        costs = scaling.client_offset[rows, None] - scaling.rounded(values)
+        group = problem.expert_group
+        starts = tails[rows] if group is None else tails[rows][:, group]
+        begin, end = end, end + (values.size if allowed is None else int(allowed.sum()))
+        parts: tuple[npt.ArrayLike, ...] = (starts, heads, 1, costs)
+        for array, part in zip(arrays, parts, strict=True):
+            if allowed is None:
+                array[begin:end].reshape(values.shape)[...] = part
+            else:
+                array[begin:end] = np.broadcast_to(part, values.shape)[allowed]
+    return arcs
+
+
+def _empty_arcs(size: int) -> _Arcs:
+    ends = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
+    return *ends, np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)

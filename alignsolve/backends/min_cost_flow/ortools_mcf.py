@@ -19,9 +19,6 @@ from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem
 #: cannot be stopped at a time limit.
 SECONDS, EXPONENT = 1.2e-7, 1.18
 
-#: The library numbers arcs, and their reverses, by int32.
-MAX_ARCS = 1 << 30
-
 
 class MinCostFlowBackend(NetworkBackend):
     """The flow class by cost scaling (OR-Tools SimpleMinCostFlow).
@@ -40,9 +37,10 @@ class MinCostFlowBackend(NetworkBackend):
 
     def refusal(self, problem: AlignmentProblem) -> str | None:
         """Return why the backend cannot take a problem, or None if it can."""
+        most, arcs = self.params.max_arcs, count_arcs(problem)[1]
         reason = super().refusal(problem)
-        if reason is None and count_arcs(problem)[1] > MAX_ARCS:
-            reason = f"numbers at most {MAX_ARCS} arcs; this problem has {count_arcs(problem)[1]}"
+        if reason is None and arcs > most:
+            reason = f"numbers at most {most} arcs; this problem has {arcs}"
         return reason
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:

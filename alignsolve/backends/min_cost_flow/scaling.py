@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignsolve.backends.row_units import last_digit
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem
 
@@ -100,12 +101,7 @@ class ValueRange:
 def fraction_bits(values: Float64Array) -> int:
     """Return how many binary digits after the point any of some finite values uses."""
     fractions = values[np.floor(values) != values]
-    if not fractions.size:
-        return 0
-    mantissa, exponent = np.frexp(fractions)
-    whole = np.ldexp(mantissa, 53).astype(np.int64)
-    lowest = np.frexp((whole & -whole).astype(np.float64))[1] - 1
-    return int((53 - exponent - lowest).max())
+    return -int(last_digit(fractions).min(initial=0))
 
 
 def cost_bits(n_clients: int, n_experts: int, n_nodes: int) -> int:
@@ -129,7 +125,7 @@ def cost_bits(n_clients: int, n_experts: int, n_nodes: int) -> int:
 
 
 def choose_scaling(
-    values: ValueRange, steps: Float64Array, optional: BoolArray, most_pairs: int, n_nodes: int
+    values: ValueRange, steps: Float64Array, optional: BoolArray, most_pairs: int, limit: int
 ) -> Scaling:
     """Choose the power of two and the offsets of a network's costs.
 
@@ -143,8 +139,8 @@ def choose_scaling(
         Clients that may leave a slot unused.
     most_pairs : int
         No answer has more pairs.
-    n_nodes : int
-        Nodes of the network.
+    limit : int
+        Costs stay below this power of two; see `cost_bits`.
 
     Notes
     -----
@@ -152,8 +148,7 @@ def choose_scaling(
     of cost per pair (half for a pair it lacks and half for one it has), and as
     much again by the penalty steps, each of which counts half a unit.
     """
-    n, m = optional.size, values.allowed.size
-    limit = cost_bits(n, m, n_nodes)
+    n = optional.size
     some = values.largest > -np.inf
     largest = max(_most(values.largest[some]), _most(values.smallest[some]))
     steepest = _most(steps)

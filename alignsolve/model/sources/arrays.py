@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray, numeric
+from alignsolve.model.arrays import FloatArray, IntArray, float_matrix, numeric
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -19,11 +19,13 @@ class ArraySource(FitnessSource):
     ----------
     array : array_like, shape (n_clients, n_experts)
         float32 or float64 is used in place; other numbers become float64.
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
 
     Raises
     ------
     ProblemError
-        If it is not a matrix of numbers.
+        If it is not a matrix of numbers, or `block_rows` is below 1.
 
     Notes
     -----
@@ -33,9 +35,9 @@ class ArraySource(FitnessSource):
 
     random_access = True
 
-    def __init__(self, array: Any) -> None:
-        self.array = _matrix(numeric("fitness", array))
-        super().__init__(self.array.shape, self.array.dtype)
+    def __init__(self, array: Any, block_rows: int | None = None) -> None:
+        self.array = float_matrix(numeric("fitness", array))
+        super().__init__(self.array.shape, self.array.dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
         """Return a view of block k."""
@@ -51,7 +53,7 @@ class ArraySource(FitnessSource):
 
     def part(self, first: int, last: int) -> FitnessSource:
         """Return the rows of some blocks as a source; only they are sent elsewhere."""
-        return ArraySource(self.array[self.edges[first] : self.edges[last]])
+        return ArraySource(self.array[self.edges[first] : self.edges[last]], self.block_rows)
 
 
 class MappedSource(ArraySource):
@@ -61,6 +63,8 @@ class MappedSource(ArraySource):
     ----------
     path : path
         A file of `numpy.save`, float32 or float64, shape (n_clients, n_experts).
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
 
     Raises
     ------
@@ -74,20 +78,19 @@ class MappedSource(ArraySource):
     under the same path.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, block_rows: int | None = None) -> None:
         self.path = str(Path(path).absolute())
-        super().__init__(_mapped(self.path))
+        super().__init__(_mapped(self.path), block_rows)
 
     def part(self, first: int, last: int) -> FitnessSource:
         """Return some blocks; the file is opened anew where they are sent."""
         return FitnessSource.part(self, first, last)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "edges": self.edges}
+        return {"path": self.path, "block_rows": self.block_rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
-        self.edges = state["edges"]
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def _mapped(path: str) -> FloatArray:
@@ -100,14 +103,4 @@ def _mapped(path: str) -> FloatArray:
                            f"numpy.save")
     if not array.flags.c_contiguous:
         raise ProblemError(f"{path}: is in Fortran order, by columns; save it in C order")
-    return _matrix(array)
-
-
-def _matrix(array: Any) -> FloatArray:
-    if array.ndim != 2:
-        raise ProblemError(
-            f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
-        )
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    return np.asarray(array)
+    return float_matrix(array)

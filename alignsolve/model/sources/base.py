@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError, UnsupportedProblemError
+from alignsolve.kernels import cores
 from alignsolve.model.arrays import FloatArray, IntArray
 
 #: Entries of a block where a source may choose: 2 MiB of float32, about a core's cache.
@@ -36,12 +36,14 @@ class FitnessSource(ABC):
         float32 or float64.
     edges : int64 array, shape (n_blocks + 1,), optional
         First row of each block, and the number of rows. None for blocks of
-        about `BLOCK_ENTRIES` entries.
+        `block_rows` rows.
+    block_rows : int, optional
+        Rows of a block; None for as many as have about `BLOCK_ENTRIES` entries.
 
     Raises
     ------
     ProblemError
-        If the shape or the type is wrong.
+        If the shape, the type or the number of rows is wrong.
 
     Notes
     -----
@@ -57,16 +59,21 @@ class FitnessSource(ABC):
     facts: tuple[bool, float] | None = None
 
     def __init__(
-        self, shape: tuple[int, int], dtype: npt.DTypeLike, edges: IntArray | None = None
+        self, shape: tuple[int, int], dtype: npt.DTypeLike, edges: IntArray | None = None,
+        block_rows: int | None = None,
     ) -> None:
         n, m = (int(size) for size in shape)
         self.shape = n, m
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ProblemError(f"fitness source has dtype {self.dtype}; give float32 or float64")
+        if block_rows is None:
+            block_rows = max(1, BLOCK_ENTRIES // max(1, m))
+        if block_rows < 1:
+            raise ProblemError(f"block_rows is {block_rows}; give a whole number >= 1")
         if edges is None:
-            step = max(1, BLOCK_ENTRIES // max(1, m))
-            edges = np.append(np.arange(0, n, step), n)
+            edges = np.append(np.arange(0, n, block_rows), n)
+        self.block_rows = block_rows
         self.edges = np.asarray(edges, dtype=np.int64)
         self._latest: tuple[int, FloatArray] | None = None
 
@@ -232,7 +239,7 @@ def map_blocks(
     def one(k: int) -> T:
         return work(k, checked_block(source, k))
 
-    workers = min(threads or os.cpu_count() or 1, source.n_blocks)
+    workers = min(threads or cores(), source.n_blocks)
     if workers <= 1:
         return [one(k) for k in range(source.n_blocks)]
     with ThreadPoolExecutor(workers) as pool:

@@ -23,11 +23,13 @@ class FactorSource(FitnessSource):
         source of rows.
     embeddings : array_like, shape (n_experts, rank)
         One row per expert; taken in the features' type.
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
 
     Raises
     ------
     ProblemError
-        If the shapes do not fit.
+        If the shapes do not fit, or `block_rows` is below 1.
 
     Notes
     -----
@@ -38,7 +40,10 @@ class FactorSource(FitnessSource):
 
     random_access = True
 
-    def __init__(self, features: FitnessSource | npt.ArrayLike, embeddings: npt.ArrayLike) -> None:
+    def __init__(
+        self, features: FitnessSource | npt.ArrayLike, embeddings: npt.ArrayLike,
+        block_rows: int | None = None,
+    ) -> None:
         self.features = features if isinstance(features, FitnessSource) else ArraySource(features)
         self.random_access = self.features.random_access
         other = numeric("embeddings", embeddings)
@@ -49,7 +54,7 @@ class FactorSource(FitnessSource):
         dtype = self.features.dtype
         # By feature, so that the experts of a row are computed side by side.
         self.weights: FloatArray = read_only(np.array(other.T, dtype=dtype, order="C"))
-        super().__init__((n, other.shape[0]), dtype)
+        super().__init__((n, other.shape[0]), dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
         """Return block k of the product."""
@@ -82,7 +87,7 @@ class FactorSource(FitnessSource):
         if type(self.features) is not ArraySource:
             return super().part(first, last)
         start, stop = self.edges[[first, last]]
-        return FactorSource(self.features.array[start:stop], self.weights.T)
+        return FactorSource(self.features.array[start:stop], self.weights.T, self.block_rows)
 
 
 def kernels() -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.arrays import FloatArray
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -46,12 +46,7 @@ class FunctionSource(FitnessSource):
     ) -> None:
         if not callable(function):
             raise ProblemError(f"function is {type(function).__name__}; give a callable")
-        edges: IntArray | None = None
-        if block_rows is not None:
-            if block_rows < 1:
-                raise ProblemError(f"block_rows is {block_rows}; give a whole number >= 1")
-            edges = np.append(np.arange(0, shape[0], block_rows), shape[0]).astype(np.int64)
-        super().__init__(shape, dtype, edges)
+        super().__init__(shape, dtype, block_rows=block_rows)
         self.function = function
 
     def block(self, k: int) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray
+from alignsolve.model.arrays import FloatArray, IntArray, concatenated_ranges
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -19,11 +19,13 @@ class SparseSource(FitnessSource):
     matrix : sparse matrix or array, shape (n_clients, n_experts)
         Converted to CSR where it is none. float32 stays, other numbers become
         float64.
+    block_rows : int, optional
+        Rows of a block; default about 2**19 entries.
 
     Raises
     ------
     ProblemError
-        If it is not sparse, or names a pair twice.
+        If it is not sparse, or names a pair twice, or `block_rows` is below 1.
 
     Notes
     -----
@@ -33,7 +35,7 @@ class SparseSource(FitnessSource):
 
     random_access = True
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: Any, block_rows: int | None = None) -> None:
         if not hasattr(matrix, "tocsr"):
             raise ProblemError(f"fitness is {type(matrix).__name__}; give a SciPy sparse matrix")
         csr = matrix.tocsr()
@@ -45,23 +47,21 @@ class SparseSource(FitnessSource):
         self.indptr: IntArray = csr.indptr.astype(np.int64, copy=False)
         self.indices = csr.indices
         self.data: FloatArray = csr.data.astype(dtype, copy=False)
-        super().__init__(csr.shape, dtype)
+        super().__init__(csr.shape, dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
         """Return block k with -inf where nothing is stored."""
         start, stop = int(self.edges[k]), int(self.edges[k + 1])
-        return self._dense(self.indptr[start : stop + 1], slice(*self.indptr[[start, stop]]))
+        row = np.repeat(np.arange(stop - start), np.diff(self.indptr[start : stop + 1]))
+        return self._dense(stop - start, row, slice(*self.indptr[[start, stop]]))
 
     def rows(self, index: IntArray) -> FloatArray:
         """Return some rows, dense."""
-        counts = self.indptr[index + 1] - self.indptr[index]
-        ends = np.append(0, np.cumsum(counts))
-        places = np.repeat(self.indptr[index] - ends[:-1], counts) + np.arange(ends[-1])
-        return self._dense(ends, places)
+        places, row = concatenated_ranges(self.indptr[index], self.indptr[index + 1])
+        return self._dense(index.size, row, places)
 
-    def _dense(self, ends: IntArray, places: slice | IntArray) -> FloatArray:
-        out = np.full((ends.size - 1, self.shape[1]), -np.inf, self.dtype)
-        row = np.repeat(np.arange(ends.size - 1), np.diff(ends))
+    def _dense(self, n_rows: int, row: IntArray, places: slice | IntArray) -> FloatArray:
+        out = np.full((n_rows, self.shape[1]), -np.inf, self.dtype)
         out[row, self.indices[places]] = self.data[places]
         return out
 
@@ -89,6 +89,5 @@ class SparseSource(FitnessSource):
         ends = self.indptr[start : stop + 1]
         inner = slice(int(ends[0]), int(ends[-1]))
         shape = stop - start, self.shape[1]
-        return SparseSource(
-            sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
-        )
+        rows = sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
+        return SparseSource(rows, self.block_rows)

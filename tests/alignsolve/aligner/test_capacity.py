@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.aligner.budgets import fold_budget
 from alignsolve.aligner.capacity import RATES, CapacityProfiler, ClientProfile
+from alignsolve.aligner.reports import report_fault
 from alignsolve.model.problem import tolerance
 
 ONE = np.array([0])
@@ -113,7 +114,7 @@ def test_folded_budgets_allow_the_same_sets(data):
     "wrong",
     [{"max_experts": 1.5}, {"max_experts": -1}, {"memory_mb": np.nan}, {"down_mbps": "8"},
      {"samples": np.inf}, {"forbidden": [7]}, {"colour": 3}, {"forbidden": 3},
-     {"forbidden": [0.5]}],
+     {"forbidden": [0.5]}, {"forbidden": [True]}, {"max_experts": True}, {"memory_mb": 1.1e12}],
 )  # fmt: skip
 def test_wrong_profiles(wrong):
     aligner = al.Aligner(3)
@@ -124,8 +125,22 @@ def test_wrong_profiles(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_experts": -1}, {"memory_factor": 0}, {"finish_prior": (0, 1)}, {"finish_half_life": 0}],
-)
+    [{"max_experts": -1}, {"memory_factor": 0}, {"finish_prior": (0, 1)}, {"finish_half_life": 0},
+     {"max_experts": np.nan}, {"max_experts": np.inf}, {"max_experts": 1.5},
+     {"memory_factor": np.inf}, {"finish_half_life": "20"}],
+)  # fmt: skip
 def test_wrong_settings(wrong):
     with pytest.raises(al.ProblemError, match=next(iter(wrong))):
         al.CapacitySettings(**wrong)
+
+
+def test_numbers_at_the_edge_are_right():
+    al.CapacitySettings(max_experts=0, finish_half_life=np.inf)
+    al.FitnessSettings(smoothing=1, half_life=np.inf, exploration=0, initial=-1.0)
+    al.PolicySettings(fitness_floor=1, switch_cost=0, time_limit=np.inf)
+    al.ClientProfile(max_experts=np.int64(3), memory_mb=0, samples=np.float32(1e12))
+    for text in ("seconds is 'x'; give a number from 0 to 1e+12",
+                 "down_mb is -1; give a number from 0 to 1e+12, or None"):
+        name, value = text.split(";")[0].split(" is ")
+        wrong = {"samples": 1, "seconds": 1.0} | {name: "x" if "'" in value else int(value)}
+        assert report_fault(al.ClientReport("a", 1, **wrong), 3, frozenset()) == text

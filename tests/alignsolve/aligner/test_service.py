@@ -180,10 +180,10 @@ class Service(RuleBasedStateMachine):
         state = self.aligner.state_dict()
         other = al.Aligner(
             self.m,
-            expert_mb=self.aligner.tables.expert_mb,
+            expert_mb=self.aligner.settings.expert_mb,
             strategy=self.aligner.strategy,
-            fitness=self.aligner.tables.fitness.settings,
-            load=self.aligner.tables.load.settings,
+            fitness=self.aligner.settings.fitness,
+            load=self.aligner.settings.load,
             policy=self.aligner.policy,
             **self.groups(),
         )
@@ -198,10 +198,7 @@ class Service(RuleBasedStateMachine):
         other.load_state_dict(state)
 
     def groups(self):
-        found = self.aligner.tables.groups
-        if found is None:
-            return {}
-        return {"expert_group": found.of, "group_min": found.min, "group_max": found.max}
+        return self.aligner.settings.group_arguments()
 
     @invariant()
     def only_finished_holders_count(self):

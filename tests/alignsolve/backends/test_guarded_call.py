@@ -10,6 +10,7 @@ from alignsolve import infeasibility
 from alignsolve.backends import get_backend, registry
 from alignsolve.errors import guarded
 from alignsolve.generators import generate
+from alignsolve.infeasibility.conflict import DeletionParams
 from alignsolve.solve import conflicts
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.status import Limits, Outcome
@@ -95,9 +96,9 @@ def test_limits_reach_the_subsolvers_of_a_conflict(monkeypatch, threads):
         seen.append(limits)
         return Outcome.nothing(al.Termination.TIME_LIMIT)
 
-    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.SMALL_PAIRS", 0)
     monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
-    infeasibility.find_conflict(MIXED, recording, Limits(seed=7, threads=threads))
+    params = DeletionParams(small_pairs=0)
+    infeasibility.find_conflict(MIXED, recording, Limits(seed=7, threads=threads), params=params)
     assert seen
     assert {(limits.seed, limits.threads) for limits in seen} == {(7, threads)}
 

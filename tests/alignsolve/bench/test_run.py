@@ -21,6 +21,7 @@ from rich.console import Console
 import alignsolve as al
 from alignsolve.backends import registry
 from alignsolve.bench import run_bench
+from alignsolve.bench.pool import Pool
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
 from alignsolve.io.specs import new_spec, write_spec
@@ -37,8 +38,6 @@ def workers_find_the_fakes():
         # Here and in every worker, importing this registers the backends that go wrong.
         importlib.import_module("bench_backends")
         patch.setenv("PYTHONPATH", str(HERE))
-        # Sources that change under the tests must not make a second run start anew.
-        patch.setattr("alignsolve.bench.runner.environment", lambda: {"alignsolve": "tested"})
         yield
     registry._CLASSES.clear()
     registry._CLASSES.update(registered)
@@ -148,6 +147,23 @@ def test_what_a_first_attempt_loads_or_compiles_is_not_charged(tmp_path):
 def test_nothing_of_the_bench_runs_on(report):
     mine = psutil.Process().children(recursive=True)
     assert not [one for one in mine if "alignsolve.bench.worker" in " ".join(one.cmdline())]
+
+
+def test_a_lost_worker_is_replaced():
+    prepared = []
+    pool = Pool(1, prepared.append)
+    try:
+        slow = pool.ask(0, "preload", 0.0, modules=[])
+        large = pool.ask(0, "preload", 60.0, 1.0, modules=["scipy.optimize"])
+        assert pool.ask(0, "preload", 60.0, modules=[]) == {}
+        os.kill(prepared[-1]._process.pid, signal.SIGKILL)
+        killed = pool.ask(0, "preload", 60.0, modules=[])
+    finally:
+        pool.stop()
+    assert slow == {"error": "took longer than 0 s", "lost": True}
+    assert large == {"error": "takes more than the memory limit of 1 MiB", "lost": True}
+    assert killed == {"error": "the reading process ended by signal SIGKILL", "lost": True}
+    assert len(prepared) == 3
 
 
 # -- what is left behind -----------------------------------------------------------------
@@ -268,8 +284,7 @@ def test_the_same_content_twice_is_run_once(tmp_path):
 SCRIPT = """
 import sys
 import bench_backends
-from alignsolve.bench import run_bench, runner
-runner.environment = lambda: {"alignsolve": "tested"}
+from alignsolve.bench import run_bench
 report = run_bench([sys.argv[1]], backends=["slow"], out=sys.argv[2], time_limit=1.0,
                    memory_limit=400.0, plugins=["bench_backends"])
 print(report.interrupted, len(report.rows), *report.files.values())

@@ -91,6 +91,17 @@ def test_solve_infeasible(folder, capsys):
     assert out.startswith("infeasible: ")
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    ("--engine spark", "--engine is 'spark'; give local or ray"),
+    ("--workers 2", "--address, --workers and --parts need --engine ray"),
+    ("--engine ray --parts here --out plan.json", "--parts leaves no pairs to write to --out"),
+])
+def test_options_of_where_to_solve(words, message, folder, capsys):
+    code, out, err = run(capsys, "solve", "flow.json", *words.split())
+    assert (code, out) == (2, "")
+    assert message in err
+
+
 def test_solve_finds_nothing(folder, capsys, monkeypatch):
     from alignsolve.backends.greedy.backend import GreedyBackend
     from alignsolve.status import Outcome

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import alignsolve as al
-from alignsolve.backends.exchange import streaming
+from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.distributed import shards as ray_shards
+from alignsolve.distributed.params import RayParams
 from alignsolve.errors import BackendError, ProblemError, UnsupportedProblemError
 from tests.alignsolve.model.test_sources import write_parquet
 
@@ -30,20 +31,19 @@ def cluster():
 
 RNG = np.random.default_rng(8)
 FITNESS = RNG.random((9000, 8), dtype=np.float32)
+#: Blocks small enough that there is more than one for each worker.
+SOURCE = al.ArraySource(FITNESS, block_rows=512)
 PLAIN = {"max_experts": 1, "min_experts": 1, "load_max": 1125}
 
 
-@pytest.fixture(autouse=True)
-def little_room(monkeypatch):
-    """Let clients stay with their workers in these small problems, too."""
-    monkeypatch.setattr(streaming, "ROOM", 9000)
-    monkeypatch.setattr("alignsolve.model.sources.base.BLOCK_ENTRIES", 4096)
+#: Lets clients stay with their workers in these small problems, too.
+LITTLE_ROOM = RayParams(exchange=ExchangeParams(room=9000))
 
 
 def same(problem, **engine):
     """Solve here and on Ray; return both results, which must agree."""
     here = al.solve(problem, "exchange")
-    there = al.solve(problem, engine=al.RayEngine(**engine))
+    there = al.solve(problem, engine=al.RayEngine(params=LITTLE_ROOM, **engine))
     assert there.status is here.status
     assert there.objective_value == pytest.approx(here.objective_value, rel=1e-12)
     return here, there
@@ -51,7 +51,7 @@ def same(problem, **engine):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_same_assignment_and_proof(cluster, workers):
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     here, there = same(problem, workers=workers)
     assert there.status is al.Status.OPTIMAL
     assert np.array_equal(here.col_ind, there.col_ind)
@@ -84,9 +84,10 @@ def test_every_feature(cluster, bounds, kind):
     if kind == "cost":
         problem = al.AlignmentProblem.from_cost(-FITNESS, **bounds)
     elif kind == "tied":
-        problem = al.AlignmentProblem(np.rint(4 * FITNESS), **bounds)
+        tied = al.ArraySource(np.rint(4 * FITNESS), block_rows=512)
+        problem = al.AlignmentProblem(tied, **bounds)
     else:
-        problem = al.AlignmentProblem(FITNESS, **bounds)
+        problem = al.AlignmentProblem(SOURCE, **bounds)
     assert same(problem)[1].status is al.Status.OPTIMAL
 
 
@@ -94,19 +95,20 @@ def test_sources_are_opened_by_the_workers(cluster, tmp_path):
     np.save(tmp_path / "fitness.npy", FITNESS)
     write_parquet(tmp_path / "fitness.parquet", FITNESS, 1000)
     sources = [
-        al.MappedSource(tmp_path / "fitness.npy"),
+        al.MappedSource(tmp_path / "fitness.npy", block_rows=512),
         al.TableSource(tmp_path / "fitness.parquet"),
         al.FunctionSource(lambda a, b: FITNESS[a:b], FITNESS.shape, block_rows=1000),
     ]
     for source in sources[:2]:
         _, there = same(al.AlignmentProblem(source, **PLAIN))
         assert there.stats["bytes_setup"] < 10_000
-    same(al.AlignmentProblem(al.FactorSource(FITNESS, RNG.random((8, 8))), **PLAIN))
+    factors = al.FactorSource(FITNESS, RNG.random((8, 8)), block_rows=512)
+    same(al.AlignmentProblem(factors, **PLAIN))
 
 
 def test_workers_write_their_pairs(cluster, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     here, there = same(problem, output=tmp_path / "pairs", workers=2)
     assert there.has_answer
     assert there.row_ind.size == 0
@@ -144,7 +146,7 @@ def test_an_existing_cluster_is_joined_by_its_address(cluster):
 @pytest.mark.parametrize("moment", [2, 5, 9])
 @pytest.mark.parametrize("asleep", [True, False], ids=["idle", "busy"])
 def test_a_worker_that_dies_changes_nothing(cluster, monkeypatch, moment, asleep):
-    problem = al.AlignmentProblem(FITNESS, **PLAIN)
+    problem = al.AlignmentProblem(SOURCE, **PLAIN)
     calls = []
     ask = ray_shards.RayShards._ask
 
@@ -181,7 +183,7 @@ def test_a_worker_that_cannot_start_again_says_why(cluster, monkeypatch, tmp_pat
 
     monkeypatch.setattr(ray_shards.RayShards, "_ask", kill_one)
     with pytest.raises(BackendError, match=r"a worker failed: .*fitness\.npy"):
-        al.solve(problem, engine=al.RayEngine(workers=1))
+        al.solve(problem, engine=al.RayEngine(workers=1, params=LITTLE_ROOM))
 
 
 class Flaky:
@@ -203,8 +205,7 @@ class Flaky:
 @pytest.mark.parametrize(("patience", "lost", "comes"), [(0.1, 1, True), (0.25, 9, False)])
 def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, comes):
     shards = ray_shards.RayShards.__new__(ray_shards.RayShards)
-    shards.ray = Flaky(lost)
-    monkeypatch.setattr(ray_shards, "PATIENCE", patience)
+    shards.ray, shards.patience = Flaky(lost), patience
     monkeypatch.setattr(shards, "_again", lambda *_: [b"", b"again"])
     if comes:
         assert shards._await(0, "respond", b"", [b"first"]) == b"again"
@@ -216,7 +217,8 @@ def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, come
 def test_infeasible(cluster):
     fitness = FITNESS.copy()
     fitness[:2000, 1:] = -np.inf
-    result = al.solve(al.AlignmentProblem(fitness, **PLAIN), engine="ray")
+    problem = al.AlignmentProblem(fitness, **PLAIN)
+    result = al.solve(problem, engine=al.RayEngine(params=LITTLE_ROOM))
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
 

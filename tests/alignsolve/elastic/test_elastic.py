@@ -15,6 +15,7 @@ from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.shortfalls import priced, shortfalls
 from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.model.feasibility import violations
+from alignsolve.relaxation import bounds_beside
 from tests.alignsolve.elastic.reference import best_elastic, violation
 from tests.strategies import (
     brute_force,
@@ -283,6 +284,28 @@ def test_floors_give_way_without_breaking_budgets():
     result = al.solve(problem, elastic=True, time_limit=20)
     assert_is_reported_exactly(problem, al.Elastic(), result)
     assert "client_fitness_min" in {part.bound.kind for part in result.relaxations}
+
+
+# -- pairs that are held anyway -------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(mip_problems(max_pairs=12, kinds=("integers", "ties")), st.randoms(use_true_random=False))
+def test_bounds_beside_some_pairs_are_those_of_all(problem, random):
+    pairs = [(i, j, random.random() < 0.5) for i, j in np.argwhere(problem.fitness > -np.inf)
+             if random.random() < 0.7]
+    pairs = np.array(pairs, dtype=np.int64).reshape(-1, 3)
+    fixed, free = (pairs[pairs[:, 2] == part, :2].T for part in (1, 0))
+    beside = problem.replace(**bounds_beside(problem, *fixed))
+
+    def broken(of, rows, cols):
+        kinds = {"load_min", "load_max", "resource", "client_fitness_min"}
+        return {(v.kind, v.client, v.expert, v.name)
+                for v in violations(of, rows, cols, limit=10**6) if v.kind in kinds}
+
+    everything = pairs[:, 0], pairs[:, 1]
+    assert broken(beside, *free) == broken(problem, *everything)
+    assert beside.penalty(*free) == pytest.approx(problem.penalty(*everything))
 
 
 # -- small moves ----------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.errors import ProblemError
-from alignsolve.generators import FAMILIES, fleets, gap, generate, scarce
+from alignsolve.generators import FAMILIES, fleets, gap, generate
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.model.active_bounds import binding_bounds
 from alignsolve.model.digest import problem_digest
@@ -165,10 +165,9 @@ def test_whole_numbers_cover_the_range(low, high):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_fractions_do_not_depend_on_blocks(dtype, monkeypatch):
+def test_fractions_do_not_depend_on_blocks(dtype):
     whole = Draws(3).fractions((100, 7), dtype)
-    monkeypatch.setattr("alignsolve.generators.draws._BLOCK", 16)
-    assert (Draws(3).fractions((100, 7), dtype) == whole).all()
+    assert (Draws(3, block=16).fractions((100, 7), dtype) == whole).all()
     assert whole.dtype == dtype
     assert 0 <= whole.min() < 0.02 < 0.98 < whole.max() < 1
 
@@ -315,8 +314,7 @@ def test_valid_parameters_build_and_promised_answers_hold(family, data):
         return
     kept, original = [], fleets.filled
     with pytest.MonkeyPatch.context() as patch:
-        for module in (fleets, scarce):
-            patch.setattr(module, "filled", lambda *a: kept.append(original(*a)) or kept[-1])
+        patch.setattr(fleets, "filled", lambda *a: kept.append(original(*a)) or kept[-1])
         problem = generate(family, seed=seed, **values)
     assert problem_digest(problem).startswith("sha256:")
     rows, cols = np.nonzero(kept[0]) if kept else planted(family, seed, values, problem)
@@ -538,5 +536,5 @@ def test_gap_budgets_are_those_of_the_published_files():
     for cost, size, budget in published(folder / "orlib" / "gapb.txt", True):
         assert (budget == gap._type_a_budget(cost, size, 7)).all()
     for path in sorted((folder / "yagiura").iterdir()):
-        for _, size, budget in published(path, False):
-            assert (budget == gap._share_of_work(size)).all(), path.name
+        for cost, size, budget in published(path, False):
+            assert (budget == gap._share_of_work(cost, size)).all(), path.name

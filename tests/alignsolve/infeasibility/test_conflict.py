@@ -13,13 +13,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve import infeasibility
 from alignsolve.infeasibility import Bound, Conflict, ConflictCheck
-from alignsolve.infeasibility.farkas import linear_core
+from alignsolve.infeasibility.farkas import bound_rows, linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds
-from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.feasibility import is_feasible, violations
 from alignsolve.solve.conflicts import check_conflict, find_conflict
-from alignsolve.status import Limits
+from alignsolve.status import Limits, Outcome, Termination
 from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
 
 SHOWN = ConflictCheck(contradictory=True, irreducible=True)
@@ -155,6 +156,23 @@ def test_what_the_linear_relaxation_proves_is_true(problem):
     core = linear_core(problem, all_bounds(problem))
     if core is not None:
         assert not can_hold(problem, core.bounds(problem))
+
+
+@settings(max_examples=150)
+@given(any_problems(), st.data())
+def test_rows_of_bounds_are_broken_exactly_where_the_checker_says(problem, data):
+    clients, experts = np.nonzero(problem.fitness > -np.inf)
+    size = clients.size
+    held = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), dtype=bool)
+    rows = bound_rows(problem, all_bounds(problem), clients, experts)
+    assert {
+        (part.key, at) for part in rows
+        for at in part.index[part.matrix @ held.astype(float) > part.limit].tolist()
+    } == {
+        ((bound.kind, bound.name, bound.group),
+         bound.client if bound.expert is None else bound.expert)
+        for bound in violations(problem, clients[held], experts[held], limit=10_000)
+    }  # fmt: skip
 
 
 def crowded_fleet(seed):
@@ -335,6 +353,19 @@ def test_bounds_that_the_problem_does_not_have_are_refused(change):
 def test_no_bounds_are_no_conflict():
     problem = next(iter(SENTENCES.values()))
     assert check_conflict(problem, claim([])) == ConflictCheck(False, False)
+
+
+def test_the_check_claims_nothing_that_no_solver_told():
+    problem = al.AlignmentProblem(
+        np.ones((4, 3)), 2, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
+    )
+    conflict = find_conflict(problem)
+    silent = Outcome.nothing(Termination.TIME_LIMIT)
+    answers = iter([Outcome.proved_infeasible()])
+    for claimed in (ConflictCheck(True, False), ConflictCheck(False, False)):
+        assert infeasibility.check_conflict(
+            problem, conflict, lambda *_: next(answers, silent), Limits()
+        ) == claimed
 
 
 # -- size and time ------------------------------------------------------------

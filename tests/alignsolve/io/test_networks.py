@@ -222,6 +222,25 @@ def test_damaged_dimacs_never_raises_anything_else(data, tmp_path_factory):
 # -- MPS and LP --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("n 1 1", "n 0 1", ":2: node is 0; give a node from 1 to 4"),
+    ("n 1 1", "n 1", ":2: a node line has 2 words; give `n NODE SUPPLY`"),
+    ("a 1 3 0 1 5", "a 5 3 0 1 5", ":4: tail is 5; give a node from 1 to 4"),
+    ("a 1 3 0 1 5", "a 1 3 0 -1 5", ":4: capacity is -1; give a whole number >= 0"),
+    ("a 1 3 0 1 5", "a 1 3 -2 1 5", ":4: lower bound is -2; give a whole number >= 0"),
+    ("a 1 3 0 1 5", "a 1 3 0 1", ":4: an arc line has 5 words"),
+    ("p min 4 1", "p min 4 -1", ":1: number of arcs is -1; give a whole number >= 0"),
+])
+def test_dimacs_numbers_in_a_wrong_place(old, new, message, tmp_path):
+    text = "p min 4 1\nn 1 1\nn 3 -1\na 1 3 0 1 5\n"
+    (tmp_path / "p.min").write_text(text)
+    assert io.read_instance(tmp_path / "p.min").fitness.tolist() == [[-5]]
+    (tmp_path / "p.min").write_text(text.replace(old, new))
+    with pytest.raises(al.ProblemError) as raised:
+        io.read_instance(tmp_path / "p.min")
+    assert message in str(raised.value)
+
+
 @pytest.mark.parametrize(("suffix", "parse"), [(".mps", read_mps), (".lp", read_lp)])
 @settings(max_examples=60)
 @given(problem=st.one_of(flow_problems(), mip_problems()))

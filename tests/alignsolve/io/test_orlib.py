@@ -57,6 +57,12 @@ def test_generalized_assignment(problems, sense, counted, one_line, tmp_path_fac
         same_gap(problem, gap, sense)
 
 
+def test_the_count_of_numbers_tells_a_layout_without_lines(tmp_path):
+    assert len(io.read_instances(written(tmp_path, " ".join(GAP.split())), "max")) == 1
+    twice = " ".join(f"2 {GAP} {GAP}".split())
+    assert len(io.read_instances(written(tmp_path, twice), "max")) == 2
+
+
 def test_sense_of_generalized_assignment(tmp_path):
     path = written(tmp_path, GAP)
     with pytest.raises(al.ProblemError, match=r"does not say .*--sense max"):

@@ -140,10 +140,17 @@ def test_files_without_relaxations_are_of_version_1(tmp_path):
     assert "relaxations" not in document
 
 
+BOUND = {"kind": "load_min", "client": None, "expert": 0, "group": None, "name": None,
+         "value": 1, "clients": None}
+
+
 @pytest.mark.parametrize(("relaxations", "message"), [
-    (3, "give a list"), ([3], r"relaxations\[0\] is"), ([{"bound": {}}], "has the keys"),
+    (3, "give a list"), ([3], r"relaxations\[0\] is"),
+    ([{"bound": {}}], r"key \"relaxations\[0\].amount\" is missing"),
     ([{"bound": 1, "amount": 1, "value": 1, "text": ""}], r"relaxations\[0\].bound"),
-    ([{"bound": 1, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+    ([{"bound": BOUND, "amount": 1, "value": 1, "text": 5}], r"relaxations\[0\].text"),
+    ([{"bound": BOUND | {"clients": [0, -1]}, "amount": 1, "value": 1, "text": ""}],
+     r"relaxations\[0\].bound.clients\[1\] is a number, or holds what is no part of a bound"),
 ])
 def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
     result = elastic_result()
@@ -152,3 +159,21 @@ def test_malformed_relaxations_are_refused(relaxations, message, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(document))
     with pytest.raises(al.ProblemError, match=message):
         io.read_solution(tmp_path / "s.json", result.problem)
+
+
+@pytest.mark.parametrize(("multipliers", "message"), [
+    ([1, 2], "multipliers is a list; give an object"),
+    ({"loads": {}}, 'key "multipliers.experts" is missing'),
+    ({"experts": [0, 0], "load": {}}, "unknown key 'multipliers.load'; did you mean 'loads'"),
+    ({"experts": [0, 0], "loads": [1]}, "multipliers.loads is a list; give an object of names"),
+    ({"experts": [0]}, r"multipliers.experts has shape \(1,\); give shape \(2,\)"),
+    ({"experts": [0, 0], "budgets": {"q": [1, 1]}}, "multipliers.budgets names 'q'"),
+    ({"experts": [0, 0], "budgets": {"m": [1, -1]}}, "give finite prices >= 0"),
+    ({"experts": [0, 0], "fairness": [1, "inf"]}, "multipliers.fairness holds a wrong price"),
+])
+def test_malformed_multipliers_are_refused(multipliers, message, tmp_path):
+    io.write_solution(io.Solution(np.array([0]), np.array([0])), tmp_path / "s.json", MIP)
+    document = json.loads((tmp_path / "s.json").read_text()) | {"multipliers": multipliers}
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.json", MIP)

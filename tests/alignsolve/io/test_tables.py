@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import io
+from alignsolve.io import parquet_table
+from alignsolve.io.limits import ReadLimits
 from alignsolve.model.digest import problem_digest
 from tests.files import assert_read_or_refused, damaged
 from tests.strategies import any_problems
@@ -131,13 +133,12 @@ def test_a_large_sparse_table_is_refused_before_memory_is_taken(tmp_path):
         io.read_instance(path)
 
 
-def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
+def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("alignsolve.io.parquet_table.FREE_CELLS", 1000)
-    monkeypatch.setattr("alignsolve.io.parquet_table.ROWS_PER_BYTE", 10)
     column = arrow.array(np.zeros(2_000_000, dtype=np.int64))
     table = arrow.table({"client": column, "expert": column, "fitness": column})
     parquet.write_table(table, tmp_path / "s.parquet")
     with pytest.raises(al.ProblemError, match=r"declares 2,000,000 rows; at most"):
-        io.read_instance(tmp_path / "s.parquet")
+        parquet_table.read(tmp_path / "s.parquet", None,
+                           ReadLimits(free_cells=1000, rows_per_byte=10))

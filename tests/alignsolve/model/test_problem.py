@@ -91,6 +91,7 @@ def test_later_changes_of_bounds_do_not_reach_the_problem() -> None:
         ({}, set(), "flow"),
         ({"load_max": 4}, set(), "flow"),
         ({"load_max": 3.9}, {al.Feature.LOAD_BOUNDS}, "flow"),
+        ({"load_min": 1}, {al.Feature.LOAD_BOUNDS}, "flow"),
         ({"switch_cost": 1.0}, {al.Feature.SWITCHING}, "flow"),
         ({"held": ([0], [0])}, set(), "flow"),
         ({"expert_group": [0, 0, 1]}, {al.Feature.GROUPS}, "flow"),
@@ -141,7 +142,7 @@ def test_holder_bounds_round_inward_with_tolerance() -> None:
         np.zeros((30, 4)),
         1,
         load_min=[0.1 * 30, 2.1, -np.inf, -5],
-        load_max=[0.1 * 30, 2.9, np.inf, 1e300],
+        load_max=[3 - 1e-12, 2.9, np.inf, 1e300],
     )
     low, high = problem.holder_bounds()
     assert low.tolist() == [3, 3, 0, 0]

@@ -46,10 +46,10 @@ def a_source(kind, folder):
     if kind == "blocks":
         return Blocks(MATRIX), MATRIX
     if kind == "array":
-        return al.ArraySource(MATRIX), MATRIX
+        return al.ArraySource(MATRIX, block_rows=11), MATRIX
     if kind == "mapped":
         np.save(folder / "fitness.npy", MATRIX)
-        return al.MappedSource(folder / "fitness.npy"), MATRIX
+        return al.MappedSource(folder / "fitness.npy", block_rows=11), MATRIX
     if kind == "function":
         return al.FunctionSource(rows_of_matrix, MATRIX.shape, block_rows=11), MATRIX
     if kind == "factors":
@@ -57,11 +57,12 @@ def a_source(kind, folder):
         product = np.zeros((50, 7))
         for k in range(4):
             product += features[:, k, None] * experts[:, k]
-        return al.FactorSource(features, experts), product
+        return al.FactorSource(features, experts, block_rows=11), product
     if kind == "sparse":
         kept = RNG.random(MATRIX.shape) < 0.4
         stored = sp.csr_array((MATRIX[kept], np.nonzero(kept)), shape=MATRIX.shape)
-        return al.SparseSource(stored), np.where(kept, MATRIX, -np.inf).astype(np.float32)
+        matrix = np.where(kept, MATRIX, np.float32(-np.inf))
+        return al.SparseSource(stored, block_rows=11), matrix
     if kind == "parquet":
         write_parquet(folder / "fitness.parquet", MATRIX)
         return al.TableSource(folder / "fitness.parquet"), MATRIX
@@ -103,6 +104,8 @@ class TestReading:
         last = source.n_blocks
         part = source.part(last // 2, last)
         start = source.edges[last // 2]
+        assert last > 1
+        np.testing.assert_array_equal(part.edges, source.edges[last // 2 :] - start)
         np.testing.assert_array_equal(part.rows(np.arange(part.shape[0])), matrix[start:])
         np.testing.assert_array_equal(part.block(0), blocks[last // 2])
         np.testing.assert_array_equal(part.pairs(np.array([1]), np.array([2])),
@@ -122,6 +125,8 @@ class TestReading:
         source, matrix = a_source(kind, tmp_path)
         again = pickle.loads(pickle.dumps(source.part(0, source.n_blocks)))
         np.testing.assert_array_equal(again[0:50], matrix)
+        np.testing.assert_array_equal(again.edges, source.edges)
+        np.testing.assert_array_equal(again.block(1), source.block(1))
 
     def test_gives_the_problem_of_the_matrix(self, kind, tmp_path):
         source, matrix = a_source(kind, tmp_path)
@@ -295,8 +300,10 @@ class TestRefusals:
             al.AlignmentProblem(Blocks(matrix), 1)
 
     def test_values_whose_sum_overflows(self):
-        with pytest.raises(ProblemError, match="overflow"):
-            al.AlignmentProblem(Blocks(np.full((50, 7), 1e305)), 1)
+        matrix = np.zeros((50, 7))
+        matrix[23, 4] = -1e305
+        with pytest.raises(ProblemError, match=r"fitness\[23, 4\] is -1e\+305; sums would"):
+            al.AlignmentProblem(Blocks(matrix), 1)
 
     def test_a_block_of_another_shape_or_type(self):
         for wrong in (lambda a, b: MATRIX[a : b - 1], lambda a, b: MATRIX[a:b].astype(float)):
@@ -308,8 +315,10 @@ class TestRefusals:
             al.FunctionSource(rows_of_matrix, (3, 3), np.int64)
         with pytest.raises(ProblemError, match="callable"):
             al.FunctionSource(MATRIX, (3, 3))
-        with pytest.raises(ProblemError, match="block_rows"):
-            al.FunctionSource(rows_of_matrix, (3, 3), block_rows=0)
+        for make in (lambda: al.FunctionSource(rows_of_matrix, (3, 3), block_rows=0),
+                     lambda: al.ArraySource(MATRIX, block_rows=0)):
+            with pytest.raises(ProblemError, match="block_rows is 0"):
+                make()
         with pytest.raises(ProblemError, match="sparse"):
             al.SparseSource(MATRIX)
         with pytest.raises(ProblemError, match="twice"):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels
+from alignsolve.backends.exchange import heaps, newton_kernels, row_values
 from alignsolve.backends.exchange import row_kernels as rows
 from tests.alignsolve.backends.exchange.reference import (
     best_set,
@@ -159,7 +159,7 @@ class TestResponses:
         expected = values_of(fitness, (cost, indptr, indices))
         out = np.empty(m)
         for i in range(n):
-            rows.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
+            row_values.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
             assert (out == expected[i]).all()
 
 
@@ -265,8 +265,9 @@ class TestSmallKernels:
         runner_up = rng.integers(-1 - m, m + 2, size).astype(np.int32)
         slack = (rng.random(size) * limit).astype(np.float32)
         chosen = np.flatnonzero(rng.random(size) < 0.8)
-        rate = np.full((m + 1, m + 1), np.nan)
-        newton_kernels.swap_rates(chosen, slack, runner_up, ptr, held, count, limit, crowd, rate)
+        rate, far = np.zeros((m + 1, m + 1)), np.zeros((m + 1, m + 1))
+        newton_kernels.near_swaps(chosen, slack, runner_up, ptr, held, count, rate, far)
+        newton_kernels.settle_rates(rate, far, limit, crowd)
         expected = swap_rates(chosen, slack, runner_up, holdings, m + 1, limit, crowd)
         np.testing.assert_allclose(rate, expected, rtol=1e-6)
 
@@ -284,14 +285,6 @@ class TestSmallKernels:
         full = np.diag(rate.sum(axis=1)[:m] + extra) - rate[:m, :m]
         np.testing.assert_allclose((full @ step)[free], right[free], atol=1e-7)
         assert (step[~free] == fixed[~free]).all()
-
-    @given(least=st.lists(st.integers(0, 3), max_size=9), seed=st.integers(0, 99))
-    def test_slot_totals(self, least, seed):
-        most = np.random.default_rng(seed).integers(0, 6, len(least))
-        least = np.array(least, np.int64)
-        crossed, low, high = steps.slot_totals(least, most)
-        assert crossed == (least > most).any()
-        assert (low, high) == (least.sum(), most.sum())
 
     @given(seed=st.integers(0, 9999), size=st.integers(0, 30))
     def test_lower_slack(self, seed, size):

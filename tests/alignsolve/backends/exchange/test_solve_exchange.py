@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignsolve.backends.exchange import solve_exchange
+from alignsolve.backends.exchange.params import ExchangeParams
 from tests.alignsolve.backends.exchange.reference import least_cost_flow, residual, values_of
 from tests.alignsolve.backends.exchange.strategies import KINDS, array_problems, fitness_of
 
@@ -188,15 +189,15 @@ class TestPromises:
         assert residual(answer, fitness, (1, 1), (0, 3750)) < np.inf
 
     @pytest.mark.parametrize("grace", [0.0, 0.2])
-    def test_stops_when_asked(self, monkeypatch, grace):
-        monkeypatch.setattr("alignsolve.backends.exchange.outcome.GRACE", grace)
+    def test_stops_when_asked(self, grace):
         asked = []
         rng = np.random.default_rng(6)
         fitness = rng.random((5000, 8)) + 0.2 * np.arange(8)
         most = rng.integers(1, 4, 5000)
         loads = 1000, 1300
         answer = solve_exchange(fitness, 0, most, *loads,
-                                should_stop=lambda: asked.append(0) or True)  # fmt: skip
+                                should_stop=lambda: asked.append(0) or True,
+                                params=ExchangeParams(grace=grace))  # fmt: skip
         assert asked
         assert answer.status == ("optimal" if grace else "stopped")
         gap = residual(answer, fitness, (0, most), loads)

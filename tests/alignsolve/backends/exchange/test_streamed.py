@@ -8,8 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.backends.exchange import streaming
+from alignsolve.backends.exchange.backend import ExchangeBackend
+from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.model.problem import Feature
+from alignsolve.status import Limits, Termination
 from tests.strategies import brute_force, flow_problems
 
 
@@ -20,6 +22,17 @@ def streamed(problem, rows, **changes):
     matrix = arguments[name]
     source = al.FunctionSource(lambda a, b: matrix[a:b], matrix.shape, matrix.dtype, rows)
     return problem.replace(**changes | {name: source})
+
+
+def solved(problem, rows, room=ExchangeParams.room, **limits):
+    """Solve over a source with room for some entries; return the answer, which is proved."""
+    backend = ExchangeBackend(params=ExchangeParams(room=room))
+    answer = backend.solve(streamed(problem, rows), Limits(**limits))
+    assert answer.termination is Termination.PROVED
+    if not answer.infeasible:
+        prices = problem.sign * answer.prices
+        assert al.certify(problem, answer.row_ind, answer.col_ind, prices=prices).optimal
+    return answer
 
 
 def same_optimum(problem, rows):
@@ -37,13 +50,11 @@ def same_optimum(problem, rows):
 def test_same_optimum_as_brute_force(problem, rows, room):
     assume(Feature.GROUPS not in problem.features)
     best, _, _ = brute_force(problem)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "ROOM", room)
-        result = al.solve(streamed(problem, rows), "exchange")
-    assert (result.status is al.Status.INFEASIBLE) == (best is None)
+    answer = solved(problem, rows, room)
+    assert answer.infeasible == (best is None)
     if best is not None:
-        assert result.status is al.Status.OPTIMAL, result.summary()
-        assert result.objective_value == pytest.approx(best, rel=1e-9, abs=1e-9)
+        objective = problem.objective(answer.row_ind, answer.col_ind)
+        assert objective == pytest.approx(best, rel=1e-9, abs=1e-9)
 
 
 def draw(kind, n, m, seed):
@@ -70,8 +81,7 @@ def draw(kind, n, m, seed):
     ],
     ids=["one", "two", "penalty", "switching"],
 )
-def test_gathers_what_it_needs(monkeypatch, kind, bounds, room):
-    monkeypatch.setattr(streaming, "ROOM", room)
+def test_gathers_what_it_needs(kind, bounds, room):
     n, m = 4000, 10
     fitness = draw(kind, n, m, 1)
     if kind == "forbidden" and "min_experts" in bounds:
@@ -79,8 +89,7 @@ def test_gathers_what_it_needs(monkeypatch, kind, bounds, room):
     if bounds.get("held"):
         bounds = bounds | {"held": (np.arange(n), np.arange(n) % m)}
     problem = al.AlignmentProblem(fitness, **bounds)
-    ours, _ = same_optimum(problem, 257)
-    assert ours.stats["passes"] > 1
+    assert solved(problem, 257, room).stats["passes"] > 1
 
 
 def test_same_assignment_as_in_memory():
@@ -93,10 +102,11 @@ def test_same_assignment_as_in_memory():
 
 
 def test_infeasible_over_a_source(monkeypatch):
-    monkeypatch.setattr(streaming, "ROOM", 500)
     fitness = draw("smooth", 3000, 4, 2)
     fitness[:2000, 1:] = -np.inf
     problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=1500)
+    for room in (500, ExchangeParams.room):
+        assert solved(problem, 100, room).infeasible
     result = al.solve(streamed(problem, 100), "exchange")
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
@@ -104,15 +114,22 @@ def test_infeasible_over_a_source(monkeypatch):
     assert al.solve(streamed(problem, 100), "exchange").conflict is None
 
 
-def test_warm_start(monkeypatch):
-    monkeypatch.setattr(streaming, "ROOM", 9000)
+def test_warm_start():
     fitness = draw("smooth", 20_000, 8, 3)
     problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=2500)
-    first = al.solve(streamed(problem, 999), "exchange")
-    again = al.solve(streamed(problem, 999), "exchange", warm_start=first)
-    assert again.status is al.Status.OPTIMAL
+    first = solved(problem, 999, 9000)
+    pairs = first.row_ind, first.col_ind
+    again = solved(problem, 999, 9000, warm_start=pairs, warm_prices=first.prices)
     assert np.array_equal(first.col_ind, again.col_ind)
     assert again.stats["passes"] < first.stats["passes"]
+
+
+def test_warm_start_from_worthless_prices():
+    fitness = draw("smooth", 20_000, 8, 3)
+    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=2500)
+    cold = solved(problem, 999, 9000)
+    again = solved(problem, 999, 9000, warm_prices=np.arange(8) * -1e3)
+    assert again.stats["passes"] <= cold.stats["passes"] + 1
 
 
 def test_stops_in_time_with_a_feasible_answer():

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.min_cost_flow import backend as network_backend
-from alignsolve.backends.min_cost_flow import ortools_mcf
+from alignsolve.backends.min_cost_flow.backend import NetworkParams
 from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
 from alignsolve.backends.scipy_lsa import MAX_ENTRIES
@@ -130,10 +130,11 @@ class TestMinCostFlow:
         problem = al.AlignmentProblem(np.broadcast_to(np.float32(1), (500_000, 64)), 1)
         assert get_backend("ortools-mcf").estimated_seconds(problem) > 10
 
-    def test_refuses_more_arcs_than_the_library_can_number(self, monkeypatch):
-        monkeypatch.setattr(ortools_mcf, "MAX_ARCS", 10)
-        with pytest.raises(UnsupportedProblemError, match="at most 10 arcs; this problem has 11"):
-            al.solve(al.AlignmentProblem(np.ones((3, 2)), 1), backend="ortools-mcf")
+    def test_refuses_more_arcs_than_the_library_can_number(self):
+        problem = al.AlignmentProblem(np.ones((3, 2)), 1)
+        few = MinCostFlowBackend(params=NetworkParams(max_arcs=10))
+        assert few.refusal(problem) == "numbers at most 10 arcs; this problem has 11"
+        assert MinCostFlowBackend(params=NetworkParams(max_arcs=11)).refusal(problem) is None
 
 
 class TestLinearSumAssignment:

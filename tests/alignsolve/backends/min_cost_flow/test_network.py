@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.backends.min_cost_flow import scaling as flow_scaling
+from alignsolve.backends.min_cost_flow.backend import NetworkParams
 from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.networkx_flow import NetworkxBackend
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
@@ -17,6 +17,7 @@ from alignsolve.backends.min_cost_flow.scaling import cost_bits, fraction_bits
 from alignsolve.certificate.polish import polish
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
 
 
@@ -84,7 +85,7 @@ class TestStructure:
         [
             ({"max_experts": 1, "min_experts": [0, 2]}, "client 1 needs at least 2 experts"),
             ({"max_experts": 1, "load_min": 2, "load_max": 1}, "expert 0 needs at least 2 holders"),
-            ({"max_experts": 1, "load_min": [2, 1]}, "need 3 holders and the clients have 2"),
+            ({"max_experts": 1, "load_min": [2, 1]}, "need 3 holders and the clients have 2 slots"),
             ({"max_experts": 2, "expert_group": [0, 0], "group_min": 2, "group_max": 1},
              "experts of group 0"),
             ({"max_experts": 1, "expert_group": [0, 1], "group_min": 1}, "for its groups"),
@@ -233,9 +234,7 @@ class TestScaling:
     @given(problem=flow_problems(), bits=st.sampled_from([3, 5, 8, 14, 24]))
     @settings(max_examples=150)
     def test_the_error_bound_holds(self, problem, bits):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow_scaling, "cost_bits", lambda *sizes: bits)
-            network = build_network(problem)
+        network = build_network(problem, bits)
         best, best_rows, best_cols = brute_force(problem)
         if network.contradiction:
             assert best is None
@@ -265,9 +264,7 @@ class TestScaling:
         kept["load_penalty"] = np.round(kept["load_penalty"])
         kept["load_target"] = np.round(kept["load_target"])
         problem = al.AlignmentProblem(fitness, **kept)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow_scaling, "cost_bits", lambda *sizes: bits)
-            network = build_network(problem)
+        network = build_network(problem, bits)
         best, _, _ = brute_force(problem)
         if best is None or not network.scaling.exact:
             return
@@ -279,29 +276,31 @@ class TestPolish:
     @given(problem=flow_problems(), bits=st.sampled_from([2, 4, 8]))
     @settings(max_examples=100)
     def test_wins_back_what_rounding_lost(self, problem, bits):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(flow_scaling, "cost_bits", lambda *sizes: bits)
-            result = al.solve(problem, backend="ortools-mcf") if feasible(problem) else None
-        if result is not None:
-            best, _, _ = brute_force(problem)
-            assert result.status is al.Status.OPTIMAL
-            assert result.objective_value == pytest.approx(best, rel=1e-9, abs=1e-9)
+        best, _, _ = brute_force(problem)
+        if best is None:
+            return
+        rounded = MinCostFlowBackend(params=NetworkParams(most_bits=bits))
+        answer = rounded.solve(problem, Limits())
+        certificate = al.certify(problem, answer.row_ind, answer.col_ind, answer.prices)
+        assert certificate.optimal
+        assert certificate.objective_value == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+    def test_stops_after_the_most_exchanges(self):
+        problem = al.AlignmentProblem([[1.5, 0], [0, 2.5]], 1, min_experts=1)
+        done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, math.inf, 0)
+        assert done.termination is al.Termination.WORK_LIMIT
+        assert done.stats["polishing_exchanges"] == 0
 
     def test_stops_at_the_deadline(self):
         problem = al.AlignmentProblem([[1.5, 0], [0, 2.5]], 1, min_experts=1)
-        done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, -math.inf)
+        done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, -math.inf, 9)
         assert done.termination is al.Termination.TIME_LIMIT
         assert done.prices is None
         assert done.col_ind.tolist() == [1, 0]
 
     def test_ends_with_prices_that_prove_the_answer(self):
         problem = al.AlignmentProblem([[1.5, 0], [0, 2.5]], 1, min_experts=1)
-        done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, math.inf)
+        done = polish(problem, np.array([0, 1]), np.array([1, 0]), 0.0, math.inf, 9)
         assert done.termination is al.Termination.PROVED
         assert al.certify(problem, done.row_ind, done.col_ind, done.prices).optimal
-        assert done.exchanges >= 1
-
-
-def feasible(problem):
-    """Tell whether a problem has an answer."""
-    return brute_force(problem)[0] is not None
+        assert done.stats["polishing_exchanges"] >= 1

@@ -1,0 +1,145 @@
+"""What some clients hold, how near they are to holding something else, and their rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.backends.exchange import bookkeeping as steps
+from alignsolve.backends.exchange import heaps, newton_kernels, repair
+from alignsolve.backends.exchange import row_kernels as rows
+from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix, starts_of
+
+Int32s = npt.NDArray[np.int32]
+
+
+def nothing_held(
+    slots: Ints,
+) -> tuple[Ints, Int32s, Int32s, npt.NDArray[np.float32], Int32s]:
+    """Return the arrays of an `Answer` of clients of so many slots who hold nothing yet."""
+    ptr = starts_of(slots)
+    return (ptr, np.zeros(int(ptr[-1]), np.int32), np.zeros(slots.size, np.int32),
+            np.empty(slots.size, np.float32), np.empty(slots.size, np.int32))  # fmt: skip
+
+
+@dataclass(eq=False)
+class Answer:
+    """What clients hold, and the slack of that.
+
+    Attributes
+    ----------
+    ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
+        Client k holds ``held[ptr[k] : ptr[k] + count[k]]``.
+    slack : float32 array, shape (s,)
+        Lower bound of each client's slack.
+    runner_up : int32 array, shape (s,)
+        As `alignsolve.backends.exchange.row_kernels.response_rows`.
+    """
+
+    ptr: Ints
+    held: Int32s
+    count: Int32s
+    slack: npt.NDArray[np.float32]
+    runner_up: Int32s
+
+    def hold(self, row_ind: Ints, col_ind: Ints) -> None:
+        """Hold an earlier answer, as far as slots allow, to settle ties in its favour.
+
+        Parameters
+        ----------
+        row_ind, col_ind : int64 arrays, shape (n_pairs,)
+            Pairs sorted by row.
+        """
+        steps.read_pairs(row_ind, col_ind, self.ptr, self.held, self.count)
+
+    def count_swaps(
+        self, chosen: Ints, slack: npt.NDArray[np.float32], nodes: int
+    ) -> tuple[Floats, Floats]:
+        """Count the least lossy swaps of some clients, by ordered pair of nodes.
+
+        Returns
+        -------
+        pairs, far : float64 arrays, shape (nodes, nodes)
+            As `newton_kernels.near_swaps`.
+        """
+        pairs, far = np.zeros((nodes, nodes)), np.zeros((nodes, nodes))
+        newton_kernels.near_swaps(chosen, slack, self.runner_up, self.ptr, self.held, self.count,
+                                  pairs, far)  # fmt: skip
+        return pairs, far
+
+    def pairs(self) -> tuple[Ints, Ints]:
+        """Return the answer as pairs sorted by row, then column."""
+        total = int(self.count.sum())
+        row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+        steps.write_pairs(self.ptr, self.held, self.count, row_ind, col_ind)
+        return row_ind, col_ind
+
+
+@dataclass(eq=False)
+class Responses(Answer):
+    """Clients with their rows: the kernels that read them, each called in one place.
+
+    Attributes
+    ----------
+    matrix : Matrix
+        The rows, of these clients and maybe of others.
+    rows : int64 array, shape (s,) or (0,)
+        Row of each client; empty where they are all rows in order.
+    """
+
+    matrix: Matrix
+    rows: Ints
+
+    def become(self, other: Responses) -> None:
+        """Share the clients of another one, and what they hold, from now on."""
+        vars(self).update(vars(other))
+
+    @property
+    def held_so_far(self) -> tuple[Any, ...]:
+        """The answer, as kernels take it."""
+        return self.ptr, self.held, self.count
+
+    @property
+    def slots(self) -> tuple[Ints, Ints, Ints]:
+        """The row of each client and the slots of each row, as kernels take them."""
+        return self.rows, self.matrix.slot_min, self.matrix.slot_max
+
+    def respond_rows(
+        self, chosen: Ints, lo: int, hi: int, price: Floats, share: Floats, keep: bool
+    ) -> tuple[int, Ints]:
+        """Give clients their best responses; see `row_kernels.response_rows`.
+
+        Returns
+        -------
+        bad : int
+            A client that has no response, or -1.
+        load : int64 array, shape (m + 1,)
+            Holders among these clients.
+        """
+        load = np.zeros(price.size, np.int64)
+        bad = rows.response_rows(
+            *self.matrix.read, *self.slots, chosen, lo, hi, price, share, keep,
+            *self.held_so_far, self.slack, self.runner_up, load,
+        )  # fmt: skip
+        return int(bad), load
+
+    def slack_rows(self, lo: int, hi: int, price: Floats) -> None:
+        """Compute the slack of clients anew, keeping what they hold."""
+        rows.slack_rows(*self.matrix.read, *self.slots, lo, hi, price, *self.held_so_far,
+                        self.slack)  # fmt: skip
+
+    def swap_exists(self, lo: int, hi: int, price: Floats) -> npt.NDArray[np.bool_]:
+        """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
+        exists = np.zeros((price.size, price.size), np.bool_)
+        heaps.swap_exists(self.matrix.fitness, *self.slots, lo, hi, price, *self.held_so_far,
+                          exists)  # fmt: skip
+        return exists
+
+    def keep_loads(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> int:
+        """Bring loads, which are updated, within bounds; return how many are still wrong."""
+        matrix = self.matrix
+        return int(repair.keep_loads(*matrix.read, matrix.slot_min, matrix.slot_max, price,
+                                     *self.held_so_far, load, load_min, load_max))  # fmt: skip

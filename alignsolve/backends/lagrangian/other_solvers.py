@@ -1,0 +1,72 @@
+"""Other backends, asked for a first answer, or for what the pipeline leaves open."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+
+from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.errors import AlignSolveError
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+logger = logging.getLogger("alignsolve")
+
+#: Exact solvers of the linear model, in order.
+EXACT = ("ortools-mip", "scipy-milp")
+
+
+class OtherSolvers:
+    """Other backends, whose answers are offered.
+
+    Parameters
+    ----------
+    best : SharedIncumbent
+        Where answers go.
+    ask : callable
+        Solves by another backend.
+    """
+
+    def __init__(self, best: SharedIncumbent, ask: Subsolver) -> None:
+        self.best, self._ask = best, ask
+
+    def greedy(self, seconds: float) -> Outcome:
+        """Ask for an answer that is easy to find, without a word to the caller."""
+        limits = dataclasses.replace(
+            self.best.limits, deadline=time.perf_counter() + seconds, warm_start=None, report=None
+        )
+        return self._first(("greedy",), self.best.problem, limits)
+
+    def core(self, core: AlignmentProblem, limits: Limits) -> Outcome:
+        """Ask for an exact answer to a problem whose answers are answers to the whole one."""
+        return self._first(EXACT, core, limits)
+
+    def whole(self, limits: Limits) -> Outcome:
+        """Ask for an exact answer, and take what is proved."""
+        best = self.best
+        answer = self._first(EXACT, best.problem, limits)
+        if answer.infeasible:
+            best.infeasible = best.pairs is None
+        else:
+            best.lower(answer.bound, answer.source)
+        return answer
+
+    def _first(
+        self, names: tuple[str, ...], problem: AlignmentProblem, limits: Limits
+    ) -> Outcome:
+        """Ask the first backend that is installed and works, and offer its answer."""
+        for name in names:
+            try:
+                answer = self._ask(name, problem, limits)
+            except AlignSolveError as error:
+                logger.info("lagrangian goes on without %s: %s", name, error)
+                continue
+            if answer.row_ind is not None and answer.col_ind is not None:
+                self.best.offer(answer.row_ind, answer.col_ind)
+                return answer
+            ended = answer.infeasible or answer.termination is Termination.INTERRUPTED
+            if ended or math.isfinite(answer.bound):
+                return answer
+        return Outcome.nothing(Termination.FAILED)
