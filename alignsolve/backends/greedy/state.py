@@ -15,7 +15,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
+from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams
+from alignsolve.model.arrays import (
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    IntArray,
+    row_blocks,
+    weighted_count,
+)
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -25,7 +33,6 @@ Experts = IntArray | Literal["all"]
 
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
-
 
 #: Kinds of bounds of a client: slots, groups, then every bounded sum.
 SLOTS, GROUPS, FIRST_SUM = 0, 1, 2
@@ -38,6 +45,8 @@ class State:
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
+    params : GreedyParams
+        How much is tried, for whoever changes the state.
 
     Attributes
     ----------
@@ -51,6 +60,12 @@ class State:
         Loads of every expert and their bounds, tolerance included.
     count, slot_low, slot_high : int64 array, shape (n_clients,)
         Experts of every client and their bounds.
+    in_group, group_low, group_high : int64 array, shape (n_clients, n_groups)
+        The same for every group; without columns where there are none.
+    sums, sum_low, sum_high : float64 array, shape (n_sums, n_clients)
+        Sums that budgets and floors bound, and their bounds, tolerance included.
+    budgets : list of int
+        Which of the sums are bounded from above.
     client_weight : float64 array, shape (n_kinds, n_clients)
         How much each broken bound of a client counts: its slots, its groups,
         its budgets and floor.
@@ -62,9 +77,11 @@ class State:
         Differences below this are rounding.
     """
 
-    def __init__(self, problem: AlignmentProblem) -> None:
+    def __init__(
+        self, problem: AlignmentProblem, params: GreedyParams = DEFAULT_PARAMS
+    ) -> None:
         n, m = problem.n_clients, problem.n_experts
-        self.problem = problem
+        self.problem, self.params = problem, params
         self.n_clients, self.n_experts = n, m
         # Experts are looked up by column far more often than clients by row.
         self.held: BoolArray = np.zeros((n, m), dtype=np.bool_, order="F")
@@ -96,6 +113,10 @@ class State:
         self.slot_low, self.slot_high = problem.slot_bounds()
         self.group = problem.expert_group
         self.in_group = np.zeros((n, problem.n_groups), dtype=np.int64)
+        self.group_low, self.group_high = (
+            np.zeros_like(self.in_group) if bound is None else bound
+            for bound in (problem.group_min, problem.group_max)
+        )
         sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
         self.entries: list[npt.NDArray[Any]] = [part.entries(slice(None)) for part in sums]
@@ -103,6 +124,7 @@ class State:
         self.sum_high = np.array([part.high for part in sums]).reshape(-1, n)
         self.sum_unit = [_typical(entries) for entries in self.entries]
         self.sums = np.zeros((len(self.entries), n))
+        self.budgets = np.flatnonzero(np.isfinite(self.sum_high).any(axis=1)).tolist()
 
     # -- changes --------------------------------------------------------------
 
@@ -160,29 +182,24 @@ class State:
         assert self.group is not None
         lost: npt.NDArray[Any] = np.zeros(clients.size, dtype=np.int64)
         if drop is not None:
-            lost = self._one_group_step(clients, self.group[drop], -1)
+            lost = self._group_step(clients, self.group[drop], -1)
         if add is None:
             return lost
         if isinstance(add, str):
-            steps = self.group_steps(clients)[:, self.group] + lost[:, None]
+            steps = self._group_step(clients, slice(None), 1)[:, self.group] + lost[:, None]
             same = None if drop is None else self.group[drop][:, None] == self.group
         else:
-            steps = self._one_group_step(clients, self.group[add], 1) + lost
+            steps = self._group_step(clients, self.group[add], 1) + lost
             same = None if drop is None else self.group[drop] == self.group[add]
         return steps if same is None else np.where(same, 0, steps)
 
-    def _one_group_step(self, clients: IntArray, group: IntArray, step: int) -> npt.NDArray[Any]:
-        problem = self.problem
-        assert problem.group_min is not None and problem.group_max is not None
-        low, high = problem.group_min[clients, group], problem.group_max[clients, group]
-        return _integer_step(self.in_group[clients, group], step, low, high)
-
-    def group_steps(self, clients: IntArray) -> npt.NDArray[Any]:
-        """Return the change of excess by one expert more of each group, (k, n_groups)."""
-        problem = self.problem
-        assert problem.group_min is not None and problem.group_max is not None
-        low, high = problem.group_min[clients], problem.group_max[clients]
-        return _integer_step(self.in_group[clients], 1, low, high)
+    def _group_step(
+        self, clients: IntArray, groups: IntArray | slice, step: int
+    ) -> npt.NDArray[Any]:
+        """Return the change of excess by an expert more or less of a group, or of each."""
+        parts = (self.in_group, self.group_low, self.group_high)
+        now, low, high = (part[clients, groups] for part in parts)
+        return _integer_step(now, step, low, high)
 
     def expert_change(
         self,
@@ -257,12 +274,12 @@ class State:
     def apply(
         self, clients: IntArray, drop: IntArray | None = None, add: IntArray | None = None
     ) -> None:
-        """Make moves of distinct clients, one each.
+        """Make moves, each of another pair that is held, or is not.
 
         Parameters
         ----------
         clients : int64 array, shape (k,)
-            Who moves, each once.
+            Who moves.
         drop, add : int64 array, shape (k,), optional
             Expert given up, and taken.
         """
@@ -270,17 +287,16 @@ class State:
             if experts is None:
                 continue
             self.held[clients, experts] = step > 0
-            self.count[clients] += step
+            np.add.at(self.count, clients, step)
             if self.group is not None:
-                self.in_group[clients, self.group[experts]] += step
-            for k, entries in enumerate(self.entries):
-                self.sums[k][clients] += step * entries[clients, experts].astype(np.float64)
-            for c, weight in enumerate(self.weight):
-                self.amount[c] += step * np.bincount(
-                    experts, weights=weight[clients], minlength=self.n_experts
-                )
+                keys = clients * self.in_group.shape[1] + self.group[experts]
+                np.add.at(self.in_group.reshape(-1), keys, step)
+            for now, entries in zip(self.sums, self.entries, strict=True):
+                np.add.at(now, clients, step * entries[clients, experts].astype(np.float64))
+            for amount, weight in zip(self.amount, self.weight, strict=True):
+                amount += step * weighted_count(experts, weight[clients], self.n_experts)
 
-    def clear(self, clients: IntArray) -> None:
+    def clear(self, clients: IntArray | slice) -> None:
         """Empty an assignment in which only these clients hold anything."""
         self.held[clients] = False
         self.count[clients] = 0
@@ -293,22 +309,12 @@ class State:
 
         The weights of broken bounds start afresh too.
         """
-        n, m = self.n_clients, self.n_experts
         self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
+        self.clear(slice(None))
         allowed = self.values[rows, cols] > -np.inf
-        rows, cols = rows[allowed], cols[allowed]
-        self.held[:] = False
-        self.held[rows, cols] = True
-        rows, cols = np.nonzero(self.held)
-        self.count[:] = np.bincount(rows, minlength=n)
-        if self.group is not None:
-            groups = self.in_group.shape[1]
-            keys = rows * groups + self.group[cols]
-            self.in_group[:] = np.bincount(keys, minlength=n * groups).reshape(n, groups)
-        for k, entries in enumerate(self.entries):
-            self.sums[k] = np.bincount(rows, weights=entries[rows, cols], minlength=n)
-        for c, weight in enumerate(self.weight):
-            self.amount[c] = np.bincount(cols, weights=weight[rows], minlength=m)
+        self.held[rows[allowed], cols[allowed]] = True
+        rows, cols = self.pairs()
+        self.apply(rows, None, cols)
 
     def pairs(self) -> tuple[IntArray, IntArray]:
         """Return the assignment as sorted (rows, cols)."""
@@ -317,14 +323,35 @@ class State:
 
     # -- what is broken -------------------------------------------------------
 
+    def bar_full(
+        self, table: npt.NDArray[Any], clients: IntArray, most: Float64Array | None, value: float
+    ) -> None:
+        """Set the entries of a table for which an expert's loads leave no room.
+
+        Parameters
+        ----------
+        table : array, shape (k, n_experts)
+            What is known of each client and expert; changed in place.
+        clients : int64 array, shape (k,)
+            Who would take an expert.
+        most : float64 array, shape (n_loads, n_experts), or None
+            Loads up to which experts take clients; None for no end.
+        value : float
+            What to set.
+        """
+        if most is None or not clients.size:
+            return
+        for amount, high, weight in zip(self.amount, most, self.weight, strict=True):
+            weight, room = weight[clients], high - amount
+            tight = np.flatnonzero(room < weight.max())
+            table[:, tight] = np.where(weight[:, None] > room[tight], value, table[:, tight])
+
     def broken_clients(self) -> BoolArray:
         """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
-        problem = self.problem
         broken = np.zeros(self.client_weight.shape, dtype=np.bool_)
         broken[SLOTS] = (self.count < self.slot_low) | (self.count > self.slot_high)
-        if problem.group_min is not None and problem.group_max is not None:
-            outside = (self.in_group < problem.group_min) | (self.in_group > problem.group_max)
-            broken[GROUPS] = outside.any(axis=1)
+        outside = (self.in_group < self.group_low) | (self.in_group > self.group_high)
+        broken[GROUPS] = outside.any(axis=1)
         broken[FIRST_SUM:] = (self.sums < self.sum_low) | (self.sums > self.sum_high)
         return broken
 
@@ -334,11 +361,9 @@ class State:
 
     def excess(self) -> float:
         """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
-        problem = self.problem
         total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
         total += _excess(self.count, self.slot_low, self.slot_high, 1.0).sum()
-        if problem.group_min is not None and problem.group_max is not None:
-            total += _excess(self.in_group, problem.group_min, problem.group_max, 1.0).sum()
+        total += _excess(self.in_group, self.group_low, self.group_high, 1.0).sum()
         for k, now in enumerate(self.sums):
             total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
         return float(total)
