@@ -74,9 +74,22 @@ def meet_minima(
     needy = clients[_lacks(state, clients)]
     while needy.size and not effort.is_spent():
         effort.work -= needy.size * state.n_experts
-        expert, regret = _proposals(state, needy, prices, most)
-        wants = expert >= 0
-        needy, expert, regret = needy[wants], expert[wants], regret[wants]
+        score = state.values[needy] - priced(state.weight[:, needy], prices)
+        fits, change = addable(state, needy, most)
+        share = budget_share(state, needy)
+        if share is not None:
+            score = np.where(score > 0, score / share, score * share)
+        # What repairs most comes first.
+        repaired = np.where(fits, change, 0.0).min(axis=1)
+        fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
+        score[~fits] = -np.inf
+        each, best = np.arange(needy.size), score.argmax(axis=1)
+        top = score[each, best]
+        score[each, best] = -np.inf
+        with np.errstate(invalid="ignore"):
+            regret = top - score.max(axis=1)
+        wants = top > -np.inf
+        needy, expert, regret = needy[wants], best[wants], regret[wants]
         taken = accepted(state, needy, expert, regret, most)
         state.apply(needy[taken], None, expert[taken])
         needy = needy[_lacks(state, needy)]
@@ -89,28 +102,6 @@ def _lacks(state: State, clients: IntArray) -> BoolArray:
     for now, low in zip(state.sums, state.sum_low, strict=True):
         lacks |= now[clients] < low[clients]
     return np.asarray(lacks & (state.count[clients] < state.slot_high[clients]))
-
-
-def _proposals(
-    state: State, clients: IntArray, prices: Float64Array, most: Float64Array | None
-) -> tuple[IntArray, Float64Array]:
-    """Return each client's best expert, or -1, and what the second best would lose."""
-    score = state.values[clients] - priced(state.weight[:, clients], prices)
-    fits, change = addable(state, clients, most)
-    share = budget_share(state, clients)
-    if share is not None:
-        score = np.where(score > 0, score / share, score * share)
-    # What repairs most comes first.
-    repaired = np.where(fits, change, 0.0).min(axis=1)
-    fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
-    score[~fits] = -np.inf
-    best = score.argmax(axis=1)
-    rows = np.arange(clients.size)
-    top = score[rows, best]
-    score[rows, best] = -np.inf
-    with np.errstate(invalid="ignore"):
-        regret = top - score.max(axis=1)
-    return np.where(top > -np.inf, best, -1), regret
 
 
 def addable(

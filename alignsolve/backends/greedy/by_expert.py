@@ -119,7 +119,9 @@ def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
             takes &= sums[clients] + running(clients, size) + size <= high[clients]
         if takes.sum() <= state.n_clients:
             return
-        state.apply(clients[takes], None, experts[takes])
+        # A client may take several at once, which `State.apply` does not know.
+        rows, cols = state.pairs()
+        state.hold(np.r_[rows, clients[takes]], np.r_[cols, experts[takes]])
 
 
 def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None:

@@ -16,14 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams
-from alignsolve.model.arrays import (
-    BoolArray,
-    Float64Array,
-    FloatArray,
-    IntArray,
-    row_blocks,
-    weighted_count,
-)
+from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -159,47 +152,44 @@ class State:
         The kinds are slots, groups, then the bounded sums; a change has shape
         (k,), (k, 1) or (k, n_experts).
         """
-        if (drop is None) != (add is None):
-            step = 1 if drop is None else -1
-            low, high = self.slot_low[clients], self.slot_high[clients]
-            change = _integer_step(self.count[clients], step, low, high)
-            yield SLOTS, change[:, None] if add is ALL else change
-        if self.group is not None:
-            yield GROUPS, self._group_change(clients, drop, add)
-        for k, entries in enumerate(self.entries):
-            net = _net(entries, clients, drop, add)
-            now, low, high = (part[k][clients] for part in (self.sums, self.sum_low, self.sum_high))
-            if add is ALL:
-                now, low, high = now[:, None], low[:, None], high[:, None]
-            unit = self.sum_unit[k]
-            change = _excess(now + net, low, high, unit) - _excess(now, low, high, unit)
-            yield FIRST_SUM + k, change
+        def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return part[:, None] if add is ALL else part
 
-    def _group_change(
-        self, clients: IntArray, drop: IntArray | None, add: Experts | None
-    ) -> npt.NDArray[Any]:
-        """Return the change of the groups' excess."""
-        assert self.group is not None
-        lost: npt.NDArray[Any] = np.zeros(clients.size, dtype=np.int64)
-        if drop is not None:
-            lost = self._group_step(clients, self.group[drop], -1)
-        if add is None:
-            return lost
-        if isinstance(add, str):
-            steps = self._group_step(clients, slice(None), 1)[:, self.group] + lost[:, None]
-            same = None if drop is None else self.group[drop][:, None] == self.group
-        else:
-            steps = self._group_step(clients, self.group[add], 1) + lost
-            same = None if drop is None else self.group[drop] == self.group[add]
-        return steps if same is None else np.where(same, 0, steps)
+        net: Any = (add is not None) - (drop is not None)
+        if net:
+            parts = (part[clients] for part in (self.count, self.slot_low, self.slot_high))
+            yield SLOTS, spread(_count_change(net, *parts))
+        if self.group is not None:
+            change, given, taken = np.zeros(clients.size, dtype=np.int64), None, None
+            if drop is not None:
+                given = self.group[drop]
+                change = self._group_step(clients, given, -1)
+            change = spread(change)
+            if isinstance(add, str):
+                taken = self.group
+                change = change + self._group_step(clients, slice(None), 1)[:, taken]
+            elif add is not None:
+                taken = self.group[add]
+                change = change + self._group_step(clients, taken, 1)
+            if given is not None and taken is not None:
+                change = np.where(spread(given) == taken, 0, change)
+            yield GROUPS, change
+        for k, entries in enumerate(self.entries):
+            net = np.zeros(clients.size)
+            if drop is not None:
+                net = net - entries[clients, drop]
+            if add is not None:
+                net = spread(net) + (entries[clients] if isinstance(add, str)
+                                     else entries[clients, add])
+            sums = (spread(part[k][clients]) for part in (self.sums, self.sum_low, self.sum_high))
+            yield FIRST_SUM + k, _excess_change(self.sum_unit[k], net, *sums)
 
     def _group_step(
         self, clients: IntArray, groups: IntArray | slice, step: int
     ) -> npt.NDArray[Any]:
         """Return the change of excess by an expert more or less of a group, or of each."""
         parts = (self.in_group, self.group_low, self.group_high)
-        now, low, high = (part[clients, groups] for part in parts)
-        return _integer_step(now, step, low, high)
+        return _count_change(step, *(part[clients, groups] for part in parts))
 
     def expert_change(
         self,
@@ -217,10 +207,8 @@ class State:
         """
         total: Any = 0.0
         for c, change in enumerate(delta):
-            now = self.amount[c, experts]
-            low, high = self.low[c, experts], self.high[c, experts]
-            unit = self.load_unit[c]
-            excess = _excess(now + change, low, high, unit) - _excess(now, low, high, unit)
+            now, low, high = (part[c, experts] for part in (self.amount, self.low, self.high))
+            excess = _excess_change(self.load_unit[c], change, now, low, high)
             total = total + self.strain * self.expert_weight[c, experts] * excess
             # The difference of two squares, factored: integers stay exact.
             slope = self.slope[c, experts]
@@ -274,12 +262,12 @@ class State:
     def apply(
         self, clients: IntArray, drop: IntArray | None = None, add: IntArray | None = None
     ) -> None:
-        """Make moves, each of another pair that is held, or is not.
+        """Make moves of distinct clients, one each.
 
         Parameters
         ----------
         clients : int64 array, shape (k,)
-            Who moves.
+            Who moves, each once.
         drop, add : int64 array, shape (k,), optional
             Expert given up, and taken.
         """
@@ -287,16 +275,15 @@ class State:
             if experts is None:
                 continue
             self.held[clients, experts] = step > 0
-            np.add.at(self.count, clients, step)
+            self.count[clients] += step
             if self.group is not None:
-                keys = clients * self.in_group.shape[1] + self.group[experts]
-                np.add.at(self.in_group.reshape(-1), keys, step)
+                self.in_group[clients, self.group[experts]] += step
             for now, entries in zip(self.sums, self.entries, strict=True):
-                np.add.at(now, clients, step * entries[clients, experts].astype(np.float64))
+                now[clients] += step * entries[clients, experts].astype(np.float64)
             for amount, weight in zip(self.amount, self.weight, strict=True):
-                amount += step * weighted_count(experts, weight[clients], self.n_experts)
+                amount += step * np.bincount(experts, weight[clients], self.n_experts)
 
-    def clear(self, clients: IntArray | slice) -> None:
+    def clear(self, clients: IntArray) -> None:
         """Empty an assignment in which only these clients hold anything."""
         self.held[clients] = False
         self.count[clients] = 0
@@ -310,11 +297,19 @@ class State:
         The weights of broken bounds start afresh too.
         """
         self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
-        self.clear(slice(None))
         allowed = self.values[rows, cols] > -np.inf
+        self.held[:] = False
         self.held[rows[allowed], cols[allowed]] = True
         rows, cols = self.pairs()
-        self.apply(rows, None, cols)
+        self.count[:] = np.bincount(rows, minlength=self.n_clients)
+        if self.group is not None:
+            keys = rows * self.in_group.shape[1] + self.group[cols]
+            count = np.bincount(keys, minlength=self.in_group.size)
+            self.in_group[:] = count.reshape(self.in_group.shape)
+        for now, entries in zip(self.sums, self.entries, strict=True):
+            now[:] = np.bincount(rows, entries[rows, cols], self.n_clients)
+        for amount, weight in zip(self.amount, self.weight, strict=True):
+            amount[:] = np.bincount(cols, weight[rows], self.n_experts)
 
     def pairs(self) -> tuple[IntArray, IntArray]:
         """Return the assignment as sorted (rows, cols)."""
@@ -381,25 +376,22 @@ def _excess(
     return units
 
 
-def _integer_step(
-    now: IntArray, step: int, low: IntArray, high: IntArray
+def _excess_change(
+    unit: float,
+    net: int | float | npt.NDArray[Any],
+    now: npt.NDArray[Any],
+    low: npt.NDArray[Any],
+    high: npt.NDArray[Any],
 ) -> npt.NDArray[Any]:
-    """Return the change of the excess of counts by a step of +1 or -1."""
+    """Return by how many units more amounts are outside their bounds after a change."""
+    return np.asarray(_excess(now + net, low, high, unit) - _excess(now, low, high, unit))
+
+
+def _count_change(step: int, now: IntArray, low: IntArray, high: IntArray) -> IntArray:
+    """Return the same for counts and a step of +1 or -1, which is quicker."""
     if step > 0:
         return (now >= high).astype(np.int64) - (now < low)
     return (now <= low).astype(np.int64) - (now > high)
-
-
-def _net(
-    entries: npt.NDArray[Any], clients: IntArray, drop: IntArray | None, add: Experts | None
-) -> Float64Array:
-    """Return what moves add to row sums, (k,) or (k, n_experts)."""
-    net: Any = np.zeros(clients.size)
-    if drop is not None:
-        net = net - entries[clients, drop]
-    if isinstance(add, str):
-        return np.asarray(net[:, None] + entries[clients])
-    return np.asarray(net if add is None else net + entries[clients, add])
 
 
 def _typical(entries: npt.ArrayLike) -> float:
