@@ -1,7 +1,5 @@
 """The exchange solver over sources: shards, and clients that come and go."""
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -17,6 +15,7 @@ from alignsolve.backends.exchange.streamed import LocalShards
 from alignsolve.backends.exchange.streaming import InShards
 from alignsolve.backends.exchange.task import Blocks, Task
 from alignsolve.model.problem import Feature
+from alignsolve.solve.solve import SolveParams, solve_within
 from alignsolve.status import Limits, Termination
 from tests.strategies import brute_force, flow_problems
 
@@ -134,8 +133,10 @@ def test_infeasible_over_a_source(monkeypatch):
     result = al.solve(streamed(problem, 100), "exchange")
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
-    monkeypatch.setattr(sys.modules["alignsolve.solve.solve"], "CONFLICT_PAIRS", 100)
-    assert al.solve(streamed(problem, 100), "exchange").conflict is None
+    few = SolveParams(conflict_pairs=100)
+    result = solve_within(streamed(problem, 100), Limits(), "exchange", params=few)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is None
 
 
 def test_warm_start():
