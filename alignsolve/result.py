@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 SHOWN_RELAXATIONS = 10
 
 
-
-
-
-
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """An answer with what is proved about it.

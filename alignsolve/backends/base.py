@@ -52,10 +52,6 @@ class Capabilities:
     libraries: tuple[str, ...] = ()
 
 
-
-
-
-
 class Backend(ABC):
     """A solver of alignment problems.
 

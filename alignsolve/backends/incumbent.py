@@ -34,13 +34,15 @@ class Incumbent:
         The best answer.
     bound : float
         No answer is better.
+    source : str
+        Who vouches for the bound; empty for whoever keeps the incumbent.
     infeasible : bool
         Whether there is no answer at all.
     """
 
     def __init__(self, problem: AlignmentProblem) -> None:
         self.problem = problem
-        self.value, self.bound = -math.inf, math.inf
+        self.value, self.bound, self.source = -math.inf, math.inf, ""
         self.pairs: tuple[IntArray, IntArray] | None = None
         self.infeasible = False
 
@@ -55,6 +57,11 @@ class Incumbent:
         if value > self.value:
             self.value, self.pairs = value, (rows, cols)
 
+    def lower(self, bound: float, source: str = "") -> None:
+        """Take a valid bound into account, and who vouches for it where others do."""
+        if bound < self.bound:
+            self.bound, self.source = bound, source
+
 
 class SharedIncumbent(Incumbent):
     """The best answer and bound of all threads of a solve, and what ends them.
@@ -68,8 +75,6 @@ class SharedIncumbent(Incumbent):
 
     Attributes
     ----------
-    source : str
-        Who else vouches for the bound; empty for the pipeline itself.
     unit : float
         Values of answers differ by multiples of this; 0 where not known.
     rounding : float
@@ -80,7 +85,7 @@ class SharedIncumbent(Incumbent):
 
     def __init__(self, problem: AlignmentProblem, limits: Limits) -> None:
         super().__init__(problem)
-        self.limits, self.source, self.interrupted = limits, "", False
+        self.limits, self.interrupted = limits, False
         self.unit, self.rounding = _unit(problem), 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -92,13 +97,12 @@ class SharedIncumbent(Incumbent):
             super()._take(value, rows, cols)
 
     def lower(self, bound: float, source: str = "") -> None:
-        """Take a valid bound into account, and who vouches for it where others do."""
+        """Take a valid bound into account, rounded to the unit of values."""
         with self._lock:
             if self.unit > 0 and math.isfinite(bound):
                 # Values are multiples of the unit; rounding errors are far below a half.
                 bound = math.floor(bound / self.unit + 1e-6) * self.unit
-            if bound < self.bound:
-                self.bound, self.source = bound, source
+            super().lower(bound, source)
 
     @property
     def tolerance(self) -> float:

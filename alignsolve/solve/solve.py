@@ -6,17 +6,17 @@ import dataclasses
 import logging
 import math
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.portfolio import Auto, run_backend
-from alignsolve.backends.registry import get_backend
+from alignsolve.backends.portfolio import Auto, AutoParams, run_backend
 from alignsolve.certificate.certificate import certify_answer, unproved
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
-from alignsolve.elastic.violation_weights import checked_weights
+from alignsolve.elastic.violation_weights import ViolationWeights, checked_weights
 from alignsolve.errors import (
     BackendError,
     ProblemError,
@@ -35,15 +35,33 @@ from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
 logger = logging.getLogger("alignsolve")
 
-#: Pairs of a problem over a source up to which a conflict is looked for: 256 MiB.
-CONFLICT_PAIRS = 2**28
 
-#: Seconds for which a conflict of the mip class is looked for where there is no time limit: each
-#: of hundreds of questions is NP-hard.
-CONFLICT_SECONDS = 30.0
+@dataclass(frozen=True)
+class SolveParams:
+    """What bounds the work of a solve beside its limits.
 
-#: Pairs of a source up to which it is read into memory to relax bounds: 0.5 GiB of float32.
-ELASTIC_PAIRS = 2**27
+    Attributes
+    ----------
+    conflict_pairs : int
+        Pairs of a problem over a source up to which a conflict is looked for, which takes a
+        byte a pair: 256 MiB.
+    conflict_seconds : float
+        Seconds for which a conflict of the mip class is looked for where there is no time
+        limit: each of hundreds of questions is NP-hard.
+    elastic_pairs : int
+        Pairs of a source up to which it is read into memory to relax bounds: 0.5 GiB of
+        float32.
+    auto : AutoParams
+        How backends are found and chosen.
+    """
+
+    conflict_pairs: int = 2**28
+    conflict_seconds: float = 30.0
+    elastic_pairs: int = 2**27
+    auto: AutoParams = field(default_factory=AutoParams)
+
+
+DEFAULT_PARAMS = SolveParams()
 
 
 def solve(
@@ -100,7 +118,7 @@ def solve(
     Result
         Infeasibility is a status with a `conflict`, never an exception. Without a
         time limit a conflict of the mip class is looked for, and made smaller, for up
-        to `CONFLICT_SECONDS`, and as long as it takes where `repeatable`.
+        to `SolveParams.conflict_seconds`, and as long as it takes where `repeatable`.
 
     Raises
     ------
@@ -139,8 +157,8 @@ def solve(
     time ran out). In the mip class both are as good as the solver
     got in time: ``stats["violation"]`` is what the answer has and
     ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
-    0 leaves even an elastic problem infeasible. A source of up to `ELASTIC_PAIRS`
-    pairs is read into memory.
+    0 leaves even an elastic problem infeasible. A source of up to
+    `SolveParams.elastic_pairs` pairs is read into memory.
 
     A `callback` is called while a backend works, and can stop it, where its
     capabilities say so (`Capabilities.callback`); else as a backend begins and at
@@ -164,8 +182,30 @@ def solve(
     started = time.perf_counter()
     limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
                             callback, repeatable)
+    return solve_within(problem, limits, backend, elastic, engine)
+
+
+def solve_within(
+    problem: AlignmentProblem,
+    limits: Limits,
+    backend: str = "auto",
+    elastic: bool | Elastic = False,
+    engine: str | RayEngine = "local",
+    params: SolveParams = DEFAULT_PARAMS,
+) -> Result:
+    """Solve a problem within limits that are checked; see `solve`."""
+    if not isinstance(backend, str):
+        raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
+    weights = checked_weights(problem, elastic)
     try:
-        result = _solve(problem, limits, backend, elastic, engine)
+        if engine != "local":
+            if weights is not None:
+                raise UnsupportedProblemError("elastic works in this process; use engine='local'")
+            result = _Solve(problem, limits, params).on_ray(backend, engine)
+        elif weights is None:
+            result = _here(problem, limits, params, backend)
+        else:
+            result = _relaxed(problem, limits, params, backend, weights)
     except Exception:
         if limits.report is not None and limits.report.error is not None:
             raise limits.report.error from None
@@ -175,185 +215,171 @@ def solve(
     return result
 
 
-def _solve(
-    problem: AlignmentProblem,
-    limits: Limits,
-    backend: str,
-    elastic: bool | Elastic,
-    engine: str | RayEngine,
+def _here(
+    problem: AlignmentProblem, limits: Limits, params: SolveParams, backend: str
 ) -> Result:
-    """Solve a problem in the way asked for."""
-    if not isinstance(backend, str):
-        raise ProblemError(f"backend is {backend!r}; give a name such as 'auto'")
-    prices, named = checked_weights(problem, elastic), backend
-    if engine != "local":
-        if prices is not None:
-            raise UnsupportedProblemError("elastic works in this process; use engine='local'")
-        return _solve_on_ray(problem, limits, backend, engine)
+    """Solve a problem in this process, such that its values' last digits count."""
+    return solve_accurately(
+        problem, limits, lambda changed: _Solve(changed, limits, params).here(backend)
+    )
+
+
+def _relaxed(
+    problem: AlignmentProblem, limits: Limits, params: SolveParams, named: str,
+    weights: ViolationWeights,
+) -> Result:
+    """Solve a problem, and relax its bounds where they cannot hold together."""
 
     def plain(
         problem: AlignmentProblem, limits: Limits, backend: str | None = None
     ) -> Result:
-        return solve_accurately(
-            problem, limits, lambda changed: _solve_plain(changed, limits, backend or named)
-        )
+        return _here(problem, limits, params, backend or named)
 
-    if prices is None:
-        return plain(problem, limits)
-
-    if not problem.streamed:
-        return solve_elastic(problem, prices, limits, plain)
-    result = solve_elastic(_in_memory(problem), prices, limits, plain)
+    result = solve_elastic(_in_memory(problem, params.elastic_pairs), weights, limits, plain)
     return dataclasses.replace(result, problem=problem)
 
 
-def _in_memory(problem: AlignmentProblem) -> AlignmentProblem:
-    """Return the problem of a source with the matrix as an array."""
+def _in_memory(problem: AlignmentProblem, most: int) -> AlignmentProblem:
+    """Return the problem with the matrix as an array; that of a source of up to `most` pairs."""
+    if not problem.streamed:
+        return problem
     pairs = problem.n_clients * problem.n_experts
-    if pairs > ELASTIC_PAIRS:
+    if pairs > most:
         raise UnsupportedProblemError(
             f"elastic reads a source into memory, and {pairs:,} pairs are more than "
-            f"{ELASTIC_PAIRS:,}; solve without elastic, or give an array"
+            f"{most:,}; solve without elastic, or give an array"
         )
     assert problem.source is not None
     return problem.replace(fitness=problem.source.in_memory())
 
 
-def _solve_on_ray(
-    problem: AlignmentProblem, limits: Limits, backend: str, engine: str | RayEngine
-) -> Result:
-    """Solve a problem with its clients spread over workers."""
-    started = time.perf_counter()
-    if engine == "ray":
-        engine = RayEngine()
-    if not isinstance(engine, RayEngine):
-        raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
-    refusal = get_backend("exchange").refusal(problem)
-    if backend not in ("auto", "exchange") or refusal is not None:
-        reason = refusal or f"and not {backend!r} runs on Ray"
-        raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
-    if problem.n_clients == 0 or problem.n_experts == 0:
-        return _finish(problem, "none", _empty_answer(), limits, started, ())
-    from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
+@dataclass(frozen=True, eq=False)
+class _Solve:
+    """One problem to solve as it stands."""
 
-    if limits.report is not None and limits.report.begin("exchange", problem):
-        return _finish(problem, "exchange", Outcome.nothing(Termination.INTERRUPTED), limits,
-                       started, ())
-    nothing = RayAnswer(Outcome.nothing(Termination.INTERRUPTED), None,
-                        np.zeros(problem.n_experts, dtype=np.int64))
-    found = guarded("backend 'exchange' on Ray", lambda: solve_on_ray(problem, limits, engine),
-                    nothing)
-    return _finish(problem, "exchange", found.answer, limits, started, (), found)
+    problem: AlignmentProblem
+    limits: Limits
+    params: SolveParams
+    started: float = field(default_factory=time.perf_counter)
 
+    def here(self, backend: str) -> Result:
+        """Choose a backend, and let it solve in this process."""
+        problem, limits = self.problem, self.limits
+        chosen = None if backend == "auto" else self.params.auto.find(backend)
+        if self._is_empty:
+            return self._finish("none", _EMPTY)
+        if chosen is None:
+            if problem.streamed and problem.problem_class == "mip":
+                raise UnsupportedProblemError(
+                    f"no backend solves problems over a fitness source that are "
+                    f"{problem.class_reason}; give an array"
+                )
+            return Auto(problem, limits, self.params.auto, self._finish).run()
+        refusal = chosen.refusal(problem)
+        if refusal is not None:
+            raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
+        return self._finish(backend, run_backend(chosen, problem, limits))
 
-def _solve_plain(problem: AlignmentProblem, limits: Limits, backend: str) -> Result:
-    """Solve a problem as it stands."""
-    started = time.perf_counter()
-    chosen = None if backend == "auto" else get_backend(backend)
-    if problem.n_clients == 0 or problem.n_experts == 0:
-        return _finish(problem, "none", _empty_answer(), limits, started, ())
-    if chosen is None:
-        if problem.streamed and problem.problem_class == "mip":
-            raise UnsupportedProblemError(
-                f"no backend solves problems over a fitness source that are "
-                f"{problem.class_reason}; give an array"
-            )
+    def on_ray(self, backend: str, engine: str | RayEngine) -> Result:
+        """Solve with the clients spread over workers."""
+        problem, limits = self.problem, self.limits
+        if engine == "ray":
+            engine = RayEngine()
+        if not isinstance(engine, RayEngine):
+            raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
+        refusal = self.params.auto.find("exchange").refusal(problem)
+        if backend not in ("auto", "exchange") or refusal is not None:
+            reason = refusal or f"and not {backend!r} runs on Ray"
+            raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
+        if self._is_empty:
+            return self._finish("none", _EMPTY)
+        from alignsolve.distributed.engine import solve_on_ray  # it needs compiled kernels
 
-        def finish(name: str, answer: Outcome, fallbacks: tuple[Fallback, ...]) -> Result:
-            return _finish(problem, name, answer, limits, started, fallbacks)
+        found = RayAnswer(Outcome.nothing(Termination.INTERRUPTED), None,
+                          np.zeros(problem.n_experts, dtype=np.int64))
+        if limits.report is None or not limits.report.begin("exchange", problem):
+            found = guarded("backend 'exchange' on Ray",
+                            lambda: solve_on_ray(problem, limits, engine), found)
+        return self._finish("exchange", found.answer, proved=found)
 
-        return Auto(problem, limits, finish).run()
-    refusal = chosen.refusal(problem)
-    if refusal is not None:
-        raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
-    answer = run_backend(chosen, problem, limits)
-    return _finish(problem, backend, answer, limits, started, ())
+    @property
+    def _is_empty(self) -> bool:
+        """Whether there is no client or no expert."""
+        return self.problem.n_clients * self.problem.n_experts == 0
 
-
-def _conflict(
-    name: str, problem: AlignmentProblem, answer: Outcome, limits: Limits
-) -> Conflict | None:
-    """Return why there is no answer, or raise `BackendError` where there is one after all.
-
-    Looking for a conflict takes a byte a pair: None for sources of too many. None, too, where
-    the search fails, or Ctrl-C ends it before it has found anything: the claim stands.
-    """
-    pairs = problem.n_clients * problem.n_experts
-    if not limits.with_conflict or (problem.streamed and pairs > CONFLICT_PAIRS):
-        return None
-    deadline = limits.deadline
-    unlimited = math.isinf(deadline) and not limits.repeatable
-    if unlimited and problem.problem_class == "mip":
-        deadline = time.perf_counter() + CONFLICT_SECONDS
-    ask = limits.report
-    # The questions asked have values of their own, which are not the caller's.
-    report = None if ask is None else Reporter(
-        problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
-    )  # fmt: skip
-    # Yes or no does not depend on the machine's speed: a limit on work would only lose answers.
-    limits = dataclasses.replace(
-        limits, deadline=deadline, warm_start=None, report=report, repeatable=False
-    )
-    try:
-        return guarded("the search for a conflict",
-                       lambda: find_conflict(problem, limits, answer.conflict_experts), None)
-    except ProblemError as error:
-        raise BackendError(
-            f"backend {name!r} called the problem infeasible, and it is not: {error}"
-        ) from error
-    except BackendError as error:
-        logger.warning("no conflict is named: %s", error)
-        return None
-
-
-def _empty_answer() -> Outcome:
-    nothing = np.empty(0, dtype=np.int64)
-    return Outcome(Termination.PROVED, nothing, nothing)
-
-
-def _finish(
-    problem: AlignmentProblem,
-    name: str,
-    answer: Outcome,
-    limits: Limits,
-    started: float,
-    fallbacks: tuple[Fallback, ...],
-    proved: RayAnswer | None = None,
-) -> Result:
-    """Check and certify an answer, unless that is done, and make the result."""
-    checked = time.perf_counter()
-
-    def details(**more: Any) -> dict[str, Any]:
+    def _finish(
+        self, name: str, answer: Outcome, fallbacks: tuple[Fallback, ...] = (),
+        proved: RayAnswer | None = None,
+    ) -> Result:  # fmt: skip
+        """Check and certify an answer, unless that is done, and make the result."""
+        problem, checked = self.problem, time.perf_counter()
+        termination, certificate = answer.termination, None
+        rows = cols = load = np.empty(0, dtype=np.int64)
+        if answer.row_ind is not None and answer.col_ind is not None:
+            held = Assignment.of(problem, answer.row_ind, answer.col_ind)
+            rows, cols, load = held.rows, held.cols, held.load
+            if proved is None:
+                try:
+                    certificate = certify_answer(problem, held, answer, self.limits.deadline)
+                except KeyboardInterrupt:
+                    certificate = unproved(problem, rows, cols)
+                    termination = Termination.INTERRUPTED
+        if proved is not None:
+            certificate, load = proved.certificate, proved.load
+        broken = certificate is not None and not certificate.feasible
+        infeasible = answer.infeasible or (broken and self._is_empty)
+        conflict = self._conflict(name, answer) if infeasible else None
         now = time.perf_counter()
-        seconds = {"certify_seconds": now - checked, "total_seconds": now - started}
-        stats = dict(answer.stats) | seconds
-        return {"backend": name, "fallbacks": fallbacks, "stats": stats} | more
+        seconds = {"certify_seconds": now - checked, "total_seconds": now - self.started}
+        details: dict[str, Any] = {
+            "backend": name, "fallbacks": fallbacks, "stats": dict(answer.stats) | seconds
+        }
+        if certificate is None or infeasible:
+            status = Status.INFEASIBLE if infeasible else Status.NO_SOLUTION_FOUND
+            return Result.unanswered(problem, status, termination, answer.bound,
+                                     conflict=conflict, **details)
+        if broken:
+            raise BackendError(f"backend {name!r} broke a bound: "
+                               f"{certificate.violations[0].message}")
+        return Result.proved(problem, rows, cols, certificate, termination, loads=load, **details)
 
-    def infeasible() -> Result:
-        conflict = _conflict(name, problem, answer, limits)
-        return Result.unanswered(problem, Status.INFEASIBLE, answer.termination, answer.bound,
-                                 **details(conflict=conflict))
+    def _conflict(self, name: str, answer: Outcome) -> Conflict | None:
+        """Return why there is no answer, or raise `BackendError` where there is one after all.
 
-    if answer.infeasible:
-        return infeasible()
-    termination, certificate = answer.termination, None
-    rows = cols = np.empty(0, dtype=np.int64)
-    if answer.row_ind is not None and answer.col_ind is not None:
-        held = Assignment.of(problem, answer.row_ind, answer.col_ind)
-        rows, cols, load = held.rows, held.cols, held.load
-        if proved is None:
-            try:
-                certificate = certify_answer(problem, held, answer, limits.deadline)
-            except KeyboardInterrupt:
-                certificate = unproved(problem, rows, cols)
-                termination = Termination.INTERRUPTED
-    if proved is not None:
-        certificate, load = proved.certificate, proved.load
-    if certificate is None:
-        return Result.unanswered(problem, Status.NO_SOLUTION_FOUND, termination, answer.bound,
-                                 **details())
-    if certificate.feasible:
-        return Result.proved(problem, rows, cols, certificate, termination, **details(loads=load))
-    if problem.n_clients * problem.n_experts == 0:
-        return infeasible()
-    raise BackendError(f"backend {name!r} broke a bound: {certificate.violations[0].message}")
+        None for sources of too many pairs, and where the search fails, or Ctrl-C ends it
+        before it has found anything: the claim stands.
+        """
+        problem, limits = self.problem, self.limits
+        pairs = problem.n_clients * problem.n_experts
+        if not limits.with_conflict or (
+            problem.streamed and pairs > self.params.conflict_pairs
+        ):
+            return None
+        deadline = limits.deadline
+        unlimited = math.isinf(deadline) and not limits.repeatable
+        if unlimited and problem.problem_class == "mip":
+            deadline = time.perf_counter() + self.params.conflict_seconds
+        ask = limits.report
+        # The questions asked have values of their own, which are not the caller's.
+        report = None if ask is None else Reporter(
+            problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
+        )  # fmt: skip
+        # Yes or no does not depend on the machine's speed: a limit on work would only lose
+        # answers.
+        limits = dataclasses.replace(
+            limits, deadline=deadline, warm_start=None, report=report, repeatable=False
+        )
+        try:
+            return guarded("the search for a conflict",
+                           lambda: find_conflict(problem, limits, answer.conflict_experts), None)
+        except ProblemError as error:
+            raise BackendError(
+                f"backend {name!r} called the problem infeasible, and it is not: {error}"
+            ) from error
+        except BackendError as error:
+            logger.warning("no conflict is named: %s", error)
+            return None
+
+
+#: The answer where there is nothing to hold.
+_EMPTY = Outcome(Termination.PROVED, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))

@@ -27,23 +27,21 @@ def solve_exchange(
     Parameters
     ----------
     fitness : float32 or float64 array, shape (n, m)
-        Values; -inf forbids a pair, NaN and +inf are not allowed. Only read; copied
+        Values, only read; -inf forbids a pair, NaN and +inf are not allowed. Copied
         only where its rows are not contiguous.
     slot_min, slot_max : array_like of int, scalar or shape (n,)
         Experts that each client holds at least and at most.
     load_min, load_max : array_like of int, scalar or shape (m,)
         Holders of each expert.
     penalty : (weight, goal), optional
-        ``weight * (load - goal)**2`` is paid for each expert; scalars or shape
-        (m,), weight >= 0 in units of fitness.
+        ``weight * (load - goal)**2`` is paid for each expert; scalars or shape (m,),
+        weight >= 0 in units of fitness.
     switch : (cost, indptr, indices), optional
-        Cost, broadcastable to (n, m), of each held pair that is not among those
-        held before, given as CSR.
+        Cost, broadcastable to (n, m), of held pairs that were not held before (CSR).
     warm_prices, warm_rows, warm_cols : float64 (m,), int64 (n_pairs,) twice, optional
         An earlier answer, sorted by row: ties are settled in its favour.
     threads : int, optional
-        Threads of the passes over the matrix; default all cores. The answer
-        does not depend on it.
+        Threads of the passes; default all cores. The answer does not depend on it.
     seed : int, default 0
         Seed of the samples: it decides which of several optimal answers is found.
     deadline : float, optional
@@ -59,9 +57,9 @@ def solve_exchange(
 
     Notes
     -----
-    Reads the matrix about twice, then O(m^2) time for each of the last few
-    shortest paths. Values are compared as float64 and rounding is of the order
-    of 1e-15 of the largest value and price; whole numbers below 2**49 are exact.
+    Reads the matrix about twice, then takes O(m^2) time for each of the last few shortest
+    paths. Values are compared as float64; rounding is of the order of 1e-15 of the largest
+    value and price, and whole numbers below 2**49 are exact.
     """
     kernels.prepare()
     from alignsolve.backends.exchange import algorithm

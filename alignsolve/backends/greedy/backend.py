@@ -10,39 +10,17 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.greedy.by_client import add_by_client, repair_clients, swap_by_client
-from alignsolve.backends.greedy.by_expert import (
-    add_by_expert,
-    add_in_bulk,
-    scores_by_expert,
-)
-from alignsolve.backends.greedy.exchanges import WorkBudget
+from alignsolve.backends.greedy.by_client import add_by_client, repair_clients
+from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
+from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Termination
-
-#: Seconds that even an expired limit leaves: an answer a little late beats none.
-GRACE_SECONDS = 0.2
-#: Share of the time left that prices of the loads may take.
-PRICE_SHARE = 0.25
-#: Table entries that an attempt may read to repair and improve; of the flow class, where
-#: what resists is better left to `feasible_assignment`.
-IMPROVE_WORK, FLOW_WORK = 1 << 28, 1 << 26
-#: Entries that filling the experts one pair at a time may read.
-EXPERT_WORK = 1 << 28
-#: Local optima with broken bounds that are left by making them weigh more.
-ESCAPES = 40
-#: Pairs up to which problems of the mip class are tried more than once.
-SMALL_PAIRS = 1 << 14
-#: Starts by client, in orders drawn anew.
-FRESH_STARTS = 4
-#: How often a small problem's best answer loses pairs at random and is repaired, and how many.
-KICKS, KICK_SHARE = 20, 0.2
 
 
 class GreedyBackend(Backend):
@@ -64,7 +42,7 @@ class GreedyBackend(Backend):
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
-    to `GRACE_SECONDS`.
+    to `GreedyParams.grace_seconds`.
     """
 
     name: ClassVar[str] = "greedy"
@@ -76,10 +54,12 @@ class GreedyBackend(Backend):
         warm_start=True,
         callback=True,
     )
+    #: How much is tried.
+    params: GreedyParams = DEFAULT_PARAMS
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
-        attempts = _Attempts(problem, limits)
+        attempts = _Attempts(problem, limits, self.params)
         interrupted = False
         try:
             # Infinite bounds and extreme scales meet in sums that are then masked.
@@ -101,8 +81,8 @@ class GreedyBackend(Backend):
 class _Attempts:
     """Attempts at one problem, and the best feasible answer of all."""
 
-    def __init__(self, problem: AlignmentProblem, limits: Limits) -> None:
-        self.problem, self.limits = problem, limits
+    def __init__(self, problem: AlignmentProblem, limits: Limits, params: GreedyParams) -> None:
+        self.problem, self.limits, self.params = problem, limits, params
         self.started = time.perf_counter()
         self.effort = self._effort(math.inf)
         self.best = Incumbent(problem)
@@ -117,7 +97,7 @@ class _Attempts:
     def _effort(self, work: float) -> WorkBudget:
         """Return what may be spent on a part of the work."""
         report = self.limits.report
-        deadline = max(self.limits.deadline, self.started + GRACE_SECONDS)
+        deadline = max(self.limits.deadline, self.started + self.params.grace_seconds)
         if report is None:
             return WorkBudget(deadline, work)
         return WorkBudget(deadline, work, lambda: report(self.best.value, math.inf))
@@ -128,14 +108,14 @@ class _Attempts:
         low, high = problem.holder_bounds()
         if (low > high).any():
             return
-        state = State(problem)
+        state, params = State(problem, self.params), self.params
         if self.limits.warm_start is not None:
             state.hold(*self.limits.warm_start)
             self._improve(state)
-        small = problem.n_clients * problem.n_experts <= SMALL_PAIRS
+        small = problem.n_clients * problem.n_experts <= params.small_pairs
         small &= problem.problem_class == "mip"
         by_expert = problem.n_clients < problem.n_experts and bool((state.low > 0).any())
-        fresh = FRESH_STARTS if small and not by_expert else 1
+        fresh = params.fresh_starts if small and not by_expert else 1
         by_client = self._starts_by_client(state, fresh)
         starts = self._starts_by_expert(state) if by_expert else by_client
         # The first answer by expert is one for want of time, and no success.
@@ -149,7 +129,7 @@ class _Attempts:
                 return
             if position + 1 >= fresh and (found or (small and self.best.pairs is not None)):
                 break
-        for _ in range(KICKS if small else 0):
+        for _ in range(params.kicks if small else 0):
             if self.best.pairs is None or self.effort.is_spent():
                 return
             self._kick(state)
@@ -158,10 +138,10 @@ class _Attempts:
         """Give up a part of the best answer at random, refill it at prices, improve."""
         assert self.best.pairs is not None
         rows, cols = self.best.pairs
-        kept = self.rng.random(rows.size) >= KICK_SHARE
+        kept = self.rng.random(rows.size) >= self.params.kick_share
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            add_by_expert(state, self.score.copy(), self._effort(EXPERT_WORK))
+            add_by_expert(state, self.score.copy(), self._effort(self.params.expert_work))
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
@@ -176,7 +156,7 @@ class _Attempts:
 
     def _starts_by_expert(self, state: State) -> Iterator[None]:
         """Set the state to one start after the other, the most promising first."""
-        if state.values.size > SMALL_PAIRS:
+        if state.values.size > self.params.small_pairs:
             self._first_by_expert(state)
         self._construct(state, "price")
         yield
@@ -201,34 +181,35 @@ class _Attempts:
 
     def _construct(self, state: State, way: str) -> None:
         """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
-        empty = np.empty(0, dtype=np.int64)
+        empty, params = np.empty(0, dtype=np.int64), self.params
         state.hold(empty, empty)
-        prices = np.zeros_like(state.amount)
+        everyone, prices = np.arange(state.n_clients), np.zeros_like(state.amount)
+        in_turn = way == "client" and self.problem.problem_class == "mip"
         if way == "client":
             effort = self._effort(math.inf)
             if math.isfinite(effort.deadline):
-                effort.deadline -= (1 - PRICE_SHARE) * (effort.deadline - time.perf_counter())
+                left = effort.deadline - time.perf_counter()
+                effort.deadline -= (1 - params.price_share) * left
             prices = learn_prices(state, self.rng, self.limits.warm_prices, effort)
+            if in_turn:
+                prices = add_in_turn(state, prices, self.rng, self.effort)
+            self.prices = prices
         else:
-            effort = self._effort(EXPERT_WORK)
-            score = scores_by_expert(state, way, effort)
+            score = scores_by_expert(state, way, self._effort(params.expert_work))
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, self._effort(EXPERT_WORK))
-        everyone, most = np.arange(state.n_clients), most_at(state, prices)
-        if way == "client" and self.problem.problem_class == "mip":
-            prices = add_in_turn(state, prices, self.rng, self.effort)
-            most = most_at(state, prices)
-        else:
+            add_by_expert(state, score, self._effort(params.expert_work))
+        most = most_at(state, prices)
+        if not in_turn:
             add_by_client(state, everyone, prices, self.effort, most)
-        self.prices = prices if way == "client" else self.prices
         repair_clients(state, prices, state.high, self.effort)
         fill_experts(state, self.effort)
         if state.slope.any():
             add_by_client(state, everyone, prices, self.effort, most)
         else:
             # Nothing else prices the loads: every gain within the bounds counts.
-            swap_by_client(state, everyone, np.zeros_like(prices), self.effort, state.high)
+            free = np.zeros_like(prices)
+            add_by_client(state, everyone, free, self.effort, state.high, swap=True)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""
@@ -247,16 +228,10 @@ class _Attempts:
     def _improve(self, state: State) -> bool:
         """Repair and improve the state, keep what is feasible; tell whether it became so."""
         self.made += 1
-        is_flow = self.problem.problem_class == "flow"
-        work, escapes = (FLOW_WORK, 0) if is_flow else (IMPROVE_WORK, ESCAPES)
-        found = False
-
-        def keep(state: State) -> None:
-            nonlocal found
-            found |= self._keep(state)
-
-        search(state, self.rng, self._effort(work), escapes, keep)
-        return found
+        work, escapes = self.params.improve_work, self.params.escapes
+        if self.problem.problem_class == "flow":
+            work, escapes = self.params.flow_work, 0
+        return search(state, self.rng, self._effort(work), escapes, self._keep)
 
     def _keep(self, state: State) -> bool:
         """Keep the answer if it is feasible and the best so far; tell whether it is feasible."""

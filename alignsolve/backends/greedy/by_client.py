@@ -1,6 +1,6 @@
 """Greedy construction by client: each its best expert in turn, the experts by regret.
 
-Only moves are made that break no further bound. What is left undone, `mend_clients`
+Only moves are made that break no further bound. What is left undone, `repair_clients`
 and `alignsolve.backends.greedy.fill` repair in bulk, and the search in
 `alignsolve.backends.greedy.local_search` move by move.
 """
@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import WorkBudget
+from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.proposals import (
+    Swaps,
+    accepted,
+    best_swaps,
+    budget_share,
+    priced,
+)
 from alignsolve.backends.greedy.state import ALL, State
-from alignsolve.backends.greedy.take import Takers, accepted, budget_share, priced
+from alignsolve.backends.greedy.take import Takers
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
-
-#: Rounds in which clients repair their own bounds.
-MEND_ROUNDS = 20
-#: Entries of the clients that compete for the experts by regret, a block after the other.
-TAKEN_ENTRIES = 1 << 20
-
-
-# -- by client ------------------------------------------------------------------
 
 
 def add_by_client(
@@ -29,6 +28,7 @@ def add_by_client(
     prices: Float64Array,
     effort: WorkBudget,
     most: Float64Array | None,
+    swap: bool = False,
 ) -> None:
     """Let clients add experts in rounds, each its best; experts choose by regret.
 
@@ -44,35 +44,22 @@ def add_by_client(
         Charged; ends the work early.
     most : float64 array, shape (n_loads, n_experts), or None
         Loads up to which experts take clients; None for no end.
+    swap : bool
+        Whether clients first swap experts for what they gain by, within all bounds.
 
     Notes
     -----
     Those whose own minima lack something come first, in rounds of one expert each,
     then all take what they gain by; see `Takers`.
     """
-    for block in row_blocks(clients.size, state.n_experts, 8 * TAKEN_ENTRIES):
-        if effort.is_spent():
-            return
-        rows = clients[block]
-        meet_minima(state, rows, prices, most, effort)
-        Takers(state, rows).take(prices, most, effort)
-
-
-def swap_by_client(
-    state: State, clients: IntArray, prices: Float64Array, effort: WorkBudget, most: Float64Array
-) -> None:
-    """Let clients swap experts for what they gain by, within all bounds, and then add.
-
-    Parameters
-    ----------
-    state, clients, prices, effort, most :
-        As for `add_by_client`.
-    """
-    for block in row_blocks(clients.size, state.n_experts, 8 * TAKEN_ENTRIES):
+    for block in row_blocks(clients.size, state.n_experts, state.params.block_bytes):
         if effort.is_spent():
             return
         takers = Takers(state, clients[block])
-        takers.swap(prices, most, effort, spare=True)
+        if swap:
+            takers.swap(prices, most, effort, spare=True)
+        else:
+            meet_minima(state, clients[block], prices, most, effort)
         takers.take(prices, most, effort)
 
 
@@ -87,12 +74,23 @@ def meet_minima(
     needy = clients[_lacks(state, clients)]
     while needy.size and not effort.is_spent():
         effort.work -= needy.size * state.n_experts
-        expert, regret = _proposals(state, needy, prices, most)
-        wants = expert >= 0
-        needy, expert, regret = needy[wants], expert[wants], regret[wants]
-        taken = np.ones(needy.size, dtype=np.bool_)
-        if most is not None:
-            taken = accepted(state, needy, expert, regret, most)
+        score = state.values[needy] - priced(state.weight[:, needy], prices)
+        fits, change = addable(state, needy, most)
+        share = budget_share(state, needy)
+        if share is not None:
+            score = np.where(score > 0, score / share, score * share)
+        # What repairs most comes first.
+        repaired = np.where(fits, change, 0.0).min(axis=1)
+        fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
+        score[~fits] = -np.inf
+        each, best = np.arange(needy.size), score.argmax(axis=1)
+        top = score[each, best]
+        score[each, best] = -np.inf
+        with np.errstate(invalid="ignore"):
+            regret = top - score.max(axis=1)
+        wants = top > -np.inf
+        needy, expert, regret = needy[wants], best[wants], regret[wants]
+        taken = accepted(state, needy, expert, regret, most)
         state.apply(needy[taken], None, expert[taken])
         needy = needy[_lacks(state, needy)]
 
@@ -100,33 +98,10 @@ def meet_minima(
 def _lacks(state: State, clients: IntArray) -> BoolArray:
     """Tell which clients are below a minimum of their own and have a free slot."""
     lacks = state.count[clients] < state.slot_low[clients]
-    if state.problem.group_min is not None:
-        lacks |= (state.in_group[clients] < state.problem.group_min[clients]).any(axis=1)
+    lacks |= (state.in_group[clients] < state.group_low[clients]).any(axis=1)
     for now, low in zip(state.sums, state.sum_low, strict=True):
         lacks |= now[clients] < low[clients]
     return np.asarray(lacks & (state.count[clients] < state.slot_high[clients]))
-
-
-def _proposals(
-    state: State, clients: IntArray, prices: Float64Array, most: Float64Array | None
-) -> tuple[IntArray, Float64Array]:
-    """Return each client's best expert, or -1, and what the second best would lose."""
-    score = state.values[clients] - priced(state.weight[:, clients], prices)
-    fits, change = addable(state, clients, most)
-    share = budget_share(state, clients)
-    if share is not None:
-        score = np.where(score > 0, score / share, score * share)
-    # What repairs most comes first.
-    repaired = np.where(fits, change, 0.0).min(axis=1)
-    fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
-    score[~fits] = -np.inf
-    best = score.argmax(axis=1)
-    rows = np.arange(clients.size)
-    top = score[rows, best]
-    score[rows, best] = -np.inf
-    with np.errstate(invalid="ignore"):
-        regret = top - score.max(axis=1)
-    return np.where(top > -np.inf, best, -1), regret
 
 
 def addable(
@@ -147,9 +122,7 @@ def addable(
     for _, change in state.client_changes(clients, None, ALL):
         fits &= change <= 0
         total += change
-    if most is not None:
-        for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-            fits &= amount + weight[clients, None] <= high
+    state.bar_full(fits, clients, most, False)
     repairs = total < 0
     if repairs.any():
         fits &= ~repairs | leaves_room(state, clients)
@@ -164,29 +137,24 @@ def leaves_room(state: State, clients: IntArray) -> BoolArray:
     leaves : bool array, shape (k, n_experts), or (1, 1) where nothing is at stake
     """
     leaves = np.ones((1, 1), dtype=np.bool_)
-    problem = state.problem
-    for entries, sums, high in zip(state.entries, state.sums, state.sum_high, strict=True):
-        if not np.isfinite(high).any():
-            continue
-        size = np.where(state.values[clients] > -np.inf, entries[clients], np.inf)
+    lacking = np.maximum(state.group_low[clients] - state.in_group[clients], 0)
+    missing = np.maximum(state.slot_low[clients] - state.count[clients], 0)
+    missing = np.maximum(missing - lacking.sum(axis=1), 0)
+    for k in state.budgets:
+        size = np.where(state.values[clients] > -np.inf, state.entries[k][clients], np.inf)
         size[state.held[clients]] = np.inf
-        missing = np.maximum(state.slot_low[clients] - state.count[clients], 0)
-        rest = np.zeros(clients.size)
-        spared = np.zeros(size.shape)
-        if problem.group_min is not None and state.group is not None:
-            lacking = np.maximum(problem.group_min[clients] - state.in_group[clients], 0)
-            for g in range(problem.n_groups):
-                columns = np.flatnonzero(state.group == g)
-                least = size[:, columns].min(axis=1)
-                least[~np.isfinite(least)] = 0.0
-                rest += lacking[:, g] * least
-                spared[:, columns] = np.where(lacking[:, g] > 0, least, 0.0)[:, None]
-            missing = np.maximum(missing - lacking.sum(axis=1), 0)
         least = size.min(axis=1)
         least[~np.isfinite(least)] = 0.0
-        rest += missing * least
-        spared = np.maximum(spared, np.where(missing > 0, least, 0.0)[:, None])
-        free = (high[clients] - sums[clients] - rest)[:, None]
+        rest = missing * least
+        spared = np.tile(np.where(missing > 0, least, 0.0)[:, None], (1, state.n_experts))
+        for g in range(lacking.shape[1]):
+            columns = np.flatnonzero(state.group == g)
+            least = size[:, columns].min(axis=1)
+            least[~np.isfinite(least)] = 0.0
+            rest += lacking[:, g] * least
+            own = np.where(lacking[:, g] > 0, least, 0.0)[:, None]
+            spared[:, columns] = np.maximum(spared[:, columns], own)
+        free = (state.sum_high[k][clients] - state.sums[k][clients] - rest)[:, None]
         leaves = leaves & (size - spared <= free)
     return leaves
 
@@ -205,13 +173,12 @@ def repair_clients(
     effort : WorkBudget
         Charged; ends the work early.
     """
-    for _ in range(MEND_ROUNDS):
+    for _ in range(state.params.repair_rounds):
         clients = np.flatnonzero(state.broken_clients().any(axis=0) & (state.count > 0))
         if not clients.size or effort.is_spent():
             return
-        drop, add, loss = _repairing_swaps(state, clients, prices, most, effort)
-        helps = add >= 0
-        clients, drop, add, loss = clients[helps], drop[helps], add[helps], loss[helps]
+        at, drop, add, loss = _repairing_swaps(state, clients, prices, most, effort)
+        clients = clients[at]
         taken = accepted(state, clients, add, -loss, most)
         if not taken.any():
             return
@@ -220,28 +187,16 @@ def repair_clients(
 
 def _repairing_swaps(
     state: State, clients: IntArray, prices: Float64Array, most: Float64Array, effort: WorkBudget
-) -> tuple[IntArray, IntArray, Float64Array]:
-    """Return the swap of each client that repairs most, with its loss; -1 for none."""
-    drop, add = np.full(clients.size, -1), np.full(clients.size, -1)
-    loss = np.full(clients.size, np.inf)
-    width = state.n_experts * max(1, int(state.count[clients].max()))
-    for block in effort.blocks(clients.size, width):
-        local, given = np.nonzero(state.held[clients[block]])
-        rows = clients[block][local]
-        change = state.client_change(rows, given, ALL)
+) -> Swaps:
+    """Return the cheapest swap of each client among those that repair something."""
+
+    def losses(at: IntArray, drop: IntArray) -> Float64Array:
+        rows = clients[at]
+        change = state.client_change(rows, drop, ALL)
         value = state.values[rows] - priced(state.weight[:, rows], prices)
-        lost = value[np.arange(rows.size), given][:, None] - value + change
-        barred = state.held[rows] | ~(change < 0)
-        for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-            barred |= amount + weight[rows, None] > high
-        lost[barred] = np.inf
-        lost[np.isnan(lost)] = np.inf
-        best = lost.argmin(axis=1)
-        least = lost[np.arange(rows.size), best]
-        # The pairs of a client are neighbours: the first of the least losses of each.
-        order = np.lexsort((least, local))
-        chosen = order[np.flatnonzero(np.r_[True, local[order][1:] != local[order][:-1]])]
-        chosen = chosen[least[chosen] < np.inf]
-        at = block.start + local[chosen]
-        drop[at], add[at], loss[at] = given[chosen], best[chosen], least[chosen]
-    return drop, add, loss
+        loss = value[np.arange(rows.size), drop][:, None] - value + change
+        loss[state.held[rows] | ~(change < 0) | np.isnan(loss)] = np.inf
+        state.bar_full(loss, rows, most, np.inf)
+        return np.asarray(loss)
+
+    return best_swaps(state, clients, effort, losses)

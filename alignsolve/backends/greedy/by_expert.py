@@ -9,19 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.by_client import addable
-from alignsolve.backends.greedy.exchanges import WorkBudget
+from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.proposals import budget_share, running
 from alignsolve.backends.greedy.state import State
-from alignsolve.backends.greedy.take import budget_share, running
 from alignsolve.model.arrays import Float64Array, IntArray
-
-#: Rounds in which prices of the budgets are sought. Over the first part of them the scores
-#: by which experts tell clients apart shrink from `FIRST_BLUR` to `LAST_BLUR`, in standard
-#: deviations of the values.
-PRICE_ROUNDS, BLURRED_PART, FIRST_BLUR, LAST_BLUR = 150, 0.8, 1.0, 0.001
-#: Share of the experts that lack holders, those of the largest regrets, that take one at once.
-BULK_SHARE = 0.5
-#: By how much of itself a price changes in a round at most.
-PRICE_REACH = 0.5
 
 
 def scores_by_expert(state: State, way: str, effort: WorkBudget) -> Float64Array:
@@ -54,30 +45,31 @@ def _priced(state: State, score: Float64Array, effort: WorkBudget) -> Float64Arr
     (Y. Nesterov, Smooth minimization of non-smooth functions, 2005,
     doi:10.1007/s10107-004-0552-5).
     """
-    bounded = [k for k in range(len(state.entries)) if np.isfinite(state.sum_high[k]).any()]
-    highs = [state.sum_high[k] for k in bounded]
-    sizes = [np.where(np.isfinite(high)[:, None], state.entries[k], 0.0)
-             for k, high in zip(bounded, highs, strict=True)]
-    for size, high in zip(sizes, highs, strict=True):
+    params = state.params
+    # Size, bound, unit and price of every budget.
+    budgets = []
+    for k in state.budgets:
+        high = state.sum_high[k]
+        size = np.where(np.isfinite(high)[:, None], state.entries[k], 0.0)
         score = np.where(size > high[:, None], -np.inf, score)
+        budgets.append((size, high, state.sum_unit[k], np.zeros(state.n_clients)))
     needs = np.ceil((state.low / state.load_unit[:, None]).max(axis=0)).astype(np.int64)
     needs = np.clip(needs, 1, state.n_clients)
     finite = score[np.isfinite(score)]
     spread = float(finite.std()) if finite.size else 0.0
-    prices = [np.zeros(state.n_clients) for _ in bounded]
     current = score
-    for number in range(PRICE_ROUNDS if bounded and spread > 0 else 0):
+    for number in range(params.price_rounds if budgets and spread > 0 else 0):
         if effort.is_spent():
             break
         effort.work -= score.size
-        way = min(1.0, number / (BLURRED_PART * PRICE_ROUNDS))
-        blur = spread * FIRST_BLUR ** (1 - way) * LAST_BLUR**way
+        way = min(1.0, number / (params.blurred_part * params.price_rounds))
+        blur = spread * params.first_blur ** (1 - way) * params.last_blur**way
         part = _parts(current, needs, blur)
         current = score.copy()
-        for k, size, high, price in zip(bounded, sizes, highs, prices, strict=True):
+        for size, high, unit, price in budgets:
             use = part * size
-            bend = (use * (size - use)).sum(axis=1) * (len(bounded) / blur)
-            reach = PRICE_REACH * np.maximum(price, blur / state.sum_unit[k])
+            bend = (use * (size - use)).sum(axis=1) * (len(budgets) / blur)
+            reach = params.price_reach * np.maximum(price, blur / unit)
             step = (use.sum(axis=1) - high) / np.maximum(bend, 1e-300)
             np.maximum(price + np.clip(step, -reach, reach), 0.0, out=price)
             current -= price[:, None] * size
@@ -118,7 +110,7 @@ def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
         lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
         with np.errstate(invalid="ignore"):
             experts = lacking[np.argsort(second[lacking] - top[lacking], kind="stable")]
-        experts = experts[: int(BULK_SHARE * experts.size)]
+        experts = experts[: int(state.params.bulk_share * experts.size)]
         clients = best[experts]
         slots = state.count[clients] + running(clients, np.ones(clients.size))
         takes = slots < state.slot_high[clients]
@@ -168,7 +160,7 @@ def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None
         stale[expert] = True
         score[client[0], stale] = -np.inf
         for amount, high, weight in zip(state.amount, state.high, state.weight, strict=True):
-            score[amount[expert] + weight > high[expert], expert] = -np.inf
+            score[weight > high[expert] - amount[expert], expert] = -np.inf
         columns = np.flatnonzero(stale)
         best[columns], top[columns], second[columns] = _two_best(score[:, columns])
         effort.work -= score.shape[0] * columns.size + score.shape[1]

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.state import ALL, State
-from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
-
-#: Entries that one table reads at most; a larger answer is sampled.
-TABLE_ENTRIES = 1 << 23
-#: Experts that one table has at most; of more, a sample takes part.
-TABLE_EXPERTS = 2048
+from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Expert given up and expert taken; None for no expert.
 Arc = tuple[int | None, int | None]
-
-
-@dataclass(eq=False)
-class WorkBudget:
-    """What a search may still spend.
-
-    Attributes
-    ----------
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop.
-    work : float
-        Table entries that may still be read, so that results do not depend on
-        the machine's speed.
-    wish : callable, or None
-        Whether the caller wants it to stop.
-    """
-
-    deadline: float = math.inf
-    work: float = math.inf
-    wish: Callable[[], bool] | None = None
-
-    def is_spent(self) -> bool:
-        """Tell whether to stop."""
-        if self.work <= 0 or time.perf_counter() > self.deadline:
-            return True
-        return self.wish is not None and self.wish()
-
-    def blocks(self, n_rows: int, n_cols: int) -> Iterator[slice]:
-        """Yield blocks of rows to read, and charge for them, until all is spent."""
-        for block in row_blocks(n_rows, n_cols):
-            if self.is_spent():
-                return
-            self.work -= (block.stop - block.start) * n_cols
-            yield block
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +62,15 @@ def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> Arc
     O(n_pairs n_experts) time in numpy passes over blocks.
     """
     m = state.n_experts
-    chosen = np.arange(m)
-    if m > TABLE_EXPERTS:
-        chosen = np.sort(rng.choice(m, TABLE_EXPERTS, replace=False))
+    chosen = _sampled(np.arange(m), state.params.table_experts, rng)
     k = chosen.size
     swap, move = (np.full((k + 1, k + 1), np.inf) for _ in range(2))
     table = ArcTable(chosen, state.load_prices(), swap, move)
     drop, clients = np.nonzero(state.held[:, chosen].T)
     free = np.flatnonzero(state.count < state.slot_high)
-    most = TABLE_ENTRIES // m + 1
-    if clients.size > most:
-        sample = np.sort(rng.choice(clients.size, most, replace=False))
-        drop, clients = drop[sample], clients[sample]
-    if free.size > most:
-        free = np.sort(rng.choice(free, most, replace=False))
+    most = state.params.table_entries // m + 1
+    sample = _sampled(np.arange(clients.size), most, rng)
+    drop, clients, free = drop[sample], clients[sample], _sampled(free, most, rng)
     for block in effort.blocks(clients.size, m):
         _enter_swaps(state, table, clients[block], drop[block])
     for block in effort.blocks(free.size, m):
@@ -127,6 +81,11 @@ def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> Arc
         less = state.expert_change(chosen, [np.float64(-1.0)])
         table.move[:] = table.swap + np.append(less, 0.0)[:, None] + np.append(more, 0.0)
     return table
+
+
+def _sampled(these: IntArray, most: int, rng: np.random.Generator) -> IntArray:
+    """Return these, in order, or as many of them as may be."""
+    return these if these.size <= most else np.sort(rng.choice(these, most, replace=False))
 
 
 def _enter_swaps(state: State, table: ArcTable, clients: IntArray, drop: IntArray) -> None:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import WorkBudget
+from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.proposals import best_swaps, first_of_each, running, still_spared
 from alignsolve.backends.greedy.state import ALL, State
-from alignsolve.backends.greedy.take import running, still_spared
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-
-#: Rounds in which experts are filled.
-FILL_ROUNDS = 80
-#: Clients asked in a round, for each client that is lacking, and at least.
-ASKED, LEAST_ASKED = 8, 500
 
 
 def fill_experts(state: State, effort: WorkBudget) -> None:
@@ -32,12 +27,14 @@ def fill_experts(state: State, effort: WorkBudget) -> None:
     while it keeps its own minimum. Where no swap is left, clients that lose least give
     up an expert, which makes room for the next round. O(n_pairs n_experts) a round.
     """
-    for number in range(FILL_ROUNDS):
+    params = state.params
+    for number in range(params.fill_rounds):
         lacking = (state.amount < state.low).any(axis=0)
         if not lacking.any() or effort.is_spent():
             break
         # A part of the clients, in turn, suffices where little is lacking.
-        stride = max(1, state.n_clients // max(LEAST_ASKED, int(ASKED * _lack(state).sum())))
+        wanted = max(params.least_asked, int(params.asked * _lack(state).sum()))
+        stride = max(1, state.n_clients // wanted)
         asked = np.arange(number % stride, state.n_clients, stride)
         client, drop, add, loss = _filling_swaps(state, asked, np.flatnonzero(lacking), effort)
         order = np.argsort(loss, kind="stable")
@@ -61,40 +58,25 @@ def _filling_swaps(
     state: State, asked: IntArray, lacking: IntArray, effort: WorkBudget
 ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
     """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
-    found: list[tuple[IntArray, IntArray, IntArray, Float64Array]] = []
     lack = _lack(state)[:, lacking]
-    width = state.n_experts * max(1, int(state.count.max()))
-    for block in effort.blocks(asked.size, width):
-        local, given = np.nonzero(state.held[asked[block]])
-        rows = asked[block][local]
-        spare = still_spared(state, rows, given, each=True)
-        rows, given = rows[spare], given[spare]
-        if not rows.size:
-            continue
-        barred = state.held[rows][:, lacking]
-        barred |= ~(state.client_change(rows, given, ALL)[:, lacking] <= 0)
+
+    def losses(at: IntArray, drop: IntArray) -> Float64Array:
+        rows = asked[at]
+        change = state.client_change(rows, drop, ALL)
+        state.bar_full(change, rows, state.high, np.inf)
+        barred = state.held[rows][:, lacking] | ~(change[:, lacking] <= 0)
         filled = np.zeros(barred.shape)
         for k, weight in enumerate(state.weight):
-            room = state.high[k, lacking] - state.amount[k, lacking]
-            barred |= weight[rows, None] > room
             filled += np.minimum(weight[rows, None] / state.load_unit[k], lack[k])
         values = state.values[rows].astype(np.float64)
-        lost = values[np.arange(rows.size), given][:, None] - values[:, lacking]
+        lost = values[np.arange(rows.size), drop][:, None] - values[:, lacking]
         # What a unit filled costs; a gain counts by how much it is.
         lost = np.where(lost > 0, lost / np.maximum(filled, 1e-300), lost)
         lost[barred | ~(filled > 0) | np.isnan(lost)] = np.inf
-        best = lost.argmin(axis=1)
-        least = lost[np.arange(rows.size), best]
-        # The pairs of a client are neighbours: the first of the least losses of each.
-        order = np.lexsort((least, rows))
-        chosen = order[np.r_[True, rows[order][1:] != rows[order][:-1]]]
-        chosen = chosen[np.isfinite(least[chosen])]
-        found.append((rows[chosen], given[chosen], lacking[best[chosen]], least[chosen]))
-    if not found:
-        none = np.empty(0, dtype=np.int64)
-        return none, none, none, np.empty(0)
-    clients, drops, adds, losses = (np.concatenate(part) for part in zip(*found, strict=True))
-    return clients, drops, adds, losses
+        return lost
+
+    at, drop, add, loss = best_swaps(state, asked, effort, losses, spare=True)
+    return asked[at], drop, lacking[add], loss
 
 
 def _release(state: State, effort: WorkBudget) -> bool:
@@ -107,8 +89,7 @@ def _release(state: State, effort: WorkBudget) -> bool:
     spare[spare] = state.client_change(rows[spare], cols[spare], None) <= 0
     rows, cols = rows[spare], cols[spare]
     value = state.values[rows, cols]
-    order = np.lexsort((value, rows))
-    first = order[np.r_[True, rows[order][1:] != rows[order][:-1]][: order.size]]
+    first = first_of_each(rows, value)
     chosen = first[np.argsort(value[first], kind="stable")][:wanted]
     chosen = chosen[still_spared(state, rows[chosen], cols[chosen])]
     if chosen.size:

@@ -12,24 +12,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from alignsolve.backends.greedy.exchanges import Arc, ArcTable, WorkBudget, arc_table
+from alignsolve.backends.greedy.exchanges import Arc, ArcTable, arc_table
+from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.state import LEAST_EXCESS, State
 from alignsolve.certificate.exchange_graph import bellman_ford
 from alignsolve.model.arrays import Float64Array, IntArray
-
-#: Clients per arc that one rotation considers.
-ROTATION_CLIENTS = 512
-#: Clients per arc that are matched one by one where their weights differ.
-MATCHED_CLIENTS = 32
-#: Experts up to which cycles of more than two arcs are sought.
-CYCLE_EXPERTS = 256
-#: Work of a rotation, in table entries: a fixed part, and a share of the clients.
-ROTATION_WORK, CLIENTS_PER_ENTRY = 16000, 8
-#: By how much a broken bound's weight grows at a local optimum.
-ESCAPE_FACTOR = 1.5
-
-#: Candidates of a sweep that may fail in a row, besides one per expert.
-FAILURES = 50
 
 Failed = dict[tuple[Arc, ...], float]
 Moves = tuple[IntArray, Float64Array]
@@ -78,8 +65,9 @@ def rotate(state: State, arcs: list[Arc]) -> bool:
 
 def _exchange_unequal(state: State, arcs: list[Arc], lists: list[Moves]) -> bool:
     """Make the best exchange of two clients whose weights the loads allow, if it gains."""
+    most = state.params.matched_clients
     (first, first_loss), (second, second_loss) = (
-        (clients[:MATCHED_CLIENTS], loss[:MATCHED_CLIENTS]) for clients, loss in lists
+        (clients[:most], loss[:most]) for clients, loss in lists
     )
     total = first_loss[:, None] + second_loss[None, :]
     # Along the first arc, and back along the second.
@@ -119,8 +107,9 @@ def _sorted_moves(state: State, arc: Arc, alone: bool) -> Moves:
                 key = key + state.expert_change(expert, step * weights)
             else:
                 key = key + step * (prices[:, expert] @ weights)
-    if clients.size > ROTATION_CLIENTS:
-        chosen = np.argpartition(key, ROTATION_CLIENTS)[:ROTATION_CLIENTS]
+    most = state.params.rotation_clients
+    if clients.size > most:
+        chosen = np.argpartition(key, most)[:most]
         clients, loss, key = clients[chosen], loss[chosen], key[chosen]
     order = np.lexsort((clients, key))
     return clients[order], loss[order]
@@ -168,21 +157,21 @@ def sweep(state: State, rng: np.random.Generator, effort: WorkBudget, failed: Fa
     improved : bool
         False at a local optimum, or where the effort is spent.
     """
-    table = arc_table(state, rng, effort)
+    table, params = arc_table(state, rng, effort), state.params
     improved, failures = False, 0
     least = LEAST_EXCESS * state.strain if state.excess() else state.noise
     for predicted, arcs in _short_cycles(state, table, least):
         if failed.get(tuple(arcs)) == predicted:
             continue
-        if effort.is_spent() or failures > FAILURES + state.n_experts:
+        if effort.is_spent() or failures > params.failures + state.n_experts:
             return improved
-        effort.work -= ROTATION_WORK + state.n_clients // CLIENTS_PER_ENTRY
+        effort.work -= params.rotation_work + state.n_clients // params.clients_per_entry
         if rotate(state, arcs):
             improved, failures = True, 0
         else:
             failed[tuple(arcs)] = predicted
             failures += 1
-    if improved or state.n_experts > CYCLE_EXPERTS:
+    if improved or state.n_experts > params.cycle_experts:
         return improved
     return _long_cycles(state, table, effort)
 
@@ -240,8 +229,8 @@ def search(
     rng: np.random.Generator,
     effort: WorkBudget,
     escapes: int,
-    keep: Callable[[State], None],
-) -> None:
+    keep: Callable[[State], bool],
+) -> bool:
     """Repair, then improve an answer until no exchange helps or the effort is spent.
 
     Parameters
@@ -256,7 +245,13 @@ def search(
         How often a local optimum with broken bounds is left by making them
         weigh more.
     keep : callable
-        Called with the state whenever a sweep ends with every bound kept.
+        Called with the state whenever a sweep ends with every bound kept; tells whether it
+        is feasible.
+
+    Returns
+    -------
+    found : bool
+        Whether it was feasible at any time.
 
     Notes
     -----
@@ -265,18 +260,18 @@ def search(
     """
     failed: Failed = {}
     excess = state.excess()
-    if excess == 0:
-        keep(state)
+    found = excess == 0 and keep(state)
     while not effort.is_spent():
         before = excess
         improved = sweep(state, rng, effort, failed)
         excess = state.excess()
         if excess == 0 and improved:
-            keep(state)
+            found |= keep(state)
         if excess < before or (improved and (excess == 0 or escapes == 0)):
             continue
         if excess == 0 or escapes == 0:
-            return
+            break
         escapes -= 1
-        state.client_weight[state.broken_clients()] *= ESCAPE_FACTOR
-        state.expert_weight[state.broken_experts()] *= ESCAPE_FACTOR
+        state.client_weight[state.broken_clients()] *= state.params.escape_factor
+        state.expert_weight[state.broken_experts()] *= state.params.escape_factor
+    return found

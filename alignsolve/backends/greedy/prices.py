@@ -5,24 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.by_client import meet_minima
-from alignsolve.backends.greedy.exchanges import WorkBudget
+from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import Takers
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.standard_form import best_load
 
-#: Prices are learnt from samples that grow: table entries of each, and how often it is asked.
-PRICE_LEVELS = ((1 << 17, 40), (1 << 20, 10))
-#: How fast the steps shrink, and where those of a later level start.
-STEP_DECAY, LATER_STEP = 0.88, 0.1
-#: Part of the common shift made at once, and halvings to find it.
-SHIFT_PART, SHIFT_HALVINGS = 0.7, 20
-
-#: Share of the clients left, and least number of them, that add at a time; entries at most.
-TURN_SHARE, TURN_CLIENTS, TURN_ENTRIES = 0.05, 8, 1 << 18
 #: Share of a load that counts as none left.
 DONE = 1e-9
-#: Change of a price, in spreads of values, where a block asks for twice what is left.
-TURN_STEP = 0.1
 
 
 def learn_prices(
@@ -52,7 +42,7 @@ def learn_prices(
     its share of the bound and falls while it asks for less, by steps that
     shrink. The prices only guide the construction; they prove nothing.
     """
-    n = state.n_clients
+    n, params = state.n_clients, state.params
     prices = np.zeros_like(state.amount)
     if start is not None:
         prices[0] = start
@@ -61,13 +51,14 @@ def learn_prices(
     entries_per_client = state.n_experts * max(1.0, float(np.median(state.slot_high)))
     first_step = _usual_spread(state) / 4 / state.load_unit[:, None]
     size = 0
-    for level, (entries, rounds) in enumerate(PRICE_LEVELS):
+    levels = zip(params.level_entries, params.level_rounds, strict=True)
+    for level, (entries, rounds) in enumerate(levels):
         if size == n:
             break
         size = min(n, int(max(32, entries / entries_per_client)))
         sample = np.sort(rng.choice(n, size, replace=False))
         later = level > 0 or start is not None
-        step = first_step * (LATER_STEP if later else 1.0)
+        step = first_step * (params.later_step if later else 1.0)
         prices = _adjusted(state, sample, prices, step, rounds, effort)
     return prices
 
@@ -97,13 +88,17 @@ def _adjusted(
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
         state.clear(sample)
         excess = (demand - _supply(state, prices, demand)) / usual
-        moved = prices + step * np.clip(excess, -1, 1)
-        # Where a bound only just binds, its price rests at zero.
-        crossed = (state.slope == 0) & (prices * moved < 0)
-        prices = np.where(crossed, 0.0, moved)
-        prices = prices + SHIFT_PART * _common_shift(state, prices, demand, 8 * first)
-        step = step * STEP_DECAY
+        prices = _moved(state, prices, step * np.clip(excess, -1, 1))
+        shift = _common_shift(state, prices, demand, 8 * first)
+        prices = prices + state.params.shift_part * shift
+        step = step * state.params.step_decay
     return prices
+
+
+def _moved(state: State, prices: Float64Array, step: Float64Array) -> Float64Array:
+    """Return prices after a step; where a bound only just binds, its price rests at zero."""
+    moved = prices + step
+    return np.where((state.slope == 0) & (prices * moved < 0), 0.0, moved)
 
 
 def _common_shift(
@@ -116,7 +111,7 @@ def _common_shift(
     """
     low, high = -reach, reach
     total = demand.sum(axis=1, keepdims=True)
-    for _ in range(SHIFT_HALVINGS):
+    for _ in range(state.params.shift_halvings):
         middle = (low + high) / 2
         short = _supply(state, prices + middle, demand).sum(axis=1, keepdims=True) < total
         low, high = np.where(short, middle, low), np.where(short, high, middle)
@@ -152,12 +147,12 @@ def add_in_turn(
     shrink, and so does what the last ones leave.
     """
     usual, step = _usual_load(state)[:, None], _usual_spread(state) / state.load_unit[:, None]
-    whole = np.maximum(state.weight.sum(axis=1), 1e-300)
+    whole, params = np.maximum(state.weight.sum(axis=1), 1e-300), state.params
     order = rng.permutation(state.n_clients)
     done, start = np.zeros(len(whole)), 0
     while start < order.size and not effort.is_spent():
-        size = max(TURN_CLIENTS, int((order.size - start) * TURN_SHARE))
-        rows = order[start : start + min(size, TURN_ENTRIES // state.n_experts + 1)]
+        size = max(params.turn_clients, int((order.size - start) * params.turn_share))
+        rows = order[start : start + min(size, params.turn_entries // state.n_experts + 1)]
         start += rows.size
         before = state.amount.copy()
         most = most_at(state, prices)
@@ -173,9 +168,8 @@ def add_in_turn(
         final = state.amount + coming * left
         excess = (final - _supply(state, prices, final)) / usual / np.maximum(left, DONE)
         # Loads of which nothing is to come, but for rounding, keep their prices.
-        moved = prices + np.where(left > DONE, TURN_STEP * step * np.clip(excess, -1, 1), 0.0)
-        crossed = (state.slope == 0) & (prices * moved < 0)
-        prices = np.where(crossed, 0.0, moved)
+        change = np.where(left > DONE, params.turn_step * step * np.clip(excess, -1, 1), 0.0)
+        prices = _moved(state, prices, change)
     return prices
 
 
@@ -208,8 +202,7 @@ def _usual_spread(state: State) -> float:
 
 def _supply(state: State, prices: Float64Array, demand: Float64Array) -> Float64Array:
     """Return the loads that the experts would take at the given prices."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        soft = np.where(state.slope > 0, state.target + prices / (2 * state.slope), demand)
-    hard = np.where(prices > 0, np.inf, np.where(prices < 0, -np.inf, demand))
-    wanted = np.where(state.slope > 0, soft, hard)
-    return np.minimum(np.maximum(wanted, state.low), state.high)
+    best = best_load(prices, state.slope, state.target, state.low, state.high)
+    # Without a price and a penalty any load is as good as another.
+    free = (state.slope == 0) & (prices == 0)
+    return np.where(free, np.clip(demand, state.low, state.high), best)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams
 from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
@@ -25,7 +26,6 @@ Experts = IntArray | Literal["all"]
 
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
-
 
 #: Kinds of bounds of a client: slots, groups, then every bounded sum.
 SLOTS, GROUPS, FIRST_SUM = 0, 1, 2
@@ -38,6 +38,8 @@ class State:
     ----------
     problem : AlignmentProblem
         At least one client and one expert.
+    params : GreedyParams
+        How much is tried, for whoever changes the state.
 
     Attributes
     ----------
@@ -51,6 +53,12 @@ class State:
         Loads of every expert and their bounds, tolerance included.
     count, slot_low, slot_high : int64 array, shape (n_clients,)
         Experts of every client and their bounds.
+    in_group, group_low, group_high : int64 array, shape (n_clients, n_groups)
+        The same for every group; without columns where there are none.
+    sums, sum_low, sum_high : float64 array, shape (n_sums, n_clients)
+        Sums that budgets and floors bound, and their bounds, tolerance included.
+    budgets : list of int
+        Which of the sums are bounded from above.
     client_weight : float64 array, shape (n_kinds, n_clients)
         How much each broken bound of a client counts: its slots, its groups,
         its budgets and floor.
@@ -62,9 +70,11 @@ class State:
         Differences below this are rounding.
     """
 
-    def __init__(self, problem: AlignmentProblem) -> None:
+    def __init__(
+        self, problem: AlignmentProblem, params: GreedyParams = DEFAULT_PARAMS
+    ) -> None:
         n, m = problem.n_clients, problem.n_experts
-        self.problem = problem
+        self.problem, self.params = problem, params
         self.n_clients, self.n_experts = n, m
         # Experts are looked up by column far more often than clients by row.
         self.held: BoolArray = np.zeros((n, m), dtype=np.bool_, order="F")
@@ -96,6 +106,10 @@ class State:
         self.slot_low, self.slot_high = problem.slot_bounds()
         self.group = problem.expert_group
         self.in_group = np.zeros((n, problem.n_groups), dtype=np.int64)
+        self.group_low, self.group_high = (
+            np.zeros_like(self.in_group) if bound is None else bound
+            for bound in (problem.group_min, problem.group_max)
+        )
         sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
         self.entries: list[npt.NDArray[Any]] = [part.entries(slice(None)) for part in sums]
@@ -103,6 +117,7 @@ class State:
         self.sum_high = np.array([part.high for part in sums]).reshape(-1, n)
         self.sum_unit = [_typical(entries) for entries in self.entries]
         self.sums = np.zeros((len(self.entries), n))
+        self.budgets = np.flatnonzero(np.isfinite(self.sum_high).any(axis=1)).tolist()
 
     # -- changes --------------------------------------------------------------
 
@@ -137,52 +152,44 @@ class State:
         The kinds are slots, groups, then the bounded sums; a change has shape
         (k,), (k, 1) or (k, n_experts).
         """
-        if (drop is None) != (add is None):
-            step = 1 if drop is None else -1
-            low, high = self.slot_low[clients], self.slot_high[clients]
-            change = _integer_step(self.count[clients], step, low, high)
-            yield SLOTS, change[:, None] if add is ALL else change
+        def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return part[:, None] if add is ALL else part
+
+        net: Any = (add is not None) - (drop is not None)
+        if net:
+            parts = (part[clients] for part in (self.count, self.slot_low, self.slot_high))
+            yield SLOTS, spread(_count_change(net, *parts))
         if self.group is not None:
-            yield GROUPS, self._group_change(clients, drop, add)
+            change, given, taken = np.zeros(clients.size, dtype=np.int64), None, None
+            if drop is not None:
+                given = self.group[drop]
+                change = self._group_step(clients, given, -1)
+            change = spread(change)
+            if isinstance(add, str):
+                taken = self.group
+                change = change + self._group_step(clients, slice(None), 1)[:, taken]
+            elif add is not None:
+                taken = self.group[add]
+                change = change + self._group_step(clients, taken, 1)
+            if given is not None and taken is not None:
+                change = np.where(spread(given) == taken, 0, change)
+            yield GROUPS, change
         for k, entries in enumerate(self.entries):
-            net = _net(entries, clients, drop, add)
-            now, low, high = (part[k][clients] for part in (self.sums, self.sum_low, self.sum_high))
-            if add is ALL:
-                now, low, high = now[:, None], low[:, None], high[:, None]
-            unit = self.sum_unit[k]
-            change = _excess(now + net, low, high, unit) - _excess(now, low, high, unit)
-            yield FIRST_SUM + k, change
+            net = np.zeros(clients.size)
+            if drop is not None:
+                net = net - entries[clients, drop]
+            if add is not None:
+                net = spread(net) + (entries[clients] if isinstance(add, str)
+                                     else entries[clients, add])
+            sums = (spread(part[k][clients]) for part in (self.sums, self.sum_low, self.sum_high))
+            yield FIRST_SUM + k, _excess_change(self.sum_unit[k], net, *sums)
 
-    def _group_change(
-        self, clients: IntArray, drop: IntArray | None, add: Experts | None
+    def _group_step(
+        self, clients: IntArray, groups: IntArray | slice, step: int
     ) -> npt.NDArray[Any]:
-        """Return the change of the groups' excess."""
-        assert self.group is not None
-        lost: npt.NDArray[Any] = np.zeros(clients.size, dtype=np.int64)
-        if drop is not None:
-            lost = self._one_group_step(clients, self.group[drop], -1)
-        if add is None:
-            return lost
-        if isinstance(add, str):
-            steps = self.group_steps(clients)[:, self.group] + lost[:, None]
-            same = None if drop is None else self.group[drop][:, None] == self.group
-        else:
-            steps = self._one_group_step(clients, self.group[add], 1) + lost
-            same = None if drop is None else self.group[drop] == self.group[add]
-        return steps if same is None else np.where(same, 0, steps)
-
-    def _one_group_step(self, clients: IntArray, group: IntArray, step: int) -> npt.NDArray[Any]:
-        problem = self.problem
-        assert problem.group_min is not None and problem.group_max is not None
-        low, high = problem.group_min[clients, group], problem.group_max[clients, group]
-        return _integer_step(self.in_group[clients, group], step, low, high)
-
-    def group_steps(self, clients: IntArray) -> npt.NDArray[Any]:
-        """Return the change of excess by one expert more of each group, (k, n_groups)."""
-        problem = self.problem
-        assert problem.group_min is not None and problem.group_max is not None
-        low, high = problem.group_min[clients], problem.group_max[clients]
-        return _integer_step(self.in_group[clients], 1, low, high)
+        """Return the change of excess by an expert more or less of a group, or of each."""
+        parts = (self.in_group, self.group_low, self.group_high)
+        return _count_change(step, *(part[clients, groups] for part in parts))
 
     def expert_change(
         self,
@@ -200,10 +207,8 @@ class State:
         """
         total: Any = 0.0
         for c, change in enumerate(delta):
-            now = self.amount[c, experts]
-            low, high = self.low[c, experts], self.high[c, experts]
-            unit = self.load_unit[c]
-            excess = _excess(now + change, low, high, unit) - _excess(now, low, high, unit)
+            now, low, high = (part[c, experts] for part in (self.amount, self.low, self.high))
+            excess = _excess_change(self.load_unit[c], change, now, low, high)
             total = total + self.strain * self.expert_weight[c, experts] * excess
             # The difference of two squares, factored: integers stay exact.
             slope = self.slope[c, experts]
@@ -273,12 +278,10 @@ class State:
             self.count[clients] += step
             if self.group is not None:
                 self.in_group[clients, self.group[experts]] += step
-            for k, entries in enumerate(self.entries):
-                self.sums[k][clients] += step * entries[clients, experts].astype(np.float64)
-            for c, weight in enumerate(self.weight):
-                self.amount[c] += step * np.bincount(
-                    experts, weights=weight[clients], minlength=self.n_experts
-                )
+            for now, entries in zip(self.sums, self.entries, strict=True):
+                now[clients] += step * entries[clients, experts].astype(np.float64)
+            for amount, weight in zip(self.amount, self.weight, strict=True):
+                amount += step * np.bincount(experts, weight[clients], self.n_experts)
 
     def clear(self, clients: IntArray) -> None:
         """Empty an assignment in which only these clients hold anything."""
@@ -293,22 +296,20 @@ class State:
 
         The weights of broken bounds start afresh too.
         """
-        n, m = self.n_clients, self.n_experts
         self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
         allowed = self.values[rows, cols] > -np.inf
-        rows, cols = rows[allowed], cols[allowed]
         self.held[:] = False
-        self.held[rows, cols] = True
-        rows, cols = np.nonzero(self.held)
-        self.count[:] = np.bincount(rows, minlength=n)
+        self.held[rows[allowed], cols[allowed]] = True
+        rows, cols = self.pairs()
+        self.count[:] = np.bincount(rows, minlength=self.n_clients)
         if self.group is not None:
-            groups = self.in_group.shape[1]
-            keys = rows * groups + self.group[cols]
-            self.in_group[:] = np.bincount(keys, minlength=n * groups).reshape(n, groups)
-        for k, entries in enumerate(self.entries):
-            self.sums[k] = np.bincount(rows, weights=entries[rows, cols], minlength=n)
-        for c, weight in enumerate(self.weight):
-            self.amount[c] = np.bincount(cols, weights=weight[rows], minlength=m)
+            keys = rows * self.in_group.shape[1] + self.group[cols]
+            count = np.bincount(keys, minlength=self.in_group.size)
+            self.in_group[:] = count.reshape(self.in_group.shape)
+        for now, entries in zip(self.sums, self.entries, strict=True):
+            now[:] = np.bincount(rows, entries[rows, cols], self.n_clients)
+        for amount, weight in zip(self.amount, self.weight, strict=True):
+            amount[:] = np.bincount(cols, weight[rows], self.n_experts)
 
     def pairs(self) -> tuple[IntArray, IntArray]:
         """Return the assignment as sorted (rows, cols)."""
@@ -317,14 +318,35 @@ class State:
 
     # -- what is broken -------------------------------------------------------
 
+    def bar_full(
+        self, table: npt.NDArray[Any], clients: IntArray, most: Float64Array | None, value: float
+    ) -> None:
+        """Set the entries of a table for which an expert's loads leave no room.
+
+        Parameters
+        ----------
+        table : array, shape (k, n_experts)
+            What is known of each client and expert; changed in place.
+        clients : int64 array, shape (k,)
+            Who would take an expert.
+        most : float64 array, shape (n_loads, n_experts), or None
+            Loads up to which experts take clients; None for no end.
+        value : float
+            What to set.
+        """
+        if most is None or not clients.size:
+            return
+        for amount, high, weight in zip(self.amount, most, self.weight, strict=True):
+            weight, room = weight[clients], high - amount
+            tight = np.flatnonzero(room < weight.max())
+            table[:, tight] = np.where(weight[:, None] > room[tight], value, table[:, tight])
+
     def broken_clients(self) -> BoolArray:
         """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
-        problem = self.problem
         broken = np.zeros(self.client_weight.shape, dtype=np.bool_)
         broken[SLOTS] = (self.count < self.slot_low) | (self.count > self.slot_high)
-        if problem.group_min is not None and problem.group_max is not None:
-            outside = (self.in_group < problem.group_min) | (self.in_group > problem.group_max)
-            broken[GROUPS] = outside.any(axis=1)
+        outside = (self.in_group < self.group_low) | (self.in_group > self.group_high)
+        broken[GROUPS] = outside.any(axis=1)
         broken[FIRST_SUM:] = (self.sums < self.sum_low) | (self.sums > self.sum_high)
         return broken
 
@@ -334,11 +356,9 @@ class State:
 
     def excess(self) -> float:
         """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
-        problem = self.problem
         total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
         total += _excess(self.count, self.slot_low, self.slot_high, 1.0).sum()
-        if problem.group_min is not None and problem.group_max is not None:
-            total += _excess(self.in_group, problem.group_min, problem.group_max, 1.0).sum()
+        total += _excess(self.in_group, self.group_low, self.group_high, 1.0).sum()
         for k, now in enumerate(self.sums):
             total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
         return float(total)
@@ -356,25 +376,22 @@ def _excess(
     return units
 
 
-def _integer_step(
-    now: IntArray, step: int, low: IntArray, high: IntArray
+def _excess_change(
+    unit: float,
+    net: int | float | npt.NDArray[Any],
+    now: npt.NDArray[Any],
+    low: npt.NDArray[Any],
+    high: npt.NDArray[Any],
 ) -> npt.NDArray[Any]:
-    """Return the change of the excess of counts by a step of +1 or -1."""
+    """Return by how many units more amounts are outside their bounds after a change."""
+    return np.asarray(_excess(now + net, low, high, unit) - _excess(now, low, high, unit))
+
+
+def _count_change(step: int, now: IntArray, low: IntArray, high: IntArray) -> IntArray:
+    """Return the same for counts and a step of +1 or -1, which is quicker."""
     if step > 0:
         return (now >= high).astype(np.int64) - (now < low)
     return (now <= low).astype(np.int64) - (now > high)
-
-
-def _net(
-    entries: npt.NDArray[Any], clients: IntArray, drop: IntArray | None, add: Experts | None
-) -> Float64Array:
-    """Return what moves add to row sums, (k,) or (k, n_experts)."""
-    net: Any = np.zeros(clients.size)
-    if drop is not None:
-        net = net - entries[clients, drop]
-    if isinstance(add, str):
-        return np.asarray(net[:, None] + entries[clients])
-    return np.asarray(net if add is None else net + entries[clients, add])
 
 
 def _typical(entries: npt.ArrayLike) -> float:

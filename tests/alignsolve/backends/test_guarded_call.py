@@ -7,12 +7,15 @@ import pytest
 
 import alignsolve as al
 from alignsolve import infeasibility
-from alignsolve.backends import get_backend, registry
+from alignsolve.backends import get_backend
+from alignsolve.backends.base import guarded_solve
+from alignsolve.backends.lagrangian.backend import LagrangianBackend
+from alignsolve.backends.portfolio import AutoParams
 from alignsolve.errors import guarded
 from alignsolve.generators import generate
-from alignsolve.infeasibility.conflict import DeletionParams
-from alignsolve.solve import conflicts
+from alignsolve.progress import Reporter
 from alignsolve.solve.conflicts import find_conflict
+from alignsolve.solve.solve import SolveParams, solve_within
 from alignsolve.status import Limits, Outcome
 
 ERRORS = [MemoryError(), OSError("no such solver library"), ValueError("odd"), al.BackendError("x")]
@@ -25,17 +28,39 @@ def raising(error):
     return solve
 
 
-def failing(monkeypatch, names, error):
-    """Let the subsolvers of some names fail, and the others work."""
-    real = registry.get_backend
+def failing(names, error):
+    """Return a subsolver that fails for some names, and works for the others."""
 
-    def found(name):
-        backend = real(name)
+    def ask(name, problem, limits):
+        backend = get_backend(name)
         if name in names:
-            monkeypatch.setattr(backend, "solve", raising(error), raising=False)
-        return backend
+            backend.solve = raising(error)
+        return guarded_solve(backend, problem, limits)
 
-    monkeypatch.setattr(registry, "get_backend", found)
+    return ask
+
+
+def interrupted_asking(asked):
+    """Return a subsolver in which Ctrl-C was pressed, and that notes who was asked."""
+
+    def ask(name, *_):
+        asked.append(name)
+        return Outcome.nothing(al.Termination.INTERRUPTED)
+
+    return ask
+
+
+def solve_with(behaviours, problem, limits, backend="auto", **more):
+    """Solve where the backends of some names behave otherwise."""
+
+    def find(name):
+        found = get_backend(name)
+        if name in behaviours:
+            found.solve = behaviours[name]
+        return found
+
+    params = SolveParams(auto=AutoParams(find=find))
+    return solve_within(problem, limits, backend, params=params, **more)
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -50,26 +75,20 @@ def test_ctrl_c_is_an_outcome():
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("family", ["scarce", "gap-e"])
-def test_the_pipeline_keeps_answer_and_bound_where_a_subsolver_fails(monkeypatch, error, family):
+def test_the_pipeline_keeps_answer_and_bound_where_a_subsolver_fails(error, family):
     sizes = {"clients": 30, "experts": 6} if family == "scarce" else {"agents": 4, "jobs": 16}
     problem = generate(family, seed=1, **sizes)
-    failing(monkeypatch, ("ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"), error)
-    outcome = get_backend("lagrangian").solve(problem, Limits())
+    ask = failing(("ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"), error)
+    outcome = LagrangianBackend(ask=ask).solve(problem, Limits())
     assert outcome.row_ind is not None
     assert np.isfinite(outcome.bound)
     assert outcome.termination is not al.Termination.FAILED
 
 
-def test_ctrl_c_in_a_subsolver_ends_the_pipeline(monkeypatch):
+def test_ctrl_c_in_a_subsolver_ends_the_pipeline():
     asked = []
-
-    def pressed(name, *_):
-        asked.append(name)
-        return Outcome.nothing(al.Termination.INTERRUPTED)
-
-    monkeypatch.setattr(registry, "solve_by", pressed)
     problem = generate("scarce", seed=1, clients=30, experts=6)
-    outcome = get_backend("lagrangian").solve(problem, Limits())
+    outcome = LagrangianBackend(ask=interrupted_asking(asked)).solve(problem, Limits())
     assert outcome.termination is al.Termination.INTERRUPTED
     assert outcome.row_ind is not None
     assert asked == ["ortools-mip"]
@@ -79,26 +98,33 @@ MIXED = al.AlignmentProblem(
     np.ones((4, 3)), 2, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
 )
 
+#: One client's budget and floor contradict each other, which no relaxation shows.
+FLOOR = np.full(700, -np.inf)
+FLOOR[5] = 1.4
+HIDDEN = al.AlignmentProblem(
+    np.ones((700, 13)), 2, client_fitness_min=FLOOR,
+    resources={"mb": al.Resource(np.full(13, 2.0), np.full(700, 3.0))},
+)  # fmt: skip
+
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_the_search_for_a_conflict_goes_on_to_the_next_solver(monkeypatch, error):
-    failing(monkeypatch, ("ortools-cpsat",), error)
-    conflict = find_conflict(MIXED)
+def test_the_search_for_a_conflict_goes_on_to_the_next_solver(error):
+    ask = failing(("ortools-cpsat",), error)
+    conflict = infeasibility.find_conflict(HIDDEN, ask, Limits())
     assert conflict.proved
-    assert al.check_conflict(MIXED, conflict).contradictory
+    assert conflict.irreducible
+    assert al.check_conflict(HIDDEN, conflict).contradictory
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_limits_reach_the_subsolvers_of_a_conflict(monkeypatch, threads):
+def test_limits_reach_the_subsolvers_of_a_conflict(threads):
     seen = []
 
     def recording(name, problem, limits):
         seen.append(limits)
         return Outcome.nothing(al.Termination.TIME_LIMIT)
 
-    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
-    params = DeletionParams(small_pairs=0)
-    infeasibility.find_conflict(MIXED, recording, Limits(seed=7, threads=threads), params=params)
+    infeasibility.find_conflict(HIDDEN, recording, Limits(seed=7, threads=threads))
     assert seen
     assert {(limits.seed, limits.threads) for limits in seen} == {(7, threads)}
 
@@ -120,12 +146,13 @@ def test_limits_reach_the_elastic_linear_model(monkeypatch):
     assert {(options["random_seed"], options["threads"]) for options in own} == {(11, 1)}
 
 
-def test_ctrl_c_ends_the_search_for_a_conflict_with_what_is_known(monkeypatch):
-    interrupted = Outcome.nothing(al.Termination.INTERRUPTED)
-    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
-    conflict = infeasibility.find_conflict(MIXED, lambda *_: interrupted, Limits())
+def test_ctrl_c_ends_the_search_for_a_conflict_with_what_is_known():
+    asked = []
+    conflict = infeasibility.find_conflict(HIDDEN, interrupted_asking(asked), Limits())
     assert not conflict.irreducible
     assert len(conflict.bounds) > 1
+    # Nobody else is asked.
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,11 +184,12 @@ def test_a_linear_program_that_fails_does_not_end_the_search_for_a_conflict(monk
 
 
 def test_ctrl_c_in_a_linear_program_ends_the_search_for_a_conflict(monkeypatch):
-    asked = []
     monkeypatch.setattr("scipy.optimize.linprog", raising(KeyboardInterrupt()))
-    monkeypatch.setattr(conflicts, "solve_by", lambda name, *_: asked.append(name))
     result = al.solve(MIXED, "ortools-cpsat")
     assert result.status is al.Status.INFEASIBLE
+    asked = []
+    with pytest.raises(KeyboardInterrupt):
+        infeasibility.find_conflict(MIXED, interrupted_asking(asked), Limits())
     assert not asked
 
 
@@ -173,57 +201,32 @@ def test_a_proof_of_infeasibility_outlasts_the_search_for_a_conflict(monkeypatch
     assert result.conflict is None
 
 
-def interrupted_asking(asked):
-    def ask(name, *_):
-        asked.append(name)
-        return Outcome.nothing(al.Termination.INTERRUPTED)
-
-    return ask
-
-
-def test_nobody_is_asked_about_a_conflict_after_ctrl_c(monkeypatch):
-    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
-    asked = []
-    infeasibility.find_conflict(MIXED, interrupted_asking(asked), Limits())
-    assert len(asked) == 1
-
-
-def test_ctrl_c_ends_the_check_of_a_conflict(monkeypatch):
-    conflict = find_conflict(MIXED)
-    monkeypatch.setattr("alignsolve.infeasibility.deletion_filter.linear_core", lambda *_: None)
+def test_ctrl_c_ends_the_check_of_a_conflict():
+    conflict = find_conflict(HIDDEN)
     with pytest.raises(KeyboardInterrupt):
-        infeasibility.check_conflict(MIXED, conflict, interrupted_asking([]), Limits())
-
-
-#: One client's budget and floor contradict each other, which no relaxation shows.
-FLOOR = np.full(700, -np.inf)
-FLOOR[5] = 1.4
-HIDDEN = al.AlignmentProblem(
-    np.ones((700, 13)), 2, client_fitness_min=FLOOR,
-    resources={"mb": al.Resource(np.full(13, 2.0), np.full(700, 3.0))},
-)  # fmt: skip
+        infeasibility.check_conflict(HIDDEN, conflict, interrupted_asking([]), Limits())
 
 
 def infeasible(*_):
     return Outcome.proved_infeasible()
 
 
-def test_limits_on_work_are_not_for_the_search_for_a_conflict(monkeypatch):
-    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
-    result = al.solve(HIDDEN, "greedy", repeatable=True, threads=1)
+def test_limits_on_work_are_not_for_the_search_for_a_conflict():
+    limits = Limits(repeatable=True, threads=1)
+    result = solve_with({"greedy": infeasible}, HIDDEN, limits, "greedy")
     assert {bound.kind for bound in result.conflict.bounds} == {"resource", "client_fitness_min"}
     assert result.conflict.irreducible
 
 
-def test_the_callback_ends_the_search_for_a_conflict(monkeypatch):
-    monkeypatch.setattr(get_backend("greedy").__class__, "solve", infeasible)
+def test_the_callback_ends_the_search_for_a_conflict():
     seen = []
 
     def stop(state):
         seen.append(state)
         return len(seen) > 1
 
-    result = al.solve(HIDDEN, "greedy", callback=stop)
+    limits = Limits(report=Reporter(HIDDEN, stop, 0.0))
+    result = solve_with({"greedy": infeasible}, HIDDEN, limits, "greedy")
     assert result.status is al.Status.INFEASIBLE
     assert not result.conflict.irreducible
     # The questions' own values are nobody's business.
@@ -258,18 +261,19 @@ def test_ctrl_c_in_a_solver_ends_the_elastic_solve(monkeypatch):
         np.ones((4, 3)), 1, load_min=2, resources={"mb": al.Resource([3, 4, 5], [3, 3, 4, 4])}
     )
     interrupted = Outcome.nothing(al.Termination.INTERRUPTED)
-    for name in ("exchange", "lagrangian", "greedy"):
-        monkeypatch.setattr(get_backend(name).__class__, "solve", lambda *_: interrupted)
-    monkeypatch.setattr("alignsolve.elastic.mip.least_violating_answer", raising(AssertionError()))
-    result = al.solve(problem, elastic=True)
+    behaviours = dict.fromkeys(("exchange", "lagrangian", "greedy"), lambda *_: interrupted)
+    # The linear model of the least violation, which only SciPy solves, is not begun any more.
+    begun = []
+    monkeypatch.setattr("scipy.optimize.milp", lambda *_, **__: begun.append(1))
+    result = solve_with(behaviours, problem, Limits(), elastic=True)
+    assert not begun
     assert result.termination is al.Termination.INTERRUPTED
     assert result.has_answer
 
 
-def test_auto_goes_on_where_a_backend_finds_out_late_that_it_cannot(monkeypatch):
+def test_auto_goes_on_where_a_backend_finds_out_late_that_it_cannot():
     problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
     late = raising(al.UnsupportedProblemError("overflows"))
-    monkeypatch.setattr(get_backend("exchange").__class__, "solve", late)
-    result = al.solve(problem)
+    result = solve_with({"exchange": late}, problem, Limits())
     assert result.status is al.Status.OPTIMAL
     assert result.fallbacks == (al.Fallback("exchange", "overflows"),)

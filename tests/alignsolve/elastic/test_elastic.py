@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import numpy as np
@@ -16,6 +15,8 @@ from alignsolve.elastic.shortfalls import priced, shortfalls
 from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.model.feasibility import violations
 from alignsolve.relaxation import bounds_beside
+from alignsolve.solve.solve import SolveParams, solve_within
+from alignsolve.status import Limits
 from tests.alignsolve.elastic.reference import best_elastic, violation
 from tests.strategies import (
     brute_force,
@@ -400,8 +401,8 @@ def test_a_feasible_source_is_solved_as_usual():
     assert al.certify(source, result.row_ind, result.col_ind).optimal
 
 
-def test_a_source_too_large_for_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(sys.modules["alignsolve.solve.solve"], "ELASTIC_PAIRS", 100)
+def test_a_source_too_large_for_memory_is_refused():
+    few = SolveParams(elastic_pairs=100)
     source = al.AlignmentProblem(in_blocks(np.zeros((60, 6))), 1, load_min=11)
     with pytest.raises(al.UnsupportedProblemError, match="360 pairs are more than 100"):
-        al.solve(source, elastic=True)
+        solve_within(source, Limits(), elastic=True, params=few)

@@ -350,6 +350,15 @@ def test_bounds_that_the_problem_does_not_have_are_refused(change):
         check_conflict(problem, claim([bound]))
 
 
+@pytest.mark.parametrize("kind", ["max_experts", "load_min"])
+def test_bounds_of_no_group_are_refused_with_one(kind):
+    problem = al.AlignmentProblem(np.zeros((2, 2)), 1, load_min=1, expert_group=[0, 1])
+    bound = Bound(kind, 0, 0, 0, None, 1.0)
+    assert check_conflict(problem, claim([dataclasses.replace(bound, group=None)]))
+    with pytest.raises(al.ProblemError, match="the conflict lists"):
+        check_conflict(problem, claim([bound]))
+
+
 def test_no_bounds_are_no_conflict():
     problem = next(iter(SENTENCES.values()))
     assert check_conflict(problem, claim([])) == ConflictCheck(False, False)

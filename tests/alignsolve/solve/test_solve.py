@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -15,13 +15,12 @@ import pytest
 import alignsolve as al
 from alignsolve.backends import base
 from alignsolve.backends.greedy.backend import GreedyBackend
+from alignsolve.backends.portfolio import AutoParams
 from alignsolve.model.feasibility import violations
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.solve.solve import SolveParams, solve_within
 
 PROBLEM = AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
-#: The module; `al.solve` is the function.
-SOLVE = importlib.import_module("alignsolve.solve.solve")
-AUTO = importlib.import_module("alignsolve.backends.portfolio")
 ALL = frozenset(al.Feature)
 
 
@@ -57,18 +56,20 @@ def pairs_of(cols: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(cols)), np.array(cols)
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
-    """Put a fake first in the automatic order, before greedy alone."""
+def solve_by(
+    backends: Mapping[str, base.Backend], problem: AlignmentProblem = PROBLEM,
+    backend: str = "auto", time_limit: float = math.inf,
+) -> al.Result:  # fmt: skip
+    """Solve by some backends alone, which "auto" tries in this order."""
+    order = dict.fromkeys(("flow", "mip"), tuple(backends))
+    params = SolveParams(auto=AutoParams(order, backends.__getitem__))
+    limits = base.Limits(deadline=time.perf_counter() + time_limit)
+    return solve_within(problem, limits, backend, params=params)
 
-    def put(fake: FakeBackend) -> None:
-        found = {"exchange": fake, "greedy": GreedyBackend()}
-        for module in (SOLVE, AUTO):
-            monkeypatch.setattr(module, "get_backend", found.__getitem__)
-        order = {"flow": ("exchange", "greedy"), "mip": ("exchange", "greedy")}
-        monkeypatch.setattr(AUTO, "AUTO_ORDER", order)
 
-    return put
+def fake_first(fake: FakeBackend) -> dict[str, base.Backend]:
+    """Put a fake before greedy alone."""
+    return {"exchange": fake, "greedy": GreedyBackend()}
 
 
 def raising(error: BaseException) -> Callable[..., base.Outcome]:
@@ -114,76 +115,84 @@ def test_optimal_with_proof() -> None:
     ],
 )
 def test_auto_falls_back_and_says_so(
-    use: Callable[[FakeBackend], None],
-    behaviour: Callable[..., base.Outcome],
-    reason: str,
-    caplog: pytest.LogCaptureFixture,
+    behaviour: Callable[..., base.Outcome], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    use(FakeBackend(behaviour))
     with caplog.at_level(logging.INFO, "alignsolve"):
-        result = al.solve(PROBLEM)
+        result = solve_by(fake_first(FakeBackend(behaviour)))
     assert result.backend == "greedy"
     assert result.fallbacks == (al.Fallback("exchange", reason),)
     assert reason in caplog.text
     assert reason in result.summary()
 
 
-def test_auto_hands_over_from_a_backend_that_gave_up(
-    use: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(FakeBackend(lambda *_: base.Outcome(al.Termination.WORK_LIMIT, *pairs_of([1, 0]))))
-    order = {"flow": ("exchange", "ortools-mcf", "greedy")}
-    monkeypatch.setattr(AUTO, "AUTO_ORDER", order)
-    found = {
-        "exchange": AUTO.get_backend("exchange"),
+def gives_up(*pairs: np.ndarray, **more: object) -> FakeBackend:
+    ended = al.Termination.WORK_LIMIT
+    return FakeBackend(lambda *_: base.Outcome(ended, *pairs, **more))  # type: ignore[arg-type]
+
+
+def test_auto_hands_over_from_a_backend_that_gave_up() -> None:
+    backends = {
+        "exchange": gives_up(*pairs_of([1, 0])),
         "ortools-mcf": FakeBackend(lambda *_: pairs([0, 1], [0, 1])),
+        "greedy": FakeBackend(raising(AssertionError("must not run"))),
     }
-    monkeypatch.setattr(AUTO, "get_backend", found.__getitem__)
-    result = al.solve(PROBLEM)
+    result = solve_by(backends)
     assert (result.backend, result.status) == ("ortools-mcf", al.Status.OPTIMAL)
     assert result.fallbacks == (al.Fallback("exchange", "gave up: work limit"),)
-    found["ortools-mcf"] = FakeBackend(raising(al.BackendError("no luck")))
-    result = al.solve(PROBLEM)
+    backends["ortools-mcf"] = FakeBackend(raising(al.BackendError("no luck")))
+    result = solve_by(backends)
     assert (result.backend, result.objective_value) == ("exchange", 3.0)
     assert result.termination is al.Termination.WORK_LIMIT
 
 
-def test_a_conflict_of_the_mip_class_is_not_made_smaller_for_ever(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SOLVE, "CONFLICT_SECONDS", 0.0)
+def test_the_best_of_several_answers_is_returned() -> None:
+    backends = {
+        "exchange": gives_up(*pairs_of([0, 1])),
+        "ortools-mcf": gives_up(*pairs_of([1, 0])),
+        "scipy-milp": FakeBackend(lambda *_: pairs([0], [0])),
+    }
+    result = solve_by(backends | {"greedy": GreedyBackend()})
+    assert (result.backend, result.objective_value) == ("scipy-milp", 5.5)
+    del backends["scipy-milp"]
+    result = solve_by(backends | {"greedy": GreedyBackend()})
+    assert (result.backend, result.objective_value) == ("exchange", 5.5)
+
+
+def test_an_answer_that_breaks_a_bound_is_not_kept_beside_others() -> None:
+    # Of more value than any that keeps the bounds; and it refutes nothing.
+    broken = gives_up(*pairs_of([0, 0]))
+    result = solve_by({
+        "exchange": broken, "ortools-mcf": FakeBackend(lambda *_: pairs([0, 1], [1, 0])),
+        "greedy": GreedyBackend(),
+    })  # fmt: skip
+    assert (result.backend, result.objective_value) == ("ortools-mcf", 3.0)
+    result = solve_by(fake_first(broken))
+    assert (result.backend, result.status) == ("greedy", al.Status.OPTIMAL)
+
+
+def test_a_conflict_of_the_mip_class_is_not_made_smaller_for_ever() -> None:
+    soon = SolveParams(conflict_seconds=0.0)
     # Every client may hold the expert, and none has room for it.
     problem = al.AlignmentProblem(
         np.ones((20, 3)), 2, loads={"samples": al.Load(np.ones(20), min=[0, 0, 1])},
         resources={"mb": al.Resource([1, 1, 3], 2)},
     )  # fmt: skip
-    result = al.solve(problem)
+    result = solve_within(problem, base.Limits(), params=soon)
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
     assert not result.conflict.irreducible
     # As long as it takes, where the machine's speed shall not matter.
-    for more in ({"repeatable": True}, {}):
-        conflict = al.solve(problem, **more).conflict
+    repeatable = solve_within(problem, base.Limits(repeatable=True), params=soon)
+    for conflict in (repeatable.conflict, al.solve(problem).conflict):
         assert conflict is not None
         assert conflict.irreducible
         assert conflict.proved
-        monkeypatch.undo()
 
 
-@pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeBackend], None]:
-    """Let the mip class be left to greedy and a fake HiGHS, as before anything is compiled."""
-
-    def put(fake: FakeBackend) -> None:
-        found = {
-            "lagrangian": FakeBackend(raising(AssertionError()), seconds=30.0),
-            "ortools-mip": fake,
-            "greedy": GreedyBackend(),
-        }
-        monkeypatch.setattr(AUTO, "get_backend", found.__getitem__)
-        monkeypatch.setattr(AUTO, "AUTO_ORDER", {"mip": tuple(found)})
-
-    return put
+def uncompiled(fake: FakeBackend) -> dict[str, base.Backend]:
+    """Leave the mip class to greedy and a fake HiGHS, as before anything is compiled."""
+    slow = FakeBackend(raising(AssertionError()), seconds=30.0)
+    return {"lagrangian": slow, "ortools-mip": fake, "greedy": GreedyBackend()}
 
 
 MIP = al.AlignmentProblem(
@@ -191,9 +200,7 @@ MIP = al.AlignmentProblem(
 )
 
 
-def test_linear_models_start_from_an_answer_of_greedy(
-    uncompiled: Callable[[FakeBackend], None]
-) -> None:
+def test_linear_models_start_from_an_answer_of_greedy() -> None:
     def worse(problem: al.AlignmentProblem, options: base.Limits) -> base.Outcome:
         assert options.warm_start is not None
         assert not violations(problem, *options.warm_start)
@@ -203,112 +210,98 @@ def test_linear_models_start_from_an_answer_of_greedy(
             pairs([0, 1], [1, 0], bound=6.0), termination=al.Termination.TIME_LIMIT
         )
 
-    uncompiled(FakeBackend(worse))
-    result = al.solve(MIP, time_limit=20)
+    result = solve_by(uncompiled(FakeBackend(worse)), MIP, time_limit=20)
     assert (result.backend, result.objective_value, result.dual_bound) == ("ortools-mip", 5.5, 6.0)
     assert "lagrangian" in result.fallbacks[0].backend
 
 
-def test_without_greedy_linear_models_are_asked_all_the_same(
-    uncompiled: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    uncompiled(FakeBackend(lambda *_: pairs([0, 1], [0, 1], bound=5.5)))
-    monkeypatch.setattr(GreedyBackend, "solve", raising(MemoryError()))
-    result = al.solve(MIP, time_limit=20)
+def test_without_greedy_linear_models_are_asked_all_the_same() -> None:
+    backends = uncompiled(FakeBackend(lambda *_: pairs([0, 1], [0, 1], bound=5.5)))
+    backends["greedy"] = FakeBackend(raising(MemoryError()))
+    result = solve_by(backends, MIP, time_limit=20)
     assert (result.backend, result.status) == ("ortools-mip", al.Status.OPTIMAL)
 
 
-def test_the_bound_of_a_search_without_answer_is_kept(
-    uncompiled: Callable[[FakeBackend], None]
-) -> None:
-    uncompiled(FakeBackend(lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT, bound=7.0)))
-    result = al.solve(MIP, time_limit=20)
+def test_the_bound_of_a_search_without_answer_is_kept() -> None:
+    nothing = base.Outcome.nothing(al.Termination.TIME_LIMIT, bound=7.0)
+    result = solve_by(uncompiled(FakeBackend(lambda *_: nothing)), MIP, time_limit=20)
     assert (result.backend, result.objective_value, result.dual_bound) == ("greedy", 5.5, 7.0)
     assert result.termination is al.Termination.TIME_LIMIT
-    uncompiled(FakeBackend(lambda *_: base.Outcome.proved_infeasible()))
-    result = al.solve(MIP, time_limit=20)
+    wrong = FakeBackend(lambda *_: base.Outcome.proved_infeasible())
+    result = solve_by(uncompiled(wrong), MIP, time_limit=20)
     assert (result.backend, result.objective_value) == ("greedy", 5.5)
     assert "called the problem infeasible" in result.fallbacks[1].reason
 
 
-def test_the_least_bound_is_kept_with_its_source(
-    uncompiled: Callable[[FakeBackend], None]
-) -> None:
-    def late(bound: float, source: str, **more: object) -> FakeBackend:
-        ended = al.Termination.WORK_LIMIT
-        return FakeBackend(lambda *_: base.Outcome(ended, bound=bound, source=source, **more))  # type: ignore[arg-type]
-
+def test_the_least_bound_is_kept_with_its_source() -> None:
     rows, cols = pairs_of([1, 0])
-    uncompiled(late(9.0, "HiGHS", row_ind=rows, col_ind=cols))
-    AUTO.get_backend.__self__["lagrangian"] = late(5.6, "ours")
-    result = al.solve(MIP, time_limit=20)
+    backends = uncompiled(gives_up(rows, cols, bound=9.0, source="HiGHS"))
+    backends["lagrangian"] = gives_up(bound=5.6, source="ours")
+    result = solve_by(backends, MIP, time_limit=20)
     assert (result.objective_value, result.dual_bound) == (5.5, 5.6)
     assert result.certificate is not None
     assert result.certificate.source == "ours"
     # Without any answer the bound is still worth something.
-    AUTO.get_backend.__self__["greedy"] = late(np.inf, "")
-    AUTO.get_backend.__self__["ortools-mip"] = late(9.0, "HiGHS")
-    assert al.solve(MIP, time_limit=20).dual_bound == 5.6
+    backends["greedy"] = gives_up()
+    backends["ortools-mip"] = gives_up(bound=9.0, source="HiGHS")
+    assert solve_by(backends, MIP, time_limit=20).dual_bound == 5.6
 
 
-def test_a_named_backend_does_not_fall_back(use: Callable[[FakeBackend], None]) -> None:
-    use(FakeBackend(raising(ValueError("bad licence"))))
+def test_a_named_backend_does_not_fall_back() -> None:
+    backends = fake_first(FakeBackend(raising(ValueError("bad licence"))))
     with pytest.raises(al.BackendError, match="bad licence"):
-        al.solve(PROBLEM, backend="exchange")
-    use(FakeBackend(lambda *_: pairs([0, 1], [0, 0])))
+        solve_by(backends, backend="exchange")
+    backends = fake_first(FakeBackend(lambda *_: pairs([0, 1], [0, 0])))
     with pytest.raises(al.BackendError, match="broke a bound"):
-        al.solve(PROBLEM, backend="exchange")
-    use(FakeBackend(lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT)))
-    result = al.solve(PROBLEM, backend="exchange", time_limit=1)
+        solve_by(backends, backend="exchange")
+    backends = fake_first(FakeBackend(lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT)))
+    result = solve_by(backends, backend="exchange", time_limit=1)
     assert result.status is al.Status.NO_SOLUTION_FOUND
     assert math.isnan(result.objective_value)
     assert not result.has_answer
 
 
-def test_a_poor_answer_is_not_called_optimal(use: Callable[[FakeBackend], None]) -> None:
-    use(FakeBackend(lambda *_: pairs([0, 1], [1, 0], bound=3.0)))
-    result = al.solve(PROBLEM)
+def test_a_poor_answer_is_not_called_optimal() -> None:
+    backends = fake_first(FakeBackend(lambda *_: pairs([0, 1], [1, 0], bound=3.0)))
+    result = solve_by(backends)
     assert result.status is al.Status.FEASIBLE
     assert result.dual_bound >= 5.5
     assert result.certificate is not None
     assert result.certificate.improving_cycle is not None
 
 
-def test_wrong_prices_do_not_spoil_a_proof(use: Callable[[FakeBackend], None]) -> None:
-    use(FakeBackend(lambda *_: pairs([0, 1], [0, 1], prices=np.array([100.0, -100.0]))))
-    assert al.solve(PROBLEM).status is al.Status.OPTIMAL
+def test_wrong_prices_do_not_spoil_a_proof() -> None:
+    wrong = pairs([0, 1], [0, 1], prices=np.array([100.0, -100.0]))
+    assert solve_by(fake_first(FakeBackend(lambda *_: wrong))).status is al.Status.OPTIMAL
 
 
-def test_auto_spares_a_backend_that_cannot_be_interrupted(
-    use: Callable[[FakeBackend], None],
-) -> None:
+def test_auto_spares_a_backend_that_cannot_be_interrupted() -> None:
     stubborn = base.Capabilities(ALL, True, True, interruptible=False)
-    use(FakeBackend(raising(AssertionError("must not run")), stubborn, seconds=100))
-    result = al.solve(PROBLEM, time_limit=2)
+    slow = FakeBackend(raising(AssertionError("must not run")), stubborn, seconds=100)
+    result = solve_by(fake_first(slow), time_limit=2)
     assert "expected to need 100 s of the 1.8 s left" in result.fallbacks[0].reason
-    use(FakeBackend(lambda *_: pairs([0, 1], [0, 1]), stubborn, seconds=100))
-    assert al.solve(PROBLEM).fallbacks == ()
+    backends = fake_first(FakeBackend(lambda *_: pairs([0, 1], [0, 1]), stubborn, seconds=100))
+    assert solve_by(backends).fallbacks == ()
 
 
-def test_auto_passes_over_what_is_not_supported(use: Callable[[FakeBackend], None]) -> None:
+def test_auto_passes_over_what_is_not_supported() -> None:
     modest = base.Capabilities(frozenset(), True, True, True)
-    use(FakeBackend(raising(AssertionError("must not run")), modest))
-    result = al.solve(PROBLEM)
+    backends = fake_first(FakeBackend(raising(AssertionError("must not run")), modest))
+    result = solve_by(backends)
     assert result.fallbacks == (al.Fallback("exchange", "does not support load bounds"),)
 
 
-def test_unsupported_by_a_named_backend(use: Callable[[FakeBackend], None]) -> None:
-    use(FakeBackend(raising(AssertionError), base.Capabilities(frozenset(), True, True, True)))
+def test_unsupported_by_a_named_backend() -> None:
+    modest = base.Capabilities(frozenset(), True, True, True)
+    backends = fake_first(FakeBackend(raising(AssertionError("must not run")), modest))
     with pytest.raises(al.UnsupportedProblemError, match="does not support load bounds"):
-        al.solve(PROBLEM, backend="exchange")
+        solve_by(backends, backend="exchange")
 
 
 @pytest.mark.parametrize("ended", [al.Termination.TIME_LIMIT, al.Termination.INTERRUPTED])
-def test_greedy_answers_when_time_is_up(
-    use: Callable[[FakeBackend], None], ended: al.Termination
-) -> None:
-    use(FakeBackend(lambda *_: base.Outcome.nothing(ended)))
-    result = al.solve(AlignmentProblem([[1.0, 1.5], [1.0, 3.0]], 1), time_limit=5)
+def test_greedy_answers_when_time_is_up(ended: al.Termination) -> None:
+    backends = fake_first(FakeBackend(lambda *_: base.Outcome.nothing(ended)))
+    result = solve_by(backends, AlignmentProblem([[1.0, 1.5], [1.0, 3.0]], 1), time_limit=5)
     assert result.backend == "greedy"
     assert result.has_answer
     assert result.fallbacks[0].reason == f"gave up: {ended.value}"
@@ -316,34 +309,33 @@ def test_greedy_answers_when_time_is_up(
     assert result.termination in (ended, al.Termination.PROVED)
 
 
-def test_ctrl_c_in_a_backend_is_a_termination(use: Callable[[FakeBackend], None]) -> None:
-    use(FakeBackend(raising(KeyboardInterrupt())))
-    result = al.solve(PROBLEM, backend="exchange")
+def test_ctrl_c_in_a_backend_is_a_termination() -> None:
+    backends = fake_first(FakeBackend(raising(KeyboardInterrupt())))
+    result = solve_by(backends, backend="exchange")
     assert result.status is al.Status.NO_SOLUTION_FOUND
     assert result.termination is al.Termination.INTERRUPTED
 
 
-def test_ctrl_c_while_certifying_keeps_the_answer(
-    use: Callable[[FakeBackend], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(FakeBackend(lambda *_: pairs([0, 1], [0, 1])))
-    monkeypatch.setattr(SOLVE, "certify_answer", raising(KeyboardInterrupt()))
-    result = al.solve(PROBLEM)
+def test_ctrl_c_while_certifying_keeps_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = fake_first(FakeBackend(lambda *_: pairs([0, 1], [0, 1])))
+    module = sys.modules["alignsolve.solve.solve"]  # `alignsolve.solve` is the function
+    monkeypatch.setattr(module, "certify_answer", raising(KeyboardInterrupt()))
+    result = solve_by(backends)
     assert (result.status, result.objective_value) == (al.Status.FEASIBLE, 5.5)
     assert result.termination is al.Termination.INTERRUPTED
     assert result.dual_bound == math.inf
 
 
-def test_auto_keeps_time_back_for_greedy(use: Callable[[FakeBackend], None]) -> None:
+def test_auto_keeps_time_back_for_greedy() -> None:
     seen = []
 
     def behaviour(_: AlignmentProblem, options: base.Limits) -> base.Outcome:
         seen.append(options.deadline - time.perf_counter())
         return base.Outcome.nothing(al.Termination.TIME_LIMIT)
 
-    use(FakeBackend(behaviour))
-    al.solve(PROBLEM, time_limit=10)
-    al.solve(PROBLEM)
+    backends = fake_first(FakeBackend(behaviour))
+    solve_by(backends, time_limit=10)
+    solve_by(backends)
     assert 8 < seen[0] <= 9
     assert seen[1] == math.inf
 

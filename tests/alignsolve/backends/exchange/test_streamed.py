@@ -1,16 +1,21 @@
 """The exchange solver over sources: shards, and clients that come and go."""
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.backends.exchange.algorithm import InMemory
 from alignsolve.backends.exchange.backend import ExchangeBackend
+from alignsolve.backends.exchange.inputs import NO_SWITCH, matrix_of
 from alignsolve.backends.exchange.params import ExchangeParams
+from alignsolve.backends.exchange.shard import Shard
+from alignsolve.backends.exchange.streamed import LocalShards
+from alignsolve.backends.exchange.streaming import InShards
+from alignsolve.backends.exchange.task import Blocks, Task
 from alignsolve.model.problem import Feature
+from alignsolve.solve.solve import SolveParams, solve_within
 from alignsolve.status import Limits, Termination
 from tests.strategies import brute_force, flow_problems
 
@@ -101,6 +106,24 @@ def test_same_assignment_as_in_memory():
     assert np.array_equal(ours.col_ind, theirs.col_ind)
 
 
+def test_swaps_are_counted_wherever_clients_are():
+    n, m = 5000, 6
+    fitness, ones = draw("smooth", n, m, 7), np.ones(n, np.int64)
+    source = al.FunctionSource(lambda a, b: fitness[a:b], (n, m), fitness.dtype, 999)
+    shards = LocalShards(Shard(source, 0, 1, (ones, ones), NO_SWITCH, Blocks()))
+    far, near = (Task.of(n, m, 0, 1000, params=ExchangeParams(room=50)) for _ in range(2))
+    price = np.append(np.linspace(0, 0.2, m), 0.0)
+    there = InShards(shards, ones, far).level(price)
+    here = InMemory(matrix_of(fitness, 1, 1, None), near.bounds, near).level(price)
+    there.respond()
+    here.respond()
+    assert there.who.size == 0
+    assert np.array_equal(there.clients_load, here.clients_load)
+    number, limit = here.nearest(500)
+    assert there.nearest(500) == (number, limit)
+    np.testing.assert_allclose(there.swap_rates(limit, 8), here.swap_rates(limit, 8), rtol=1e-4)
+
+
 def test_infeasible_over_a_source(monkeypatch):
     fitness = draw("smooth", 3000, 4, 2)
     fitness[:2000, 1:] = -np.inf
@@ -110,8 +133,10 @@ def test_infeasible_over_a_source(monkeypatch):
     result = al.solve(streamed(problem, 100), "exchange")
     assert result.status is al.Status.INFEASIBLE
     assert result.conflict is not None
-    monkeypatch.setattr(sys.modules["alignsolve.solve.solve"], "CONFLICT_PAIRS", 100)
-    assert al.solve(streamed(problem, 100), "exchange").conflict is None
+    few = SolveParams(conflict_pairs=100)
+    result = solve_within(streamed(problem, 100), Limits(), "exchange", params=few)
+    assert result.status is al.Status.INFEASIBLE
+    assert result.conflict is None
 
 
 def test_warm_start():

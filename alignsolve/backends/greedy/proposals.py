@@ -1,0 +1,144 @@
+"""Proposals of many clients at once: what each wants most, and which of them are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.state import State
+from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray
+
+#: Clients by their position among those asked, expert given up, expert taken, and loss.
+Swaps = tuple[IntArray, IntArray, IntArray, Float64Array]
+
+
+def best_swaps(
+    state: State,
+    clients: IntArray,
+    effort: WorkBudget,
+    losses: Callable[[IntArray, IntArray], Float64Array],
+    below: float = np.inf,
+    spare: bool = False,
+) -> Swaps:
+    """Return the swap of each client that loses least, of those that have one.
+
+    Parameters
+    ----------
+    state : State
+        Read only.
+    clients : int64 array, shape (k,)
+        Who may swap.
+    effort : WorkBudget
+        Charged; ends the work early.
+    losses : callable
+        Maps held pairs, as positions among `clients` and experts to give up, to what each
+        pair loses by every expert to take, float64 of shape (n_pairs, n_columns); infinite
+        where that may not be.
+    below : float
+        Only less than this counts.
+    spare : bool
+        Whether the experts given up keep their minima.
+
+    Returns
+    -------
+    at, drop, add : int64 array
+        Positions among `clients`, each once, experts given up, and columns taken.
+    loss : float64 array
+    """
+    none = np.empty(0, dtype=np.int64)
+    found: list[Swaps] = [(none, none, none, np.empty(0))]
+    width = state.n_experts * max(1, int(state.count[clients].max(initial=0)))
+    for block in effort.blocks(clients.size, width):
+        at, drop = np.nonzero(state.held[clients[block]])
+        at += block.start
+        if spare:
+            spared = still_spared(state, clients[at], drop, each=True)
+            at, drop = at[spared], drop[spared]
+        table = losses(at, drop)
+        add = table.argmin(axis=1)
+        loss = table[np.arange(at.size), add]
+        chosen = first_of_each(at, loss)
+        chosen = chosen[loss[chosen] < below]
+        found.append((at[chosen], drop[chosen], add[chosen], loss[chosen]))
+    at, drop, add, loss = (np.concatenate(part) for part in zip(*found, strict=True))
+    return at, drop, add, loss
+
+
+def accepted(
+    state: State,
+    clients: IntArray,
+    experts: IntArray,
+    regret: Float64Array,
+    most: Float64Array | None,
+) -> BoolArray:
+    """Tell which proposals the experts take: by regret, while loads stay up to `most`."""
+    accepted = np.ones(clients.size, dtype=np.bool_)
+    if most is None:
+        return accepted
+    order = np.lexsort((-regret, experts))
+    clients, experts = clients[order], experts[order]
+    fits = accepted.copy()
+    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
+        own = weight[clients]
+        fits &= amount[experts] + running(experts, own) + own <= high[experts]
+    # Sums in another order may differ in the last digit: the first alone was checked to fit.
+    fits[_run_starts(experts)] = True
+    accepted[order] = fits
+    return accepted
+
+
+def still_spared(
+    state: State, clients: IntArray, experts: IntArray, each: bool = False
+) -> BoolArray:
+    """Tell, in order or each alone, which drops leave their expert its minima."""
+    spared = np.ones(clients.size, dtype=np.bool_)
+    for amount, low, weight in zip(state.amount, state.low, state.weight, strict=True):
+        after = amount[experts] - weight[clients]
+        if not each:
+            after -= running(experts, weight[clients])
+        spared &= (low[experts] <= 0) | (after >= low[experts])
+    return spared
+
+
+def running(keys: IntArray, weights: Float64Array) -> Float64Array:
+    """Return the sum of the weights of the entries before with the same key."""
+    order = np.argsort(keys, kind="stable")
+    total = np.cumsum(weights[order]) - weights[order]
+    starts = _run_starts(keys[order])
+    before = np.empty(order.size)
+    before[order] = total - np.repeat(total[starts], np.diff(np.r_[starts, order.size]))
+    return before
+
+
+def first_of_each(keys: IntArray, loss: FloatArray) -> IntArray:
+    """Return, for every key, where the first of its least losses is."""
+    order = np.lexsort((loss, keys))
+    return np.asarray(order[_run_starts(keys[order])])
+
+
+def _run_starts(ordered: IntArray) -> IntArray:
+    """Return where runs of equal entries start."""
+    return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: ordered.size])
+
+
+def budget_share(state: State, clients: IntArray) -> Float64Array | None:
+    """Return the share of a client that each expert takes: of its slots and its budgets.
+
+    Returns
+    -------
+    share : float64 array, shape (k, n_experts), or None without budgets
+    """
+    if not state.budgets:
+        return None
+    share = np.tile(1.0 / np.maximum(state.slot_high[clients], 1)[:, None], (1, state.n_experts))
+    for k in state.budgets:
+        high = np.maximum(state.sum_high[k][clients], 1e-300)
+        share += np.abs(state.entries[k][clients]) / high[:, None]
+    return share
+
+
+def priced(weight: Float64Array, prices: Float64Array) -> Float64Array:
+    """Return what the loads of each pair cost, (k, n_experts) or (n_experts,)."""
+    return np.asarray(prices[0] if len(prices) == 1 else weight.T @ prices)
