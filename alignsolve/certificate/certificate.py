@@ -215,7 +215,7 @@ def _certify_at_prices(
     gap = proof_gap(problem, held, Multipliers(prices), proof)
     if not (gap.gap_abs < np.inf and is_within_tolerance(problem, gap)):
         return None
-    return certificate_by_prices(problem, problem.sign * value, prices, gap)
+    return certificate_by_prices(problem, problem.stated(value, held.rows), prices, gap)
 
 
 def _certify_by_solver(
@@ -243,7 +243,7 @@ def _certify_by_solver(
     if broken:
         return unproved(problem, row_ind, col_ind, broken)
     objective = problem.objective(row_ind, col_ind, values)
-    value = problem.sign * objective
+    value = float(values.sum()) - problem.penalty(row_ind, col_ind)
     if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
         # All objectives differ by whole numbers, even where a penalty's constant is none.
         bound = value + math.floor(bound - value + 1e-9 * max(1.0, abs(bound)))

@@ -155,7 +155,7 @@ def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
         value, price = 0.0, 0.0
         if stop_held > first:
             value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
-        least, top, wanted, at = np.inf, -np.inf, -np.inf, np.int64(-1)
+        least, top, wanted, at = np.inf, -np.inf, -np.inf, -1
         for t in range(first, stop_held):
             j = cols[t]
             is_held[j] = True

@@ -24,6 +24,7 @@ from alignsolve.model.arrays import (
     weighted_count,
     whole,
 )
+from alignsolve.model.large_integers import OffsetMatrix, has_large_integers, offset_matrix
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.arrays import ArraySource
 from alignsolve.model.sources.base import FitnessSource, Negated, checked_block, map_blocks
@@ -81,8 +82,8 @@ LARGEST_SUM = 1e306
 
 
 def known_fitness(
-    fitness: npt.ArrayLike | FitnessSource,
-) -> tuple[FloatArray | FitnessSource, bool, float]:
+    fitness: npt.ArrayLike | FitnessSource | OffsetMatrix,
+) -> tuple[FloatArray | FitnessSource, bool, float, OffsetMatrix | None]:
     """Check fitness, reading it once, in blocks of rows.
 
     Returns
@@ -94,15 +95,23 @@ def known_fitness(
         Whether any pair is forbidden.
     largest : float
         Largest finite absolute value; 0 without any.
+    integers : OffsetMatrix or None
+        Whole numbers that float64 would round; `fitness` is then relative to their offsets.
     """
     if isinstance(fitness, FitnessSource) and not isinstance(fitness, ArraySource):
         if fitness.facts is None:
             fitness.facts = _facts(fitness)
-        return fitness, *fitness.facts
-    if not isinstance(fitness, ArraySource):
+        return fitness, *fitness.facts, None
+    integers = None
+    if not isinstance(fitness, ArraySource | OffsetMatrix):
         array = numeric("fitness", fitness)
-        fitness = ArraySource(array.astype(np.float32) if array.dtype == np.float16 else array)
-    return read_only(fitness.array), *_facts(fitness)
+        if has_large_integers(array):
+            fitness = offset_matrix("fitness", array)
+        else:
+            fitness = ArraySource(array.astype(np.float32) if array.dtype == np.float16 else array)
+    if isinstance(fitness, OffsetMatrix):
+        integers, fitness = fitness, ArraySource(fitness.relative)
+    return read_only(fitness.array), *_facts(fitness), integers
 
 
 def _facts(source: FitnessSource) -> tuple[bool, float]:
@@ -184,11 +193,15 @@ def checked_cost(cost: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSou
     return array
 
 
-def opposite(name: str, values: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
+def opposite(
+    name: str, values: npt.ArrayLike | FitnessSource
+) -> FloatArray | FitnessSource | OffsetMatrix:
     """Return values times -1: fitness for cost, cost for fitness."""
     if isinstance(values, FitnessSource):
         return values.cost if isinstance(values, Negated) else Negated(values)
     array = numeric(name, values)
+    if name == "cost" and has_large_integers(array):
+        return offset_matrix(name, array)
     if array.dtype.kind in "iub":
         # Before the sign changes: -(-128) does not fit into int8.
         array = array.astype(np.float64)

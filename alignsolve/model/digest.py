@@ -58,6 +58,8 @@ def problem_digest(problem: AlignmentProblem) -> str:
     layout = _Layout()
     layout.text("sense", problem.sense)
     layout.matrix("fitness", problem.fitness)
+    if problem.integers is not None:
+        layout.texts("offset", map(str, problem.integers.offset))
     for name in ("max_experts", "min_experts", "load_min", "load_max", "load_penalty"):
         layout.compact(name, getattr(problem, name))
     layout.target("load_target", problem.load_target, problem.load_penalty)

@@ -33,6 +33,8 @@ def has_large_offsets(problem: AlignmentProblem, rows: slice | None = None) -> b
     rows : slice, optional
         The clients.
     """
+    if problem.integers is not None:
+        return True
     if problem.streamed or not problem.n_experts:
         return False
     blocks = [rows] if rows is not None else row_blocks(problem.n_clients, problem.n_experts)
@@ -56,15 +58,12 @@ class Relative:
         That problem.
     amount : float
         What a pair of a client with a free number of experts lost of its value.
-    free : bool array, shape (n_clients,)
-        Those clients.
     decided : float
         An answer whose gap is below this has a best number of pairs.
     """
 
     problem: AlignmentProblem
     amount: float
-    free: BoolArray
     decided: float
 
     def gap_of(self, gap_abs: float) -> float:
@@ -93,6 +92,9 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     answers stay best answers, and differences between answers with equally many pairs stay what
     they are.
     """
+    if problem.integers is not None:
+        # They are kept relative already, of clients with a fixed number of experts alone.
+        return Relative(problem.replace(fitness=problem.fitness), 0.0, 0.0)
     if Feature.FAIRNESS in problem.features or not problem.fitness.size:
         return None
     fewest, most = problem.slot_bounds()
@@ -116,9 +118,7 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     relative[unchanged] = values[unchanged]
     if (unchanged | (reference == 0)).all():
         return None
-    name = "fitness" if problem.sense == "max" else "cost"
-    changed = problem.replace(**{name: relative if problem.sense == "max" else 0 - relative})
-    return Relative(changed, amount, free, decided)
+    return Relative(problem.replace(fitness=relative), amount, decided)
 
 
 def _difference(

@@ -27,6 +27,7 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
+from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.base import FitnessSource, Negated
 from alignsolve.model.whole_bounds import tolerance
@@ -129,11 +130,13 @@ class AlignmentProblem:
     expert_ids: tuple[str, ...] | None
     features: frozenset[Feature]
     largest: float
+    #: Whole numbers beyond 2**53; `fitness` is then relative to each client's best one.
+    integers: OffsetMatrix | None
     _holder_bounds: tuple[IntArray, IntArray]
     _slot_bounds: tuple[IntArray, IntArray]
 
     def __init__(
-        self, fitness: npt.ArrayLike | FitnessSource, max_experts: npt.ArrayLike, *,
+        self, fitness: npt.ArrayLike | FitnessSource | OffsetMatrix, max_experts: npt.ArrayLike, *,
         min_experts: npt.ArrayLike = 0, load_min: npt.ArrayLike | None = 0,
         load_max: npt.ArrayLike | None = None, load_target: npt.ArrayLike | None = None,
         load_penalty: npt.ArrayLike = 0.0, loads: Mapping[str, Load] | None = None,
@@ -143,7 +146,7 @@ class AlignmentProblem:
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        matrix, forbids, largest = known_fitness(fitness)
+        matrix, forbids, largest, integers = known_fitness(fitness)
         checked = checked_arguments(
             *matrix.shape, max_experts=max_experts, min_experts=min_experts, load_min=load_min,
             load_max=load_max, load_target=load_target, load_penalty=load_penalty, loads=loads,
@@ -151,11 +154,14 @@ class AlignmentProblem:
             group_max=group_max, client_fitness_min=client_fitness_min, held=held,
             switch_cost=switch_cost, client_ids=client_ids, expert_ids=expert_ids,
         )
+        if integers is not None:
+            fewest, most = checked["_slot_bounds"]
+            integers.refuse_free(fewest, most, checked["client_fitness_min"])
         # Not by assignment, which `__setattr__` refuses.
         vars(self).update(
             checked, sense="max", fitness=matrix, largest=largest,
             source=fitness if isinstance(fitness, FitnessSource) else None,
-            features=features_in_use(checked, forbids),
+            features=features_in_use(checked, forbids), integers=integers,
         )
 
     @classmethod
@@ -314,7 +320,13 @@ class AlignmentProblem:
         """
         if values is None:
             values = self.pair_values(row_ind, col_ind)
-        return self.sign * (float(values.sum()) - self.penalty(row_ind, col_ind))
+        return self.stated(float(values.sum()) - self.penalty(row_ind, col_ind), row_ind)
+
+    def stated(self, value: float, row_ind: IntArray) -> float:
+        """Return the value of an assignment in max sense as the objective that it is."""
+        if self.integers is not None:
+            value = self.integers.added_to(value, row_ind)
+        return self.sign * value
 
     def penalty(self, row_ind: IntArray, col_ind: IntArray) -> float:
         """Return the sum of all load penalties of an assignment, >= 0."""
@@ -364,12 +376,16 @@ class AlignmentProblem:
         arguments["resources"] = dict(self.resources)
         if self.sense == "min":
             arguments["cost"] = (
-                self.source.cost if isinstance(self.source, Negated)
+                self.integers.given() if self.integers is not None
+                else self.source.cost if isinstance(self.source, Negated)
                 else np.subtract(0, self.fitness)
             )
             arguments["client_cost_max"] = 0 - self.client_fitness_min
         else:
-            arguments["fitness"] = self.fitness if self.source is None else self.source
+            arguments["fitness"] = (
+                self.integers.given() if self.integers is not None
+                else self.fitness if self.source is None else self.source
+            )
             arguments["client_fitness_min"] = self.client_fitness_min
         return arguments
 

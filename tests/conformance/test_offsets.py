@@ -89,3 +89,51 @@ def test_a_matrix_overwritten_with_nan_is_noticed() -> None:
         fitness[:] = np.nan
         with pytest.raises(al.ProblemError, match="fitness holds NaN now"):
             al.solve(problem)
+
+
+LARGE = {
+    "nanoseconds": np.array([[20, 99], [90, 99]]) + 1_700_000_000_000_000_000,
+    "unsigned": np.array([[20, 99], [90, 99]], dtype=np.uint64) + np.uint64(2**63 + 2**60),
+    "negative": np.array([[20, 99], [90, 99]]) - 2**62,
+}
+
+
+@pytest.mark.parametrize("values", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_whole_numbers_beyond_what_floats_hold(name: str, values: np.ndarray) -> None:
+    problem = al.AlignmentProblem(values, 1, min_experts=1, load_max=1)
+    result = al.solve(problem, backend=name)
+    assert result.status is al.Status.OPTIMAL
+    assert result.col_ind.tolist() == [1, 0]
+    exact = int(values[0, 1]) + int(values[1, 0])
+    assert result.objective_value == result.dual_bound == float(exact)
+    assert not al.certify(problem, [0, 1], [0, 1]).optimal
+    worst = al.solve(al.AlignmentProblem.from_cost(values, 1, min_experts=1, load_max=1), name)
+    assert worst.status is al.Status.OPTIMAL
+    assert worst.col_ind.tolist() == [0, 1]
+    again = problem.replace(load_max=2)
+    assert again.arguments()["fitness"].tolist() == values.tolist()
+    assert again.arguments()["fitness"].dtype == values.dtype
+
+
+def test_whole_numbers_with_a_budget_are_bounded_in_their_own_terms() -> None:
+    values = LARGE["nanoseconds"]
+    more = {"min_experts": 1, "resources": {"mb": al.Resource([[1, 3], [1, 1]], 2)}}
+    problem = al.AlignmentProblem(values, 1, **more)
+    result = al.solve(problem, "ortools-cpsat")
+    assert result.status is al.Status.OPTIMAL
+    assert result.col_ind.tolist() == [0, 1]
+    assert result.objective_value == float(int(values[0, 0]) + int(values[1, 1]))
+    assert result.gap_abs == 0
+
+
+def test_whole_numbers_that_cannot_be_exact_are_refused_by_row() -> None:
+    values = LARGE["nanoseconds"]
+    with pytest.raises(al.ProblemError, match=r"fitness\[0\] holds whole numbers beyond 2\*\*53"):
+        al.AlignmentProblem(values, 1)
+    with pytest.raises(al.ProblemError, match=r"cost\[1\] holds .* that differ by"):
+        al.AlignmentProblem.from_cost([[2**60, 2**60], [0, 2**60]], 1, min_experts=1)
+    with pytest.raises(al.ProblemError, match="bound on their sum"):
+        al.AlignmentProblem(values, 1, min_experts=1, client_fitness_min=3)
+    small = al.AlignmentProblem([[2**53, 1], [3, 2**53 - 1]], 1)
+    assert small.integers is None
