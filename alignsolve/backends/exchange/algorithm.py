@@ -21,7 +21,8 @@ from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
-from alignsolve.backends.exchange.task import Blocks, Task, cores
+from alignsolve.backends.exchange.task import Blocks, Task
+from alignsolve.kernels import cores
 
 STALLED = 5
 

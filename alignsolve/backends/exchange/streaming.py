@@ -14,7 +14,8 @@ from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflic
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.backends.exchange.shard import Clients, Shard, cut
 from alignsolve.backends.exchange.streamed import LocalShards, Shards, StreamedSubproblem
-from alignsolve.backends.exchange.task import Blocks, Stats, Task, cores
+from alignsolve.backends.exchange.task import Blocks, Stats, Task
+from alignsolve.kernels import cores
 from alignsolve.model.sources.base import FitnessSource
 
 

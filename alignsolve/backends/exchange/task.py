@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -156,10 +155,3 @@ class Task:
                 pairs = np.asarray(warm_rows, np.int64), np.asarray(warm_cols, np.int64)
             warm = price, pairs
         return cls(bounds, Stop(deadline, should_stop), seed, params, warm)
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -14,7 +14,6 @@ assignment problem, 1986, doi:10.1287/mnsc.32.9.1095).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 
 from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.backends.row_units import row_units
+from alignsolve.kernels import cores
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin, best_load
@@ -91,8 +91,7 @@ class Relaxation:
         self.spread = typical_difference(problem)
         self.loads = CouplingConstraints.of(problem, Margin.OUTWARD).reachable()
         self.clients = Clients.of(problem, Margin.OUTWARD)
-        self.threads = min(threads or 64, len(os.sched_getaffinity(0))
-                           if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self.threads = min(threads or 64, cores())
         typical = np.sqrt((self.loads.weight**2).mean(axis=1))
         #: A typical weight of each load, shape (n_loads,).
         self.typical_weight = np.where(typical > 0, typical, 1.0)
