@@ -122,12 +122,15 @@ def proof_gap(
             *all_regrets(problem, held.indptr, held.cols, multipliers.experts)
         )
 
-    return gap_of_sums(problem, held.load, multipliers.experts, proof.residual, stakes, relaxed)
+    at_least = 0.0 if proof.stakes else proof.largest
+    return gap_of_sums(
+        problem, held.load, multipliers.experts, proof.residual, stakes, relaxed, at_least
+    )
 
 
 def gap_of_sums(
     problem: AlignmentProblem, load: IntArray, prices: Float64Array, residual: float,
-    stakes: Stakes | Callable[[], Stakes], relaxed: float = 0.0,
+    stakes: Stakes | Callable[[], Stakes], relaxed: float = 0.0, at_least: float = 0.0,
 ) -> DualGap:
     """Return the gap that sums over the clients make with what the experts lack.
 
@@ -145,10 +148,16 @@ def gap_of_sums(
         What decides whether a gap counts as zero; a callable is asked only where there is one.
     relaxed : float
         What the relaxed bounds lack.
+    at_least : float
+        `Stakes.largest` is no less than this: a gap of a few roundings of it counts as zero
+        whatever else is at stake.
     """
     gap = residual + (float(holder_residuals(problem, prices, load).sum()) + relaxed)
     if gap == 0:
         return DualGap(0.0, 0.0)
+    rounding = optimality_tolerance(problem, load, 0.0, at_least)
+    if gap <= rounding:
+        return DualGap(gap, rounding)
     at_stake = stakes() if callable(stakes) else stakes
     tolerance = optimality_tolerance(problem, load, at_stake.regret, at_stake.largest)
     return DualGap(gap, tolerance, at_stake.whole)

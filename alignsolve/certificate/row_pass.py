@@ -59,6 +59,8 @@ class Proof:
     residual : float
         What held sets lack to best responses; infinite where there is no response, or slots
         are not kept.
+    largest : float
+        The largest difference in a row with a residual: no more than `Stakes.largest`.
     held : float64 array, shape (n_pairs,)
         Values of the held pairs; ``-inf`` where one is forbidden.
     stakes : Stakes or None
@@ -66,6 +68,7 @@ class Proof:
     """
 
     residual: float
+    largest: float
     held: Float64Array
     stakes: Stakes | None
 
@@ -126,23 +129,24 @@ def prove_all(
     held = np.zeros(col_ind.size)
     whole = True
 
-    def of_rows(rows: slice, values: FloatArray) -> tuple[float, Stakes | None]:
+    def of_rows(rows: slice, values: FloatArray) -> tuple[float, float, Stakes | None]:
         nonlocal whole
         ends = indptr[rows.start : rows.stop + 1]
         slots = slot_min[rows], slot_max[rows]
-        residual = residual_sum(values, prices, ends, col_ind, *slots, held)
+        residual, largest = residual_sum(values, prices, ends, col_ind, *slots, held)
         if not problem.streamed:
-            return residual, None
+            return residual, largest, None
         stakes = block_stakes(values, prices, ends, col_ind, slots[1], whole)
         whole = whole and bool(stakes.whole)
-        return residual, stakes
+        return residual, largest, stakes
 
     parts = map_values(problem, of_rows)
-    if any(math.isnan(residual) for residual, _ in parts):
+    if any(math.isnan(residual) for residual, _, _ in parts):
         raise ProblemError(CHANGED)
-    stakes = [part for _, part in parts if part is not None]
+    stakes = [part for _, _, part in parts if part is not None]
     return Proof(
-        math.fsum(residual for residual, _ in parts), held,
+        math.fsum(residual for residual, _, _ in parts),
+        max((largest for _, largest, _ in parts), default=0.0), held,
         add_stakes(stakes) if problem.streamed else None,
     )  # fmt: skip
 

@@ -83,6 +83,8 @@ def _row_residual(best, n_best, held, n_held, empty):
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
     """Add the residuals of some rows to ``sums[0]``; write their held values to `out`.
 
+    ``sums[1]`` is raised to the largest difference in a row that has a residual, of values and
+    of prices, between a held expert and one that is held or better.
     Where rounding could matter, values and prices are taken relative to those of one held pair:
     what is common to a client's values, or to all prices, then cancels exactly.
     """
@@ -137,7 +139,14 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         held[:n_held].sort()
         for t in range(n_held):
             held[t] = -held[t]
-        sums[0] += _row_residual(best, found, held, n_held, empty)
+        residual = _row_residual(best, found, held, n_held, empty)
+        if residual > 0:
+            sums[0] += residual
+            least = held[n_held - 1] if n_held > 0 else empty
+            for j in range(m):
+                own, paid = np.float64(values[i, j]) - value, prices[j] - price
+                if own - paid >= least:
+                    sums[1] = max(sums[1], abs(own) + abs(paid))
 
 
 @njit(cache=True, nogil=True)
@@ -184,7 +193,7 @@ def residual_sum(
     slot_min: IntArray,
     slot_max: IntArray,
     out: Float64Array,
-) -> float:
+) -> tuple[float, float]:
     """Sum the clients' residuals at given prices, and write down what their pairs are worth.
 
     Parameters
@@ -205,14 +214,16 @@ def residual_sum(
 
     Returns
     -------
-    float
+    residual : float
         Sum of what held sets lack to best responses, >= 0; infinite where a client's number
         of experts is out of bounds, or it has no response but holds an allowed pair. Forbidden
         pairs that are held are seen from `out`.
+    largest : float
+        The largest difference in a row with a residual; see `residual_rows`.
     """
     read = values, prices, indptr, cols, slot_min, slot_max
     sums = _chunk_sums(residual_rows, read, out)
-    return float(sums[:, 0].sum())
+    return float(sums[:, 0].sum()), float(sums[:, 1].max())
 
 
 def regret_sums(

@@ -62,7 +62,7 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
         rows = shard.rows_of(k)
         values, ends = shard.values(k), indptr[rows.start : rows.stop + 1]
         slots = shard.slot_min[rows], shard.slot_max[rows]
-        residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held))
+        residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held)[0])
         whole = not stakes or bool(stakes[-1].whole)
         stakes.append(block_stakes(values, prices, ends, col_ind, slots[1], whole))
     broken = _broken(shard, row_ind, col_ind)
