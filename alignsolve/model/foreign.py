@@ -92,8 +92,8 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     out = np.empty(array.size)
     for k, item in enumerate(found):
         try:
-            out[k] = float(item)
-            exact = bool(out[k] == item or item != item)
+            held = float(item)
+            exact, out[k] = bool(held == item or item != item), held
         except (OverflowError, ValueError, ArithmeticError):
             exact = False
         if not exact:
@@ -164,7 +164,8 @@ def _of_pandas(name: str, value: Any) -> Any:
     if hasattr(value, "dtypes") and hasattr(value, "columns"):
         if all(isinstance(dtype, np.dtype) for dtype in value.dtypes):
             return value.to_numpy()
-        return _beside([_of_pandas(name, value.iloc[:, j]) for j in range(value.shape[1])])
+        return _beside([_of_pandas(f"{name} column {label!r}", value.iloc[:, j])
+                        for j, label in enumerate(value.columns)])  # fmt: skip
     dtype = getattr(value, "dtype", None)
     if dtype is None or isinstance(dtype, np.dtype) or not hasattr(value, "to_numpy"):
         return value
@@ -180,7 +181,9 @@ def _of_pandas(name: str, value: Any) -> Any:
 def _of_arrow(name: str, value: Any) -> Any:
     """Return the numbers of an array, a table or a scalar of Arrow."""
     if hasattr(value, "column_names"):
-        return _beside([_of_arrow(name, column) for column in value.columns])
+        return _beside([_of_arrow(f"{name} column {label!r}", column)
+                        for label, column in zip(value.column_names, value.columns, strict=True)
+                        ])  # fmt: skip
     if hasattr(value, "as_py"):
         return value.as_py()
     if getattr(value, "null_count", 0):
