@@ -41,7 +41,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         return _without_mask(name, value)
     if hasattr(value, "tocsr"):
-        _refuse_sparse(name, "a SciPy sparse matrix", ".toarray()")
+        _refuse_sparse(name, "a SciPy sparse matrix", name, ".toarray()")
     libraries = libraries_of(value)
     if "torch" in libraries and hasattr(value, "detach"):
         return _of_tensor(name, value)
@@ -98,7 +98,7 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             exact = False
         if not exact:
             raise ProblemError(
-                f"{_at(name, array.shape, k)} is {item!r}, which float64 does not hold exactly; "
+                f"{_at(name, array.shape, k)} is {_shown(item)}, which float64 does not hold exactly; "
                 f"to round it, give np.asarray(values, dtype=float)"
             )
     return out.reshape(array.shape)
@@ -140,7 +140,7 @@ def _without_mask(name: str, value: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[
 def _of_tensor(name: str, value: Any) -> npt.NDArray[Any]:
     """Return the numbers of a PyTorch tensor, detached and on the CPU."""
     if value.is_sparse or str(value.layout) != "torch.strided":
-        _refuse_sparse(name, "a sparse tensor", ".to_dense()")
+        _refuse_sparse(name, "a sparse tensor", "...", ".to_dense()")
     for what, is_so, instead in (
         ("a tensor on the device meta, which has no values", value.device.type == "meta",
          "a tensor on the CPU"),
@@ -202,12 +202,12 @@ def _beside(columns: list[Any]) -> Any:
     return np.column_stack(arrays) if arrays else np.empty((0, 0))
 
 
-def _refuse_sparse(name: str, what: str, dense: str) -> NoReturn:
+def _refuse_sparse(name: str, what: str, matrix: str, dense: str) -> NoReturn:
     right = f"the dense array, {name}{dense}"
     if name in FORBIDDEN:
         right = (
-            f"al.SparseSource(...) of a SciPy matrix, where pairs that are not stored are "
-            f"forbidden, or {name}{dense}, where they are 0"
+            f"al.SparseSource({matrix}), of a SciPy matrix, where pairs that are not stored "
+            f"are forbidden, or {name}{dense}, where they are 0"
         )
     raise ProblemError(f"{name} is {what}; give {right}")
 
@@ -220,6 +220,12 @@ def _at(name: str, shape: tuple[int, ...], k: int) -> str:
     """Return what errors call entry k of an array."""
     index = [int(position) for position in np.unravel_index(k, shape)] if shape else ""
     return f"{name}{index}"
+
+
+def _shown(item: Any) -> str:
+    if isinstance(item, int) and item.bit_length() > 128:
+        return f"a whole number of {item.bit_length()} bits"
+    return repr(item)[:60]
 
 
 def _first(error: Exception) -> str:
