@@ -98,8 +98,8 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
             exact = False
         if not exact:
             raise ProblemError(
-                f"{_at(name, array.shape, k)} is {_shown(item)}, which float64 does not hold exactly; "
-                f"to round it, give np.asarray(values, dtype=float)"
+                f"{_at(name, array.shape, k)} is {_shown(item)}, which float64 does not hold "
+                f"exactly; to round it, give np.asarray(values, dtype=float)"
             )
     return out.reshape(array.shape)
 
