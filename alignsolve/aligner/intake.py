@@ -141,15 +141,15 @@ class Intake:
 
 def warned(seen: Observation, plan: Plan, *, is_open: bool) -> Observation:
     """Warn where the reports of a plan taught nothing, with the reason and counts."""
-    kinds = Counter(refusal.kind for refusal in seen.refused)
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    first = f"; the first: {seen.refused[0].reason}" if seen.refused else ""
-    refused = f"{counted(len(seen.refused), 'report')} refused ({counts or 'none'}{first})"
+    count, reason = len(seen.refused), seen.refused[0].reason if seen.refused else "none came"
     if not is_open:
-        text = f"round {plan.round} is not open, and nothing was learnt: {refused}"
-    elif seen.refused and not seen.accepted:
-        text = (f"round {plan.round} has no report that was accepted: {refused}; "
-                f"{counted(len(seen.dropped), 'client')} count as dropped out")
+        text = (f"round {plan.round} is not open: nothing was learnt of {counted(count, 'report')} "
+                f"({reason})")
+    elif count and not seen.accepted:
+        kinds = sorted(Counter(refusal.kind for refusal in seen.refused).items())
+        text = (f"round {plan.round}: every report was refused, "
+                f"{', '.join(f'{number} {kind}' for kind, number in kinds)}; the first because "
+                f"{reason}; clients that count as dropped out: {len(seen.dropped)}")
     else:
         return seen
     warnings.warn(text, UserWarning, stacklevel=3)
