@@ -125,6 +125,26 @@ def test_values_of_any_size(name: str) -> None:
     ask()
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("power", [-1000, 64, 199, 900])
+@pytest.mark.parametrize("name", exact_backends())
+def test_costs_floors_and_penalties_of_any_size(name: str, power: int) -> None:
+    declared(name)
+    cost = np.array([[9.0, 1, 8], [2, 7, 6], [5, 3, 4]])
+    scale = 2.0**power
+    # The ceiling binds where values are not tiny.
+    problem = al.AlignmentProblem.from_cost(
+        cost * scale, 2, min_experts=1, load_max=2, load_penalty=scale, switch_cost=scale,
+        held=cost > 4, client_cost_max=6.5 * scale,
+    )  # fmt: skip
+    if get_backend(name).refusal(problem) is not None:
+        return
+    best, _, _ = brute_force(problem)
+    result = al.solve(problem, backend=name)
+    assert result.objective_value / scale == pytest.approx(best / scale, rel=1e-9)
+    assert result.status is al.Status.OPTIMAL or power > 0
+
+
 @settings(max_examples=150)
 @given(any_problems())
 def test_greedy_is_feasible_where_that_is_easy(problem: al.AlignmentProblem) -> None:
