@@ -27,6 +27,7 @@ from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
+from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 if TYPE_CHECKING:
@@ -303,7 +304,8 @@ def _given_multipliers(
     if isinstance(prices, Multipliers):
         prices.check(problem)
         return prices
-    array = numeric("prices", prices).astype(np.float64)
+    ordered = by_label(prices=prices, expert_ids=problem.expert_ids)["prices"]
+    array = numeric("prices", ordered).astype(np.float64)
     if array.shape != (problem.n_experts,):
         raise ProblemError(
             f"prices has shape {array.shape}; give shape ({problem.n_experts},), one per expert"

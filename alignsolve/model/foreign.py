@@ -41,7 +41,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         return _without_mask(name, value)
     if hasattr(value, "tocsr"):
-        _refuse_sparse(name, "a SciPy sparse matrix", name, ".toarray()")
+        _refuse_sparse(name, "a SciPy sparse matrix", f"({name})", ".toarray()")
     libraries = libraries_of(value)
     if "torch" in libraries and hasattr(value, "detach"):
         return _of_tensor(name, value)
@@ -140,7 +140,7 @@ def _without_mask(name: str, value: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[
 def _of_tensor(name: str, value: Any) -> npt.NDArray[Any]:
     """Return the numbers of a PyTorch tensor, detached and on the CPU."""
     if value.is_sparse or str(value.layout) != "torch.strided":
-        _refuse_sparse(name, "a sparse tensor", "...", ".to_dense()")
+        _refuse_sparse(name, "a sparse tensor", "(...) of a SciPy matrix", ".to_dense()")
     for what, is_so, instead in (
         ("a tensor on the device meta, which has no values", value.device.type == "meta",
          "a tensor on the CPU"),
@@ -202,13 +202,11 @@ def _beside(columns: list[Any]) -> Any:
     return np.column_stack(arrays) if arrays else np.empty((0, 0))
 
 
-def _refuse_sparse(name: str, what: str, matrix: str, dense: str) -> NoReturn:
+def _refuse_sparse(name: str, what: str, given: str, dense: str) -> NoReturn:
     right = f"the dense array, {name}{dense}"
     if name in FORBIDDEN:
-        right = (
-            f"al.SparseSource({matrix}), of a SciPy matrix, where pairs that are not stored "
-            f"are forbidden, or {name}{dense}, where they are 0"
-        )
+        right = (f"al.SparseSource{given}, where pairs that are not stored are forbidden, or "
+                 f"{name}{dense}, where they are 0")  # fmt: skip
     raise ProblemError(f"{name} is {what}; give {right}")
 
 

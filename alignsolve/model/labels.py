@@ -17,11 +17,11 @@ OF_EXPERTS: Axes = ("expert", "expert", None)
 OF_PAIRS: Axes = ("expert", "client", "expert")
 AXES: dict[str, Axes] = {
     **dict.fromkeys(("max_experts", "min_experts", "client_fitness_min", "client_cost_max",
-                     "weight", "budget"), OF_CLIENTS),
+                     "weight", "budget", "fitness_floor"), OF_CLIENTS),
     **dict.fromkeys(("load_min", "load_max", "load_target", "load_penalty", "expert_group", "min",
-                     "max", "target", "penalty", "expert_mb"), OF_EXPERTS),
+                     "max", "target", "penalty", "expert_mb", "load", "prices"), OF_EXPERTS),
     **dict.fromkeys(("fitness", "cost", "switch_cost", "held", "size"), OF_PAIRS),
-    **dict.fromkeys(("group_min", "group_max"), (None, "client", None)),
+    **dict.fromkeys(("group_min", "group_max", "group"), (None, "client", None)),
 }  # fmt: skip
 
 
@@ -31,8 +31,8 @@ def by_label(**arguments: Any) -> dict[str, Any]:
     Parameters
     ----------
     **arguments
-        Some arguments of `AlignmentProblem`, ``client_ids`` and ``expert_ids`` among them
-        where there are any.
+        Some arguments of `AlignmentProblem` or `Elastic`, or prices; ``client_ids`` and
+        ``expert_ids`` among them where there are any.
 
     Returns
     -------
@@ -58,6 +58,9 @@ def by_label(**arguments: Any) -> dict[str, Any]:
         if name in ("loads", "resources") and isinstance(value, Mapping):
             given[name] = {key: _part_in_order(f"{name}[{key!r}].", part, ids)
                            for key, part in value.items()}  # fmt: skip
+        elif name == "named_loads" and isinstance(value, Mapping):
+            given[name] = {key: _in_order(f"{name}[{key!r}]", prices, OF_EXPERTS, ids)
+                           for key, prices in value.items()}  # fmt: skip
         elif name in AXES:
             given[name] = _in_order(name, value, AXES[name], ids)
     return given

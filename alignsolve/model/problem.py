@@ -45,8 +45,8 @@ class AlignmentProblem:
     ----------
     fitness : array_like or FitnessSource, shape (n_clients, n_experts)
         Gain of client i training expert j, in any unit. ``-inf`` forbids the
-        pair. A float32 or float64 array is used in place and never modified. A
-        source of `alignsolve.model.sources` is read in blocks of rows, once here.
+        pair, and so does a mask. A float32 or float64 array is used in place and never
+        modified. A source of `alignsolve.model.sources` is read in blocks of rows, once here.
     max_experts : array_like of int, shape (n_clients,)
         Slots of each client.
     min_experts : array_like of int, shape (n_clients,), default 0

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.errors import ProblemError
 from tests.alignsolve.model.containers import CONTAINERS, matrices, torch
 
@@ -191,6 +192,16 @@ class TestLabels:
         assert least.replace(max_experts=given["max_experts"]).max_experts.tolist() == [1, 2]
         aligner = al.Aligner(2, expert_ids=["x", "y"], expert_mb=pd.Series([1, 2], index=experts))
         assert aligner.settings.expert_mb.tolist() == [2, 1]
+        prices = pd.Series([0.5, 0.25], index=experts)
+        strange = pd.Series([1.0, 2.0], index=["x", "z"])
+        for call in (
+            lambda: al.certify(problem, [0, 1], [0, 0], prices=strange),
+            lambda: al.solve(problem, warm_start=([0], [0], strange)),
+        ):
+            with pytest.raises(ProblemError, match="prices has no label 'y'"):
+                call()
+        weights = checked_weights(problem, al.Elastic(load=prices, named_loads={"s": prices}))
+        assert weights.load.tolist() == weights.named_loads["s"].tolist() == [0.25, 0.5]
         best = pd.DataFrame([[9, 1], [1, 9]], index=clients, columns=experts)
         assert aligner.plan(["anna", "bert"], fitness=best).col_ind.tolist() == [0, 1]
 
