@@ -42,7 +42,8 @@ def by_label(**arguments: Any) -> dict[str, Any]:
     Raises
     ------
     ProblemError
-        If labels are not the ids, each once. The default labels 0, 1, ... name nothing.
+        If labels are not the ids, each once. The default labels 0, 1, ... name nothing
+        where the ids are others.
     """
     ids: dict[str, list[str]] = {}
     given = arguments
@@ -94,10 +95,11 @@ def _order(
     name: str, what: str, index: Any, axis: str | None, ids: Mapping[str, Iterable[object]]
 ) -> Any:
     """Return where each id stands among the labels."""
-    if type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1:
-        return slice(None)
     place = {str(label): k for k, label in enumerate(index)}
     wanted = [str(identifier) for identifier in ids[str(axis)]]
+    is_default = type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1
+    if is_default and place.keys() != set(wanted):
+        return slice(None)
     right = f"label it by {axis}_ids, each once, or give .to_numpy() to go by position"
     for k, label in enumerate(map(str, index)):
         if place[label] != k:

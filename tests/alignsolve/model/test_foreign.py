@@ -223,5 +223,7 @@ class TestLabels:
         for ids in (IDS, {}):
             problem = al.AlignmentProblem(pd.DataFrame(MATRIX), pd.Series([2, 1]), **ids)
             assert problem.max_experts.tolist() == [2, 1]
+        numbered = al.AlignmentProblem(MATRIX, pd.Series([2, 1]), client_ids=[1, 0])
+        assert numbered.max_experts.tolist() == [1, 2]
         labelled = pd.Series([2, 1], index=["bert", "anna"])
         assert al.AlignmentProblem(MATRIX, labelled).max_experts.tolist() == [2, 1]
