@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from alignsolve.errors import ProblemError
@@ -69,12 +69,13 @@ def by_label(**arguments: Any) -> dict[str, Any]:
 
 def _part_in_order(prefix: str, part: Any, ids: Mapping[str, Iterable[object]]) -> Any:
     """Return a load or resource in order, itself where pandas has no part in it."""
+    if not is_dataclass(part) or isinstance(part, type):
+        return part  # which `named_loads` and `named_resources` refuse
     moved = {}
-    for field in fields(part) if hasattr(part, "__dataclass_fields__") else ():
-        value = getattr(part, field.name)
-        ordered = _in_order(prefix + field.name, value, AXES[field.name], ids)
+    for name, value in vars(part).items():
+        ordered = _in_order(prefix + name, value, AXES[name], ids) if name in AXES else value
         if ordered is not value:
-            moved[field.name] = ordered
+            moved[name] = ordered
     return replace(part, **moved) if moved else part
 
 
