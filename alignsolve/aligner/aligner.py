@@ -14,7 +14,7 @@ from alignsolve.aligner import state as files
 from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
 from alignsolve.aligner.checks import AMOUNT, ONE_OR_MORE
 from alignsolve.aligner.fitness import FitnessSettings
-from alignsolve.aligner.intake import Intake
+from alignsolve.aligner.intake import Intake, warned
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.aligner.log import RoundLog, round_figures
 from alignsolve.aligner.plan import Plan
@@ -26,6 +26,7 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.model.arrays import fitted, identifiers
+from alignsolve.model.labels import by_label
 
 
 class Aligner:
@@ -105,11 +106,13 @@ class Aligner:
         if strategy not in STRATEGIES:
             raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
         n_experts = int(n_experts)
+        given = by_label(expert_ids=expert_ids, expert_mb=expert_mb, expert_group=expert_group)
         self.settings = Settings(
-            n_experts, identifiers("expert_ids", expert_ids, n_experts),
-            fitted("expert_mb", expert_mb, (n_experts,), "one per expert",
+            n_experts, identifiers("expert_ids", given["expert_ids"], n_experts),
+            fitted("expert_mb", given["expert_mb"], (n_experts,), "one per expert",
                    valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
-            Groups.of_any(expert_group, group_min, group_max, n_experts), strategy, int(seed),
+            Groups.of_any(given["expert_group"], group_min, group_max, n_experts), strategy,
+            int(seed),
             fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
             policy or PolicySettings(),
         )  # fmt: skip
@@ -269,7 +272,8 @@ class Aligner:
         Returns
         -------
         Observation
-            How many were taken, and why the others were not.
+            How many were taken, and why the others were not. Where all were refused,
+            or the plan is not open, a `UserWarning` says so.
         """
         waits = self._open_plan_like(plan)
         intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
@@ -277,14 +281,14 @@ class Aligner:
         refused = tuple(intake.refused)
         self.tables.refused.update(refusal.kind for refusal in refused)
         if waits is None:
-            return Observation(0, refused, ())
+            return warned(Observation(0, refused, ()), plan, is_open=False)
         self.open_plan = self._open_inputs = None
         finished = self.tables.learn(intake)
         dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
         seen = Observation(len(intake.accepted), refused, dropped)
         accepted = list(intake.accepted.values())
         self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
-        return seen
+        return warned(seen, waits, is_open=True)
 
     def metrics(self) -> dict[str, Any]:
         """Return figures over all closed rounds.

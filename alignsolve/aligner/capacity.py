@@ -21,6 +21,7 @@ from alignsolve.aligner.checks import (
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.foreign import number
 
 #: Observed rates, all in the sense that larger is slower or more.
 RATES = ("seconds_per_sample", "down_seconds_per_mb", "up_seconds_per_mb", "samples")
@@ -125,7 +126,7 @@ class ClientProfile:
             if name not in cls.__dataclass_fields__:
                 known = ", ".join(cls.__dataclass_fields__)
                 raise ProblemError(f"{name!r} is no part of a client's profile; give {known}")
-        profile = cls(**fields)
+        profile = cls(**{name: number(value) for name, value in fields.items()})
         for expert in profile.forbidden or ():
             if fault := expert_fault(expert, n_experts):
                 raise ProblemError(f"forbidden {fault}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,12 +16,15 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.reports import (
     ClientId,
     ClientReport,
+    Observation,
     Refusal,
     client_id,
     report_fault,
+    with_numbers,
 )
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.text import counted
 
 
 @dataclass
@@ -61,6 +66,9 @@ class Intake:
         """Return why a report is refused, as kind and reason; take it in where it is not."""
         if not isinstance(report, ClientReport):
             return "malformed", f"report is {type(report).__name__}; give a ClientReport"
+        report = with_numbers(report)
+        if report is None:
+            return "malformed", "the report has an expert twice; give each once"
         try:
             client = client_id(report.client)
         except ProblemError as error:
@@ -129,3 +137,20 @@ class Intake:
             row = values[self.plan.rows[client]]
             np.divide(np.array(amounts, dtype=np.float64), units, out=row, where=units > 0)
         return values
+
+
+def warned(seen: Observation, plan: Plan, *, is_open: bool) -> Observation:
+    """Warn where the reports of a plan taught nothing, with the reason and counts."""
+    count, reason = len(seen.refused), seen.refused[0].reason if seen.refused else "none came"
+    if not is_open:
+        text = (f"round {plan.round} is not open: nothing was learnt of {counted(count, 'report')} "
+                f"({reason})")
+    elif count and not seen.accepted:
+        kinds = sorted(Counter(refusal.kind for refusal in seen.refused).items())
+        text = (f"round {plan.round}: every report was refused, "
+                f"{', '.join(f'{number} {kind}' for kind, number in kinds)}; the first because "
+                f"{reason}; clients that count as dropped out: {len(seen.dropped)}")
+    else:
+        return seen
+    warnings.warn(text, UserWarning, stacklevel=3)
+    return seen

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from alignsolve.aligner.checks import AMOUNT, SHARE, expert_fault, fault_of, is_whole
 from alignsolve.errors import ProblemError
+from alignsolve.model.foreign import number
+
+Report = TypeVar("Report", "ClientReport", "ExpertReport")
 
 #: How clients are called: a string or a whole number.
 ClientId = str | int
@@ -124,6 +128,26 @@ def client_id(value: object) -> ClientId:
     if is_whole(value):
         return int(value)
     raise ProblemError(f"client {value!r} is {type(value).__name__}; give a str or a whole number")
+
+
+def with_numbers(report: ClientReport) -> ClientReport | None:
+    """Return a report with numbers for arrays and tensors without dimensions.
+
+    None where two of its experts then are one.
+    """
+    report = _numbers_of(report)
+    if not isinstance(report.experts, Mapping):
+        return report
+    experts = {
+        number(expert): _numbers_of(seen) if isinstance(seen, ExpertReport) else seen
+        for expert, seen in report.experts.items()
+    }
+    return replace(report, experts=experts) if len(experts) == len(report.experts) else None
+
+
+def _numbers_of(record: Report) -> Report:
+    found = {name: number(value) for name, value in vars(record).items()}
+    return replace(record, **{name: n for name, n in found.items() if n is not vars(record)[name]})
 
 
 def report_fault(report: ClientReport, n_experts: int, held: frozenset[int]) -> str:

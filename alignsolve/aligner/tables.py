@@ -20,7 +20,9 @@ from alignsolve.aligner.reports import ClientId
 from alignsolve.aligner.rows import Rows
 from alignsolve.aligner.settings import Settings
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arguments import known_fitness
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, numeric
+from alignsolve.model.labels import by_label
 
 
 class Tables:
@@ -100,10 +102,7 @@ class Tables:
         if fitness is None:
             matrix = self.fitness.fitness(rows, number)
         else:
-            matrix = np.array(fitness, dtype=np.float64)
-            wanted = rows.size, self.settings.n_experts
-            if matrix.shape != wanted:
-                raise ProblemError(f"fitness has shape {matrix.shape}; give {wanted}")
+            matrix = self._given(fitness, rows)
         forbidden = self.capacity.forbidden[rows]
         if forbidden.any():
             matrix = np.where(forbidden, -np.inf, matrix)
@@ -124,6 +123,16 @@ class Tables:
         self._add_budgets(round_, rates, deadline_s)
         self.add_load_bounds(round_)
         return round_
+
+    def _given(self, fitness: npt.ArrayLike, rows: IntArray) -> Float64Array:
+        """Return the caller's fitness of some clients, a fresh array."""
+        ordered = by_label(fitness=fitness, client_ids=self.clients.named(rows),
+                           expert_ids=self.settings.expert_ids)["fitness"]  # fmt: skip
+        given = numeric("fitness", ordered)
+        wanted = rows.size, self.settings.n_experts
+        if given.shape != wanted:
+            raise ProblemError(f"fitness has shape {given.shape}; give {wanted}")
+        return np.array(known_fitness(given)[0], dtype=np.float64)
 
     def _add_budgets(
         self, round_: Round, rates: dict[str, Float64Array], deadline_s: float | None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from alignsolve.backends.rescaled import solve_rescaled
 from alignsolve.errors import BackendNotFoundError, guarded
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -38,6 +39,8 @@ class Capabilities:
     callback : bool
         Whether the callback of a solve is called while it works, and can stop it.
         Where not, it is called at the start and at the end only.
+    rescaled : bool
+        Whether its values are brought into ``2**-200`` to ``2**200``, by a power of two.
     libraries : tuple of str
         Distributions it needs, by their names on PyPI.
     """
@@ -49,6 +52,7 @@ class Capabilities:
     warm_start: bool = False
     sources: bool = False
     callback: bool = False
+    rescaled: bool = False
     libraries: tuple[str, ...] = ()
 
 
@@ -128,9 +132,14 @@ def index_arrays(row_ind: Any, col_ind: Any) -> tuple[IntArray, IntArray]:
 
 
 def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
-    """Let a backend solve; see `guarded`."""
-    return guarded(f"backend {backend.name!r}", lambda: backend.solve(problem, limits),
-                   Outcome.nothing(Termination.INTERRUPTED))
+    """Let a backend solve; see `guarded` and `solve_rescaled`."""
+
+    def call() -> Outcome:
+        if backend.capabilities.rescaled:
+            return solve_rescaled(backend.solve, problem, limits)
+        return backend.solve(problem, limits)
+
+    return guarded(f"backend {backend.name!r}", call, Outcome.nothing(Termination.INTERRUPTED))
 
 
 def _nobody(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:

@@ -19,6 +19,7 @@ from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
+from alignsolve.model.labels import by_label
 from alignsolve.model.offsets import has_large_offsets
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -320,7 +321,8 @@ def _given_multipliers(
     if isinstance(prices, Multipliers):
         prices.check(problem)
         return prices
-    array = numeric("prices", prices).astype(np.float64)
+    ordered = by_label(prices=prices, expert_ids=problem.expert_ids)["prices"]
+    array = numeric("prices", ordered).astype(np.float64)
     if array.shape != (problem.n_experts,):
         raise ProblemError(
             f"prices has shape {array.shape}; give shape ({problem.n_experts},), one per expert"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, fitted
 from alignsolve.model.bounds import EXPERT_KINDS
+from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem
 
 #: Prices of the flow class are whole multiples of this share of the largest price.
@@ -111,6 +112,8 @@ def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeig
         given = Elastic()
     if not isinstance(given, Elastic):
         raise ProblemError(f"elastic is {elastic!r}; give True, False or al.Elastic(...)")
+    ordered = by_label(**vars(given), client_ids=problem.client_ids, expert_ids=problem.expert_ids)
+    given = Elastic(**{name: ordered[name] for name in vars(given)})
     n, m = problem.n_clients, problem.n_experts
     load = _price("load", given.load, (m,), "one per expert")
     floor = given.fitness_floor

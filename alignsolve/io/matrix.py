@@ -19,7 +19,7 @@ def read(path: str | Path, sense: str | None) -> AlignmentProblem:
     Parameters
     ----------
     path : path
-        A ``.npy`` file of float32 or float64, or a file of Arrow (Feather).
+        A ``.npy`` file of numbers, or a file of Arrow (Feather).
     sense : {"max", "min"}, optional
         Whether the values are fitness (default) or cost.
 

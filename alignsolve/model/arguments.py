@@ -108,7 +108,7 @@ def known_fitness(
         if has_large_integers(array):
             fitness = offset_matrix("fitness", array)
         else:
-            fitness = ArraySource(array.astype(np.float32) if array.dtype == np.float16 else array)
+            fitness = ArraySource(array)
     if isinstance(fitness, OffsetMatrix):
         integers, fitness = fitness, ArraySource(fitness.relative)
     return read_only(fitness.array), *_facts(fitness), integers
@@ -186,7 +186,7 @@ def checked_arguments(
 def checked_cost(cost: npt.ArrayLike | FitnessSource) -> FloatArray | FitnessSource:
     """Refuse costs that are no numbers or -inf, which `opposite` would let pass as fitness."""
     if isinstance(cost, FitnessSource):
-        return cost
+        return cost.as_cost()
     array = numeric("cost", cost)
     refuse("cost", array, np.isnan(array) | np.isneginf(array),
            "give finite costs, or +inf to forbid the pair")
@@ -226,6 +226,8 @@ def in_sense(sense: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         if own in found:
             raise ProblemError(f"replace got both {own} and {other}; give one of them")
         value = found.pop(other)
+        if other == "cost" and value is not None:
+            value = checked_cost(value)
         found[own] = None if value is None else opposite(other, value)
     return found
 

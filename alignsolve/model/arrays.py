@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.errors import ProblemError
+from alignsolve.errors import AlignSolveError, ProblemError
+from alignsolve.model.foreign import exact_numbers, plain, refuse_mask
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Float64Array = npt.NDArray[np.float64]
@@ -59,17 +60,26 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def numeric(name: str, value: object) -> npt.NDArray[Any]:
-    """Return `value` as a real numeric array, or raise `ProblemError`."""
+    """Return `value` as a real numeric array, or raise `ProblemError`; see `plain`."""
     try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, OverflowError):
+        array = np.asarray(plain(name, value))
+    except AlignSolveError:
+        raise
+    except Exception as error:  # any library's own way of making an array
+        if hasattr(value, "__array__"):
+            raise ProblemError(f"{name} is {type(value).__name__}, which gives no array of numpy "
+                               f"({error}); convert it first") from None
         raise ProblemError(
             f"{name} is not a rectangular array of numbers; give rows of one length"
         ) from None
     if array.dtype.kind not in "fiub":
         if array.size == 0:
             return array.astype(np.float64)
-        found = {"U": "holds text", "S": "holds bytes", "O": "holds objects"}.get(
+        if array.dtype.kind == "O" and value is not None:
+            return exact_numbers(name, array)
+        if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):
+            return array.astype(np.float32)  # bfloat16 and smaller, of ml_dtypes
+        found = {"U": "holds text", "S": "holds bytes"}.get(
             array.dtype.kind, f"has dtype {array.dtype}"
         )
         raise ProblemError(
@@ -98,7 +108,13 @@ def float_matrix(array: npt.NDArray[Any]) -> FloatArray:
             f"fitness has {array.ndim} dimensions; give a matrix of clients x experts"
         )
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+        # float16 and foreign byte orders are parts of what they become.
+        is_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        given, array = array, array.astype(np.float32 if is_single else np.float64)
+        if given.dtype.kind in "iu" and given.dtype.itemsize == 8:
+            rounded = np.abs(array) > 2**53
+            refuse("fitness", given, rounded, "a source holds float64, exact up to 2**53; give the "
+                   "array itself, or take a common amount off")  # fmt: skip
     return np.asarray(array)
 
 
@@ -202,6 +218,7 @@ def identifiers(
     """Return ids as a tuple of distinct strings of the wanted length, or None."""
     if value is None:
         return None
+    refuse_mask(name, value)
     if isinstance(value, str):
         raise ProblemError(f"{name} is one string; give a sequence of {length} ids")
     if not isinstance(value, Iterable):

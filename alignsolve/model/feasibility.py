@@ -15,6 +15,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, row_starts, weighted_count
 from alignsolve.model.bounds import EXPERT_KINDS
 from alignsolve.model.features import Feature
+from alignsolve.model.foreign import refuse_mask
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.whole_bounds import tolerance
 
@@ -85,6 +86,8 @@ class Assignment:
         ProblemError
             If the arrays differ in length, or an index is no client or expert.
         """
+        refuse_mask("row_ind", row_ind)
+        refuse_mask("col_ind", col_ind)
         rows, cols = np.asarray(row_ind), np.asarray(col_ind)
         if rows.shape != cols.shape or rows.ndim != 1:
             raise ProblemError(

@@ -27,6 +27,7 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
+from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.base import FitnessSource, Negated
@@ -45,8 +46,8 @@ class AlignmentProblem:
     ----------
     fitness : array_like or FitnessSource, shape (n_clients, n_experts)
         Gain of client i training expert j, in any unit. ``-inf`` forbids the
-        pair. A float32 or float64 array is used in place and never modified. A
-        source of `alignsolve.model.sources` is read in blocks of rows, once here.
+        pair, and so does a mask. A float32 or float64 array is used in place and never
+        modified. A source of `alignsolve.model.sources` is read in blocks of rows, once here.
     max_experts : array_like of int, shape (n_clients,)
         Slots of each client.
     min_experts : array_like of int, shape (n_clients,), default 0
@@ -146,14 +147,15 @@ class AlignmentProblem:
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        matrix, forbids, largest, integers = known_fitness(fitness)
-        checked = checked_arguments(
-            *matrix.shape, max_experts=max_experts, min_experts=min_experts, load_min=load_min,
+        given = by_label(
+            fitness=fitness, max_experts=max_experts, min_experts=min_experts, load_min=load_min,
             load_max=load_max, load_target=load_target, load_penalty=load_penalty, loads=loads,
             resources=resources, expert_group=expert_group, group_min=group_min,
             group_max=group_max, client_fitness_min=client_fitness_min, held=held,
             switch_cost=switch_cost, client_ids=client_ids, expert_ids=expert_ids,
         )
+        matrix, forbids, largest, integers = known_fitness(given.pop("fitness"))
+        checked = checked_arguments(*matrix.shape, **given)
         if integers is not None:
             fewest, most = checked["_slot_bounds"]
             integers.refuse_free(fewest, most, checked["client_fitness_min"])
@@ -191,9 +193,10 @@ class AlignmentProblem:
         """
         if "client_fitness_min" in arguments:
             raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
-        costs = checked_cost(cost)
+        arguments = by_label(cost=cost, client_cost_max=client_cost_max, **arguments)
+        costs, ceiling = checked_cost(arguments.pop("cost")), arguments.pop("client_cost_max")
         fitness, n = opposite("cost", costs), costs.shape[0] if costs.shape else 0
-        ceiling = bound_array("client_cost_max", client_cost_max, n, np.inf, "one per client")
+        ceiling = bound_array("client_cost_max", ceiling, n, np.inf, "one per client")
         problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
         object.__setattr__(problem, "sense", "min")
         return problem
@@ -400,7 +403,9 @@ class AlignmentProblem:
         ProblemError
             If both of such two are given, or the arguments do not fit each other.
         """
-        return problem_of(self.sense, self.arguments() | in_sense(self.sense, changes))
+        ids = {"client_ids": self.client_ids, "expert_ids": self.expert_ids}
+        changes = in_sense(self.sense, by_label(**(ids | changes)))
+        return problem_of(self.sense, self.arguments() | changes)
 
 
 def problem_of(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:

@@ -10,6 +10,7 @@ import numpy as np
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, fitted
 from alignsolve.model.feasibility import sorted_pairs
+from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
@@ -71,6 +72,7 @@ def checked_limits(
 
 def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:
     """Check the prices of a warm start, in the problem's own sense."""
+    prices = by_label(prices=prices, expert_ids=problem.expert_ids)["prices"]
     return fitted(
         "warm_start prices", prices, (problem.n_experts,), "one per expert",
         valid=np.isfinite, would_be_right="give finite prices",

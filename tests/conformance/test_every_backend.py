@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import time
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.backends import BACKEND_NAMES, get_backend
@@ -81,6 +83,68 @@ def test_the_optimum_of_any_problem(name: str) -> None:
         assert seen["infeasible"] >= examples(name) // 50
 
 
+def times_power(problem: al.AlignmentProblem, power: int) -> al.AlignmentProblem:
+    """Return a problem with fitness, costs and penalties times a power of two."""
+    scaled = {name: np.ldexp(np.asarray(getattr(problem, name), np.float64), power)
+              for name in ("fitness", "switch_cost", "load_penalty")}  # fmt: skip
+    loads = {name: dataclasses.replace(load, penalty=np.ldexp(load.penalty, power))
+             for name, load in problem.loads.items()}  # fmt: skip
+    return problem.replace(loads=loads, **scaled)
+
+
+@pytest.mark.parametrize("name", exact_backends())
+def test_values_of_any_size(name: str) -> None:
+    declared(name)
+
+    @settings(
+        max_examples=examples(name, 0.15),
+        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+    )
+    @given(problems_for(name), st.sampled_from([-1000, -400, 400, 900]))
+    def ask(problem: al.AlignmentProblem, power: int) -> None:
+        assume(get_backend(name).refusal(problem) is None)
+        # Floors hold within an absolute tolerance.
+        assume(al.Feature.FAIRNESS not in problem.features)
+        scaled = times_power(problem, power)
+        refusal = get_backend(name).refusal(scaled)
+        if refusal is not None:
+            assert "takes values up to" in refusal
+            return
+        best, _, _ = brute_force(problem)
+        result = al.solve(scaled, backend=name)
+        if best is None:
+            assert result.status is al.Status.INFEASIBLE
+            return
+        if problem.problem_class == "flow" or power < 0:
+            assert result.status is al.Status.OPTIMAL, result.summary()
+        found, bound = np.ldexp([result.objective_value, result.dual_bound], -power)
+        slack = 1e-6 * max(1.0, abs(best), problem.largest)
+        assert found == pytest.approx(best, abs=slack)
+        assert problem.sign * (bound - best) >= -slack
+
+    ask()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("power", [-1000, 64, 199, 900])
+@pytest.mark.parametrize("name", exact_backends())
+def test_costs_floors_and_penalties_of_any_size(name: str, power: int) -> None:
+    declared(name)
+    cost = np.array([[9.0, 1, 8], [2, 7, 6], [5, 3, 4]])
+    scale = 2.0**power
+    # The ceiling binds where values are not tiny.
+    problem = al.AlignmentProblem.from_cost(
+        cost * scale, 2, min_experts=1, load_max=2, load_penalty=scale, switch_cost=scale,
+        held=cost > 4, client_cost_max=6.5 * scale,
+    )  # fmt: skip
+    if get_backend(name).refusal(problem) is not None:
+        return
+    best, _, _ = brute_force(problem)
+    result = al.solve(problem, backend=name)
+    assert result.objective_value / scale == pytest.approx(best / scale, rel=1e-9)
+    assert result.status is al.Status.OPTIMAL or power > 0
+
+
 @settings(max_examples=150)
 @given(any_problems())
 def test_greedy_is_feasible_where_that_is_easy(problem: al.AlignmentProblem) -> None:
@@ -134,8 +198,12 @@ class TestSameProblemSaidDifferently:
 
     def test_power_of_two(self, name: str) -> None:
         problem = wide()
-        for scale in (2.0**-20, 2.0**20):
+        for scale in (2.0**-1074, 2.0**-1000, 2.0**-20, 2.0**20, 2.0**600):
             scaled = wide(fitness=problem.fitness * scale)
+            if get_backend(name).refusal(scaled) is not None:
+                with pytest.raises(al.UnsupportedProblemError, match="takes values up to"):
+                    al.solve(scaled, backend=name)
+                continue
             assert self.optimum(name, scaled) == scale * self.optimum(name, problem)
 
     def test_constant_per_client(self, name: str) -> None:

@@ -62,6 +62,7 @@ class LagrangianBackend(Backend):
         interruptible=True,
         warm_start=True,
         callback=True,
+        rescaled=True,
         libraries=("numba",),
     )
     all_parts: ClassVar[tuple[str, ...]] = ("bound", "search", "tree", "exact")

@@ -130,7 +130,8 @@ def _integer_rows(
     activity = row_reduce(np.add, np.abs(data) * upper[columns], indptr, 0.0)
     scale = 2.0 ** np.floor(np.log2(LARGEST_SUM / np.where(activity > 0, activity, 1.0)))
     # A penalty's own coefficient must come out whole.
-    scale = np.where(error > 0, np.maximum(scale, 1 / step.min()), scale)
+    unit = step[rounding > 0].min(initial=np.inf)
+    scale = np.where(error > 0, np.maximum(scale, 1 / unit), scale)
     scaled = data * np.repeat(scale, np.diff(indptr))
     infinite = np.full(low.size, np.inf)
     parts = []

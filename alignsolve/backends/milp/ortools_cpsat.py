@@ -36,7 +36,7 @@ class CpSatBackend(Backend):
     name = "ortools-cpsat"
     capabilities = Capabilities(
         features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
-        warm_start=True, callback=True, libraries=("ortools",),
+        warm_start=True, callback=True, rescaled=True, libraries=("ortools",),
     )
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:

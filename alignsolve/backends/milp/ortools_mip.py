@@ -29,7 +29,7 @@ from alignsolve.status import Limits, Outcome
 
 _CAPABILITIES = Capabilities(
     features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
-    warm_start=True, callback=True, libraries=("ortools",),
+    warm_start=True, callback=True, rescaled=True, libraries=("ortools",),
 )
 
 #: A line of HiGHS' log: source, nodes, queue, leaves, share explored, bound.

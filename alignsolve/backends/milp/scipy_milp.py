@@ -35,7 +35,7 @@ class ScipyMilpBackend(Backend):
     name = "scipy-milp"
     capabilities = Capabilities(
         features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
-        callback=True, libraries=("scipy",),
+        callback=True, rescaled=True, libraries=("scipy",),
     )
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:

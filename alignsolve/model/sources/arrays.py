@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray, float_matrix, numeric
+from alignsolve.model.arrays import BoolArray, FloatArray, IntArray, float_matrix, numeric
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -18,7 +18,8 @@ class ArraySource(FitnessSource):
     Parameters
     ----------
     array : array_like, shape (n_clients, n_experts)
-        float32 or float64 is used in place; other numbers become float64.
+        float32 or float64 is used in place; float16 becomes float32, other numbers
+        float64. Masked pairs are forbidden.
     block_rows : int, optional
         Rows of a block; default about 2**19 entries.
 
@@ -37,6 +38,8 @@ class ArraySource(FitnessSource):
 
     def __init__(self, array: Any, block_rows: int | None = None) -> None:
         self.array = float_matrix(numeric("fitness", array))
+        mask = np.ma.getmask(array)
+        self.mask: BoolArray | None = None if mask is np.ma.nomask else mask
         super().__init__(self.array.shape, self.array.dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
@@ -51,6 +54,12 @@ class ArraySource(FitnessSource):
         """Return some entries."""
         return self.array[row_ind, col_ind]
 
+    def as_cost(self) -> FitnessSource:
+        """Return the source as one of costs, +inf where the array was masked."""
+        if self.mask is None:
+            return self
+        return ArraySource(np.where(self.mask, np.inf, self.array), self.block_rows)
+
     def part(self, first: int, last: int) -> FitnessSource:
         """Return the rows of some blocks as a source; only they are sent elsewhere."""
         return ArraySource(self.array[self.edges[first] : self.edges[last]], self.block_rows)
@@ -62,7 +71,9 @@ class MappedSource(ArraySource):
     Parameters
     ----------
     path : path
-        A file of `numpy.save`, float32 or float64, shape (n_clients, n_experts).
+        A file of `numpy.save`, shape (n_clients, n_experts). float32 and float64 of this
+        machine's byte order stay in the file; other numbers are converted in memory, as
+        `ArraySource` does.
     block_rows : int, optional
         Rows of a block; default about 2**19 entries.
 
@@ -75,7 +86,8 @@ class MappedSource(ArraySource):
     -----
     Pages that were read stay in the system's page cache as long as there is
     room; they are not memory of the process. Workers elsewhere open the file
-    under the same path.
+    under the same path. A file in Fortran order, by columns, is read as it is: a
+    block of rows then is a piece of every column.
     """
 
     def __init__(self, path: str | Path, block_rows: int | None = None) -> None:
@@ -96,11 +108,13 @@ class MappedSource(ArraySource):
 def _mapped(path: str) -> FloatArray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ProblemError(f"{path}: not a .npy file that can be mapped: {error}") from None
-    if not isinstance(array, np.memmap) or array.dtype not in (np.float32, np.float64):
-        raise ProblemError(f"{path}: holds no plain array of float32 or float64; write one with "
-                           f"numpy.save")
-    if not array.flags.c_contiguous:
-        raise ProblemError(f"{path}: is in Fortran order, by columns; save it in C order")
+    except Exception as error:  # a damaged header: from SyntaxError to MemoryError
+        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        reason = said.replace(path, "the file") or type(error).__name__
+        raise ProblemError(f"{path}: not a .npy file that can be mapped: {reason}") from None
+    if not isinstance(array, np.memmap) or array.dtype.kind not in "fiub":
+        raise ProblemError(f"{path}: holds no plain array of numbers; write one with numpy.save")
+    if array.ndim != 2:
+        raise ProblemError(f"{path}: holds {array.ndim} dimensions; save a matrix of clients x "
+                           f"experts")
     return float_matrix(array)

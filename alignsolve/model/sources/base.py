@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,9 @@ class FitnessSource(ABC):
     #: Whether any pair is forbidden, and the largest finite absolute value; None before a
     #: problem has looked through the source, which it does only once.
     facts: tuple[bool, float] | None = None
+    #: Whether pairs may be left out, and what then stands for them; see `as_cost`.
+    leaves_out: bool = False
+    absent: float = -np.inf
 
     def __init__(
         self, shape: tuple[int, int], dtype: npt.DTypeLike, edges: IntArray | None = None,
@@ -108,6 +112,14 @@ class FitnessSource(ABC):
         for k in range(self.n_blocks):
             matrix[self.edges[k] : self.edges[k + 1]] = checked_block(self, k)
         return matrix
+
+    def as_cost(self) -> FitnessSource:
+        """Return the source as one of costs: pairs that it leaves out are forbidden there too."""
+        if not self.leaves_out:
+            return self
+        costs = copy.copy(self)
+        costs.absent, costs.facts, costs._latest = np.inf, None, None
+        return costs
 
     # -- what makes it read like an array, by rows --------------------------
 

@@ -44,7 +44,9 @@ class FactorSource(FitnessSource):
         self, features: FitnessSource | npt.ArrayLike, embeddings: npt.ArrayLike,
         block_rows: int | None = None,
     ) -> None:
-        self.features = features if isinstance(features, FitnessSource) else ArraySource(features)
+        if not isinstance(features, FitnessSource):
+            features = ArraySource(numeric("features", features))
+        self.features = features
         self.random_access = self.features.random_access
         other = numeric("embeddings", embeddings)
         n, rank = self.features.shape

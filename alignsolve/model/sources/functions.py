@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray
+from alignsolve.model.arrays import FloatArray, numeric
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -19,9 +19,9 @@ class FunctionSource(FitnessSource):
     ----------
     function : callable
         ``function(start, stop)`` returns the rows of clients ``start`` to
-        ``stop - 1``, shape ``(stop - start, n_experts)``. It must return the
-        same bits when asked again, and is called from several threads at once.
-        Other processes get it by pickle.
+        ``stop - 1``, shape ``(stop - start, n_experts)``; masked pairs are
+        forbidden. It must return the same bits when asked again, and is called
+        from several threads at once. Other processes get it by pickle.
     shape : tuple of int
         Clients and experts.
     dtype : dtype, default float32
@@ -40,6 +40,8 @@ class FunctionSource(FitnessSource):
     computes its block.
     """
 
+    leaves_out = True
+
     def __init__(
         self, function: Callable[[int, int], FloatArray], shape: tuple[int, int],
         dtype: npt.DTypeLike = np.float32, block_rows: int | None = None,
@@ -51,4 +53,5 @@ class FunctionSource(FitnessSource):
 
     def block(self, k: int) -> FloatArray:
         """Return what the function says of block k."""
-        return np.asarray(self.function(int(self.edges[k]), int(self.edges[k + 1])))
+        block = self.function(int(self.edges[k]), int(self.edges[k + 1]))
+        return numeric("cost" if self.absent > 0 else "fitness", block)

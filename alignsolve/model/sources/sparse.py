@@ -14,6 +14,8 @@ from alignsolve.model.sources.base import FitnessSource
 class SparseSource(FitnessSource):
     """A SciPy sparse matrix; absent pairs are forbidden, stored zeros are not.
 
+    So they are as costs, in `AlignmentProblem.from_cost`.
+
     Parameters
     ----------
     matrix : sparse matrix or array, shape (n_clients, n_experts)
@@ -34,6 +36,7 @@ class SparseSource(FitnessSource):
     """
 
     random_access = True
+    leaves_out = True
 
     def __init__(self, matrix: Any, block_rows: int | None = None) -> None:
         if not hasattr(matrix, "tocsr"):
@@ -50,7 +53,7 @@ class SparseSource(FitnessSource):
         super().__init__(csr.shape, dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
-        """Return block k with -inf where nothing is stored."""
+        """Return block k, dense."""
         start, stop = int(self.edges[k]), int(self.edges[k + 1])
         row = np.repeat(np.arange(stop - start), np.diff(self.indptr[start : stop + 1]))
         return self._dense(stop - start, row, slice(*self.indptr[[start, stop]]))
@@ -61,14 +64,14 @@ class SparseSource(FitnessSource):
         return self._dense(index.size, row, places)
 
     def _dense(self, n_rows: int, row: IntArray, places: slice | IntArray) -> FloatArray:
-        out = np.full((n_rows, self.shape[1]), -np.inf, self.dtype)
+        out = np.full((n_rows, self.shape[1]), self.absent, self.dtype)
         out[row, self.indices[places]] = self.data[places]
         return out
 
     def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
         """Return some entries, found by bisection block by block."""
         m = self.shape[1]
-        out = np.full(row_ind.size, -np.inf, self.dtype)
+        out = np.full(row_ind.size, self.absent, self.dtype)
         for k, some in self.by_block(row_ind):
             start, stop = int(self.edges[k]), int(self.edges[k + 1])
             ends = self.indptr[start : stop + 1]
@@ -78,7 +81,7 @@ class SparseSource(FitnessSource):
             stored += self.indices[ends[0] : ends[-1]]
             wanted = (row_ind[some] - start) * m + col_ind[some]
             at = np.minimum(np.searchsorted(stored, wanted), stored.size - 1)
-            out[some] = np.where(stored[at] == wanted, self.data[ends[0] + at], -np.inf)
+            out[some] = np.where(stored[at] == wanted, self.data[ends[0] + at], self.absent)
         return out
 
     def part(self, first: int, last: int) -> FitnessSource:
@@ -90,4 +93,6 @@ class SparseSource(FitnessSource):
         inner = slice(int(ends[0]), int(ends[-1]))
         shape = stop - start, self.shape[1]
         rows = sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
-        return SparseSource(rows, self.block_rows)
+        part = SparseSource(rows, self.block_rows)
+        part.absent = self.absent
+        return part

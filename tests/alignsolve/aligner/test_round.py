@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -305,3 +306,74 @@ def test_wrong_plans(clients, more, message):
 def test_wrong_policies(name):
     with pytest.raises(al.ProblemError, match=name):
         al.PolicySettings(**{name: -1})
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_reports_of_arrays_and_tensors_teach_the_same(library):
+    made = pytest.importorskip(library).asarray
+    learnt = []
+    for of in (lambda value: value, made):
+        aligner = al.Aligner(2, capacity=al.CapacitySettings(max_experts=2))
+        plan = aligner.plan(["a"])
+        # An array of numpy is no key.
+        experts = {j if library == "numpy" else of(j): al.ExpertReport(
+            of(8), loss=of(0.25), accuracy=of(0.5)) for j in (0, 1)}  # fmt: skip
+        told = al.ClientReport("a", of(1), of(8), of(1.5), down_mb=of(2.0), experts=experts)
+        assert aligner.observe(plan, [told]).accepted == 1
+        learnt.append(aligner.state_dict()["arrays"])
+    for name, array in learnt[0].items():
+        np.testing.assert_array_equal(learnt[1][name], array)
+
+
+def test_a_tensor_that_asks_for_gradients_is_a_number():
+    torch = pytest.importorskip("torch")
+    aligner = al.Aligner(1)
+    plan = aligner.plan(["a"])
+    loss = torch.tensor(0.5, requires_grad=True, dtype=torch.bfloat16)
+    aligner.declare("a", samples=torch.tensor(20))
+    told = report(plan, "a", experts={0: al.ExpertReport(1, loss)})
+    assert aligner.observe(plan, [told]).accepted == 1
+
+
+@pytest.mark.parametrize("value", [np.ma.masked, np.array([0.5]), np.array(True), np.array(1j)])
+def test_other_arrays_are_no_numbers(value):
+    aligner = al.Aligner(1)
+    plan = aligner.plan(["a"])
+    wrong = report(plan, "a", experts={0: al.ExpertReport(1, loss=value)})
+    with pytest.warns(UserWarning, match="round 1: every report was refused, 1 malformed; the fir"):
+        seen = aligner.observe(plan, [wrong])
+    assert "expert 0: loss is " in seen.refused[0].reason
+
+
+def test_an_expert_named_twice_is_refused():
+    aligner = al.Aligner(1)
+    plan = aligner.plan(["a"])
+    zero = {np.int64(0): al.ExpertReport(1), _Zero(): al.ExpertReport(2)}
+    with pytest.warns(UserWarning, match="an expert twice"):
+        assert not aligner.observe(plan, [report(plan, "a", experts=zero)]).accepted
+
+
+class _Zero:
+    """A tensor without dimensions, as a key."""
+
+    ndim = 0
+
+    def item(self):
+        return 0
+
+
+def test_a_round_that_taught_nothing_warns():
+    aligner = al.Aligner(2)
+    plan = aligner.plan(["a", "b"])
+    reports = [report(plan, client, samples=-1) for client in plan.clients]
+    with pytest.warns(UserWarning, match=re.escape(
+        "round 1: every report was refused, 2 malformed; the first because samples is -1; give a "
+        "number from 0 to 1e+12; clients that count as dropped out: 2"
+    )):  # fmt: skip
+        aligner.observe(plan, reports)
+    with pytest.warns(UserWarning, match=r"round 1 is not open: nothing was learnt of 2 reports "):
+        aligner.observe(plan, reports)
+    plan = aligner.plan(["a", "b"])
+    wrong = [dataclasses.replace(report(plan, "a"), round=7)]
+    with pytest.warns(UserWarning, match=r"1 late; the first because the report is of round 7, "):
+        aligner.observe(plan, wrong)

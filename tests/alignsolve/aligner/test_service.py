@@ -15,6 +15,9 @@ from alignsolve.model.feasibility import violations
 
 BAD_NUMBERS = [math.nan, math.inf, -math.inf, -1.0, 1e300, 10**400, None, "7", True, [1], 1j]
 
+# That all reports of a round are refused is no surprise here.
+pytestmark = pytest.mark.filterwarnings("ignore:round")
+
 #: Kinds of hostile report, and as what each is refused.
 HOSTILE = {
     "number": "malformed", "expert": "malformed", "object": "malformed", "id": "malformed",

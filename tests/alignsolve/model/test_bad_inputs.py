@@ -10,14 +10,17 @@ import math
 import os
 import shlex
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import alignsolve as al
 from alignsolve import io
 from alignsolve.cli import main
+from tests.alignsolve.model import containers
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "errors.md"
 
@@ -27,6 +30,10 @@ NAMES = {
     "al": al,
     "io": io,
     "np": np,
+    "pd": containers.pd,
+    "torch": containers.torch,
+    "sparse": sp.csr_array((1, 2)),
+    "Decimal": Decimal,
     "nan": math.nan,
     "inf": math.inf,
     "problem": SMALL,
@@ -49,6 +56,21 @@ CONSTRUCTOR = [
      "fitness[1, 0] is inf; give finite numbers, or -inf to forbid the pair"),
     ("al.AlignmentProblem([[1j, 2]], 1)",
      "fitness has dtype complex128; give real numbers (float64, float32 or integers)"),
+    ("al.AlignmentProblem([[1, None]], 1)",
+     "fitness[0, 1] is None; give real numbers (float64, float32 or integers)"),
+    ("al.AlignmentProblem([[1, Decimal('0.1')]], 1)",
+     "fitness[0, 1] is Decimal('0.1'), which float64 does not hold exactly; to round it, give "
+     "np.asarray(values, dtype=float)"),
+    ("al.AlignmentProblem(sparse, 1)",
+     "fitness is a SciPy sparse matrix; give al.SparseSource(fitness), where pairs that are "
+     "not stored are forbidden, or fitness.toarray(), where they are 0"),
+    ("al.AlignmentProblem(torch.eye(2).to_sparse(), 1)",
+     "fitness is a sparse tensor; give al.SparseSource(...) of a SciPy matrix, where pairs that "
+     "are not stored are forbidden, or fitness.to_dense(), where they are 0"),
+    ("al.AlignmentProblem(torch.empty(2, 2, device='meta'), 1)",
+     "fitness is a tensor on the device meta, which has no values; give a tensor on the CPU"),
+    ("al.AlignmentProblem(pd.DataFrame({'x': pd.array([1, None], 'Int64')}), 1)",
+     "fitness column 'x'[1] is missing; give a number, or -inf for a forbidden pair"),
     ("al.AlignmentProblem(None, 1)",
      "fitness is None; give real numbers (float64, float32 or integers)"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], [1, 2, 3])",
@@ -59,6 +81,12 @@ CONSTRUCTOR = [
      "max_experts[1] is 1.5; give a whole number >= 0"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], [1, nan])",
      "max_experts[1] is nan; give a whole number >= 0"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], np.ma.array([1, 1], mask=[0, 1]))",
+     "max_experts[1] is masked; give every entry, with array.filled(...): only fitness and cost "
+     "may be masked, where it forbids the pair"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], pd.Series([1, 1], ['a', 'c']), client_ids=['a', 'b'])",
+     "max_experts has no label 'b'; label it by client_ids, each once, or give .to_numpy() to go "
+     "by position"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 'two')",
      "max_experts holds text; give real numbers (float64, float32 or integers)"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], [[1], [1]])",
@@ -175,6 +203,10 @@ FUNCTIONS = [
      "backend 'scipy-lsa' does not support resources; use backend='auto'"),
     ("al.solve(mip, backend='ortools-mcf')",
      "backend 'ortools-mcf' does not support resources; use backend='auto'"),
+    ("al.Aligner(1).plan(['a'], fitness=[['x']])",
+     "fitness holds text; give real numbers (float64, float32 or integers)"),
+    ("al.Aligner(1).plan(['a'], fitness=[[1j]])",
+     "fitness has dtype complex128; give real numbers (float64, float32 or integers)"),
     ("al.certify(problem, [0, 1], [0])",
      "row_ind has shape (2,) and col_ind (1,); give two index arrays of one length"),
     ("al.certify(problem, [0, 2], [0, 1])",
@@ -659,6 +691,9 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("expression", "message"), CONSTRUCTOR + FUNCTIONS)
 def test_expressions(expression, message, folder):
+    for library in ("pd", "torch"):
+        if NAMES[library] is None and f"{library}." in expression:
+            pytest.skip(f"needs {library}")
     assert evaluated(expression) == message
 
 

@@ -276,6 +276,39 @@ def test_matrices_in_files_are_instances(tmp_path, suffix):
     assert problem_digest(cost) == problem_digest(al.AlignmentProblem.from_cost(MATRIX, 1))
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i8", "?", "f2", ">f4", ">f8", ">i4", "f4", "f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_files_of_any_numbers_in_any_order(dtype, order, tmp_path):
+    matrix = np.arange(15).reshape(5, 3).astype(dtype)
+    np.save(tmp_path / "a.npy", np.asarray(matrix, order=order))
+    problem = al.read_instance(tmp_path / "a.npy")
+    np.testing.assert_array_equal(problem.fitness, matrix.astype(np.float64))
+    assert problem.fitness.dtype == (np.float32 if dtype in ("f2", "f4", ">f4") else np.float64)
+    cost = al.read_instance(tmp_path / "a.npy", "min").fitness
+    np.testing.assert_array_equal(cost[np.arange(5)], 0.0 - matrix.astype(np.float64))
+
+
+def test_an_absent_pair_is_forbidden_as_a_cost_too():
+    stored = sp.csr_array(np.array([[0.0, 1.0], [8.0, 2.0]]))
+    problem = al.AlignmentProblem.from_cost(
+        al.SparseSource(stored), 1, min_experts=1, load_max=1, expert_ids=["x", "y"]
+    )
+    expected = [[-np.inf, -1], [-8, -2]]
+    for same in (problem, pickle.loads(pickle.dumps(problem)), problem.replace(load_max=1),
+                 al.AlignmentProblem(al.SparseSource(stored), 1).replace(
+                     cost=al.SparseSource(stored))):  # fmt: skip
+        assert same.fitness.in_memory().tolist() == expected
+    assert problem.fitness.part(0, 1).in_memory().tolist() == expected
+    result = al.solve(problem)
+    assert result.status is al.Status.OPTIMAL
+    assert (result.objective_value, result.col_ind.tolist()) == (9, [1, 0])
+    stored.data[0] = -np.inf
+    with pytest.raises(ProblemError, match="is inf"):
+        al.AlignmentProblem.from_cost(al.SparseSource(stored), 1)
+    back = problem.replace(fitness=al.SparseSource(sp.csr_array(np.array([[3.0, 0], [0, 4]]))))
+    assert back.fitness.in_memory().tolist() == [[3, -np.inf], [-np.inf, 4]]
+
+
 class TestRefusals:
     def test_the_whole_matrix_is_not_given(self):
         with pytest.raises(UnsupportedProblemError, match="whole matrix of 50 x 7"):
@@ -329,12 +362,29 @@ class TestRefusals:
             al.ArraySource(np.ones(3))
         with pytest.raises(ProblemError, match="that can be mapped"):
             al.MappedSource(tmp_path / "missing.npy")
-        np.save(tmp_path / "whole.npy", np.ones((3, 3), int))
-        with pytest.raises(ProblemError, match="float32 or float64"):
-            al.MappedSource(tmp_path / "whole.npy")
-        np.save(tmp_path / "fortran.npy", np.asfortranarray(np.ones((3, 2))))
-        with pytest.raises(ProblemError, match="Fortran order"):
-            al.MappedSource(tmp_path / "fortran.npy")
+        np.save(tmp_path / "text.npy", np.array([["a"]]))
+        with pytest.raises(ProblemError, match="no plain array of numbers"):
+            al.MappedSource(tmp_path / "text.npy")
+        np.save(tmp_path / "row.npy", np.ones(3))
+        with pytest.raises(ProblemError, match=r"row\.npy: holds 1 dimensions; save a matrix"):
+            al.MappedSource(tmp_path / "row.npy")
+
+    def test_a_damaged_file_is_named_once(self, tmp_path):
+        path = tmp_path / "fitness.npy"
+        np.save(path, MATRIX)
+        whole, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
+        refused = []
+        for _ in range(300):
+            damaged = whole.copy()
+            for at in rng.integers(0, 128, rng.integers(1, 4)):
+                damaged[at] = rng.choice(np.frombuffer(b"\0({'\",9\xff ", np.uint8))
+            path.write_bytes(damaged[: rng.choice([len(whole), 128, 60, 7])])
+            try:
+                al.MappedSource(path)
+            except ProblemError as error:
+                refused.append(str(error))
+        assert len(refused) > 200
+        assert all(text.startswith(f"{path}: ") and text.count(str(path)) == 1 for text in refused)
 
     def test_tables_that_are_none(self, tmp_path):
         pa = pytest.importorskip("pyarrow")
