@@ -25,7 +25,8 @@ from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.model.arrays import fitted, identifiers
+from alignsolve.model.arrays import fitted
+from alignsolve.model.ids import identifiers
 
 
 class Aligner:

@@ -14,6 +14,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import Explainer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.ids import id_fault, look
 from alignsolve.result import Result
 
 
@@ -107,8 +108,19 @@ class Plan:
         """
         row = self.rows.get(client)
         if row is None:
-            raise ProblemError(f"client {client!r} has no part in round {self.round}")
+            raise ProblemError(self.stranger(client))
         return row
+
+    @cached_property
+    def _looks(self) -> dict[str, str]:
+        return {look(str(client)): str(client) for client in self.clients}
+
+    def stranger(self, client: ClientId) -> str:
+        """Return why a client has no part in the round: its id may only look like one that has."""
+        text = str(client)
+        alike = self._looks.get(look(text))
+        fault = id_fault(text, None if alike == text else alike)
+        return f"client {fault or f'{client!r} has no part in round {self.round}'}"
 
     def _pairs_of(self, client: ClientId) -> slice:
         row = self.row_of(client)
