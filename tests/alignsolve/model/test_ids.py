@@ -85,8 +85,8 @@ def test_kinds_of_ids_that_look_alike(pair):
     assert all(escaped(text) in message for text in pair)
 
 
-@pytest.mark.parametrize("text", ["", " ", "anna ", "\u00a0anna", *[f"a{c}b" for c in UNSEEN + SPACES]],
-                         ids=ascii)
+@pytest.mark.parametrize("text", ["", " ", "anna ", "\u00a0anna",
+                                  *[f"a{character}b" for character in UNSEEN + SPACES]], ids=ascii)
 def test_one_id_alone_is_refused(text):
     assert refused([text]).startswith(f"client_ids[0] {escaped(text)} ")
 
