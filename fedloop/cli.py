@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import click
-import typer
 
+from alignsolve.cli import typer
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
 from alignsolve.errors import AlignSolveError
 from fedloop.errors import ConfigError

@@ -330,7 +330,8 @@ def read_config(path: str | Path | None, changes: Iterable[str] = ()) -> Config:
     settings: dict[str, Any] = {}
     if path is not None:
         try:
-            settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            # Editors may put a byte order mark before the text.
+            settings = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -23,13 +23,17 @@ from alignsolve.aligner.reports import ClientId, ClientReport, Observation, clie
 from alignsolve.aligner.settings import Groups, PolicySettings, Settings
 from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.aligner.tables import Tables
+from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.model.arrays import fitted, identifiers
+from alignsolve.model.arrays import fitted
+from alignsolve.model.ids import identifiers
 from alignsolve.model.labels import by_label
 
 
-class Aligner:
+@one_at_a_time("declare", "plan", "replan", "observe", "metrics", "explain", "state_dict",
+               "load_state_dict")  # fmt: skip
+class Aligner(Shared):
     """Decide, round after round, which client trains which experts.
 
     Parameters
@@ -65,8 +69,8 @@ class Aligner:
     restored from `state_dict` goes on with the same plans, bit for bit, on the
     same machine and versions.
 
-    `alignsolve.aligner.placement.Placements` says exactly what must be sent
-    after aggregation.
+    Threads may share an aligner: each call is whole, and others wait for it.
+    `alignsolve.aligner.placement.Placements` says what must be sent after aggregation.
 
     Examples
     --------
@@ -202,13 +206,11 @@ class Aligner:
 
     def _open(self, plan: Plan, inputs: Round) -> None:
         """Let a plan wait for reports."""
-        self.open_plan = self._last = plan
-        self._open_inputs = inputs
+        self.open_plan, self._open_inputs, self._last = plan, inputs, plan
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
         """Return the open plan, which has a result, where a plan is of its round."""
-        waits = self.open_plan
-        return waits if waits is not None and waits.round == plan.round else None
+        return None if self.open_plan is None else self.open_plan.in_place_of(plan)
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
         """Plan the open round again without clients that vanished.

@@ -9,6 +9,7 @@ import numpy as np
 from alignsolve.aligner.reports import ClientId, client_id
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.ids import id_fault, look
 
 
 class Clients:
@@ -17,7 +18,8 @@ class Clients:
     def __init__(self, ids: Iterable[ClientId] = ()) -> None:
         self.ids: list[ClientId] = []
         self.row: dict[ClientId, int] = {}
-        self._texts: set[str] = set()
+        #: Every client by what its id looks like.
+        self._looks: dict[str, ClientId] = {}
         for client in ids:
             self.add(client)
 
@@ -30,19 +32,23 @@ class Clients:
         Raises
         ------
         ProblemError
-            If it is no id, or reads like another client's.
+            If it is no id, or looks like another client's.
         """
         client = client_id(value)
         row = self.row.get(client)
         if row is None:
             # Problems, files and logs call clients by their text.
-            if str(client) in self._texts:
+            text, shape = str(client), look(str(client))
+            other = self._looks.get(shape)
+            if other is not None and str(other) == text:
                 raise ProblemError(
                     f"client {client!r} reads like another's id; give ids that differ as text"
                 )
+            if fault := id_fault(text, None if other is None else str(other)):
+                raise ProblemError(f"client {fault}")
             row = self.row[client] = len(self.ids)
             self.ids.append(client)
-            self._texts.add(str(client))
+            self._looks[shape] = client
         return row
 
     def named(self, rows: IntArray) -> tuple[ClientId, ...]:

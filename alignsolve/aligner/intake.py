@@ -24,6 +24,7 @@ from alignsolve.aligner.reports import (
 )
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.ids import id_fault
 from alignsolve.model.text import counted
 
 
@@ -82,7 +83,8 @@ class Intake:
             )
         row = self.plan.rows.get(client)
         if row is None:
-            return "not asked", f"client {client!r} has no part in round {self.plan.round}"
+            kind = "malformed" if id_fault(str(client)) else "not asked"
+            return kind, self.plan.stranger(client)
         if client in self.accepted:
             return "duplicate", "a report of this client was accepted before"
         held = frozenset(self.plan.experts_of(client).tolist())

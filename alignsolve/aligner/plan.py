@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import Explainer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.ids import id_fault, look
 from alignsolve.result import Result
 
 
@@ -107,8 +109,32 @@ class Plan:
         """
         row = self.rows.get(client)
         if row is None:
-            raise ProblemError(f"client {client!r} has no part in round {self.round}")
+            raise ProblemError(self.stranger(client))
         return row
+
+    @cached_property
+    def _looks(self) -> dict[str, str]:
+        return {look(str(client)): str(client) for client in self.clients}
+
+    def stranger(self, client: ClientId) -> str:
+        """Return why a client has no part in the round: its id may only look like one that has."""
+        text = str(client)
+        alike = self._looks.get(look(text))
+        fault = id_fault(text, None if alike == text else alike)
+        return f"client {fault or f'{client!r} has no part in round {self.round}'}"
+
+    def in_place_of(self, plan: Plan) -> Plan | None:
+        """Return this plan where another is of its round, and warn where it is not the same."""
+        if plan.round != self.round:
+            return None
+        same = plan is self or (plan.clients == self.clients and all(
+            np.array_equal(getattr(plan, name), getattr(self, name))
+            for name in ("row_ind", "col_ind")))
+        if not same:
+            # Out of here, the aligner's two methods and its lock.
+            warnings.warn(f"this plan of round {plan.round} is not the open one: the round was "
+                          f"planned again, and its last plan counts", UserWarning, stacklevel=5)
+        return self
 
     def _pairs_of(self, client: ClientId) -> slice:
         row = self.row_of(client)

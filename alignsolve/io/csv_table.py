@@ -27,7 +27,7 @@ _CHUNK = 1 << 16
 
 def read(path: str | Path, sense: str | None) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(_read_table, path, sense)
+    return table.read_tables(read_table, path, sense)
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
@@ -58,7 +58,7 @@ def csv_reader(text: str) -> Reader:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
-def _read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
+def read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
     """Read a CSV file into columns of ids and of numbers."""
     reader = csv_reader(read_text(path))
     try:

@@ -21,7 +21,7 @@ MAX_ROWS = 64 * MAX_SIDE
 
 def read(path: str | Path, sense: str | None, limits: ReadLimits = LIMITS) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(partial(_read_table, limits), path, sense)
+    return table.read_tables(partial(read_table, limits=limits), path, sense)
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
@@ -47,8 +47,8 @@ def _library(path: str | Path) -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _read_table(
-    limits: ReadLimits, path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]
+def read_table(
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...], limits: ReadLimits = LIMITS
 ) -> Table:
     """Read a Parquet file into columns of ids and of numbers."""
     arrow, parquet = _library(path)

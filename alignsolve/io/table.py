@@ -4,10 +4,11 @@ The table has the columns ``client``, ``expert`` and ``fitness`` (or ``cost``,
 to be minimised), and may have ``held`` (0 or 1), ``switch_cost`` and a column
 ``size:NAME`` for each resource. Two more tables may lie beside it:
 ``scores.csv`` is completed by ``scores.clients.csv`` and
-``scores.experts.csv``, whose columns are the arguments per client and per
-expert (`CLIENT_COLUMNS`, `EXPERT_COLUMNS`); they also fix the order of clients
-and experts. Without them every client may hold one expert, and clients and
-experts come in the order of whole-number ids, else of first appearance.
+``scores.experts.csv``, in this or another format of tables, whose columns are
+the arguments per client and per expert (`CLIENT_COLUMNS`, `EXPERT_COLUMNS`);
+they also fix the order of clients and experts. Without them every client may
+hold one expert, and clients and experts come in the order of whole-number ids,
+else of first appearance.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
+from alignsolve.io.companions import companion_of, three_paths
 from alignsolve.io.files import fail, first_repeated, located, one_line
+from alignsolve.io.formats import detect
 from alignsolve.io.limits import check_size
 from alignsolve.io.schema import MATRIX, compact
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.ids import first_fault
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
@@ -86,6 +90,15 @@ class Table:
     ids: Mapping[str, Ids]
     numbers: Mapping[str, Float64Array]
 
+    def line_of(self, column: str, name: str) -> int:
+        """Return the number of the first row with an id."""
+        ids = self.ids[column]
+        return self.first_line + int(np.argmax(ids.codes == ids.names.index(name)))
+
+
+#: Reads one table, given its path, its columns of ids and its other columns.
+ReadTable = Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table]
+
 
 def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known: Iterable[str]) -> (
     None
@@ -104,34 +117,35 @@ def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known:
             fail(path, f"column {name!r} is missing", 1)
 
 
-def _three_paths(path: str | Path) -> tuple[Path, Path, Path]:
-    """Return where the tables of pairs, clients and experts lie."""
-    path = Path(path)
-    clients, experts = (path.with_name(f"{path.stem}.{what}{path.suffix}")
-                        for what in ("clients", "experts"))
-    return path, clients, experts
-
-
 def read_tables(
-    read_table: Callable[[str | Path, tuple[str, ...], tuple[str, ...]], Table], path: str | Path,
-    sense: str | None,
+    read_table: ReadTable, path: str | Path, sense: str | None
 ) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions.
 
     Parameters
     ----------
     read_table : callable
-        Reads one table, given its path, its columns of ids and its other columns.
+        Reads one table of the pairs' format, given its path, its columns of ids and its other
+        columns.
     path : path
         The table of pairs.
     sense : {"max", "min"} or None
         What the caller takes the sense to be.
     """
-    _, clients, experts = _three_paths(path)
+    path = Path(path)
+
+    def beside(what: str, column: str, known: tuple[str, ...]) -> Table | None:
+        found = companion_of(path, what)
+        if found is None:
+            return None
+        read: ReadTable = read_table
+        if found not in three_paths(path):
+            read = detect(found).function("read_table")
+        return read(found, (column,), known)
+
     return to_problem(
         read_table(path, ("client", "expert"), PAIR_COLUMNS),
-        read_table(clients, ("client",), CLIENT_COLUMNS) if clients.exists() else None,
-        read_table(experts, ("expert",), EXPERT_COLUMNS) if experts.exists() else None,
+        beside("clients", "client", CLIENT_COLUMNS), beside("experts", "expert", EXPERT_COLUMNS),
         sense,
     )
 
@@ -141,7 +155,7 @@ def write_tables(
     path: str | Path,
 ) -> None:
     """Write a problem as a table of pairs and its companions, each with `write_table`."""
-    for columns, target in zip(from_problem(problem, path), _three_paths(path), strict=True):
+    for columns, target in zip(from_problem(problem, path), three_paths(path), strict=True):
         write_table(columns, target)
 
 
@@ -223,10 +237,15 @@ def _coded(pairs: Table, column: str, companion: Table | None) -> tuple[IntArray
             fail(companion.path, f"{column} {one_line(names[listed.codes[at]])} appears twice",
                  companion.first_line + at)
     index = {name: at for at, name in enumerate(names)}
-    for code, name in enumerate(ids.names):
-        if name not in index and companion is not None:
-            fail(pairs.path, f"{column} {one_line(name)} is not in {Path(companion.path).name}",
-                 pairs.first_line + int(np.argmax(ids.codes == code)))
+    others = [name for name in ids.names if name not in index]
+    if (found := first_fault([*names, *others])) is not None:
+        at, words = found
+        table, name = (companion or pairs, names[at]) if at < len(names) else (
+            pairs, others[at - len(names)])
+        fail(table.path, f"{column} {words}", table.line_of(column, name))
+    if others and companion is not None:
+        fail(pairs.path, f"{column} {one_line(others[0])} is not in {Path(companion.path).name}",
+             pairs.line_of(column, others[0]))
     order = np.array([index[name] for name in ids.names], dtype=np.int64)
     return order[ids.codes], names
 

@@ -16,7 +16,6 @@ from alignsolve.model.arrays import (
     FloatArray,
     IntArray,
     fitted,
-    identifiers,
     non_negative,
     numeric,
     read_only,
@@ -24,6 +23,7 @@ from alignsolve.model.arrays import (
     weighted_count,
     whole,
 )
+from alignsolve.model.ids import identifiers
 from alignsolve.model.large_integers import OffsetMatrix, has_large_integers, offset_matrix
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.arrays import ArraySource

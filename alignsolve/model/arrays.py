@@ -6,14 +6,14 @@ copies only where the input has to change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import AlignSolveError, ProblemError
-from alignsolve.model.foreign import exact_numbers, plain, refuse_mask
+from alignsolve.model.foreign import exact_numbers, plain
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Float64Array = npt.NDArray[np.float64]
@@ -210,28 +210,3 @@ def weighted_count(index: IntArray, weight: Float64Array, length: int) -> Float6
     """Return the sum of weights at each index, float64 of shape (length,)."""
     # Without any index, bincount forgets that weights were given.
     return np.bincount(index, weights=weight, minlength=length).astype(np.float64, copy=False)
-
-
-def identifiers(
-    name: str, value: Sequence[object] | npt.NDArray[Any] | None, length: int
-) -> tuple[str, ...] | None:
-    """Return ids as a tuple of distinct strings of the wanted length, or None."""
-    if value is None:
-        return None
-    refuse_mask(name, value)
-    if isinstance(value, str):
-        raise ProblemError(f"{name} is one string; give a sequence of {length} ids")
-    if not isinstance(value, Iterable):
-        raise ProblemError(f"{name} is {type(value).__name__}; give a sequence of {length} ids")
-    ids = tuple(str(v) for v in value)
-    if len(ids) != length:
-        raise ProblemError(f"{name} has {len(ids)} entries; give {length}")
-    if len(set(ids)) != length:
-        seen: set[str] = set()
-        for position, identifier in enumerate(ids):
-            if identifier in seen:
-                raise ProblemError(
-                    f"{name}[{position}] repeats {identifier!r}; ids must be distinct"
-                )
-            seen.add(identifier)
-    return ids

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import subprocess
+import sys
 import tarfile
 import threading
 from functools import partial
@@ -222,3 +224,10 @@ def test_comparisons_are_paired_by_seed():
         "greedy": [1, 2], "random": [1, 2]}
     rows = figures(runs, config.targets, "greedy")
     assert "fewer_rounds_to_5" in rows[1] and "fewer_rounds_to_5" not in rows[0]
+
+
+def test_no_warning_is_raised():
+    words = [sys.executable, "-W", "error", "-m", "fedloop.cli", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "compare" in done.stdout

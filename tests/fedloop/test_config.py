@@ -40,6 +40,12 @@ def test_mistakes_are_named(change, text):
         read_config(None, [change])
 
 
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_bytes("\ufeffrounds = 7\n".encode())
+    assert read_config(path).rounds == 7
+
+
 def test_wrong_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "none.toml")

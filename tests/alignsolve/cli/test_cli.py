@@ -490,3 +490,11 @@ def test_explain_takes_a_stored_answer(folder, capsys):
 def test_explain_says_what_is_wrong(words, code, said, folder, capsys):
     found, out, err = run(capsys, "explain", *words)
     assert (found, said in out + err) == (code, True)
+
+
+def test_no_warning_is_raised(tmp_path):
+    path = tmp_path / "p.json"
+    io.write_instance(al.AlignmentProblem(np.eye(2), 1), path)
+    words = [sys.executable, "-W", "error", "-m", "alignsolve", "solve", str(path), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stderr, json.loads(done.stdout)["status"]) == ("", "optimal")

@@ -51,7 +51,7 @@ def test_round_trip(problem, suffix, tmp_path_factory):
 
 @pytest.mark.parametrize("suffix", TABLES)
 def test_ids_with_anything_in_them(suffix, tmp_path):
-    ids = ['comma, "quote"', "line\nbreak", " space ", "ä", "tab\t;", "cr\r"]
+    ids = ['comma, "quote"', "line\nbreak", "two  spaces", "ä", "tab\t;", "cr\r."]
     problem = al.AlignmentProblem(np.eye(6), 1, client_ids=ids, expert_ids=ids[::-1])
     io.write_instance(problem, tmp_path / f"s{suffix}")
     again = io.read_instance(tmp_path / f"s{suffix}")
@@ -94,6 +94,51 @@ def test_tables_beside(tmp_path):
     assert problem.loads["samples"].max.tolist() == [80, np.inf]
     assert problem.held.rows.tolist() == [1]
     assert problem.switch_cost[0].tolist() == [0, 0.25]
+
+
+LIMITS = al.AlignmentProblem([[5, 4], [3, 2]], 2, load_max=[1, 2], client_ids=["a", "b"],
+                             expert_ids=["x", "y"])
+
+
+def beside(folder, pairs, *companions):
+    """Write the pairs of `LIMITS` in one format, and tables beside them in others."""
+    for suffix in dict.fromkeys([pairs, *companions]):
+        io.write_instance(LIMITS, folder / f"w{suffix}")
+    (folder / f"w{pairs}").rename(folder / f"a{pairs}")
+    for suffix in companions:
+        for what in ("clients", "experts"):
+            (folder / f"w.{what}{suffix}").rename(folder / f"a.{what}{suffix}")
+    return folder / f"a{pairs}"
+
+
+@pytest.mark.parametrize("companion", TABLES)
+@pytest.mark.parametrize("pairs", TABLES)
+def test_tables_beside_in_any_format(pairs, companion, tmp_path):
+    path = beside(tmp_path, pairs, companion)
+    assert problem_digest(io.read_instance(path)) == problem_digest(LIMITS)
+
+
+def test_suffixes_in_capitals(tmp_path):
+    path = beside(tmp_path, ".tsv", ".csv")
+    (tmp_path / "a.clients.csv").rename(tmp_path / "a.clients.CSV")
+    assert problem_digest(io.read_instance(path)) == problem_digest(LIMITS)
+
+
+@pytest.mark.parametrize(("pairs", "companions"), [
+    (".tsv", (".csv", ".parquet")), (".csv", (".csv", ".tsv")), (".parquet", (".csv", ".tsv")),
+])
+def test_which_of_several_tables_is_meant_is_not_guessed(pairs, companions, tmp_path):
+    path = beside(tmp_path, pairs, *companions)
+    names = " and ".join(f"a.clients{suffix}" for suffix in companions)
+    with pytest.raises(al.ProblemError, match=f"has several tables of clients: {names}; keep one"):
+        io.read_instance(path)
+
+
+def test_a_problem_written_in_every_format_is_read_from_each(tmp_path):
+    for suffix in TABLES:
+        io.write_instance(LIMITS.replace(load_max=[1, len(suffix)]), tmp_path / f"a{suffix}")
+    for suffix in TABLES:
+        assert io.read_instance(tmp_path / f"a{suffix}").load_max[1] == len(suffix)
 
 
 def test_parquet_takes_integers_and_dictionaries(tmp_path):

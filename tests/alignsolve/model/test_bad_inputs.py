@@ -152,6 +152,19 @@ CONSTRUCTOR = [
      "client_ids has 1 entries; give 2"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=['a', 'a'])",
      "client_ids[1] repeats 'a'; ids must be distinct"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=['anna', 'anna '])",
+     "client_ids[1] 'anna ' has white space at an end and looks like 'anna'; leave it out"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=['an\\xadna', 'anna'])",
+     "client_ids[0] 'an\\xadna' holds the invisible U+00AD and looks like 'anna'; leave it out"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=['Zo\\xeb', 'Zoe\\u0308'])",
+     "client_ids[1] 'Zoe\\u0308' looks like 'Zo\\xeb': they differ only by Unicode normalisation "
+     "or in white space; write each id in one way"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, expert_ids=['', 'x'])",
+     "expert_ids[0] '' is empty; give a string or a whole number"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=['a', None])",
+     "client_ids[1] is None; give a string or a whole number"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, client_ids=[1.0, nan])",
+     "client_ids[1] is nan; give a string or a whole number"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, expert_ids='ab')",
      "expert_ids is one string; give a sequence of 2 ids"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, expert_ids=7)",
@@ -219,6 +232,10 @@ FUNCTIONS = [
      "prices[1] is not finite; give finite prices"),
     ("al.certify(problem, [0, 1], [0, 1], prices=['a', 'b'])",
      "prices holds text; give real numbers (float64, float32 or integers)"),
+    ("al.Aligner(1).plan(['anna', 'anna\\xa0'])",
+     "client 'anna\\xa0' holds the invisible U+00A0 and looks like 'anna'; leave it out"),
+    ("al.Aligner(1).plan([''])",
+     "client '' is empty; give a string or a whole number"),
     ("io.read_instances('p.json', sense='up')",
      "sense is 'up'; give 'max', 'min' or None"),
     ("io.read_instance('gap.txt', sense='max')",
@@ -348,6 +365,13 @@ JSON = [
      '"max_experts": 1, "client_ids": ["a", "a"]',
      "p.json: client_ids[1] repeats 'a'; ids must be distinct"),
     ('"max_experts": 1',
+     '"max_experts": 1, "client_ids": ["a", null]',
+     "p.json: client_ids[1] is null; give a string"),
+    ('"max_experts": 1',
+     '"max_experts": 1, "client_ids": ["a", "a\\u200b"]',
+     "p.json: client_ids[1] 'a\\u200b' holds the invisible U+200B and looks like 'a'; leave it "
+     "out"),
+    ('"max_experts": 1',
      '"max_experts": 1, "held": {"rows": [0]}',
      'p.json: key "held.cols" is missing'),
     ('"max_experts": 1',
@@ -434,6 +458,12 @@ FILES = [
     ("s.csv",
      "client,expert,fitness\na,x,1\na,y,2\na,x,3\n",
      "s.csv:4: client 'a' and expert 'x' appear twice; first in row 2"),
+    ("s.csv",
+     "client,expert,fitness\nanna,x,1\nanna ,y,2\n",
+     "s.csv:3: client 'anna ' has white space at an end and looks like 'anna'; leave it out"),
+    ("s.csv",
+     "client,expert,fitness\n,x,1\n",
+     "s.csv:2: client '' is empty; give a string or a whole number"),
     ("s.csv",
      'client,expert,fitness\n"a,x,1\n',
      "s.csv:2: not CSV: unexpected end of data"),
@@ -760,6 +790,41 @@ def test_enough_cases():
     assert len(CONSTRUCTOR + FUNCTIONS + JSON + FILES + COMMANDS) >= 60
 
 
+#: What is refused, kind by kind, before the messages one by one.
+KINDS = """\
+## Kinds of input that are refused
+
+No input is repaired in silence: what could mean something else than it says is refused, with
+the place and what would be right.
+
+* **Values that float64 cannot hold.** Whole numbers beyond 2**53 are exact where the differences
+  within a client's row fit into float64; else the row is refused. That goes for arrays, CSV,
+  JSON, Parquet and Arrow.
+* **Masks and labels.** A masked entry of fitness or cost forbids the pair. A mask on anything
+  else (sizes, bounds, `held`) is refused: give the value that is meant. A pandas Series is
+  aligned by label where the problem has ids, and refused where its labels differ from them.
+* **Ids that only look equal.** Refused are ids that are missing (None, NaN), empty, have white
+  space at an end or hold an invisible character (zero width, soft hyphen, no-break space, control
+  and format characters; a tab or a line's end inside an id is kept), and two ids that differ only
+  by Unicode normalisation (NFKC) or in white space. Errors show both in ASCII. The same in
+  Python, JSON, npz, CSV, TSV, Parquet, tables of clients and experts, and an `Aligner`'s clients
+  and reports.
+* **Tables beside a table.** A table of clients or experts in any format of tables belongs to the
+  table of pairs. Where several may be meant (`a.clients.csv` and `a.clients.tsv` beside `a.csv`
+  alone) none is guessed.
+* **Arrays that change after construction.** A matrix overwritten with NaN proves nothing: the
+  proof notices it.
+* **Types.** Taken is what converts exactly: tensors (detached, on the CPU), bfloat16, nullable
+  types without nulls, Decimal and object integers where exact, `.npy` of any numbers. Sparse
+  matrices, complex numbers, and magnitudes beyond a named backend are refused with the call that
+  would be right.
+* **Bytes from clients.** Whatever a Flower node sends is taken or refused with a reason, within
+  the memory that the model needs; one decision holds for the aligner and for the average. An
+  `Aligner` that refuses every report of a round, or is given a plan that is not the open one,
+  warns.
+""".rstrip().splitlines()
+
+
 def document():
     """Return the document: every input above, and its message."""
     lines = [
@@ -769,6 +834,8 @@ def document():
         "message beside it; on the command line it is one line on standard error, and the exit",
         "code is 2. Made by `python tests/alignsolve/model/test_bad_inputs.py` from the table",
         "that the tests check.",
+        "",
+        *KINDS,
         "",
     ]
     sections = [
