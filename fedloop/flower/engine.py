@@ -139,8 +139,10 @@ def _update(
               for name, value in read_arrays(message, asked).items()}
     report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
-    if sorted(report.experts) != sorted(held) or not isinstance(loss, float):
+    if sorted(report.experts) != sorted(held):
         raise MalformedReplyError("the metrics are not of the experts it was sent")
+    if not isinstance(loss, float):
+        raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
     columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
     sizes = [len(params[name]) for name in asked if name.startswith("gate.")]

@@ -31,7 +31,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 import alignsolve as al
-from alignsolve.aligner.checks import AMOUNT, SCORE, short
+from alignsolve.aligner.checks import AMOUNT, SCORE
 
 #: Names of the records in a message.
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -135,8 +135,9 @@ def refusing() -> Iterator[None]:
 
 
 def _words(text: object) -> str:
-    """Return foreign words in one line, and not too many of them."""
-    return " ".join(str(text)[:LONGEST_WORDS].split())
+    """Return foreign words in one line, not too many of them, and nothing but letters."""
+    line = " ".join(str(text)[:LONGEST_WORDS].split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def check_error(message: Message) -> None:
@@ -223,7 +224,7 @@ def read_evaluation(message: Message) -> MetricRecord:
         raise MalformedReplyError("num-examples is 0; there is nothing to average by")
     for name, value in metrics.items():
         if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
-            raise MalformedReplyError(f"{short(name)} has a number that is not finite")
+            raise MalformedReplyError(f"{_words(name)!r} has a number that is not finite")
     return metrics
 
 
@@ -257,7 +258,7 @@ def read_arrays(message: Message, asked: Mapping[str, Array]) -> Arrays:
             raise MalformedReplyError(f"parameter {name!r} is missing")
     for name in record:
         if name not in asked:
-            raise MalformedReplyError(f"parameter {short(name)} is not its to train")
+            raise MalformedReplyError(f"parameter {_words(name)!r} is not its to train")
     found = {}
     for name, array in record.items():
         try:
@@ -278,19 +279,21 @@ def _values(array: Array, asked: Array) -> np.ndarray:
     dtype, shape = np.dtype(asked.dtype), tuple(asked.shape)
     if (array.dtype, tuple(array.shape), array.stype) != (asked.dtype, shape, asked.stype):
         raise MalformedReplyError(
-            f"is {_words(array.dtype)} {short(array.shape)} as {_words(array.stype)}, not "
+            f"is {_words(array.dtype)} {_words(array.shape[:9])} as {_words(array.stype)}, not "
             f"{asked.dtype} {shape} as {asked.stype}")
+    if not array.data.startswith(MAGIC):
+        raise MalformedReplyError("does not begin as numpy's arrays do")
     begin = len(MAGIC) + 2 + int.from_bytes(array.data[len(MAGIC):len(MAGIC) + 2], "little")
-    size = len(array.data) - begin
-    if not array.data.startswith(MAGIC) or size != math.prod(shape) * dtype.itemsize:
-        raise MalformedReplyError(f"is no array of numpy, or not {asked.dtype} {shape}")
-    text = b"".join(array.data[len(MAGIC) + 2:begin].split()).decode("ascii")
-    for fortran in (False, True):
-        head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": fortran,
-                "shape": shape}
-        if text.replace(",}", "}") == "".join(str(head).split()):
-            return np.ndarray(shape, dtype, array.data, begin, order="F" if fortran else "C")
-    raise MalformedReplyError(f"has the header {short(text)}, not of {asked.dtype} {shape}")
+    text = "".join(array.data[len(MAGIC) + 2:begin].decode("latin1").split()).replace(",}", "}")
+    descr = np.lib.format.dtype_to_descr(dtype)
+    orders = {"".join(str({"descr": descr, "fortran_order": order == "F", "shape": shape}).split()):
+              order for order in "CF"}
+    if text not in orders:
+        raise MalformedReplyError(f"has the header {_words(text)!r}, not {next(iter(orders))!r}")
+    size = math.prod(shape) * dtype.itemsize
+    if len(array.data) - begin != size:
+        raise MalformedReplyError(f"has {len(array.data) - begin:,} bytes of numbers, not {size:,}")
+    return np.ndarray(shape, dtype, array.data, begin, order="F" if orders[text] == "F" else "C")
 
 
 def check_finite(arrays: Arrays) -> None:

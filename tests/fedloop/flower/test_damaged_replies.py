@@ -204,7 +204,10 @@ def one_reply():
     lambda good: big(good, lambda data: data + bytes(2**24)),
     lambda good: good.content["metrics"].update(experts=LONG, samples=LONG),
     lambda good: good.content["metrics"].update({"num-examples": LONG}),
-], ids=["224 GiB", "header", "payload", "experts", "examples"])
+    lambda good: setattr(good.content["arrays"]["body.weight"], "shape", tuple(LONG)),
+    lambda good: setattr(good.content["arrays"]["body.weight"], "dtype", "x" * 10**6),
+    lambda good: good.content["arrays"].update({"x" * 10**6: Array(np.ones(3))}),
+], ids=["224 GiB", "header", "payload", "experts", "examples", "shape", "dtype", "name"])
 def test_memory_is_bounded_by_the_model(reply_of):
     asked, good = one_reply()
     held = read_task(asked)[1]
