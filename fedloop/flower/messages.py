@@ -135,7 +135,7 @@ def refusing() -> Iterator[None]:
 
 
 def _words(text: object) -> str:
-    """Return foreign words in one line, not too many of them, and nothing but letters."""
+    """Return foreign words in one line, not too many of them, and printable."""
     line = " ".join(str(text)[:LONGEST_WORDS].split())
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
