@@ -307,7 +307,7 @@ def evaluate(world: World, state: State) -> Record:
     }
 
 
-# -- beginning ---------------------------------------------------------
+# -- beginning -----------------------------------------------------------------------------
 
 
 def load_data(config: Config) -> Dataset:

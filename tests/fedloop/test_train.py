@@ -9,6 +9,7 @@ import torch
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.model import init_params
+from fedloop.saving import save
 from fedloop.train import play_round, start, train, train_here
 
 SMALL = {
@@ -204,3 +205,11 @@ def test_no_round_is_played_after_round_0(tmp_path):
     for wrong in (-1, 1.5, True):
         with pytest.raises(ConfigError, match=r"stop_after is .*a whole number >= 0, or None"):
             train(settings(), stop_after=wrong)
+
+
+def test_infinite_losses_of_older_checkpoints_are_null(tmp_path):
+    world, state = train(settings(), tmp_path, stop_after=2)
+    state.records[0]["loss"] = float("inf")
+    save(world, state, tmp_path)
+    assert train(settings(), tmp_path, stop_after=2)[1].records[0]["loss"] is None
+    assert '"loss": null' in (tmp_path / "rounds.jsonl").read_text().splitlines()[0]
