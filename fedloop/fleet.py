@@ -16,6 +16,9 @@ from fedloop.errors import ConfigError
 #: Bits in a byte, and bytes in a megabyte as networks count them.
 BITS, MEGA = 8, 1e6
 
+#: Speeds are kept within exp of this, so that simulated seconds stay finite.
+LARGEST_LOGARITHM = 300.0
+
 
 @dataclass(frozen=True)
 class Device:
@@ -87,7 +90,8 @@ def draw_fleet(n_clients: int, settings: FleetSettings, seed: int) -> list[Devic
 def draw_luck(seed: int, round_: int, n_clients: int, settings: FleetSettings) -> list[Luck]:
     """Draw what happens to every client in a round, asked or not; the same for every strategy."""
     rng = np.random.default_rng((seed, round_, 0, 5))
-    speed = np.exp(settings.speed_spread * rng.standard_normal(n_clients))
+    logarithm = settings.speed_spread * rng.standard_normal(n_clients)
+    speed = np.exp(logarithm.clip(-LARGEST_LOGARITHM, LARGEST_LOGARITHM))
     rates = settings.failure_rate, settings.corruption_rate
     fails, corrupts = (rng.random((n_clients, 2)) < rates).T
     return [Luck(*row) for row in zip(speed.tolist(), fails.tolist(), corrupts.tolist(),

@@ -29,6 +29,9 @@ MAX_BYTES = 2**31
 #: File endings that `read_folder` opens.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp")
 
+#: Usual numbers of channels: grey, colour, and colour with opacity.
+USUAL_CHANNELS = (1, 3, 4)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -216,13 +219,14 @@ def read_folder(path: Path) -> Dataset:
 def read_npz(path: Path) -> Dataset:
     """Read arrays ``image`` or ``x`` and ``label`` or ``y`` from an npz file, without pickles.
 
-    Pixels are bytes, or floats in [0, 1]; shape (n, height, width) or (n, channels,
-    height, width).
+    Pixels are bytes, or floats in [0, 1]; shape (n, height, width), (n, channels,
+    height, width) or (n, height, width, channels); see `channels_last`.
 
     Raises
     ------
     DataError
-        If an array is missing or has another shape or type.
+        If an array is missing or has another shape or type, or its sizes do not tell
+        which axis holds the channels.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -240,12 +244,47 @@ def read_npz(path: Path) -> Dataset:
     if image is None or label is None:
         raise DataError(f"{path}: holds {', '.join(found) or 'nothing'}; needs arrays image and "
                         "label, or x and y")
-    image = image[:, None] if image.ndim == 3 else image
+    if image.ndim == 3:
+        image = image[:, None]
+    elif image.ndim == 4 and channels_last(image.shape, path):
+        image = np.ascontiguousarray(np.moveaxis(image, 3, 1))
     if image.dtype.kind not in "uf" or label.dtype.kind not in "iu" or label.ndim != 1:
         raise DataError(f"{path}: pixels are {image.dtype}, labels {label.dtype} with {label.ndim} "
                         "axes; needs bytes or floats, and whole numbers with one axis")
     unit = _unit(image) if image.dtype == np.uint8 else image.astype(np.float32)
     return Dataset(unit, label.astype(np.int64), path.stem, {path.name: file_hash(path)})
+
+
+def channels_last(shape: tuple[int, ...], path: Path) -> bool:
+    """Return whether the last axis of images holds their channels, and not the second.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Sizes of the array, four axes.
+    path : Path
+        The file, for the error.
+
+    Raises
+    ------
+    DataError
+        If the sizes do not tell.
+
+    Notes
+    -----
+    A usual number of channels (1, 3, 4) and square images each speak for an order.
+    Where nothing does, channels are fewer than rows and columns.
+    """
+    _, first, middle, last = shape
+    for_first = (first in USUAL_CHANNELS) + (middle == last)
+    for_last = (last in USUAL_CHANNELS) + (first == middle)
+    if not for_first and not for_last:
+        for_first, for_last = first < min(middle, last), last < min(first, middle)
+    if for_first == for_last and (first, middle, last) != (1, 1, 1):
+        raise DataError(
+            f"{path}: images of shape {shape} may have their channels second or last, and the "
+            "sizes do not tell; give 1, 3 or 4 channels, and other heights and widths than these")
+    return for_last > for_first
 
 
 def read_digits() -> Dataset:

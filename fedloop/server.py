@@ -26,8 +26,8 @@ Weighting = Literal["usage", "samples", "mean"]
 
 
 def sound_updates(training: Training) -> Tensor:
-    """Return which clients' parameters are finite throughout: bool, shape (N,)."""
-    bad = torch.zeros(len(training.clients), dtype=torch.bool, device=training.loss.device)
+    """Return which clients' parameters and losses are finite throughout: bool, shape (N,)."""
+    bad = ~training.loss.isfinite()
     for name in trunk_names(training.params):
         bad |= ~_finite(training.params[name])
     for layer, pair in enumerate(training.pairs):

@@ -17,6 +17,9 @@ from fedloop.config import Config
 from fedloop.fleet import MEGA, Device, Times
 from fedloop.model import ModelSpec
 
+#: By how much a share summed in float32 may exceed 1.
+ROUNDING = 1e-4
+
 
 def build_aligner(
     config: Config, spec: ModelSpec, expert_bytes: Sequence[int], fleet: Sequence[Device]
@@ -111,8 +114,8 @@ def make_reports(
             *(column.tolist() for column in columns), strict=True
         ):
             experts[client][layer * spec.n_experts + expert] = al.ExpertReport(
-                samples=images, gate_usage=min(usage, 1.0), loss_before=before[0],
-                loss=after[0], accuracy=after[1],
+                samples=images, gate_usage=1.0 if 1.0 < usage < 1.0 + ROUNDING else usage,
+                loss_before=before[0], loss=after[0], accuracy=after[1],
             )
     return [
         al.ClientReport(

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 import alignsolve as al
-from alignsolve.io.files import atomic_write
-from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from alignsolve.aligner.checks import COUNT
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
-from fedloop.errors import CheckpointError, ConfigError
+from fedloop.errors import ConfigError
 from fedloop.fleet import Device, Luck, Times, draw_fleet, draw_luck, round_times
 from fedloop.metrics import balance, client_accuracy, worst_decile
 from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_names
 from fedloop.partition import Partition, deal
 from fedloop.privacy import protect
 from fedloop.readers import Dataset
+from fedloop.saving import json_line, restore, save, write_text
 from fedloop.server import add_momentum, aggregate, sound_updates
 from fedloop.strategies import build_aligner, make_reports
 
@@ -100,7 +100,7 @@ def train(
     on_round : callable, optional
         Called with the record of every round.
     stop_after : int, optional
-        Last round to play now.
+        Last round to play now; 0 plays none, and only prepares the folder.
     trainer : callable, optional
         Has clients train elsewhere; None trains them in this process.
 
@@ -112,10 +112,12 @@ def train(
     Raises
     ------
     ConfigError, DataError
-        If settings or data are wrong.
+        If settings or data are wrong, or `stop_after` is no round.
     CheckpointError
         If the folder holds a checkpoint that is damaged or of other settings.
     """
+    if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
+        raise ConfigError(f"{fault}, or None")
     torch.set_num_threads(config.threads)
     world = build_world(config, data)
     state = start(world)
@@ -123,15 +125,16 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "checkpoint.safetensors").exists():
             restore(world, state, folder)
-        _write(folder / "config.json", config_json(config))
-        _write(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
-        _write_records(folder, state.records)
-    last = min(config.rounds, stop_after or config.rounds)
+        write_text(folder / "config.json", config_json(config))
+        write_text(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
+        # Later lines belong to rounds to be played again.
+        write_text(folder / "rounds.jsonl", "".join(map(json_line, state.records)))
+    last = config.rounds if stop_after is None else min(config.rounds, stop_after)
     while len(state.records) < last:
         record = play_round(world, state, trainer or train_here)
         if folder is not None:
             with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
+                stream.write(json_line(record))
             if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
                 save(world, state, folder)
         if on_round is not None:
@@ -169,19 +172,13 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
             and deadline is not None and times[client].total > deadline]
     finishing = [client for client in asked if client not in failed and client not in late]
 
-    accepted, training = np.zeros(0, np.bool_), None
-    if finishing:
-        training = trainer(world, state, finishing, held, number)
+    training = trainer(world, state, finishing, held, number) if finishing else None
     answered = list(training.clients) if training is not None else []
     failed = sorted({*failed, *finishing} - {*answered})
-    finishing = answered
+    finishing, accepted = answered, np.zeros(0, np.bool_)
     if training is not None:
         _corrupt(training, [luck[client].corrupts for client in finishing])
-        accepted = sound_updates(training).cpu().numpy()
-        images = config.local.steps * config.local.batch_size
-        reports = make_reports(training, plan, accepted, images, times, down, up, spec)
-        state.aligner.observe(plan, reports)
-        update_model(world, state, training, accepted)
+        accepted = take_in(world, state, plan, training, times, down, up)
     else:
         state.aligner.observe(plan, [])
     state.held[clients] = False
@@ -195,7 +192,7 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     record = {
         "round": number,
         **evaluate(world, state),
-        "loss": float(training.loss.mean()) if training is not None else None,
+        "loss": mean_loss(training, accepted),
         "load_cv": balance(state.holders),
         "holders": state.holders.tolist(),
         "down_bytes": sum(down.values()),
@@ -258,6 +255,30 @@ def _corrupt(training: Training, corrupts: list[bool]) -> None:
     training.params["trunk.linear.bias"][torch.tensor(corrupts), 0] = torch.nan
 
 
+def take_in(
+    world: World, state: State, plan: al.Plan, training: Training, times: dict[int, Times],
+    down: dict[int, int], up: dict[int, int],
+) -> np.ndarray:
+    """Decide once who counts, for the aligner and the average alike: bool, shape (N,).
+
+    A client does whose numbers are finite and whose report the aligner takes.
+    """
+    sound = sound_updates(training).cpu().numpy()
+    images = world.config.local.steps * world.config.local.batch_size
+    reports = make_reports(training, plan, sound, images, times, down, up, world.spec)
+    refused = {refusal.client for refusal in state.aligner.observe(plan, reports).refused}
+    accepted: np.ndarray = sound & [client not in refused for client in training.clients]
+    update_model(world, state, training, accepted)
+    return accepted
+
+
+def mean_loss(training: Training | None, accepted: np.ndarray) -> float | None:
+    """Return the mean training loss of the clients that count; None where nobody does."""
+    if training is None or not accepted.any():
+        return None
+    return float(training.loss.cpu().numpy()[accepted].mean(dtype=np.float64))
+
+
 def update_model(world: World, state: State, training: Training, accepted: np.ndarray) -> None:
     """Average what was accepted into the server's model, and count its holders."""
     config, spec = world.config, world.spec
@@ -286,7 +307,7 @@ def evaluate(world: World, state: State) -> Record:
     }
 
 
-# -- beginning, saving, going on ---------------------------------------------------------
+# -- beginning -----------------------------------------------------------------------------
 
 
 def load_data(config: Config) -> Dataset:
@@ -351,57 +372,3 @@ def start(world: World) -> State:
         np.zeros(spec.total_experts, np.int64), np.zeros(shape, np.bool_),
         [],
     )
-
-
-def save(world: World, state: State, folder: Path) -> None:
-    """Write a checkpoint, replacing the last one in one step."""
-    save_checkpoint(folder / "checkpoint.safetensors", {
-        "config": _identity(world.config),
-        "model": {name: value.cpu().numpy() for name, value in state.model.items()},
-        "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
-        "aligner": state.aligner.state_dict(),
-        "holders": state.holders, "held": state.held, "records": state.records,
-    })
-
-
-def restore(world: World, state: State, folder: Path) -> None:
-    """Put a folder's checkpoint into a state.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged or of a run with other settings.
-    """
-    path = folder / "checkpoint.safetensors"
-    saved = load_checkpoint(path)
-    mine, theirs = _identity(world.config), saved["config"]
-    if mine != theirs:
-        name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
-        raise CheckpointError(f"{path}: made with another {name}: {theirs.get(name)}, not "
-                              f"{mine.get(name)}; choose another folder, or remove this one")
-    device = world.config.device
-    state.model = {name: torch.from_numpy(value).to(device)
-                   for name, value in saved["model"].items()}
-    state.velocity = {name: torch.from_numpy(value).to(device)
-                      for name, value in saved["velocity"].items()}
-    state.aligner.load_state_dict(saved["aligner"])
-    state.holders, state.held = saved["holders"], saved["held"]
-    state.records = saved["records"]
-
-
-def _identity(config: Config) -> dict[str, Any]:
-    """Return the settings that a run's numbers depend on."""
-    ignored = {"rounds", "checkpoint_every", "targets", "device"}
-    found: dict[str, Any] = config.model_dump(mode="json", exclude=ignored)
-    found["data"].pop("dir")
-    return found
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
-
-
-def _write_records(folder: Path, records: list[Record]) -> None:
-    """Write the rounds of the checkpoint: later lines belong to rounds to be played again."""
-    _write(folder / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in records))

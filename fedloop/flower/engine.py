@@ -32,6 +32,7 @@ from fedloop.flower.messages import (
     payload,
     read_arrays,
     read_report,
+    refusing,
     task,
 )
 from fedloop.flower.nodes import Nodes, exchange
@@ -88,13 +89,15 @@ class FlowerClients:
             for client, arrays in asked.items()
         }, self._timeout)
         self.sent_bytes.append(sum(payload(arrays) for arrays in asked.values()))
-        self.received_bytes.append(sum(payload(r.content[ARRAYS]) for r in replies.values()))
-        updates = {}
+        updates, received = {}, 0
         for client, message in replies.items():
             try:
-                updates[client] = _update(message, client, number, asked[client], held[client])
+                with refusing():
+                    received += payload(message.content.array_records.get(ARRAYS, {}))
+                    updates[client] = _update(message, client, number, asked[client], held[client])
             except MalformedReplyError as error:
                 log(WARNING, "round %s: client %s: %s", number, client, error)
+        self.received_bytes.append(received)
         if not updates:
             return None
         answered = sorted(updates)
@@ -118,7 +121,7 @@ def check_settings(config: Config) -> None:
 
 def _arrays(params: Mapping[str, Tensor]) -> dict[str, Array]:
     """Return parameters as Flower sends them."""
-    return {name: Array(np.ascontiguousarray(value.cpu().numpy()))
+    return {name: Array(np.asarray(value.cpu().numpy(), order="C"))
             for name, value in params.items()}
 
 
@@ -132,12 +135,14 @@ def _update(
     MalformedReplyError
         If the reply is not what `fedloop.flower.client_app` sends.
     """
-    params = {name: torch.from_numpy(value)
+    params = {name: torch.from_numpy(value.copy())  # a reply's bytes are read-only
               for name, value in read_arrays(message, asked).items()}
-    report = read_report(message, client, number)
+    report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
-    if sorted(report.experts) != sorted(held) or not isinstance(loss, float):
+    if sorted(report.experts) != sorted(held):
         raise MalformedReplyError("the metrics are not of the experts it was sent")
+    if not isinstance(loss, float):
+        raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
     columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
     sizes = [len(params[name]) for name in asked if name.startswith("gate.")]

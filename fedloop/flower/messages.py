@@ -22,19 +22,31 @@ Nothing else leaves a client: no image, no label, no count of labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 import alignsolve as al
+from alignsolve.aligner.checks import AMOUNT, SCORE
 
 #: Names of the records in a message.
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 
 #: What a client may measure of an expert.
 MEASURES = ("loss_before", "loss", "accuracy", "gate_usage", "gradient_norm")
+
+#: Most figures in a client's evaluation.
+MOST_FIGURES = 10_000
+
+#: Most characters of a client's own words in a reason.
+LONGEST_WORDS = 200
+
+#: How an array begins that `numpy.save` wrote; two bytes of its header's length follow.
+MAGIC = b"\x93NUMPY\x01\x00"
 
 #: Parameters by name.
 Arrays = dict[str, np.ndarray]
@@ -105,12 +117,52 @@ def reply(
             metrics[name] = [float(value) for value in values]
     records: dict[str, Any] = {METRICS: MetricRecord(metrics)}
     if arrays:
-        records[ARRAYS] = ArrayRecord({name: Array(np.ascontiguousarray(value))
+        records[ARRAYS] = ArrayRecord({name: Array(np.asarray(value, order="C"))
                                        for name, value in arrays.items()})
     return Message(RecordDict(records), reply_to=message)
 
 
-def read_report(message: Message, client: int, number: int) -> al.ClientReport:
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Make a `MalformedReplyError` of whatever the bytes of a reply raise."""
+    try:
+        yield
+    except MalformedReplyError:
+        raise
+    except Exception as error:  # damaged bytes can raise anything, also MemoryError
+        raise MalformedReplyError(
+            f"the reply is damaged: {type(error).__name__}: {_words(error)}") from None
+
+
+def _words(text: object) -> str:
+    """Return foreign words in one line, not too many of them, and printable."""
+    line = " ".join(str(text)[:LONGEST_WORDS].split())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def check_error(message: Message) -> None:
+    """Raise `MalformedReplyError` with the reason if a reply is an error."""
+    if message.has_error():
+        raise MalformedReplyError(_words(message.error.reason or f"error {message.error.code}"))
+
+
+def _metrics(message: Message) -> MetricRecord:
+    """Return the metrics of a reply."""
+    metrics = message.content.metric_records.get(METRICS)
+    if metrics is None:
+        raise MalformedReplyError(f"there is no record {METRICS!r}")
+    return metrics
+
+
+def _number(metrics: Mapping[str, Any], name: str) -> float:
+    """Return a metric that must be one number."""
+    value = metrics[name]
+    if isinstance(value, list):
+        raise MalformedReplyError(f"{name} is a list; give one number")
+    return value  # type: ignore[no-any-return]
+
+
+def read_report(message: Message, client: int, number: int, n_experts: int) -> al.ClientReport:
     """Return what a client reports.
 
     Parameters
@@ -119,6 +171,8 @@ def read_report(message: Message, client: int, number: int) -> al.ClientReport:
         Its reply.
     client, number : int
         The client and the round.
+    n_experts : int
+        Experts of the model: the most that are reported.
 
     Raises
     ------
@@ -126,21 +180,23 @@ def read_report(message: Message, client: int, number: int) -> al.ClientReport:
         If a part is missing or of another length. Whether its numbers make sense is
         for `alignsolve.Aligner.observe` to say.
     """
-    metrics = message.content.metric_records.get(METRICS)
-    if metrics is None:
-        raise MalformedReplyError(f"there is no record {METRICS!r}")
-    missing = {"num-examples", "seconds", "experts", "samples"} - set(metrics)
+    metrics = _metrics(message)
+    missing = [name for name in ("experts", "num-examples", "samples", "seconds")
+               if name not in metrics]
     if missing:
-        raise MalformedReplyError(f"{METRICS} lack {', '.join(sorted(missing))}")
+        raise MalformedReplyError(f"{METRICS} lack {', '.join(missing)}")
     experts = metrics["experts"]
     columns = {name: metrics[name] for name in ("samples", *MEASURES) if name in metrics}
     for name, column in {"experts": experts, **columns}.items():
         if not isinstance(column, list) or len(column) != len(experts):
             raise MalformedReplyError(f"{name} is not a list with an entry for each expert")
+    if len(experts) > n_experts:
+        raise MalformedReplyError(f"{len(experts)} experts are reported of {n_experts}")
     if len(set(experts)) != len(experts):
         raise MalformedReplyError("an expert is reported twice")
     return al.ClientReport(
-        client, number, samples=metrics["num-examples"], seconds=metrics["seconds"],
+        client, number, samples=_number(metrics, "num-examples"),
+        seconds=_number(metrics, "seconds"),
         experts={
             expert: al.ExpertReport(**{name: column[at] for name, column in columns.items()})
             for at, expert in enumerate(experts)
@@ -148,8 +204,39 @@ def read_report(message: Message, client: int, number: int) -> al.ClientReport:
     )
 
 
+def read_evaluation(message: Message) -> MetricRecord:
+    """Return the metrics of an evaluation, finite and with examples to weigh them by.
+
+    Raises
+    ------
+    MalformedReplyError
+        If they are not.
+    """
+    metrics = _metrics(message)
+    if len(metrics) > MOST_FIGURES:
+        raise MalformedReplyError(f"{len(metrics)} figures; at most {MOST_FIGURES:,} are read")
+    if "num-examples" not in metrics:
+        raise MalformedReplyError(f"{METRICS} lack num-examples")
+    examples = _number(metrics, "num-examples")
+    if fault := AMOUNT.fault("num-examples", examples):
+        raise MalformedReplyError(fault)
+    if not examples:
+        raise MalformedReplyError("num-examples is 0; there is nothing to average by")
+    for name, value in metrics.items():
+        if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
+            raise MalformedReplyError(f"{_words(name)!r} has a number that is not finite")
+    return metrics
+
+
+def check_figures(metrics: MetricRecord, names: Iterable[str]) -> None:
+    """Raise `MalformedReplyError` if a figure to be averaged is a list or beyond reason."""
+    for name in names:
+        if name in metrics and (fault := SCORE.fault(name, _number(metrics, name))):
+            raise MalformedReplyError(fault)
+
+
 def read_arrays(message: Message, asked: Mapping[str, Array]) -> Arrays:
-    """Return a client's parameters.
+    """Return a client's parameters; they share the memory of the reply, and are read-only.
 
     Parameters
     ----------
@@ -166,22 +253,47 @@ def read_arrays(message: Message, asked: Mapping[str, Array]) -> Arrays:
     record = message.content.array_records.get(ARRAYS)
     if record is None:
         raise MalformedReplyError(f"there is no record {ARRAYS!r}")
-    if set(record) != set(asked):
-        name = min(set(record) ^ set(asked))
-        raise MalformedReplyError(
-            f"parameter {name!r} is {'missing' if name in asked else 'not its to train'}")
+    for name in asked:
+        if name not in record:
+            raise MalformedReplyError(f"parameter {name!r} is missing")
+    for name in record:
+        if name not in asked:
+            raise MalformedReplyError(f"parameter {_words(name)!r} is not its to train")
     found = {}
     for name, array in record.items():
         try:
-            value = array.numpy()
-        except (ValueError, TypeError, OSError, EOFError):
-            raise MalformedReplyError(f"parameter {name!r} is damaged") from None
-        if (str(value.dtype), value.shape) != (asked[name].dtype, tuple(asked[name].shape)):
-            raise MalformedReplyError(
-                f"parameter {name!r} is {value.dtype} {value.shape}, not "
-                f"{asked[name].dtype} {tuple(asked[name].shape)}")
-        found[name] = value
+            found[name] = _values(array, asked[name])
+        except MalformedReplyError as error:
+            raise MalformedReplyError(f"parameter {name!r} {error}") from None
+        except Exception as error:  # damaged bytes can raise anything
+            raise MalformedReplyError(f"parameter {name!r} is damaged: {_words(error)}") from None
     return found
+
+
+def _values(array: Array, asked: Array) -> np.ndarray:
+    """Return the numbers of an array that must be like another; no memory is taken for them.
+
+    `numpy.load` would evaluate the header, take the memory that it asks for, and open
+    archives.
+    """
+    dtype, shape = np.dtype(asked.dtype), tuple(asked.shape)
+    if (array.dtype, tuple(array.shape), array.stype) != (asked.dtype, shape, asked.stype):
+        raise MalformedReplyError(
+            f"is {_words(array.dtype)} {_words(array.shape[:9])} as {_words(array.stype)}, not "
+            f"{asked.dtype} {shape} as {asked.stype}")
+    if not array.data.startswith(MAGIC):
+        raise MalformedReplyError("does not begin as numpy's arrays do")
+    begin = len(MAGIC) + 2 + int.from_bytes(array.data[len(MAGIC):len(MAGIC) + 2], "little")
+    text = "".join(array.data[len(MAGIC) + 2:begin].decode("latin1").split()).replace(",}", "}")
+    descr = np.lib.format.dtype_to_descr(dtype)
+    orders = {"".join(str({"descr": descr, "fortran_order": order == "F", "shape": shape}).split()):
+              order for order in "CF"}
+    if text not in orders:
+        raise MalformedReplyError(f"has the header {_words(text)!r}, not {next(iter(orders))!r}")
+    size = math.prod(shape) * dtype.itemsize
+    if len(array.data) - begin != size:
+        raise MalformedReplyError(f"has {len(array.data) - begin:,} bytes of numbers, not {size:,}")
+    return np.ndarray(shape, dtype, array.data, begin, order="F" if orders[text] == "F" else "C")
 
 
 def check_finite(arrays: Arrays) -> None:

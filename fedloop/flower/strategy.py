@@ -8,6 +8,7 @@ return different parameters, so each expert is averaged over its holders.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from logging import INFO, WARNING
 from pathlib import Path
@@ -24,13 +25,16 @@ from fedloop.checkpoint import load_checkpoint, save_checkpoint
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower.messages import (
     ARRAYS,
-    METRICS,
     Arrays,
     MalformedReplyError,
+    check_error,
+    check_figures,
     check_finite,
     payload,
     read_arrays,
+    read_evaluation,
     read_report,
+    refusing,
     task,
 )
 from fedloop.flower.nodes import Nodes
@@ -94,8 +98,9 @@ class AlignedStrategy(Strategy):
     Notes
     -----
     A reply counts only as a whole: one with an error, with other parameters than
-    were sent, or with a number that is not finite is refused, and its client
-    counts as dropped out, as do those that did not answer in time. Parameters
+    were sent, or with a number that is not finite is refused, whatever its bytes
+    are, and its client counts as dropped out, as do those that did not answer in
+    time. `refused` has the reasons, and they are logged. Parameters
     that all share are averaged by the clients' examples; an expert's over its
     holders, by the samples that went through it times the gate's share where that
     is reported. Whole numbers, such as counters of batches, stay the server's.
@@ -120,6 +125,8 @@ class AlignedStrategy(Strategy):
         self._model: dict[str, Array] = {}
         self._plan: al.Plan | None = None
         self._client_of: dict[int, int] = {}
+        #: Why replies did not count when replies were last aggregated, by client.
+        self.refused: dict[object, str] = {}
         #: Bytes of parameters that the last round sent, and that whole models would have been.
         self.sent_bytes = self.whole_bytes = 0
 
@@ -175,12 +182,12 @@ class AlignedStrategy(Strategy):
         """Average what came back, expert by expert, and tell the aligner."""
         plan = self._plan
         assert plan is not None
+        self.refused = {}
         reports, updates = self._sound(replies, plan)
-        seen = self.aligner.observe(plan, reports.values())
-        for refusal in seen.refused:
-            log(WARNING, "round %s: client %s: %s", plan.round, refusal.client, refusal.reason)
-            updates = {client: update for client, update in updates.items()
-                       if client != refusal.client}
+        for refusal in self.aligner.observe(plan, reports.values()).refused:
+            self._refuse(refusal.client, refusal.reason)
+        updates = {client: update for client, update in updates.items()
+                   if client not in self.refused}
         mean = Mean(self._model)
         for client in sorted(updates):
             mean.add(updates[client], reports[client], self.expert_of)
@@ -202,19 +209,24 @@ class AlignedStrategy(Strategy):
         reports, updates = {}, {}
         for message in replies:
             client = self._client_of.get(message.metadata.src_node_id)
-            if client is None or client in reports:
+            if client is None or client in reports or client in self.refused:
                 continue
             try:
-                if message.has_error():
-                    raise MalformedReplyError(message.error.reason)
-                asked = self._part(plan.experts_of(client).tolist())
-                update = read_arrays(message, asked)
-                check_finite(update)
-                reports[client] = read_report(message, client, plan.round)
-                updates[client] = update
+                with refusing():
+                    check_error(message)
+                    update = read_arrays(message, self._part(plan.experts_of(client).tolist()))
+                    check_finite(update)
+                    reports[client] = read_report(message, client, plan.round,
+                                                  self.aligner.n_experts)
+                    updates[client] = update
             except MalformedReplyError as error:
-                log(WARNING, "round %s: client %s: %s", plan.round, client, error)
+                self._refuse(client, str(error))
         return dict(sorted(reports.items())), updates
+
+    def _refuse(self, client: object, reason: str) -> None:
+        """Remember and log why a client's reply does not count."""
+        self.refused[client] = reason
+        log(WARNING, "round %s: client %s: %s", self.aligner.round, client, reason)
 
     # -- evaluation ----------------------------------------------------------------
 
@@ -225,26 +237,39 @@ class AlignedStrategy(Strategy):
         if not self.evaluate_clients:
             return []
         assert self._plan is not None
-        return self._messages(self._plan, self.nodes.find(grid), config, MessageType.EVALUATE)
+        node_of = self.nodes.find(grid)
+        self._client_of |= {node: client for client, node in node_of.items()}
+        return self._messages(self._plan, node_of, config, MessageType.EVALUATE)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Average every number that all clients report, by their examples."""
-        records = [message.content.metric_records.get(METRICS) for message in replies
-                   if not message.has_error()]
-        sound = [record for record in records if record is not None
-                 and all(np.isfinite(value).all() for value in record.values())
-                 and record.get("num-examples", 0) > 0]
-        if not sound:
-            return None
-        weights = [record["num-examples"] for record in sound]
-        names = set.intersection(*({name for name, value in record.items()
-                                    if isinstance(value, float)} for record in sound))
-        return MetricRecord({
-            name: float(np.average([record[name] for record in sound], weights=weights))
-            for name in sorted(names)
-        })
+        """Average every number that at least half of the clients report, by their examples.
+
+        Who reports a list under such a name, or more than 1e12, is refused.
+        """
+        self.refused = {}
+        records: list[tuple[int, MetricRecord]] = []
+        for message in replies:
+            node = message.metadata.src_node_id
+            client = self._client_of.get(node, node)
+            try:
+                with refusing():
+                    check_error(message)
+                    records.append((client, read_evaluation(message)))
+            except MalformedReplyError as error:
+                self._refuse(client, str(error))
+        counts = Counter(name for _, record in records for name, value in record.items()
+                         if isinstance(value, float))
+        names = sorted(name for name, count in counts.items() if 2 * count >= len(records))
+        sound = []
+        for client, record in records:
+            try:
+                check_figures(record, names)
+                sound.append(record)
+            except MalformedReplyError as error:
+                self._refuse(client, str(error))
+        return _averages(sound, names)
 
     # -- going on ------------------------------------------------------------------
 
@@ -281,6 +306,20 @@ class AlignedStrategy(Strategy):
             self.aligner.strategy, self.rounds_before)
 
 
+def _averages(records: list[MetricRecord], names: Iterable[str]) -> MetricRecord | None:
+    """Return the means over the records that have them, by examples; None without records."""
+    if not records:
+        return None
+    means = {}
+    for name in names:
+        having = [record for record in records if name in record]
+        if having:
+            means[name] = float(np.average(
+                [record[name] for record in having],
+                weights=[record["num-examples"] for record in having]))
+    return MetricRecord(means)
+
+
 class Mean:
     """Weighted means of parameters, of which every client adds some.
 
@@ -292,7 +331,7 @@ class Mean:
 
     def __init__(self, model: Mapping[str, Array]) -> None:
         self._model = model
-        self._sum: Arrays = {}
+        self._mean: Arrays = {}
         self._weight: dict[str, float] = {}
 
     def add(self, update: Arrays, report: al.ClientReport, expert_of: NamingRule) -> None:
@@ -306,15 +345,17 @@ class Mean:
                 if seen is not None and seen.gate_usage is not None:
                     weight *= seen.gate_usage
             if weight > 0 and np.issubdtype(value.dtype, np.floating):
-                # Sums of many clients would lose digits in half precision.
-                part = weight * value.astype(np.float64)
-                self._sum[name] = self._sum[name] + part if name in self._sum else part
-                self._weight[name] = self._weight.get(name, 0.0) + weight
+                # Means of many clients would lose digits in half precision, and sums overflow.
+                total = self._weight[name] = self._weight.get(name, 0.0) + weight
+                part = value.astype(np.float64)
+                if weight < total:
+                    part = self._mean[name] * (1 - weight / total) + part * (weight / total)
+                self._mean[name] = part
 
     def result(self) -> dict[str, Array]:
         """Return the model with what was added averaged."""
         means = {
-            name: Array((total / self._weight[name]).astype(self._model[name].dtype))
-            for name, total in self._sum.items()
+            name: Array(mean.astype(self._model[name].dtype))
+            for name, mean in self._mean.items()
         }
         return {**self._model, **means}

@@ -128,6 +128,28 @@ def test_npz(tmp_path):
             load_dataset("npz", path)
 
 
+@pytest.mark.parametrize(("last", "first"), [
+    ((32, 32, 3), (3, 32, 32)), ((28, 28, 1), (1, 28, 28)), ((8, 8, 4), (4, 8, 8)),
+    ((3, 3, 1), (1, 3, 3)), ((20, 30, 3), (3, 20, 30)), ((4, 4, 3), (3, 4, 4)),
+    ((64, 64, 13), (13, 64, 64)), ((20, 30, 13), (13, 20, 30)), ((1, 1, 1), (1, 1, 1)),
+])
+def test_npz_channels_in_both_orders(tmp_path, last, first):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *last)).astype(np.uint8)
+    for at, image in enumerate((pixels, pixels.transpose(0, 3, 1, 2))):
+        np.savez(tmp_path / f"{at}.npz", x=image, y=np.array([0, 1]))
+        found = load_dataset("npz", tmp_path / f"{at}.npz").image
+        assert found.shape == (2, *first) and found.flags.c_contiguous
+        np.testing.assert_allclose(found[:, -1] * 255, pixels[..., -1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (3, 8, 3), (3, 20, 4), (8, 8, 8), (1, 28, 1),
+                                   (8, 3, 3), (5, 2, 7)])
+def test_npz_of_ambiguous_channels_is_refused(tmp_path, shape):
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, *shape), np.uint8), y=np.array([0, 1]))
+    with pytest.raises(DataError, match=r"channels second or last, and the sizes do not tell"):
+        load_dataset("npz", tmp_path)
+
+
 @pytest.mark.parametrize(("name", "where", "text"), [
     ("mnits", None, "no data set 'mnits'; choose digits"),
     ("mnist", None, "--data-dir"),

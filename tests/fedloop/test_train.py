@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from fedloop.config import build_config
-from fedloop.errors import CheckpointError
+from fedloop.errors import CheckpointError, ConfigError
 from fedloop.model import init_params
-from fedloop.train import train
+from fedloop.saving import save
+from fedloop.train import play_round, start, train, train_here
 
 SMALL = {
     "rounds": 6, "checkpoint_every": 2,
@@ -147,3 +148,68 @@ def test_deficits_keep_holders_even_over_all_rounds():
         for deficits in (True, False)
     )
     assert kept <= 1 < forgotten
+
+
+def spoiled(change):
+    """Return a trainer in which client 2 is changed after training."""
+    def trainer(world, state, clients, held, number):
+        training = train_here(world, state, clients, held, number)
+        change(training, training.clients.index(2), training.pairs[0].client.tolist().index(
+            training.clients.index(2)))
+        return training
+    return trainer
+
+
+@pytest.mark.parametrize("change", [
+    lambda training, client, pair: training.after[0][pair].fill_(torch.inf),
+    lambda training, client, pair: training.before[0][pair].fill_(1e30),
+    lambda training, client, pair: training.usage[0][pair].fill_(2.0),
+    lambda training, client, pair: training.usage[0][pair].fill_(-0.1),
+    lambda training, client, pair: training.usage[0][pair].fill_(torch.nan),
+    lambda training, client, pair: training.loss[client].fill_(torch.inf),
+], ids=["loss after", "loss before", "usage above 1", "usage below 0", "usage NaN", "loss"])
+def test_who_is_refused_is_refused_by_aligner_and_average_alike(change, tmp_path):
+    world, state = train(settings(rounds=1), tmp_path, trainer=spoiled(change))
+    without = start(world)
+    record = play_round(world, without, spoiled(
+        lambda training, client, pair: training.params["trunk.linear.bias"][client].fill_(
+            torch.nan)))
+    assert record["refused"] == [2] and record["finished"] == 5
+    assert state.records == [record]
+    assert all(torch.equal(value, without.model[name]) for name, value in state.model.items())
+    assert state.aligner.metrics()["samples"] == without.aligner.metrics()["samples"]
+    line = (tmp_path / "rounds.jsonl").read_text()
+    assert json.loads(line, parse_constant=pytest.fail) == record and np.isfinite(record["loss"])
+
+
+def test_records_are_json_where_nobody_counts_and_speeds_are_absurd(tmp_path):
+    absurd = settings(rounds=2, fleet={"speed_spread": 1e4})
+    train(absurd, tmp_path / "slow")
+    train(settings(rounds=2), tmp_path / "none", trainer=lambda *given: _lost(train_here(*given)))
+    for run in ("slow", "none"):
+        for line in (tmp_path / run / "rounds.jsonl").read_text().splitlines():
+            record = json.loads(line, parse_constant=pytest.fail)
+    assert record["loss"] is None and record["refused"] == list(range(6))
+
+
+def _lost(training):
+    training.loss.fill_(torch.nan)
+    return training
+
+
+def test_no_round_is_played_after_round_0(tmp_path):
+    _, state = train(settings(), tmp_path, stop_after=0)
+    assert state.records == [] and (tmp_path / "rounds.jsonl").read_text() == ""
+    assert len(train(settings(), tmp_path, stop_after=2)[1].records) == 2
+    assert len(train(settings(), tmp_path, stop_after=0)[1].records) == 2
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(ConfigError, match=r"stop_after is .*a whole number >= 0, or None"):
+            train(settings(), stop_after=wrong)
+
+
+def test_infinite_losses_of_older_checkpoints_are_null(tmp_path):
+    world, state = train(settings(), tmp_path, stop_after=2)
+    state.records[0]["loss"] = float("inf")
+    save(world, state, tmp_path)
+    assert train(settings(), tmp_path, stop_after=2)[1].records[0]["loss"] is None
+    assert '"loss": null' in (tmp_path / "rounds.jsonl").read_text().splitlines()[0]
