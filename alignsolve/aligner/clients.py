@@ -18,8 +18,8 @@ class Clients:
     def __init__(self, ids: Iterable[ClientId] = ()) -> None:
         self.ids: list[ClientId] = []
         self.row: dict[ClientId, int] = {}
-        #: Every client by what its id looks like.
-        self._looks: dict[str, ClientId] = {}
+        #: The text of every id by what it looks like.
+        self._looks: dict[str, str] = {}
         for client in ids:
             self.add(client)
 
@@ -38,17 +38,18 @@ class Clients:
         row = self.row.get(client)
         if row is None:
             # Problems, files and logs call clients by their text.
-            text, shape = str(client), look(str(client))
+            text = str(client)
+            shape = look(text)
             other = self._looks.get(shape)
-            if other is not None and str(other) == text:
+            if other == text:
                 raise ProblemError(
                     f"client {client!r} reads like another's id; give ids that differ as text"
                 )
-            if fault := id_fault(text, None if other is None else str(other)):
+            if fault := id_fault(text, other):
                 raise ProblemError(f"client {fault}")
             row = self.row[client] = len(self.ids)
             self.ids.append(client)
-            self._looks[shape] = client
+            self._looks[shape] = text
         return row
 
     def named(self, rows: IntArray) -> tuple[ClientId, ...]:

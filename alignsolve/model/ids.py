@@ -43,6 +43,8 @@ def identifiers(
         If they are no sequence of that length, one is missing (None, NaN), empty or has
         white space at an end or anything invisible, or two look alike.
     """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
     if value is None:
         return None
     refuse_mask(name, value)
@@ -52,12 +54,13 @@ def identifiers(
         raise ProblemError(f"{name} is {type(value).__name__}; give a sequence of {length} ids")
     if type(value) is np.ndarray and value.dtype.kind in "iuU":
         value = value.tolist()  # faster than one by one
-    entries: list[Any] = list(value)
+    entries: Sequence[Any] = value if isinstance(value, (list, tuple)) else list(value)
     kinds = set(map(type, entries))
     if not kinds <= {str, int}:
         for position, entry in enumerate(entries):
             if _missing(entry):
-                raise ProblemError(f"{name}[{position}] is {entry}; give a string or a whole "
+                shown = " ".join(str(entry).split())[:_SHOWN]
+                raise ProblemError(f"{name}[{position}] is {shown}; give a string or a whole "
                                    f"number")
     ids = tuple(entries if kinds == {str} else map(str, entries))
     if len(ids) != length:
@@ -83,7 +86,7 @@ def first_fault(ids: Sequence[str]) -> tuple[int, str] | None:
 
     The words go on from what the id is an id of, as in "client_ids[1] repeats 'a'; ...".
     """
-    joined = " ".join(["", *ids, ""])
+    joined = f" {' '.join(ids)} "
     # Most lists are done with here, in little more time than it takes to make the set. Two
     # spaces in turn are an empty id, one at an end, or inside an id.
     if (joined.isprintable() and len(set(ids)) == len(ids)
@@ -131,6 +134,8 @@ def id_fault(text: str, alike: str | None = None) -> str:
 
 def look(text: str) -> str:
     """Return what people see of an id: equal for ids that look alike."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
     if not _all_seen(text):
         text = "".join(" " if character.isspace() else "" if _is_unseen(character) else character
                        for character in text)

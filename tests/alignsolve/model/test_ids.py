@@ -98,6 +98,12 @@ def test_missing_ids_are_no_clients(missing):
         f"client_ids[1] is {missing}; give a string or a whole number")
 
 
+@pytest.mark.parametrize("value", [np.array("ab"), np.array(3), "ab", 3], ids=repr)
+def test_one_value_is_no_sequence(value):
+    with pytest.raises(al.ProblemError, match=r"client_ids is (one string|int); give a sequence"):
+        al.AlignmentProblem(np.eye(2), 1, client_ids=value)
+
+
 def test_missing_ids_of_pandas():
     pandas = pytest.importorskip("pandas")
     assert "is <NA>" in refused([pandas.NA])
