@@ -20,8 +20,8 @@ from alignsolve.aligner.log import RoundLog, round_figures
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Groups, PolicySettings, Settings
-from alignsolve.aligner.strategies import STRATEGIES
+from alignsolve.aligner.settings import Changeable, Groups, PolicySettings, Settings
+from alignsolve.aligner.strategies import STRATEGIES, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
@@ -83,6 +83,11 @@ class Aligner:
     4
     """
 
+    # These may be assigned; that counts from the next plan on.
+    strategy = Changeable(known_strategy)
+    policy: Changeable[PolicySettings] = Changeable()
+    seed = Changeable(int)
+
     def __init__(
         self,
         n_experts: int,
@@ -102,30 +107,31 @@ class Aligner:
     ) -> None:
         if fault := ONE_OR_MORE.fault("n_experts", n_experts):
             raise ProblemError(fault)
-        if strategy not in STRATEGIES:
-            raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
         n_experts = int(n_experts)
-        self.settings = Settings(
+        settings = Settings(
             n_experts, identifiers("expert_ids", expert_ids, n_experts),
             fitted("expert_mb", expert_mb, (n_experts,), "one per expert",
                    valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
-            Groups.of_any(expert_group, group_min, group_max, n_experts), strategy, int(seed),
+            Groups.of_any(expert_group, group_min, group_max, n_experts),
+            known_strategy(strategy), int(seed),
             fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
             policy or PolicySettings(),
         )  # fmt: skip
-        self.n_experts: Final = self.settings.n_experts
-        self.expert_ids: Final = self.settings.expert_ids
-        self.strategy: Final = self.settings.strategy
-        self.policy: Final = self.settings.policy
-        self.seed: Final = self.settings.seed
+        self.n_experts: Final = settings.n_experts
+        self.expert_ids: Final = settings.expert_ids
         self.round = 0
-        self.tables = Tables(self.settings)
+        self.tables = Tables(settings)
         #: The plan that waits for reports, and its inputs; those are not saved.
         self.open_plan: Plan | None = None
         self._open_inputs: Round | None = None
         #: The last plan, open or not.
         self._last: Plan | None = None
         self._log = RoundLog(log)
+
+    @property
+    def settings(self) -> Settings:
+        """The arguments of this aligner, checked."""
+        return self.tables.settings
 
     # -- before a round -------------------------------------------------------
 
@@ -203,7 +209,7 @@ class Aligner:
         self._open_inputs = inputs
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
-        """Return the open plan, which has a result, where a plan is of its round."""
+        """Return the open plan if `plan` is of the same round, else None."""
         waits = self.open_plan
         return waits if waits is not None and waits.round == plan.round else None
 
