@@ -258,6 +258,9 @@ SENTENCES = {
         al.AlignmentProblem(ZERO, 2, min_experts=[0] * 4 + [3] + [0] * 35),
     "client 0 must hold at least 2 experts of group 1; 1 of these are allowed to it":
         al.AlignmentProblem([[0, 0, -np.inf]], 3, expert_group=[0, 1, 1], group_min=[0, 2]),
+    "client 0 must hold at least 2 experts of group 0; 1 of these are allowed to it":
+        al.AlignmentProblem([[0, -np.inf, 0, 0]], 2, min_experts=3, expert_group=groups_of(2, 2),
+                            group_min=[2, 0]),
     "client 0 must hold at least 2 experts of group 1 but at most 1 expert of group 1":
         al.AlignmentProblem([[0, 0, 0]], 3, expert_group=[0, 1, 1], group_min=[0, 2],
                             group_max=[1, 1]),
