@@ -36,6 +36,10 @@ CASES = [
     ({"loads": LOAD}, "expert 1 needs at least 31 of load 'samples' and can have at most 30", ""),
     ({"loads": {"samples": al.Load([10, 20], min=[0, 9], max=[40, 8])}},
      "expert 1 needs at least 9 of load 'samples' and can have at most 8", ""),
+    ({"loads": {"samples": al.Load([10, 20], max=[40, -1])}},
+     "expert 1 needs at least 0 of load 'samples' and can have at most -1", ""),
+    ({"loads": {"samples": al.Load([10, 20], max=[-np.inf, 40])}},
+     "expert 0 needs at least 0 of load 'samples' and can have at most -inf", ""),
 ]  # fmt: skip
 
 
