@@ -395,6 +395,7 @@ def test_many_bounds_of_clients_are_listed_as_families():
     assert "clients" not in repr(family).replace("client=", "")
     assert check_conflict(problem, conflict) == SHOWN
     assert conflict.text.startswith("experts 0, 1 and 2 need at least 6,000 client slots")
+    assert type(conflict.needed) is type(conflict.possible) is float
     half = dataclasses.replace(
         family, clients=family.clients[::2], value=float(len(family.clients[::2]))
     )
