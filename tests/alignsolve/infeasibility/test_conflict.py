@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -431,6 +432,22 @@ def test_a_large_conflict_takes_less_memory_than_the_fitness():
     share, seconds = (float(word) for word in done.stdout.split())
     assert share < 2
     assert seconds < 100
+
+
+def test_a_conflict_takes_a_byte_a_pair():
+    def short(n, m):
+        load_min = np.where(np.arange(m) < m // 100, n // 10, 0)
+        return al.AlignmentProblem(np.zeros((n, m), np.float32), 1, load_min=load_min)
+
+    find_conflict(short(20, 1200))  # compiles
+    problem = short(1000, 2000)
+    tracemalloc.start()
+    try:
+        find_conflict(problem)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * 1000 * 2000
 
 
 def test_a_conflict_found_at_once_is_claimed_without_time():
