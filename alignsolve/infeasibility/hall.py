@@ -114,7 +114,7 @@ def find_flow_conflict(
         short = side.bounds.load_low - side.single_supply()
         if (short > 0).any():
             return side.reduced(np.arange(short.size) == np.argmax(short))
-    empty = np.flatnonzero(bounds.load_low > bounds.load_high)
+    empty = np.flatnonzero(bounds.impossible_experts())
     if empty.size:
         keys: list[Key] = [("load_min", None, None), ("load_max", None, None)]
         return FlowConflict(BoundSet(experts=dict.fromkeys(keys, empty[:1])))

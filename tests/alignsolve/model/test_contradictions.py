@@ -52,11 +52,13 @@ def test_one_contradiction_is_named_by_all_who_look(bounds, words, whose):
         assert build_network(problem).contradiction == words
     own = flow_bounds(problem, allowed_state(problem))
     assert own.impossible_clients().any() == (whose == "client")
+    assert own.impossible_experts().any() == (whose == "expert")
     if whose and problem.expert_group is None:
         holders = bounds_of(2, 2, *problem.holder_bounds(), None)
         assert obvious_conflict(*problem.slot_bounds(), holders)
     for backend in ("scipy-milp", "lagrangian", "ortools-cpsat"):
         assert al.solve(problem, backend).status is al.Status.INFEASIBLE
+    assert al.solve(problem, "greedy").stats["attempts"] == 0
 
 
 def test_bounds_that_just_meet_do_not_contradict():
