@@ -53,7 +53,7 @@ def contradictions(
     )
     for name, load in problem.loads.items():
         # No weight is negative, so that no load is.
-        low, high = np.maximum(load.min, 0), np.asarray(load.max)
+        low, high = np.maximum(np.asarray(load.min), 0), np.asarray(load.max)
         total = np.sum(load.weight)
         reach = np.minimum(high + tolerance(high), total * (1 + _ROUNDING))
         yield from _sentence(problem.expert_name, f"of load {name!r}", low, np.minimum(high, total),
