@@ -64,6 +64,8 @@ class Aligner:
     restored from `state_dict` goes on with the same plans, bit for bit, on the
     same machine and versions.
 
+    `strategy`, `policy` and `seed` may be assigned, for the next plans.
+
     `alignsolve.aligner.placement.Placements` says exactly what must be sent
     after aggregation.
 
@@ -83,7 +85,6 @@ class Aligner:
     4
     """
 
-    # These may be assigned; that counts from the next plan on.
     strategy = Changeable(known_strategy)
     policy: Changeable[PolicySettings] = Changeable()
     seed = Changeable(int)

@@ -294,10 +294,10 @@ def _client_conflict(bounds: FlowBounds, client: int) -> FlowConflict:
         """Leave out bounds on groups first, and of these those that limit least."""
         return key[2] is None, int(abs(own.of_kind(key) - free.of_kind(key))[0])
 
-    alone = (BoundSet({key: index}) for key, index in kept.items())
-    for bound in alone:
-        if own.only(bound).impossible_clients().any():
-            return FlowConflict(BoundSet(dict.fromkeys(bound.clients, np.array([client]))))
+    for key, index in kept.items():
+        if own.only(BoundSet({key: index})).impossible_clients().any():
+            kept = {key: index}
+            break
     for key in sorted(kept, key=order):
         rest = {other: index for other, index in kept.items() if other != key}
         if own.only(BoundSet(rest)).impossible_clients().any():
