@@ -17,8 +17,9 @@ from alignsolve.model.bounds import (
     require_bounds,
 )
 from alignsolve.model.feasibility import client_fitness, resource_use
-from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, number
+from alignsolve.model.whole_bounds import whole_range
 
 #: Kinds of bounds that may be relaxed.
 ELASTIC_KINDS = ("load_min", "load_max", "min_experts", "group_min", "client_fitness_min")
@@ -88,8 +89,7 @@ def load_bounds(
     """
     if name is not None:
         return np.asarray(problem.loads[name].min), np.asarray(problem.loads[name].max)
-    low = np.ceil(np.maximum(problem.load_min, 0) - tolerance(problem.load_min))
-    return low, np.floor(problem.load_max + tolerance(problem.load_max))
+    return whole_range(problem.load_min, problem.load_max)
 
 
 def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProblem:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
-import platform
 import threading
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from alignsolve.bench.environment import processor
-from alignsolve.bench.store import write_whole
-from alignsolve.kernels import cores
+from alignsolve.bench.environment import machine, versions
+from alignsolve.bench.store import append_line, read_lines, write_whole
 
 #: Distributions whose version is kept with every result.
 RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",
@@ -26,41 +22,25 @@ RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pya
 
 def machine_record() -> dict[str, object]:
     """Return date, machine, load and versions, ready for JSON: kept with every result."""
-    versions = {}
-    for name in RECORDED:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "processor": processor(),
-        "cores": cores(),
+        **machine(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_average_1min": round(psutil.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(RECORDED),
     }
 
 
 def stored(path: Path) -> list[dict[str, Any]]:
     """Return all results of a file of JSON lines, in order; none where there is no file."""
-    found = []
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
-        with contextlib.suppress(ValueError):  # such as a torn line
-            result = json.loads(line)
-            if isinstance(result, dict):
-                found.append(result)
-    return found
+    return read_lines(path)[0] if path.exists() else []
 
 
 def append(path: Path, result: dict[str, Any]) -> None:
-    """Add a line in one write, after what an interruption may have left, and force it to disk."""
+    """Add a line, and force it to disk."""
     path.parent.mkdir(exist_ok=True)
-    with path.open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        torn = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        line = json.dumps(result, default=float).encode() + b"\n"
-        file.write(b"\n" + line if torn else line)
+    with path.open("ab", buffering=0) as file:
+        append_line(file.fileno(), json.dumps(result, default=float), read_lines(path)[1])
         os.fsync(file.fileno())
 
 

@@ -20,8 +20,8 @@ from alignsolve.aligner.log import RoundLog, round_figures
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Groups, PolicySettings, Settings
-from alignsolve.aligner.strategies import STRATEGIES
+from alignsolve.aligner.settings import Changeable, Groups, PolicySettings, Settings
+from alignsolve.aligner.strategies import STRATEGIES, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
@@ -69,7 +69,8 @@ class Aligner(Shared):
     restored from `state_dict` goes on with the same plans, bit for bit, on the
     same machine and versions.
 
-    Threads may share an aligner: each call is whole, and others wait for it.
+    Threads may share an aligner: each call is whole, and others wait for it. `strategy`, `policy`
+    and `seed` may be assigned, for the next plans.
     `alignsolve.aligner.placement.Placements` says what must be sent after aggregation.
 
     Examples
@@ -87,6 +88,10 @@ class Aligner(Shared):
     >>> aligner.observe(plan, reports).accepted
     4
     """
+
+    strategy = Changeable(known_strategy)
+    policy: Changeable[PolicySettings] = Changeable()
+    seed = Changeable(int)
 
     def __init__(
         self,
@@ -107,32 +112,32 @@ class Aligner(Shared):
     ) -> None:
         if fault := ONE_OR_MORE.fault("n_experts", n_experts):
             raise ProblemError(fault)
-        if strategy not in STRATEGIES:
-            raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
         n_experts = int(n_experts)
         given = by_label(expert_ids=expert_ids, expert_mb=expert_mb, expert_group=expert_group)
-        self.settings = Settings(
+        settings = Settings(
             n_experts, identifiers("expert_ids", given["expert_ids"], n_experts),
             fitted("expert_mb", given["expert_mb"], (n_experts,), "one per expert",
                    valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
-            Groups.of_any(given["expert_group"], group_min, group_max, n_experts), strategy,
-            int(seed),
+            Groups.of_any(given["expert_group"], group_min, group_max, n_experts),
+            known_strategy(strategy), int(seed),
             fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
             policy or PolicySettings(),
         )  # fmt: skip
-        self.n_experts: Final = self.settings.n_experts
-        self.expert_ids: Final = self.settings.expert_ids
-        self.strategy: Final = self.settings.strategy
-        self.policy: Final = self.settings.policy
-        self.seed: Final = self.settings.seed
+        self.n_experts: Final = settings.n_experts
+        self.expert_ids: Final = settings.expert_ids
         self.round = 0
-        self.tables = Tables(self.settings)
+        self.tables = Tables(settings)
         #: The plan that waits for reports, and its inputs; those are not saved.
         self.open_plan: Plan | None = None
         self._open_inputs: Round | None = None
         #: The last plan, open or not.
         self._last: Plan | None = None
         self._log = RoundLog(log)
+
+    @property
+    def settings(self) -> Settings:
+        """The arguments of this aligner, checked."""
+        return self.tables.settings
 
     # -- before a round -------------------------------------------------------
 
@@ -209,7 +214,7 @@ class Aligner(Shared):
         self.open_plan, self._open_inputs, self._last = plan, inputs, plan
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
-        """Return the open plan, which has a result, where a plan is of its round."""
+        """Return the open plan if `plan` is of the same round, else None."""
         return None if self.open_plan is None else self.open_plan.in_place_of(plan)
 
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:

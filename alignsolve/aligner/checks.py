@@ -27,16 +27,19 @@ class Range:
         The least and the largest of them.
     whole : bool
         Whether fractions are wrong.
+    floats : bool
+        Whether floats are right at all.
     """
 
     text: str
     low: float
     high: float
     whole: bool = False
+    floats: bool = True
 
     def fault(self, name: str, value: Any) -> str:
         """Return what is wrong with a value, or "" if nothing is."""
-        number = is_whole(value) or isinstance(value, (float, np.floating))
+        number = is_whole(value) or (self.floats and isinstance(value, (float, np.floating)))
         # False for NaN.
         if number and self.low <= value <= self.high and not (self.whole and value != int(value)):
             return ""
@@ -49,8 +52,8 @@ _LEAST, _LARGEST = math.ulp(0.0), sys.float_info.max
 AMOUNT = Range("a number from 0 to 1e+12", 0.0, 1e12)
 SCORE = Range("a number from -1e+12 to 1e+12", -1e12, 1e12)
 SHARE = Range("a number from 0 to 1", 0.0, 1.0)
-ONE_OR_MORE = Range("a whole number >= 1", 1, 2**53, whole=True)
-COUNT = Range("a whole number >= 0", 0, 2**53, whole=True)
+ONE_OR_MORE = Range("a whole number from 1 to 2**53", 1, 2**53, floats=False)
+COUNT = Range("a whole number from 0 to 2**53", 0, 2**53, whole=True)
 ANY = Range("a finite number", -_LARGEST, _LARGEST)
 NON_NEGATIVE = Range("a finite number >= 0", 0.0, _LARGEST)
 POSITIVE = Range("a number > 0", _LEAST, math.inf)

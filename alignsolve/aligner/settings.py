@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.model.arguments import group_bounds
 from alignsolve.model.arrays import Float64Array, IntArray
+
+Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
@@ -143,3 +146,35 @@ class Settings:
             "time_limit": self.policy.time_limit, "rel_gap": self.policy.rel_gap,
             "seed": self.seed, "repeatable": self.policy.time_limit is None,
         }  # fmt: skip
+
+
+class HasTables(Protocol):
+    """An aligner, as far as settings go."""
+
+    @property
+    def tables(self) -> Any:
+        """What holds the settings."""
+
+
+class Changeable(Generic[Setting]):
+    """One of the settings of an aligner, as an attribute that may be assigned.
+
+    Parameters
+    ----------
+    checked : callable
+        Returns the value to keep for one that is assigned, or raises.
+    """
+
+    def __init__(self, checked: Callable[[Any], Setting] = lambda value: value) -> None:
+        self._checked = checked
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, aligner: HasTables, owner: type) -> Setting:
+        value: Setting = getattr(aligner.tables.settings, self._name)
+        return value
+
+    def __set__(self, aligner: HasTables, value: Setting) -> None:
+        changed = {self._name: self._checked(value)}
+        aligner.tables.settings = replace(aligner.tables.settings, **changed)

@@ -8,6 +8,7 @@ from alignsolve.aligner.baselines import Choice, greedy, random_choice, round_ro
 from alignsolve.aligner.formulations import fedamole, flex_moe
 from alignsolve.aligner.optimal import optimal
 from alignsolve.aligner.policy import Round
+from alignsolve.errors import ProblemError
 
 #: All strategies: the optimal one, some that call no solver, and published formulations.
 STRATEGIES: dict[str, Callable[[Round], Choice]] = {
@@ -18,3 +19,10 @@ STRATEGIES: dict[str, Callable[[Round], Choice]] = {
     "flex-moe": flex_moe,
     "fedamole": fedamole,
 }
+
+
+def known_strategy(name: str) -> str:
+    """Return the name of a strategy, or raise `ProblemError` where there is none of it."""
+    if name not in STRATEGIES:
+        raise ProblemError(f"strategy is {name!r}; give one of {', '.join(STRATEGIES)}")
+    return name

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,17 +28,31 @@ def environment() -> dict[str, str]:
     alignsolve carries a fingerprint of its sources, so that a changed solver
     is measured again though its version number is the same.
     """
-    found = {"python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "missing"
-    found["alignsolve"] = f"{version('alignsolve')}+{_fingerprint()}"
-    found["system"] = f"{platform.system()} {platform.machine()}"
-    found["processor"] = processor()
-    found["cores"] = str(cores())
+    here = {name: str(value) for name, value in machine().items()}
+    libraries = dict.fromkeys(LIBRARIES, "missing") | versions(LIBRARIES)
+    return {
+        "python": here.pop("python"), **libraries,
+        "alignsolve": f"{version('alignsolve')}+{_fingerprint()}", **here,
+    }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those distributions that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
+
+
+def machine() -> dict[str, str | int]:
+    """Return the interpreter and the machine it runs on."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "cores": cores(),
+    }
 
 
 def _fingerprint() -> str:

@@ -32,10 +32,12 @@ class Worker:
     """One process of `alignsolve.bench.worker`, in a session of its own.
 
     Its own session keeps Ctrl-C on the terminal from it, and lets `stop` end
-    it together with its child.
+    it together with its child. Any thread may call `stop`.
     """
 
     def __init__(self) -> None:
+        #: Held while files are in use: `stop` closes them only then.
+        self._asking = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by stop)
         self._connection, theirs = Pipe()
         with theirs:
@@ -56,9 +58,14 @@ class Worker:
             If there is none within `seconds`, or the worker itself grows to
             more than `grow_to` MiB.
         """
+        with self._asking:
+            return self._answer({"do": do, **fields}, seconds, grow_to)
+
+    def _answer(self, request: dict[str, Any], seconds: float, grow_to: float) -> dict[str, Any]:
+        """Send a request and return the reply; see `ask`."""
         deadline = time.monotonic() + seconds
         try:
-            self._connection.send({"do": do, **fields})
+            self._connection.send(request)
             while not self._connection.poll(0.1):
                 if time.monotonic() > deadline:
                     raise WorkerLostError(f"took longer than {seconds:.0f} s")
@@ -74,8 +81,10 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._connection.close()
-        self._errors.close()
+        # Who asks is told by the end of the process.
+        with self._asking:
+            self._connection.close()
+            self._errors.close()
 
     def _last_words(self) -> str:
         """Return how the worker ended, with the end of what it said."""

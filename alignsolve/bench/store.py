@@ -71,30 +71,35 @@ class Store:
     def put(self, kind: str, key: str, record: dict[str, Any]) -> None:
         """Append a record."""
         record = {"kind": kind, "key": key, **record}
-        line = json.dumps(record, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())
+        append_line(self._file, json.dumps(record, allow_nan=False))
         self._records[kind, key] = record
 
 
-def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
-    """Read a file of JSON lines.
+def append_line(file: int, line: str, torn: bool = False) -> None:
+    """Write a line in one go, after the end of the last one where that is torn."""
+    os.write(file, b"\n" * torn + line.encode() + b"\n")
 
-    Returns
-    -------
-    records : dict
-        The last record under each (kind, key); lines that are no record, such
-        as a torn one, are left out.
-    torn : bool
-        Whether the last line lacks its end.
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Return the records of a file of JSON lines, and whether the last line lacks its end.
+
+    Lines that are no record, such as a torn one, are left out.
     """
     content = path.read_bytes()
-    records = {}
+    records = []
     for line in content.split(b"\n"):
         with contextlib.suppress(ValueError):
             record = json.loads(line)
-            if isinstance(record, dict) and {"kind", "key"} <= record.keys():
-                records[str(record["kind"]), str(record["key"])] = record
+            if isinstance(record, dict):
+                records.append(record)
     return records, bool(content) and not content.endswith(b"\n")
+
+
+def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
+    """Return the last record under each (kind, key), and the second of `read_lines`."""
+    found, torn = read_lines(path)
+    return {(str(record["kind"]), str(record["key"])): record
+            for record in found if {"kind", "key"} <= record.keys()}, torn
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:

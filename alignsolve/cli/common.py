@@ -96,10 +96,13 @@ def open_problems(
     Raises
     ------
     ProblemError
-        If the file is malformed, the index is none of it, or a setting is wrong.
+        If the file is malformed or holds no problem, the index is none of it, or a setting is
+        wrong.
     """
     path, index = split_index(file, index)
     problems = read_instances(path, sense)
+    if not problems:
+        raise ProblemError(f"{path}: holds no problem; give a file that holds one")
     if index is not None and not 1 <= index <= len(problems):
         raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
     changes = dict(_setting(text) for text in settings or [])

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.backends.exchange.inputs import starts_of
 from alignsolve.certificate.certificate import Certificate, certificate_by_prices
 from alignsolve.certificate.duality_gap import gap_of_sums
 from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray, starts_of
 from alignsolve.model.problem import AlignmentProblem, tolerance
 
 

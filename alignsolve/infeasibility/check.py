@@ -82,13 +82,13 @@ class ListedFlow:
         """Tell whether the listed bounds, or a part of them, can hold together."""
         clients = {key: self._place[index] for key, index in kept.clients.items()}
         bounds = self._stated.only(BoundSet(clients, kept.experts))
-        if (bounds.load_low > bounds.load_high).any() or bounds.impossible_clients().any():
+        if bounds.impossible_experts().any() or bounds.impossible_clients().any():
             return False
         bounds = replace(
             bounds, load_low=np.maximum(0, bounds.load_low - self._others),
             load_high=np.minimum(bounds.load_high, self._load_size), load_size=self._load_size,
         )
-        if (bounds.load_low > bounds.load_high).any():
+        if bounds.impossible_experts().any():
             return False
         if self._reached is None:
             flow = FeasibleFlow(self._allowed.copy(), self._group, bounds)

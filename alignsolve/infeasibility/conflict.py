@@ -53,7 +53,8 @@ class Conflict:
             bounds=kept.bounds(problem, limit), text=text + ("" if irreducible else UNFINISHED),
             irreducible=irreducible,
             experts=tuple(sorted({int(j) for index in kept.experts.values() for j in index})),
-            needed=needed, possible=possible,
+            needed=None if needed is None else float(needed),
+            possible=None if possible is None else float(possible),
         )
 
 

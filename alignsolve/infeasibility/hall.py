@@ -35,7 +35,7 @@ from alignsolve.infeasibility.max_flow import (
     flow_bounds,
     pair_counts,
 )
-from alignsolve.model.arrays import BoolArray, IntArray
+from alignsolve.model.arrays import BoolArray, IntArray, row_blocks
 from alignsolve.model.bounds import BoundSet, Key
 from alignsolve.model.problem import AlignmentProblem
 
@@ -114,7 +114,7 @@ def find_flow_conflict(
         short = side.bounds.load_low - side.single_supply()
         if (short > 0).any():
             return side.reduced(np.arange(short.size) == np.argmax(short))
-    empty = np.flatnonzero(bounds.load_low > bounds.load_high)
+    empty = np.flatnonzero(bounds.impossible_experts())
     if empty.size:
         keys: list[Key] = [("load_min", None, None), ("load_max", None, None)]
         return FlowConflict(BoundSet(experts=dict.fromkeys(keys, empty[:1])))
@@ -174,7 +174,10 @@ class _Side:
 
     def count(self, within: BoolArray) -> CountArray:
         """Return each client's allowed experts of a set, int32 (n_clients, n_groups)."""
-        return pair_counts(self.state * within, 1, self.group)[0]
+        # The other experts are counted in a group of their own: no masked matrix is made.
+        n_groups = self.bounds.group_size.shape[1]
+        count, _ = pair_counts(self.state, 1, np.where(within, self.group, n_groups))
+        return np.ascontiguousarray(count[:, :n_groups])
 
     def single_supply(self) -> IntArray:
         """Return for each expert how many clients can hold it, int64 (n_experts,)."""
@@ -182,7 +185,11 @@ class _Side:
         # Holding the expert itself counts towards the minimum of its group.
         claimed = low.sum(axis=1, keepdims=True) - np.minimum(low, 1)
         may_hold = (high > 0) & (self.bounds.client_high[:, None] > claimed)
-        return pair_counts(self.state * may_hold[:, self.group], 1, self.group)[1]
+        supply = np.zeros(self.group.size, dtype=np.int64)
+        for rows in row_blocks(*self.state.shape):
+            held = self.state[rows] * may_hold[rows][:, self.group]
+            supply += pair_counts(held, 1, self.group)[1]
+        return supply
 
     def needed(self, within: BoolArray) -> int:
         """Return how many holders a set of experts needs."""
@@ -245,10 +252,12 @@ class _Side:
         have to move; if not, a smaller set is short, with or without it.
         """
         low = self.bounds.load_low
-        if not (self.state > 1).any():
+        if not pair_counts(self.state, 2, self.group)[1].any():
             FeasibleFlow(self.state, self.group, self._stated).seed()
         if self.crowded:
-            np.subtract(3, self.state, out=self.state, where=self.state > 0)
+            for rows in row_blocks(*self.state.shape):
+                part = self.state[rows]
+                np.subtract(3, part, out=part, where=part > 0)
         flow = FeasibleFlow(self.state, self.group, bounds)
         needed = np.zeros_like(within)
         short, wanted = self.shortage(within, bounds), np.where(within, low, 0)
@@ -274,7 +283,10 @@ class _Side:
 
 
 def _client_conflict(bounds: FlowBounds, client: int) -> FlowConflict:
-    """Return an irreducible conflict among one client's own bounds, by leaving out others."""
+    """Return an irreducible conflict among one client's own bounds, one bound where that is one.
+
+    Else others are left out.
+    """
     own = bounds.of_clients(np.array([client]))
     free, kept = own.free(), own.binding().clients
 
@@ -282,6 +294,10 @@ def _client_conflict(bounds: FlowBounds, client: int) -> FlowConflict:
         """Leave out bounds on groups first, and of these those that limit least."""
         return key[2] is None, int(abs(own.of_kind(key) - free.of_kind(key))[0])
 
+    for key, index in kept.items():
+        if own.only(BoundSet({key: index})).impossible_clients().any():
+            kept = {key: index}
+            break
     for key in sorted(kept, key=order):
         rest = {other: index for other, index in kept.items() if other != key}
         if own.only(BoundSet(rest)).impossible_clients().any():

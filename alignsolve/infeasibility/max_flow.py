@@ -114,6 +114,10 @@ class FlowBounds:
             load_high=self.load_size - self.load_low,
         )
 
+    def impossible_experts(self) -> BoolArray:
+        """Tell which experts cannot keep their own bounds, bool of shape (n_experts,)."""
+        return self.load_low > self.load_high
+
     def impossible_clients(self) -> BoolArray:
         """Tell which clients cannot keep their own bounds, bool of shape (n_clients,)."""
         groups = self.group_low, np.minimum(self.group_high, self.group_size)
@@ -295,7 +299,7 @@ def feasible_assignment(
     """
     state = allowed_state(problem)
     bounds = flow_bounds(problem, state)
-    if bounds.impossible_clients().any() or (bounds.load_low > bounds.load_high).any():
+    if bounds.impossible_clients().any() or bounds.impossible_experts().any():
         return None
     flow = FeasibleFlow(state, expert_groups(problem), bounds)
     flow.seed()

@@ -47,9 +47,16 @@ def concatenated_ranges(
         ``start[which] <= number < stop[which]``.
     """
     length = np.maximum(stop - start, 0)
-    which = np.repeat(np.arange(length.size), length)
-    first = np.cumsum(length) - length
-    return np.arange(which.size) + (start - first)[which], which
+    first = starts_of(length)
+    shift = np.repeat(start - first[:-1], length)
+    return np.arange(first[-1]) + shift, np.repeat(np.arange(length.size), length)
+
+
+def starts_of(sizes: npt.NDArray[np.integer[Any]]) -> IntArray:
+    """Return where runs of these sizes start, and where the last one ends."""
+    starts = np.zeros(sizes.size + 1, dtype=np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -201,9 +208,7 @@ def non_negative(
 
 def row_starts(rows: IntArray, n_rows: int) -> IntArray:
     """Return where each row starts among entries sorted by row, int64 of shape (n_rows + 1,)."""
-    starts = np.zeros(n_rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=n_rows), out=starts[1:])
-    return starts
+    return starts_of(np.bincount(rows, minlength=n_rows))
 
 
 def weighted_count(index: IntArray, weight: Float64Array, length: int) -> Float64Array:

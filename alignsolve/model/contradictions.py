@@ -52,7 +52,9 @@ def contradictions(
         slots, holders, groups, problem.client_name, problem.expert_name
     )
     for name, load in problem.loads.items():
-        low, high, total = np.asarray(load.min), np.asarray(load.max), np.sum(load.weight)
+        # No weight is negative, so that no load is.
+        low, high = np.maximum(np.asarray(load.min), 0), np.asarray(load.max)
+        total = np.sum(load.weight)
         reach = np.minimum(high + tolerance(high), total * (1 + _ROUNDING))
         yield from _sentence(problem.expert_name, f"of load {name!r}", low, np.minimum(high, total),
                              low - tolerance(low) > reach)

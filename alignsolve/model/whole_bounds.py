@@ -18,15 +18,19 @@ def tolerance(bound: npt.ArrayLike) -> Float64Array:
     return np.where(np.isfinite(size), FEASIBILITY_TOLERANCE * np.maximum(1.0, size), 0.0)
 
 
+def whole_range(least: Float64Array, most: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return bounds on a count rounded inward; the tolerance makes ``0.1 * 30`` a 3."""
+    return np.ceil(np.maximum(least, 0) - tolerance(least)), np.floor(most + tolerance(most))
+
+
 def rounded_inward(
     least: Float64Array, most: Float64Array, count: int
 ) -> tuple[IntArray, IntArray]:
     """Return bounds on a number from 0 to `count` as read-only int64, rounded inward.
 
-    The tolerance makes ``0.1 * 30`` a 3. Bounds that nothing can keep stay so.
+    Bounds that nothing can keep stay so.
     """
-    low = np.ceil(np.maximum(least, 0) - tolerance(least))
-    high = np.floor(np.minimum(most, count) + tolerance(most))
+    low, high = whole_range(least, most)
     # Beyond count + 1 or below -1 nothing changes, and int64 cannot overflow.
     return (
         read_only(np.clip(low, 0, count + 1).astype(np.int64)),

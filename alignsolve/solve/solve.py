@@ -44,7 +44,7 @@ class SolveParams:
     ----------
     conflict_pairs : int
         Pairs of a problem over a source up to which a conflict is looked for, which takes a
-        byte a pair: 256 MiB.
+        byte a pair, 256 MiB, and some 150 bytes a client.
     conflict_seconds : float
         Seconds for which a conflict of the mip class is looked for where there is no time
         limit: each of hundreds of questions is NP-hard.

@@ -131,19 +131,6 @@ class _Memory:
         self.__array_interface__["data"] = (array.ctypes.data, False)
 
 
-def starts_of(sizes: npt.NDArray[Any]) -> Ints:
-    """Return where runs of these sizes start, and where the last one ends."""
-    out = np.zeros(sizes.size + 1, np.int64)
-    np.cumsum(sizes, out=out[1:])
-    return out
-
-
-def spread(first: Ints, sizes: npt.NDArray[Any]) -> Ints:
-    """Return the places of runs that start at `first` and have these sizes."""
-    ends = starts_of(sizes)
-    return np.repeat(first - ends[:-1], sizes) + np.arange(ends[-1])
-
-
 def _whole_numbers(value: Any, size: int) -> Ints:
     """Return int64 of one entry per client; a view where it is that already."""
     if np.shape(value) != (size,):

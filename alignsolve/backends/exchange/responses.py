@@ -11,7 +11,8 @@ import numpy.typing as npt
 from alignsolve.backends.exchange import bookkeeping as steps
 from alignsolve.backends.exchange import heaps, newton_kernels, repair
 from alignsolve.backends.exchange import row_kernels as rows
-from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix, starts_of
+from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix
+from alignsolve.model.arrays import starts_of
 
 Int32s = npt.NDArray[np.int32]
 

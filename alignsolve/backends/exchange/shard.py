@@ -21,13 +21,12 @@ from alignsolve.backends.exchange.inputs import (
     Matrix,
     Switch,
     plain,
-    spread,
-    starts_of,
 )
 from alignsolve.backends.exchange.level_graph import Lists
 from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
 from alignsolve.backends.exchange.subproblem import above
 from alignsolve.backends.exchange.task import Blocks
+from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.sources.base import FitnessSource, checked_block
 
 #: Units that the slack of clients near a boundary is summed in, per limit.
@@ -71,7 +70,7 @@ class Clients:
         slots, first = self.slot_max[some], starts_of(self.slot_max)[some]
         return Clients(
             self.who[some], self.values[some], self.slot_min[some], slots, self.count[some],
-            self.held[spread(first, slots)],
+            self.held[concatenated_ranges(first, first + slots)[0]],
             self.slack[some], self.runner_up[some],
         )  # fmt: skip
 
@@ -268,10 +267,11 @@ class Shard(Answer):
         self.rows_read += chosen.size if self.source.random_access else int(blocks.sum())
         fitness = np.concatenate([np.empty((0, self.m), self.source.dtype), *read])
         values = self._less_switching(fitness, chosen)
-        slots = self.slot_max[chosen]
+        slots, first = self.slot_max[chosen], self.ptr[chosen]
         return Clients(
             chosen + self.start, values, self.slot_min[chosen], slots, self.count[chosen],
-            self.held[spread(self.ptr[chosen], slots)], self.slack[chosen], self.runner_up[chosen],
+            self.held[concatenated_ranges(first, first + slots)[0]],
+            self.slack[chosen], self.runner_up[chosen],
         )  # fmt: skip
 
     def draw(self, who: Ints) -> Clients:
@@ -281,8 +281,8 @@ class Shard(Answer):
     def store(self, who: Ints, count: npt.NDArray[np.int32], held: npt.NDArray[np.int32]) -> None:
         """Take back answers: ``count[c]`` entries of `held` for each client."""
         at = who - self.start
-        self.count[at] = count
-        self.held[spread(self.ptr[at], count)] = held
+        self.count[at], first = count, self.ptr[at]
+        self.held[concatenated_ranges(first, first + count)[0]] = held
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
         """Hold an earlier answer, by numbers in the problem; see `Answer.hold`."""

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange.inputs import NONE, Floats, Ints, spread
+from alignsolve.backends.exchange.inputs import NONE, Floats, Ints
 from alignsolve.backends.exchange.shard import UNITS, Clients, Shard, cut
 from alignsolve.backends.exchange.subproblem import Subproblem, above
 from alignsolve.backends.exchange.task import Task
+from alignsolve.model.arrays import concatenated_ranges
 
 
 class Shards(ABC):
@@ -116,8 +117,9 @@ class StreamedSubproblem(Subproblem):
         parts = []
         for mine in cut(self.who, self.shards.starts):
             at = np.flatnonzero(mine)
-            held = self.held[spread(self.ptr[at], self.count[at])]
-            parts.append((self.who[at], self.count[at], held))
+            first, count = self.ptr[at], self.count[at]
+            held = self.held[concatenated_ranges(first, first + count)[0]]
+            parts.append((self.who[at], count, held))
         self.shards.each("store", parts)
 
     def _take(self, found: list[Clients]) -> None:

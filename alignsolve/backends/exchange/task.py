@@ -147,9 +147,9 @@ class Task:
         bounds = bounds_of(n, m, load_min, load_max, penalty)
         warm = None
         if warm_prices is not None:
-            price = bounds.no_prices()
-            known = np.isfinite(warm_prices) & np.isfinite(price[:-1])
-            price[:-1][known] = warm_prices[known]
+            given, price = np.asarray(warm_prices, np.float64), bounds.no_prices()
+            known = np.isfinite(given) & np.isfinite(price[:-1])
+            price[:-1][known] = given[known]
             pairs = None
             if warm_rows is not None and warm_cols is not None:
                 pairs = np.asarray(warm_rows, np.int64), np.asarray(warm_cols, np.int64)

@@ -19,6 +19,7 @@ from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.model.arrays import Float64Array
+from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Termination
 
@@ -105,8 +106,7 @@ class _Attempts:
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""
         problem = self.problem
-        low, high = problem.holder_bounds()
-        if (low > high).any():
+        if any(True for _ in contradictions(problem)):
             return
         state, params = State(problem, self.params), self.params
         if self.limits.warm_start is not None:

@@ -1,6 +1,7 @@
 """The per-round service, round by round."""
 
 import numpy as np
+import pytest
 
 import alignsolve as al
 from alignsolve.aligner.strategies import STRATEGIES
@@ -38,3 +39,30 @@ def test_every_strategy_fills_slots():
         filled = np.bincount(plan.row_ind, minlength=6)
         # FedAMoLE leaves slots open where they do not divide among the experts.
         assert (filled == 3).all() or (strategy == "fedamole" and filled.min() >= 2)
+
+
+@pytest.mark.parametrize(("strategy", "name", "value"), [
+    ("optimal", "policy", al.PolicySettings(min_experts=0)),
+    ("random", "strategy", "round-robin"),
+    ("random", "seed", 7),
+])  # fmt: skip
+def test_settings_that_are_assigned_count_and_are_saved(strategy, name, value, tmp_path):
+    def planned(aligner):
+        return aligner.plan(range(20), fitness=np.full((20, 4), -1.0)).col_ind.tolist()
+
+    loose = {"load": al.LoadSettings(slack=8), "strategy": strategy}
+    aligner = al.Aligner(4, **loose)
+    setattr(aligner, name, value)
+    aligner.save(tmp_path / "state.npz")
+    wanted = planned(al.Aligner(4, **loose | {name: value}))
+    assert wanted != planned(al.Aligner(4, **loose))
+    for changed in (aligner, al.Aligner.load(tmp_path / "state.npz")):
+        assert getattr(changed, name) == value
+        assert planned(changed) == wanted
+
+
+def test_an_unknown_strategy_cannot_be_assigned():
+    aligner = al.Aligner(4)
+    with pytest.raises(al.ProblemError, match="'best'; give one of optimal, random"):
+        aligner.strategy = "best"
+    assert aligner.strategy == "optimal"

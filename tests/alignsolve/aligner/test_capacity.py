@@ -134,6 +134,18 @@ def test_wrong_settings(wrong):
         al.CapacitySettings(**wrong)
 
 
+def test_counts_have_an_upper_end():
+    for value in (10**18, 2.0**60, -1, 1.5):
+        with pytest.raises(al.ProblemError, match=r"give a whole number from 0 to 2\*\*53$"):
+            al.CapacitySettings(max_experts=value)
+
+
+@pytest.mark.parametrize("wrong", [4.0, np.float64(4), 0, 2**60, True, "4", None])
+def test_wrong_numbers_of_experts(wrong):
+    with pytest.raises(al.ProblemError, match=r"n_experts is .*; give a whole .* 1 to 2\*\*53$"):
+        al.Aligner(wrong)
+
+
 def test_numbers_at_the_edge_are_right():
     al.CapacitySettings(max_experts=0, finish_half_life=np.inf)
     al.FitnessSettings(smoothing=1, half_life=np.inf, exploration=0, initial=-1.0)

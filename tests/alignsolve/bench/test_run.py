@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -20,8 +21,9 @@ from rich.console import Console
 
 import alignsolve as al
 from alignsolve.backends import registry
+from alignsolve.bench import pool as workers
 from alignsolve.bench import run_bench
-from alignsolve.bench.pool import Pool
+from alignsolve.bench.pool import Pool, Worker, WorkerLostError
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
 from alignsolve.io.specs import new_spec, write_spec
@@ -164,6 +166,24 @@ def test_a_lost_worker_is_replaced():
     assert large == {"error": "takes more than the memory limit of 1 MiB", "lost": True}
     assert killed == {"error": "the reading process ended by signal SIGKILL", "lost": True}
     assert len(prepared) == 3
+
+
+def test_a_worker_may_be_stopped_while_its_end_is_told(monkeypatch):
+    worker, tell = Worker(), workers.how_ended
+    stopping = threading.Thread(target=worker.stop)
+
+    def told_late(code):
+        stopping.start()
+        stopping.join(0.2)
+        return tell(code)
+
+    monkeypatch.setattr(workers, "how_ended", told_late)
+    os.kill(worker._process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLostError, match="ended by signal SIGKILL"):
+        worker.ask("preload", 60.0, modules=[])
+    stopping.join(60)
+    assert worker._errors.closed
+
 
 
 # -- what is left behind -----------------------------------------------------------------

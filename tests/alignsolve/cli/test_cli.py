@@ -331,6 +331,15 @@ def test_an_answer_without_a_bound_has_no_gap():
     assert " inf" not in text
 
 
+@pytest.mark.parametrize("command", ["info", "solve", "convert"])
+def test_a_file_that_holds_no_problem_is_refused(command, folder, capsys, monkeypatch):
+    monkeypatch.setattr("alignsolve.cli.common.read_instances", lambda *_: [])
+    words = (command, "flow.json", *(["other.npz"] if command == "convert" else []))
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert "flow.json: holds no problem; give a file that holds one" in err
+
+
 def test_info_without_a_file(capsys):
     code, out, _ = run(capsys, "info")
     assert code == 0

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -258,6 +259,9 @@ SENTENCES = {
         al.AlignmentProblem(ZERO, 2, min_experts=[0] * 4 + [3] + [0] * 35),
     "client 0 must hold at least 2 experts of group 1; 1 of these are allowed to it":
         al.AlignmentProblem([[0, 0, -np.inf]], 3, expert_group=[0, 1, 1], group_min=[0, 2]),
+    "client 0 must hold at least 2 experts of group 0; 1 of these are allowed to it":
+        al.AlignmentProblem([[0, -np.inf, 0, 0]], 2, min_experts=3, expert_group=groups_of(2, 2),
+                            group_min=[2, 0]),
     "client 0 must hold at least 2 experts of group 1 but at most 1 expert of group 1":
         al.AlignmentProblem([[0, 0, 0]], 3, expert_group=[0, 1, 1], group_min=[0, 2],
                             group_max=[1, 1]),
@@ -392,6 +396,7 @@ def test_many_bounds_of_clients_are_listed_as_families():
     assert "clients" not in repr(family).replace("client=", "")
     assert check_conflict(problem, conflict) == SHOWN
     assert conflict.text.startswith("experts 0, 1 and 2 need at least 6,000 client slots")
+    assert type(conflict.needed) is type(conflict.possible) is float
     half = dataclasses.replace(
         family, clients=family.clients[::2], value=float(len(family.clients[::2]))
     )
@@ -427,6 +432,22 @@ def test_a_large_conflict_takes_less_memory_than_the_fitness():
     share, seconds = (float(word) for word in done.stdout.split())
     assert share < 2
     assert seconds < 100
+
+
+def test_a_conflict_takes_a_byte_a_pair():
+    def short(n, m):
+        load_min = np.where(np.arange(m) < m // 100, n // 10, 0)
+        return al.AlignmentProblem(np.zeros((n, m), np.float32), 1, load_min=load_min)
+
+    find_conflict(short(20, 1200))  # compiles
+    problem = short(1000, 2000)
+    tracemalloc.start()
+    try:
+        find_conflict(problem)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * 1000 * 2000
 
 
 def test_a_conflict_found_at_once_is_claimed_without_time():

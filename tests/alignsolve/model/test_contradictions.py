@@ -36,6 +36,10 @@ CASES = [
     ({"loads": LOAD}, "expert 1 needs at least 31 of load 'samples' and can have at most 30", ""),
     ({"loads": {"samples": al.Load([10, 20], min=[0, 9], max=[40, 8])}},
      "expert 1 needs at least 9 of load 'samples' and can have at most 8", ""),
+    ({"loads": {"samples": al.Load([10, 20], max=[40, -1])}},
+     "expert 1 needs at least 0 of load 'samples' and can have at most -1", ""),
+    ({"loads": {"samples": al.Load([10, 20], max=[-np.inf, 40])}},
+     "expert 0 needs at least 0 of load 'samples' and can have at most -inf", ""),
 ]  # fmt: skip
 
 
@@ -48,11 +52,13 @@ def test_one_contradiction_is_named_by_all_who_look(bounds, words, whose):
         assert build_network(problem).contradiction == words
     own = flow_bounds(problem, allowed_state(problem))
     assert own.impossible_clients().any() == (whose == "client")
+    assert own.impossible_experts().any() == (whose == "expert")
     if whose and problem.expert_group is None:
         holders = bounds_of(2, 2, *problem.holder_bounds(), None)
         assert obvious_conflict(*problem.slot_bounds(), holders)
     for backend in ("scipy-milp", "lagrangian", "ortools-cpsat"):
         assert al.solve(problem, backend).status is al.Status.INFEASIBLE
+    assert al.solve(problem, "greedy").stats["attempts"] == 0
 
 
 def test_bounds_that_just_meet_do_not_contradict():

@@ -232,6 +232,6 @@ class TestPromises:
 
     def test_warm_start_from_worthless_prices(self):
         fitness = np.random.default_rng(8).random((3000, 8))
-        for prices in (np.full(8, np.nan), np.full(8, 1e9), np.arange(8) * -1e3):
+        for prices in (np.full(8, np.nan), np.full(8, 1e9), np.arange(8) * -1e3, [0, 0.5] * 4):
             answer = solve_exchange(fitness, 1, 1, 0, 375, warm_prices=prices)
             assert residual(answer, fitness, (1, 1), (0, 375)) <= tolerance(fitness)
