@@ -154,5 +154,5 @@ def warned(seen: Observation, plan: Plan, *, is_open: bool) -> Observation:
                 f"{reason}; clients that count as dropped out: {len(seen.dropped)}")
     else:
         return seen
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warnings.warn(text, UserWarning, stacklevel=4)
     return seen
