@@ -203,7 +203,7 @@ class Aligner:
         self._open_inputs = inputs
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
-        """Return the open plan, which has a result, where a plan is of its round."""
+        """Return the open plan if `plan` is of the same round, else None."""
         waits = self.open_plan
         return waits if waits is not None and waits.round == plan.round else None
 

@@ -220,7 +220,7 @@ class GapSearch:
                 best.lower(least - best.unit)
                 if least <= least_value:
                     best.infeasible = not np.isfinite(best.value)
-                # Levels that cost nothing are taken several at a time; a core hardly minds.
+                # Levels that cost nothing are taken several at a time; cores hardly take longer.
                 quick = by_core or time.perf_counter() - began < params.chunk_seconds
                 if quick or not np.isfinite(best.value):
                     step *= 2
