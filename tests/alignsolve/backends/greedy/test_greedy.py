@@ -94,9 +94,9 @@ def test_a_warm_start_is_where_it_begins():
 
 def test_nothing_is_priced_where_no_budget_binds():
     problem = al.AlignmentProblem(np.random.default_rng(0).random((20, 60)), 60, load_min=1)
-    effort = WorkBudget(work=1e9)
-    scores_by_expert(State(problem), "price", effort)
-    assert effort.work == 1e9
+    budget = WorkBudget(work=1e9)
+    scores_by_expert(State(problem), "price", budget)
+    assert budget.work == 1e9
 
 
 @pytest.mark.parametrize(
