@@ -16,7 +16,7 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
 from alignsolve.backends.lagrangian import best_response_kernels as responses
-from alignsolve.backends.lagrangian import gap_search as jobs
+from alignsolve.backends.lagrangian import gap_search
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
@@ -204,7 +204,7 @@ def assignment() -> al.AlignmentProblem:
 
 
 def test_repeatable_assignment_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.GapSearch, "run", lambda _: pytest.fail("searches raced"))
+    monkeypatch.setattr(gap_search.GapSearch, "run", lambda _: pytest.fail("searches raced"))
     first, second = (
         al.solve(assignment(), "lagrangian", repeatable=True, threads=2) for _ in range(2)
     )
