@@ -14,17 +14,26 @@ from alignsolve.backends.greedy.by_client import add_by_client, repair_clients
 from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
-from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams, WorkBudget
+from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 
 class GreedyBackend(Backend):
     """Best first with regret, repaired to the minima, improved by exchanges.
+
+    Parameters
+    ----------
+    parts : tuple of str, optional
+        Not used.
+    ask : callable, optional
+        Not used.
+    params : GreedyParams
+        How much is tried.
 
     Notes
     -----
@@ -54,8 +63,13 @@ class GreedyBackend(Backend):
         warm_start=True,
         callback=True,
     )
-    #: How much is tried.
-    params: GreedyParams = DEFAULT_PARAMS
+
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
+        params: GreedyParams = DEFAULTS,
+    ) -> None:  # fmt: skip
+        super().__init__(parts, ask)
+        self.params = params
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""

@@ -132,7 +132,8 @@ class GreedyParams:
     failures: int = 50
 
 
-DEFAULT_PARAMS = GreedyParams()
+#: What is taken where nothing else is given.
+DEFAULTS = GreedyParams()
 
 
 @dataclass(eq=False)

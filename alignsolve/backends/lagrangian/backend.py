@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver
 
@@ -69,7 +69,7 @@ class LagrangianBackend(Backend):
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
-        params: GapSearchParams = DEFAULT,
+        params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
         super().__init__(parts, ask)
         self.params = params

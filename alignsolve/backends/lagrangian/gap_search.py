@@ -23,7 +23,7 @@ import numpy as np
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.tree import AssignmentTree
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -71,7 +71,7 @@ class GapSearch:
 
     def __init__(
         self, relaxation: Relaxation, priced: Responses, best: SharedIncumbent,
-        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULT,
+        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         self.best, self.others, self.parts, self.params = best, others, parts, params

@@ -16,7 +16,7 @@ from alignsolve.backends.lagrangian.best_response_search import BestResponseSear
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.contradictions import contradictions
@@ -46,7 +46,7 @@ EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 
 def solve_lagrangian(
     problem: AlignmentProblem, limits: Limits, parts: Collection[str], ask: Subsolver,
-    params: GapSearchParams = DEFAULT,
+    params: GapSearchParams = DEFAULTS,
 ) -> Outcome:  # fmt: skip
     """Solve a problem with loads, and bound how much better another answer can be.
 

@@ -19,7 +19,7 @@ from alignsolve.backends.lagrangian import best_response_kernels as responses
 from alignsolve.backends.lagrangian import gap_search
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.proximal_newton import Curvature
 from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
 from alignsolve.generators import generate
@@ -257,7 +257,7 @@ def test_other_solvers_are_watched_in_the_callers_thread(
     idle_tree(monkeypatch)
     seen: set[int] = set()
     outcome = solve_with(
-        assignment(), DEFAULT, talkative, threads=threads, seconds=20,
+        assignment(), DEFAULTS, talkative, threads=threads, seconds=20,
         callback=lambda _: seen.add(threading.get_ident()),
     )  # fmt: skip
     assert outcome.row_ind is not None
