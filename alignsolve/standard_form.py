@@ -113,7 +113,8 @@ def penalty_step(
 ) -> Float64Array:
     """Return by how much penalties rise from a load to one unit more.
 
-    The difference of the squares is expanded, so that integers stay exact.
+    The difference of the squares is expanded, so that integers stay exact. The compiled
+    twin is `penalty_step` in `alignsolve/backends/exchange/paths.py`.
     """
     return np.asarray(slope * (2 * (load - target) + 1))
 
@@ -122,7 +123,12 @@ def best_load(
     prices: Float64Array, slope: Float64Array, target: Float64Array, low: Float64Array | IntArray,
     high: Float64Array | IntArray,
 ) -> Float64Array:
-    """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``."""
+    """Return the load within [low, high] that maximises ``price l - slope (l - target)^2``.
+
+    Compiled twins: `wanted_loads` in `alignsolve/backends/exchange/bookkeeping.py`, for whole
+    loads, and in `alignsolve/backends/lagrangian/best_response_kernels.py` `clearing_prices`
+    and `_less_supply`, which also move the price.
+    """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         free = np.where(
             slope > 0, target + prices / (2 * slope), np.where(prices > 0, np.inf, -np.inf)

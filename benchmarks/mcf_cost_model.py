@@ -5,7 +5,7 @@ thread) of build and solve of `ortools-mcf` on problems of several shapes and
 kinds, and fits ``seconds = a * arcs**b`` to their medians by least squares in
 logarithms (the number of experts adds nothing to it). Run it as ``python
 benchmarks/mcf_cost_model.py``; it prints the coefficients to put into
-`alignsolve/backends/ortools_mcf.py`, and stores all figures in
+`alignsolve/backends/min_cost_flow/ortools_mcf.py`, and stores all figures in
 ``benchmarks/results/mcf_cost_model.json``.
 """
 

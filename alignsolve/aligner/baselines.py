@@ -51,7 +51,7 @@ def random_choice(round_: Round) -> Choice:
 
 
 def round_robin(round_: Round) -> Choice:
-    """Deal the experts in turn, going on where the last round ended."""
+    """Assign the experts in turn, going on where the last round ended."""
     start = int(round_.planned.sum()) + np.cumsum(round_.slots) - round_.slots
     n_experts = round_.settings.n_experts
     turn = (np.arange(n_experts) - start[:, None]) % n_experts

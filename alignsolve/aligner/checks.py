@@ -94,7 +94,7 @@ def require(settings: Any, **ranges: Range) -> None:
 
 
 def short(value: object) -> str:
-    """Return hostile content in few characters."""
+    """Shorten a value for a message."""
     if isinstance(value, int) and abs(value) > 10**18:
         return f"a whole number of {math.floor(value.bit_length() * math.log10(2)) + 1} digits"
     text = repr(value)

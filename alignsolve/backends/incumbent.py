@@ -35,7 +35,7 @@ class Incumbent:
     bound : float
         No answer is better.
     source : str
-        Who vouches for the bound; empty for whoever keeps the incumbent.
+        Name of the solver that the bound comes from; empty for whoever keeps the incumbent.
     infeasible : bool
         Whether there is no answer at all.
     """

@@ -38,6 +38,10 @@ class Patience:
     exit: float = 3.0
 
 
+#: What is taken where nothing else is given.
+DEFAULTS = Patience()
+
+
 @dataclass(frozen=True)
 class Waited(Generic[T]):
     """What came of a call.
@@ -59,7 +63,7 @@ def wait_for(
     deadline: float,
     stop: Callable[[bool], bool],
     poll: Callable[[], bool] | None = None,
-    patience: Patience = Patience(),
+    patience: Patience = DEFAULTS,
 ) -> Waited[T]:
     """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
 

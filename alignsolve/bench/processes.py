@@ -35,7 +35,7 @@ def one_line(text: str) -> str:
 
 
 def last_words(errors: IO[bytes]) -> str:
-    """Return the telling line of what a process wrote before it ended, after a colon."""
+    """Return the most informative line of what a process wrote before it ended, after a colon."""
     errors.seek(0)
     lines = errors.read(1 << 16).decode(errors="replace").strip().splitlines()
     if not lines:

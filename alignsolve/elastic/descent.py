@@ -28,15 +28,15 @@ MOST_EXCHANGES, EXCHANGES_PER_SECOND = 100_000_000, 10_000_000
 #: Bytes of the rows of a block of clients, in float64.
 BLOCK_BYTES = 1 << 22
 
-#: Changes of the violation, relative to its prices, that count as none.
+#: Changes of the violation, relative to its weights, that count as none.
 ROUNDING = 1e-9
 
-#: What experts add to clients' sums, (k, n_experts), the bound of each sum, and its price.
+#: What experts add to clients' sums, (k, n_experts), the bound of each sum, and its weight.
 Rows = tuple[npt.NDArray[Any], ...]
 
 
 def descended(
-    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray,
+    problem: AlignmentProblem, weights: ViolationWeights, rows: IntArray, cols: IntArray,
     deadline: float,
 ) -> tuple[IntArray, IntArray]:
     """Return an assignment that violates less, or as much with more fitness.
@@ -45,7 +45,7 @@ def descended(
     ----------
     problem : AlignmentProblem
         The problem. Load penalties are not looked at.
-    prices : ViolationWeights
+    weights : ViolationWeights
         What violations cost.
     rows, cols : int64 array, shape (n_pairs,)
         Where to start: within slots, ``group_max``, budgets and allowed pairs,
@@ -61,7 +61,7 @@ def descended(
     exchange experts, at most `MOST_EXCHANGES` being looked at, and fewer where the
     deadline is near.
     """
-    return _Descent(problem, prices, rows, cols).run(deadline)
+    return _Descent(problem, weights, rows, cols).run(deadline)
 
 
 def within_budgets(
@@ -88,14 +88,14 @@ class _Descent:
     """An assignment, its loads, and the rows of its clients."""
 
     def __init__(
-        self, problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
+        self, problem: AlignmentProblem, weights: ViolationWeights, rows: IntArray, cols: IntArray
     ) -> None:
         from alignsolve.kernels import prepare
 
         prepare()
         from alignsolve.elastic.moves import Loads
 
-        self.problem, self.prices = problem, prices
+        self.problem, self.weights = problem, weights
         n, m = problem.n_clients, problem.n_experts
         self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
         self.held[rows, cols] = True
@@ -105,10 +105,10 @@ class _Descent:
         self.loads = Loads(
             np.where(np.isfinite(loads.low), loads.low, -np.inf),
             np.where(np.isfinite(loads.high), loads.high, np.inf),
-            np.array([prices.of("load_min", name or None) for name in loads.names]),
+            np.array([weights.of("load_min", name or None) for name in loads.names]),
             np.array([weighted_count(cols, weight[rows], m) for weight in loads.weight]),
         )
-        self.slack = ROUNDING * float(prices.load.max(initial=1.0))
+        self.slack = ROUNDING * float(weights.load.max(initial=1.0))
         self.gain = ROUNDING * (1.0 + problem.largest)
 
     def run(self, deadline: float) -> tuple[IntArray, IntArray]:
@@ -149,22 +149,22 @@ class _Descent:
         """Return the rows of some clients; see `alignsolve.elastic.moves.Block`."""
         from alignsolve.elastic.moves import Block
 
-        problem, prices = self.problem, self.prices
+        problem, weights = self.problem, self.weights
         k, m = rows.stop - rows.start, problem.n_experts
         hard: list[Rows] = [(np.ones((k, m)), problem.max_experts[rows])]
         soft: list[Rows] = []
         if problem.min_experts[rows].any():
-            soft.append((np.ones((k, m)), problem.min_experts[rows], prices.min_experts[rows]))
+            soft.append((np.ones((k, m)), problem.min_experts[rows], weights.min_experts[rows]))
         if problem.group_min is not None and problem.group_max is not None:
             for g in range(problem.n_groups):
                 member = np.broadcast_to(problem.expert_group == g, (k, m))
                 hard.append((member, problem.group_max[rows, g]))
-                soft.append((member, problem.group_min[rows, g], prices.group[rows, g]))
+                soft.append((member, problem.group_min[rows, g], weights.group[rows, g]))
         for part in self.sums:
             if part.name:
                 hard.append((part.entries(rows), part.high[rows]))
             else:
-                soft.append((part.entries(rows), part.low[rows], prices.fitness_floor[rows]))
+                soft.append((part.entries(rows), part.low[rows], weights.fitness_floor[rows]))
 
         def stacked(parts: list[Rows], at: int) -> Float64Array:
             shape = (len(parts), k) if at else (len(parts), k, m)

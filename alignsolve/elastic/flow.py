@@ -91,7 +91,7 @@ class LeastViolation:
 
 
 def least_violation(
-    problem: AlignmentProblem, prices: ViolationWeights, deadline: float = math.inf
+    problem: AlignmentProblem, weights: ViolationWeights, deadline: float = math.inf
 ) -> LeastViolation | None:
     """Find the assignments of a flow problem that violate its bounds least.
 
@@ -100,7 +100,7 @@ def least_violation(
     problem : AlignmentProblem
         Named loads, resources and fairness floors do not count: they are
         stated again in what is returned.
-    prices : ViolationWeights
+    weights : ViolationWeights
         What violations cost.
     deadline : float
         Value of ``time.perf_counter()`` at which to give up.
@@ -112,11 +112,11 @@ def least_violation(
 
     Notes
     -----
-    A maximum flow and a few passes over the matrix per round. With one price
+    A maximum flow and a few passes over the matrix per round. With one weight
     per kind of bound there are few rounds. Memory: some three bytes per pair,
     and a copy of the fitness.
     """
-    search = _Search(problem, prices)
+    search = _Search(problem, weights)
     rounds = 0
     while True:
         rounds += 1
@@ -137,12 +137,12 @@ def least_violation(
 class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
-    def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
+    def __init__(self, problem: AlignmentProblem, weights: ViolationWeights) -> None:
         prepare()
         from alignsolve.elastic.kernels import Clients
 
         allowed, self.group = allowed_state(problem), expert_groups(problem)
-        reward = self.reward = WholeWeights.of(problem, prices)
+        reward = self.reward = WholeWeights.of(problem, weights)
         bounds = self.bounds = flow_bounds(problem, allowed)
         # One group of all experts bounds nothing.
         group_high = (bounds.group_high if problem.n_groups

@@ -52,7 +52,7 @@ Pairs = tuple[IntArray, IntArray]
 
 
 def least_violating_answer(
-    problem: AlignmentProblem, prices: ViolationWeights, limits: Limits
+    problem: AlignmentProblem, weights: ViolationWeights, limits: Limits
 ) -> tuple[Pairs, float] | None:
     """Return an assignment of least priced violation, and then of good objective.
 
@@ -60,7 +60,7 @@ def least_violating_answer(
     ----------
     problem : AlignmentProblem
         At least one client and one expert, and no negative budget.
-    prices : ViolationWeights
+    weights : ViolationWeights
         What violations cost.
     limits : Limits
         Limits; a share of the time is left for solving the relaxed problem.
@@ -76,16 +76,16 @@ def least_violating_answer(
     most = REPEATABLE_PAIRS if limits.repeatable else MOST_PAIRS
     if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * limits.remaining()):
         return None
-    model = _Model(problem, prices)
+    model = _Model(problem, weights)
     if not model.base.n_pairs:
         nothing = np.empty(0, dtype=np.int64)
-        missed = priced(shortfalls(problem, prices, nothing, nothing))
+        missed = priced(shortfalls(problem, weights, nothing, nothing))
         return (nothing, nothing), missed
     found = model.solve(model.violation_cost, math.inf, limits)
     if found is None:
         return None
     pairs, bound = found
-    missed = priced(shortfalls(problem, prices, *pairs))
+    missed = priced(shortfalls(problem, weights, *pairs))
     modelled = model.violation(*pairs)
     # What no assignment can avoid, such as a bound beyond all clients, is not in the model.
     constant = missed - modelled if math.isfinite(missed) else 0.0
@@ -98,12 +98,12 @@ def least_violating_answer(
 class _Model:
     """Columns of the linear model without elastic bounds, then one per bound that may be missed."""
 
-    def __init__(self, problem: AlignmentProblem, prices: ViolationWeights) -> None:
+    def __init__(self, problem: AlignmentProblem, weights: ViolationWeights) -> None:
         self.hard = without_bounds(problem)
         exact = Feature.NAMED_LOAD_PENALTY not in problem.features
         self.base: LinearModel = build_linear_model(self.hard, all_holder_pieces=exact)
         base = self.base
-        rows, limits, costs = _soft_rows(problem, prices, base)
+        rows, limits, costs = _soft_rows(problem, weights, base)
         self.soft, self.limit, self.cost = rows, limits, costs
         n_soft = limits.size
         largest = float(costs.max(initial=0.0)) or 1.0
@@ -200,7 +200,7 @@ class _Model:
 
 
 def _soft_rows(
-    problem: AlignmentProblem, prices: ViolationWeights, base: LinearModel
+    problem: AlignmentProblem, weights: ViolationWeights, base: LinearModel
 ) -> tuple[sp.csr_array, Float64Array, Float64Array]:
     """Return the elastic bounds as rows ``matrix @ pairs - missed <= limit``, and missed's costs.
 
@@ -220,6 +220,6 @@ def _soft_rows(
         largest = np.where(largest > 0, largest, 1.0)
         matrices.append(sp.csr_array(sp.diags_array(1 / largest) @ matrix))
         limits.append(limit / largest)
-        costs.append(prices.of(*part.key)[part.index[finite]] * largest)
+        costs.append(weights.of(*part.key)[part.index[finite]] * largest)
     return (sp.csr_array(sp.vstack(matrices, format="csr")), np.concatenate(limits),
             np.concatenate(costs))

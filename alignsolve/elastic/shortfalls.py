@@ -15,7 +15,7 @@ from alignsolve.relaxation import Shortfall, load_bounds
 
 
 def shortfalls(
-    problem: AlignmentProblem, prices: ViolationWeights, rows: IntArray, cols: IntArray
+    problem: AlignmentProblem, weights: ViolationWeights, rows: IntArray, cols: IntArray
 ) -> list[Shortfall]:
     """Return the elastic bounds that an assignment misses, by kind.
 
@@ -23,7 +23,7 @@ def shortfalls(
     ----------
     problem : AlignmentProblem
         The problem.
-    prices : ViolationWeights
+    weights : ViolationWeights
         What a unit costs.
     rows, cols : int64 array, shape (n_pairs,)
         The assignment.
@@ -38,7 +38,7 @@ def shortfalls(
         index = np.flatnonzero(amount > tolerance(bound))
         if index.size:
             amounts = np.asarray(has, dtype=np.float64)[index], amount[index]
-            price = prices.of(kind, name, group)[index]
+            price = weights.of(kind, name, group)[index]
             found.append(Shortfall(kind, name, group, index, *amounts, price))
 
     loads = {None: np.bincount(cols, minlength=problem.n_experts)} | {

@@ -43,7 +43,7 @@ class Plain(Protocol):
 
 
 def solve_elastic(
-    problem: AlignmentProblem, prices: ViolationWeights, limits: Limits, plain: Plain
+    problem: AlignmentProblem, weights: ViolationWeights, limits: Limits, plain: Plain
 ) -> Result:
     """Solve a problem; where its bounds cannot hold together, relax the cheapest.
 
@@ -51,7 +51,7 @@ def solve_elastic(
     ----------
     problem : AlignmentProblem
         The problem.
-    prices : ViolationWeights
+    weights : ViolationWeights
         What violation costs.
     limits : Limits
         Limits and hints.
@@ -68,7 +68,7 @@ def solve_elastic(
         return plain(problem, limits)
     started = time.perf_counter()
     limits = dataclasses.replace(limits, with_conflict=False)
-    work = _Work(problem, prices, limits, plain)
+    work = _Work(problem, weights, limits, plain)
     first = None
     try:
         least = work.unavoidable()
@@ -108,7 +108,7 @@ class _Work:
     """A problem whose bounds may have to be relaxed, and what is asked of its answer."""
 
     problem: AlignmentProblem
-    prices: ViolationWeights
+    weights: ViolationWeights
     limits: Limits
     plain: Plain
     #: Priced violation that is known to be unavoidable.
@@ -123,12 +123,12 @@ class _Work:
 
         For the mip class only: there it is cheap beside what follows.
         """
-        problem, prices = self.problem, self.prices
+        problem, weights = self.problem, self.weights
         if problem.problem_class == "flow" or not problem.fitness.size:
             return None
-        self.least = least_violation(problem, prices, self.limits.deadline)
+        self.least = least_violation(problem, weights, self.limits.deadline)
         if self.least is not None:
-            self.bound = priced(shortfalls(of_flow_class(problem), prices, *self.least.pairs))
+            self.bound = priced(shortfalls(of_flow_class(problem), weights, *self.least.pairs))
         return self.least if self.bound > 0 else None
 
     def relaxed_result(self, least: LeastViolation | None) -> Result:
@@ -138,7 +138,7 @@ class _Work:
             return self._by_pairs(NOTHING, limits)
         if problem.problem_class == "mip":
             return self._relaxed_mip(least)
-        least = least_violation(problem, self.prices, limits.deadline)
+        least = least_violation(problem, self.weights, limits.deadline)
         result = None if least is None else self._by_least(least, limits)
         return result or self.quick_result(Termination.TIME_LIMIT)
 
@@ -146,7 +146,7 @@ class _Work:
         """Return the answer of least violation that was found."""
         from alignsolve.elastic.mip import least_violating_answer  # SciPy is slow to import
 
-        problem, prices, limits = self.problem, self.prices, self.limits
+        problem, weights, limits = self.problem, self.weights, self.limits
         if least is not None:
             result = self._by_least(least, _early(problem, limits))
             if result is not None:
@@ -157,12 +157,12 @@ class _Work:
         pairs = self._start(max(_early(problem, limits).deadline, soon))
         if self.interrupted:
             raise KeyboardInterrupt
-        missed = priced(shortfalls(problem, prices, *pairs))
-        found = least_violating_answer(problem, prices, limits)
+        missed = priced(shortfalls(problem, weights, *pairs))
+        found = least_violating_answer(problem, weights, limits)
         if found is not None:
             better, bound = found
             self.bound = max(self.bound, bound)
-            if priced(shortfalls(problem, prices, *better)) <= missed:
+            if priced(shortfalls(problem, weights, *better)) <= missed:
                 pairs = better
         return self._by_pairs(pairs, limits)
 
@@ -176,7 +176,7 @@ class _Work:
         inner, pairs = self._among(least, least.problem, limits)
         held = Assignment.of(problem, *pairs)
         rows, cols = held.rows, held.cols
-        parts = shortfalls(problem, self.prices, rows, cols)
+        parts = shortfalls(problem, self.weights, rows, cols)
         loosened = relaxed(problem, parts)
         if problem.problem_class == "mip" and not (
             inner.has_answer and is_feasible(loosened, rows, cols)
@@ -205,15 +205,15 @@ class _Work:
 
     def _by_pairs(self, pairs: Pairs, limits: Limits, backend: str | None = None) -> Result:
         """Return the result of the problem whose bounds some pairs have loosened."""
-        problem, prices = self.problem, self.prices
-        loosened = relaxed(problem, shortfalls(problem, prices, *pairs))
+        problem, weights = self.problem, self.weights
+        loosened = relaxed(problem, shortfalls(problem, weights, *pairs))
         limits = dataclasses.replace(limits, warm_start=pairs)
         result = self.plain(loosened, limits, backend)
         if not result.has_answer:
             held = Assignment.of(problem, *pairs)
             result = _with_pairs(result, held, unproved(loosened, held.rows, held.cols))
         # The answer may violate less than the pairs: it is optimal among fewer answers, too, then.
-        parts = shortfalls(problem, prices, result.row_ind, result.col_ind)
+        parts = shortfalls(problem, weights, result.row_ind, result.col_ind)
         return self._labelled(result, parts, relaxed(problem, parts))
 
     def _labelled(
@@ -255,7 +255,7 @@ class _Work:
         if self.least is not None:
             _, pairs = self._among(self.least, of_flow_class(self.least.problem), limits, "auto")
         pairs = within_budgets(problem, *sorted_pairs(problem, *pairs))
-        return descended(problem, self.prices, *pairs, deadline)
+        return descended(problem, self.weights, *pairs, deadline)
 
 
 def _with_pairs(result: Result, held: Assignment, proof: Certificate) -> Result:

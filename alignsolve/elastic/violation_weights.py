@@ -16,43 +16,43 @@ from alignsolve.model.bounds import EXPERT_KINDS
 from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem
 
-#: Prices of the flow class are whole multiples of this share of the largest price.
+#: Weights of the flow class are whole multiples of this share of the largest one.
 RESOLUTION = 2.0**-30
 
 
 @dataclass(frozen=True, eq=False)
 class Elastic:
-    """Prices of violation, for bounds that cannot hold together.
+    """Weights of violation, for bounds that cannot hold together.
 
-    Only the ratios of prices matter: violation as a whole comes before fitness.
+    Only the ratios of weights matter: violation as a whole comes before fitness.
 
     Parameters
     ----------
     load : array_like, shape (n_experts,), default 1
-        Price of a holder too few or too many for an expert; fractional bounds
+        Weight of a holder too few or too many for an expert; fractional bounds
         are rounded inward first.
     named_loads : mapping of str to array_like, shape (n_experts,), optional
-        Price per unit of a named load below or above its bounds. A load that
-        is not named pays `load` per mean positive weight: what a typical client
+        Weight per unit of a named load below or above its bounds. A load that
+        is not named weighs `load` per mean positive weight: what a typical client
         brings counts as one holder.
     min_experts : array_like, shape (n_clients,), default 10
-        Price of an expert too few for a client. Dearer than loads by default:
+        Weight of an expert too few for a client. Heavier than loads by default:
         a client below its minimum may be unable to run the model at all.
     group : array_like, shape (n_groups,) or (n_clients, n_groups), default 10
-        Price of an expert too few in a group.
+        Weight of an expert too few in a group.
     fitness_floor : array_like, shape (n_clients,), optional
-        Price per unit of fitness below a fairness floor (or of cost above a
+        Weight per unit of fitness below a fairness floor (or of cost above a
         ceiling); None stands for ``1 / problem.largest``.
 
     Raises
     ------
     ProblemError
-        When used with a problem that the prices do not fit. Prices are finite
+        When used with a problem that the weights do not fit. Weights are finite
         and > 0.
 
     Notes
     -----
-    For the flow class prices are rounded to multiples of ``2**-30`` of the
+    For the flow class weights are rounded to multiples of ``2**-30`` of the
     largest one (the smallest of them at least), and everything after that is
     exact.
     """
@@ -66,7 +66,7 @@ class Elastic:
 
 @dataclass(frozen=True, eq=False)
 class ViolationWeights:
-    """The prices of `Elastic` for one problem, checked and broadcast.
+    """The weights of `Elastic` for one problem, checked and broadcast.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class ViolationWeights:
     fitness_floor: Float64Array
 
     def of(self, kind: str, name: str | None = None, group: int | None = None) -> Float64Array:
-        """Return the prices of a kind of bound, by expert or client; as in `Bound`."""
+        """Return the weights of a kind of bound, by expert or client; as in `Bound`."""
         if kind in EXPERT_KINDS:
             return self.load if name is None else self.named_loads[name]
         if kind == "group_min":
@@ -98,12 +98,12 @@ class ViolationWeights:
 
 
 def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeights | None:
-    """Return the prices for a problem; None where bounds may not be relaxed.
+    """Return the weights for a problem; None where bounds may not be relaxed.
 
     Raises
     ------
     ProblemError
-        If `elastic` is neither bool nor `Elastic`, or its prices do not fit.
+        If `elastic` is neither bool nor `Elastic`, or its weights do not fit.
     """
     given = elastic
     if isinstance(elastic, (bool, np.bool_)):
@@ -115,55 +115,55 @@ def checked_weights(problem: AlignmentProblem, elastic: object) -> ViolationWeig
     ordered = by_label(**vars(given), client_ids=problem.client_ids, expert_ids=problem.expert_ids)
     given = Elastic(**{name: ordered[name] for name in vars(given)})
     n, m = problem.n_clients, problem.n_experts
-    load = _price("load", given.load, (m,), "one per expert")
+    load = _weight("load", given.load, (m,), "one per expert")
     floor = given.fitness_floor
     if floor is None:
         floor = 1.0 / problem.largest if problem.largest >= 1e-300 else 1.0
     return ViolationWeights(
         load,
         _named(problem, given.named_loads, load),
-        _price("min_experts", given.min_experts, (n,), "one per client"),
-        _price("group", given.group, (n, problem.n_groups), "clients x groups"),
-        _price("fitness_floor", floor, (n,), "one per client"),
+        _weight("min_experts", given.min_experts, (n,), "one per client"),
+        _weight("group", given.group, (n, problem.n_groups), "clients x groups"),
+        _weight("fitness_floor", floor, (n,), "one per client"),
     )
 
 
-def _price(name: str, value: npt.ArrayLike, shape: tuple[int, ...], meaning: str) -> Float64Array:
+def _weight(name: str, value: npt.ArrayLike, shape: tuple[int, ...], meaning: str) -> Float64Array:
     return fitted(
         f"elastic.{name}", value, shape, meaning,
         valid=lambda a: np.isfinite(a) & (a > 0),
-        would_be_right="give a finite price > 0",
+        would_be_right="give a finite weight > 0",
     )
 
 
 def _named(
     problem: AlignmentProblem, given: Any, load: Float64Array
 ) -> dict[str, Float64Array]:
-    """Return the price of every named load."""
+    """Return the weight of every named load."""
     if given is not None and not isinstance(given, Mapping):
         raise ProblemError(
-            f"elastic.named_loads is {type(given).__name__}; give a mapping of names to prices"
+            f"elastic.named_loads is {type(given).__name__}; give a mapping of names to weights"
         )
-    prices = dict(given or {})
-    for name in prices:
+    weights = dict(given or {})
+    for name in weights:
         if name not in problem.loads:
             known = ", ".join(map(repr, problem.loads)) or "none"
             raise ProblemError(
-                f"elastic.named_loads prices {name!r}; the named loads of the problem: {known}"
+                f"elastic.named_loads weighs {name!r}; the named loads of the problem: {known}"
             )
     found = {}
     for name, part in problem.loads.items():
         weight = np.asarray(part.weight)
         typical = float(weight[weight > 0].mean()) if (weight > 0).any() else 1.0
-        price = prices.get(name, np.clip(load / max(typical, 1e-300), 1e-300, 1e300))
-        found[name] = _price(f"named_loads[{name!r}]", price, (problem.n_experts,),
+        own = weights.get(name, np.clip(load / max(typical, 1e-300), 1e-300, 1e300))
+        found[name] = _weight(f"named_loads[{name!r}]", own, (problem.n_experts,),
                              "one per expert")
     return found
 
 
 @dataclass(frozen=True, eq=False)
 class WholeWeights:
-    """Prices of the flow class as whole numbers, without a common factor.
+    """Weights of the flow class as whole numbers, without a common factor.
 
     Attributes
     ----------
@@ -178,15 +178,15 @@ class WholeWeights:
 
     @property
     def largest(self) -> int:
-        """The largest price."""
+        """The largest weight."""
         return max(int(part.max()) for part in (self.load, self.min_experts, self.group))
 
     @classmethod
-    def of(cls, problem: AlignmentProblem, prices: ViolationWeights) -> WholeWeights:
-        """Round prices to whole multiples of their resolution."""
-        parts = (prices.load, prices.min_experts, prices.group)
+    def of(cls, problem: AlignmentProblem, weights: ViolationWeights) -> WholeWeights:
+        """Round weights to whole multiples of their resolution."""
+        parts = (weights.load, weights.min_experts, weights.group)
         largest = max(float(part.max(initial=0.0)) for part in parts)
-        # A power of two: prices with few digits stay what they are.
+        # A power of two: weights with few digits stay what they are.
         exponent = math.frexp(largest)[1] + round(math.log2(RESOLUTION))
         whole = [
             np.maximum(1, np.rint(np.ldexp(part, -exponent))).astype(np.int64) for part in parts

@@ -21,8 +21,8 @@ def forbidden(
 ) -> AlignmentProblem:
     """Build a problem in which most pairs are forbidden and every client must hold one.
 
-    The experts are dealt to the clients in random order; those pairs are
-    never forbidden, and as the deal is even, it keeps the load bounds.
+    Each client is assigned an expert in turn, the clients in random order; those pairs
+    are never forbidden, and as the partition is even, it keeps the load bounds.
     """
     fitness = draws.stream("fitness").fractions((clients, experts), np.float32)
     banned = draws.stream("forbidden").chance(share, fitness.shape)
@@ -40,7 +40,7 @@ def tight(
 ) -> AlignmentProblem:  # fmt: skip
     """Build a problem in which every slot is filled and every load is the mean.
 
-    Dealing the experts in turn, to one client after the other, fills all
+    Assigning the experts in turn, to one client after the other, fills all
     slots with loads that differ by at most one.
     """
     if slots > experts:

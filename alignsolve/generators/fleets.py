@@ -131,7 +131,7 @@ def multi_layer(
 ) -> AlignmentProblem:
     """Build a problem of several MoE layers; every client holds an expert of each.
 
-    In each layer a client has one favourite, drawn by Zipf's law. Dealing one
+    In each layer a client has one favourite, drawn by Zipf's law. Assigning one
     expert of each layer to the clients in turn keeps every bound.
     """
     n_columns = layers * experts

@@ -98,3 +98,7 @@ class DeletionParams:
     spread_parts: int = 16
     question_share: float = 0.25
     small_pairs: int = 4096
+
+
+#: What is taken where nothing else is given.
+DEFAULTS = DeletionParams()

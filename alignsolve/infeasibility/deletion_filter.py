@@ -263,7 +263,7 @@ class _Deletion:
     def decided(self, mask: BoolArray, limits: Limits) -> Point | BoundSet | None:
         """Ask whether some of the bounds can hold together; None where interrupted."""
         try:
-            # Flows and relaxations settle some questions, and ask nobody.
+            # Flows and relaxations settle some questions, and need no solver.
             if limits.report is not None and limits.report(-math.inf, math.inf):
                 raise KeyboardInterrupt
             return decide(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.problem import AlignmentProblem, tolerance
-from alignsolve.model.text import number
+from alignsolve.model.text import counted, number
 
 #: Relative room for the rounding of a sum of floats.
 _ROUNDING = 1e-12
@@ -26,7 +26,7 @@ Range = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 def contradictions(
     problem: AlignmentProblem, by_client: IntArray | None = None, by_expert: IntArray | None = None
 ) -> Iterator[str]:
-    """Yield why a problem is infeasible, as far as its bounds show at sight.
+    """Yield why a problem is infeasible, as far as its bounds alone show.
 
     Parameters
     ----------
@@ -79,14 +79,16 @@ def contradictory_counts(
         Return what to call a client or an expert.
     """
     for what, fewest, most in _ranges_of_clients(slots, groups):
-        yield from _sentence(client_name, what, fewest, most, fewest > most)
-    yield from _sentence(expert_name, "holders", *holders, holders[0] > holders[1])
+        yield from _sentence(client_name, what, fewest, most, fewest > most, "expert")
+    yield from _sentence(expert_name, "", *holders, holders[0] > holders[1], "holder")
     needed, most = holders[0].sum(), slots[1].sum()
     if needed > most:
-        yield f"the experts need {needed} holders and the clients have {most} slots for them"
+        yield (f"the experts need {counted(needed, 'holder')} and the clients have "
+               f"{counted(most, 'slot')} for them")
     needed, most = slots[0].sum(), holders[1].sum()
     if needed > most:
-        yield f"the clients need {needed} experts and the experts take {most} holders"
+        yield (f"the clients need {counted(needed, 'expert')} and the experts take "
+               f"{counted(most, 'holder')}")
 
 
 def impossible_clients(slots: Range, groups: Range) -> BoolArray:
@@ -115,24 +117,25 @@ def group_ranges(problem: AlignmentProblem) -> tuple[IntArray, IntArray, IntArra
 def _ranges_of_clients(
     slots: Range, groups: Range | None
 ) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Yield what each client needs of its experts and can have, by pairs of its own bounds."""
+    """Yield of which experts, and how many, each client needs and can have by its own bounds."""
     fewest, most = slots
-    yield "experts", fewest, most
+    yield "", fewest, most
     if groups is not None:
         low, high = groups
         for group in range(low.shape[1]):
-            yield f"experts of group {group}", low[:, group], high[:, group]
-        yield "experts for its groups", low.sum(axis=1), most
-        yield "experts, by the most of its groups,", fewest, high.sum(axis=1)
+            yield f" of group {group}", low[:, group], high[:, group]
+        yield " for its groups", low.sum(axis=1), most
+        yield ", by the most of its groups,", fewest, high.sum(axis=1)
 
 
 def _sentence(
     name: Callable[[int], str], what: str, fewest: npt.NDArray[Any], most: npt.NDArray[Any],
-    crossed: BoolArray,
+    crossed: BoolArray, noun: str = "",
 ) -> Iterator[str]:
-    """Yield a sentence about the first crossed bounds, if there are any."""
+    """Yield a sentence about the first crossed bounds, if any; `what` follows number or noun."""
     at = np.flatnonzero(crossed)
     if at.size:
         more = f" (and {number(at.size - 1)} more like it)" if at.size > 1 else ""
-        yield (f"{name(int(at[0]))} needs at least {number(fewest[at[0]])} {what} and can have at "
+        least = counted(fewest[at[0]], noun) if noun else f"{number(fewest[at[0]])} "
+        yield (f"{name(int(at[0]))} needs at least {least}{what} and can have at "
                f"most {number(most[at[0]])}{more}")

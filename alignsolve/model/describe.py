@@ -32,7 +32,7 @@ class Description:
     holders : tuple of int
         Fewest and most pairs that the experts' load bounds allow.
     contradictions : list of str
-        Why the problem is infeasible, as far as that shows at sight; empty is
+        Why the problem is infeasible, as far as its bounds alone show; empty is
         no proof that it is feasible.
     """
 

@@ -133,3 +133,42 @@ def test_bounds_as_stated():
     pairs = np.array([0, 2]), np.array([0, 1])
     assert budget.entries(pairs).tolist() == [1, 6]
     assert floor.entries(pairs).tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+def test_compiled_twins_agree(slope):
+    pytest.importorskip("numba")
+    from alignsolve.backends.exchange import bookkeeping, paths
+    from alignsolve.backends.lagrangian import best_response_kernels as kernels
+
+    rng = np.random.default_rng(0)
+    low = rng.integers(0, 5, 40)
+    high, target, price = low + rng.integers(0, 6, 40), rng.uniform(0, 9, 40), rng.normal(size=40)
+    weight = np.full(40, slope)
+    load, best = rng.integers(0, 12, 40), np.empty(40, np.int64)
+
+    def wanted(price):
+        return best_load(price, weight, target, low, high)
+
+    bookkeeping.wanted_loads.py_func(price, load, low, high, weight, target, best)
+    assert np.abs(best - wanted(price)).max() <= 0.5
+
+    step = [paths.penalty_step.py_func(j, load[j], True, weight, target) for j in range(40)]
+    back = [paths.penalty_step.py_func(j, load[j], False, weight, target) for j in range(40)]
+    np.testing.assert_allclose(step, penalty_step(weight, target, load))
+    np.testing.assert_allclose(back, -penalty_step(weight, target, load - 1))
+
+    # Demand falls by 2 with the price: it meets the best load, or lies within bounds at 0.
+    demand, new = rng.uniform(-4, 16, 40), price.copy()
+    kernels.clearing_prices.py_func(2 * np.eye(40), demand, low, high, weight, target, new)
+    jumps = (slope == 0) & (np.abs(new) < 1e-12)
+    left = demand - 2 * (new - price)
+    np.testing.assert_allclose(left, np.where(jumps, np.clip(left, low, high), wanted(new)),
+                               atol=1e-9)
+
+    bounds = zip(price, low, high, weight, target, strict=True)
+    new = np.array([kernels._less_supply.py_func(p, 0.1, *rest) for p, *rest in bounds])
+    sold = (price - new) / 0.1
+    jumps = (slope == 0) & (new == 0)
+    np.testing.assert_allclose(sold, np.where(jumps, np.clip(sold, low, high), wanted(new)),
+                               atol=1e-9)

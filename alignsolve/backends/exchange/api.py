@@ -38,8 +38,10 @@ def solve_exchange(
         weight >= 0 in units of fitness.
     switch : (cost, indptr, indices), optional
         Cost, broadcastable to (n, m), of held pairs that were not held before (CSR).
-    warm_prices, warm_rows, warm_cols : float64 (m,), int64 (n_pairs,) twice, optional
-        An earlier answer, sorted by row: ties are settled in its favour.
+    warm_prices : float64 array, shape (m,), optional
+        Prices of an earlier answer.
+    warm_rows, warm_cols : int64 array, shape (n_pairs,), optional
+        Pairs of an earlier answer, sorted by row: ties are settled in its favour.
     threads : int, optional
         Threads of the passes; default all cores. The answer does not depend on it.
     seed : int, default 0

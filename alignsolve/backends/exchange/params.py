@@ -42,7 +42,7 @@ class ExchangeParams:
     wider, cap_growth : float, int
         Growth of how far pairs are listed, and of the most entries of a pair whose clients tie.
     probe : int
-        Widenings before the first look at whether there is any way at all.
+        Widenings before feasibility is checked.
     search_work : float
         Operations of the searches between two looks at the clock.
     stall_entry, stall_flat : float

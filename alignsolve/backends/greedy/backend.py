@@ -14,18 +14,27 @@ from alignsolve.backends.greedy.by_client import add_by_client, repair_clients
 from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
-from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams, WorkBudget
+from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem, Feature
-from alignsolve.status import Limits, Outcome, Termination
+from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 
 class GreedyBackend(Backend):
     """Best first with regret, repaired to the minima, improved by exchanges.
+
+    Parameters
+    ----------
+    parts : tuple of str, optional
+        Not used.
+    ask : callable, optional
+        Not used.
+    params : GreedyParams
+        How much is tried.
 
     Notes
     -----
@@ -55,8 +64,13 @@ class GreedyBackend(Backend):
         warm_start=True,
         callback=True,
     )
-    #: How much is tried.
-    params: GreedyParams = DEFAULT_PARAMS
+
+    def __init__(
+        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
+        params: GreedyParams = DEFAULTS,
+    ) -> None:  # fmt: skip
+        super().__init__(parts, ask)
+        self.params = params
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
@@ -71,7 +85,7 @@ class GreedyBackend(Backend):
         termination = Termination.HEURISTIC_DONE
         if interrupted or (limits.report is not None and limits.report.stopped):
             termination = Termination.INTERRUPTED
-        elif attempts.effort.deadline < time.perf_counter():
+        elif attempts.budget.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT
         stats = {"solve_seconds": time.perf_counter() - attempts.started, "attempts": attempts.made}
         if attempts.best.pairs is None:
@@ -85,7 +99,7 @@ class _Attempts:
     def __init__(self, problem: AlignmentProblem, limits: Limits, params: GreedyParams) -> None:
         self.problem, self.limits, self.params = problem, limits, params
         self.started = time.perf_counter()
-        self.effort = self._effort(math.inf)
+        self.budget = self._budget(math.inf)
         self.best = Incumbent(problem)
         self.rng = np.random.default_rng(limits.seed)
         self.made = 0
@@ -95,7 +109,7 @@ class _Attempts:
         self.prices: Float64Array | None = None
         self.best_prices: Float64Array | None = None
 
-    def _effort(self, work: float) -> WorkBudget:
+    def _budget(self, work: float) -> WorkBudget:
         """Return what may be spent on a part of the work."""
         report = self.limits.report
         deadline = max(self.limits.deadline, self.started + self.params.grace_seconds)
@@ -125,12 +139,12 @@ class _Attempts:
             known |= found
             if position == 0 and not known and not self._improve_flow(state):
                 return
-            if self.effort.is_spent():
+            if self.budget.is_spent():
                 return
             if position + 1 >= fresh and (found or (small and self.best.pairs is not None)):
                 break
         for _ in range(params.kicks if small else 0):
-            if self.best.pairs is None or self.effort.is_spent():
+            if self.best.pairs is None or self.budget.is_spent():
                 return
             self._kick(state)
 
@@ -141,11 +155,11 @@ class _Attempts:
         kept = self.rng.random(rows.size) >= self.params.kick_share
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            add_by_expert(state, self.score.copy(), self._effort(self.params.expert_work))
+            add_by_expert(state, self.score.copy(), self._budget(self.params.expert_work))
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
-            add_by_client(state, everyone, self.prices, self.effort, state.high)
+            add_by_client(state, everyone, self.prices, self.budget, state.high)
         self._improve(state)
 
     def _starts_by_client(self, state: State, fresh: int) -> Iterator[None]:
@@ -162,7 +176,7 @@ class _Attempts:
         yield
         built = []
         for way in ("value", "share"):
-            if not self.effort.is_spent():
+            if not self.budget.is_spent():
                 self._construct(state, way)
                 self._keep(state)
                 built.append((state.excess(), way, *state.pairs()))
@@ -174,9 +188,9 @@ class _Attempts:
 
     def _first_by_expert(self, state: State) -> None:
         """Keep an answer in which little is taken of budgets, should time not suffice for more."""
-        score = scores_by_expert(state, "share", self.effort)
-        add_in_bulk(state, score, self.effort)
-        add_by_expert(state, score, self.effort)
+        score = scores_by_expert(state, "share", self.budget)
+        add_in_bulk(state, score, self.budget)
+        add_by_expert(state, score, self.budget)
         self._keep(state)
 
     def _construct(self, state: State, way: str) -> None:
@@ -186,39 +200,39 @@ class _Attempts:
         everyone, prices = np.arange(state.n_clients), np.zeros_like(state.amount)
         in_turn = way == "client" and self.problem.problem_class == "mip"
         if way == "client":
-            effort = self._effort(math.inf)
-            if math.isfinite(effort.deadline):
-                left = effort.deadline - time.perf_counter()
-                effort.deadline -= (1 - params.price_share) * left
-            prices = learn_prices(state, self.rng, self.limits.warm_prices, effort)
+            budget = self._budget(math.inf)
+            if math.isfinite(budget.deadline):
+                left = budget.deadline - time.perf_counter()
+                budget.deadline -= (1 - params.price_share) * left
+            prices = learn_prices(state, self.rng, self.limits.warm_prices, budget)
             if in_turn:
-                prices = add_in_turn(state, prices, self.rng, self.effort)
+                prices = add_in_turn(state, prices, self.rng, self.budget)
             self.prices = prices
         else:
-            score = scores_by_expert(state, way, self._effort(params.expert_work))
+            score = scores_by_expert(state, way, self._budget(params.expert_work))
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, self._effort(params.expert_work))
+            add_by_expert(state, score, self._budget(params.expert_work))
         most = most_at(state, prices)
         if not in_turn:
-            add_by_client(state, everyone, prices, self.effort, most)
-        repair_clients(state, prices, state.high, self.effort)
-        fill_experts(state, self.effort)
+            add_by_client(state, everyone, prices, self.budget, most)
+        repair_clients(state, prices, state.high, self.budget)
+        fill_experts(state, self.budget)
         if state.slope.any():
-            add_by_client(state, everyone, prices, self.effort, most)
+            add_by_client(state, everyone, prices, self.budget, most)
         else:
             # Nothing else prices the loads: every gain within the bounds counts.
             free = np.zeros_like(prices)
-            add_by_client(state, everyone, free, self.effort, state.high, swap=True)
+            add_by_client(state, everyone, free, self.budget, state.high, swap=True)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""
-        if self.effort.is_spent():
+        if self.budget.is_spent():
             return False
         # Compiled on first use: worth it only where all else failed.
         from alignsolve.infeasibility.max_flow import feasible_assignment
 
-        found = feasible_assignment(self.problem, self.effort.deadline)
+        found = feasible_assignment(self.problem, self.budget.deadline)
         if found is None:
             return False
         state.hold(*found)
@@ -231,7 +245,7 @@ class _Attempts:
         work, escapes = self.params.improve_work, self.params.escapes
         if self.problem.problem_class == "flow":
             work, escapes = self.params.flow_work, 0
-        return search(state, self.rng, self._effort(work), escapes, self._keep)
+        return search(state, self.rng, self._budget(work), escapes, self._keep)
 
     def _keep(self, state: State) -> bool:
         """Keep the answer if it is feasible and the best so far; tell whether it is feasible."""

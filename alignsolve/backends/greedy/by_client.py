@@ -26,7 +26,7 @@ def add_by_client(
     state: State,
     clients: IntArray,
     prices: Float64Array,
-    effort: WorkBudget,
+    budget: WorkBudget,
     most: Float64Array | None,
     swap: bool = False,
 ) -> None:
@@ -40,7 +40,7 @@ def add_by_client(
         Who may add.
     prices : float64 array, shape (n_loads, n_experts)
         Prices of the loads.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
     most : float64 array, shape (n_loads, n_experts), or None
         Loads up to which experts take clients; None for no end.
@@ -53,14 +53,14 @@ def add_by_client(
     then all take what they gain by; see `Takers`.
     """
     for block in row_blocks(clients.size, state.n_experts, state.params.block_bytes):
-        if effort.is_spent():
+        if budget.is_spent():
             return
         takers = Takers(state, clients[block])
         if swap:
-            takers.swap(prices, most, effort, spare=True)
+            takers.swap(prices, most, budget, spare=True)
         else:
-            meet_minima(state, clients[block], prices, most, effort)
-        takers.take(prices, most, effort)
+            meet_minima(state, clients[block], prices, most, budget)
+        takers.take(prices, most, budget)
 
 
 def meet_minima(
@@ -68,12 +68,12 @@ def meet_minima(
     clients: IntArray,
     prices: Float64Array,
     most: Float64Array | None,
-    effort: WorkBudget,
+    budget: WorkBudget,
 ) -> None:
     """Let clients that lack something add what repairs most of it, the best of that."""
     needy = clients[_lacks(state, clients)]
-    while needy.size and not effort.is_spent():
-        effort.work -= needy.size * state.n_experts
+    while needy.size and not budget.is_spent():
+        budget.work -= needy.size * state.n_experts
         score = state.values[needy] - priced(state.weight[:, needy], prices)
         fits, change = addable(state, needy, most)
         share = budget_share(state, needy)
@@ -160,7 +160,7 @@ def leaves_room(state: State, clients: IntArray) -> BoolArray:
 
 
 def repair_clients(
-    state: State, prices: Float64Array, most: Float64Array, effort: WorkBudget
+    state: State, prices: Float64Array, most: Float64Array, budget: WorkBudget
 ) -> None:
     """Let clients that break a bound of their own swap experts, all at once, in rounds.
 
@@ -170,14 +170,14 @@ def repair_clients(
         Changed in place.
     prices, most : float64 array, shape (n_loads, n_experts)
         Prices of the loads, and up to where experts take clients.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
     """
     for _ in range(state.params.repair_rounds):
         clients = np.flatnonzero(state.broken_clients().any(axis=0) & (state.count > 0))
-        if not clients.size or effort.is_spent():
+        if not clients.size or budget.is_spent():
             return
-        at, drop, add, loss = _repairing_swaps(state, clients, prices, most, effort)
+        at, drop, add, loss = _repairing_swaps(state, clients, prices, most, budget)
         clients = clients[at]
         taken = accepted(state, clients, add, -loss, most)
         if not taken.any():
@@ -186,7 +186,7 @@ def repair_clients(
 
 
 def _repairing_swaps(
-    state: State, clients: IntArray, prices: Float64Array, most: Float64Array, effort: WorkBudget
+    state: State, clients: IntArray, prices: Float64Array, most: Float64Array, budget: WorkBudget
 ) -> Swaps:
     """Return the cheapest swap of each client among those that repair something."""
 
@@ -199,4 +199,4 @@ def _repairing_swaps(
         state.bar_full(loss, rows, most, np.inf)
         return np.asarray(loss)
 
-    return best_swaps(state, clients, effort, losses)
+    return best_swaps(state, clients, budget, losses)

@@ -15,7 +15,7 @@ from alignsolve.backends.greedy.state import State
 from alignsolve.model.arrays import Float64Array, IntArray
 
 
-def scores_by_expert(state: State, way: str, effort: WorkBudget) -> Float64Array:
+def scores_by_expert(state: State, way: str, budget: WorkBudget) -> Float64Array:
     """Return by what experts rank clients, float64 of shape (n_clients, n_experts).
 
     Parameters
@@ -25,17 +25,17 @@ def scores_by_expert(state: State, way: str, effort: WorkBudget) -> Float64Array
     way : {"value", "share", "price"}
         By value; by the share of the client's budgets that is taken, for where
         little fits; or by value less what the budgets cost.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
     """
     share = budget_share(state, np.arange(state.n_clients)) if way == "share" else None
     if share is not None:
         return -share
     score = state.values.astype(np.float64)
-    return _priced(state, score, effort) if way == "price" else score
+    return _priced(state, score, budget) if way == "price" else score
 
 
-def _priced(state: State, score: Float64Array, effort: WorkBudget) -> Float64Array:
+def _priced(state: State, score: Float64Array, budget: WorkBudget) -> Float64Array:
     """Return scores less the price of what is taken of each budget.
 
     Every expert divides what it needs among its best clients, the more evenly the
@@ -59,9 +59,9 @@ def _priced(state: State, score: Float64Array, effort: WorkBudget) -> Float64Arr
     spread = float(finite.std()) if finite.size else 0.0
     current = score
     for number in range(params.price_rounds if budgets and spread > 0 else 0):
-        if effort.is_spent():
+        if budget.is_spent():
             break
-        effort.work -= score.size
+        budget.work -= score.size
         way = min(1.0, number / (params.blurred_part * params.price_rounds))
         blur = spread * params.first_blur ** (1 - way) * params.last_blur**way
         part = _parts(current, needs, blur)
@@ -88,7 +88,7 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     return np.asarray(np.minimum(part, 1.0))
 
 
-def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
+def add_in_bulk(state: State, score: Float64Array, budget: WorkBudget) -> None:
     """Fill most of the experts' minima in a few rounds of many pairs.
 
     As `add_by_expert`, but of the experts that lack holders those of the larger regrets
@@ -97,16 +97,16 @@ def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
 
     Parameters
     ----------
-    state, score, effort :
+    state, score, budget :
         As in `add_by_expert`.
     """
     plain = state.group is None and not any(np.isfinite(low).any() for low in state.sum_low)
     everyone = np.arange(state.n_clients)
-    while plain and not effort.is_spent():
+    while plain and not budget.is_spent():
         fits, _ = addable(state, everyone, state.high)
         score[~fits] = -np.inf
         best, top, second = _two_best(score)
-        effort.work -= score.size
+        budget.work -= score.size
         lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
         with np.errstate(invalid="ignore"):
             experts = lacking[np.argsort(second[lacking] - top[lacking], kind="stable")]
@@ -124,7 +124,7 @@ def add_in_bulk(state: State, score: Float64Array, effort: WorkBudget) -> None:
         state.hold(np.r_[rows, clients[takes]], np.r_[cols, experts[takes]])
 
 
-def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None:
+def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None:
     """Fill the experts' minima one pair at a time, the largest regret first.
 
     Parameters
@@ -133,7 +133,7 @@ def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None
         Changed in place.
     score : float64 array, shape (n_clients, n_experts)
         By what clients are ranked; changed in place.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
 
     Notes
@@ -145,7 +145,7 @@ def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None
     fits, _ = addable(state, np.arange(state.n_clients), state.high)
     score[~fits] = -np.inf
     best, top, second = _two_best(score)
-    while not effort.is_spent():
+    while not budget.is_spent():
         lacking = (state.amount < state.low).any(axis=0) & (top > -np.inf)
         if not lacking.any():
             return
@@ -163,7 +163,7 @@ def add_by_expert(state: State, score: Float64Array, effort: WorkBudget) -> None
             score[weight > high[expert] - amount[expert], expert] = -np.inf
         columns = np.flatnonzero(stale)
         best[columns], top[columns], second[columns] = _two_best(score[:, columns])
-        effort.work -= score.shape[0] * columns.size + score.shape[1]
+        budget.work -= score.shape[0] * columns.size + score.shape[1]
 
 
 def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array]:

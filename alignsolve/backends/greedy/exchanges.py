@@ -45,7 +45,7 @@ class ArcTable:
         )
 
 
-def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> ArcTable:
+def arc_table(state: State, rng: np.random.Generator, budget: WorkBudget) -> ArcTable:
     """Find the least loss of every arc, over all clients or a sample.
 
     Parameters
@@ -54,7 +54,7 @@ def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> Arc
         An assignment.
     rng : numpy.random.Generator
         Draws what takes part where there is too much.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; where it ends early, the table lacks arcs.
 
     Notes
@@ -71,9 +71,9 @@ def arc_table(state: State, rng: np.random.Generator, effort: WorkBudget) -> Arc
     most = state.params.table_entries // m + 1
     sample = _sampled(np.arange(clients.size), most, rng)
     drop, clients, free = drop[sample], clients[sample], _sampled(free, most, rng)
-    for block in effort.blocks(clients.size, m):
+    for block in budget.blocks(clients.size, m):
         _enter_swaps(state, table, clients[block], drop[block])
-    for block in effort.blocks(free.size, m):
+    for block in budget.blocks(free.size, m):
         _enter_additions(state, table, free[block])
     if len(state.weight) == 1:
         # Every holder weighs 1: the experts' part does not depend on the client.

@@ -10,14 +10,14 @@ from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
 
-def fill_experts(state: State, effort: WorkBudget) -> None:
+def fill_experts(state: State, budget: WorkBudget) -> None:
     """Let clients swap an expert that can spare them for one that lacks, in rounds.
 
     Parameters
     ----------
     state : State
         Changed in place. No upper bound, and no bound of a client, is broken further.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
 
     Notes
@@ -30,13 +30,13 @@ def fill_experts(state: State, effort: WorkBudget) -> None:
     params = state.params
     for number in range(params.fill_rounds):
         lacking = (state.amount < state.low).any(axis=0)
-        if not lacking.any() or effort.is_spent():
+        if not lacking.any() or budget.is_spent():
             break
         # A part of the clients, in turn, suffices where little is lacking.
         wanted = max(params.least_asked, int(params.asked * _lack(state).sum()))
         stride = max(1, state.n_clients // wanted)
         asked = np.arange(number % stride, state.n_clients, stride)
-        client, drop, add, loss = _filling_swaps(state, asked, np.flatnonzero(lacking), effort)
+        client, drop, add, loss = _filling_swaps(state, asked, np.flatnonzero(lacking), budget)
         order = np.argsort(loss, kind="stable")
         client, drop, add = client[order], drop[order], add[order]
         taken = _still_lacking(state, client, add)
@@ -44,7 +44,7 @@ def fill_experts(state: State, effort: WorkBudget) -> None:
         taken = still_spared(state, client, drop)
         if taken.any():
             state.apply(client[taken], drop[taken], add[taken])
-        elif not _release(state, effort):
+        elif not _release(state, budget):
             break
 
 
@@ -55,7 +55,7 @@ def _lack(state: State) -> Float64Array:
 
 
 def _filling_swaps(
-    state: State, asked: IntArray, lacking: IntArray, effort: WorkBudget
+    state: State, asked: IntArray, lacking: IntArray, budget: WorkBudget
 ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
     """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
     lack = _lack(state)[:, lacking]
@@ -75,15 +75,15 @@ def _filling_swaps(
         lost[barred | ~(filled > 0) | np.isnan(lost)] = np.inf
         return lost
 
-    at, drop, add, loss = best_swaps(state, asked, effort, losses, spare=True)
+    at, drop, add, loss = best_swaps(state, asked, budget, losses, spare=True)
     return asked[at], drop, lacking[add], loss
 
 
-def _release(state: State, effort: WorkBudget) -> bool:
+def _release(state: State, budget: WorkBudget) -> bool:
     """Let about twice as many clients as are lacking give up their least; tell whether any did."""
     wanted = int(np.ceil(2 * _lack(state).sum()))
     rows, cols = state.pairs()
-    effort.work -= rows.size
+    budget.work -= rows.size
     spare = still_spared(state, rows, cols, each=True)
     # Nothing that the client itself needs.
     spare[spare] = state.client_change(rows[spare], cols[spare], None) <= 0

@@ -143,7 +143,7 @@ def _running_load(
 # -- sweeps -----------------------------------------------------------------------
 
 
-def sweep(state: State, rng: np.random.Generator, effort: WorkBudget, failed: Failed) -> bool:
+def sweep(state: State, rng: np.random.Generator, budget: WorkBudget, failed: Failed) -> bool:
     """Make the improving moves, swaps and cycles that one arc table shows.
 
     Parameters
@@ -155,17 +155,17 @@ def sweep(state: State, rng: np.random.Generator, effort: WorkBudget, failed: Fa
     Returns
     -------
     improved : bool
-        False at a local optimum, or where the effort is spent.
+        False at a local optimum, or where the budget is spent.
     """
-    table, params = arc_table(state, rng, effort), state.params
+    table, params = arc_table(state, rng, budget), state.params
     improved, failures = False, 0
     least = LEAST_EXCESS * state.strain if state.excess() else state.noise
     for predicted, arcs in _short_cycles(state, table, least):
         if failed.get(tuple(arcs)) == predicted:
             continue
-        if effort.is_spent() or failures > params.failures + state.n_experts:
+        if budget.is_spent() or failures > params.failures + state.n_experts:
             return improved
-        effort.work -= params.rotation_work + state.n_clients // params.clients_per_entry
+        budget.work -= params.rotation_work + state.n_clients // params.clients_per_entry
         if rotate(state, arcs):
             improved, failures = True, 0
         else:
@@ -173,7 +173,7 @@ def sweep(state: State, rng: np.random.Generator, effort: WorkBudget, failed: Fa
             failures += 1
     if improved or state.n_experts > params.cycle_experts:
         return improved
-    return _long_cycles(state, table, effort)
+    return _long_cycles(state, table, budget)
 
 
 def _short_cycles(
@@ -193,7 +193,7 @@ def _short_cycles(
         yield float(gains[k]), arcs
 
 
-def _long_cycles(state: State, table: ArcTable, effort: WorkBudget) -> bool:
+def _long_cycles(state: State, table: ArcTable, budget: WorkBudget) -> bool:
     """Make cycles of any length, disjoint in experts, while Bellman-Ford finds one."""
     m = state.n_experts
     # An expert with slack takes or loses one alone: a typical client, less its linear price.
@@ -206,8 +206,8 @@ def _long_cycles(state: State, table: ArcTable, effort: WorkBudget) -> bool:
         by_client[source, target] = weight[source, target] <= own
         weight[source, target] = np.minimum(weight[source, target], own)
     improved = False
-    while not effort.is_spent():
-        effort.work -= weight.size
+    while not budget.is_spent():
+        budget.work -= weight.size
         _, cycle = bellman_ford(weight)
         if cycle is None:
             return improved
@@ -227,11 +227,11 @@ def _long_cycles(state: State, table: ArcTable, effort: WorkBudget) -> bool:
 def search(
     state: State,
     rng: np.random.Generator,
-    effort: WorkBudget,
+    budget: WorkBudget,
     escapes: int,
     keep: Callable[[State], bool],
 ) -> bool:
-    """Repair, then improve an answer until no exchange helps or the effort is spent.
+    """Repair, then improve an answer until no exchange helps or the budget is spent.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def search(
         Changed in place.
     rng : numpy.random.Generator
         Draws samples of large answers.
-    effort : WorkBudget
+    budget : WorkBudget
         Time and work left.
     escapes : int
         How often a local optimum with broken bounds is left by making them
@@ -261,9 +261,9 @@ def search(
     failed: Failed = {}
     excess = state.excess()
     found = excess == 0 and keep(state)
-    while not effort.is_spent():
+    while not budget.is_spent():
         before = excess
-        improved = sweep(state, rng, effort, failed)
+        improved = sweep(state, rng, budget, failed)
         excess = state.excess()
         if excess == 0 and improved:
             found |= keep(state)

@@ -84,7 +84,7 @@ class GreedyParams:
     rotation_work : int
         Work of a rotation, in table entries.
     clients_per_entry : int
-        How many clients of the problem add an entry to it.
+        One table entry is charged per this many clients.
     failures : int
         Candidates of a sweep that may fail in a row, besides one per expert.
     """
@@ -132,7 +132,8 @@ class GreedyParams:
     failures: int = 50
 
 
-DEFAULT_PARAMS = GreedyParams()
+#: What is taken where nothing else is given.
+DEFAULTS = GreedyParams()
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ DONE = 1e-9
 
 
 def learn_prices(
-    state: State, rng: np.random.Generator, start: Float64Array | None, effort: WorkBudget
+    state: State, rng: np.random.Generator, start: Float64Array | None, budget: WorkBudget
 ) -> Float64Array:
     """Return prices of the loads at which clients ask for about what experts may take.
 
@@ -28,7 +28,7 @@ def learn_prices(
         Draws the samples of clients.
     start : float64 array, shape (n_experts,), optional
         Earlier prices of a holder.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
 
     Returns
@@ -59,7 +59,7 @@ def learn_prices(
         sample = np.sort(rng.choice(n, size, replace=False))
         later = level > 0 or start is not None
         step = first_step * (params.later_step if later else 1.0)
-        prices = _adjusted(state, sample, prices, step, rounds, effort)
+        prices = _adjusted(state, sample, prices, step, rounds, budget)
     return prices
 
 
@@ -69,7 +69,7 @@ def _adjusted(
     prices: Float64Array,
     step: Float64Array,
     rounds: int,
-    effort: WorkBudget,
+    budget: WorkBudget,
 ) -> Float64Array:
     """Return prices after asking a sample of clients some times."""
     whole = state.weight.sum(axis=1)
@@ -77,11 +77,11 @@ def _adjusted(
     usual = _usual_load(state)[:, None]
     first, takers = step, Takers(state, sample)
     for _ in range(rounds):
-        if effort.is_spent():
+        if budget.is_spent():
             break
-        meet_minima(state, sample, prices, None, effort)
-        takers.take(prices, None, effort)
-        if effort.is_spent():
+        meet_minima(state, sample, prices, None, budget)
+        takers.take(prices, None, budget)
+        if budget.is_spent():
             # What a part of them asks for tells nothing.
             state.clear(sample)
             break
@@ -120,7 +120,7 @@ def _common_shift(
 
 
 def add_in_turn(
-    state: State, prices: Float64Array, rng: np.random.Generator, effort: WorkBudget
+    state: State, prices: Float64Array, rng: np.random.Generator, budget: WorkBudget
 ) -> Float64Array:
     """Let clients add experts block after block, at prices that follow what is left.
 
@@ -132,7 +132,7 @@ def add_in_turn(
         Prices of the loads to begin with.
     rng : numpy.random.Generator
         Draws the order of the clients.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
 
     Returns
@@ -150,17 +150,17 @@ def add_in_turn(
     whole, params = np.maximum(state.weight.sum(axis=1), 1e-300), state.params
     order = rng.permutation(state.n_clients)
     done, start = np.zeros(len(whole)), 0
-    while start < order.size and not effort.is_spent():
+    while start < order.size and not budget.is_spent():
         size = max(params.turn_clients, int((order.size - start) * params.turn_share))
         rows = order[start : start + min(size, params.turn_entries // state.n_experts + 1)]
         start += rows.size
         before = state.amount.copy()
         most = most_at(state, prices)
-        meet_minima(state, rows, prices, most, effort)
+        meet_minima(state, rows, prices, most, budget)
         takers = Takers(state, rows)
-        takers.take(prices, most, effort)
-        takers.swap(prices, most, effort)
-        takers.take(prices, most, effort)
+        takers.take(prices, most, budget)
+        takers.swap(prices, most, budget)
+        takers.take(prices, most, budget)
         part = state.weight[:, rows].sum(axis=1) / whole
         done += part
         left = (1 - done)[:, None]

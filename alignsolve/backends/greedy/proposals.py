@@ -17,7 +17,7 @@ Swaps = tuple[IntArray, IntArray, IntArray, Float64Array]
 def best_swaps(
     state: State,
     clients: IntArray,
-    effort: WorkBudget,
+    budget: WorkBudget,
     losses: Callable[[IntArray, IntArray], Float64Array],
     below: float = np.inf,
     spare: bool = False,
@@ -30,7 +30,7 @@ def best_swaps(
         Read only.
     clients : int64 array, shape (k,)
         Who may swap.
-    effort : WorkBudget
+    budget : WorkBudget
         Charged; ends the work early.
     losses : callable
         Maps held pairs, as positions among `clients` and experts to give up, to what each
@@ -50,7 +50,7 @@ def best_swaps(
     none = np.empty(0, dtype=np.int64)
     found: list[Swaps] = [(none, none, none, np.empty(0))]
     width = state.n_experts * max(1, int(state.count[clients].max(initial=0)))
-    for block in effort.blocks(clients.size, width):
+    for block in budget.blocks(clients.size, width):
         at, drop = np.nonzero(state.held[clients[block]])
         at += block.start
         if spare:

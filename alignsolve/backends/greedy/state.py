@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.greedy.params import DEFAULT_PARAMS, GreedyParams
+from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams
 from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
@@ -71,7 +71,7 @@ class State:
     """
 
     def __init__(
-        self, problem: AlignmentProblem, params: GreedyParams = DEFAULT_PARAMS
+        self, problem: AlignmentProblem, params: GreedyParams = DEFAULTS
     ) -> None:
         n, m = problem.n_clients, problem.n_experts
         self.problem, self.params = problem, params

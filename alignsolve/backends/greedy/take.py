@@ -47,7 +47,7 @@ class Takers:
         self.per_share = None if share is None else 1.0 / share
         self.sizes = [entries[clients] for entries in state.entries]
 
-    def take(self, prices: Float64Array, most: Float64Array | None, effort: WorkBudget) -> None:
+    def take(self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget) -> None:
         """Let the clients take what they gain by, in rounds.
 
         Parameters
@@ -57,15 +57,15 @@ class Takers:
         most : float64 array, shape (n_loads, n_experts), or None
             Loads up to which experts take clients; None for no end. Of more clients
             than fit, an expert takes those that lose most by their second best.
-        effort : WorkBudget
+        budget : WorkBudget
             Charged; ends the work early.
         """
         state = self.state
         at = np.flatnonzero(state.count[self.clients] < state.slot_high[self.clients])
         score = self._scores(at, prices)
         sizes = [size[at] for size in self.sizes]
-        while at.size and not effort.is_spent():
-            effort.work -= score.size
+        while at.size and not budget.is_spent():
+            budget.work -= score.size
             clients = self.clients[at]
             self._strike(clients, score, sizes, most)
             best = score.argmax(axis=1)
@@ -81,14 +81,14 @@ class Takers:
                 sizes = [size[stays] for size in sizes]
 
     def swap(
-        self, prices: Float64Array, most: Float64Array | None, effort: WorkBudget,
+        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget,
         spare: bool = False,
     ) -> None:
         """Let the clients swap an expert for one that they gain by, in rounds.
 
         Parameters
         ----------
-        prices, most, effort :
+        prices, most, budget :
             As in `take`.
         spare : bool
             Whether experts keep their minima.
@@ -100,10 +100,10 @@ class Takers:
 
         for _ in range(state.params.swap_rounds):
             active = active[state.count[self.clients[active]] > 0]
-            if not active.size or effort.is_spent():
+            if not active.size or budget.is_spent():
                 return
             at, drop, add, loss = best_swaps(
-                state, self.clients[active], effort, losses, -state.noise, spare
+                state, self.clients[active], budget, losses, -state.noise, spare
             )
             active = active[at]
             clients = self.clients[active]

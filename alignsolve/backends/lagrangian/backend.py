@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver
 
@@ -15,7 +15,7 @@ from alignsolve.status import Limits, Outcome, Subsolver
 COMPILE_SECONDS, COMPILE_SECONDS_OTHERS = 16.0, 20.0
 
 #: What generalized assignment may have.
-JOB_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
+GAP_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
 
 
 class LagrangianBackend(Backend):
@@ -70,7 +70,7 @@ class LagrangianBackend(Backend):
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
-        params: GapSearchParams = DEFAULT,
+        params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
         super().__init__(parts, ask)
         self.params = params
@@ -85,7 +85,7 @@ class LagrangianBackend(Backend):
 
         # Of each way to solve, the kernel that is compiled last.
         kernel, seconds = responses.respond, COMPILE_SECONDS_OTHERS
-        if _looks_like_jobs(problem):
+        if _looks_like_generalized_assignment(problem):
             kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
         return math.nan if is_compiled(kernel, "float64") else seconds
 
@@ -99,11 +99,11 @@ class LagrangianBackend(Backend):
         return solve_lagrangian(problem, limits, self.parts, self.ask, self.params)
 
 
-def _looks_like_jobs(problem: AlignmentProblem) -> bool:
+def _looks_like_generalized_assignment(problem: AlignmentProblem) -> bool:
     """Tell whether a problem is likely generalized assignment, which has kernels of its own."""
     low, high = problem.holder_bounds()
     return (
         problem.n_clients <= problem.n_experts
-        and problem.features <= JOB_FEATURES
+        and problem.features <= GAP_FEATURES
         and bool((low == 1).all() and (high == 1).all())
     )

@@ -179,8 +179,7 @@ class Relaxation:
         upper: Float64Array,
     ) -> None:  # fmt: skip
         """Write the best sets of some clients, and bounds on their values."""
-        from alignsolve.backends.lagrangian import knapsack
-        from alignsolve.backends.lagrangian import multidimensional_knapsack as sets
+        from alignsolve.backends.lagrangian import knapsack, multidimensional_knapsack
 
         reduced = self.reduced(rows, prices)
         if self.whole is not None:
@@ -189,7 +188,7 @@ class Relaxation:
             knapsack.best_knapsacks(reduced, size[rows], cap[rows], items, held, upper)
             return
         parts, known = self.clients, self.known[rows]
-        sets.best_sets(
+        multidimensional_knapsack.best_sets(
             reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
             self.kind, nodes, CLIENT_GAP * self.spread, held, upper,
         )  # fmt: skip

@@ -23,7 +23,7 @@ import numpy as np
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.tree import AssignmentTree
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -71,7 +71,7 @@ class GapSearch:
 
     def __init__(
         self, relaxation: Relaxation, priced: Responses, best: SharedIncumbent,
-        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULT,
+        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
         self.best, self.others, self.parts, self.params = best, others, parts, params
@@ -220,7 +220,7 @@ class GapSearch:
                 best.lower(least - best.unit)
                 if least <= least_value:
                     best.infeasible = not np.isfinite(best.value)
-                # Levels that cost nothing are taken several at a time; a core hardly minds.
+                # Levels that cost nothing are taken several at a time; cores hardly take longer.
                 quick = by_core or time.perf_counter() - began < params.chunk_seconds
                 if quick or not np.isfinite(best.value):
                     step *= 2

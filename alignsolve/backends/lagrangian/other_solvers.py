@@ -33,7 +33,7 @@ class OtherSolvers:
         self.best, self._ask = best, ask
 
     def greedy(self, seconds: float) -> Outcome:
-        """Ask for an answer that is easy to find, without a word to the caller."""
+        """Ask for an answer that is easy to find, without progress reports."""
         limits = dataclasses.replace(
             self.best.limits, deadline=time.perf_counter() + seconds, warm_start=None, report=None
         )

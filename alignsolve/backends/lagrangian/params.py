@@ -57,4 +57,5 @@ class GapSearchParams:
     core_pairs: int = 1 << 16
 
 
-DEFAULT = GapSearchParams()
+#: What is taken where nothing else is given.
+DEFAULTS = GapSearchParams()

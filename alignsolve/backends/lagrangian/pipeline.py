@@ -16,7 +16,7 @@ from alignsolve.backends.lagrangian.best_response_search import BestResponseSear
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.contradictions import contradictions
@@ -46,7 +46,7 @@ EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 
 def solve_lagrangian(
     problem: AlignmentProblem, limits: Limits, parts: Collection[str], ask: Subsolver,
-    params: GapSearchParams = DEFAULT,
+    params: GapSearchParams = DEFAULTS,
 ) -> Outcome:  # fmt: skip
     """Solve a problem with loads, and bound how much better another answer can be.
 
@@ -105,11 +105,11 @@ class _Run:
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
         if gap_search.applies(relaxation) and not self.limits.repeatable:
-            self._solve_jobs(relaxation)
+            self._solve_generalized_assignment(relaxation)
         else:
-            self._solve_fleet(relaxation)
+            self._solve_loads(relaxation)
 
-    def _solve_jobs(self, relaxation: Relaxation) -> None:
+    def _solve_generalized_assignment(self, relaxation: Relaxation) -> None:
         """Price generalized assignment, then search for answers and proofs."""
         priced = self._ascend(relaxation)
         if not self._is_priced(relaxation, priced):
@@ -125,14 +125,14 @@ class _Run:
                 "cores": search.cores,
             }  # fmt: skip
 
-    def _solve_fleet(self, relaxation: Relaxation) -> None:
+    def _solve_loads(self, relaxation: Relaxation) -> None:
         """Price, make the clients' choices an answer, and let others finish what is small."""
-        fleet = BestResponseSearch(relaxation, self.best)
-        priced = self._price(relaxation, fleet)
+        search = BestResponseSearch(relaxation, self.best)
+        priced = self._price(relaxation, search)
         if priced is None or not self._is_priced(relaxation, priced):
             return
         held = priced.held.copy()
-        if fleet.excess(priced.demand) > LARGEST_EXCESS:
+        if search.excess(priced.demand) > LARGEST_EXCESS:
             # Many clients are alike: they must share what all want at these prices.
             descent = MirrorDescent(
                 relaxation, relaxation.everyone, priced.prices, first_step=LATE_STEP,
@@ -140,8 +140,8 @@ class _Run:
             )  # fmt: skip
             descent.sweep()
             held = descent.held
-        self._improve(fleet, priced.prices, held)
-        self.stats["sweeps"] = fleet.sweeps
+        self._improve(search, priced.prices, held)
+        self.stats["sweeps"] = search.sweeps
         self.best.report()
         limited = math.isfinite(self.limits.deadline)
         most = EXACT_PAIRS if limited else EXACT_PAIRS_UNLIMITED
@@ -149,10 +149,10 @@ class _Run:
         if "exact" in self.parts and small and not self.best.is_over:
             self._finish_exactly()
 
-    def _improve(self, fleet: BestResponseSearch, prices: Float64Array, held: BoolArray) -> None:
+    def _improve(self, search: BestResponseSearch, prices: Float64Array, held: BoolArray) -> None:
         """Make sets an answer, if answers are sought."""
         if "search" in self.parts:
-            fleet.improve(prices, held)
+            search.improve(prices, held)
 
     def _is_priced(self, relaxation: Relaxation, priced: Responses) -> bool:
         """Take what the prices prove; tell whether to go on from them."""
@@ -163,14 +163,14 @@ class _Run:
         self.best.report()
         return not self.best.is_over
 
-    def _price(self, relaxation: Relaxation, fleet: BestResponseSearch) -> Responses | None:
+    def _price(self, relaxation: Relaxation, search: BestResponseSearch) -> Responses | None:
         """Find good prices: on samples first where there are many clients; None for no time."""
         n = self.problem.n_clients
         share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
         deadline = time.perf_counter() + share * self.limits.remaining()
         curvature = proximal_newton.Curvature.guess(relaxation)
         if n <= 2 * SAMPLE:
-            priced = self._price_few(relaxation, fleet, deadline)
+            priced = self._price_few(relaxation, search, deadline)
             if priced is None or priced.infeasible or self.best.is_over:
                 return priced
             prices = priced.prices
@@ -198,7 +198,7 @@ class _Run:
         )  # fmt: skip
 
     def _price_few(
-        self, relaxation: Relaxation, fleet: BestResponseSearch, deadline: float
+        self, relaxation: Relaxation, search: BestResponseSearch, deadline: float
     ) -> Responses | None:
         """Run mirror descent over all clients; now and then bound, and make an answer."""
         descent = MirrorDescent(relaxation, relaxation.everyone, seed=self.limits.seed)
@@ -215,7 +215,7 @@ class _Run:
                     best = responses
                 self.best.lower(best.bound)
             if look or sweep > SWEEPS:
-                self._improve(fleet, descent.mean, descent.held.copy())
+                self._improve(search, descent.mean, descent.held.copy())
                 self.best.report()
             if late or self.best.is_over:
                 break

@@ -206,7 +206,7 @@ def _rounds(search: _Search, limits: Limits, solver: LinearSolver[Any]) -> Termi
 
 
 def _is_contradictory(problem: AlignmentProblem, model: LinearModel) -> bool:
-    """Tell whether bounds contradict each other at sight, given the pairs of the model."""
+    """Tell from the bounds alone whether they contradict each other, given the model's pairs."""
     by_client = np.bincount(model.clients, minlength=problem.n_clients)
     by_expert = np.bincount(model.experts, minlength=problem.n_experts)
     found = any(True for _ in contradictions(problem, by_client, by_expert))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.interruptible import Patience
+from alignsolve.backends.interruptible import DEFAULTS
 from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
 from alignsolve.backends.milp.linear_model import LinearModel
 from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
@@ -202,7 +202,7 @@ class _Highs(_MathOpt):
         A call of Python's while the interpreter shuts down would abort the process.
         """
         self._is_parked = True
-        self._quiet.wait(Patience().exit)
+        self._quiet.wait(DEFAULTS.exit)
 
     def _read_log(self, lines: Sequence[str]) -> None:
         if self._is_parked:

@@ -36,12 +36,16 @@ class NetworkParams:
     max_exchanges: int = 200
 
 
+#: What is taken where nothing else is given.
+DEFAULTS = NetworkParams()
+
+
 class NetworkBackend(Backend):
     """A solver of minimum-cost flows with integer costs."""
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
-        params: NetworkParams = NetworkParams(),
+        params: NetworkParams = DEFAULTS,
     ) -> None:
         super().__init__(parts, ask)
         self.params = params

@@ -65,7 +65,7 @@ class FlowNetwork:
     scaling : Scaling
         What costs mean.
     contradiction : str or None
-        Why some bounds contradict each other at sight; the network is then two
+        Why some bounds contradict each other, from the bounds alone; the network is then two
         nodes without an arc, infeasible too.
     """
 

@@ -1,4 +1,4 @@
-"""Contradictions that show at sight, worked out by hand, and against brute force."""
+"""Contradictions that show from the bounds alone, worked out by hand, and against brute force."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ CASES = [
     ({"load_min": [2, 1]},
      "the experts need 3 holders and the clients have 2 slots for them", "all"),
     ({"min_experts": 1, "load_max": [1, 0]},
-     "the clients need 2 experts and the experts take 1 holders", "all"),
+     "the clients need 2 experts and the experts take 1 holder", "all"),
     ({"loads": LOAD}, "expert 1 needs at least 31 of load 'samples' and can have at most 30", ""),
     ({"loads": {"samples": al.Load([10, 20], min=[0, 9], max=[40, 8])}},
      "expert 1 needs at least 9 of load 'samples' and can have at most 8", ""),
@@ -68,7 +68,7 @@ def test_bounds_that_just_meet_do_not_contradict():
         expert_group=[0, 0], group_min=[[2], [1]], group_max=[[2], [1]],
         loads={"samples": load},
     )
-    # One expert of the load is above its bounds, which does not show at sight.
+    # One expert of the load is above its bounds, which does not show from the bounds alone.
     assert list(contradictions(problem)) == []
     own = flow_bounds(problem, allowed_state(problem))
     assert not own.impossible_clients().any()
@@ -82,7 +82,7 @@ def test_forbidden_pairs_count_where_they_are_known():
     assert list(contradictions(problem)) == []
     assert describe(problem).contradictions == [
         "client 1 needs at least 2 experts and can have at most 1",
-        "expert 1 needs at least 1 holders and can have at most 0",
+        "expert 1 needs at least 1 holder and can have at most 0",
         "the clients need 3 experts and the experts take 2 holders",
     ]
 

@@ -1,5 +1,6 @@
 """What greedy promises for the mip class: an answer soon, and not far from the best."""
 
+import dataclasses
 import itertools
 import time
 
@@ -8,16 +9,17 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends import get_backend
+from alignsolve.backends.greedy.backend import GreedyBackend
 from alignsolve.backends.greedy.by_client import add_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
-from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import State
 from alignsolve.generators import generate
 from alignsolve.io.specs import read_spec
 from alignsolve.model.feasibility import is_feasible
-from alignsolve.status import Limits
+from alignsolve.status import Limits, Termination
 from tests.files import ROOT
 
 FOLDER = ROOT / "instances" / "medium"
@@ -94,9 +96,9 @@ def test_a_warm_start_is_where_it_begins():
 
 def test_nothing_is_priced_where_no_budget_binds():
     problem = al.AlignmentProblem(np.random.default_rng(0).random((20, 60)), 60, load_min=1)
-    effort = WorkBudget(work=1e9)
-    scores_by_expert(State(problem), "price", effort)
-    assert effort.work == 1e9
+    budget = WorkBudget(work=1e9)
+    scores_by_expert(State(problem), "price", budget)
+    assert budget.work == 1e9
 
 
 @pytest.mark.parametrize(
@@ -210,3 +212,10 @@ def test_a_quick_first_answer_does_not_end_the_search(monkeypatch):
     result = al.solve(al.AlignmentProblem(fitness, 50, load_min=1, load_max=1), "greedy")
     assert result.has_answer
     assert asked
+
+
+@pytest.mark.parametrize(("grace", "ended"), [(0.0, "TIME_LIMIT"), (1e9, "HEURISTIC_DONE")])
+def test_how_much_is_tried_is_given_to_the_backend(grace, ended):
+    backend = GreedyBackend(params=dataclasses.replace(DEFAULTS, grace_seconds=grace))
+    problem = generate("gap-d", seed=0, agents=5, jobs=10)
+    assert backend.solve(problem, Limits(deadline=0.0)).termination is Termination[ended]

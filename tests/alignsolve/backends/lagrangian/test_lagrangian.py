@@ -16,10 +16,10 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
 from alignsolve.backends.lagrangian import best_response_kernels as responses
-from alignsolve.backends.lagrangian import gap_search as jobs
+from alignsolve.backends.lagrangian import gap_search
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
-from alignsolve.backends.lagrangian.params import DEFAULT, GapSearchParams
+from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.proximal_newton import Curvature
 from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
 from alignsolve.generators import generate
@@ -204,7 +204,7 @@ def assignment() -> al.AlignmentProblem:
 
 
 def test_repeatable_assignment_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.GapSearch, "run", lambda _: pytest.fail("searches raced"))
+    monkeypatch.setattr(gap_search.GapSearch, "run", lambda _: pytest.fail("searches raced"))
     first, second = (
         al.solve(assignment(), "lagrangian", repeatable=True, threads=2) for _ in range(2)
     )
@@ -257,7 +257,7 @@ def test_other_solvers_are_watched_in_the_callers_thread(
     idle_tree(monkeypatch)
     seen: set[int] = set()
     outcome = solve_with(
-        assignment(), DEFAULT, talkative, threads=threads, seconds=20,
+        assignment(), DEFAULTS, talkative, threads=threads, seconds=20,
         callback=lambda _: seen.add(threading.get_ident()),
     )  # fmt: skip
     assert outcome.row_ind is not None
