@@ -20,10 +20,9 @@ from numba import njit
 
 #: One client's items, of positive value and within the capacity, then scratch space, for at most
 #: k items and capacities below w. `count` (1,): how many there are; `number`, `value` and `size`
-#: (k,): which expert each is, and what it is; `chosen` (k,): the best set.
-#: `table` (w,) and `taken` (k, w): best values by capacity, and what they take; `before`
-#: and `after` (k + 1, w): best values of the items before each, and from each on.
-Items = namedtuple("Items", "count number value size chosen table taken before after")
+#: (k,): which expert each is, and what it is; `chosen` (k,): the best set. `before` and
+#: `after` (k + 1, w): best values by capacity of the items before each, and from each on.
+Items = namedtuple("Items", "count number value size chosen before after")
 
 
 def new_items(k: int, cap: int, *, tabulated: bool) -> Items:
@@ -31,8 +30,8 @@ def new_items(k: int, cap: int, *, tabulated: bool) -> Items:
     w, rows = max(0, cap) + 1, k + 1 if tabulated else 0
     return Items(
         np.zeros(1, dtype=np.int64), np.empty(k, dtype=np.int64), np.empty(k),
-        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty(w),
-        np.empty((k, w), dtype=np.bool_), np.empty((rows, w)), np.empty((rows, w)),
+        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty((rows, w)),
+        np.empty((rows, w)),
     )  # fmt: skip
 
 
@@ -115,16 +114,16 @@ def best_knapsack(items, cap):
 @njit(cache=True, nogil=True)
 def _by_capacity(items, core, cap):
     """Decide some items by dynamic programming; mark the best set, and return its value."""
-    table, taken = items.table, items.taken
-    table[: cap + 1] = 0.0
+    # Fresh arrays: the compiler then knows that nothing else lies in their memory.
+    table = np.zeros(cap + 1)
+    taken = np.zeros((core.size, cap + 1), np.bool_)
     for q in range(core.size):
         size, value = items.size[core[q]], items.value[core[q]]
-        taken[q, : min(size, cap + 1)] = False
         for c in range(cap, size - 1, -1):
-            better = table[c - size] + value > table[c]
-            taken[q, c] = better
-            if better:
-                table[c] = table[c - size] + value
+            with_it = table[c - size] + value
+            if with_it > table[c]:
+                table[c] = with_it
+                taken[q, c] = True
     left, total = cap, 0.0
     for q in range(core.size - 1, -1, -1):
         if taken[q, left]:
