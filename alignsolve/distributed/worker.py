@@ -12,6 +12,7 @@ import numpy as np
 from alignsolve import kernels
 from alignsolve.distributed.proof import prove_shard
 from alignsolve.model.sources import FitnessSource
+from alignsolve.model.whole_files import replacing
 
 #: Methods of `Shard` that change its state: after a restart they are repeated in order.
 CHANGES = ("build", "respond", "refresh", "store", "hold", "fetch_within", "fetch_listed", "repair")
@@ -98,8 +99,7 @@ def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     table = pyarrow.table({"client": row_ind, "expert": col_ind.astype(np.int32)})
-    pyarrow.parquet.write_table(table, unfinished)
-    os.replace(unfinished, target)
+    with replacing(target) as stream:
+        pyarrow.parquet.write_table(table, stream)
     return int(row_ind.size)
