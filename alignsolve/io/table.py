@@ -15,8 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.io.files import fail, first_repeated, located, one_line
 from alignsolve.io.limits import check_size
 from alignsolve.io.schema import MATRIX, compact
+from alignsolve.io.sets import as_written, write_set
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
@@ -104,7 +106,7 @@ def check_columns(path: str | Path, names: list[str], ids: Iterable[str], known:
             fail(path, f"column {name!r} is missing", 1)
 
 
-def _three_paths(path: str | Path) -> tuple[Path, Path, Path]:
+def three_paths(path: str | Path) -> tuple[Path, Path, Path]:
     """Return where the tables of pairs, clients and experts lie."""
     path = Path(path)
     clients, experts = (path.with_name(f"{path.stem}.{what}{path.suffix}")
@@ -127,22 +129,24 @@ def read_tables(
     sense : {"max", "min"} or None
         What the caller takes the sense to be.
     """
-    _, clients, experts = _three_paths(path)
-    return to_problem(
-        read_table(path, ("client", "expert"), PAIR_COLUMNS),
-        read_table(clients, ("client",), CLIENT_COLUMNS) if clients.exists() else None,
-        read_table(experts, ("expert",), EXPERT_COLUMNS) if experts.exists() else None,
-        sense,
-    )
+    _, clients, experts = three_paths(path)
+    with as_written(*three_paths(path)):
+        tables = (
+            read_table(path, ("client", "expert"), PAIR_COLUMNS),
+            read_table(clients, ("client",), CLIENT_COLUMNS) if clients.exists() else None,
+            read_table(experts, ("expert",), EXPERT_COLUMNS) if experts.exists() else None,
+        )
+    return to_problem(*tables, sense)
 
 
 def write_tables(
-    write_table: Callable[[dict[str, Column], Path], None], problem: AlignmentProblem,
+    write_table: Callable[[dict[str, Column], IO[bytes]], None], problem: AlignmentProblem,
     path: str | Path,
 ) -> None:
     """Write a problem as a table of pairs and its companions, each with `write_table`."""
-    for columns, target in zip(from_problem(problem, path), _three_paths(path), strict=True):
-        write_table(columns, target)
+    tables = from_problem(problem, path)
+    write_set({target: partial(write_table, columns)
+               for target, columns in zip(three_paths(path), tables, strict=True)})
 
 
 def to_problem(
