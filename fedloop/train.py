@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 
 import alignsolve as al
 from alignsolve.io.files import atomic_write
-from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint, writing
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
@@ -114,29 +115,36 @@ def train(
     ConfigError, DataError
         If settings or data are wrong.
     CheckpointError
-        If the folder holds a checkpoint that is damaged or of other settings.
+        If the folder holds a checkpoint that is damaged or of other settings, or
+        another run is writing it.
     """
     torch.set_num_threads(config.threads)
     world = build_world(config, data)
     state = start(world)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "checkpoint.safetensors").exists():
-            restore(world, state, folder)
-        _write(folder / "config.json", config_json(config))
-        _write(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
-        _write_records(folder, state.records)
     last = min(config.rounds, stop_after or config.rounds)
-    while len(state.records) < last:
-        record = play_round(world, state, trainer or train_here)
+    with nullcontext() if folder is None else writing(folder):
         if folder is not None:
-            with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-            if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
-                save(world, state, folder)
-        if on_round is not None:
-            on_round(record)
+            _open(world, state, folder)
+        while len(state.records) < last:
+            record = play_round(world, state, trainer or train_here)
+            if folder is not None:
+                with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+                if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
+                    save(world, state, folder)
+            if on_round is not None:
+                on_round(record)
     return world, state
+
+
+def _open(world: World, state: State, folder: Path) -> None:
+    """Go on from a folder's checkpoint, if there is one, and write what stands beside it."""
+    if (folder / NAME).exists():
+        restore(world, state, folder)
+    _write(folder / "config.json", config_json(world.config))
+    _write(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
+    # Later lines belong to rounds to be played again.
+    _write(folder / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in state.records))
 
 
 def train_here(
@@ -355,7 +363,7 @@ def start(world: World) -> State:
 
 def save(world: World, state: State, folder: Path) -> None:
     """Write a checkpoint, replacing the last one in one step."""
-    save_checkpoint(folder / "checkpoint.safetensors", {
+    save_checkpoint(folder / NAME, {
         "config": _identity(world.config),
         "model": {name: value.cpu().numpy() for name, value in state.model.items()},
         "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
@@ -372,8 +380,9 @@ def restore(world: World, state: State, folder: Path) -> None:
     CheckpointError
         If it is damaged or of a run with other settings.
     """
-    path = folder / "checkpoint.safetensors"
-    saved = load_checkpoint(path)
+    path = folder / NAME
+    saved = load_checkpoint(path, "config", "model", "velocity", "aligner", "holders", "held",
+                            "records")
     mine, theirs = _identity(world.config), saved["config"]
     if mine != theirs:
         name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
@@ -400,8 +409,3 @@ def _identity(config: Config) -> dict[str, Any]:
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as stream:
         stream.write(text.encode())
-
-
-def _write_records(folder: Path, records: list[Record]) -> None:
-    """Write the rounds of the checkpoint: later lines belong to rounds to be played again."""
-    _write(folder / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in records))

@@ -25,6 +25,7 @@ from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.io.files import located
 from alignsolve.model.arrays import fitted, identifiers
 
 
@@ -49,7 +50,8 @@ class Aligner:
     seed : int, default 0
         Seed of anything random.
     log : path, optional
-        File to which a line of JSON is appended for everything done.
+        File to which a line of JSON is appended for everything done; see
+        `alignsolve.aligner.log`.
 
     Notes
     -----
@@ -354,9 +356,12 @@ class Aligner:
         """
         self.tables, self.round, self.open_plan = files.restored(self.settings, state)
         self._open_inputs = self._last = None
+        self._log.write("load", round=self.round)
 
     def save(self, path: str | Path) -> None:
         """Write settings and state to an npz file, in one piece or not at all.
+
+        It ends in a checksum. What it replaces is kept: as ``x.before.npz`` for ``x.npz``.
 
         Raises
         ------
@@ -383,10 +388,13 @@ class Aligner:
 
         Raises
         ------
+        CheckpointError
+            If the file is damaged; the message offers the one before it.
         ProblemError
-            If the file is damaged or no aligner's state.
+            If it is no aligner's state.
         """
         state, config = files.load(path, fitness)
-        aligner = cls(**config, log=log)
-        aligner.load_state_dict(state)
+        with located(path):
+            aligner = cls(**config, log=log)
+            aligner.load_state_dict(state)
         return aligner
