@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import alignsolve as al
-from alignsolve.io.files import atomic_write
+from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint, writing
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
@@ -141,10 +141,10 @@ def _open(world: World, state: State, folder: Path) -> None:
     """Go on from a folder's checkpoint, if there is one, and write what stands beside it."""
     if (folder / NAME).exists():
         restore(world, state, folder)
-    _write(folder / "config.json", config_json(world.config))
-    _write(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
+    write_text(folder / "config.json", [config_json(world.config)])
+    write_text(folder / "partition.json", [json.dumps(world.partition.manifest, indent=1), "\n"])
     # Later lines belong to rounds to be played again.
-    _write(folder / "rounds.jsonl", "".join(json.dumps(record) + "\n" for record in state.records))
+    write_text(folder / "rounds.jsonl", (json.dumps(record) + "\n" for record in state.records))
 
 
 def train_here(
@@ -404,8 +404,3 @@ def _identity(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = config.model_dump(mode="json", exclude=ignored)
     found["data"].pop("dir")
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as stream:
-        stream.write(text.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -89,8 +90,8 @@ def build_shard(
     return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks())
 
 
-def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
-    """Write pairs as a Parquet file of clients and experts; return the number of pairs.
+def write_pairs(row_ind: Any, col_ind: Any, path: str) -> str:
+    """Write pairs as a Parquet file of clients and experts; return its SHA-256.
 
     The file appears under its name only when it is complete.
     """
@@ -102,4 +103,5 @@ def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
     table = pyarrow.table({"client": row_ind, "expert": col_ind.astype(np.int32)})
     with replacing(target) as stream:
         pyarrow.parquet.write_table(table, stream)
-    return int(row_ind.size)
+    with target.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()

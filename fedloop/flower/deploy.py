@@ -22,6 +22,7 @@ from typing import Any
 
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
 from alignsolve.errors import AlignSolveError
+from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
@@ -112,7 +113,7 @@ def play(
     """Run a training on a deployment; see `train_deployed` and `Deployment.wait`."""
     settings = folder / "settings.json"
     with writing(folder):
-        settings.write_text(config_json(config), encoding="utf-8")
+        write_text(settings, [config_json(config)])
         (folder / "rounds.jsonl").unlink(missing_ok=True)  # the server writes it anew
 
     def tell(line: str) -> None:

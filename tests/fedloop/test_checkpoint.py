@@ -20,7 +20,7 @@ def test_every_damage_is_refused(tmp_path):
     path = tmp_path / NAME
     save_checkpoint(path, {"numbers": np.arange(300.0), "text": "ä", "none": None})
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    spots = {*range(0, 250), *rng.integers(0, len(whole), 150).tolist()}
+    spots = {*range(250), *rng.integers(0, len(whole), 150).tolist()}
     cuts = rng.integers(0, len(whole), 50).tolist()
     for damaged in (
         *(whole[:at] + bytes([whole[at] ^ int(rng.integers(1, 256))]) + whole[at + 1:]

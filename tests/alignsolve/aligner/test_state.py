@@ -41,7 +41,7 @@ def test_every_damage_is_refused_and_the_state_before_is_offered(aligner, tmp_pa
     os.replace(tmp_path / "my state.before.npz", path)
     assert al.Aligner.load(path).round == 1
     path.write_bytes(whole[:-1])
-    with pytest.raises(al.CheckpointError, match="start with a new aligner$"):
+    with pytest.raises(al.CheckpointError, match=r"start with a new aligner$"):
         al.Aligner.load(path)
 
 
