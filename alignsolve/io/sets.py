@@ -38,12 +38,15 @@ def write_set(writers: Mapping[Path, Callable[[IO[bytes]], None]]) -> None:
         for path, write in writers.items():
             stream = stack.enter_context(atomic_write(path))
             write(stream)
+            if not stream.readable():  # a pipe or a device
+                continue
             stream.flush()
             os.fsync(stream.fileno())  # now, so that all then appear at about the same time
             stream.seek(0)
             lines.append(_line(stream, path))
-        stream = stack.enter_context(atomic_write(_list_of(next(iter(writers)))))
-        stream.write("".join(lines).encode())
+        if len(lines) == len(writers):
+            stream = stack.enter_context(atomic_write(_list_of(next(iter(writers)))))
+            stream.write("".join(lines).encode())
 
 
 @contextmanager

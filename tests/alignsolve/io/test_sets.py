@@ -107,6 +107,12 @@ def test_a_set_that_is_written_while_it_is_read_is_refused(tmp_path):
         io.write_instance(OLD, path)
 
 
+def test_what_is_no_file_gets_no_list(tmp_path):
+    (tmp_path / "s.csv").symlink_to("/dev/null")
+    io.write_instance(OLD, tmp_path / "s.csv")
+    assert sorted(os.listdir(tmp_path)) == ["s.clients.csv", "s.csv", "s.experts.csv"]
+
+
 def test_the_bench_takes_a_set_with_another_companion_for_another_instance(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("client,expert,fitness\n0,0,1\n")
