@@ -109,11 +109,14 @@ def replacing(target: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
 def _unfinished(folder: Path) -> IO[bytes]:
     """Open a new file, locked."""
     while True:
-        name = f".alignsolve-{os.getpid()}-{secrets.token_hex(8)}.tmp"
-        stream = (folder / name).open("x+b")
+        stream = _new_name(folder).open("x+b")
         if hold(stream.fileno(), otherwise=True) and os.fstat(stream.fileno()).st_nlink:
             return stream
         stream.close()  # taken for a leftover before it was locked
+
+
+def _new_name(folder: Path) -> Path:
+    return folder / f".alignsolve-{os.getpid()}-{secrets.token_hex(8)}.tmp"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -128,12 +131,17 @@ def remove_leftovers(folder: Path) -> None:
 
 def _keep(target: Path, before: Path) -> None:
     """Let `before` be the file that `target` is, or none."""
-    before.unlink(missing_ok=True)
-    if target.exists():
-        try:
-            os.link(target, before)
-        except OSError:  # not every file system has hard links
-            shutil.copyfile(target, before)
+    if not target.exists():
+        before.unlink(missing_ok=True)
+        return
+    beside = _new_name(target.parent)
+    try:
+        os.link(target, beside)
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(target, beside)
+    with suppress(FileNotFoundError):  # taken for a leftover; an earlier file is kept
+        os.replace(beside, before)
+    beside.unlink(missing_ok=True)  # still there where both were one file already
 
 
 def _sync(folder: Path) -> None:

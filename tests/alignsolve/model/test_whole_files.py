@@ -83,6 +83,13 @@ def test_what_is_replaced_is_kept_where_asked(tmp_path, monkeypatch, links):
             stream.write(b"%d" % number)
     assert previous(path).name == "a.b.before.npz"
     assert (path.read_bytes(), previous(path).read_bytes()) == (b"2", b"1")
+    previous(path).unlink()
+    if links:
+        os.link(path, previous(path))  # as a kill may leave it
+    with atomic_write(path, keep=True) as stream:
+        stream.write(b"3")
+    assert (path.read_bytes(), previous(path).read_bytes()) == (b"3", b"2")
+    assert len(os.listdir(tmp_path)) == 2
     path.unlink()  # to start anew: what is kept is no longer before the next one
     with atomic_write(path, keep=True) as stream:
         stream.write(b"new")
