@@ -50,8 +50,7 @@ class Aligner:
     seed : int, default 0
         Seed of anything random.
     log : path, optional
-        File to which a line of JSON is appended for everything done; see
-        `alignsolve.aligner.log`.
+        File to which a line of JSON is appended for everything done (`docs/state.md`).
 
     Notes
     -----
