@@ -26,6 +26,7 @@ from alignsolve.errors import (
     AlignSolveError,
     BackendError,
     BackendNotFoundError,
+    CheckpointError,
     ProblemError,
     UnsupportedProblemError,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "Bound",
     "CapacitySettings",
     "Certificate",
+    "CheckpointError",
     "ClientExplanation",
     "ClientProfile",
     "ClientReport",

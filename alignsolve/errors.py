@@ -20,6 +20,10 @@ class ProblemError(AlignSolveError, ValueError):
     """
 
 
+class CheckpointError(ProblemError):
+    """Saved state is damaged, of another version or of a different run, or in use."""
+
+
 class BackendNotFoundError(AlignSolveError, LookupError):
     """A backend does not exist or its library is not installed."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,64 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from alignsolve.io.files import atomic_write
+import alignsolve as al
+from alignsolve.io.files import atomic_write, previous
+from alignsolve.io.seal import BLANK, is_sealed, refusal, seal
+from alignsolve.model.whole_files import only_writer
 from fedloop.errors import CheckpointError
 
-#: Version of the layout.
-FORMAT = 1
+#: A run's checkpoint in its folder.
+NAME = "checkpoint.safetensors"
+
+#: Version of the layout; that of fedloop 0.1 was 1, without a checksum.
+FORMAT = 2
 
 #: Key of the JSON text in the file's metadata.
 _KEY = "fedloop"
 
+#: What stands before the checksum: JSON in the file's JSON.
+_SEAL = rb'\"sha256\": \"'
+
 #: Key that stands in the JSON for an array of the file.
 _ARRAY = "$array"
+
+_ANEW = "remove it to start the run anew"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep other runs out of it meanwhile.
+
+    Raises
+    ------
+    CheckpointError
+        If another run has it, or it cannot be written. The lock ends with its
+        process, however that ends.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_writer(folder / ".lock"))
+        except BlockingIOError:
+            raise CheckpointError(f"another fedloop is writing {folder}; wait for it or give "
+                                  "another folder") from None
+        except OSError as error:
+            raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
+        yield
+
+
+def forget(folder: Path) -> None:
+    """Remove a run's checkpoints, so that it starts anew.
+
+    Raises
+    ------
+    CheckpointError
+        If another run is writing the folder.
+    """
+    if folder.exists():
+        with writing(folder):
+            for path in (folder / NAME, previous(folder / NAME)):
+                path.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -30,15 +79,21 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : Path
-        The file; it is replaced in one step.
+        The file; it is replaced in one step, and kept (`alignsolve.io.files.previous`).
     state : mapping
         Keys are texts.
+
+    Notes
+    -----
+    The file holds the SHA-256 of all its bytes, taken with zeros in its own place.
     """
     arrays: dict[str, np.ndarray] = {}
-    text = json.dumps({"format": FORMAT, "state": _without_arrays(state, arrays)})
+    text = json.dumps({"format": FORMAT, "sha256": BLANK, "version": al.__version__,
+                       "state": _without_arrays(state, arrays)})
     data = save(arrays, {_KEY: text})
-    with atomic_write(path) as stream:
+    with atomic_write(path, keep=True) as stream:
         stream.write(data)
+        seal(stream, data.index(_SEAL) + len(_SEAL))
 
 
 def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -56,30 +111,47 @@ def _without_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return value
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote; tuples come back as lists.
+def load_checkpoint(path: Path, *names: str) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote, with at least the entries named; tuples become lists.
 
     Raises
     ------
     CheckpointError
-        If the file is damaged or of another version.
+        If the file is damaged, of another version, or of something else.
     """
     try:
         data = path.read_bytes()
-        arrays = load(data)
-        length = int.from_bytes(data[:8], "little")
-        found = json.loads(json.loads(data[8:8 + length])["__metadata__"][_KEY])
-        if found["format"] != FORMAT:
-            raise CheckpointError(f"{path}: written by another version (layout "
-                                  f"{found['format']}, not {FORMAT}); start the run anew")
-        state: dict[str, Any] = _with_arrays(found["state"], arrays)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    at = data.find(_SEAL)
+    if at >= 0 and not is_sealed(io.BytesIO(data), at + len(_SEAL)):
+        raise _refusal(path, "damaged: its checksum does not fit", names)
+    try:
+        length = int.from_bytes(data[:8], "little")
+        found = json.loads(json.loads(data[8:8 + length])["__metadata__"][_KEY])
+        layout = found["format"]
+        if layout == 1:
+            raise CheckpointError(f"{path}: written by fedloop 0.1 (layout 1), and this one reads "
+                                  f"layout {FORMAT}; go on with 0.1, or {_ANEW}")
+        if at < 0:
+            raise _refusal(path, "damaged: it has no checksum", names)
+        if layout != FORMAT:
+            raise CheckpointError(f"{path}: written by fedloop {found['version']} (layout "
+                                  f"{layout}, not {FORMAT}); go on with that, or {_ANEW}")
+        state: dict[str, Any] = _with_arrays(found["state"], load(data))
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path}: damaged; remove it to start the run anew") from None
+        raise _refusal(path, "damaged", names) from None
+    missing = [name for name in names if name not in state]
+    if missing:
+        raise CheckpointError(f"{path}: is no checkpoint of this kind: it has no {missing[0]!r}; "
+                              "choose another folder, or remove it")
     return state
+
+
+def _refusal(path: Path, fault: str, names: tuple[str, ...]) -> CheckpointError:
+    return refusal(path, fault, _ANEW, lambda before: load_checkpoint(before, *names))
 
 
 def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:

@@ -104,6 +104,7 @@ def run(
     Without CONFIG.toml: 20 clients, 8 experts, handwritten digits that four
     hidden domains see turned by quarters.
     """
+    from fedloop.checkpoint import forget
     from fedloop.metrics import summary
     from fedloop.plots import draw_run
     from fedloop.printing import Progress, told
@@ -112,7 +113,7 @@ def run(
 
     chosen = _settings(config, set_, data_dir, device, strategy)
     if again:
-        _forget(out)
+        forget(out)
     with Progress(chosen.rounds, json) as advance, _events(out, tensorboard) as events:
 
         def tell(record: dict[str, Any]) -> None:
@@ -158,6 +159,7 @@ def compare(
     first strategy paired seed by seed. Runs that never reach a target count as
     the last round, and are marked.
     """
+    from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
     from fedloop.plots import draw_comparison
@@ -166,11 +168,12 @@ def compare(
     chosen = _settings(config, set_, data_dir, device)
     names = _distinct(strategies.split(","))
     numbers = _numbers(seeds)
-    if again:
-        for name in names:
-            for seed in numbers:
-                _forget(out / name / f"seed-{seed}")
-    with Progress(chosen.rounds * len(names) * len(numbers), json) as advance:
+    total = chosen.rounds * len(names) * len(numbers)
+    with writing(out), Progress(total, json) as advance:
+        if again:
+            for name in names:
+                for seed in numbers:
+                    forget(out / name / f"seed-{seed}")
         runs = play(chosen, names, numbers, out,
                     lambda name, seed, record: advance(f"{name}, seed {seed}", record))
     rows = figures(runs, chosen.targets, names[0])
@@ -250,11 +253,6 @@ def _numbers(text: str) -> list[int]:
             raise ConfigError(f"--seeds {text!r} is not like 0,1,5 or 0-4")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return list(dict.fromkeys(found))
-
-
-def _forget(folder: Path) -> None:
-    """Remove a run's checkpoint, so that it starts anew."""
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def _events(folder: Path, wanted: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alignsolve.errors import AlignSolveError
+from alignsolve.errors import CheckpointError as CheckpointError
 
 
 class ConfigError(AlignSolveError, ValueError):
@@ -11,10 +12,6 @@ class ConfigError(AlignSolveError, ValueError):
 
 class DataError(AlignSolveError, ValueError):
     """A data file is missing, damaged or not what it should be."""
-
-
-class CheckpointError(AlignSolveError, ValueError):
-    """A checkpoint is damaged or belongs to a different run."""
 
 
 class EngineError(AlignSolveError, RuntimeError):

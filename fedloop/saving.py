@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from alignsolve.io.files import atomic_write
-from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def save(world: World, state: State, folder: Path) -> None:
     """Write a checkpoint, replacing the last one in one step."""
-    save_checkpoint(folder / "checkpoint.safetensors", {
+    save_checkpoint(folder / NAME, {
         "config": identity_of(world.config),
         "model": {name: value.cpu().numpy() for name, value in state.model.items()},
         "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
@@ -36,8 +35,9 @@ def restore(world: World, state: State, folder: Path) -> None:
     CheckpointError
         If it is damaged or of a run with other settings.
     """
-    path = folder / "checkpoint.safetensors"
-    saved = load_checkpoint(path)
+    path = folder / NAME
+    saved = load_checkpoint(path, "config", "model", "velocity", "aligner", "holders", "held",
+                            "records")
     mine, theirs = identity_of(world.config), saved["config"]
     if mine != theirs:
         name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
@@ -60,12 +60,6 @@ def identity_of(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = config.model_dump(mode="json", exclude=ignored)
     found["data"].pop("dir")
     return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, replacing the last one in one step."""
-    with atomic_write(path) as stream:
-        stream.write(text.encode())
 
 
 def json_line(record: Record) -> str:

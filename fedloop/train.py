@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 
 import alignsolve as al
 from alignsolve.aligner.checks import COUNT
+from alignsolve.io.files import write_text
+from fedloop.checkpoint import NAME, writing
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
@@ -26,7 +29,7 @@ from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_nam
 from fedloop.partition import Partition, deal
 from fedloop.privacy import protect
 from fedloop.readers import Dataset
-from fedloop.saving import json_line, restore, save, write_text
+from fedloop.saving import json_line, restore, save
 from fedloop.server import add_momentum, aggregate, sound_updates
 from fedloop.strategies import build_aligner, make_reports
 
@@ -114,32 +117,38 @@ def train(
     ConfigError, DataError
         If settings or data are wrong, or `stop_after` is no round.
     CheckpointError
-        If the folder holds a checkpoint that is damaged or of other settings.
+        If the folder holds a checkpoint that is damaged or of other settings, or
+        another run is writing it.
     """
     if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
         raise ConfigError(f"{fault}, or None")
     torch.set_num_threads(config.threads)
     world = build_world(config, data)
     state = start(world)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "checkpoint.safetensors").exists():
-            restore(world, state, folder)
-        write_text(folder / "config.json", config_json(config))
-        write_text(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
-        # Later lines belong to rounds to be played again.
-        write_text(folder / "rounds.jsonl", "".join(map(json_line, state.records)))
     last = config.rounds if stop_after is None else min(config.rounds, stop_after)
-    while len(state.records) < last:
-        record = play_round(world, state, trainer or train_here)
+    with nullcontext() if folder is None else writing(folder):
         if folder is not None:
-            with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json_line(record))
-            if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
-                save(world, state, folder)
-        if on_round is not None:
-            on_round(record)
+            _open(world, state, folder)
+        while len(state.records) < last:
+            record = play_round(world, state, trainer or train_here)
+            if folder is not None:
+                with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
+                    stream.write(json_line(record))
+                if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
+                    save(world, state, folder)
+            if on_round is not None:
+                on_round(record)
     return world, state
+
+
+def _open(world: World, state: State, folder: Path) -> None:
+    """Go on from a folder's checkpoint, if there is one, and write what stands beside it."""
+    if (folder / NAME).exists():
+        restore(world, state, folder)
+    write_text(folder / "config.json", [config_json(world.config)])
+    write_text(folder / "partition.json", [json.dumps(world.partition.manifest, indent=1), "\n"])
+    # Later lines belong to rounds to be played again.
+    write_text(folder / "rounds.jsonl", map(json_line, state.records))
 
 
 def train_here(

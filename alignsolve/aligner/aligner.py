@@ -26,6 +26,7 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.io.files import located
 from alignsolve.model.arrays import fitted
 from alignsolve.model.ids import identifiers
 from alignsolve.model.labels import by_label
@@ -54,7 +55,7 @@ class Aligner(Shared):
     seed : int, default 0
         Seed of anything random.
     log : path, optional
-        File to which a line of JSON is appended for everything done.
+        File to which a line of JSON is appended for everything done (`docs/state.md`).
 
     Notes
     -----
@@ -365,9 +366,12 @@ class Aligner(Shared):
         """
         self.tables, self.round, self.open_plan = files.restored(self.settings, state)
         self._open_inputs = self._last = None
+        self._log.write("load", round=self.round)
 
     def save(self, path: str | Path) -> None:
         """Write settings and state to an npz file, in one piece or not at all.
+
+        It ends in a checksum. What it replaces is kept: as ``x.before.npz`` for ``x.npz``.
 
         Raises
         ------
@@ -394,10 +398,13 @@ class Aligner(Shared):
 
         Raises
         ------
+        CheckpointError
+            If the file is damaged; the message offers the one before it.
         ProblemError
-            If the file is damaged or no aligner's state.
+            If it is no aligner's state.
         """
         state, config = files.load(path, fitness)
-        aligner = cls(**config, log=log)
-        aligner.load_state_dict(state)
+        with located(path):
+            aligner = cls(**config, log=log)
+            aligner.load_state_dict(state)
         return aligner

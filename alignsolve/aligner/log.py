@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import secrets
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round, round_problem
@@ -28,10 +30,17 @@ class RoundLog:
     -----
     The file is opened for every line, so that a crash loses none that was
     written, and other programs may rotate it.
+
+    No two events are alike: ``start`` is drawn for each aligner that is made or loaded,
+    and ``number`` counts its events from 1. An aligner that goes on from a state first
+    writes ``load`` with that state's ``round``: what stands above it of later rounds
+    was never saved, and is played again.
     """
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = None if path is None else Path(path)
+        self.start = secrets.token_hex(8)
+        self.number = 0
 
     def write(self, event: str, **figures: Any) -> None:
         """Append an event with its figures; infinities and NaN become null.
@@ -47,10 +56,14 @@ class RoundLog:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in figures.items()
         }
-        line = json.dumps({"event": event} | finite, allow_nan=False)
+        self.number += 1
+        unique = {"event": event, "start": self.start, "number": self.number}
+        line = json.dumps(unique | finite, allow_nan=False).encode() + b"\n"
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with self.path.open("a+b", buffering=0) as stream:
+                if self.number == 1 and _is_torn(stream):
+                    line = b"\n" + line
+                stream.write(line)
         except OSError as error:
             raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
 
@@ -63,6 +76,12 @@ class RoundLog:
             optimal = plan.strategy == "optimal"
             digest = plan.digest if optimal else problem_digest(round_problem(inputs))
             self.write(event, **figures, inputs=digest, **plan_figures(plan))
+
+
+def _is_torn(stream: IO[bytes]) -> bool:
+    """Tell whether a file's last line lacks its end, as a kill may leave it."""
+    size = stream.seek(0, os.SEEK_END)
+    return size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
 
 
 def plan_figures(plan: Plan) -> dict[str, Any]:

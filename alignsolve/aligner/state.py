@@ -16,10 +16,14 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.settings import PolicySettings, Settings
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
-from alignsolve.io.native_npz import read_archive, write_archive
+from alignsolve.io.native_npz import archive_is_sealed, read_archive, write_archive
+from alignsolve.io.seal import refusal
 
 #: First entry of every state.
 FORMAT = "alignsolve aligner state 1"
+
+#: Version of the file; from 2 on, it ends in a checksum.
+LAYOUT = 2
 
 #: Settings of parts, by the name of their argument.
 PARTS = {
@@ -92,7 +96,8 @@ def restored(settings: Settings, state: object) -> tuple[Tables, int, Plan | Non
 def save(path: str | Path, settings: Settings, state: dict[str, Any]) -> None:
     """Write settings and state, in one piece or not at all."""
     arrays = state.pop("arrays")
-    write_archive(state | {"configuration": _configuration(settings)}, arrays, path)
+    header = state | {"layout": LAYOUT, "configuration": _configuration(settings)}
+    write_archive(header, arrays, path, sealed=True)
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
@@ -122,13 +127,12 @@ def load(
 
     Raises
     ------
+    CheckpointError
+        If the file is damaged.
     ProblemError
-        If the file is damaged or no aligner's state, or its score was a function and
-        `fitness` is None.
+        If it is no aligner's state, or its score was a function and `fitness` is None.
     """
-    header, arrays = read_archive(path)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ProblemError(f"{path}: is no aligner's state; give a file that save() wrote")
+    header, arrays = _read(path)
     config = header.pop("configuration", None)
     if not isinstance(config, dict):
         raise ProblemError(f"{path}: has no configuration; give a file that save() wrote")
@@ -146,3 +150,20 @@ def load(
             f"{path}: was saved with a score of your own; give fitness=FitnessSettings(...)"
         )
     return header | {"arrays": arrays}, config
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and arrays of a file, after its checksum; layout 1, of 0.1, has none."""
+    sealed, fault = archive_is_sealed(path), "damaged: its SHA-256 is not the one at its end"
+    if sealed is not False:
+        try:
+            header, arrays = read_archive(path)
+        except ProblemError as error:
+            fault = f"damaged: {str(error).removeprefix(f'{path}: ')}"
+        else:
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise ProblemError(f"{path}: is no aligner's state; give a file that save() wrote")
+            if header.pop("layout", 1) == (LAYOUT if sealed else 1):
+                return header, arrays
+            fault = "damaged, or of a newer alignsolve: its layout and its checksum do not fit"
+    raise refusal(Path(path), fault, "take a copy, or start with a new aligner", _read)

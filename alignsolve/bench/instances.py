@@ -11,12 +11,14 @@ from typing import Any
 
 from alignsolve.bench.records import Instance, Reference, finite
 from alignsolve.errors import ProblemError
+from alignsolve.io.companions import three_paths
 from alignsolve.io.optima import NAME as OPTIMA
 from alignsolve.io.optima import Optimum, find_optima
+from alignsolve.io.sets import SUFFIX
 from alignsolve.io.specs import Spec, read_spec
 
 #: What a folder of instances also holds; a file named outright is read all the same.
-_OTHER_SUFFIXES = frozenset({".md", ".rst", ".py", ".svg", ".png", ".pdf", ".html", ".log"})
+_OTHER_SUFFIXES = frozenset({".md", ".rst", ".py", ".svg", ".png", ".pdf", ".html", ".log", SUFFIX})
 _OTHER_NAMES = frozenset({OPTIMA, "LICENSE", "LICENSE.txt", "README.txt", "README"})
 
 
@@ -123,6 +125,9 @@ def file_digest(path: Path) -> str:
         return spec.digest + (" streamed" if spec.streamed else "")
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256")
+    for beside in three_paths(path)[1:]:
+        if beside.exists():
+            content.update(beside.read_bytes())
     for problem, optimum in sorted(find_optima(path).items()):
         # The list may say in which sense the file is read.
         content.update(f"{problem} {optimum.sense}".encode())

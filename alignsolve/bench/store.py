@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import io
 import json
 import os
@@ -15,6 +14,8 @@ from typing import Any
 
 from alignsolve.bench.records import Row
 from alignsolve.errors import ProblemError
+from alignsolve.io.files import atomic_write
+from alignsolve.model.whole_files import hold, remove_leftovers
 
 #: Columns of the CSV file: of `Row`, those that say something on their own.
 CSV_FIELDS = tuple(field.name for field in dataclasses.fields(Row) if field.name != "key")
@@ -47,13 +48,12 @@ class Store:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
             raise ProblemError(f"cannot write {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not hold(self._file, otherwise=True):
             os.close(self._file)
             raise ProblemError(
                 f"another bench is writing {self.path}; wait for it or give another folder"
-            ) from error
+            )
+        remove_leftovers(folder)
         self._records, torn = read_records(self.path)
         if torn:
             os.write(self._file, b"\n")
@@ -125,6 +125,5 @@ def _cell(name: str, value: Any) -> Any:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new content, never a part."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    with atomic_write(path) as stream:
+        stream.write(content)

@@ -20,11 +20,16 @@ from alignsolve.errors import BackendNotFoundError, ProblemError
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import ArraySource, FitnessSource
+from alignsolve.model.whole_files import replacing
 
 if TYPE_CHECKING:
     from alignsolve.backends.exchange.inputs import Switch
     from alignsolve.certificate.certificate import Certificate
     from alignsolve.status import Limits, Outcome
+
+#: The list of the files that the workers wrote; readers of folders of Parquet pass over it.
+PARTS = "_parts.sha256"
+
 
 @dataclass(frozen=True)
 class RayEngine:
@@ -40,7 +45,8 @@ class RayEngine:
     output : path, optional
         A folder to which each worker writes its pairs as a Parquet file of the
         columns ``client`` and ``expert``. The result then holds no pairs. It
-        must not hold such files already.
+        must not hold such files already. ``_parts.sha256`` is written last, and lists
+        them with their digests: without it, some are missing.
     params : RayParams
         Sizes and times that seldom matter.
 
@@ -170,17 +176,24 @@ def _short(array: IntArray) -> IntArray | int:
 
 def _check_output(engine: RayEngine) -> None:
     """Refuse a folder in which an earlier answer would be mixed with this one."""
-    old = sorted(Path(engine.output).glob("part-*.parquet")) if engine.output is not None else []
+    if engine.output is None:
+        return
+    folder = Path(engine.output)
+    old = [*sorted(folder.glob("part-*.parquet")), *folder.glob(PARTS)]
     if old:
-        raise ProblemError(f"{engine.output}: holds {old[0].name} of an earlier answer; give "
-                           f"another folder, or remove its part files")
+        raise ProblemError(f"{folder}: holds {old[0].name} of an earlier answer; give another "
+                           f"folder, or remove its part files and {PARTS}")
 
 
 def _write(shards: Any, folder: Path) -> None:
-    """Let every worker write its pairs."""
+    """Let every worker write its pairs; last, write the list of the files and their digests."""
     folder = folder.absolute()
-    shards.each("write", [(str(folder / f"part-{k:05d}.parquet"),)
-                          for k in range(shards.starts.size)])  # fmt: skip
+    names = [f"part-{k:05d}.parquet" for k in range(shards.starts.size)]
+    digests = shards.each("write", [(str(folder / name),) for name in names])
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / PARTS) as stream:
+        lines = (f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True))
+        stream.write("".join(lines).encode())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from alignsolve import kernels
 from alignsolve.distributed.proof import prove_shard
 from alignsolve.model.sources import FitnessSource
+from alignsolve.model.whole_files import replacing
 
 #: Methods of `Shard` that change its state: after a restart they are repeated in order.
 CHANGES = ("build", "respond", "refresh", "store", "hold", "fetch_within", "fetch_listed", "repair")
@@ -88,8 +90,8 @@ def build_shard(
     return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks())
 
 
-def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
-    """Write pairs as a Parquet file of clients and experts; return the number of pairs.
+def write_pairs(row_ind: Any, col_ind: Any, path: str) -> str:
+    """Write pairs as a Parquet file of clients and experts; return its SHA-256.
 
     The file appears under its name only when it is complete.
     """
@@ -98,8 +100,8 @@ def write_pairs(row_ind: Any, col_ind: Any, path: str) -> int:
 
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     table = pyarrow.table({"client": row_ind, "expert": col_ind.astype(np.int32)})
-    pyarrow.parquet.write_table(table, unfinished)
-    os.replace(unfinished, target)
-    return int(row_ind.size)
+    with replacing(target) as stream:
+        pyarrow.parquet.write_table(table, stream)
+    with target.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()

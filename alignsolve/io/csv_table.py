@@ -6,8 +6,9 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,24 +33,31 @@ def read(path: str | Path, sense: str | None) -> AlignmentProblem:
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
-    table.write_tables(write_columns, problem, path)
+    table.write_tables(partial(_write_stream, delimiter=_delimiter(path)), problem, path)
 
 
 def write_columns(columns: dict[str, Column], path: str | Path) -> None:
     """Write columns of one length as CSV (tab-separated where the suffix is ``.tsv``)."""
-    delimiter = "\t" if Path(path).suffix == ".tsv" else ","
+    with atomic_write(path) as stream:
+        _write_stream(columns, stream, _delimiter(path))
+
+
+def _delimiter(path: str | Path) -> str:
+    return "\t" if Path(path).suffix == ".tsv" else ","
+
+
+def _write_stream(columns: dict[str, Column], stream: IO[bytes], delimiter: str) -> None:
     # float() of a float32 has more digits than it needs, but is the same number everywhere.
     lists = [column if isinstance(column, list) else column.tolist() for column in columns.values()]
     # Before Python 3.13 a carriage return alone is not quoted by itself.
     returns = any("\r" in cell for column in lists for cell in column if isinstance(cell, str))
-    with atomic_write(path) as stream:
-        text = io.TextIOWrapper(stream, "utf-8", newline="")
-        writer = csv.writer(text, delimiter=delimiter, lineterminator="\n",
-                            quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
-        writer.writerow(columns)
-        writer.writerows(zip(*lists, strict=True))
-        text.flush()
-        text.detach()
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n",
+                        quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+    writer.writerow(columns)
+    writer.writerows(zip(*lists, strict=True))
+    text.flush()
+    text.detach()
 
 
 def csv_reader(text: str) -> Reader:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import numpy as np
 from alignsolve.errors import ProblemError
 from alignsolve.io.limits import MAX_TEXT_BYTES
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.whole_files import replacing
 
 #: JSON constants that Python reads and the standard forbids, and the strings around them.
 _CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
@@ -146,11 +145,19 @@ def json_text(document: dict[str, Any]) -> str:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | Path, keep: bool = False) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name only when complete.
 
     The data goes to a temporary file in the same folder, which then replaces
-    `path`. What is not a regular file (a terminal, a pipe) is written directly.
+    `path`; a power cut leaves the old or the new one. What is not a regular file
+    (a terminal, a pipe) is written directly.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    keep : bool
+        Whether to keep what is replaced, as `previous` says.
 
     Raises
     ------
@@ -165,17 +172,15 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
             with open(path, "wb") as stream:
                 yield stream
             return
-        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
-        try:
-            with open(temporary, "xb") as stream:
-                yield stream
-            if target.exists():
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(target, previous(target) if keep else None) as stream:
+            yield stream
     except OSError as error:
         fail(path, f"cannot be written: {_reason(error)}")
+
+
+def previous(path: Path) -> Path:
+    """Return where the file that was replaced is kept: ``state.before.npz`` for ``state.npz``."""
+    return path.with_name(f"{path.stem}.before{path.suffix}")
 
 
 def write_text(path: str | Path, parts: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,15 @@ from alignsolve.io.files import atomic_write, fail, located, one_line, parse_jso
 from alignsolve.io.limits import LIMITS, ReadLimits
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
+from alignsolve.io.seal import BLANK, is_sealed, seal
 from alignsolve.model.problem import AlignmentProblem
 
 #: Largest header, and largest list of ids, in bytes.
 _MAX_HEADER_BYTES = 2**20
 _MAX_IDS_BYTES = 2**30
+
+#: What stands before the SHA-256 of a sealed archive, at its end.
+_SEAL = b"sha256:"
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
@@ -59,16 +64,35 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
 
 
 def write_archive(
-    header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], path: str | Path
+    header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], path: str | Path,
+    sealed: bool = False,
 ) -> None:
-    """Write a JSON header and arrays as npz, in one piece or not at all."""
+    """Write a JSON header and arrays as npz, in one piece or not at all.
+
+    Where it is to be `sealed`, the archive ends in a comment with the SHA-256 of the
+    file, and the file that is replaced is kept.
+    """
     text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
-    with atomic_write(path) as stream, zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
-        for name, array in {"header": text, **arrays}.items():
-            # A fixed date, so that the same problem gives the same file.
-            member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            with archive.open(member, "w", force_zip64=True) as target:
-                np.lib.format.write_array(target, array, allow_pickle=False)
+    with atomic_write(path, keep=sealed) as stream:
+        with zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
+            for name, array in {"header": text, **arrays}.items():
+                # A fixed date, so that the same problem gives the same file.
+                member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+                with archive.open(member, "w", force_zip64=True) as target:
+                    np.lib.format.write_array(target, array, allow_pickle=False)
+            if sealed:
+                archive.comment = _SEAL + BLANK.encode()
+        if sealed:
+            seal(stream, stream.tell() - len(BLANK))
+
+
+def archive_is_sealed(path: str | Path) -> bool | None:
+    """Tell whether the SHA-256 at a file's end is that of the rest; None where there is none."""
+    read_bytes(path, first=1)  # the errors of missing files, folders and permissions
+    with open(path, "rb") as stream:
+        at = max(0, stream.seek(0, os.SEEK_END) - len(_SEAL) - len(BLANK))
+        stream.seek(at)
+        return is_sealed(stream, at + len(_SEAL)) if stream.read(len(_SEAL)) == _SEAL else None
 
 
 def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:

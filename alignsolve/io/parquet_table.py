@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
-from alignsolve.io.files import atomic_write, fail, one_line, read_bytes
+from alignsolve.io.files import fail, one_line, read_bytes
 from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column, Ids, Table
 from alignsolve.model.problem import AlignmentProblem
@@ -28,12 +28,11 @@ def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
     arrow, parquet = _library(path)
 
-    def write_table(columns: dict[str, Column], target: Path) -> None:
+    def write_table(columns: dict[str, Column], stream: IO[bytes]) -> None:
         # Columns of ids are strings even without rows.
         arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
                   arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
-        with atomic_write(target) as stream:
-            parquet.write_table(arrow.table(arrays), stream)
+        parquet.write_table(arrow.table(arrays), stream)
 
     table.write_tables(write_table, problem, path)
 

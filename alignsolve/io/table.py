@@ -16,8 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from alignsolve.io.files import fail, first_repeated, located, one_line
 from alignsolve.io.formats import detect
 from alignsolve.io.limits import check_size
 from alignsolve.io.schema import MATRIX, compact
+from alignsolve.io.sets import as_written, write_set
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.ids import first_fault
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -143,20 +145,23 @@ def read_tables(
             read = detect(found).function("read_table")
         return read(found, (column,), known)
 
-    return to_problem(
-        read_table(path, ("client", "expert"), PAIR_COLUMNS),
-        beside("clients", "client", CLIENT_COLUMNS), beside("experts", "expert", EXPERT_COLUMNS),
-        sense,
-    )
+    with as_written(*three_paths(path)):
+        tables = (
+            read_table(path, ("client", "expert"), PAIR_COLUMNS),
+            beside("clients", "client", CLIENT_COLUMNS),
+            beside("experts", "expert", EXPERT_COLUMNS),
+        )
+    return to_problem(*tables, sense)
 
 
 def write_tables(
-    write_table: Callable[[dict[str, Column], Path], None], problem: AlignmentProblem,
+    write_table: Callable[[dict[str, Column], IO[bytes]], None], problem: AlignmentProblem,
     path: str | Path,
 ) -> None:
     """Write a problem as a table of pairs and its companions, each with `write_table`."""
-    for columns, target in zip(from_problem(problem, path), three_paths(path), strict=True):
-        write_table(columns, target)
+    tables = from_problem(problem, path)
+    write_set({target: partial(write_table, columns)
+               for target, columns in zip(three_paths(path), tables, strict=True)})
 
 
 def to_problem(

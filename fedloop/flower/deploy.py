@@ -22,6 +22,8 @@ from typing import Any
 
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
 from alignsolve.errors import AlignSolveError
+from alignsolve.io.files import write_text
+from fedloop.checkpoint import NAME, forget, writing
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
@@ -95,7 +97,7 @@ def train_deployed(
 
 def check_folder(folder: Path, resume: bool) -> None:
     """Check that a folder has a checkpoint if a run is to be resumed, and none if not."""
-    found = (folder / "checkpoint.safetensors").exists()
+    found = (folder / NAME).exists()
     if resume and not found:
         raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
     if found and not resume:
@@ -109,10 +111,10 @@ def play(
     on_tick: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Run a training on a deployment; see `train_deployed` and `Deployment.wait`."""
-    folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.json"
-    settings.write_text(config_json(config), encoding="utf-8")
-    (folder / "rounds.jsonl").unlink(missing_ok=True)  # the server writes it anew
+    with writing(folder):
+        write_text(settings, [config_json(config)])
+        (folder / "rounds.jsonl").unlink(missing_ok=True)  # the server writes it anew
 
     def tell(line: str) -> None:
         if on_round is not None:
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_app(options)
         config = _settings(options)
         if options.again:
-            (options.out / "checkpoint.safetensors").unlink(missing_ok=True)
+            forget(options.out)
         found = train_deployed(config, options.out, timeout=options.timeout, resume=options.resume,
                                on_round=None if options.json else _print_round)
     except AlignSolveError as error:

@@ -285,7 +285,7 @@ class AlignedStrategy(Strategy):
         """
         if self.checkpoint is None or not self.checkpoint.exists():
             return arrays
-        saved = load_checkpoint(self.checkpoint)
+        saved = load_checkpoint(self.checkpoint, "model", "aligner", "round")
         if {name: value.shape for name, value in saved["model"].items()} != {
                 name: tuple(array.shape) for name, array in arrays.items()}:
             raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")

@@ -1,5 +1,6 @@
 """The engine on Ray: the same answers, proved by the workers, whatever dies."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -114,7 +115,11 @@ def test_workers_write_their_pairs(cluster, tmp_path):
     assert there.row_ind.size == 0
     assert np.array_equal(there.loads, here.loads)
     files = sorted((tmp_path / "pairs").iterdir())
-    assert [file.name for file in files] == ["part-00000.parquet", "part-00001.parquet"]
+    assert [file.name for file in files] == ["_parts.sha256", "part-00000.parquet",
+                                             "part-00001.parquet"]
+    listing, *files = files
+    assert listing.read_text() == "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
     tables = [parquet.read_table(file) for file in files]
     clients = np.concatenate([table["client"].to_numpy() for table in tables])
     experts = np.concatenate([table["expert"].to_numpy() for table in tables])

@@ -165,6 +165,7 @@ def test_damaged_tables_never_raise_anything_else(suffix, data, tmp_path_factory
     problem = al.AlignmentProblem(np.arange(6.0).reshape(2, 3), 1, client_ids=["a", "b"],
                                   resources={"m": al.Resource(1, 1)}, expert_group=[0, 0, 1])
     io.write_instance(problem, folder / f"s{suffix}")
+    (folder / f"s{suffix}.sha256").unlink()
     path = folder / f"{data.draw(st.sampled_from(['s', 's.clients', 's.experts']))}{suffix}"
     path.write_bytes(data.draw(damaged(path.read_bytes(), b",\n\r;\t\"-.e9x\x00\xff\x80")))
     assert_read_or_refused(folder, io.read_instance, folder / f"s{suffix}")

@@ -1,0 +1,93 @@
+"""Checkpoints: damage and other versions are refused, and a folder has one writer."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from fedloop import cli
+from fedloop.checkpoint import NAME, forget, load_checkpoint, save_checkpoint, writing
+from fedloop.errors import CheckpointError
+from fedloop.train import train
+from tests.fedloop.test_train import settings
+
+
+def test_every_damage_is_refused(tmp_path):
+    path = tmp_path / NAME
+    save_checkpoint(path, {"numbers": np.arange(300.0), "text": "ä", "none": None})
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    spots = {*range(250), *rng.integers(0, len(whole), 150).tolist()}
+    cuts = rng.integers(0, len(whole), 50).tolist()
+    for damaged in (
+        *(whole[:at] + bytes([whole[at] ^ int(rng.integers(1, 256))]) + whole[at + 1:]
+          for at in spots),
+        *(whole[:at] for at in cuts), whole + b"x", b"[" * 100_000,
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=f"^{path}: damaged.*; remove it to start"):
+            load_checkpoint(path)
+
+
+def test_the_checkpoint_before_is_offered_and_leads_to_the_same_bits(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(settings(), whole)
+    train(settings(), parts, stop_after=4)
+    path = parts / NAME
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="the one before it is sound") as caught:
+        train(settings(), parts)
+    subprocess.run(str(caught.value).rpartition("go on from there: ")[2], shell=True, check=True)
+    _, state = train(settings(), parts)
+    assert len(state.records) == 6
+    for file in (NAME, "rounds.jsonl"):
+        assert (parts / file).read_bytes() == (whole / file).read_bytes()
+    forget(parts)
+    assert sorted(os.listdir(parts)) == ["config.json", "partition.json", "rounds.jsonl"]
+
+
+def test_a_checkpoint_of_0_1_is_refused_with_its_version(tmp_path):
+    path = tmp_path / NAME
+    text = json.dumps({"format": 1, "state": {}})
+    path.write_bytes(save({"0": np.zeros(3)}, {"fedloop": text}))
+    with pytest.raises(CheckpointError, match=r"written by fedloop 0\.1 \(layout 1\).*go on with"):
+        load_checkpoint(path)
+    path.write_bytes(save({"0": np.zeros(3)}, {"fedloop": text.replace("1", "2")}))
+    with pytest.raises(CheckpointError, match="has no checksum"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
+    save_checkpoint(tmp_path / NAME, {"round": 1, "model": {}, "aligner": {}})
+    with pytest.raises(CheckpointError, match="has no 'config'"):
+        train(settings(), tmp_path)
+
+
+def test_a_second_run_in_a_folder_is_refused_until_the_first_is_dead(tmp_path, capsys):
+    code = ("import sys, time; from pathlib import Path; from fedloop.checkpoint import writing\n"
+            "with writing(Path(sys.argv[1])): print('go', flush=True); time.sleep(600)")
+    train(settings(rounds=2), tmp_path)
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)],
+                          stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"go\n"
+        with pytest.raises(CheckpointError, match=f"another fedloop is writing {tmp_path}"):
+            train(settings(seed=1), tmp_path)
+        assert cli.main(["run", "--again", "--out", str(tmp_path)]) == 2
+        assert "another fedloop is writing" in capsys.readouterr().err
+        assert (tmp_path / NAME).exists(), "another run's checkpoint was removed"
+        first.kill()
+    _, state = train(settings(rounds=3), tmp_path)
+    assert len(state.records) == 3
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot be written: Not a directory"), \
+            writing(tmp_path / "file" / "run"):
+        pass
