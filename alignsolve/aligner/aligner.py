@@ -22,9 +22,10 @@ from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
 from alignsolve.aligner.settings import Groups, PolicySettings, Settings
 from alignsolve.aligner.strategies import STRATEGIES
-from alignsolve.aligner.tables import Tables
+from alignsolve.aligner.tables import Tables, planning
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.interrupts import Call
 from alignsolve.model.arrays import fitted, identifiers
 
 
@@ -56,8 +57,9 @@ class Aligner:
     A round is `plan`, then `observe`. `observe` closes the round: clients of the
     plan without an accepted report count as dropped out, and later reports are
     late. A plan that is never observed leaves no trace but its number and the
-    prices at which the next solve starts. Nothing is learnt from a refused report,
-    and no array that is passed in is changed.
+    prices at which the next solve starts; one that raises, as on Ctrl-C, leaves none.
+    Ctrl-C in `observe` raises once the reports are taken in. Nothing is learnt from a
+    refused report, and no array that is passed in is changed.
 
     Plans depend on the state, the arguments and the seed alone: solvers end by
     proofs or limits on work, unless `PolicySettings.time_limit` is set. An aligner
@@ -145,9 +147,10 @@ class Aligner:
             If a field is unknown or malformed.
         """
         declared = ClientProfile.of(profile, self.n_experts)
-        row = self.tables.clients.add(client)
-        self.tables.grow()
-        self.tables.capacity.declare(row, declared)
+        with Call("finish"):
+            row = self.tables.clients.add(client)
+            self.tables.grow()
+            self.tables.capacity.declare(row, declared)
 
     def plan(
         self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
@@ -177,13 +180,14 @@ class Aligner:
         started = time.perf_counter()
         if deadline_s is not None and (fault := AMOUNT.fault("deadline_s", deadline_s)):
             raise ProblemError(fault)
-        rows = self.tables.clients.rows(clients)
-        self.tables.grow()
-        inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
-        plan = self._chosen(inputs, deadline_s, started)
-        self.round += 1
-        self._open(plan, inputs)
-        self._log.plan("plan", plan, inputs)
+        with planning(self, self.tables):
+            rows = self.tables.clients.rows(clients)
+            self.tables.grow()
+            inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
+            plan = self._chosen(inputs, deadline_s, started)
+            self.round += 1
+            self._open(plan, inputs)
+            self._log.plan("plan", plan, inputs)
         return plan
 
     def _chosen(self, inputs: Round, deadline_s: float | None, started: float) -> Plan:
@@ -247,11 +251,12 @@ class Aligner:
         inputs = self._open_inputs or self.tables.inputs(
             waits.round, self.tables.clients.rows(waits.clients), waits.deadline_s
         )
-        inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
-        self.tables.add_load_bounds(inputs)
-        again = self._chosen(inputs, waits.deadline_s, started)
-        self._open(again, inputs)
-        self._log.plan("replan", again, inputs, lost=inputs.start.lost)
+        with planning(self, self.tables):
+            inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
+            self.tables.add_load_bounds(inputs)
+            again = self._chosen(inputs, waits.deadline_s, started)
+            self._open(again, inputs)
+            self._log.plan("replan", again, inputs, lost=inputs.start.lost)
         return again
 
     # -- after a round --------------------------------------------------------
@@ -271,20 +276,22 @@ class Aligner:
         Observation
             How many were taken, and why the others were not.
         """
-        waits = self._open_plan_like(plan)
-        intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
-        intake.take(reports)
-        refused = tuple(intake.refused)
-        self.tables.refused.update(refusal.kind for refusal in refused)
-        if waits is None:
-            return Observation(0, refused, ())
-        self.open_plan = self._open_inputs = None
-        finished = self.tables.learn(intake)
-        dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
-        seen = Observation(len(intake.accepted), refused, dropped)
-        accepted = list(intake.accepted.values())
-        self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
-        return seen
+        reports = list(reports)
+        with Call("finish"):
+            waits = self._open_plan_like(plan)
+            intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
+            intake.take(reports)
+            refused = tuple(intake.refused)
+            self.tables.refused.update(refusal.kind for refusal in refused)
+            if waits is None:
+                return Observation(0, refused, ())
+            self.open_plan = self._open_inputs = None
+            finished = self.tables.learn(intake)
+            dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
+            seen = Observation(len(intake.accepted), refused, dropped)
+            accepted = list(intake.accepted.values())
+            self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+            return seen
 
     def metrics(self) -> dict[str, Any]:
         """Return figures over all closed rounds.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,27 @@ from alignsolve.aligner.reports import ClientId
 from alignsolve.aligner.rows import Rows
 from alignsolve.aligner.settings import Settings
 from alignsolve.errors import ProblemError
+from alignsolve.interrupts import Call
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+
+
+@contextmanager
+def planning(aligner: object, tables: Tables) -> Iterator[None]:
+    """Leave an aligner and its tables as they were where planning raises, as on Ctrl-C.
+
+    Plans add clients and move prices; everything else of the tables changes by reports.
+    """
+    attributes, number, prices = dict(vars(aligner)), len(tables.clients), tables.prices
+    try:
+        with Call():
+            yield
+    except BaseException:
+        with Call("finish"):
+            vars(aligner).update(attributes)
+            tables.clients.keep(number)
+            tables.grow()
+            tables.prices = prices
+        raise
 
 
 class Tables:

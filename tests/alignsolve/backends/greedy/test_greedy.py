@@ -1,6 +1,7 @@
 """What greedy promises for the mip class: an answer soon, and not far from the best."""
 
 import itertools
+import signal
 import time
 
 import numpy as np
@@ -15,8 +16,10 @@ from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import State
 from alignsolve.generators import generate
+from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.progress import Reporter
 from alignsolve.status import Limits
 from tests.files import ROOT
 
@@ -191,11 +194,14 @@ def test_filling_in_bulk_keeps_every_bound_and_fills_most(kind):
 
 def test_ctrl_c_is_no_time_limit(monkeypatch):
     def pressed(*_):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return False
 
     monkeypatch.setattr("alignsolve.backends.greedy.backend.search", pressed)
     problem = generate("gap-d", seed=1, agents=5, jobs=20)
-    outcome = get_backend("greedy").solve(problem, Limits(deadline=-np.inf))
+    with Call("answer") as call:
+        limits = Limits(deadline=-np.inf, report=Reporter(problem, None, 0.0, call))
+        outcome = get_backend("greedy").solve(problem, limits)
     assert outcome.termination is al.Termination.INTERRUPTED
 
 
