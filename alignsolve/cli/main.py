@@ -1,7 +1,7 @@
 """The command line: parsing and printing, nothing else.
 
 Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
-3 nothing found within the limits; 130 interrupted.
+3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import click
 import typer
@@ -20,13 +21,14 @@ from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
+from alignsolve.cli.terminating import terminable
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
     name="alignsolve",
     help="Exact, certified client-expert assignment for federated mixture-of-experts training.",
     epilog="Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage; "
-           "3 nothing found within the limits; 130 interrupted.",
+           "3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,11 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Notes
     -----
     Errors are one line on standard error. With ``--json`` they are also the
-    one document on standard output, ``{"error": message}``.
+    one document on standard output, ``{"error": message}``. SIGTERM ends a command as
+    Ctrl-C does, within two seconds.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with own_stdout():
-        return _run(words)
+    code = INTERRUPTED
+    with terminable() as told, suppress(KeyboardInterrupt), own_stdout():
+        code = _run(words)
+    return told.code(code)
 
 
 def _run(words: list[str]) -> int:
