@@ -16,7 +16,7 @@ import torch
 
 import alignsolve as al
 from alignsolve.io.files import atomic_write
-from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from fedloop.checkpoint import load_checkpoint
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
 from fedloop.data import load_dataset, pooled, split
@@ -27,6 +27,7 @@ from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_nam
 from fedloop.partition import Partition, deal
 from fedloop.privacy import protect
 from fedloop.readers import Dataset
+from fedloop.saving import Saving
 from fedloop.server import add_momentum, aggregate, sound_updates
 from fedloop.strategies import build_aligner, make_reports
 
@@ -94,7 +95,8 @@ def train(
         Where ``config.json``, ``partition.json``, ``rounds.jsonl`` and
         ``checkpoint.safetensors`` go. If it holds a checkpoint of the same
         settings, the run goes on from there, and ends in the same bits as one
-        that was never interrupted. None keeps everything in memory.
+        that was never interrupted. Ctrl-C leaves the checkpoint of the last whole
+        round. None keeps everything in memory.
     data : Dataset, optional
         Images; None loads what the settings name, by `load_data`.
     on_round : callable, optional
@@ -127,15 +129,12 @@ def train(
         _write(folder / "partition.json", json.dumps(world.partition.manifest, indent=1) + "\n")
         _write_records(folder, state.records)
     last = min(config.rounds, stop_after or config.rounds)
-    while len(state.records) < last:
-        record = play_round(world, state, trainer or train_here)
-        if folder is not None:
-            with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-            if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
-                save(world, state, folder)
-        if on_round is not None:
-            on_round(record)
+    with Saving(folder, config.checkpoint_every) as saving:
+        while len(state.records) < last:
+            record = play_round(world, state, trainer or train_here)
+            saving.take(record, lambda: contents(world, state), record["round"] == last)
+            if on_round is not None:
+                on_round(record)
     return world, state
 
 
@@ -353,15 +352,16 @@ def start(world: World) -> State:
     )
 
 
-def save(world: World, state: State, folder: Path) -> None:
-    """Write a checkpoint, replacing the last one in one step."""
-    save_checkpoint(folder / "checkpoint.safetensors", {
+def contents(world: World, state: State) -> dict[str, Any]:
+    """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
+    return {
         "config": _identity(world.config),
         "model": {name: value.cpu().numpy() for name, value in state.model.items()},
         "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
         "aligner": state.aligner.state_dict(),
-        "holders": state.holders, "held": state.held, "records": state.records,
-    })
+        "holders": state.holders.copy(), "held": state.held.copy(),
+        "records": list(state.records),
+    }
 
 
 def restore(world: World, state: State, folder: Path) -> None:

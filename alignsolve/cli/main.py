@@ -10,7 +10,6 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import click
 import typer
@@ -21,7 +20,7 @@ from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
-from alignsolve.cli.terminating import terminable
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
@@ -98,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Ctrl-C does, within two seconds.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = INTERRUPTED
-    with terminable() as told, suppress(KeyboardInterrupt), own_stdout():
-        code = _run(words)
-    return told.code(code)
+    return run_command(lambda: own_stdout()(_run)(words))
 
 
 def _run(words: list[str]) -> int:

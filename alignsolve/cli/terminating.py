@@ -7,12 +7,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 from alignsolve import interrupts
+from alignsolve.cli.common import INTERRUPTED
 
 #: The exit code after SIGTERM, as of a process that it ends by itself: 128 and its number.
 TERMINATED = 143
@@ -24,25 +24,16 @@ LAST_SECONDS = 1.7
 _fd = -1
 
 
-@dataclass
-class Told:
-    """Whether SIGTERM came."""
-
-    came: bool = False
-
-    def code(self, code: int) -> int:
-        """Return the exit code of a command that would end with `code`."""
-        return TERMINATED if self.came else code
-
-
-@contextmanager
-def terminable(seconds: float | None = LAST_SECONDS) -> Iterator[Told]:
-    """Let SIGTERM end a command as Ctrl-C does, with an exit code of its own.
+def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS) -> int:
+    """Run a command, which SIGTERM ends as Ctrl-C does, and return its exit code.
 
     Parameters
     ----------
+    command : callable
+        Returns an exit code.
     seconds : float, optional
-        When the process ends at the latest, whatever it is at; None for any time it takes.
+        After SIGTERM, when the process ends at the latest, whatever it is at; None for
+        any time it takes.
 
     Notes
     -----
@@ -51,33 +42,31 @@ def terminable(seconds: float | None = LAST_SECONDS) -> Iterator[Told]:
     thread is woken by the signal itself, and ends the process. In other threads than the
     main one, and where the program has its own handler, nothing is done.
     """
-    told = Told()
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield told
-        return
+        return command()
+    came = False
 
     def take(number: int, frame: FrameType | None) -> None:
-        if not told.came:
-            told.came = True
+        nonlocal came
+        if not came:
+            came = True
             interrupts.deliver(frame, gently=True)
 
-    with _woken(seconds):
+    code = INTERRUPTED
+    with nullcontext() if seconds is None else _woken(seconds), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, take)
-        try:
-            yield told
-        finally:
-            # Once it came the process is about to end, with the code that it shall have.
-            if not told.came:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        code = command()
+    if came:
+        # The handler stays: the process is about to end, with this code and no other.
+        return TERMINATED
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return code
 
 
 @contextmanager
-def _woken(seconds: float | None) -> Iterator[None]:
+def _woken(seconds: float) -> Iterator[None]:
     """End the process some seconds after SIGTERM, whatever its main thread is at."""
-    if seconds is None:
-        yield
-        return
     global _fd
     read, write = socket.socketpair()
     write.setblocking(False)
