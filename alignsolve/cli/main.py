@@ -20,7 +20,7 @@ from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
-from alignsolve.cli.terminating import run_command
+from alignsolve.cli.terminating import TERMINATED, run_command
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
@@ -97,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Ctrl-C does, within two seconds.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(lambda: own_stdout()(_run)(words))
+    code = run_command(lambda: own_stdout()(_run)(words))
+    if code in (INTERRUPTED, TERMINATED):
+        note("interrupted")
+    return code
 
 
 def _run(words: list[str]) -> int:
@@ -119,8 +122,7 @@ def _run(words: list[str]) -> int:
         return _failed(str(error), words, BAD_INPUT)
     except MemoryError:
         return _failed("the memory does not suffice for this problem", words, NOTHING_FOUND)
-    except (KeyboardInterrupt, click.Abort):
-        note("interrupted")
+    except click.Abort:  # some versions of typer make it of Ctrl-C
         return INTERRUPTED
 
 

@@ -42,10 +42,12 @@ def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS
     thread is woken by the signal itself, and ends the process. In other threads than the
     main one, and where the program has its own handler, nothing is done.
     """
+    code, came = INTERRUPTED, False
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return command()
-    came = False
+        with suppress(KeyboardInterrupt):
+            code = command()
+        return code
 
     def take(number: int, frame: FrameType | None) -> None:
         nonlocal came
@@ -53,7 +55,6 @@ def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS
             came = True
             interrupts.deliver(frame, gently=True)
 
-    code = INTERRUPTED
     with nullcontext() if seconds is None else _woken(seconds), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, take)
         code = command()

@@ -1,15 +1,19 @@
 """The round loop: determinism, resuming, devices and their failures, exact bytes."""
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
 import torch
 
+from alignsolve.aligner import optimal
+from fedloop.checkpoint import load_checkpoint
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError
 from fedloop.model import init_params
-from fedloop.train import train
+from fedloop.train import train, train_here
 
 SMALL = {
     "rounds": 6, "checkpoint_every": 2,
@@ -52,6 +56,54 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(tmp_path, groups):
         assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
     lines = (parts / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in lines] == list(range(1, 7))
+
+
+def press(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def pressing_in_round(number):
+    """Return a trainer during whose round of a number Ctrl-C is pressed."""
+
+    def trainer(world, state, clients, held, round_):
+        if round_ == number:
+            press()
+        return train_here(world, state, clients, held, round_)
+
+    return trainer
+
+
+@pytest.mark.parametrize("moment", ["training", "planning", "telling"])
+def test_ctrl_c_loses_no_whole_round_and_no_bit(tmp_path, moment, monkeypatch):
+    config = settings(**HARD, checkpoint_every=100)
+    _, expected = train(config)
+    more = {"training": {"trainer": pressing_in_round(4)},
+            "telling": {"on_round": lambda record: record["round"] == 3 and press()}}
+    with monkeypatch.context() as patch:
+        if moment == "planning":
+            calls, solved = [], optimal.solve
+            patch.setattr(optimal, "solve", lambda *a, **k: (
+                calls.append(1), len(calls) == 4 and press(), solved(*a, **k))[-1])
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, **more.get(moment, {}))
+    rounds = load_checkpoint(tmp_path / "checkpoint.safetensors")["records"]
+    assert [record["round"] for record in rounds] == [1, 2, 3]
+    _, found = train(config, tmp_path)
+    assert all(torch.equal(found.model[name], expected.model[name]) for name in expected.model)
+    assert found.records == expected.records
+
+
+def test_every_round_is_saved_where_no_signal_is_heard(tmp_path):
+    seen = []
+
+    def look(_):
+        seen.append(len(load_checkpoint(tmp_path / "checkpoint.safetensors")["records"]))
+
+    config = settings(rounds=3, checkpoint_every=100)
+    thread = threading.Thread(target=lambda: train(config, tmp_path, on_round=look))
+    thread.start()
+    thread.join()
+    assert seen == [1, 2, 3]
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
