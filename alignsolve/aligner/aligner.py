@@ -21,8 +21,8 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
 from alignsolve.aligner.settings import Groups, PolicySettings, Settings
-from alignsolve.aligner.strategies import STRATEGIES
-from alignsolve.aligner.tables import Tables, planning
+from alignsolve.aligner.strategies import STRATEGIES, chosen
+from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.interrupts import Call
@@ -57,8 +57,8 @@ class Aligner:
     A round is `plan`, then `observe`. `observe` closes the round: clients of the
     plan without an accepted report count as dropped out, and later reports are
     late. A plan that is never observed leaves no trace but its number and the
-    prices at which the next solve starts; one that raises, as on Ctrl-C, leaves none.
-    Ctrl-C in `observe` raises once the reports are taken in. Nothing is learnt from a
+    prices at which the next solve starts; one that raises, as on Ctrl-C, none at all.
+    Ctrl-C in `observe` raises once reports are taken in. Nothing is learnt from a
     refused report, and no array that is passed in is changed.
 
     Plans depend on the state, the arguments and the seed alone: solvers end by
@@ -180,31 +180,28 @@ class Aligner:
         started = time.perf_counter()
         if deadline_s is not None and (fault := AMOUNT.fault("deadline_s", deadline_s)):
             raise ProblemError(fault)
-        with planning(self, self.tables):
-            rows = self.tables.clients.rows(clients)
-            self.tables.grow()
-            inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
-            plan = self._chosen(inputs, deadline_s, started)
-            self.round += 1
+        number = len(self.tables.clients)
+        try:
+            with Call():
+                rows = self.tables.clients.rows(clients)
+                self.tables.grow()
+                inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
+                plan = chosen(inputs, self.tables.clients, deadline_s, started)
+                self._log.plan("plan", plan, inputs)
             self._open(plan, inputs)
-            self._log.plan("plan", plan, inputs)
-        return plan
-
-    def _chosen(self, inputs: Round, deadline_s: float | None, started: float) -> Plan:
-        """Let the strategy choose, and make a plan of it."""
-        choice = STRATEGIES[self.strategy](inputs)
-        prices = None if choice.result is None else choice.result.prices
-        if self.strategy == "optimal" and prices is not None:
-            self.tables.prices = np.array(prices)
-        return choice.plan(
-            inputs, clients=self.tables.clients.named(inputs.rows), strategy=self.strategy,
-            seconds=time.perf_counter() - started, deadline_s=deadline_s,
-        )
+            return plan
+        except BaseException:
+            with Call("finish"):
+                self.tables.keep(number)
+            raise
 
     def _open(self, plan: Plan, inputs: Round) -> None:
-        """Let a plan wait for reports."""
-        self.open_plan = self._last = plan
-        self._open_inputs = inputs
+        """Let a plan wait for reports, and later ones start from its prices."""
+        prices = plan.result.prices if plan.result and self.strategy == "optimal" else None
+        prices = self.tables.prices if prices is None else np.array(prices)
+        # Python looks for signals where it calls: all of this is done, or nothing.
+        self.tables.prices, self.round = prices, plan.round
+        self.open_plan, self._last, self._open_inputs = plan, plan, inputs
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
         """Return the open plan, which has a result, where a plan is of its round."""
@@ -251,12 +248,12 @@ class Aligner:
         inputs = self._open_inputs or self.tables.inputs(
             waits.round, self.tables.clients.rows(waits.clients), waits.deadline_s
         )
-        with planning(self, self.tables):
+        with Call():
             inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
             self.tables.add_load_bounds(inputs)
-            again = self._chosen(inputs, waits.deadline_s, started)
-            self._open(again, inputs)
+            again = chosen(inputs, self.tables.clients, waits.deadline_s, started)
             self._log.plan("replan", again, inputs, lost=inputs.start.lost)
+        self._open(again, inputs)
         return again
 
     # -- after a round --------------------------------------------------------
@@ -288,10 +285,10 @@ class Aligner:
             self.open_plan = self._open_inputs = None
             finished = self.tables.learn(intake)
             dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
-            seen = Observation(len(intake.accepted), refused, dropped)
             accepted = list(intake.accepted.values())
+            seen = Observation(len(accepted), refused, dropped)
             self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
-            return seen
+        return seen
 
     def metrics(self) -> dict[str, Any]:
         """Return figures over all closed rounds.

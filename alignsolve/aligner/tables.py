@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,27 +20,7 @@ from alignsolve.aligner.reports import ClientId
 from alignsolve.aligner.rows import Rows
 from alignsolve.aligner.settings import Settings
 from alignsolve.errors import ProblemError
-from alignsolve.interrupts import Call
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-
-
-@contextmanager
-def planning(aligner: object, tables: Tables) -> Iterator[None]:
-    """Leave an aligner and its tables as they were where planning raises, as on Ctrl-C.
-
-    Plans add clients and move prices; everything else of the tables changes by reports.
-    """
-    attributes, number, prices = dict(vars(aligner)), len(tables.clients), tables.prices
-    try:
-        with Call():
-            yield
-    except BaseException:
-        with Call("finish"):
-            vars(aligner).update(attributes)
-            tables.clients.keep(number)
-            tables.grow()
-            tables.prices = prices
-        raise
 
 
 class Tables:
@@ -69,6 +48,11 @@ class Tables:
         """Make room for all clients."""
         for table in self._rows.values():
             table.grow(len(self.clients))
+
+    def keep(self, number: int) -> None:
+        """Forget all but the first clients, of whom nothing is known yet."""
+        self.clients.keep(number)
+        self.grow()
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, by the name of their table and their own."""

@@ -68,6 +68,7 @@ class Call:
     def __enter__(self) -> Call:
         if threading.current_thread() is threading.main_thread():
             self._frame = sys._getframe(1)
+            _drop_stale(self._frame)
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, _handle)
             _calls.append(self)
@@ -79,10 +80,10 @@ class Call:
     ) -> None:  # fmt: skip
         if self._frame is None:
             return
-        self._frame = None
         _calls.remove(self)
-        if not _calls and signal.getsignal(signal.SIGINT) is _handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._frame = None
+        if not _calls:
+            _restore()
         if self._again is not None:
             self._again.cancel()
         # What was raised may have been lost, as in a destructor.
@@ -115,6 +116,12 @@ class Call:
         _answered = now
         return not gently and (self.noted or now - before < AGAIN)
 
+    def is_at_work(self, frame: FrameType | None) -> bool:
+        """Tell whether a frame is within this call."""
+        while frame is not None and frame is not self._frame:
+            frame = frame.f_back
+        return frame is not None
+
     def _is_loading(self, frame: FrameType | None) -> bool:
         """Tell whether something is imported or compiled, within this call."""
         while frame is not None and frame is not self._frame:
@@ -134,12 +141,23 @@ def deliver(frame: FrameType | None = None, gently: bool = False) -> None:
     gently : bool
         Whether it is never the second one: a program that is asked to end still answers.
     """
+    frame = frame or sys._getframe(1)
+    _drop_stale(frame)
     if not _calls:
-        # It comes between two steps of a call's beginning or end.
-        if signal.getsignal(signal.SIGINT) is _handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _restore()
         raise KeyboardInterrupt
     _calls[-1].take(frame, gently)
+
+
+def _drop_stale(frame: FrameType) -> None:
+    """Forget calls that were cut off at their very beginning or end."""
+    while _calls and not _calls[-1].is_at_work(frame):
+        _calls.pop()
+
+
+def _restore() -> None:
+    if signal.getsignal(signal.SIGINT) is _handle:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
