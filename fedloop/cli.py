@@ -18,7 +18,7 @@ import click
 import typer
 
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
-from alignsolve.cli.terminating import TERMINATED, run_command
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError
 from fedloop.errors import ConfigError
 
@@ -278,12 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Words after the program's name; None takes those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_command(lambda: _run(words))
-    if code in (INTERRUPTED, TERMINATED):
-        # What --again forgot must not be forgotten twice.
-        same = shlex.join(["fedloop", *(word for word in words if word != "--again")])
-        note(f"interrupted; what was begun is kept, and goes on with: {same}")
-    return code
+    # What --again forgot must not be forgotten twice.
+    same = shlex.join(["fedloop", *(word for word in words if word != "--again")])
+    return run_command(lambda: _run(words),
+                       f"interrupted; what was begun is kept, and goes on with: {same}")
 
 
 def _run(words: list[str]) -> int:

@@ -20,7 +20,7 @@ from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
-from alignsolve.cli.terminating import TERMINATED, run_command
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
@@ -97,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Ctrl-C does, within two seconds.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_command(lambda: own_stdout()(_run)(words))
-    if code in (INTERRUPTED, TERMINATED):
-        note("interrupted")
-    return code
+    return run_command(lambda: own_stdout()(_run)(words), "interrupted")
 
 
 def _run(words: list[str]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,25 +14,29 @@ from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 from alignsolve import interrupts
-from alignsolve.cli.common import INTERRUPTED
+from alignsolve.cli.common import INTERRUPTED, note
 
 #: The exit code after SIGTERM, as of a process that it ends by itself: 128 and its number.
 TERMINATED = 143
 
 #: Seconds that a command gets to write what it has; a bit less than the two that are promised.
-LAST_SECONDS = 1.7
+LAST_SECONDS = 1.5
 
 #: The descriptor that signals are told to, or -1.
 _fd = -1
 
 
-def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS) -> int:
-    """Run a command, which SIGTERM ends as Ctrl-C does, and return its exit code.
+def run_command(
+    command: Callable[[], int], last_word: str = "", seconds: float | None = LAST_SECONDS
+) -> int:
+    """Run a command and return its exit code; SIGTERM ends it, and the process, as Ctrl-C does.
 
     Parameters
     ----------
     command : callable
         Returns an exit code.
+    last_word : str
+        What to note where it was interrupted, if anything.
     seconds : float, optional
         After SIGTERM, when the process ends at the latest, whatever it is at; None for
         any time it takes.
@@ -42,12 +48,19 @@ def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS
     thread is woken by the signal itself, and ends the process. In other threads than the
     main one, and where the program has its own handler, nothing is done.
     """
-    code, came = INTERRUPTED, False
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+
+    def run() -> int:
+        code = INTERRUPTED
         with suppress(KeyboardInterrupt):
             code = command()
+        if last_word and (came or code == INTERRUPTED):
+            note(last_word)
         return code
+
+    came = False
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return run()
 
     def take(number: int, frame: FrameType | None) -> None:
         nonlocal came
@@ -55,14 +68,23 @@ def run_command(command: Callable[[], int], seconds: float | None = LAST_SECONDS
             came = True
             interrupts.deliver(frame, gently=True)
 
+    code = INTERRUPTED
     with nullcontext() if seconds is None else _woken(seconds), suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, take)
-        code = command()
+        code = run()
     if came:
-        # The handler stays: the process is about to end, with this code and no other.
-        return TERMINATED
+        _end()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return code
+
+
+def _end() -> None:
+    """End the process, without what Python and libraries take time for when they are unloaded."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(TERMINATED)
 
 
 @contextmanager

@@ -67,8 +67,8 @@ def parent():
     return 3
 
 before = signal.getsignal(signal.SIGTERM)
-print(run_command(parent, seconds=0), signal.getsignal(signal.SIGTERM) is before)
-print(run_command(quick))
+print(run_command(parent, seconds=0), signal.getsignal(signal.SIGTERM) is before, flush=True)
+sys.exit(run_command(quick, "told to end") - 140)
 """
 
 
@@ -104,4 +104,5 @@ def test_whatever_it_is_at_a_process_ends():
 
 def test_a_childs_sigterm_is_its_own_and_the_handler_goes_with_the_command():
     command = start(QUICK)
-    assert command.communicate(timeout=100)[0] == "3 True\n143\n"
+    assert command.communicate(timeout=100) == ("3 True\n", "told to end\n")
+    assert command.returncode == 143
