@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from alignsolve.interrupts import Interrupted
+
 Answer = TypeVar("Answer")
 
 
@@ -46,16 +48,18 @@ def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answe
     call : callable
         Solves; it may raise anything.
     interrupted : object
-        What to return after Ctrl-C.
+        What to return where it is `Interrupted`.
 
     Raises
     ------
+    KeyboardInterrupt
+        As it was raised: by the second Ctrl-C, or a handler of the program's own.
     AlignSolveError
         As it was raised; `BackendError` for anything else, lack of memory included.
     """
     try:
         return call()
-    except KeyboardInterrupt:
+    except Interrupted:
         return interrupted
     except AlignSolveError:
         raise

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from alignsolve.interrupts import Call
+
 logger = logging.getLogger("alignsolve")
 
 _told = False
@@ -44,9 +46,13 @@ def prepare() -> None:
     folder for temporary files is taken.
     """
     global _prepared
-    if _prepared:
-        return
-    _prepared = True
+    if not _prepared:
+        with Call("finish"):
+            _prepare()
+            _prepared = True
+
+
+def _prepare() -> None:
     import numba
 
     if numba.config.CACHE_DIR:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from alignsolve.interrupts import Call
 from alignsolve.model.problem import AlignmentProblem
 
 #: Least seconds between two calls, unless a better answer was found.
@@ -45,33 +46,43 @@ Callback = Callable[[Progress], object]
 
 
 class Reporter:
-    """Calls the caller's function now and then, and remembers what it said.
+    """Calls the caller's function now and then; knows whether that, or Ctrl-C, ends the solve.
 
     Parameters
     ----------
     problem : AlignmentProblem
         The problem whose values are reported. While another one is solved on the
         way, only time passes.
-    callback : callable
+    callback : callable or None
         See `alignsolve.solve`.
     started : float
         Value of ``time.perf_counter()`` at the start.
+    call : Call, optional
+        The call whose Ctrl-C ends the solve.
 
     Attributes
     ----------
-    stopped : bool
-        Whether the solve shall end.
+    stop_asked : bool
+        Whether the function asked to stop.
     error : Exception or None
         What the function raised, which ends the solve as well.
     """
 
-    def __init__(self, problem: AlignmentProblem, callback: Callback, started: float) -> None:
-        self.problem, self.callback, self.started = problem, callback, started
-        self.stopped = False
+    def __init__(
+        self, problem: AlignmentProblem, callback: Callback | None, started: float,
+        call: Call | None = None,
+    ) -> None:  # fmt: skip
+        self.problem, self.callback, self.started, self.call = problem, callback, started, call
+        self.stop_asked = False
         self.error: Exception | None = None
         self._backend = ""
         self._is_muted = False
         self._value, self._bound, self._next = -math.inf, math.inf, -math.inf
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the solve shall end."""
+        return self.stop_asked or (self.call is not None and self.call.noted)
 
     def begin(self, backend: str, problem: AlignmentProblem) -> bool:
         """Report that a backend begins with a problem; tell whether to stop."""
@@ -85,11 +96,13 @@ class Reporter:
         Most calls cost a look at the clock only. Within a backend the value
         reported only rises and the bound only falls.
         """
+        if self.callback is None or self.stopped:
+            return self.stopped
         if self._is_muted:
             value, bound = -math.inf, math.inf
         now = time.perf_counter()
-        if self.stopped or (now < self._next and not value > self._value):
-            return self.stopped
+        if now < self._next and not value > self._value:
+            return False
         self._value, self._bound = max(self._value, value), min(self._bound, bound)
         self._next = now + INTERVAL
         best, least = self._value, max(self._bound, self._value)
@@ -119,8 +132,10 @@ class Reporter:
             raise self.error
 
     def _tell(self, progress: Progress) -> None:
+        if self.callback is None:
+            return
         # Kept for later: no backend has to expect an exception here.
         try:
-            self.stopped = bool(self.callback(progress))
+            self.stop_asked = bool(self.callback(progress))
         except Exception as error:
-            self.error, self.stopped = error, True
+            self.error, self.stop_asked = error, True

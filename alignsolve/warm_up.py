@@ -65,7 +65,8 @@ def warm_up(report: Callable[[str, float], None] | None = None) -> None:
     for name, make in SAMPLES:
         problem = make()
         started = time.perf_counter()
-        result = solve(problem)
-        solve(problem, warm_start=result, elastic=result.status is Status.INFEASIBLE)
+        result = solve(problem, on_interrupt="raise")
+        solve(problem, warm_start=result, elastic=result.status is Status.INFEASIBLE,
+              on_interrupt="raise")
         if report is not None:
             report(name, time.perf_counter() - started)

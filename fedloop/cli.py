@@ -1,12 +1,13 @@
 """The command line ``fedloop``: parsing and printing, nothing else.
 
-Exit codes: 0 done; 2 bad input or usage; 130 interrupted.
+Exit codes: 0 done; 2 bad input or usage; 130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,13 +18,14 @@ import click
 
 from alignsolve.cli import typer
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError
 from fedloop.errors import ConfigError
 
 app = typer.Typer(
     name="fedloop",
     help="Federated training of mixture-of-experts models, with alignment of clients and experts.",
-    epilog="Exit codes: 0 done; 2 bad input or usage; 130 interrupted.",
+    epilog="Exit codes: 0 done; 2 bad input or usage; 130 interrupted; 143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -274,6 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Words after the program's name; None takes those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # What --again forgot must not be forgotten twice.
+    same = shlex.join(["fedloop", *(word for word in words if word != "--again")])
+    return run_command(lambda: _run(words),
+                       f"interrupted; what was begun is kept, and goes on with: {same}")
+
+
+def _run(words: list[str]) -> int:
+    """Run the command line; turn errors into a line and an exit code."""
     try:
         code = app(words, prog_name="fedloop", standalone_mode=False)
         return code if isinstance(code, int) else DONE
@@ -285,8 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), words)
     except ModuleNotFoundError as error:
         return _failed(f"{error.name} is missing: pip install 'alignsolve[fed]'", words)
-    except (KeyboardInterrupt, click.Abort):
-        note("interrupted; the same command goes on from the last checkpoint")
+    except click.Abort:  # some versions of typer make it of Ctrl-C
         return INTERRUPTED
 
 

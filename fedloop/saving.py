@@ -1,13 +1,17 @@
-"""What a run leaves in its folder, and how it goes on from there."""
+"""What a run leaves in its folder, when that is written, and how it goes on from there."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from alignsolve.interrupts import Call
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
@@ -16,15 +20,65 @@ if TYPE_CHECKING:
     from fedloop.train import Record, State, World
 
 
-def save(world: World, state: State, folder: Path) -> None:
-    """Write a checkpoint, replacing the last one in one step."""
-    save_checkpoint(folder / NAME, {
+class Saving:
+    """The files of a run; a context manager around its rounds.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The run's folder, of which ``rounds.jsonl`` gets every round; None writes nothing.
+    every : int
+        After how many rounds the checkpoint is written; after each one outside the main
+        thread, which alone hears of Ctrl-C and SIGTERM.
+
+    Notes
+    -----
+    Where an exception ends the run in the middle of a round, KeyboardInterrupt included,
+    the last whole round is written first. Where that is not possible the file stays as
+    it was.
+    """
+
+    def __init__(self, folder: Path | None, every: int) -> None:
+        self._folder = folder
+        self._every = every if threading.current_thread() is threading.main_thread() else 1
+        self._unsaved: Mapping[str, Any] | None = None
+
+    def take(
+        self, record: Record, contents: Callable[[], Mapping[str, Any]], is_last: bool
+    ) -> None:
+        """Take the record of a round, and what it has left, which nothing changes any more."""
+        if self._folder is None:
+            return
+        self._unsaved = contents()
+        with (self._folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json_line(record))
+        if is_last or record["round"] % self._every == 0:
+            self._save()
+
+    def _save(self) -> None:
+        if self._folder is not None and self._unsaved is not None:
+            with Call("finish"):
+                save_checkpoint(self._folder / NAME, self._unsaved)
+                self._unsaved = None
+
+    def __enter__(self) -> Saving:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with nullcontext() if kind is None else suppress(OSError):
+            self._save()
+
+
+def contents(world: World, state: State) -> dict[str, Any]:
+    """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
+    return {
         "config": identity_of(world.config),
         "model": {name: value.cpu().numpy() for name, value in state.model.items()},
         "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
         "aligner": state.aligner.state_dict(),
-        "holders": state.holders, "held": state.held, "records": state.records,
-    })
+        "holders": state.holders.copy(), "held": state.held.copy(),
+        "records": list(state.records),
+    }
 
 
 def restore(world: World, state: State, folder: Path) -> None:

@@ -29,7 +29,7 @@ from fedloop.model import ModelSpec, Params, init_params, layer_names, trunk_nam
 from fedloop.partition import Partition, deal
 from fedloop.privacy import protect
 from fedloop.readers import Dataset
-from fedloop.saving import json_line, restore, save
+from fedloop.saving import Saving, contents, json_line, restore
 from fedloop.server import add_momentum, aggregate, sound_updates
 from fedloop.strategies import build_aligner, make_reports
 
@@ -97,7 +97,8 @@ def train(
         Where ``config.json``, ``partition.json``, ``rounds.jsonl`` and
         ``checkpoint.safetensors`` go. If it holds a checkpoint of the same
         settings, the run goes on from there, and ends in the same bits as one
-        that was never interrupted. None keeps everything in memory.
+        that was never interrupted. Ctrl-C leaves the checkpoint of the last whole
+        round. None keeps everything in memory.
     data : Dataset, optional
         Images; None loads what the settings name, by `load_data`.
     on_round : callable, optional
@@ -129,15 +130,12 @@ def train(
     with nullcontext() if folder is None else writing(folder):
         if folder is not None:
             _open(world, state, folder)
-        while len(state.records) < last:
-            record = play_round(world, state, trainer or train_here)
-            if folder is not None:
-                with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                    stream.write(json_line(record))
-                if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
-                    save(world, state, folder)
-            if on_round is not None:
-                on_round(record)
+        with Saving(folder, config.checkpoint_every) as saving:
+            while len(state.records) < last:
+                record = play_round(world, state, trainer or train_here)
+                saving.take(record, lambda: contents(world, state), record["round"] == last)
+                if on_round is not None:
+                    on_round(record)
     return world, state
 
 

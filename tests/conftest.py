@@ -20,6 +20,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def no_ctrl_c_yet(monkeypatch):
+    """Let the Ctrl-C of one test not make that of the next one the second."""
+    monkeypatch.setattr("alignsolve.interrupts._answered", -float("inf"))
+
+
 @pytest.fixture(scope="session", params=["generated", "published"])
 def published(request, tmp_path_factory):
     """Return a folder of instances in the published formats: small ones, and the real ones."""

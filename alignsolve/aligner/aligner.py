@@ -21,11 +21,12 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
 from alignsolve.aligner.settings import Changeable, Groups, PolicySettings, Settings
-from alignsolve.aligner.strategies import STRATEGIES, known_strategy
+from alignsolve.aligner.strategies import chosen, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.interrupts import Call
 from alignsolve.io.files import located
 from alignsolve.model.arrays import fitted
 from alignsolve.model.ids import identifiers
@@ -62,8 +63,9 @@ class Aligner(Shared):
     A round is `plan`, then `observe`. `observe` closes the round: clients of the
     plan without an accepted report count as dropped out, and later reports are
     late. A plan that is never observed leaves no trace but its number and the
-    prices at which the next solve starts. Nothing is learnt from a refused report,
-    and no array that is passed in is changed.
+    prices at which the next solve starts; one that raises, as on Ctrl-C, none at all.
+    Ctrl-C in `observe` raises once reports are taken in. Nothing is learnt from a
+    refused report, and no array that is passed in is changed.
 
     Plans depend on the state, the arguments and the seed alone: solvers end by
     proofs or limits on work, unless `PolicySettings.time_limit` is set. An aligner
@@ -158,9 +160,10 @@ class Aligner(Shared):
             If a field is unknown or malformed.
         """
         declared = ClientProfile.of(profile, self.n_experts)
-        row = self.tables.clients.add(client)
-        self.tables.grow()
-        self.tables.capacity.declare(row, declared)
+        with Call("finish"):
+            row = self.tables.clients.add(client)
+            self.tables.grow()
+            self.tables.capacity.declare(row, declared)
 
     def plan(
         self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
@@ -190,29 +193,28 @@ class Aligner(Shared):
         started = time.perf_counter()
         if deadline_s is not None and (fault := AMOUNT.fault("deadline_s", deadline_s)):
             raise ProblemError(fault)
-        rows = self.tables.clients.rows(clients)
-        self.tables.grow()
-        inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
-        plan = self._chosen(inputs, deadline_s, started)
-        self.round += 1
-        self._open(plan, inputs)
-        self._log.plan("plan", plan, inputs)
-        return plan
-
-    def _chosen(self, inputs: Round, deadline_s: float | None, started: float) -> Plan:
-        """Let the strategy choose, and make a plan of it."""
-        choice = STRATEGIES[self.strategy](inputs)
-        prices = None if choice.result is None else choice.result.prices
-        if self.strategy == "optimal" and prices is not None:
-            self.tables.prices = np.array(prices)
-        return choice.plan(
-            inputs, clients=self.tables.clients.named(inputs.rows), strategy=self.strategy,
-            seconds=time.perf_counter() - started, deadline_s=deadline_s,
-        )
+        number = len(self.tables.clients)
+        try:
+            with Call():
+                rows = self.tables.clients.rows(clients)
+                self.tables.grow()
+                inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
+                plan = chosen(inputs, self.tables.clients, deadline_s, started)
+                self._log.plan("plan", plan, inputs)
+            self._open(plan, inputs)
+            return plan
+        except BaseException:
+            with Call("finish"):
+                self.tables.keep(number)
+            raise
 
     def _open(self, plan: Plan, inputs: Round) -> None:
-        """Let a plan wait for reports."""
-        self.open_plan, self._open_inputs, self._last = plan, inputs, plan
+        """Let a plan wait for reports, and later ones start from its prices."""
+        prices = plan.result.prices if plan.result and self.strategy == "optimal" else None
+        prices = self.tables.prices if prices is None else np.array(prices)
+        # Python looks for signals where it calls: all of this is done, or nothing.
+        self.tables.prices, self.round = prices, plan.round
+        self.open_plan, self._last, self._open_inputs = plan, plan, inputs
 
     def _open_plan_like(self, plan: Plan) -> Plan | None:
         """Return the open plan if `plan` is of the same round, else None."""
@@ -258,11 +260,12 @@ class Aligner(Shared):
         inputs = self._open_inputs or self.tables.inputs(
             waits.round, self.tables.clients.rows(waits.clients), waits.deadline_s
         )
-        inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
-        self.tables.add_load_bounds(inputs)
-        again = self._chosen(inputs, waits.deadline_s, started)
+        with Call():
+            inputs = inputs.without(gone, waits.row_ind, waits.col_ind, self.tables.prices)
+            self.tables.add_load_bounds(inputs)
+            again = chosen(inputs, self.tables.clients, waits.deadline_s, started)
+            self._log.plan("replan", again, inputs, lost=inputs.start.lost)
         self._open(again, inputs)
-        self._log.plan("replan", again, inputs, lost=inputs.start.lost)
         return again
 
     # -- after a round --------------------------------------------------------
@@ -283,19 +286,21 @@ class Aligner(Shared):
             How many were taken, and why the others were not. Where all were refused,
             or the plan is not open, a `UserWarning` says so.
         """
-        waits = self._open_plan_like(plan)
-        intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
-        intake.take(reports)
-        refused = tuple(intake.refused)
-        self.tables.refused.update(refusal.kind for refusal in refused)
-        if waits is None:
-            return warned(Observation(0, refused, ()), plan, is_open=False)
-        self.open_plan = self._open_inputs = None
-        finished = self.tables.learn(intake)
-        dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
-        seen = Observation(len(intake.accepted), refused, dropped)
-        accepted = list(intake.accepted.values())
-        self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+        reports = list(reports)
+        with Call("finish"):
+            waits = self._open_plan_like(plan)
+            intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
+            intake.take(reports)
+            refused = tuple(intake.refused)
+            self.tables.refused.update(refusal.kind for refusal in refused)
+            if waits is None:
+                return warned(Observation(0, refused, ()), plan, is_open=False)
+            self.open_plan = self._open_inputs = None
+            finished = self.tables.learn(intake)
+            dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
+            accepted = list(intake.accepted.values())
+            seen = Observation(len(accepted), refused, dropped)
+            self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
         return warned(seen, waits, is_open=True)
 
     def metrics(self) -> dict[str, Any]:

@@ -52,6 +52,12 @@ class Clients:
             self._looks[shape] = text
         return row
 
+    def keep(self, number: int) -> None:
+        """Forget all but the first clients, also where adding one was cut off."""
+        first = self.ids[:number]
+        self.row = {client: at for at, client in enumerate(first)}
+        self.ids, self._texts = first, set(map(str, first))
+
     def named(self, rows: IntArray) -> tuple[ClientId, ...]:
         """Return the ids of some rows."""
         return tuple(self.ids[row] for row in rows.tolist())

@@ -75,7 +75,7 @@ def repaired(
     moves = movable[rows]
     small = _restricted(problem, movable, rows[~moves], cols[~moves])
     near = (np.cumsum(movable) - 1)[rows[moves]], cols[moves], prices
-    part = solve(small, warm_start=near, **limits)
+    part = solve(small, warm_start=near, on_interrupt="raise", **limits)
     if not part.has_answer:
         return None
     index = np.flatnonzero(movable)

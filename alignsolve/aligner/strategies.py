@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from alignsolve.aligner.baselines import Choice, greedy, random_choice, round_robin
+from alignsolve.aligner.clients import Clients
 from alignsolve.aligner.formulations import fedamole, flex_moe
 from alignsolve.aligner.optimal import optimal
+from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.errors import ProblemError
 
@@ -26,3 +29,14 @@ def known_strategy(name: str) -> str:
     if name not in STRATEGIES:
         raise ProblemError(f"strategy is {name!r}; give one of {', '.join(STRATEGIES)}")
     return name
+
+
+def chosen(
+    inputs: Round, clients: Clients, deadline_s: float | None, started: float
+) -> Plan:
+    """Let the strategy of a round choose, and make a plan of it."""
+    strategy = inputs.settings.strategy
+    return STRATEGIES[strategy](inputs).plan(
+        inputs, clients=clients.named(inputs.rows), strategy=strategy,
+        seconds=time.perf_counter() - started, deadline_s=deadline_s,
+    )

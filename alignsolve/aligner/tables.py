@@ -51,6 +51,11 @@ class Tables:
         for table in self._rows.values():
             table.grow(len(self.clients))
 
+    def keep(self, number: int) -> None:
+        """Forget all but the first clients, of whom nothing is known yet."""
+        self.clients.keep(number)
+        self.grow()
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, by the name of their table and their own."""
         found: dict[str, npt.NDArray[Any]] = {}

@@ -2,7 +2,7 @@
 
 A library call blocks Python's signal handling, and some libraries overrun
 their time limit. Here the call runs in a thread of its own while the caller
-waits, so that Ctrl-C and the deadline take effect at once.
+waits, so that Ctrl-C, which the poll tells, and the deadline take effect at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Waited(Generic[T]):
     value : T or None
         What it returned; None if it was left behind.
     interrupted : bool
-        Whether Ctrl-C or the poll ended the waiting.
+        Whether the poll ended the waiting.
     """
 
     value: T | None
@@ -65,7 +65,7 @@ def wait_for(
     poll: Callable[[], bool] | None = None,
     patience: Patience = DEFAULTS,
 ) -> Waited[T]:
-    """Run a call in a thread and wait until it returns, Ctrl-C, or the time is over.
+    """Run a call in a thread and wait until it returns, the poll ends it, or the time is over.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def wait_for(
         Value of ``time.perf_counter()`` until which to wait; +inf for ever.
     stop : callable
         Asks the call to return early, and tells whether it can. If so, it gets
-        `Patience.stop` to do so. Its argument tells whether Ctrl-C or the poll was
-        the cause.
+        `Patience.stop` to do so. Its argument tells whether the poll, or an exception
+        in this thread, was the cause.
     poll : callable, optional
         Called every `Patience.poll` in the caller's thread; true ends the waiting.
     patience : Patience
@@ -108,7 +108,7 @@ def wait_for(
             outcome.set_exception(error)
 
     thread = threading.Thread(target=work, daemon=True)
-    interrupted = by_key = False
+    interrupted = False
     try:
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
@@ -116,16 +116,12 @@ def wait_for(
         while not outcome.done() and time.perf_counter() < deadline and not interrupted:
             wait([outcome], min(longest, max(0.001, deadline - time.perf_counter())))
             interrupted = poll is not None and not outcome.done() and poll()
-    except KeyboardInterrupt:
-        interrupted = by_key = True
-    try:
         if not outcome.done() and stop(interrupted):
             wait([outcome], patience.stop)
-    except KeyboardInterrupt:
-        interrupted = by_key = True
+    except BaseException:
+        stop(True)
+        raise
     if outcome.done():
         return Waited(outcome.result(), interrupted)
-    # After Ctrl-C somebody waits for the process to end; after a poll's stop nobody does.
-    if not by_key:
-        atexit.register(thread.join, patience.exit)
+    atexit.register(thread.join, patience.exit)
     return Waited(None, interrupted)

@@ -78,12 +78,13 @@ class _Unscaled(Reporter):
     """Reports the values of a scaled problem as those of the caller's."""
 
     def __init__(self, caller: Reporter, power: int) -> None:
-        super().__init__(caller.problem, caller.callback, caller.started)
+        super().__init__(caller.problem, caller.callback, caller.started, caller.call)
         self.caller, self.power = caller, power
 
     def __call__(self, value: float, bound: float) -> bool:
-        self.stopped = self.caller(_times(value, self.power), _times(bound, self.power))
-        return self.stopped
+        stop = self.caller(_times(value, self.power), _times(bound, self.power))
+        self.stop_asked = self.caller.stop_asked
+        return stop
 
 
 def _times(value: float, power: int) -> float:

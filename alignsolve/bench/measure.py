@@ -84,7 +84,7 @@ def warm_up(backend: str, problem: AlignmentProblem, options: dict[str, Any]) ->
             rows = tiny.fitness
             source = FunctionSource(lambda a, b: rows[a:b], rows.shape, rows.dtype, 3)
             tiny = tiny.replace(fitness=source)
-        solve(tiny, backend, **options)
+        solve(tiny, backend, on_interrupt="raise", **options)
 
 
 def first_use(backend: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def first_use(backend: str) -> dict[str, Any]:
         started = time.perf_counter()
         for problem in problems:
             try:
-                solve(problem, backend, time_limit=60.0, threads=1)
+                solve(problem, backend, time_limit=60.0, threads=1, on_interrupt="raise")
                 solved += 1
             except Exception as error:
                 trouble = f"{type(error).__name__}: {error}"
@@ -174,7 +174,7 @@ def _attempt(
     tell({"began": resident})
     started = time.perf_counter()
     try:
-        result = solve(problem, backend, **options)
+        result = solve(problem, backend, on_interrupt="raise", **options)
     except MemoryError as error:
         fields: dict[str, Any] = {"outcome": "memory", "message": str(error) or "MemoryError"}
     except UnsupportedProblemError as error:

@@ -24,6 +24,7 @@ from alignsolve.bench.records import (
 from alignsolve.bench.report import BenchReport
 from alignsolve.bench.store import Store
 from alignsolve.errors import ProblemError
+from alignsolve.interrupts import Call
 from alignsolve.kernels import cores
 
 if TYPE_CHECKING:
@@ -100,10 +101,11 @@ def run_bench(
     with Store(folder) as store, Live(progress) as live:
         bench = _Bench(settings, names, notices, store, live)
         interrupted = bench.work(sources)
-    return BenchReport.write(
-        folder, settings, names, bench.instances, bench.rows, bench.starts, bench.notices,
-        interrupted,
-    )
+    with Call("finish"):
+        return BenchReport.write(
+            folder, settings, names, bench.instances, bench.rows, bench.starts, bench.notices,
+            interrupted,
+        )
 
 
 def _backends(names: Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:
@@ -145,7 +147,8 @@ class _Bench:
         except KeyboardInterrupt:
             return True
         finally:
-            self._pool.stop()
+            with Call("finish"):
+                self._pool.stop()
         return False
 
     def _prepare(self, worker: Worker) -> None:

@@ -17,6 +17,7 @@ from alignsolve.certificate.numbers import has_close_values, is_small
 from alignsolve.certificate.row_pass import prove_all, refuse_changed
 from alignsolve.certificate.subgradient import improved_prices
 from alignsolve.errors import ProblemError
+from alignsolve.interrupts import Call
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
 from alignsolve.model.labels import by_label
@@ -134,8 +135,9 @@ def certify(
     >>> al.certify(problem, [0, 1], [1, 0]).improving_cycle.gain
     2.5
     """
-    held = Assignment.of(problem, row_ind, col_ind)
-    return _certify(problem, held, _given_multipliers(problem, prices), math.inf)
+    with Call():
+        held = Assignment.of(problem, row_ind, col_ind)
+        return _certify(problem, held, _given_multipliers(problem, prices), math.inf)
 
 
 def certify_answer(

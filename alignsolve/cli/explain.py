@@ -79,7 +79,7 @@ def explain(
         result = result_of(problem, read_solution(solution, problem))
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
-            result = solve(problem, time_limit=time_limit, elastic=elastic)
+            result = solve(problem, time_limit=time_limit, elastic=elastic, on_interrupt="raise")
     if not result.has_answer:
         report(json, {"status": result.status, "conflict": result.conflict}, result.summary())
         return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND

@@ -1,7 +1,7 @@
 """The command line: parsing and printing, nothing else.
 
 Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
-3 nothing found within the limits; 130 interrupted.
+3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
     name="alignsolve",
     help="Exact, certified client-expert assignment for federated mixture-of-experts training.",
     epilog="Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage; "
-           "3 nothing found within the limits; 130 interrupted.",
+           "3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,11 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Notes
     -----
     Errors are one line on standard error. With ``--json`` they are also the
-    one document on standard output, ``{"error": message}``.
+    one document on standard output, ``{"error": message}``. SIGTERM ends a command as
+    Ctrl-C does, within two seconds.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with own_stdout():
-        return _run(words)
+    return run_command(lambda: own_stdout()(_run)(words), "interrupted")
 
 
 def _run(words: list[str]) -> int:
@@ -118,8 +119,7 @@ def _run(words: list[str]) -> int:
         return _failed(str(error), words, BAD_INPUT)
     except MemoryError:
         return _failed("the memory does not suffice for this problem", words, NOTHING_FOUND)
-    except (KeyboardInterrupt, click.Abort):
-        note("interrupted")
+    except click.Abort:  # some versions of typer make it of Ctrl-C
         return INTERRUPTED
 
 

@@ -34,6 +34,7 @@ from alignsolve.cli.common import (
 from alignsolve.cli.live import live_line
 from alignsolve.distributed import RayEngine
 from alignsolve.errors import ProblemError
+from alignsolve.interrupts import Call
 from alignsolve.io import Solution, read_solution, write_solution
 from alignsolve.io.solution import check_solution_path, solution_document
 from alignsolve.model.problem import AlignmentProblem
@@ -124,17 +125,19 @@ def _solve_one(
     json: bool, out: str | None, parts: str | None,
 ) -> int:
     """Solve a problem, write the answer and print all that is known of it."""
-    result = solved(problem)
-    if out is not None:
-        write_solution(result, out)
-    if json:
-        print_json(_result_document(label, result))
-    else:
-        print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
-                   f"experts, {problem.sense}, class {problem.problem_class}")
-        print_text(result.summary())
-        if out is not None or (parts is not None and result.has_answer):
-            print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
+    # What comes between the answer and its end ends nothing but that.
+    with Call("answer"):
+        result = solved(problem)
+        if out is not None:
+            write_solution(result, out)
+        if json:
+            print_json(_result_document(label, result))
+        else:
+            print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
+                       f"experts, {problem.sense}, class {problem.problem_class}")
+            print_text(result.summary())
+            if out is not None or (parts is not None and result.has_answer):
+                print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
     return _exit_code(result)
 
 
@@ -145,18 +148,19 @@ def _solve_several(
     documents, codes = [], []
     if not json:
         print_text(f"{file}: {len(chosen)} problems")
-    for part in chosen:
-        result = solved(part.problem, f"{part.number} of {part.total}, ")
-        codes.append(_exit_code(result))
-        documents.append(_result_document(part.label, result))
-        if not json:
-            size = f"{part.problem.n_clients} x {part.problem.n_experts}"
-            print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
-        if result.termination is Termination.INTERRUPTED:
-            codes.append(INTERRUPTED if part.number < part.total else DONE)
-            break
-    if json:
-        print_json({"file": file, "problems": documents})
+    with Call("answer") as call:
+        for part in chosen:
+            result = solved(part.problem, f"{part.number} of {part.total}, ")
+            codes.append(_exit_code(result))
+            documents.append(_result_document(part.label, result))
+            if not json:
+                size = f"{part.problem.n_clients} x {part.problem.n_experts}"
+                print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
+            if result.termination is Termination.INTERRUPTED or call.noted:
+                codes.append(INTERRUPTED if part.number < part.total else DONE)
+                break
+        if json:
+            print_json({"file": file, "problems": documents})
     return max(codes)
 
 

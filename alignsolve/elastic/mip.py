@@ -27,6 +27,7 @@ from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.farkas import bound_rows
+from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
 from alignsolve.model.feasibility import is_feasible
@@ -146,7 +147,7 @@ class _Model:
                 logger.info("the elastic solve goes on: %s", error)
                 return None
             if waited.interrupted:
-                raise KeyboardInterrupt
+                raise Interrupted
             result = waited.value
             if result is None or result.x is None:
                 return None

@@ -14,6 +14,7 @@ from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
+from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import Assignment, is_feasible, sorted_pairs
 from alignsolve.model.problem import AlignmentProblem
@@ -77,9 +78,9 @@ def solve_elastic(
             if first.has_answer:
                 return first
             if first.termination is Termination.INTERRUPTED:
-                raise KeyboardInterrupt
+                raise Interrupted
         result = work.relaxed_result(least)
-    except KeyboardInterrupt:
+    except Interrupted:
         result = work.quick_result(Termination.INTERRUPTED)
     if first is not None:
         result = dataclasses.replace(result, fallbacks=first.fallbacks + result.fallbacks)
@@ -152,11 +153,11 @@ class _Work:
             if result is not None:
                 return result
             if self.interrupted:
-                raise KeyboardInterrupt
+                raise Interrupted
         soon = time.perf_counter() + GRACE
         pairs = self._start(max(_early(problem, limits).deadline, soon))
         if self.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted
         missed = priced(shortfalls(problem, weights, *pairs))
         found = least_violating_answer(problem, weights, limits)
         if found is not None:

@@ -7,6 +7,7 @@ from typing import overload
 from alignsolve.errors import ProblemError
 from alignsolve.explain.explainer import Explainer
 from alignsolve.explain.views import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.interrupts import Call
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 
@@ -80,7 +81,8 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("explain takes a client or an expert, not both")
-    explainer = Explainer(problem, result)
-    if client is not None:
-        return explainer.client(client)
-    return explainer.overall() if expert is None else explainer.expert(expert)
+    with Call():
+        explainer = Explainer(problem, result)
+        if client is not None:
+            return explainer.client(client)
+        return explainer.overall() if expert is None else explainer.expert(expert)

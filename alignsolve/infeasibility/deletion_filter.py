@@ -26,6 +26,7 @@ from alignsolve.infeasibility.conflict import Conflict, DeletionParams
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.infeasibility.text import bounds_text
+from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.bounds import FAMILY_LIMIT, BoundSet, all_bounds, restricted
 from alignsolve.model.feasibility import is_feasible, violations
@@ -98,7 +99,7 @@ def _asked(
 
     Raises
     ------
-    KeyboardInterrupt
+    Interrupted
         On Ctrl-C, or where the caller asks to stop.
     """
     for name in ORACLES:
@@ -108,7 +109,7 @@ def _asked(
             logger.info("the search for a conflict goes on without %s: %s", name, error)
             continue
         if answer.termination is Termination.INTERRUPTED:
-            raise KeyboardInterrupt
+            raise Interrupted
         if answer.infeasible:
             return False
         rows, cols = answer.row_ind, answer.col_ind
@@ -265,11 +266,11 @@ class _Deletion:
         try:
             # Flows and relaxations settle some questions, and need no solver.
             if limits.report is not None and limits.report(-math.inf, math.inf):
-                raise KeyboardInterrupt
+                raise Interrupted
             return decide(
                 self.problem, self.bound_set(mask), self.ask, limits, self.params.small_pairs
             )
-        except KeyboardInterrupt:
+        except Interrupted:
             self.interrupted = True
             return None
 

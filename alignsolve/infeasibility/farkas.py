@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.max_flow import expert_groups
+from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values
 from alignsolve.model.problem import AlignmentProblem
@@ -116,7 +117,7 @@ def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float
         logger.info("the search for a conflict goes on: %s", error)
         return None
     if solved is None:
-        raise KeyboardInterrupt
+        raise Interrupted
     if solved.status != 0 or solved.fun <= 0:
         return None
     prices = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))

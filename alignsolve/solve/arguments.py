@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
+from alignsolve.interrupts import Call
 from alignsolve.model.arrays import Float64Array, fitted
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.labels import by_label
@@ -27,6 +28,7 @@ def checked_limits(
     warm_start: Result | tuple[Any, ...] | None,
     callback: Callback | None,
     repeatable: bool,
+    call: Call,
 ) -> Limits:
     """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`."""
     if not isinstance(problem, AlignmentProblem):
@@ -66,7 +68,7 @@ def checked_limits(
         warm_start=pairs,
         repeatable=bool(repeatable),
         warm_prices=prices,
-        report=None if callback is None else Reporter(problem, callback, started),
+        report=Reporter(problem, callback, started, call),
     )
 
 

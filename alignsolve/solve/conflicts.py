@@ -9,6 +9,7 @@ import numpy.typing as npt
 from alignsolve import infeasibility
 from alignsolve.backends.registry import solve_by
 from alignsolve.infeasibility.conflict import Conflict, ConflictCheck
+from alignsolve.interrupts import Call
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits
 
@@ -65,4 +66,5 @@ def check_conflict(
     >>> check_conflict(problem, find_conflict(problem))
     ConflictCheck(contradictory=True, irreducible=True)
     """
-    return infeasibility.check_conflict(problem, conflict, solve_by, Limits(deadline=deadline))
+    with Call():
+        return infeasibility.check_conflict(problem, conflict, solve_by, Limits(deadline=deadline))

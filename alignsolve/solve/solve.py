@@ -7,12 +7,12 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from alignsolve.backends.portfolio import Auto, AutoParams, run_backend
-from alignsolve.certificate.certificate import certify_answer, unproved
+from alignsolve.certificate.certificate import certify_answer
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
@@ -24,6 +24,7 @@ from alignsolve.errors import (
     guarded,
 )
 from alignsolve.infeasibility import Conflict
+from alignsolve.interrupts import Call, cuttable
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback, Reporter
@@ -76,6 +77,7 @@ def solve(
     engine: str | RayEngine = "local",
     callback: Callback | None = None,
     repeatable: bool = False,
+    on_interrupt: Literal["answer", "raise"] = "answer",
 ) -> Result:
     """Solve an alignment problem and certify the answer.
 
@@ -112,6 +114,9 @@ def solve(
         `alignsolve.progress.INTERVAL` seconds or with a better answer, and with the
         outcome at the end. If it returns true, the solve ends with the best answer so
         far and `Termination.INTERRUPTED`; None or False lets it go on. See Notes.
+    on_interrupt : {"answer", "raise"}, default "answer"
+        What Ctrl-C does: return the best answer so far with
+        `Termination.INTERRUPTED`, or raise KeyboardInterrupt. See Notes.
 
     Returns
     -------
@@ -131,6 +136,9 @@ def solve(
     BackendError
         If the named backend fails, or breaks a bound. "auto" goes on to the
         next backend instead, and records it in `Result.fallbacks`.
+    KeyboardInterrupt
+        On Ctrl-C with ``on_interrupt="raise"``; else on the second one in this call,
+        or within `alignsolve.interrupts.AGAIN` seconds (2) in this and the next.
     Exception
         What `callback` raises; the solve ends, and its answer is lost.
 
@@ -167,6 +175,12 @@ def solve(
     "scipy-milp" the time alone until they end. Values are those of answers that
     were checked; while bounds are relaxed, for `elastic`, there is only the time.
 
+    Ctrl-C ends the search where it next looks: within about 0.1 s in backends that call
+    a `callback`; others are cut off where nothing is lost by it, or return first. Then
+    follow what "greedy" finds in a moment, if nothing was found, and the certificate. What
+    raises waits for imports and compilations. All this holds in the main thread, over
+    Python's own handler of SIGINT: what another handler raises comes through.
+
     Examples
     --------
     >>> import alignsolve as al
@@ -179,10 +193,20 @@ def solve(
     >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
     >>> result = al.solve(problem, callback=lambda state: state.gap <= 0.01)
     """
+    if on_interrupt not in ("answer", "raise"):
+        raise ProblemError(f"on_interrupt is {on_interrupt!r}; give 'answer' or 'raise'")
     started = time.perf_counter()
-    limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
-                            callback, repeatable)
-    return solve_within(problem, limits, backend, elastic, engine)
+    with Call(on_interrupt) as call:
+        limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
+                                callback, repeatable, call)
+        result = solve_within(problem, limits, backend, elastic, engine)
+    if call.noted:
+        return dataclasses.replace(result, termination=Termination.INTERRUPTED)
+    assert limits.report is not None
+    ended = result.termination is Termination.INTERRUPTED and not limits.report.stop_asked
+    if ended and on_interrupt == "raise":
+        raise KeyboardInterrupt  # SCIP catches Ctrl-C itself
+    return result
 
 
 def solve_within(
@@ -298,8 +322,9 @@ class _Solve:
         found = RayAnswer(Outcome.nothing(Termination.INTERRUPTED), None,
                           np.zeros(problem.n_experts, dtype=np.int64))
         if limits.report is None or not limits.report.begin("exchange", problem):
+            alone = cuttable()(solve_on_ray)
             found = guarded("backend 'exchange' on Ray",
-                            lambda: solve_on_ray(problem, limits, engine), found)
+                            lambda: alone(problem, limits, engine), found)
         return self._finish("exchange", found.answer, proved=found)
 
     @property
@@ -319,11 +344,7 @@ class _Solve:
             held = Assignment.of(problem, answer.row_ind, answer.col_ind)
             rows, cols, load = held.rows, held.cols, held.load
             if proved is None:
-                try:
-                    certificate = certify_answer(problem, held, answer, self.limits.deadline)
-                except KeyboardInterrupt:
-                    certificate = unproved(problem, rows, cols)
-                    termination = Termination.INTERRUPTED
+                certificate = certify_answer(problem, held, answer, self.limits.deadline)
         if proved is not None:
             certificate, load = proved.certificate, proved.load
         broken = certificate is not None and not certificate.feasible
@@ -360,6 +381,8 @@ class _Solve:
         if unlimited and problem.problem_class == "mip":
             deadline = time.perf_counter() + self.params.conflict_seconds
         ask = limits.report
+        if ask is not None and ask.stopped:
+            return None
         # The questions asked have values of their own, which are not the caller's.
         report = None if ask is None else Reporter(
             problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()

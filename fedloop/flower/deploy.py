@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli.terminating import run_command
 from alignsolve.errors import AlignSolveError
 from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
@@ -137,7 +136,10 @@ def play(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Deploy, print the curve, stop everything; return the exit code."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    return run_command(lambda: _deploy(options), seconds=None)
+
+
+def _deploy(options: argparse.Namespace) -> int:
     try:
         _check_options(options)
         if options.app is not None:
@@ -241,11 +243,6 @@ def _told(found: Mapping[str, Any]) -> str:
     return (f"{found['status']} in {found['elapsed']:.0f} s; the SuperLink received "
             f"{traffic['inbound-bytes'] / 1e6:.2f} MB from the nodes and sent them "
             f"{traffic['outbound-bytes'] / 1e6:.2f} MB")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as for Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -3,23 +3,30 @@
 import hashlib
 import json
 import math
+import shlex
+import signal
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import pytest
 
+import fedloop.train
+from alignsolve.cli import terminating
 from fedloop.cli import Strategies, main
 from fedloop.compare import compare, figures
 from fedloop.config import Strategy, build_config
 from fedloop.download import SOURCES, download
 from fedloop.errors import DataError
 from fedloop.metrics import estimate, paired_change, summary, worst_decile
+from tests.files import ROOT
 
 TINY = [
     "--set", "rounds=3", "--set", "partition.clients=6", "--set", "partition.test_images=10",
@@ -45,6 +52,51 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
     assert main(["run", "--out", str(out), *TINY, "--set", "seed=1"]) == 2
     assert "made with another seed" in capsys.readouterr().err
     assert main(["run", "--out", str(out), *TINY, "--set", "seed=1", "--again"]) == 0
+
+
+def stop_in_round_3(number):
+    """Let a signal come in a round, and all that follows take its time."""
+    play_round = fedloop.train.play_round
+
+    def stopped(world, state, trainer):
+        if len(state.records) == 2:
+            signal.raise_signal(number)
+        return play_round(world, state, trainer)
+
+    fedloop.train.play_round = stopped
+    terminating.time = SimpleNamespace(sleep=lambda seconds: time.sleep(100))
+
+
+def run_until_sigterm(words):
+    """Run a command in a process of its own; return its exit code and what it told."""
+    script = ("import sys; from tests.fedloop import test_cli as it; "
+              "it.stop_in_round_3(15); sys.exit(it.main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True,
+                          timeout=200, check=False, cwd=ROOT)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, capsys, monkeypatch, number):
+    out = tmp_path / "a run"
+    words = ["run", "--out", str(out), *TINY, "--set", "checkpoint_every=100"]
+    if number == signal.SIGTERM:
+        code, told = run_until_sigterm([*words, "--again"])
+        assert code == 143
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(fedloop.train, "play_round", fedloop.train.play_round)
+            patch.setattr(terminating, "time", time)
+            stop_in_round_3(number)
+            assert main([*words, "--again"]) == 130
+        told = capsys.readouterr().err
+    kept, _, command = told.partition("goes on with: ")
+    assert kept.startswith("interrupted; ")
+    assert shlex.split(command) == ["fedloop", *words]
+    before = (out / "rounds.jsonl").read_text()
+    assert before.count("\n") == 2
+    assert main(words) == 0
+    assert (out / "rounds.jsonl").read_text().startswith(before)
 
 
 def test_flags_stand_for_settings(tmp_path):

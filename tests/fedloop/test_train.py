@@ -1,15 +1,19 @@
 """The round loop: determinism, resuming, devices and their failures, exact bytes."""
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
 import torch
 
+from alignsolve.aligner import optimal
+from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.model import init_params
-from fedloop.saving import save
+from fedloop.saving import contents
 from fedloop.train import play_round, start, train, train_here
 
 SMALL = {
@@ -53,6 +57,54 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(tmp_path, groups):
         assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
     lines = (parts / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in lines] == list(range(1, 7))
+
+
+def press(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def pressing_in_round(number):
+    """Return a trainer during whose round of a number Ctrl-C is pressed."""
+
+    def trainer(world, state, clients, held, round_):
+        if round_ == number:
+            press()
+        return train_here(world, state, clients, held, round_)
+
+    return trainer
+
+
+@pytest.mark.parametrize("moment", ["training", "planning", "telling"])
+def test_ctrl_c_loses_no_whole_round_and_no_bit(tmp_path, moment, monkeypatch):
+    config = settings(**HARD, checkpoint_every=100)
+    _, expected = train(config)
+    more = {"training": {"trainer": pressing_in_round(4)},
+            "telling": {"on_round": lambda record: record["round"] == 3 and press()}}
+    with monkeypatch.context() as patch:
+        if moment == "planning":
+            calls, solved = [], optimal.solve
+            patch.setattr(optimal, "solve", lambda *a, **k: (
+                calls.append(1), len(calls) == 4 and press(), solved(*a, **k))[-1])
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, **more.get(moment, {}))
+    rounds = load_checkpoint(tmp_path / "checkpoint.safetensors")["records"]
+    assert [record["round"] for record in rounds] == [1, 2, 3]
+    _, found = train(config, tmp_path)
+    assert all(torch.equal(found.model[name], expected.model[name]) for name in expected.model)
+    assert found.records == expected.records
+
+
+def test_every_round_is_saved_where_no_signal_is_heard(tmp_path):
+    seen = []
+
+    def look(_):
+        seen.append(len(load_checkpoint(tmp_path / "checkpoint.safetensors")["records"]))
+
+    config = settings(rounds=3, checkpoint_every=100)
+    thread = threading.Thread(target=lambda: train(config, tmp_path, on_round=look))
+    thread.start()
+    thread.join()
+    assert seen == [1, 2, 3]
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
@@ -210,6 +262,6 @@ def test_no_round_is_played_after_round_0(tmp_path):
 def test_infinite_losses_of_older_checkpoints_are_null(tmp_path):
     world, state = train(settings(), tmp_path, stop_after=2)
     state.records[0]["loss"] = float("inf")
-    save(world, state, tmp_path)
+    save_checkpoint(tmp_path / NAME, contents(world, state))
     assert train(settings(), tmp_path, stop_after=2)[1].records[0]["loss"] is None
     assert '"loss": null' in (tmp_path / "rounds.jsonl").read_text().splitlines()[0]

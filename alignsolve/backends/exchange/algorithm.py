@@ -211,21 +211,13 @@ def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
 
 
 def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
-    """Solve with all rows in memory; an interrupt is a stop, as far as can be."""
+    """Solve with all rows in memory."""
     compiled = row_kernels.response_rows, heaps.list_clients, paths.augment
     kernels.announce(compiled, matrix.fitness.dtype.name)
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
         clients = InMemory(matrix, task.bounds, task)
-        try:
-            level, code = solve_all(clients, task)
-        except KeyboardInterrupt:
-            # Whatever was under way may be half done: respond anew at the prices so far.
-            latest = clients.latest
-            task.warm = (task.bounds.no_prices() if latest is None else latest.price), None
-            task.run = Blocks()
-            task.stop.stopped = True
-            level, code = solve_all(clients, task)
+        level, code = solve_all(clients, task)
         return finish(level, code, task, matrix.spread)
 
 

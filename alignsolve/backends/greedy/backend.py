@@ -75,15 +75,11 @@ class GreedyBackend(Backend):
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
         attempts = _Attempts(problem, limits, self.params)
-        interrupted = False
-        try:
-            # Infinite bounds and extreme scales meet in sums that are then masked.
-            with np.errstate(all="ignore"):
-                attempts.run()
-        except KeyboardInterrupt:
-            interrupted = True
+        # Infinite bounds and extreme scales meet in sums that are then masked.
+        with np.errstate(all="ignore"):
+            attempts.run()
         termination = Termination.HEURISTIC_DONE
-        if interrupted or (limits.report is not None and limits.report.stopped):
+        if limits.report is not None and limits.report.stopped:
             termination = Termination.INTERRUPTED
         elif attempts.budget.deadline < time.perf_counter():
             termination = Termination.TIME_LIMIT

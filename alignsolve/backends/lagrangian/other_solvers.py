@@ -10,6 +10,7 @@ import time
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.errors import AlignSolveError
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 logger = logging.getLogger("alignsolve")
@@ -34,8 +35,11 @@ class OtherSolvers:
 
     def greedy(self, seconds: float) -> Outcome:
         """Ask for an answer that is easy to find, without progress reports."""
+        best, now = self.best, time.perf_counter()
+        ask = best.limits.report
+        report = None if ask is None else Reporter(best.problem, None, now, ask.call)
         limits = dataclasses.replace(
-            self.best.limits, deadline=time.perf_counter() + seconds, warm_start=None, report=None
+            best.limits, deadline=now + seconds, warm_start=None, report=report
         )
         return self._first(("greedy",), self.best.problem, limits)
 

@@ -74,9 +74,9 @@ def solve_lagrangian(
     run = _Run(problem, limits, parts, ask, params)
     try:
         run.run()
-    except KeyboardInterrupt:
+    finally:
+        # Threads must not go on where an exception ends it.
         run.best.stop()
-        run.best.interrupted = True
     return run.answer()
 
 

@@ -150,16 +150,11 @@ def solve_linear(problem: AlignmentProblem, limits: Limits, solver: LinearSolver
         bound of all rounds.
     """
     search = _Search(problem)
-    termination = Termination.TIME_LIMIT
-    try:
-        if limits.warm_start is not None:
-            search.offer(*limits.warm_start)
-        if limits.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
-            return _answer(search, Termination.WORK_LIMIT, solver.source)
-        termination = _rounds(search, limits, solver)
-    except KeyboardInterrupt:
-        termination = Termination.INTERRUPTED
-    return _answer(search, termination, solver.source)
+    if limits.warm_start is not None:
+        search.offer(*limits.warm_start)
+    if limits.repeatable and problem.fitness.size > REPEATABLE_PAIRS:
+        return _answer(search, Termination.WORK_LIMIT, solver.source)
+    return _answer(search, _rounds(search, limits, solver), solver.source)
 
 
 def _rounds(search: _Search, limits: Limits, solver: LinearSolver[Any]) -> Termination:
@@ -230,10 +225,12 @@ def _run(search: _Search, solver: LinearSolver[Any], task: Task) -> ModelOutcome
     deadline += 0.05 + 0.02 * task.limits.remaining()
 
     def poll() -> bool:
+        if report is None or report.callback is None:
+            return report is not None and report.stopped
         outcome = solver.so_far(task)
         for point in outcome.points[-1:]:
             search.offer(*task.model.pairs(point))
-        return report is not None and report(search.value, min(search.bound, outcome.bound))
+        return report(search.value, min(search.bound, outcome.bound))
 
     waited = wait_for(lambda: solver.run(task), deadline, solver.stop,
                       None if report is None else poll)

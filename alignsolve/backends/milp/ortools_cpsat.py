@@ -41,7 +41,8 @@ class CpSatBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and CP-SAT's bound."""
-        return solve_linear(problem, limits, _CpSat(watched=limits.report is not None))
+        watched = limits.report is not None and limits.report.callback is not None
+        return solve_linear(problem, limits, _CpSat(watched))
 
 
 class _CpSat(LinearSolver[IntegerModel]):

@@ -6,7 +6,6 @@ import atexit
 import datetime
 import math
 import re
-import signal
 import tempfile
 import threading
 from abc import abstractmethod
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve import interrupts
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.interruptible import DEFAULTS
 from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
@@ -236,8 +236,7 @@ class _Scip(_MathOpt):
     def __init__(self) -> None:
         self.source = f"SCIP (MathOpt, {library_version('ortools')})"
         self._may_catch = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            threading.current_thread() is threading.main_thread() and interrupts.is_default()
         )
 
     def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:

@@ -90,9 +90,6 @@ class NetworkBackend(Backend):
         answer = Outcome(Termination.PROVED, rows, cols)
         if not network.scaling.exact:
             unit, most = math.ldexp(1.0, -network.scaling.exponent), self.params.max_exchanges
-            try:
-                answer = polish(problem, rows, cols, unit, limits.deadline, most)
-            except KeyboardInterrupt:
-                answer = Outcome(Termination.INTERRUPTED, rows, cols)
+            answer = polish(problem, rows, cols, unit, limits.deadline, most)
         stats["solve_seconds"] = time.perf_counter() - built
         return replace(answer, source=source, stats=stats | dict(answer.stats))

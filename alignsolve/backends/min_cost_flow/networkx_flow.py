@@ -10,6 +10,7 @@ import numpy as np
 from alignsolve.backends.base import Capabilities
 from alignsolve.backends.min_cost_flow.backend import NetworkBackend
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, count_arcs
+from alignsolve.interrupts import cuttable
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem
 
@@ -32,7 +33,7 @@ class NetworkxBackend(NetworkBackend):
         features=FLOW_FEATURES,
         exact=True,
         proves_infeasibility=True,
-        # Ctrl-C ends it, but a time limit does not.
+        # Ctrl-C cuts it off, but a time limit does not.
         interruptible=False,
         libraries=("networkx",),
     )
@@ -56,7 +57,8 @@ class NetworkxBackend(NetworkBackend):
         ):
             graph.add_edge(tail, head, key=arc, capacity=capacity, weight=cost)
         try:
-            _, flows = nx.network_simplex(graph)
+            with cuttable():
+                _, flows = nx.network_simplex(graph)
         except nx.NetworkXUnfeasible:
             return None
         used = np.zeros(network.n_arcs, dtype=np.int64)

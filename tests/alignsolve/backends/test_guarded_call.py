@@ -13,6 +13,7 @@ from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.portfolio import AutoParams
 from alignsolve.errors import guarded
 from alignsolve.generators import generate
+from alignsolve.interrupts import Interrupted
 from alignsolve.progress import Reporter
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.solve.solve import SolveParams, solve_within
@@ -70,7 +71,9 @@ def test_every_error_becomes_one_of_ours(error):
 
 
 def test_ctrl_c_is_an_outcome():
-    assert guarded("the solver", raising(KeyboardInterrupt()), "interrupted") == "interrupted"
+    assert guarded("the solver", raising(Interrupted()), "interrupted") == "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        guarded("the solver", raising(KeyboardInterrupt()), "interrupted")
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -168,7 +171,7 @@ def test_foreign_errors_on_ray_are_backend_errors(monkeypatch, error, message):
 
 def test_ctrl_c_on_ray_is_a_result(monkeypatch):
     problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
-    monkeypatch.setattr("alignsolve.distributed.engine.solve_on_ray", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("alignsolve.distributed.engine.solve_on_ray", raising(Interrupted()))
     result = al.solve(problem, engine="ray")
     assert result.termination is al.Termination.INTERRUPTED
     assert not result.has_answer
@@ -184,7 +187,7 @@ def test_a_linear_program_that_fails_does_not_end_the_search_for_a_conflict(monk
 
 
 def test_ctrl_c_in_a_linear_program_ends_the_search_for_a_conflict(monkeypatch):
-    monkeypatch.setattr("scipy.optimize.linprog", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("scipy.optimize.linprog", raising(Interrupted()))
     result = al.solve(MIXED, "ortools-cpsat")
     assert result.status is al.Status.INFEASIBLE
     asked = []
@@ -193,7 +196,7 @@ def test_ctrl_c_in_a_linear_program_ends_the_search_for_a_conflict(monkeypatch):
     assert not asked
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [MemoryError(), Interrupted()])
 def test_a_proof_of_infeasibility_outlasts_the_search_for_a_conflict(monkeypatch, error):
     monkeypatch.setattr("alignsolve.infeasibility.find.find_flow_conflict", raising(error))
     result = al.solve(MIXED)

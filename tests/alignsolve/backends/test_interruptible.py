@@ -8,16 +8,7 @@ import pytest
 from alignsolve.backends import interruptible
 
 
-def stop_by_poll():
-    return True
-
-
-def stop_by_key():
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(("poll", "waited_for"), [(stop_by_poll, 1), (stop_by_key, 0)])
-def test_a_call_left_behind_is_waited_for_unless_ctrl_c_ended_it(monkeypatch, poll, waited_for):
+def test_a_call_left_behind_is_asked_to_stop_and_waited_for(monkeypatch):
     registered, asked, release = [], [], threading.Event()
     quick = interruptible.Patience(stop=0.01)
     monkeypatch.setattr(interruptible.atexit, "register", lambda *what: registered.append(what))
@@ -26,9 +17,21 @@ def test_a_call_left_behind_is_waited_for_unless_ctrl_c_ended_it(monkeypatch, po
         asked.append(interrupted)
         return True
 
-    waited = interruptible.wait_for(lambda: release.wait(30), math.inf, stop, poll, quick)
+    waited = interruptible.wait_for(lambda: release.wait(30), math.inf, stop, lambda: True, quick)
     release.set()
     assert waited.value is None
     assert waited.interrupted
     assert asked == [True]
-    assert len(registered) == waited_for
+    assert len(registered) == 1
+
+
+def test_an_exception_in_the_waiting_thread_stops_the_call():
+    asked, release = [], threading.Event()
+
+    def pressed():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interruptible.wait_for(lambda: release.wait(30), math.inf, asked.append, pressed)
+    release.set()
+    assert asked == [True]

@@ -311,13 +311,24 @@ print(report.interrupted, len(report.rows), *report.files.values())
 """
 
 
-def start_slow_bench(folder, out):
+#: The same as a command, which gets all the time it needs to end.
+COMMAND = """
+import sys, time
+from types import SimpleNamespace
+import bench_backends
+from alignsolve.cli import main, terminating
+terminating.time = SimpleNamespace(sleep=lambda seconds: time.sleep(100))
+sys.exit(main(["bench", sys.argv[1], "--backends", "slow", "--out", sys.argv[2]]))
+"""
+
+
+def start_slow_bench(folder, out, script=SCRIPT):
     """Start a bench of eight slow runs and wait until three are done."""
     folder.mkdir()
     for seed in range(8):
         write_instance(problem(n=30 + seed), folder / f"{seed:02}.json")
     bench = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(folder), str(out)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(folder), str(out)], stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
     while runs_done(out) < 3:
@@ -363,6 +374,18 @@ def test_ctrl_c_leaves_usable_files(tmp_path):
     lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
     assert len(lines) == 1 + int(count)
     assert "Interrupted" in (tmp_path / "out" / "report.txt").read_text()
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_reports_what_is_there(tmp_path, number, code):
+    bench, workers = start_slow_bench(tmp_path / "in", tmp_path / "out", COMMAND)
+    os.kill(bench.pid, number)
+    bench.communicate(timeout=100)
+    assert bench.returncode == code
+    assert "Interrupted" in (tmp_path / "out" / "report.txt").read_text()
+    assert (tmp_path / "out" / "results.csv").read_text().count("\n") >= 1 + 3
     _, alive = psutil.wait_procs(workers, timeout=5)
     assert not alive
 

@@ -13,6 +13,7 @@ import alignsolve as al
 from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.shortfalls import priced, shortfalls
 from alignsolve.elastic.violation_weights import checked_weights
+from alignsolve.interrupts import Interrupted
 from alignsolve.model.feasibility import violations
 from alignsolve.relaxation import bounds_beside
 from alignsolve.solve.solve import SolveParams, solve_within
@@ -246,7 +247,7 @@ def test_a_time_limit_leaves_an_answer_all_the_same(limit):
                                    "alignsolve.elastic.mip.least_violating_answer"])
 def test_an_interrupt_leaves_an_answer_all_the_same(place, monkeypatch):
     def interrupted(*_):
-        raise KeyboardInterrupt
+        raise Interrupted
 
     monkeypatch.setattr(place, interrupted)
     problem = fleet(30, 5, 4)

@@ -204,18 +204,6 @@ class TestPromises:
         assert 0 <= gap < np.inf
         assert (gap < 1e-9) == (grace > 0)
 
-    def test_an_interrupt_still_gives_an_answer(self):
-        def interrupt():
-            raise KeyboardInterrupt
-
-        fitness = np.random.default_rng(6).random((5000, 8))
-        calls = iter([interrupt])
-        answer = solve_exchange(
-            fitness, 1, 1, 0, 625, should_stop=lambda: next(calls, lambda: False)()
-        )
-        assert answer.status in ("optimal", "stopped")
-        assert residual(answer, fitness, (1, 1), (0, 625)) < np.inf
-
     def test_warm_start_agrees_with_a_cold_one(self):
         rng = np.random.default_rng(7)
         fitness = rng.random((20_000, 16), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import signal
 import time
 
 import numpy as np
@@ -17,8 +18,10 @@ from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import State
 from alignsolve.generators import generate
+from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Termination
 from tests.files import ROOT
 
@@ -193,11 +196,14 @@ def test_filling_in_bulk_keeps_every_bound_and_fills_most(kind):
 
 def test_ctrl_c_is_no_time_limit(monkeypatch):
     def pressed(*_):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return False
 
     monkeypatch.setattr("alignsolve.backends.greedy.backend.search", pressed)
     problem = generate("gap-d", seed=1, agents=5, jobs=20)
-    outcome = get_backend("greedy").solve(problem, Limits(deadline=-np.inf))
+    with Call("answer") as call:
+        limits = Limits(deadline=-np.inf, report=Reporter(problem, None, 0.0, call))
+        outcome = get_backend("greedy").solve(problem, limits)
     assert outcome.termination is al.Termination.INTERRUPTED
 
 

@@ -1,6 +1,7 @@
 """The flow backends: right on every feature mix, and true to what they declare."""
 
 import importlib.util
+import signal
 
 import numpy as np
 import pytest
@@ -111,13 +112,15 @@ class TestMinCostFlow:
 
     def test_keeps_its_answer_when_interrupted_while_polishing(self, monkeypatch):
         def interrupt(*arguments):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+            return polish(*arguments)
 
+        polish = network_backend.polish
         monkeypatch.setattr(network_backend, "polish", interrupt)
         rng = np.random.default_rng(0)
         problem = al.AlignmentProblem(rng.random((50, 4)) * 10 ** rng.normal(size=(50, 4)), 1)
         result = al.solve(problem, backend="ortools-mcf")
-        assert result.termination in (al.Termination.INTERRUPTED, al.Termination.PROVED)
+        assert result.termination is al.Termination.INTERRUPTED
         assert result.row_ind.size == 50
 
     def test_does_not_modify_the_fitness(self):
