@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 from alignsolve.io import table
 from alignsolve.io.files import atomic_write, fail, one_line, read_text
+from alignsolve.io.schema import MATRIX
 from alignsolve.io.table import Column, Ids, Table
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.large_integers import EXACT, has_large_integers
 from alignsolve.model.problem import AlignmentProblem
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ def read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -
             line += len(rows)
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
-    columns = {name: np.concatenate(part) for name, part in parts.items()}
+    columns = {name: _joined(path, name, part) for name, part in parts.items()}
     return Table(path, 2, {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns)
 
 
@@ -111,7 +114,7 @@ def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
     return np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
 
 
-def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> Float64Array:
+def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> npt.NDArray[Any]:
     """Convert cells to numbers; "inf" and "-inf" are allowed."""
     try:
         values = np.array(words, dtype=np.float64)
@@ -121,7 +124,28 @@ def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> 
         at = int(np.argmax(np.isnan(values)))
         shown = one_line(words[at]) if words[at].strip() else "empty"
         fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
+    if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
+        with contextlib.suppress(ValueError):  # fractions, or infinite
+            whole = np.array([int(word) for word in words], dtype=object)
+            kind = np.uint64 if whole.max() >= 2**63 else np.int64
+            if whole.min() >= np.iinfo(kind).min and whole.max() <= np.iinfo(kind).max:
+                return whole.astype(kind)
     return values
+
+
+def _joined(path: str | Path, name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return the chunks of a column as one; whole numbers beyond 2**53 stay what they are."""
+    if not any(has_large_integers(part) for part in parts) or name not in MATRIX.values():
+        return np.concatenate(parts)
+    floats = [part for part in parts if part.dtype.kind == "f"]
+    if any(not np.isfinite(part).all() or (part != np.rint(part)).any() for part in floats):
+        fail(path, f"{name} has whole numbers beyond 2**53 beside fractions or infinities; take a "
+                   f"common amount off all values")
+    kind = np.uint64 if any(part.dtype == np.uint64 for part in parts) else np.int64
+    if kind is np.uint64 and any((part < 0).any() for part in parts):
+        fail(path, f"{name} has numbers below 0 beside others from 2**63 on; take a common amount "
+                   f"off all values")
+    return np.concatenate([part.astype(kind) for part in parts])
 
 
 def _number(word: str) -> float:

@@ -19,6 +19,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.io.files import json_text, one_line, parse_json, read_text, write_text
 from alignsolve.io.limits import MAX_JSON_BYTES
 from alignsolve.io.schema import expect, from_document, json_kind, to_document
+from alignsolve.model.large_integers import EXACT
 from alignsolve.model.problem import AlignmentProblem
 
 _INFINITE = {"inf": np.inf, "-inf": -np.inf}
@@ -84,8 +85,16 @@ def array_from_json(name: str, value: Any) -> npt.NDArray[Any]:
         array = np.asarray(None)
     # Infinity is spelled as a string, so an infinite number was one like 1e999; and numpy takes
     # true and false for 1 and 0.
+    listed = np.asarray(value, dtype=object)
     if (array.dtype.kind in "iuf" and not np.isinf(array).any()
-            and bool not in map(type, np.asarray(value, dtype=object).flat)):
+            and bool not in map(type, listed.flat)):
+        # Whole numbers of both signs beyond int64 become floats.
+        if array.dtype.kind == "f" and any(
+            type(entry) is int and abs(entry) > EXACT and int(float(entry)) != entry
+            for entry in listed.flat
+        ):
+            raise ProblemError(f"{name} has whole numbers beyond 2**53 among others that are none, "
+                               f"or too far apart; take a common amount off all values")
         return array
     return np.asarray(_numbers(name, value), dtype=np.float64)
 

@@ -12,7 +12,9 @@ from alignsolve.errors import ProblemError
 from alignsolve.io import table
 from alignsolve.io.files import fail, one_line, read_bytes
 from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
+from alignsolve.io.schema import MATRIX
 from alignsolve.io.table import Column, Ids, Table
+from alignsolve.model.large_integers import has_large_integers
 from alignsolve.model.problem import AlignmentProblem
 
 #: Most rows that are read from any file.
@@ -97,7 +99,9 @@ def _numbers(arrow: Any, path: str | Path, name: str, column: Any) -> Any:
     bad = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
     if bad.any():
         fail(path, f"{name} is nan; give a number, inf or -inf", 1 + int(np.argmax(bad)))
-    return values if values.dtype == np.float32 else values.astype(np.float64)
+    if values.dtype == np.float32 or (name in MATRIX.values() and has_large_integers(values)):
+        return values
+    return values.astype(np.float64)
 
 
 def _refuse_missing(path: str | Path, name: str, column: Any) -> None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import located, one_line
 from alignsolve.io.limits import check_size
+from alignsolve.model.large_integers import has_large_integers
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest
 
@@ -143,7 +144,9 @@ def from_document(
         if values.shape != shape:
             raise ProblemError(f"{matrix} has shape {values.shape}, but n_clients and n_experts "
                                f"declare {shape}")
-        arguments[matrix] = values.astype(document["dtype"], copy=False)
+        if not has_large_integers(values):
+            values = values.astype(document["dtype"], copy=False)
+        arguments[matrix] = values
         return problem_of(sense, arguments)
 
 

@@ -189,8 +189,12 @@ def to_problem(
     forbidden = -np.inf if matrix == "fitness" else np.inf
 
     def spread(column: str, default: float) -> Float64Array:
-        dense = np.full((n, m), default, dtype=pairs.numbers[column].dtype)
-        dense[rows, cols] = pairs.numbers[column]
+        given = pairs.numbers[column]
+        if given.dtype.kind in "iu" and rows.size < n * m:
+            fail(pairs.path, f"{column} has whole numbers beyond 2**53, and pairs are missing; "
+                             f"take a common amount off all values")
+        dense = np.full((n, m), 0 if given.dtype.kind in "iu" else default, dtype=given.dtype)
+        dense[rows, cols] = given
         return dense
 
     arguments: dict[str, Any] = {
