@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import alignsolve as al
-from alignsolve.io.files import atomic_write
+from alignsolve.io.files import append_text, atomic_write
 from fedloop.checkpoint import load_checkpoint, save_checkpoint
 from fedloop.client import Training, train_batched, train_plain
 from fedloop.config import Config, config_json
@@ -130,8 +130,7 @@ def train(
     while len(state.records) < last:
         record = play_round(world, state, trainer or train_here)
         if folder is not None:
-            with (folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
+            append_text(folder / "rounds.jsonl", json.dumps(record) + "\n")
             if record["round"] % config.checkpoint_every == 0 or record["round"] == last:
                 save(world, state, folder)
         if on_round is not None:

@@ -49,7 +49,8 @@ class Aligner:
     seed : int, default 0
         Seed of anything random.
     log : path, optional
-        File to which a line of JSON is appended for everything done.
+        File to which a line of JSON is appended for everything done. Where it cannot be
+        written, rounds go on without it, after one warning.
 
     Notes
     -----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,12 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round, round_problem
 from alignsolve.aligner.reports import ClientReport, Observation
 from alignsolve.backends.portfolio import TOO_SLOW
-from alignsolve.errors import ProblemError
+from alignsolve.io.files import TornWriteError, append_whole
 from alignsolve.model.digest import problem_digest
 from alignsolve.result import Result
 from alignsolve.status import Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: What fallbacks say that time ended.
 TIME_LIMIT = Termination.TIME_LIMIT.value
@@ -24,35 +27,42 @@ TIME_LIMIT = Termination.TIME_LIMIT.value
 class RoundLog:
     """Appends lines of JSON to a file.
 
+    Parameters
+    ----------
+    path : path or None
+        The file; a relative one is that of the working folder now. None for no log.
+
     Notes
     -----
     The file is opened for every line, so that a crash loses none that was
-    written, and other programs may rotate it.
+    written, and other programs may rotate it. A log that cannot be written stops
+    nothing: lines are lost, the first with a warning, until it can be again.
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).absolute()
+        self._warned = self._torn = False
 
     def write(self, event: str, **figures: Any) -> None:
-        """Append an event with its figures; infinities and NaN become null.
-
-        Raises
-        ------
-        ProblemError
-            If the file cannot be written.
-        """
+        """Append an event with its figures; infinities and NaN become null."""
         if self.path is None:
             return
         finite = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in figures.items()
         }
-        line = json.dumps({"event": event} | finite, allow_nan=False)
+        line = json.dumps({"event": event} | finite, allow_nan=False) + "\n"
         try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
+            with self.path.open("ab") as stream:
+                append_whole(stream.fileno(), ("\n" * self._torn + line).encode())
+            self._torn = False
         except OSError as error:
-            raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
+            # The next line must not join what there is of this one.
+            self._torn = self._torn or isinstance(error, TornWriteError)
+            if not self._warned:
+                self._warned = True
+                logger.warning("log %s cannot be written: %s; rounds go on without it",
+                               self.path, error.strerror or error)
 
     def plan(self, event: str, plan: Plan, inputs: Round, **figures: Any) -> None:
         """Append a plan, with digests of its inputs and problem, which take time to compute.

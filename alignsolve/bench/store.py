@@ -15,6 +15,7 @@ from typing import Any
 
 from alignsolve.bench.records import Row
 from alignsolve.errors import ProblemError
+from alignsolve.io.files import append_whole, atomic_write, fail_to_write
 
 #: Columns of the CSV file: of `Row`, those that say something on their own.
 CSV_FIELDS = tuple(field.name for field in dataclasses.fields(Row) if field.name != "key")
@@ -46,7 +47,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ProblemError(f"cannot write {self.path}: {error.strerror}") from error
+            fail_to_write(self.path, error)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -56,7 +57,7 @@ class Store:
             ) from error
         self._records, torn = read_records(self.path)
         if torn:
-            os.write(self._file, b"\n")
+            self._append(b"\n")
 
     def __enter__(self) -> Store:
         return self
@@ -69,11 +70,22 @@ class Store:
         return self._records.get((kind, key))
 
     def put(self, kind: str, key: str, record: dict[str, Any]) -> None:
-        """Append a record."""
+        """Append a record.
+
+        Raises
+        ------
+        ProblemError
+            If the disk is full; what it took of the record is passed over later.
+        """
         record = {"kind": kind, "key": key, **record}
-        line = json.dumps(record, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())
+        self._append((json.dumps(record, allow_nan=False) + "\n").encode())
         self._records[kind, key] = record
+
+    def _append(self, data: bytes) -> None:
+        try:
+            append_whole(self._file, data)
+        except OSError as error:
+            fail_to_write(self.path, error)
 
 
 def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], bool]:
@@ -120,6 +132,5 @@ def _cell(name: str, value: Any) -> Any:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old or the new content, never a part."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    with atomic_write(path) as stream:
+        stream.write(content)

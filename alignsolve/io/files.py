@@ -202,6 +202,15 @@ def append_whole(file: int, data: bytes) -> None:
         raise TornWriteError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def append_text(path: str | Path, text: str) -> None:
+    """Append to a file, or raise `ProblemError` naming it."""
+    try:
+        with open(path, "ab") as stream:
+            append_whole(stream.fileno(), text.encode())
+    except OSError as error:
+        fail_to_write(path, error)
+
+
 def write_text(path: str | Path, parts: Iterable[str]) -> None:
     """Write the parts of a text one after the other as UTF-8, whole or not at all."""
     with atomic_write(path) as stream:
