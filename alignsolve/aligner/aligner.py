@@ -11,24 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner import state as files
-from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
-from alignsolve.aligner.checks import AMOUNT, ONE_OR_MORE
+from alignsolve.aligner.capacity import CapacitySettings
+from alignsolve.aligner.checks import AMOUNT
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.intake import Intake
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.aligner.log import RoundLog, round_figures
+from alignsolve.aligner.members import Members
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Groups, PolicySettings, Settings
+from alignsolve.aligner.settings import PolicySettings, Settings
 from alignsolve.aligner.strategies import STRATEGIES
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.model.arrays import fitted, identifiers
 
 
-class Aligner:
+class Aligner(Members):
     """Decide, round after round, which client trains which experts.
 
     Parameters
@@ -48,6 +48,9 @@ class Aligner:
         See their classes.
     seed : int, default 0
         Seed of anything random.
+    forget_after : int, optional
+        Rounds after which `observe` forgets, as `forget` does, clients that were neither
+        asked nor declared anything; None for never.
     log : path, optional
         File to which a line of JSON is appended for everything done. Where it cannot be
         written, rounds go on without it, after one warning.
@@ -99,20 +102,14 @@ class Aligner:
         capacity: CapacitySettings | None = None,
         policy: PolicySettings | None = None,
         seed: int = 0,
+        forget_after: int | None = None,
         log: str | Path | None = None,
     ) -> None:
-        if fault := ONE_OR_MORE.fault("n_experts", n_experts):
-            raise ProblemError(fault)
         if strategy not in STRATEGIES:
             raise ProblemError(f"strategy is {strategy!r}; give one of {', '.join(STRATEGIES)}")
-        n_experts = int(n_experts)
-        self.settings = Settings(
-            n_experts, identifiers("expert_ids", expert_ids, n_experts),
-            fitted("expert_mb", expert_mb, (n_experts,), "one per expert",
-                   valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
-            Groups.of_any(expert_group, group_min, group_max, n_experts), strategy, int(seed),
-            fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
-            policy or PolicySettings(),
+        self.settings = Settings.of_any(
+            n_experts, expert_ids, expert_mb, (expert_group, group_min, group_max), strategy, seed,
+            fitness, load, capacity, policy, forget_after,
         )  # fmt: skip
         self.n_experts: Final = self.settings.n_experts
         self.expert_ids: Final = self.settings.expert_ids
@@ -129,26 +126,6 @@ class Aligner:
         self._log = RoundLog(log)
 
     # -- before a round -------------------------------------------------------
-
-    def declare(self, client: ClientId, **profile: Any) -> None:
-        """Declare what a client can do.
-
-        Parameters
-        ----------
-        client : str or int
-            Its id; a new client is added.
-        **profile
-            Fields of `ClientProfile`. What is not given stays as it was.
-
-        Raises
-        ------
-        ProblemError
-            If a field is unknown or malformed.
-        """
-        declared = ClientProfile.of(profile, self.n_experts)
-        row = self.tables.clients.add(client)
-        self.tables.grow()
-        self.tables.capacity.declare(row, declared)
 
     def plan(
         self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
@@ -183,6 +160,7 @@ class Aligner:
         inputs = self.tables.inputs(self.round + 1, rows, deadline_s, fitness)
         plan = self._chosen(inputs, deadline_s, started)
         self.round += 1
+        self.tables.seen.round[rows] = self.round
         self._open(plan, inputs)
         self._log.plan("plan", plan, inputs)
         return plan
@@ -285,6 +263,8 @@ class Aligner:
         seen = Observation(len(intake.accepted), refused, dropped)
         accepted = list(intake.accepted.values())
         self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+        if self.settings.forget_after is not None:
+            self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
         return seen
 
     def metrics(self) -> dict[str, Any]:
