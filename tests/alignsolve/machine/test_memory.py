@@ -100,6 +100,13 @@ def test_a_problem_too_large_to_be_made_is_refused(little, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_bench_without_memory_for_any_run_ends_with_code_3(tmp_path):
+    al.write_instance(MIP, tmp_path / "p.json")
+    words = ["bench", str(tmp_path / "p.json"), "--out", str(tmp_path / "out"), "--backends",
+             "greedy", "--memory-limit", "1"]
+    assert main(words) == 3
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux")
 @pytest.mark.parametrize(("kind", "mib", "words"), [
     (resource.RLIMIT_AS, 150, ["alignsolve.cli", "solve", "p.json"]),
