@@ -312,10 +312,14 @@ def test_a_full_disk_ends_a_run_with_one_line_and_the_run_goes_on(tmp_path, monk
     words = ["run", "--out", str(tmp_path), *TINY, "--set", "checkpoint_every=1"]
     write = os.write
 
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def full(file, data):
         if b'"round": 3' not in data:
             return write(file, data)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(os, "replace", refuse)  # nor is there room for a checkpoint
+        return refuse()
 
     monkeypatch.setattr(os, "write", full)
     assert "rounds.jsonl: cannot be written: no space left on device" in refused(words, capsys)

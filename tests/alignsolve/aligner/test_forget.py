@@ -95,7 +95,7 @@ def test_an_age_limit_bounds_the_state(tmp_path):
                                   + [f"declared-{k}" for k in range(10)])
     aligner.save(tmp_path / "state.npz")
     assert al.Aligner.load(tmp_path / "state.npz").settings.forget_after == 3
-    with pytest.raises(al.ProblemError, match="forget_after is 0; give a whole number >= 1"):
+    with pytest.raises(al.ProblemError, match="forget_after is 0; give a whole number from 1 to"):
         al.Aligner(2, forget_after=0)
 
 
