@@ -4,6 +4,9 @@ See `AlignmentProblem` for the model, `solve` for the answer and `certify` for
 the proof.
 """
 
+import alignsolve.machine  # noqa: F401  first: what is imported next takes memory
+
+# isort: split
 from alignsolve.aligner import (
     Aligner,
     CapacitySettings,

@@ -64,6 +64,7 @@ def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answe
     except AlignSolveError:
         raise
     except MemoryError as error:
-        raise BackendError(f"{what} ran out of memory") from error
+        text = f": {error}" if str(error) else ""
+        raise BackendError(f"{what} ran out of memory{text}") from error
     except Exception as error:
         raise BackendError(f"{what} failed: {error}") from error

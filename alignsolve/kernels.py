@@ -43,7 +43,8 @@ def prepare() -> None:
     Numba keeps them in ``NUMBA_CACHE_DIR``, else beside the sources, else in the
     user's cache folder, and cannot even be imported against if it may write to
     none of them. In that last case a folder of the user's own in the system's
-    folder for temporary files is taken.
+    folder for temporary files is taken. Kernels that cannot be kept, on a full disk,
+    are used all the same.
     """
     global _prepared
     if not _prepared:
@@ -55,6 +56,7 @@ def prepare() -> None:
 def _prepare() -> None:
     import numba
 
+    _keep_if_possible()
     if numba.config.CACHE_DIR:
         return
     if _writable(Path(__file__).parent / "__pycache__"):
@@ -69,6 +71,21 @@ def _prepare() -> None:
         # Another user's folder could hold another user's machine code.
         folder = Path(tempfile.mkdtemp(prefix="alignsolve-"))
     numba.config.CACHE_DIR = str(folder)
+
+
+def _keep_if_possible() -> None:
+    """Let numba go on where it cannot keep a kernel on disk; it would raise."""
+    from numba.core.caching import Cache
+
+    keep = Cache.save_overload
+
+    def keep_if_possible(self: Any, signature: Any, data: Any) -> None:
+        try:
+            keep(self, signature, data)
+        except OSError as error:
+            logger.info("a compiled kernel cannot be kept: %s", error)
+
+    Cache.save_overload = keep_if_possible
 
 
 def is_compiled(kernel: Any, dtype: str) -> bool:

@@ -1,6 +1,7 @@
 """The command line ``fedloop``: parsing and printing, nothing else.
 
-Exit codes: 0 done; 2 bad input or usage; 130 interrupted; 143 ended by SIGTERM.
+Exit codes: 0 done; 2 bad input or usage; 3 not enough memory; 130 interrupted; 143 ended by
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ from typing import Annotated, Any
 import click
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli.common import (
+    BAD_INPUT,
+    DONE,
+    INTERRUPTED,
+    ending,
+    note,
+    print_json,
+    print_text,
+)
 from alignsolve.cli.terminating import run_command
-from alignsolve.errors import AlignSolveError
 from fedloop.errors import ConfigError
 
 app = typer.Typer(
     name="fedloop",
     help="Federated training of mixture-of-experts models, with alignment of clients and experts.",
-    epilog="Exit codes: 0 done; 2 bad input or usage; 130 interrupted; 143 ended by SIGTERM.",
+    epilog="Exit codes: 0 done; 2 bad input or usage; 3 not enough memory; 130 interrupted; "
+           "143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -290,22 +299,22 @@ def _run(words: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError:
         return BAD_INPUT
     except click.ClickException as error:
-        return _failed(error.format_message(), words)
-    except AlignSolveError as error:
-        return _failed(str(error), words)
+        return _failed(error.format_message(), BAD_INPUT, words)
     except ModuleNotFoundError as error:
-        return _failed(f"{error.name} is missing: pip install 'alignsolve[fed]'", words)
+        return _failed(f"{error.name} is missing: pip install 'alignsolve[fed]'", BAD_INPUT, words)
     except click.Abort:  # some versions of typer make it of Ctrl-C
         return INTERRUPTED
+    except Exception as error:
+        return _failed(*ending(error), words)
 
 
-def _failed(message: str, words: Sequence[str]) -> int:
+def _failed(message: str, code: int, words: Sequence[str]) -> int:
     """Report an error in one line."""
     line = " ".join(message.split())
     note(f"error: {line}")
     if "--json" in words:
         print_json({"error": line})
-    return BAD_INPUT
+    return code
 
 
 if __name__ == "__main__":

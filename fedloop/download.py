@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import tarfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -86,22 +86,30 @@ def _fetch(
 ) -> None:
     """Write what an address holds to a file, if its hash is right; else leave no file."""
     digest, total = hashlib.md5(usedforsecurity=False), 0
+    with atomic_write(path) as stream:
+        for piece, length in _pieces(address, path):
+            digest.update(piece)
+            total += len(piece)
+            if total > MOST:
+                raise DataError(f"{address}: more than {MOST:,} bytes; it was replaced")
+            stream.write(piece)
+            if on_bytes is not None:
+                on_bytes(path.name, total, length)
+        if digest.hexdigest() != md5:
+            raise DataError(f"{address}: the MD5 of its {total:,} bytes is {digest.hexdigest()}, "
+                            f"not {md5}; it is damaged, cut short, or was replaced")
+
+
+def _pieces(address: str, path: Path) -> Iterator[tuple[bytes, int | None]]:
+    """Yield what an address holds, piece by piece, and its length if known.
+
+    Errors of the network become ours here: those of the disk are the writer's.
+    """
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, \
-                atomic_write(path) as stream:
+        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
             while piece := answer.read(PIECE):
-                digest.update(piece)
-                total += len(piece)
-                if total > MOST:
-                    raise DataError(f"{address}: more than {MOST:,} bytes; it was replaced")
-                stream.write(piece)
-                if on_bytes is not None:
-                    on_bytes(path.name, total, int(length) if length else None)
-            if digest.hexdigest() != md5:
-                raise DataError(f"{address}: the MD5 of its {total:,} bytes is "
-                                f"{digest.hexdigest()}, not {md5}; it is damaged, cut short, or "
-                                "was replaced")
+                yield piece, int(length) if length else None
     except (OSError, http.client.HTTPException) as error:
         raise DataError(f"{urlparse(address).hostname} cannot be reached: {error}; fetch "
                         f"{path.name} by other means and give its folder as --data-dir") from None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fedloop.errors import ConfigError
+
+logger = logging.getLogger("fedloop")
 
 #: Figures of a record that are drawn: its key -> title.
 FIGURES = {
@@ -34,7 +37,8 @@ class Events:
     Notes
     -----
     A run that goes on from a checkpoint writes its rounds after it anew; what was
-    written of them before is purged.
+    written of them before is purged. Events that cannot be written stop no run: there are
+    none from then on, after one warning.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,6 +49,7 @@ class Events:
         self._open: Callable[..., Any] = SummaryWriter
         self._folder = folder / "tensorboard"
         self._writer: Any = None
+        self._failed = False
 
     def __enter__(self) -> Events:
         return self
@@ -54,10 +59,23 @@ class Events:
         trace: TracebackType | None,
     ) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._unless_failed(self._writer.close)
 
     def add(self, record: dict[str, Any]) -> None:
         """Write a round."""
+        self._unless_failed(lambda: self._add(record))
+
+    def _unless_failed(self, write: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._failed = True
+            logger.warning("events in %s cannot be written: %s; the run goes on without them",
+                           self._folder, error.strerror or error)
+
+    def _add(self, record: dict[str, Any]) -> None:
         round_ = record["round"]
         if self._writer is None:
             self._writer = self._open(str(self._folder), purge_step=round_)

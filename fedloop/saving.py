@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
+from alignsolve.io.files import append_text
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
@@ -50,8 +52,7 @@ class Saving:
         if self._folder is None:
             return
         self._unsaved = contents()
-        with (self._folder / "rounds.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json_line(record))
+        append_text(self._folder / "rounds.jsonl", json_line(record))
         if is_last or record["round"] % self._every == 0:
             self._save()
 
@@ -65,7 +66,7 @@ class Saving:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with nullcontext() if kind is None else suppress(OSError):
+        with nullcontext() if kind is None else suppress(OSError, ProblemError):
             self._save()
 
 

@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner import state as files
-from alignsolve.aligner.capacity import CapacitySettings, ClientProfile
-from alignsolve.aligner.checks import AMOUNT, ONE_OR_MORE
+from alignsolve.aligner.capacity import CapacitySettings
+from alignsolve.aligner.checks import AMOUNT
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.intake import Intake, warned
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.aligner.log import RoundLog, round_figures
+from alignsolve.aligner.members import Members
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Changeable, Groups, PolicySettings, Settings
+from alignsolve.aligner.settings import Changeable, PolicySettings, Settings
 from alignsolve.aligner.strategies import chosen, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
@@ -28,14 +29,11 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.interrupts import Call
 from alignsolve.io.files import located
-from alignsolve.model.arrays import fitted
-from alignsolve.model.ids import identifiers
-from alignsolve.model.labels import by_label
 
 
-@one_at_a_time("declare", "plan", "replan", "observe", "metrics", "explain", "state_dict",
-               "load_state_dict")  # fmt: skip
-class Aligner(Shared):
+@one_at_a_time("declare", "forget", "plan", "replan", "observe", "metrics", "explain",
+               "state_dict", "load_state_dict")  # fmt: skip
+class Aligner(Members, Shared):
     """Decide, round after round, which client trains which experts.
 
     Parameters
@@ -55,8 +53,12 @@ class Aligner(Shared):
         See their classes.
     seed : int, default 0
         Seed of anything random.
+    forget_after : int, optional
+        Rounds after which `observe` forgets, as `forget` does, clients that were neither
+        asked nor declared anything; None for never.
     log : path, optional
-        File to which a line of JSON is appended for everything done (`docs/state.md`).
+        File to which a line of JSON is appended for everything done (`docs/state.md`). Where it
+        cannot be written, rounds go on without it, after one warning.
 
     Notes
     -----
@@ -111,20 +113,12 @@ class Aligner(Shared):
         capacity: CapacitySettings | None = None,
         policy: PolicySettings | None = None,
         seed: int = 0,
+        forget_after: int | None = None,
         log: str | Path | None = None,
     ) -> None:
-        if fault := ONE_OR_MORE.fault("n_experts", n_experts):
-            raise ProblemError(fault)
-        n_experts = int(n_experts)
-        given = by_label(expert_ids=expert_ids, expert_mb=expert_mb, expert_group=expert_group)
-        settings = Settings(
-            n_experts, identifiers("expert_ids", given["expert_ids"], n_experts),
-            fitted("expert_mb", given["expert_mb"], (n_experts,), "one per expert",
-                   valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
-            Groups.of_any(given["expert_group"], group_min, group_max, n_experts),
-            known_strategy(strategy), int(seed),
-            fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
-            policy or PolicySettings(),
+        settings = Settings.of_any(
+            n_experts, expert_ids, expert_mb, (expert_group, group_min, group_max),
+            known_strategy(strategy), seed, fitness, load, capacity, policy, forget_after,
         )  # fmt: skip
         self.n_experts: Final = settings.n_experts
         self.expert_ids: Final = settings.expert_ids
@@ -143,27 +137,6 @@ class Aligner(Shared):
         return self.tables.settings
 
     # -- before a round -------------------------------------------------------
-
-    def declare(self, client: ClientId, **profile: Any) -> None:
-        """Declare what a client can do.
-
-        Parameters
-        ----------
-        client : str or int
-            Its id; a new client is added.
-        **profile
-            Fields of `ClientProfile`. What is not given stays as it was.
-
-        Raises
-        ------
-        ProblemError
-            If a field is unknown or malformed.
-        """
-        declared = ClientProfile.of(profile, self.n_experts)
-        with Call("finish"):
-            row = self.tables.clients.add(client)
-            self.tables.grow()
-            self.tables.capacity.declare(row, declared)
 
     def plan(
         self, clients: Iterable[ClientId], deadline_s: float | None = None, *,
@@ -213,6 +186,7 @@ class Aligner(Shared):
         prices = plan.result.prices if plan.result and self.strategy == "optimal" else None
         prices = self.tables.prices if prices is None else np.array(prices)
         # Python looks for signals where it calls: all of this is done, or nothing.
+        self.tables.seen.round[inputs.rows] = plan.round
         self.tables.prices, self.round = prices, plan.round
         self.open_plan, self._last, self._open_inputs = plan, plan, inputs
 
@@ -301,6 +275,8 @@ class Aligner(Shared):
             accepted = list(intake.accepted.values())
             seen = Observation(len(accepted), refused, dropped)
             self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+            if self.settings.forget_after is not None:
+                self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
         return warned(seen, waits, is_open=True)
 
     def metrics(self) -> dict[str, Any]:

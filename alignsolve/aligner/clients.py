@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 
 from alignsolve.aligner.reports import ClientId, client_id
+from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.ids import id_fault, look
@@ -77,3 +79,27 @@ class Clients:
             twice = self.ids[int(first[np.argmax(count > 1)])]
             raise ProblemError(f"client {twice!r} is given twice; give every participant once")
         return rows
+
+    def known(self, values: Iterable[object]) -> IntArray:
+        """Return the rows of those clients that are known, int64.
+
+        Raises
+        ------
+        ProblemError
+            If one is no id.
+        """
+        found = (self.row.get(client_id(value)) for value in values)
+        return np.array([row for row in found if row is not None], dtype=np.int64)
+
+
+class LastSeen(Rows):
+    """The round in which each client was last asked, or the last before it declared anything."""
+
+    ROWS: ClassVar[dict[str, float]] = {"round": 0}
+
+    def __init__(self) -> None:
+        self.round: IntArray = np.zeros(0, dtype=np.int64)
+
+    def before(self, round_: int) -> IntArray:
+        """Return the rows of clients last seen in a round or before, int64."""
+        return np.flatnonzero(self.round[: self.n_clients] <= round_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import secrets
@@ -14,10 +15,12 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round, round_problem
 from alignsolve.aligner.reports import ClientReport, Observation
 from alignsolve.backends.portfolio import TOO_SLOW
-from alignsolve.errors import ProblemError
+from alignsolve.io.files import TornWriteError, append_whole
 from alignsolve.model.digest import problem_digest
 from alignsolve.result import Result
 from alignsolve.status import Termination
+
+logger = logging.getLogger("alignsolve")
 
 #: What fallbacks say that time ended.
 TIME_LIMIT = Termination.TIME_LIMIT.value
@@ -26,30 +29,33 @@ TIME_LIMIT = Termination.TIME_LIMIT.value
 class RoundLog:
     """Appends lines of JSON to a file.
 
+    Parameters
+    ----------
+    path : path or None
+        The file; a relative one is that of the working folder now. None for no log.
+
     Notes
     -----
     The file is opened for every line, so that a crash loses none that was
-    written, and other programs may rotate it.
+    written, and other programs may rotate it. A log that cannot be written stops
+    nothing: lines are lost, the first with a warning, until it can be again.
 
     No two events are alike: ``start`` is drawn for each aligner that is made or loaded,
-    and ``number`` counts its events from 1. An aligner that goes on from a state first
-    writes ``load`` with that state's ``round``: what stands above it of later rounds
-    was never saved, and is played again.
+    and ``number`` counts its events from 1, lost ones too. An aligner that goes on from a
+    state first writes ``load`` with that state's ``round``: what stands above it of later
+    rounds was never saved, and is played again.
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).absolute()
         self.start = secrets.token_hex(8)
         self.number = 0
+        self._warned = False
+        #: Whether the last line lacks its end; None where the file was not looked at yet.
+        self._torn: bool | None = None
 
     def write(self, event: str, **figures: Any) -> None:
-        """Append an event with its figures; infinities and NaN become null.
-
-        Raises
-        ------
-        ProblemError
-            If the file cannot be written.
-        """
+        """Append an event with its figures; infinities and NaN become null."""
         if self.path is None:
             return
         finite = {
@@ -61,11 +67,17 @@ class RoundLog:
         line = json.dumps(unique | finite, allow_nan=False).encode() + b"\n"
         try:
             with self.path.open("a+b", buffering=0) as stream:
-                if self.number == 1 and _is_torn(stream):
-                    line = b"\n" + line
-                stream.write(line)
+                if self._torn is None:
+                    self._torn = _is_torn(stream)
+                append_whole(stream.fileno(), b"\n" * self._torn + line)
+            self._torn = False
         except OSError as error:
-            raise ProblemError(f"log {self.path} cannot be written: {error.strerror}") from None
+            if isinstance(error, TornWriteError):  # the next line must not join it
+                self._torn = True
+            if not self._warned:
+                self._warned = True
+                logger.warning("log %s cannot be written: %s; rounds go on without it",
+                               self.path, error.strerror or error)
 
     def plan(self, event: str, plan: Plan, inputs: Round, **figures: Any) -> None:
         """Append a plan, with digests of its inputs and problem, which take time to compute.
@@ -80,7 +92,7 @@ class RoundLog:
 
 def _is_torn(stream: IO[bytes]) -> bool:
     """Tell whether a file's last line lacks its end, as a kill may leave it."""
-    size = stream.seek(0, os.SEEK_END)
+    size = stream.seek(0, os.SEEK_END) if stream.seekable() else 0
     return size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
 
 

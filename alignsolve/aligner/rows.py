@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import IntArray
 
 
 class Rows:
@@ -39,6 +40,12 @@ class Rows:
                 longer[: array.shape[0]] = array
                 setattr(self, name, longer)
         self.n_clients = n_clients
+
+    def keep(self, rows: IntArray) -> None:
+        """Drop all clients but those of some rows, which are numbered anew in their order."""
+        for name in self.ROWS:
+            setattr(self, name, getattr(self, name)[rows])
+        self.n_clients = rows.size
 
     def arrays(self, prefix: str) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, cut to the clients there are, by prefix and name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,11 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner.capacity import CapacitySettings
-from alignsolve.aligner.checks import NON_NEGATIVE, POSITIVE, SHARE, require
+from alignsolve.aligner.checks import (
+    NON_NEGATIVE,
+    ONE_OR_MORE,
+    POSITIVE,
+    SHARE,
+    require,
+)
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.load import LoadSettings
+from alignsolve.errors import ProblemError
 from alignsolve.model.arguments import group_bounds
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray, fitted
+from alignsolve.model.ids import identifiers
+from alignsolve.model.labels import by_label
 
 Setting = TypeVar("Setting")
 
@@ -120,6 +129,8 @@ class Settings:
         Seed of anything random.
     fitness, load, capacity, policy : settings
         See their classes.
+    forget_after : int or None
+        Rounds after which a client that was not asked is forgotten.
     """
 
     n_experts: int
@@ -132,6 +143,32 @@ class Settings:
     load: LoadSettings
     capacity: CapacitySettings
     policy: PolicySettings
+    forget_after: int | None = None
+
+    @classmethod
+    def of_any(
+        cls, n_experts: int, expert_ids: Sequence[str] | None, expert_mb: npt.ArrayLike,
+        groups: tuple[npt.ArrayLike | None, npt.ArrayLike | None, npt.ArrayLike | None],
+        strategy: str, seed: int,
+        fitness: FitnessSettings | None, load: LoadSettings | None,
+        capacity: CapacitySettings | None, policy: PolicySettings | None,
+        forget_after: int | None,
+    ) -> Settings:
+        """Check the arguments but for the strategy, or raise `ProblemError`."""
+        counts = {} if forget_after is None else {"forget_after": forget_after}
+        for name, value in ({"n_experts": n_experts} | counts).items():
+            if fault := ONE_OR_MORE.fault(name, value):
+                raise ProblemError(fault)
+        n_experts, (group, low, high) = int(n_experts), groups
+        given = by_label(expert_ids=expert_ids, expert_mb=expert_mb, expert_group=group)
+        return cls(
+            n_experts, identifiers("expert_ids", given["expert_ids"], n_experts),
+            fitted("expert_mb", given["expert_mb"], (n_experts,), "one per expert",
+                   valid=lambda a: np.isfinite(a) & (a > 0), would_be_right="give megabytes > 0"),
+            Groups.of_any(given["expert_group"], low, high, n_experts), strategy, int(seed),
+            fitness or FitnessSettings(), load or LoadSettings(), capacity or CapacitySettings(),
+            policy or PolicySettings(), None if forget_after is None else int(forget_after),
+        )  # fmt: skip
 
     def group_arguments(self) -> dict[str, Any]:
         """Return the layers as arguments of `AlignmentProblem`."""

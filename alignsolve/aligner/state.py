@@ -78,6 +78,9 @@ def restored(settings: Settings, state: object) -> tuple[Tables, int, Plan | Non
         raise ProblemError("state is no aligner's; give what state_dict() returned")
     try:
         tables, arrays, header = Tables(settings, state["clients"]), state["arrays"], state["open"]
+        if "seen.round" not in arrays:  # of 0.1: nobody was forgotten
+            seen = np.full(len(tables.clients), int(state["round"]), dtype=np.int64)
+            arrays = arrays | {"seen.round": seen}
         tables.load_arrays(arrays)
         tables.refused = Counter({str(kind): int(n) for kind, n in state["refused"].items()})
         tables.totals = {name: float(state["totals"][name]) for name in tables.totals}
@@ -117,6 +120,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         **{name: None if array is None else array.tolist() for name, array in arrays.items()},
         "strategy": settings.strategy,
         "seed": settings.seed,
+        "forget_after": settings.forget_after,
     } | parts
 
 

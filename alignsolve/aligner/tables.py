@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner.capacity import CapacityProfiler
-from alignsolve.aligner.clients import Clients
+from alignsolve.aligner.clients import Clients, LastSeen
 from alignsolve.aligner.fitness import FitnessTracker
 from alignsolve.aligner.intake import Intake
 from alignsolve.aligner.load import LoadMonitor, balance_metrics
@@ -35,9 +35,10 @@ class Tables:
         self.load = LoadMonitor(settings.load, n_experts)
         self.capacity = CapacityProfiler(settings.capacity, n_experts)
         self.placements = Placements(n_experts)
+        self.seen = LastSeen()
         self._rows: dict[str, Rows] = {
             "fitness": self.fitness, "load": self.load, "capacity": self.capacity,
-            "placements": self.placements,
+            "placements": self.placements, "seen": self.seen,
         }  # fmt: skip
         #: Prices of the last plan that had any: where the next solve starts.
         self.prices: Float64Array = np.zeros(n_experts)
@@ -55,6 +56,23 @@ class Tables:
         """Forget all but the first clients, of whom nothing is known yet."""
         self.clients.keep(number)
         self.grow()
+
+    def forget(self, rows: IntArray, waiting: Round | None) -> tuple[ClientId, ...]:
+        """Drop clients, number the others anew, also in inputs that wait, and return who went.
+
+        Copies what is left.
+        """
+        gone = np.zeros(len(self.clients), dtype=np.bool_)
+        gone[rows] = True
+        names = self.clients.named(np.flatnonzero(gone))
+        if names:
+            kept = np.flatnonzero(~gone)
+            self.clients = Clients(self.clients.named(kept))
+            for table in self._rows.values():
+                table.keep(kept)
+            if waiting is not None:
+                waiting.rows = (np.cumsum(~gone) - 1)[waiting.rows]
+        return names
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of all arrays, by the name of their table and their own."""

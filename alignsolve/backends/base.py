@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from alignsolve.backends.rescaled import solve_rescaled
-from alignsolve.errors import BackendNotFoundError, guarded
+from alignsolve.errors import BackendError, BackendNotFoundError, guarded
+from alignsolve.machine.memory import shortage
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.describe import allowed_counts
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
@@ -69,6 +71,8 @@ class Backend(ABC):
     all_parts: ClassVar[tuple[str, ...]] = ()
     #: What makes it faster the next time, where `estimated_seconds` does not fit.
     speed_hint: ClassVar[str] = ""
+    #: Bytes for each allowed pair that it takes beside the problem, at least, as far as measured.
+    bytes_per_pair: ClassVar[float] = 0.0
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None
@@ -108,6 +112,13 @@ class Backend(ABC):
         """Return the seconds in which it could not be interrupted, as far as measured, or NaN."""
         return float("nan")
 
+    def shortage(self, problem: AlignmentProblem) -> str | None:
+        """Return why the memory left does not suffice, by a measured model, or None if it may."""
+        most = problem.n_clients * problem.n_experts
+        if problem.streamed or shortage(self.bytes_per_pair * most) is None:
+            return None
+        return shortage(self.bytes_per_pair * float(allowed_counts(problem)[0].sum()))
+
     @classmethod
     def missing_libraries(cls) -> list[str]:
         """Return the distributions that would have to be installed."""
@@ -132,7 +143,10 @@ def index_arrays(row_ind: Any, col_ind: Any) -> tuple[IntArray, IntArray]:
 
 
 def guarded_solve(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
-    """Let a backend solve; see `guarded` and `solve_rescaled`."""
+    """Let a backend solve, if there is the memory for it; see `guarded` and `solve_rescaled`."""
+    reason = backend.shortage(problem)
+    if reason is not None:
+        raise BackendError(f"backend {backend.name!r} {reason}") from MemoryError(reason)
 
     def call() -> Outcome:
         if backend.capabilities.rescaled:

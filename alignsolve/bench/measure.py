@@ -17,6 +17,7 @@ from alignsolve.bench.records import ANSWERED, finite
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.generators import generate
 from alignsolve.infeasibility import Conflict
+from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
 from alignsolve.model.sources import FunctionSource
 from alignsolve.result import Result
@@ -175,12 +176,12 @@ def _attempt(
     started = time.perf_counter()
     try:
         result = solve(problem, backend, on_interrupt="raise", **options)
-    except MemoryError as error:
-        fields: dict[str, Any] = {"outcome": "memory", "message": str(error) or "MemoryError"}
-    except UnsupportedProblemError as error:
-        fields = {"outcome": "unsupported", "message": str(error)}
     except Exception as error:
-        fields = {"outcome": "error", "message": f"{type(error).__name__}: {error}"}
+        unsupported = isinstance(error, UnsupportedProblemError)
+        lacking = lack_of_memory(error) is not None
+        outcome = "memory" if lacking else "unsupported" if unsupported else "error"
+        text = str(error) if unsupported else f"{type(error).__name__}: {error}"
+        fields: dict[str, Any] = {"outcome": outcome, "message": text}
     else:
         fields, conflict = _result_fields(result), result.conflict
     fields["total_seconds"] = time.perf_counter() - started

@@ -14,7 +14,7 @@ from typing import Any
 
 from alignsolve.bench.records import Row
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import atomic_write
+from alignsolve.io.files import TornWriteError, append_whole, atomic_write, fail_to_write
 from alignsolve.model.whole_files import hold, remove_leftovers
 
 #: Columns of the CSV file: of `Row`, those that say something on their own.
@@ -47,16 +47,14 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ProblemError(f"cannot write {self.path}: {error.strerror}") from error
+            fail_to_write(self.path, error)
         if not hold(self._file, otherwise=True):
             os.close(self._file)
             raise ProblemError(
                 f"another bench is writing {self.path}; wait for it or give another folder"
             )
         remove_leftovers(folder)
-        self._records, torn = read_records(self.path)
-        if torn:
-            os.write(self._file, b"\n")
+        self._records, self._torn = read_records(self.path)
 
     def __enter__(self) -> Store:
         return self
@@ -69,15 +67,26 @@ class Store:
         return self._records.get((kind, key))
 
     def put(self, kind: str, key: str, record: dict[str, Any]) -> None:
-        """Append a record."""
+        """Append a record.
+
+        Raises
+        ------
+        ProblemError
+            If the disk is full; what it took of the record is passed over later.
+        """
         record = {"kind": kind, "key": key, **record}
-        append_line(self._file, json.dumps(record, allow_nan=False))
+        try:
+            append_line(self._file, json.dumps(record, allow_nan=False), self._torn)
+        except OSError as error:
+            self._torn |= isinstance(error, TornWriteError)
+            fail_to_write(self.path, error)
+        self._torn = False
         self._records[kind, key] = record
 
 
 def append_line(file: int, line: str, torn: bool = False) -> None:
     """Write a line in one go, after the end of the last one where that is torn."""
-    os.write(file, b"\n" * torn + line.encode() + b"\n")
+    append_whole(file, b"\n" * torn + line.encode() + b"\n")
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], bool]:

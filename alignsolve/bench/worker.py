@@ -51,6 +51,7 @@ from alignsolve.bench.processes import how_ended, last_words, one_line, resident
 from alignsolve.bench.records import WARM_UP_LIMIT
 from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
+from alignsolve.machine.memory import lack_of_memory, tells_of_memory
 from alignsolve.model.problem import AlignmentProblem
 
 #: What a child does, given how to tell something to the parent.
@@ -112,7 +113,10 @@ class Server:
             )
             fields = self._watch(child, kill_after, memory_limit)
             if fields["outcome"] == "crash":
-                fields["message"] += last_words(errors)
+                words = last_words(errors)
+                fields["message"] += words
+                if tells_of_memory(words):
+                    fields["outcome"] = "memory"
         fields["message"] = one_line(fields.get("message", ""))
         return fields
 
@@ -249,10 +253,10 @@ def main() -> None:
             reply = getattr(server, request.pop("do"))(**request)
         except AlignSolveError as error:
             reply = {"error": one_line(str(error))}
-        except MemoryError:
-            reply = {"error": "does not fit in memory"}
         except Exception as error:
-            reply = {"error": one_line(f"{type(error).__name__}: {error}")}
+            lack = lack_of_memory(error)
+            text = f"{type(error).__name__}: {error}" if lack is None else f"lack of memory: {lack}"
+            reply = {"error": one_line(text)}
         bench.send(reply)
 
 

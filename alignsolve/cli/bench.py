@@ -10,6 +10,7 @@ from alignsolve.cli.common import (
     DONE,
     FAILED,
     INTERRUPTED,
+    NOTHING_FOUND,
     JsonOption,
     optional,
     print_json,
@@ -39,7 +40,7 @@ def bench(
     DIR is a folder, searched to the bottom, or an instance file. Each run has a
     process of its own. A bench that was stopped goes on where it was when it is
     started again with the same --out. The exit code is 1 where a backend gave a
-    wrong answer.
+    wrong answer, and 3 where the memory sufficed for no run.
     """
     from rich.console import Console
 
@@ -69,4 +70,8 @@ def bench(
                                 color=console.is_terminal and not console.no_color))
     if report.interrupted:
         return INTERRUPTED
-    return FAILED if report.wrong else DONE
+    if report.wrong:
+        return FAILED
+    outcomes = {one.row.outcome for one in report.judgements}
+    unread = not outcomes and any("memory" in notice for notice in report.notices)
+    return NOTHING_FOUND if unread or outcomes == {"memory"} else DONE

@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import click
 import typer
 
-from alignsolve.errors import ProblemError
+from alignsolve.errors import AlignSolveError, BackendError, ProblemError
 from alignsolve.io import read_instances
 from alignsolve.io.native_json import plain
+from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
@@ -148,8 +149,26 @@ def print_text(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a remark to standard error."""
-    print(ascii(text)[1:-1] if not text.isprintable() else text, file=sys.stderr)
+    """Print a remark to standard error, if that takes any."""
+    with suppress(OSError):
+        print(ascii(text)[1:-1] if not text.isprintable() else text, file=sys.stderr)
+
+
+def ending(error: Exception) -> tuple[str, int]:
+    """Return the message and the exit code with which an error ends a command.
+
+    What is neither ours, nor a lack of memory, nor the operating system's is raised again.
+    """
+    lack = lack_of_memory(error)
+    if lack is not None and not isinstance(error, AlignSolveError):
+        return f"the memory does not suffice{f': {lack}' if lack else ''}", NOTHING_FOUND
+    if isinstance(error, AlignSolveError):
+        lacking = lack is not None or isinstance(error, BackendError)
+        return str(error), NOTHING_FOUND if lacking else BAD_INPUT
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", BAD_INPUT
+    raise error
 
 
 @contextmanager

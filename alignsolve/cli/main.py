@@ -1,7 +1,8 @@
 """The command line: parsing and printing, nothing else.
 
 Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
-3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.
+3 nothing found within the limits, lack of memory among them; 130 interrupted;
+143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import click
 import typer
 
 from alignsolve.cli.bench import bench
-from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, NOTHING_FOUND, note
+from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, ending, note
 from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
 from alignsolve.cli.terminating import run_command
-from alignsolve.errors import AlignSolveError, BackendError
 
 app = typer.Typer(
     name="alignsolve",
     help="Exact, certified client-expert assignment for federated mixture-of-experts training.",
     epilog="Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage; "
-           "3 nothing found within the limits; 130 interrupted; 143 ended by SIGTERM.",
+           "3 nothing found within the limits, or not enough memory; 130 interrupted; "
+           "143 ended by SIGTERM.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -112,18 +113,14 @@ def _run(words: list[str]) -> int:
         usage = f"; see {context.command_path} --help" if context else ""
         # typer and click both add the same hint.
         text = re.sub(r"( Did you mean [^?]*\?)\1", r"\1", error.format_message()).rstrip(".")
-        return _failed(f"{text[:1].lower()}{text[1:]}{usage}", words, BAD_INPUT)
-    except BackendError as error:
-        return _failed(str(error), words, NOTHING_FOUND)
-    except AlignSolveError as error:
-        return _failed(str(error), words, BAD_INPUT)
-    except MemoryError:
-        return _failed("the memory does not suffice for this problem", words, NOTHING_FOUND)
+        return _failed(f"{text[:1].lower()}{text[1:]}{usage}", BAD_INPUT, words)
     except click.Abort:  # some versions of typer make it of Ctrl-C
         return INTERRUPTED
+    except Exception as error:
+        return _failed(*ending(error), words)
 
 
-def _failed(message: str, words: Sequence[str], code: int) -> int:
+def _failed(message: str, code: int, words: Sequence[str]) -> int:
     """Report an error in one line."""
     line = " ".join(message.split())
     note(f"error: {line}")

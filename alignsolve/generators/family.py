@@ -13,6 +13,7 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.generators.draws import Draws, exact
+from alignsolve.machine.memory import shortage
 from alignsolve.model.arrays import FloatArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources.base import BLOCK_ENTRIES
@@ -24,6 +25,9 @@ Value = int | float | str
 
 #: Most entries of a table that is made for a problem: 4 GiB of float32.
 MAX_PAIRS = 2**30
+
+#: Bytes for each pair that making a problem in memory takes, at least.
+BYTES_PER_PAIR = 4
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,9 @@ class Family:
             raise ProblemError(f"seed is {_shown(seed)}; give a whole number from 0 to 2**63 - 1")
         values = self.checked(parameters, streamed)
         draws = Draws(int(seed), (self.name,))
+        pairs = 0 if streamed else math.prod(int(values[side]) for side in self.tables[0])
+        if reason := shortage(BYTES_PER_PAIR * pairs):
+            raise MemoryError(f"family {self.name!r}: {pairs:,} pairs: {reason}")
         try:
             if self.rows is None:
                 return self.build(draws, **values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -46,8 +47,8 @@ def located(path: str | Path) -> Iterator[None]:
         if text.startswith(f"{path}:"):
             raise
         raise ProblemError(f"{path}: {text}") from None
-    except MemoryError:
-        fail(path, "does not fit into memory")
+    except MemoryError as error:
+        fail(path, f"does not fit into memory{f': {error}' if str(error) else ''}")
 
 
 def read_bytes(path: str | Path, limit: int = MAX_TEXT_BYTES, first: int | None = None) -> bytes:
@@ -175,7 +176,39 @@ def atomic_write(path: str | Path, keep: bool = False) -> Iterator[IO[bytes]]:
         with replacing(target, previous(target) if keep else None) as stream:
             yield stream
     except OSError as error:
-        fail(path, f"cannot be written: {_reason(error)}")
+        fail_to_write(path, error)
+
+
+def fail_to_write(path: str | Path, error: OSError) -> NoReturn:
+    """Raise `ProblemError` for a file, or a folder, that the operating system does not take."""
+    raise ProblemError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+class TornWriteError(OSError):
+    """A full disk took a part of what was to be appended."""
+
+
+def append_whole(file: int, data: bytes) -> None:
+    """Write to a descriptor in one call.
+
+    Raises
+    ------
+    TornWriteError
+        If a part of `data` was written.
+    OSError
+        If nothing was.
+    """
+    if os.write(file, data) < len(data):
+        raise TornWriteError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def append_text(path: str | Path, text: str) -> None:
+    """Append to a file, or raise `ProblemError` naming it."""
+    try:
+        with open(path, "ab") as stream:
+            append_whole(stream.fileno(), text.encode())
+    except OSError as error:
+        fail_to_write(path, error)
 
 
 def previous(path: Path) -> Path:

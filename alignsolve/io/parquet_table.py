@@ -69,9 +69,9 @@ def read_table(
             {name: _numbers(arrow, path, name, columns[name])
              for name in columns.column_names if name not in ids},
         )
-    except ProblemError:
+    except (ProblemError, MemoryError):
         raise
-    except (arrow.ArrowException, OSError, MemoryError, UnicodeError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:
         fail(path, f"not a Parquet file that can be read: {one_line(error)[1:-1]}")
 
 

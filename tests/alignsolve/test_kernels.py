@@ -1,5 +1,6 @@
 """Where compiled kernels are kept, and what the user is told."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -108,3 +109,15 @@ def test_says_nothing_when_compiled(monkeypatch, caplog):
     with caplog.at_level("INFO", logger="alignsolve"):
         kernels.announce((Kernel(),), "float32")
     assert not caplog.records
+
+
+def test_a_kernel_that_cannot_be_kept_works_all_the_same(monkeypatch):
+    kernels.prepare()
+    import numba
+    from numba.core.caching import Cache
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Cache, "_save_overload", full)
+    assert numba.njit(cache=True)(lambda number: number + 1)(1) == 2

@@ -1,8 +1,11 @@
 """The command line, comparisons and their figures."""
 
+import errno
 import hashlib
+import http.client
 import json
 import math
+import os
 import shlex
 import signal
 import subprocess
@@ -283,3 +286,70 @@ def test_no_warning_is_raised():
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "compare" in done.stdout
+
+
+# -- disks that take nothing -------------------------------------------------------------
+
+
+def refused(words, capsys):
+    """Return the one line with which a command ends with code 2."""
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("words", [["run"], ["compare", "--seeds", "1"], ["download", "mnist"]])
+def test_a_folder_that_cannot_be_made_ends_with_one_line(words, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    to = "--to" if words[0] == "download" else "--out"
+    rest = [] if words[0] == "download" else TINY
+    error = refused([*words, to, str(tmp_path / "file" / "o"), *rest], capsys)
+    assert "Not a directory" in error and "file" in error
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    words = ["run", "--out", str(tmp_path), *TINY, "--set", "checkpoint_every=1"]
+    write = os.write
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def full(file, data):
+        if b'"round": 3' not in data:
+            return write(file, data)
+        monkeypatch.setattr(os, "replace", refuse)  # nor is there room for a checkpoint
+        return refuse()
+
+    monkeypatch.setattr(os, "write", full)
+    assert "rounds.jsonl: cannot be written: no space left on device" in refused(words, capsys)
+    monkeypatch.undo()
+    assert main(words) == 0
+    rounds = [json.loads(line)["round"] for line in (tmp_path / "rounds.jsonl").open()]
+    assert rounds == [1, 2, 3]
+
+
+def test_a_full_disk_is_not_taken_for_the_network(server, tmp_path, monkeypatch, capsys):
+    served, address = server
+    (served / "x.gz").write_bytes(b"hello")
+    monkeypatch.setitem(SOURCES, "mnist", (address, {"x.gz": "5d41402abc4b2a76b9719d911017c592"}))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ["download", "mnist", "--to", str(tmp_path / "to")]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert "x.gz: cannot be written: no space left on device" in refused(words, capsys)
+    monkeypatch.setattr(http.client.HTTPResponse, "read", full)
+    assert "127.0.0.1 cannot be reached" in refused(words, capsys)
+    assert not list((tmp_path / "to").iterdir())
+
+
+def test_events_that_cannot_be_written_stop_no_run(tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=full))
+    assert main(["run", "--tensorboard", "--out", str(tmp_path), *TINY]) == 0
+    assert caplog.text.count("No space left on device; the run goes on without them") == 1

@@ -255,7 +255,7 @@ def test_no_round_is_played_after_round_0(tmp_path):
     assert len(train(settings(), tmp_path, stop_after=2)[1].records) == 2
     assert len(train(settings(), tmp_path, stop_after=0)[1].records) == 2
     for wrong in (-1, 1.5, True):
-        with pytest.raises(ConfigError, match=r"stop_after is .*a whole number from 0 .*, or None"):
+        with pytest.raises(ConfigError, match=r"stop_after is .* number from 0 to .*, or None"):
             train(settings(), stop_after=wrong)
 
 

@@ -56,6 +56,7 @@ class GreedyBackend(Backend):
     """
 
     name: ClassVar[str] = "greedy"
+    bytes_per_pair: ClassVar[float] = 12.0
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=frozenset(Feature),
         exact=False,

@@ -55,6 +55,7 @@ class LagrangianBackend(Backend):
     """
 
     name: ClassVar[str] = "lagrangian"
+    bytes_per_pair: ClassVar[float] = 100.0
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=frozenset(Feature),
         exact=True,

@@ -34,6 +34,7 @@ class CpSatBackend(Backend):
     """
 
     name = "ortools-cpsat"
+    bytes_per_pair = 1600.0
     capabilities = Capabilities(
         features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
         warm_start=True, callback=True, rescaled=True, libraries=("ortools",),

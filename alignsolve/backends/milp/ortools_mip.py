@@ -51,6 +51,7 @@ class MathOptBackend(Backend):
     """
 
     name = "ortools-mip"
+    bytes_per_pair = 1400.0
     capabilities = _CAPABILITIES
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
@@ -73,6 +74,7 @@ class ScipBackend(Backend):
     """
 
     name = "ortools-scip"
+    bytes_per_pair = 2500.0
     capabilities = replace(_CAPABILITIES, interruptible=False, callback=False)
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:

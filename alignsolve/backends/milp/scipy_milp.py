@@ -33,6 +33,7 @@ class ScipyMilpBackend(Backend):
     """
 
     name = "scipy-milp"
+    bytes_per_pair = 1300.0
     capabilities = Capabilities(
         features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
         callback=True, rescaled=True, libraries=("scipy",),

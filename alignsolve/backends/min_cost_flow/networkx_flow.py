@@ -29,6 +29,7 @@ class NetworkxBackend(NetworkBackend):
     """
 
     name: ClassVar[str] = "networkx"
+    bytes_per_pair: ClassVar[float] = 1100.0
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=FLOW_FEATURES,
         exact=True,

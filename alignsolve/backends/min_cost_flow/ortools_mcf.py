@@ -30,6 +30,7 @@ class MinCostFlowBackend(NetworkBackend):
     """
 
     name: ClassVar[str] = "ortools-mcf"
+    bytes_per_pair: ClassVar[float] = 110.0
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=FLOW_FEATURES, exact=True, proves_infeasibility=True, interruptible=False,
         sources=True, libraries=("ortools",),

@@ -176,8 +176,6 @@ def test_log(tmp_path):
     assert lines[0]["problem"].startswith("sha256:") and lines[0]["relaxations"]
     assert lines[0]["reproducible"] is True and lines[1]["lost"] == 1
     assert lines[2]["accepted"] == 1 and lines[2]["refused"] == {"malformed": 1}
-    with pytest.raises(al.ProblemError, match="cannot be written"):
-        al.Aligner(3, log=tmp_path / "missing" / "log").plan(["a"])
 
 
 def test_all_strategies_log_the_same_inputs(tmp_path):

@@ -178,6 +178,17 @@ class Service(RuleBasedStateMachine):
         self.refused += len(good)
         self.plan = None
 
+    @rule(clients=st.sets(st.integers(0, 8), max_size=3))
+    def forget(self, clients):
+        aligner, known = self.aligner, set(self.aligner.tables.clients.ids)
+        open_plan = aligner.open_plan
+        if open_plan is not None and clients & known & set(open_plan.clients):
+            with pytest.raises(al.ProblemError, match="has a part in the open round"):
+                aligner.forget(clients)
+            clients = clients - set(open_plan.clients)
+        assert aligner.forget(clients) == len(clients & known)
+        assert not clients & set(aligner.tables.clients.ids)
+
     @rule()
     def restart(self):
         state = self.aligner.state_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_two_benches_cannot_write_one_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(al.ProblemError, match="cannot write"):
+    with pytest.raises(al.ProblemError, match="cannot be written"):
         Store(tmp_path / "file")
 
 
@@ -197,3 +198,17 @@ def test_specs_say_what_is_known(tmp_path):
 def test_a_better_known_value_makes_no_other_problem(tmp_path):
     before = file_digest(spec(tmp_path, "best_known = 3.0"))
     assert file_digest(spec(tmp_path, "best_known = 3.5")) == before
+
+
+def test_a_full_disk_is_named_and_a_torn_record_passed_over(tmp_path, monkeypatch):
+    write = os.write
+    with Store(tmp_path) as store:
+        store.put("run", "k", {"v": 1})
+        monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:9]))
+        with pytest.raises(al.ProblemError, match=r"results.jsonl: cannot be written: no space"):
+            store.put("run", "l", {"v": 2})
+        monkeypatch.undo()
+    with Store(tmp_path) as store:
+        store.put("run", "m", {"v": 3})
+    records, torn = read_records(tmp_path / "results.jsonl")
+    assert [key for _, key in records] == ["k", "m"] and not torn
