@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,9 @@ from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 #: Beyond, differences of values overflow the float32 in which slack is kept.
 LARGEST_VALUE = 1e37
+
+#: Pairs up to which "greedy" has an answer before numba is loaded.
+FEW_PAIRS = 1 << 21
 
 _ENDED = {
     "optimal": Termination.PROVED,
@@ -74,6 +78,16 @@ class ExchangeBackend(Backend):
         if problem.largest > LARGEST_VALUE:
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         return super().refusal(problem)
+
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
+        if problem.fitness.size <= FEW_PAIRS and "numba" not in sys.modules:
+            return False
+        kernels.prepare()
+        from alignsolve.backends.exchange.algorithm import COMPILED
+
+        dtype = problem.fitness.dtype.name
+        return all(kernels.is_compiled(kernel, dtype) for kernel in COMPILED)
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""

@@ -42,7 +42,8 @@ class GreedyBackend(Backend):
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
-    to `GreedyParams.grace_seconds`.
+    to `GreedyParams.grace_seconds`. "greedy:first" ends with its first answer, and makes
+    one attempt only.
     """
 
     name: ClassVar[str] = "greedy"
@@ -54,12 +55,13 @@ class GreedyBackend(Backend):
         warm_start=True,
         callback=True,
     )
+    all_parts: ClassVar[tuple[str, ...]] = ("first", "search")
     #: How much is tried.
     params: GreedyParams = DEFAULT_PARAMS
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
-        attempts = _Attempts(problem, limits, self.params)
+        attempts = _Attempts(problem, limits, self.params, "search" not in self.parts)
         interrupted = False
         try:
             # Infinite bounds and extreme scales meet in sums that are then masked.
@@ -81,8 +83,11 @@ class GreedyBackend(Backend):
 class _Attempts:
     """Attempts at one problem, and the best feasible answer of all."""
 
-    def __init__(self, problem: AlignmentProblem, limits: Limits, params: GreedyParams) -> None:
+    def __init__(
+        self, problem: AlignmentProblem, limits: Limits, params: GreedyParams, only_first: bool
+    ) -> None:
         self.problem, self.limits, self.params = problem, limits, params
+        self.only_first = only_first
         self.started = time.perf_counter()
         self.effort = self._effort(math.inf)
         self.best = Incumbent(problem)
@@ -98,9 +103,13 @@ class _Attempts:
         """Return what may be spent on a part of the work."""
         report = self.limits.report
         deadline = max(self.limits.deadline, self.started + self.params.grace_seconds)
-        if report is None:
-            return WorkBudget(deadline, work)
-        return WorkBudget(deadline, work, lambda: report(self.best.value, math.inf))
+
+        def wish() -> bool:
+            if self.only_first and self.best.pairs is not None:
+                return True
+            return report is not None and report(self.best.value, math.inf)
+
+        return WorkBudget(deadline, work, wish)
 
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""
@@ -123,6 +132,8 @@ class _Attempts:
         for position, _ in enumerate(starts):
             found = self._improve(state)
             known |= found
+            if self.only_first:
+                return
             if position == 0 and not known and not self._improve_flow(state):
                 return
             if self.effort.is_spent():

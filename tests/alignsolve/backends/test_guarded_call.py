@@ -55,8 +55,8 @@ def solve_with(behaviours, problem, limits, backend="auto", **more):
 
     def find(name):
         found = get_backend(name)
-        if name in behaviours:
-            found.solve = behaviours[name]
+        if found.name in behaviours:
+            found.solve = behaviours[found.name]
         return found
 
     params = SolveParams(auto=AutoParams(find=find))

@@ -47,6 +47,9 @@ class FakeBackend(base.Backend):
     def estimated_seconds(self, problem: AlignmentProblem) -> float:
         return self.seconds
 
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        return True
+
 
 def pairs(rows: list[int], cols: list[int], **more: object) -> base.Outcome:
     return base.Outcome(al.Termination.PROVED, np.array(rows), np.array(cols), **more)  # type: ignore[arg-type]
@@ -62,7 +65,7 @@ def solve_by(
 ) -> al.Result:  # fmt: skip
     """Solve by some backends alone, which "auto" tries in this order."""
     order = dict.fromkeys(("flow", "mip"), tuple(backends))
-    params = SolveParams(auto=AutoParams(order, backends.__getitem__))
+    params = SolveParams(auto=AutoParams(order, lambda name: backends[name.partition(":")[0]]))
     limits = base.Limits(deadline=time.perf_counter() + time_limit)
     return solve_within(problem, limits, backend, params=params)
 
