@@ -105,9 +105,8 @@ class _Attempts:
         deadline = max(self.limits.deadline, self.started + self.params.grace_seconds)
 
         def wish() -> bool:
-            if self.only_first and self.best.pairs is not None:
-                return True
-            return report is not None and report(self.best.value, math.inf)
+            stopped = report is not None and report(self.best.value, math.inf)
+            return stopped or (self.only_first and self.best.pairs is not None)
 
         return WorkBudget(deadline, work, wish)
 
