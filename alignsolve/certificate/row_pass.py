@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from alignsolve.kernels import is_compiled
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -55,6 +56,16 @@ class Proof:
     residual: float
     held: Float64Array
     stakes: Stakes | None
+
+
+def must_compile(problem: AlignmentProblem) -> bool:
+    """Tell whether a proof takes seconds to compile before it begins."""
+    try:
+        from alignsolve.certificate.row_pass_kernels import residual_rows
+    except Exception:
+        # Ctrl-C met numba while it was loading.
+        return True
+    return not is_compiled(residual_rows, problem.fitness.dtype.name)
 
 
 def block_stakes(

@@ -178,6 +178,31 @@ class Calls:
         return f"{how}: {lines[-1]}" if lines else how
 
 
+def _wrapped(tell: Tell | None, function: Callable[..., T], *arguments: Any) -> tuple[T]:
+    """Return what a function returns such that it is never None."""
+    return (function(*arguments),)
+
+
+def ended_by_key(
+    function: Callable[..., T], *arguments: Any, seconds: float,
+    poll: Callable[[], bool] | None = None,
+) -> T:
+    """Return ``function(*arguments)``; where that takes long, Ctrl-C and the poll end it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Where they did.
+    """
+    if not seconds > LONG:
+        return function(*arguments)
+    waited = call(_wrapped, function, *arguments, seconds=seconds, poll=poll)
+    if waited.value is None:
+        raise KeyboardInterrupt
+    value: T = waited.value[0]
+    return value
+
+
 def call(
     function: Callable[..., T], *arguments: Any, seconds: float, deadline: float = math.inf,
     poll: Callable[[], bool] | None = None,

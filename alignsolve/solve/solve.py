@@ -13,6 +13,7 @@ import numpy as np
 
 from alignsolve.backends.portfolio import Auto, AutoParams, run_backend
 from alignsolve.certificate.certificate import certify_answer, unproved
+from alignsolve.certificate.row_pass import must_compile
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
@@ -310,6 +311,9 @@ class _Solve:
             rows, cols, load = held.rows, held.cols, held.load
             if proved is None:
                 try:
+                    # Nobody who pressed Ctrl-C waits until a proof is compiled.
+                    if termination is Termination.INTERRUPTED and must_compile(problem):
+                        raise KeyboardInterrupt
                     certificate = certify_answer(problem, held, answer, self.limits.deadline)
                 except KeyboardInterrupt:
                     certificate = unproved(problem, rows, cols)

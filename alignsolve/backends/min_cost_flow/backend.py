@@ -6,10 +6,12 @@ import math
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
 from alignsolve.backends.min_cost_flow.polish import polish
+from alignsolve.interruptible import ended_by_key
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
@@ -72,7 +74,13 @@ class NetworkBackend(Backend):
         started = time.perf_counter()
         network = build_network(problem, self.params.most_bits)
         built = time.perf_counter()
-        flow = None if network.contradiction else self.least_cost_flow(network)
+        flow = None
+        if not network.contradiction:
+            report = limits.report
+            flow = ended_by_key(
+                self.least_cost_flow, network, seconds=self.estimated_seconds(problem),
+                poll=None if report is None else partial(report, -math.inf, math.inf),
+            )
         source = library_version(self.capabilities.libraries[0])
         stats = {
             "build_seconds": built - started, "nodes": network.n_nodes, "arcs": network.n_arcs,

@@ -28,8 +28,10 @@ class MinCostFlowBackend(NetworkBackend):
 
     Notes
     -----
-    The library takes neither a time limit nor a signal: both take effect when
-    it returns. It needs about 110 bytes an arc.
+    The library takes neither a time limit nor a signal. Where it is expected to take long
+    it works in a process of its own, see `alignsolve.interruptible`, which Ctrl-C and a
+    callback end; a time limit, and for other problems both, take effect when it returns.
+    It needs about 110 bytes an arc.
     """
 
     name: ClassVar[str] = "ortools-mcf"

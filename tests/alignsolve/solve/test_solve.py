@@ -16,8 +16,10 @@ import alignsolve as al
 from alignsolve.backends import base
 from alignsolve.backends.greedy.backend import GreedyBackend
 from alignsolve.backends.portfolio import AutoParams
+from alignsolve.generators import generate
 from alignsolve.model.feasibility import violations
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.progress import Reporter
 from alignsolve.solve.solve import SolveParams, solve_within
 
 PROBLEM = AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
@@ -327,6 +329,72 @@ def test_ctrl_c_while_certifying_keeps_the_answer(monkeypatch: pytest.MonkeyPatc
     assert (result.status, result.objective_value) == (al.Status.FEASIBLE, 5.5)
     assert result.termination is al.Termination.INTERRUPTED
     assert result.dual_bound == math.inf
+
+
+class SlowBackend(FakeBackend):
+    """One whose first answer takes a while."""
+
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, MIP])
+@pytest.mark.parametrize(
+    ("behaviour", "ended"),
+    [
+        (raising(KeyboardInterrupt()), al.Termination.INTERRUPTED),
+        (raising(MemoryError()), al.Termination.HEURISTIC_DONE),
+        (lambda *_: base.Outcome.nothing(al.Termination.TIME_LIMIT), al.Termination.TIME_LIMIT),
+    ],
+)
+def test_auto_has_an_answer_before_a_slow_backend_begins(
+    problem: AlignmentProblem, behaviour: Callable[..., base.Outcome], ended: al.Termination
+) -> None:
+    result = solve_by(fake_first(SlowBackend(behaviour)), problem)
+    assert (result.backend, result.objective_value) == ("greedy", 5.5)
+    # A proof beats the limit: what greedy finds here is certified.
+    assert result.termination in (ended, al.Termination.PROVED)
+    states: list[al.Progress] = []
+
+    def watched(_: AlignmentProblem, options: base.Limits) -> base.Outcome:
+        assert [s.objective_value for s in states if s.backend == "exchange"] == [5.5]
+        return pairs([0, 1], [1, 0], bound=6.0)
+
+    backends = fake_first(SlowBackend(watched))
+    order = dict.fromkeys(("flow", "mip"), tuple(backends))
+    params = SolveParams(auto=AutoParams(order, lambda name: backends[name.partition(":")[0]]))
+    reporter = Reporter(problem, states.append, time.perf_counter())
+    result = solve_within(problem, base.Limits(report=reporter), params=params)
+    # Nothing worse is returned.
+    assert (result.backend, result.objective_value) == ("exchange", 5.5)
+
+
+def test_ctrl_c_while_a_backend_loads_keeps_the_answer() -> None:
+    class Loading(SlowBackend):
+        def estimated_seconds(self, problem: AlignmentProblem) -> float:
+            raise KeyboardInterrupt
+
+    backends = fake_first(Loading(raising(AssertionError("must not run"))))
+    result = solve_by(backends, MIP, time_limit=60)
+    assert (result.backend, result.objective_value) == ("greedy", 5.5)
+    assert result.termination is al.Termination.INTERRUPTED
+
+
+def test_after_ctrl_c_no_proof_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["alignsolve.solve.solve"]
+    monkeypatch.setattr(module, "must_compile", lambda problem: True)
+    monkeypatch.setattr(module, "certify_answer", raising(AssertionError("must not run")))
+    result = solve_by(fake_first(SlowBackend(raising(KeyboardInterrupt()))))
+    assert (result.status, result.objective_value) == (al.Status.FEASIBLE, 5.5)
+    assert result.termination is al.Termination.INTERRUPTED
+
+
+def test_greedy_may_end_with_its_first_answer() -> None:
+    problem = generate("scarce", clients=60, experts=8)
+    first, best = al.solve(problem, "greedy:first"), al.solve(problem, "greedy")
+    assert first.stats["attempts"] == 1 < best.stats["attempts"]
+    assert first.has_answer
+    assert first.objective_value <= best.objective_value
 
 
 def test_auto_keeps_time_back_for_greedy() -> None:
