@@ -50,7 +50,7 @@ class AutoParams:
     find : callable
         Returns the backend of a name, or raises `BackendNotFoundError`.
     first_share : float
-        Share of the time left that greedy may take for a first answer.
+        Share of the time left that greedy may take for an answer before others.
     fallback_share : float
         Share of a time limit that is kept back so that the last resort can still answer.
     interrupt_grace : float

@@ -141,8 +141,15 @@ def solve(
     measured cost model does not fit the time limit; it goes on where one fails,
     gives up ("exchange" does where its method does not help) or finds nothing in
     time; and it ends with "greedy", which always answers where an answer is easy to
-    find. In the mip class solvers of the linear model start from an answer of
-    "greedy", and nothing worse is returned.
+    find. Where a backend does not answer at once, because it takes long or has to
+    compile first, "greedy" finds an answer before, where one is easy to find; it is kept
+    through Ctrl-C, limits and failures. Backends of the mip class start from it, and
+    nothing worse is returned.
+
+    Solvers that cannot be cancelled (HiGHS, SCIP, minimum-cost flows) work in a process
+    of their own where they are expected to take more than two seconds; it is killed when
+    nobody waits for it any more. It needs no ``__main__`` guard, and works in daemonic
+    workers, threads and notebooks. Answers do not depend on it.
 
     With `elastic`, a problem that has an answer is solved as usual. Else load
     bounds, ``min_experts``, ``group_min`` and fairness floors are relaxed: the answer
@@ -163,8 +170,8 @@ def solve(
     A `callback` is called while a backend works, and can stop it, where its
     capabilities say so (`Capabilities.callback`); else as a backend begins and at
     the end only, as with ``engine="ray"``. "lagrangian", "ortools-cpsat" and
-    "ortools-mip" tell value and bound, "greedy" the value, "exchange" and
-    "scipy-milp" the time alone until they end. Values are those of answers that
+    "ortools-mip" tell value and bound, "greedy" the value, "exchange", "scipy-milp"
+    and "ortools-scip" the time alone until they end. Values are those of answers that
     were checked; while bounds are relaxed, for `elastic`, there is only the time.
 
     Examples
