@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,12 @@ def _writable(folder: Path) -> bool:
         return False
 
 
+def _load() -> None:
+    """Import numba, if it is there."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numba")
+
+
 def prepare() -> None:
     """Make sure that numba finds a place for compiled kernels; call before importing them.
 
@@ -46,9 +55,13 @@ def prepare() -> None:
     global _prepared
     if _prepared:
         return
-    _prepared = True
+    # Ctrl-C in the middle of this import would leave a numba that cannot be imported again.
+    loading = threading.Thread(target=_load)
+    loading.start()
+    loading.join()
     import numba
 
+    _prepared = True
     if numba.config.CACHE_DIR:
         return
     if _writable(Path(__file__).parent / "__pycache__"):

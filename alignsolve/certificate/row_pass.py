@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from alignsolve.kernels import is_compiled
+from alignsolve.kernels import is_compiled, prepare
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -60,11 +60,9 @@ class Proof:
 
 def must_compile(problem: AlignmentProblem) -> bool:
     """Tell whether a proof takes seconds to compile before it begins."""
-    try:
-        from alignsolve.certificate.row_pass_kernels import residual_rows
-    except Exception:
-        # Ctrl-C met numba while it was loading.
-        return True
+    prepare()
+    from alignsolve.certificate.row_pass_kernels import residual_rows
+
     return not is_compiled(residual_rows, problem.fitness.dtype.name)
 
 

@@ -1,10 +1,12 @@
 """Where compiled kernels are kept, and what the user is told."""
 
+import _thread
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,24 @@ def test_says_nothing_when_compiled(monkeypatch, caplog):
     with caplog.at_level("INFO", logger="alignsolve"):
         kernels.announce((Kernel(),), "float32")
     assert not caplog.records
+
+
+def test_ctrl_c_while_numba_loads_does_no_harm(monkeypatch):
+    loaded = []
+
+    def load():
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        loaded.append(True)
+
+    monkeypatch.setattr(kernels, "_prepared", False)
+    monkeypatch.setattr(kernels, "_load", load)
+    with pytest.raises(KeyboardInterrupt):
+        kernels.prepare()
+    # It goes on loading, and the next one waits for it.
+    assert not kernels._prepared
+    monkeypatch.setattr(kernels, "_load", lambda: None)
+    kernels.prepare()
+    assert kernels._prepared
+    while not loaded:
+        time.sleep(0.01)

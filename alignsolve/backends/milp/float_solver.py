@@ -14,8 +14,8 @@ from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.status import Limits
 
 #: Whole columns up to which a search is expected to end within `alignsolve.interruptible.LONG`
-#: seconds.
-FEW_COLUMNS = 100
+#: seconds: `ortools-mip` proved generated fleets of 120 in less than one, and none of 320 in 15.
+FEW_COLUMNS = 200
 
 
 @dataclass(frozen=True, eq=False)
