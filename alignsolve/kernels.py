@@ -37,9 +37,11 @@ def _writable(folder: Path) -> bool:
 
 
 def _load() -> None:
-    """Import numba, if it is there."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module("numba")
+    """Import numba, if it is there, with what it imports at the first call of a kernel."""
+    with contextlib.suppress(ImportError, AttributeError):
+        target = importlib.import_module("numba.core.registry").cpu_target
+        target.typing_context.refresh()
+        target.target_context.refresh()
 
 
 def prepare() -> None:
