@@ -96,8 +96,6 @@ class Auto(Generic[Finished]):
         self.known: tuple[str, Outcome] | None = None
         #: In which ways greedy was asked.
         self.asked: set[str] = set()
-        if limits.warm_start is not None:
-            self._remember("greedy", Outcome(Termination.HEURISTIC_DONE, *limits.warm_start))
 
     def run(self) -> Finished:
         """Try the backends of `AutoParams.order` until one answers."""
@@ -167,11 +165,13 @@ class Auto(Generic[Finished]):
     def _with_answer(self, name: str, backend: Backend, limits: Limits) -> Limits:
         """Let greedy answer before a backend that takes longer, and let that start from it."""
         way = "greedy" if name in self.need_good_answer else "greedy:first"
-        if way != "greedy" and (self.known is not None or backend.answers_soon(self.problem)):
-            way = ""
-        if way and self.ended is None and way not in self.asked:
-            self.asked.add(way)
-            self._ask_greedy(way, limits)
+        if way == "greedy" or not backend.answers_soon(self.problem):
+            if self.known is None and limits.warm_start is not None:
+                self._remember("greedy", Outcome(Termination.HEURISTIC_DONE, *limits.warm_start))
+            enough = way == "greedy:first" and self.known is not None
+            if not enough and self.ended is None and way not in self.asked:
+                self.asked.add(way)
+                self._ask_greedy(way, limits)
         if self.known is None or self.best.pairs is None:
             return limits
         # With an answer in hand no time has to be kept back.

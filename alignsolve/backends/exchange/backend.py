@@ -27,6 +27,9 @@ LARGEST_VALUE = 1e37
 #: Pairs up to which "greedy" has an answer before numba is loaded.
 FEW_PAIRS = 1 << 21
 
+#: Types of values for which nothing has to compile, as far as it was asked.
+_compiled: set[str] = set()
+
 _ENDED = {
     "optimal": Termination.PROVED,
     "stopped": Termination.TIME_LIMIT,
@@ -81,13 +84,18 @@ class ExchangeBackend(Backend):
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
         """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
+        dtype = problem.fitness.dtype.name
+        if dtype in _compiled:
+            return True
         if problem.fitness.size <= FEW_PAIRS and "numba" not in sys.modules:
             return False
         kernels.prepare()
         from alignsolve.backends.exchange.algorithm import COMPILED
 
-        dtype = problem.fitness.dtype.name
-        return all(kernels.is_compiled(kernel, dtype) for kernel in COMPILED)
+        if not all(kernels.is_compiled(kernel, dtype) for kernel in COMPILED):
+            return False
+        _compiled.add(dtype)
+        return True
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -284,7 +285,7 @@ def test_auto_spares_a_backend_that_cannot_be_interrupted() -> None:
     stubborn = base.Capabilities(ALL, True, True, interruptible=False)
     slow = FakeBackend(raising(AssertionError("must not run")), stubborn, seconds=100)
     result = solve_by(fake_first(slow), time_limit=2)
-    assert "expected to need 100 s of the 1.8 s left" in result.fallbacks[0].reason
+    assert re.search(r"expected to need 100 s of the 1\.\d+ s left", result.fallbacks[0].reason)
     backends = fake_first(FakeBackend(lambda *_: pairs([0, 1], [0, 1]), stubborn, seconds=100))
     assert solve_by(backends).fallbacks == ()
 
