@@ -318,10 +318,13 @@ class _Solve:
             rows, cols, load = held.rows, held.cols, held.load
             if proved is None:
                 try:
-                    # Nobody who pressed Ctrl-C waits until a proof is compiled.
-                    if termination is Termination.INTERRUPTED and must_compile(problem):
-                        raise KeyboardInterrupt
-                    certificate = certify_answer(problem, held, answer, self.limits.deadline)
+                    deadline = self.limits.deadline
+                    # Nobody who pressed Ctrl-C waits until a proof is compiled, or sharpened.
+                    if termination is Termination.INTERRUPTED:
+                        deadline = min(deadline, checked + self.params.auto.interrupt_grace)
+                        if must_compile(problem):
+                            raise KeyboardInterrupt
+                    certificate = certify_answer(problem, held, answer, deadline)
                 except KeyboardInterrupt:
                     certificate = unproved(problem, rows, cols)
                     termination = Termination.INTERRUPTED
