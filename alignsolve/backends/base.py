@@ -108,6 +108,10 @@ class Backend(ABC):
         """Return the seconds in which it could not be interrupted, as far as measured, or NaN."""
         return float("nan")
 
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether it has an answer about as soon as "greedy" has its first one."""
+        return False
+
     @classmethod
     def missing_libraries(cls) -> list[str]:
         """Return the distributions that would have to be installed."""

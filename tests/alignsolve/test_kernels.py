@@ -1,10 +1,13 @@
 """Where compiled kernels are kept, and what the user is told."""
 
+import _thread
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,44 @@ def test_says_nothing_when_compiled(monkeypatch, caplog):
     with caplog.at_level("INFO", logger="alignsolve"):
         kernels.announce((Kernel(),), "float32")
     assert not caplog.records
+
+
+def test_ctrl_c_while_numba_loads_does_no_harm(monkeypatch):
+    loaded = []
+
+    def load():
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        loaded.append(True)
+
+    monkeypatch.setattr(kernels, "_prepared", False)
+    monkeypatch.setattr(kernels, "_load", load)
+    with pytest.raises(KeyboardInterrupt):
+        kernels.prepare()
+    assert loaded
+    assert kernels._prepared
+
+
+def test_a_handler_of_the_program_does_no_harm_while_numba_loads(monkeypatch):
+    loaded = []
+
+    def own(*_):
+        raise KeyboardInterrupt
+
+    def load():
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        loaded.append(True)
+
+    monkeypatch.setattr(kernels, "_prepared", False)
+    monkeypatch.setattr(kernels, "_load", load)
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernels.prepare()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # It goes on loading.
+    assert not kernels._prepared
+    while not loaded:
+        time.sleep(0.01)
