@@ -56,7 +56,7 @@ class Clients:
         """Forget all but the first clients, also where adding one was cut off."""
         first = self.ids[:number]
         self.row = {client: at for at, client in enumerate(first)}
-        self.ids, self._texts = first, set(map(str, first))
+        self.ids, self._looks = first, {look(str(client)): str(client) for client in first}
 
     def named(self, rows: IntArray) -> tuple[ClientId, ...]:
         """Return the ids of some rows."""
