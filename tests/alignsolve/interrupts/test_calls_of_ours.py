@@ -187,7 +187,7 @@ problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
 threading.Thread(target=press).start()
 try:
     if sys.argv[1] == "certify":
-        al.certify(problem, [0, 1], [0, 1])
+        al.certify(problem, [0, 1], [0, 1], prices=[0, 0])
     else:
         print(al.solve(problem, "exchange").termination.value)
 except KeyboardInterrupt:
