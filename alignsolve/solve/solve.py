@@ -157,7 +157,7 @@ def solve(
     were checked; while bounds are relaxed, for `elastic`, there is only the time.
 
     Ctrl-C ends the search where it next looks: within about 0.1 s in backends that call
-    a `callback`; others are cut off where nothing is lost by it, or return first. Then
+    a `callback` or have a process; others are cut off where nothing is lost, or return first. Then
     follow what "greedy" finds in a moment, if nothing was found, and the certificate. What
     raises waits for imports and compilations. All this holds in the main thread, over
     Python's own handler of SIGINT: what another handler raises comes through.
