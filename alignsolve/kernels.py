@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,14 @@ def _writable(folder: Path) -> bool:
         return False
 
 
+def _load() -> None:
+    """Import numba, if it is there, with what it imports at the first call of a kernel."""
+    with contextlib.suppress(ImportError, AttributeError):
+        target = importlib.import_module("numba.core.registry").cpu_target
+        target.typing_context.refresh()
+        target.target_context.refresh()
+
+
 def prepare() -> None:
     """Make sure that numba finds a place for compiled kernels; call before importing them.
 
@@ -54,6 +65,11 @@ def prepare() -> None:
 
 
 def _prepare() -> None:
+    # In a thread, where no handler of the program's own can break it either: numba that is
+    # imported halfway cannot be imported again.
+    loading = threading.Thread(target=_load)
+    loading.start()
+    loading.join()
     import numba
 
     _keep_if_possible()

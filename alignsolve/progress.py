@@ -84,11 +84,14 @@ class Reporter:
         """Whether the solve shall end."""
         return self.stop_asked or (self.call is not None and self.call.noted)
 
-    def begin(self, backend: str, problem: AlignmentProblem) -> bool:
-        """Report that a backend begins with a problem; tell whether to stop."""
+    def begin(
+        self, backend: str, problem: AlignmentProblem, value: float = -math.inf,
+        bound: float = math.inf,
+    ) -> bool:
+        """Report that a backend begins, and what others found before; tell whether to stop."""
         self._backend, self._is_muted = backend, problem is not self.problem
         self._value, self._bound, self._next = -math.inf, math.inf, -math.inf
-        return self(-math.inf, math.inf)
+        return self(value, bound)
 
     def __call__(self, value: float, bound: float) -> bool:
         """Report the best value and bound so far, max sense; tell whether to stop.

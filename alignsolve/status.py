@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,10 @@ class Limits:
     def remaining(self) -> float:
         """Return the seconds left, >= 0; +inf without a limit."""
         return max(0.0, self.deadline - time.perf_counter())
+
+    def poll(self) -> bool:
+        """Report that time passes; tell whether to stop."""
+        return self.report is not None and self.report(-math.inf, math.inf)
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,6 +119,10 @@ class Backend(ABC):
             return None
         return shortage(self.bytes_per_pair * float(allowed_counts(problem)[0].sum()))
 
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether it has an answer about as soon as "greedy" has its first one."""
+        return False
+
     @classmethod
     def missing_libraries(cls) -> list[str]:
         """Return the distributions that would have to be installed."""

@@ -31,8 +31,8 @@ AUTO_ORDER = {
 FAILURES = (BackendError, BackendNotFoundError, UnsupportedProblemError)
 
 #: Solvers of the linear model: in the mip class their own first answer can be far off, or take
-#: longer than there is, so that greedy gives them one to begin with.
-NEED_FIRST_ANSWER = frozenset({"ortools-mip", "ortools-cpsat", "scipy-milp"})
+#: longer than there is, so that greedy gives them as good a one as it can to begin with.
+NEED_GOOD_ANSWER = frozenset({"ortools-mip", "ortools-cpsat", "scipy-milp"})
 
 #: How the reason begins for which ``auto`` passes over a backend that would overrun.
 TOO_SLOW = "cannot be interrupted and is expected to need"
@@ -50,7 +50,7 @@ class AutoParams:
     find : callable
         Returns the backend of a name, or raises `BackendNotFoundError`.
     first_share : float
-        Share of the time left that greedy may take for a first answer.
+        Share of the time left that greedy may take for an answer before others.
     fallback_share : float
         Share of a time limit that is kept back so that the last resort can still answer.
     interrupt_grace : float
@@ -86,7 +86,7 @@ class Auto(Generic[Finished]):
     ) -> None:  # fmt: skip
         self.problem, self.limits, self.params, self.finish = problem, limits, params, finish
         is_mip = problem.problem_class == "mip"
-        self.need_first_answer = NEED_FIRST_ANSWER if is_mip else frozenset()
+        self.need_good_answer = NEED_GOOD_ANSWER if is_mip else frozenset()
         self.fallbacks: list[Fallback] = []
         # What ended the search for a better answer than greedy's, if anything did.
         self.ended: Termination | None = None
@@ -94,7 +94,8 @@ class Auto(Generic[Finished]):
         # of greedy. And who found that answer.
         self.best = Incumbent(problem)
         self.known: tuple[str, Outcome] | None = None
-        self.asked_greedy = False
+        #: In which ways greedy was asked.
+        self.asked: set[str] = set()
 
     def run(self) -> Finished:
         """Try the backends of `AutoParams.order` until one answers."""
@@ -108,26 +109,34 @@ class Auto(Generic[Finished]):
                 return self._answered(name, early)
             except FAILURES as error:
                 self._pass_over(name, error)
-        if self.known is not None:
+        # After Ctrl-C or a stop nothing better is to be had, nor where the last one did its best.
+        is_over = self.ended is Termination.INTERRUPTED or last in self.asked
+        if self.known is not None and (is_over or self.known[0] != last):
             return self._finish(*self.known)
         try:
             backend = self.params.find(last)
-            return self._finish(last, run_backend(backend, self.problem, self._last_limits()))
+            answer = run_backend(backend, self.problem, self._last_limits(), self.best)
+            return self._finish(last, self._at_least_known(answer))
         except FAILURES as error:
             self._pass_over(last, error)
-        return self._finish(last, Outcome.nothing(Termination.FAILED))
+        return self._finish(*(self.known or (last, Outcome.nothing(Termination.FAILED))))
 
     def _answered(self, name: str, limits: Limits) -> Finished:
         """Return the result of a backend, or raise why the search goes on."""
         backend = self.params.find(name)
-        reason = backend.refusal(self.problem) or too_slow(backend, self.problem, limits)
-        if reason is None and name in self.need_first_answer:
-            limits = self._with_first_answer(limits)
+        reason = backend.refusal(self.problem)
+        # Loading and compiling take longer than greedy for most problems: it comes first.
+        if reason is None:
+            limits = self._with_answer(name, backend, limits)
+            reason = too_slow(backend, self.problem, limits)
+        report = limits.report
+        if report is not None and report.stopped:
+            self.ended = Termination.INTERRUPTED
         if reason is None and self.ended is not None:
             reason = self.ended.value
         if reason is not None:
             raise UnsupportedProblemError(reason)
-        answer = run_backend(backend, self.problem, limits)
+        answer = run_backend(backend, self.problem, limits, self.best)
         if answer.infeasible and self.known is not None:
             raise BackendError(
                 f"backend {name!r} called the problem infeasible, and it is not: "
@@ -153,25 +162,39 @@ class Auto(Generic[Finished]):
             answer = dataclasses.replace(answer, bound=self.best.bound, source=self.best.source)
         return self.finish(name, answer, tuple(self.fallbacks))
 
-    def _with_first_answer(self, limits: Limits) -> Limits:
-        """Let greedy answer, once, and start from that; take all the time where it did."""
-        if not self.asked_greedy and self.ended is None:
-            self.asked_greedy = True
-            soon = time.perf_counter() + self.params.first_share * limits.remaining()
-            hurried = dataclasses.replace(limits, deadline=min(limits.deadline, soon))
-            try:
-                first = run_backend(self.params.find("greedy"), self.problem, hurried)
-            except FAILURES as error:
-                logger.info("no first answer by greedy: %s", str(error))
-                return limits
-            self._remember("greedy", first)
-            if first.termination is Termination.INTERRUPTED:
-                self.ended = first.termination
-        if self.best.pairs is None:
+    def _with_answer(self, name: str, backend: Backend, limits: Limits) -> Limits:
+        """Let greedy answer before a backend that takes longer, and let that start from it."""
+        way = "greedy" if name in self.need_good_answer else "greedy:first"
+        if way == "greedy" or not backend.answers_soon(self.problem):
+            if self.known is None and limits.warm_start is not None:
+                self._remember("greedy", Outcome(Termination.HEURISTIC_DONE, *limits.warm_start))
+            enough = way == "greedy:first" and self.known is not None
+            if not enough and self.ended is None and way not in self.asked:
+                self.asked.add(way)
+                self._ask_greedy(way, limits)
+        if self.known is None or self.best.pairs is None:
             return limits
-        return dataclasses.replace(
-            limits, deadline=self.limits.deadline, warm_start=self.best.pairs
-        )
+        # With an answer in hand no time has to be kept back.
+        limits = dataclasses.replace(limits, deadline=self.limits.deadline)
+        if self.problem.problem_class == "flow":
+            return limits
+        return dataclasses.replace(limits, warm_start=self.best.pairs)
+
+    def _ask_greedy(self, way: str, limits: Limits) -> None:
+        """Ask greedy for an answer, in a share of the time left."""
+        soon = time.perf_counter() + self.params.first_share * limits.remaining()
+        hurried = dataclasses.replace(limits, deadline=min(limits.deadline, soon))
+        try:
+            greedy = self.params.find(way)
+            if greedy.refusal(self.problem) is not None:
+                return
+            first = run_backend(greedy, self.problem, hurried, self.best)
+        except FAILURES as error:
+            logger.info("no first answer by greedy: %s", str(error))
+            return
+        self._remember("greedy", first)
+        if first.termination is Termination.INTERRUPTED:
+            self.ended = first.termination
 
     def _offer(self, answer: Outcome) -> bool:
         """Keep an answer that is the best so far; tell whether it is one that breaks nothing."""
@@ -188,10 +211,19 @@ class Auto(Generic[Finished]):
 
     def _at_least_known(self, answer: Outcome) -> Outcome:
         """Return a backend's answer, with the pairs of a better one that is known."""
-        # An answer that breaks a bound is left for `finish` to refuse.
-        if answer.infeasible or self.best.pairs is None or not self._offer(answer):
+        if answer.infeasible or self.best.pairs is None:
             return answer
         rows, cols = self.best.pairs
+        if answer.row_ind is None or answer.col_ind is None:
+            return dataclasses.replace(answer, row_ind=rows, col_ind=cols)
+        # An answer that breaks a bound is left for `finish` to refuse.
+        if not self._offer(answer):
+            return answer
+        rows, cols = self.best.pairs
+        # Of answers of the same value its own goes with its prices.
+        value = self.problem.sign * self.problem.objective(answer.row_ind, answer.col_ind)
+        if not value < self.best.value:
+            return answer
         return dataclasses.replace(answer, row_ind=rows, col_ind=cols)
 
     def _last_limits(self) -> Limits:
@@ -214,8 +246,12 @@ def too_slow(backend: Backend, problem: AlignmentProblem, limits: Limits) -> str
     return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"
 
 
-def run_backend(backend: Backend, problem: AlignmentProblem, limits: Limits) -> Outcome:
+def run_backend(
+    backend: Backend, problem: AlignmentProblem, limits: Limits, known: Incumbent | None = None
+) -> Outcome:
     """Report that a backend begins, and let it solve; see `guarded_solve`."""
-    if limits.report is not None and limits.report.begin(backend.name, problem):
+    report = limits.report
+    value, bound = (-math.inf, math.inf) if known is None else (known.value, known.bound)
+    if report is not None and report.begin(backend.name, problem, value, bound):
         return Outcome.nothing(Termination.INTERRUPTED)
     return guarded_solve(backend, problem, limits)

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, index_arrays, library_version
+from alignsolve.interruptible import ended_by_key
 from alignsolve.model.arrays import (
     BoolArray,
     Float64Array,
@@ -28,6 +29,10 @@ from alignsolve.status import Limits, Outcome, Termination
 
 #: Most entries of the dense matrix: 256 MB of float64.
 MAX_ENTRIES = 1 << 25
+
+#: What a matching takes at most, in seconds, by entries of the matrix: from where on it is one
+#: that Ctrl-C ends.
+SECONDS_PER_ENTRY = 2e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,8 @@ class LinearSumAssignmentBackend(Backend):
     Notes
     -----
     Exact up to float64 rounding of path lengths; the certificate decides. The
-    library takes neither a time limit nor a signal.
+    library takes neither a time limit nor a signal; Ctrl-C ends large ones, which have a
+    process of their own.
     """
 
     name: ClassVar[str] = "scipy-lsa"
@@ -132,7 +138,8 @@ class LinearSumAssignmentBackend(Backend):
         cost = reduction.cost(problem)
         built = time.perf_counter()
         stats = {"build_seconds": built - started, "rows": cost.shape[0], "columns": cost.shape[1]}
-        matching = _least_cost_matching(cost)
+        matching = ended_by_key(_least_cost_matching, cost,
+                                seconds=SECONDS_PER_ENTRY * cost.size, poll=limits.poll)
         stats["solve_seconds"] = time.perf_counter() - built
         if matching is None:
             return Outcome.proved_infeasible(source=source, stats=stats)

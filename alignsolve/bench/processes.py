@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import IO
 
@@ -19,6 +20,32 @@ def resident_mib(process: int) -> float:
         return float(psutil.Process(process).memory_info().rss) / MIB
     except psutil.Error:
         return 0.0
+
+
+class Family:
+    """A process and those it started: solvers that cannot be cancelled have some.
+
+    Parameters
+    ----------
+    process : int
+        Number of the process.
+    """
+
+    #: Looks for which the list of children is good: to make it takes milliseconds.
+    looks = 10
+
+    def __init__(self, process: int) -> None:
+        self._process, self._looks = process, 0
+        self._children: list[int] = []
+
+    def resident_mib(self) -> float:
+        """Return the resident memory of all, MiB; 0 once they have ended."""
+        if self._looks % self.looks == 0:
+            with contextlib.suppress(psutil.Error):
+                found = psutil.Process(self._process).children(recursive=True)
+                self._children = [child.pid for child in found]
+        self._looks += 1
+        return resident_mib(self._process) + sum(map(resident_mib, self._children))
 
 
 def how_ended(code: int) -> str:

@@ -47,7 +47,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from alignsolve.bench import measure
-from alignsolve.bench.processes import how_ended, last_words, one_line, resident_mib
+from alignsolve.bench.processes import Family, how_ended, last_words, one_line
 from alignsolve.bench.records import WARM_UP_LIMIT
 from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
@@ -123,12 +123,12 @@ class Server:
     def _watch(self, child: Child, kill_after: float, memory_limit: float) -> dict[str, Any]:
         """Wait for a child within its limits and return the fields of its row."""
         fields: dict[str, Any] | None = None
-        resident, peak, began = 0.0, 0.0, None
+        resident, peak, began, family = 0.0, 0.0, None, Family(child.pid)
         deadline = time.perf_counter() + WARM_UP_LIMIT
         verdict = ""
         while not verdict:
             ready = wait([child.connection, self._bench], WATCH_INTERVAL)
-            peak = max(peak, resident_mib(child.pid))
+            peak = max(peak, family.resident_mib())
             if self._bench in ready:
                 # Nobody asks anything during a run: the bench is gone.
                 child.kill()

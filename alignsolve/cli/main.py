@@ -8,6 +8,7 @@ Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
 from alignsolve.cli.stdout import own_stdout
 from alignsolve.cli.terminating import run_command
+from alignsolve.interruptible import left_behind
 
 app = typer.Typer(
     name="alignsolve",
@@ -95,10 +97,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -----
     Errors are one line on standard error. With ``--json`` they are also the
     one document on standard output, ``{"error": message}``. SIGTERM ends a command as
-    Ctrl-C does, within two seconds.
+    Ctrl-C does, within two seconds. As the process's own command line it ends the process
+    where a solver that cannot be stopped works on.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(lambda: own_stdout()(_run)(words), "interrupted")
+    code = run_command(lambda: own_stdout()(_run)(words), "interrupted")
+    if arguments is None and left_behind():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _run(words: list[str]) -> int:

@@ -12,14 +12,13 @@ import logging
 import math
 import time
 import warnings
-from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.interruptible import Waited, wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
+from alignsolve.backends.milp.float_solver import expected_seconds
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
 from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
 from alignsolve.backends.row_units import row_reduce
@@ -27,6 +26,7 @@ from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.farkas import bound_rows
+from alignsolve.interruptible import Tell, Waited, call
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
@@ -132,17 +132,16 @@ class _Model:
             An assignment within all bounds that are never relaxed, and a lower
             bound on the priced violation where that is the cost; or None.
         """
-        report = limits.report
-        poll = None if report is None else partial(report, -math.inf, math.inf)
         deadline = time.perf_counter() + TIME_SHARE * limits.remaining()
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
             try:
-                waited: Waited[Any] = guarded("the model of violations", lambda: wait_for(
-                    lambda: self._milp(cost, most, limits, deadline), deadline + 0.1,
-                    lambda interrupted: False, poll,
-                ), Waited(None, interrupted=True))  # fmt: skip
+                waited: Waited[Any] = guarded(
+                    "the model of violations",
+                    lambda: self._milp(cost, most, limits, deadline),
+                    Waited(None, interrupted=True),
+                )
             except BackendError as error:
                 logger.info("the elastic solve goes on: %s", error)
                 return None
@@ -161,9 +160,11 @@ class _Model:
             self.base = self.base.with_rows(cuts)
         return None
 
-    def _milp(self, cost: Float64Array, most: float, limits: Limits, deadline: float) -> Any:
+    def _milp(
+        self, cost: Float64Array, most: float, limits: Limits, deadline: float
+    ) -> Waited[Any]:
         """Call HiGHS once."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.optimize import Bounds, LinearConstraint
 
         base, n_soft = self.base, self.limit.size
         pad = sp.csr_array((base.n_rows, n_soft))
@@ -185,19 +186,30 @@ class _Model:
             left["time_limit"] = max(0.01, deadline - time.perf_counter())
         if limits.repeatable:
             left["node_limit"] = REPEATABLE_NODES
-        with warnings.catch_warnings():
-            # SciPy warns that it passes options on to HiGHS unseen: as wanted.
-            warnings.filterwarnings("ignore", message="Unrecognized options detected")
-            return milp(
-                cost,
-                integrality=np.concatenate([base.is_integer, np.zeros(n_soft)]),
-                bounds=Bounds(
+        return call(
+            _solved, cost,
+            {
+                "integrality": np.concatenate([base.is_integer, np.zeros(n_soft)]),
+                "bounds": Bounds(
                     np.concatenate([base.lower, np.zeros(n_soft)]),
                     np.concatenate([base.upper, np.full(n_soft, np.inf)]),
                 ),
-                constraints=rows,
-                options=left,  # type: ignore[arg-type]
-            )
+                "constraints": rows,
+                "options": left,
+            },
+            seconds=min(expected_seconds(base), deadline - time.perf_counter()),
+            deadline=deadline + 0.1, poll=limits.poll,
+        )
+
+
+def _solved(tell: Tell | None, cost: Float64Array, arguments: dict[str, Any]) -> Any:
+    """Call `scipy.optimize.milp`."""
+    from scipy.optimize import milp
+
+    with warnings.catch_warnings():
+        # SciPy warns that it passes options on to HiGHS unseen: as wanted.
+        warnings.filterwarnings("ignore", message="Unrecognized options detected")
+        return milp(cost, **arguments)
 
 
 def _soft_rows(

@@ -13,7 +13,6 @@ without another question that this one is needed.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,7 +79,7 @@ def decide(
     if point is None:
         return kept if limits.remaining() > 0 else None
     if not is_feasible(reduced, *point):
-        core = linear_core(problem, kept, limits.deadline)
+        core = linear_core(problem, kept, limits.deadline, limits.poll)
         if core is not None:
             return core
         if reduced.fitness.size <= small_pairs:
@@ -206,7 +205,7 @@ class _Deletion:
         """Keep only bounds that the linear relaxation shows to be in conflict, where it does."""
         now = time.perf_counter()
         until = now + 2 * self.params.question_share * (self.limits.deadline - now)
-        core = linear_core(self.problem, self.bound_set(self.kept), until)
+        core = linear_core(self.problem, self.bound_set(self.kept), until, self.limits.poll)
         if core is not None:
             self._keep(core)
 
@@ -265,7 +264,7 @@ class _Deletion:
         """Ask whether some of the bounds can hold together; None where interrupted."""
         try:
             # Flows and relaxations settle some questions, and need no solver.
-            if limits.report is not None and limits.report(-math.inf, math.inf):
+            if limits.poll():
                 raise Interrupted
             return decide(
                 self.problem, self.bound_set(mask), self.ask, limits, self.params.small_pairs

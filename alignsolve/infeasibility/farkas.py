@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.max_flow import expert_groups
+from alignsolve.interruptible import Tell, Waited, call
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values
@@ -32,6 +33,9 @@ logger = logging.getLogger("alignsolve")
 
 #: Relaxations with more coefficients are not solved.
 MOST_COEFFICIENTS = 3_000_000
+
+#: Coefficients of a relaxation that HiGHS solves in a second, at least.
+COEFFICIENTS_PER_SECOND = 20_000
 
 #: Prices below this share of the largest are taken for 0.
 SMALLEST_PRICE = 1e-7
@@ -54,7 +58,8 @@ class BoundRows:
 
 
 def linear_core(
-    problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf
+    problem: AlignmentProblem, kept: BoundSet, deadline: float = math.inf,
+    poll: Callable[[], bool] | None = None,
 ) -> BoundSet | None:
     """Return those of some bounds that contradict each other in the linear relaxation.
 
@@ -66,12 +71,19 @@ def linear_core(
         The bounds in force; forbidden pairs are besides.
     deadline : float
         Value of ``time.perf_counter()`` at which to stop.
+    poll : callable, optional
+        Tells whether the caller asks to stop.
 
     Returns
     -------
     BoundSet or None
         None where the relaxation can hold, has no pairs, is too large, took
         too long, or the solver failed.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C, or where the caller asks to stop.
     """
     if time.perf_counter() > deadline:
         return None
@@ -84,7 +96,7 @@ def linear_core(
     if not np.isfinite(limit).all():
         return None
     matrix = sp.csr_array(sp.vstack([part.matrix for part in parts], format="csr"))
-    prices = _prices(matrix, limit, deadline)
+    prices = _prices(matrix, limit, deadline, poll)
     if prices is None or not _is_proof(matrix, limit, prices):
         return None
     prices_of = np.split(prices, np.cumsum([part.index.size for part in parts])[:-1])
@@ -93,36 +105,51 @@ def linear_core(
     )
 
 
-def _prices(matrix: sp.csr_array, limit: Float64Array, deadline: float) -> Float64Array | None:
+def _prices(
+    matrix: sp.csr_array, limit: Float64Array, deadline: float, poll: Callable[[], bool] | None
+) -> Float64Array | None:
     """Return the prices of the rows in the least total excess, or None where it is 0."""
-    from scipy.optimize import linprog
-
     n_rows, n_columns = matrix.shape
     scale = np.maximum(abs(matrix).max(axis=1).toarray().ravel(), 1e-300)
     excess = sp.csr_array(sp.diags_array(-scale))
     left = max(0.01, deadline - time.perf_counter())
-    options: dict[str, Any] = {"time_limit": left} if math.isfinite(left) else {}
     upper = np.concatenate([np.ones(n_columns), np.full(n_rows, np.inf)])
-    solve: Any = linprog
     try:
-        solved = guarded("the linear relaxation", lambda: solve(
+        waited: Waited[Float64Array | None] = guarded("the linear relaxation", lambda: call(
+            _solved,
             np.concatenate([np.zeros(n_columns), np.ones(n_rows)]),
-            A_ub=sp.hstack([matrix, excess], format="csr"),
-            b_ub=limit,
-            bounds=np.column_stack([np.zeros_like(upper), upper]),
-            method="highs",
-            options=options,
-        ), None)  # fmt: skip
+            {
+                "A_ub": sp.hstack([matrix, excess], format="csr"),
+                "b_ub": limit,
+                "bounds": np.column_stack([np.zeros_like(upper), upper]),
+                "options": {"time_limit": left} if math.isfinite(left) else {},
+            },
+            seconds=min(left, matrix.nnz / COEFFICIENTS_PER_SECOND), deadline=deadline + 0.1,
+            poll=poll,
+        ), Waited(None, interrupted=True))  # fmt: skip
     except BackendError as error:
         logger.info("the search for a conflict goes on: %s", error)
         return None
-    if solved is None:
+    if waited.interrupted:
         raise Interrupted
-    if solved.status != 0 or solved.fun <= 0:
+    if waited.value is None:
         return None
-    prices = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
+    prices = waited.value
     prices[prices < SMALLEST_PRICE * prices.max(initial=0.0)] = 0.0
     return prices
+
+
+def _solved(
+    tell: Tell | None, cost: Float64Array, arguments: dict[str, Any]
+) -> Float64Array | None:
+    """Return the prices of a linear program's rows, by HiGHS; None where its value is 0."""
+    from scipy.optimize import linprog
+
+    solve: Any = linprog
+    solved = solve(cost, method="highs", **arguments)
+    if solved.status != 0 or solved.fun <= 0:
+        return None
+    return np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
 
 
 def _is_proof(matrix: sp.csr_array, limit: Float64Array, prices: Float64Array) -> bool:

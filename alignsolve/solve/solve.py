@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from alignsolve.backends.portfolio import Auto, AutoParams, run_backend
-from alignsolve.certificate.certificate import certify_answer
+from alignsolve.backends.portfolio import Auto, run_backend
+from alignsolve.certificate.certificate import certify_answer, unproved
+from alignsolve.certificate.row_pass import must_compile
 from alignsolve.distributed.engine import RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
@@ -32,37 +33,10 @@ from alignsolve.result import Result
 from alignsolve.solve.arguments import checked_limits
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.solve.offsets import solve_accurately
+from alignsolve.solve.params import DEFAULT_PARAMS, SolveParams
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
 logger = logging.getLogger("alignsolve")
-
-
-@dataclass(frozen=True)
-class SolveParams:
-    """What bounds the work of a solve beside its limits.
-
-    Attributes
-    ----------
-    conflict_pairs : int
-        Pairs of a problem over a source up to which a conflict is looked for, which takes a
-        byte a pair, 256 MiB, and some 150 bytes a client.
-    conflict_seconds : float
-        Seconds for which a conflict of the mip class is looked for where there is no time
-        limit: each of hundreds of questions is NP-hard.
-    elastic_pairs : int
-        Pairs of a source up to which it is read into memory to relax bounds: 0.5 GiB of
-        float32.
-    auto : AutoParams
-        How backends are found and chosen.
-    """
-
-    conflict_pairs: int = 2**28
-    conflict_seconds: float = 30.0
-    elastic_pairs: int = 2**27
-    auto: AutoParams = field(default_factory=AutoParams)
-
-
-DEFAULT_PARAMS = SolveParams()
 
 
 def solve(
@@ -149,8 +123,15 @@ def solve(
     measured cost model does not fit the time limit; it goes on where one fails,
     gives up ("exchange" does where its method does not help) or finds nothing in
     time; and it ends with "greedy", which always answers where an answer is easy to
-    find. In the mip class solvers of the linear model start from an answer of
-    "greedy", and nothing worse is returned.
+    find. Where a backend does not answer at once, because it takes long or has to
+    compile first, "greedy" finds an answer before, where one is easy to find; it is kept
+    through Ctrl-C, limits and failures. Backends of the mip class start from it, and
+    nothing worse is returned.
+
+    Solvers that cannot be cancelled (HiGHS, SCIP, minimum-cost flows) work in a process
+    of their own where they are expected to take more than two seconds; it is killed when
+    nobody waits for it any more. It needs no ``__main__`` guard, and works in daemonic
+    workers, threads and notebooks. Answers do not depend on it.
 
     With `elastic`, a problem that has an answer is solved as usual. Else load
     bounds, ``min_experts``, ``group_min`` and fairness floors are relaxed: the answer
@@ -171,12 +152,12 @@ def solve(
     A `callback` is called while a backend works, and can stop it, where its
     capabilities say so (`Capabilities.callback`); else as a backend begins and at
     the end only, as with ``engine="ray"``. "lagrangian", "ortools-cpsat" and
-    "ortools-mip" tell value and bound, "greedy" the value, "exchange" and
-    "scipy-milp" the time alone until they end. Values are those of answers that
+    "ortools-mip" tell value and bound, "greedy" the value, "exchange", "scipy-milp"
+    and "ortools-scip" the time alone until they end. Values are those of answers that
     were checked; while bounds are relaxed, for `elastic`, there is only the time.
 
     Ctrl-C ends the search where it next looks: within about 0.1 s in backends that call
-    a `callback`; others are cut off where nothing is lost by it, or return first. Then
+    a `callback` or have a process; others are cut off where nothing is lost, or return first. Then
     follow what "greedy" finds in a moment, if nothing was found, and the certificate. What
     raises waits for imports and compilations. All this holds in the main thread, over
     Python's own handler of SIGINT: what another handler raises comes through.
@@ -332,6 +313,12 @@ class _Solve:
         """Whether there is no client or no expert."""
         return self.problem.n_clients * self.problem.n_experts == 0
 
+    @property
+    def _is_noted(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        report = self.limits.report
+        return report is not None and report.call is not None and report.call.noted
+
     def _finish(
         self, name: str, answer: Outcome, fallbacks: tuple[Fallback, ...] = (),
         proved: RayAnswer | None = None,
@@ -339,12 +326,20 @@ class _Solve:
         """Check and certify an answer, unless that is done, and make the result."""
         problem, checked = self.problem, time.perf_counter()
         termination, certificate = answer.termination, None
+        deadline, late = self.limits.deadline, False
         rows = cols = load = np.empty(0, dtype=np.int64)
         if answer.row_ind is not None and answer.col_ind is not None:
             held = Assignment.of(problem, answer.row_ind, answer.col_ind)
             rows, cols, load = held.rows, held.cols, held.load
             if proved is None:
-                certificate = certify_answer(problem, held, answer, self.limits.deadline)
+                # Nobody who pressed Ctrl-C waits until a proof is compiled, or sharpened.
+                if termination is Termination.INTERRUPTED or self._is_noted:
+                    deadline = min(deadline, checked + self.params.auto.interrupt_grace)
+                    late = must_compile(problem)
+                certificate = (
+                    unproved(problem, rows, cols) if late
+                    else certify_answer(problem, held, answer, deadline)
+                )
         if proved is not None:
             certificate, load = proved.certificate, proved.load
         broken = certificate is not None and not certificate.feasible

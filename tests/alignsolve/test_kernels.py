@@ -1,11 +1,14 @@
 """Where compiled kernels are kept, and what the user is told."""
 
+import _thread
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,44 @@ def test_a_kernel_that_cannot_be_kept_works_all_the_same(monkeypatch):
 
     monkeypatch.setattr(Cache, "_save_overload", full)
     assert numba.njit(cache=True)(lambda number: number + 1)(1) == 2
+
+
+def test_ctrl_c_while_numba_loads_does_no_harm(monkeypatch):
+    loaded = []
+
+    def load():
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        loaded.append(True)
+
+    monkeypatch.setattr(kernels, "_prepared", False)
+    monkeypatch.setattr(kernels, "_load", load)
+    with pytest.raises(KeyboardInterrupt):
+        kernels.prepare()
+    assert loaded
+    assert kernels._prepared
+
+
+def test_a_handler_of_the_program_does_no_harm_while_numba_loads(monkeypatch):
+    loaded = []
+
+    def own(*_):
+        raise KeyboardInterrupt
+
+    def load():
+        _thread.interrupt_main()
+        time.sleep(0.2)
+        loaded.append(True)
+
+    monkeypatch.setattr(kernels, "_prepared", False)
+    monkeypatch.setattr(kernels, "_load", load)
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            kernels.prepare()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # It goes on loading.
+    assert not kernels._prepared
+    while not loaded:
+        time.sleep(0.01)

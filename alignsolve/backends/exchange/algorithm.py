@@ -210,10 +210,13 @@ def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
     return level if holds or task.stop() else None
 
 
+#: Kernels that take longest to compile.
+COMPILED = row_kernels.response_rows, heaps.list_clients, paths.augment
+
+
 def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
     """Solve with all rows in memory."""
-    compiled = row_kernels.response_rows, heaps.list_clients, paths.augment
-    kernels.announce(compiled, matrix.fitness.dtype.name)
+    kernels.announce(COMPILED, matrix.fitness.dtype.name)
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
         clients = InMemory(matrix, task.bounds, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,12 @@ from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 #: Beyond, differences of values overflow the float32 in which slack is kept.
 LARGEST_VALUE = 1e37
+
+#: Pairs up to which "greedy" has an answer before numba is loaded.
+FEW_PAIRS = 1 << 21
+
+#: Types of values for which nothing has to compile, as far as it was asked.
+_compiled: set[str] = set()
 
 _ENDED = {
     "optimal": Termination.PROVED,
@@ -74,6 +81,21 @@ class ExchangeBackend(Backend):
         if problem.largest > LARGEST_VALUE:
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         return super().refusal(problem)
+
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
+        dtype = problem.fitness.dtype.name
+        if dtype in _compiled:
+            return True
+        if problem.fitness.size <= FEW_PAIRS and "numba" not in sys.modules:
+            return False
+        kernels.prepare()
+        from alignsolve.backends.exchange.algorithm import COMPILED
+
+        if not all(kernels.is_compiled(kernel, dtype) for kernel in COMPILED):
+            return False
+        _compiled.add(dtype)
+        return True
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""

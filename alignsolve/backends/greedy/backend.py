@@ -30,7 +30,7 @@ class GreedyBackend(Backend):
     Parameters
     ----------
     parts : tuple of str, optional
-        Not used.
+        Whether there is a "search" after the "first" answer.
     ask : callable, optional
         Not used.
     params : GreedyParams
@@ -52,7 +52,8 @@ class GreedyBackend(Backend):
 
     The effort is bounded by work and not by time, so that the answer depends on
     the seed alone where no time limit strikes. A time limit is exceeded by up
-    to `GreedyParams.grace_seconds`.
+    to `GreedyParams.grace_seconds`. "greedy:first" ends with its first answer, and makes
+    one attempt only.
     """
 
     name: ClassVar[str] = "greedy"
@@ -65,6 +66,7 @@ class GreedyBackend(Backend):
         warm_start=True,
         callback=True,
     )
+    all_parts: ClassVar[tuple[str, ...]] = ("first", "search")
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
@@ -75,7 +77,7 @@ class GreedyBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer found, or nothing; see `Backend.solve`."""
-        attempts = _Attempts(problem, limits, self.params)
+        attempts = _Attempts(problem, limits, self.params, "search" not in self.parts)
         # Infinite bounds and extreme scales meet in sums that are then masked.
         with np.errstate(all="ignore"):
             attempts.run()
@@ -93,8 +95,11 @@ class GreedyBackend(Backend):
 class _Attempts:
     """Attempts at one problem, and the best feasible answer of all."""
 
-    def __init__(self, problem: AlignmentProblem, limits: Limits, params: GreedyParams) -> None:
+    def __init__(
+        self, problem: AlignmentProblem, limits: Limits, params: GreedyParams, only_first: bool
+    ) -> None:
         self.problem, self.limits, self.params = problem, limits, params
+        self.only_first = only_first
         self.started = time.perf_counter()
         self.budget = self._budget(math.inf)
         self.best = Incumbent(problem)
@@ -110,9 +115,12 @@ class _Attempts:
         """Return what may be spent on a part of the work."""
         report = self.limits.report
         deadline = max(self.limits.deadline, self.started + self.params.grace_seconds)
-        if report is None:
-            return WorkBudget(deadline, work)
-        return WorkBudget(deadline, work, lambda: report(self.best.value, math.inf))
+
+        def wish() -> bool:
+            stopped = report is not None and report(self.best.value, math.inf)
+            return stopped or (self.only_first and self.best.pairs is not None)
+
+        return WorkBudget(deadline, work, wish)
 
     def run(self) -> None:
         """Make attempts until one is good enough, or all failed."""
@@ -134,6 +142,8 @@ class _Attempts:
         for position, _ in enumerate(starts):
             found = self._improve(state)
             known |= found
+            if self.only_first:
+                return
             if position == 0 and not known and not self._improve_flow(state):
                 return
             if self.budget.is_spent():

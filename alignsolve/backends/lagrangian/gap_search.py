@@ -115,7 +115,7 @@ class GapSearch:
             self._alternate(searches)
             return
         errors: list[BaseException] = []
-        # Not `Thread.is_alive`: see `alignsolve.backends.interruptible`.
+        # Not `Thread.is_alive`: see `alignsolve.interruptible.waiting`.
         ended = [threading.Event() for _ in searches]
 
         def follow(search: Iterator[None], mark: threading.Event) -> None:
@@ -326,9 +326,8 @@ class GapSearch:
         fitness = np.where(allowed, best.problem.fitness, -np.inf)
         core = best.problem.replace(fitness=fitness)
         until = min(best.limits.deadline, time.perf_counter() + seconds)
-        # Only the caller ends it before: a solver that is stopped cannot always be freed.
         answer = self._exact(
-            functools.partial(self.others.core, core), core, lambda: best.interrupted,
+            functools.partial(self.others.core, core), core, lambda: best.is_over,
             deadline=until, threads=1, warm_start=None,
         )  # fmt: skip
         self.cores += 1

@@ -19,13 +19,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from alignsolve.backends.incumbent import Incumbent
-from alignsolve.backends.interruptible import wait_for
 from alignsolve.backends.milp.exact_cuts import exact_cuts
 from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model, piece_rows
 from alignsolve.backends.milp.penalty_pieces import PenaltyGroup, missing_pieces
 from alignsolve.backends.milp.scaled_model import ScaledModel
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import BackendError
+from alignsolve.interruptible import wait_for
 from alignsolve.model.arrays import Float64Array, row_blocks
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
@@ -95,8 +95,8 @@ class LinearSolver(ABC, Generic[Scaled]):
 
     source: str
 
-    def run(self, task: Task) -> ModelOutcome:
-        """Solve one model, in a thread of its own."""
+    def run(self, task: Task) -> ModelOutcome | None:
+        """Solve one model, in a thread of its own; None where it was stopped."""
         scaled = self._rescaled(task.model)
         if (scaled.row_lower > scaled.row_upper).any():
             return ModelOutcome(infeasible=True)
@@ -107,20 +107,20 @@ class LinearSolver(ABC, Generic[Scaled]):
         """Return the model in the units that suit the library."""
 
     @abstractmethod
-    def _solved(self, task: Task, scaled: Scaled) -> ModelOutcome:
-        """Solve a scaled model and translate the result."""
+    def _solved(self, task: Task, scaled: Scaled) -> ModelOutcome | None:
+        """Solve a scaled model and translate the result; None where it was stopped."""
 
+    @abstractmethod
     def stop(self, interrupted: bool) -> bool:
         """Ask `run` to return early; tell whether it can, as some cannot.
 
         Called from another thread, after Ctrl-C or a stop by the caller, or else when
         time is over.
         """
-        return False
 
+    @abstractmethod
     def so_far(self, task: Task) -> ModelOutcome:
         """Return what is known of a run that has not returned, from another thread."""
-        return ModelOutcome()
 
 
 class _Search(Incumbent):

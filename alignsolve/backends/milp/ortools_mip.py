@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime
 import math
+import os
 import re
 import tempfile
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from alignsolve import interrupts
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.interruptible import DEFAULTS
-from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
-from alignsolve.backends.milp.linear_model import LinearModel
-from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
+from alignsolve.backends.milp.float_scaling import FloatModel
+from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
+from alignsolve.backends.milp.linear_solve import ModelOutcome, solve_linear
 from alignsolve.errors import BackendError
+from alignsolve.interruptible import Tell
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
@@ -41,13 +39,12 @@ class MathOptBackend(Backend):
 
     Notes
     -----
-    MathOpt cannot tell HiGHS to stop. On Ctrl-C, where a callback says stop, or
-    where HiGHS overruns its time limit, the answer is the best that HiGHS has
-    written to a file so far with the bound of its log; a callback hears of both.
-    HiGHS then works on in the background until it sees its limit or, after a stop,
-    until it next writes to its log, where it sleeps with its memory until the
-    process ends. MathOpt takes no number of
-    threads for HiGHS; ``threads=1`` turns its parallel parts off.
+    MathOpt cannot tell HiGHS to stop. But for small models it works in a process of its
+    own, see `alignsolve.interruptible`, which tells the answers that HiGHS writes and the
+    bound of its log; a callback hears of both. On Ctrl-C, where a callback says stop, or
+    where HiGHS overruns its time limit, the process is killed, and the answer is the
+    best so far. MathOpt takes no number of threads for HiGHS; ``threads=1`` turns its
+    parallel parts off.
     """
 
     name = "ortools-mip"
@@ -56,8 +53,7 @@ class MathOptBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            return solve_linear(problem, limits, _Highs(folder))
+        return solve_linear(problem, limits, FloatSolver(_Highs()))
 
 
 class ScipBackend(Backend):
@@ -65,53 +61,53 @@ class ScipBackend(Backend):
 
     Notes
     -----
-    SCIP runs in one thread. While it solves, Ctrl-C is its own: it stops at
-    the end of the linear program at hand. Where Python's handler of Ctrl-C is
-    not the default one, or the caller is not the main thread, Ctrl-C takes
-    effect when SCIP returns. It looks at its time limit between linear
-    programs, the first of which may take a minute at 50,000 x 64: hence it is
-    declared as not interruptible, and a callback is not asked meanwhile.
+    SCIP runs in one thread. It stops for signals at the end of the linear program at hand,
+    the first of which may take a minute at 50,000 x 64. But for small models it works in
+    a process of its own, see `alignsolve.interruptible`: on Ctrl-C and where a callback
+    says stop that gets a signal, and is killed if it does not return its best answer
+    at once. It tells nothing on the way: until the end a callback hears of time alone.
     """
 
     name = "ortools-scip"
     bytes_per_pair = 2500.0
-    capabilities = replace(_CAPABILITIES, interruptible=False, callback=False)
+    capabilities = _CAPABILITIES
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of SCIP."""
-        return solve_linear(problem, replace(limits, report=None), _Scip())
+        return solve_linear(problem, limits, FloatSolver(_Scip(), gently=True))
 
 
-class _MathOpt(LinearSolver[FloatModel]):
-    """A solver of MathOpt as a solver of linear models."""
-
-    loose_sums = False
-
-    def _rescaled(self, model: LinearModel) -> FloatModel:
-        return scaled_model(model, loose_sums=self.loose_sums)
+class _MathOpt(FloatLibrary):
+    """A solver of MathOpt."""
 
     @abstractmethod
-    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(
+        self, tell: Tell | None, task: FloatTask, parameters: Any
+    ) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def _solved(self, task: Task, scaled: FloatModel) -> ModelOutcome:
+    def solve(self, tell: Tell | None, task: FloatTask) -> ModelOutcome:
+        """Solve a model; see `FloatLibrary.solve`."""
         from ortools.math_opt.python import mathopt
 
-        model = mathopt.Model.from_model_proto(_model_proto(scaled, task.model.is_integer))
+        model = mathopt.Model.from_model_proto(_model_proto(task.model, task.is_integer))
         if task.limits.remaining() <= 0:
             return ModelOutcome()
         parameters = mathopt.SolveParameters(
-            relative_gap_tolerance=task.limits.rel_gap, absolute_gap_tolerance=scaled.gap,
+            relative_gap_tolerance=task.limits.rel_gap, absolute_gap_tolerance=task.model.gap,
             random_seed=task.limits.seed, node_limit=task.max_nodes,
         )
-        arguments = self._arguments(task, scaled, parameters)
+        arguments = self._arguments(tell, task, parameters)
         if task.hint is not None:
-            values = scaled.scaled(task.hint).tolist()
-            hint = mathopt.SolutionHint(dict(zip(model.variables(), values, strict=True)))
+            hinted = zip(model.variables(), task.hint.tolist(), strict=True)
+            hint = mathopt.SolutionHint(dict(hinted))
             arguments["model_params"] = mathopt.ModelSolveParameters(solution_hints=[hint])
-        return self._outcome(self._solve(model, task, parameters, arguments), model, scaled)
+        result = self._result(model, task.limits, parameters, arguments)
+        return self._outcome(result, model, task.model)
 
-    def _solve(self, model: Any, task: Task, parameters: Any, arguments: dict[str, Any]) -> Any:
+    def _result(
+        self, model: Any, limits: Limits, parameters: Any, arguments: dict[str, Any]
+    ) -> Any:
         """Call MathOpt, and once more without presolve where the solver fails.
 
         HiGHS 1.12 gives up where presolve's way back leaves an optimal point
@@ -122,8 +118,8 @@ class _MathOpt(LinearSolver[FloatModel]):
         failure: BaseException | None = None
         for presolve in (None, mathopt.Emphasis.OFF):
             parameters.presolve = presolve
-            if math.isfinite(task.limits.deadline):
-                parameters.time_limit = datetime.timedelta(seconds=task.limits.remaining())
+            if math.isfinite(limits.deadline):
+                parameters.time_limit = datetime.timedelta(seconds=limits.remaining())
             try:
                 return mathopt.solve(model, params=parameters, **arguments)
             except Exception as error:
@@ -157,77 +153,64 @@ class _MathOpt(LinearSolver[FloatModel]):
             nodes=int(result.solve_stats.node_count),
         )
 
+
 #: Seconds between two lines of HiGHS's log.
 LOG_SECONDS = 0.2
 
 
 class _Highs(_MathOpt):
-    """HiGHS, which writes its answers to a file for the case that it must be left behind."""
+    """HiGHS, which writes its answers and its log where somebody listens."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self) -> None:
         self.source = f"HiGHS (MathOpt, {library_version('ortools')})"
-        self._answers = Path(folder, "answers.txt")
-        self._scaled: FloatModel | None = None
-        self._bounds: list[float] = []
-        self._is_parked = False
-        #: Set while HiGHS sleeps or does not run, so that it will not call Python.
-        self._quiet = threading.Event()
-        #: Size of the file when it was last read, and what was in it.
-        self._read: tuple[int, list[Float64Array]] = (0, [])
 
-    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(
+        self, tell: Tell | None, task: FloatTask, parameters: Any
+    ) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
-        self._scaled, self._bounds, self._read = scaled, [], (0, [])
-        self._answers.unlink(missing_ok=True)
-        parameters.highs.bool_options["mip_improving_solution_save"] = True
-        parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
-        parameters.highs.string_options["mip_improving_solution_file"] = str(self._answers)
-        # It is asked to sleep, and its bound is read, where it writes to its log.
-        parameters.highs.double_options["mip_min_logging_interval"] = LOG_SECONDS
         if task.limits.threads == 1:
             parameters.highs.string_options["parallel"] = "off"
-        return {"solver_type": mathopt.SolverType.HIGHS, "msg_cb": self._read_log}
+        arguments = {"solver_type": mathopt.SolverType.HIGHS}
+        if tell is None:
+            return arguments
+        journal = _Journal(tell, task.model)
+        parameters.highs.bool_options["mip_improving_solution_save"] = True
+        parameters.highs.bool_options["mip_improving_solution_report_sparse"] = True
+        parameters.highs.string_options["mip_improving_solution_file"] = journal.path
+        parameters.highs.double_options["mip_min_logging_interval"] = LOG_SECONDS
+        return arguments | {"msg_cb": journal.read}
 
-    def _solve(self, model: Any, task: Task, parameters: Any, arguments: dict[str, Any]) -> Any:
-        self._quiet.clear()
-        atexit.register(self._leave)
-        try:
-            return super()._solve(model, task, parameters, arguments)
-        finally:
-            self._quiet.set()
-            atexit.unregister(self._leave)
 
-    def _leave(self) -> None:
-        """Put HiGHS to sleep where the process ends before it does.
+class _Journal:
+    """What HiGHS writes while it works: answers to a file without a name, bounds to its log."""
 
-        A call of Python's while the interpreter shuts down would abort the process.
-        """
-        self._is_parked = True
-        self._quiet.wait(DEFAULTS.exit)
+    def __init__(self, tell: Tell, model: FloatModel) -> None:
+        self._tell, self._model = tell, model
+        self._answers: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._points: list[Float64Array] = []
+        self._size, self._bound = 0, math.inf
 
-    def _read_log(self, lines: Sequence[str]) -> None:
-        if self._is_parked:
-            self._quiet.set()
-            threading.Event().wait()
-        self._bounds += [float(found[1]) for found in map(_HIGHS_BOUND.match, lines) if found]
+    @property
+    def path(self) -> str:
+        """What HiGHS opens the file by."""
+        return f"/dev/fd/{self._answers.fileno()}"
 
-    def stop(self, interrupted: bool) -> bool:
-        """After Ctrl-C or a stop, put HiGHS to sleep for good where it next writes to its log."""
-        self._is_parked = interrupted
-        return False
-
-    def so_far(self, task: Task) -> ModelOutcome:
-        """Return the answers in the file and the bound of the log."""
-        if self._scaled is None:
-            return ModelOutcome()
-        size = self._answers.stat().st_size if self._answers.exists() else 0
-        if size != self._read[0]:
-            written = _written_points(self._answers, task.model.n_columns)
-            self._read = size, [self._scaled.original(point) for point in written]
+    def read(self, lines: Sequence[str]) -> None:
+        """Take lines of the log, and tell what is new."""
+        bounds = [float(found[1]) for found in map(_HIGHS_BOUND.match, lines) if found]
         # The log has ten digits: take the last one's worth more.
-        bound = min((bound + 1e-9 * abs(bound) for bound in self._bounds), default=math.inf)
-        return ModelOutcome(self._read[1], self._scaled.bound(bound))
+        bound = min((bound + 1e-9 * abs(bound) for bound in bounds), default=math.inf)
+        size = os.fstat(self._answers.fileno()).st_size
+        if size == self._size and bound >= self._bound:
+            return
+        if size != self._size:
+            self._answers.seek(0)
+            text = self._answers.read().decode()
+            found = _written_points(text, self._model.objective.size)[-1:]
+            self._size, self._points = size, [self._model.original(point) for point in found]
+        self._bound = min(self._bound, bound)
+        self._tell(ModelOutcome(self._points, self._model.bound(self._bound)))
 
 
 class _Scip(_MathOpt):
@@ -241,13 +224,15 @@ class _Scip(_MathOpt):
             threading.current_thread() is threading.main_thread() and interrupts.is_default()
         )
 
-    def _arguments(self, task: Task, scaled: FloatModel, parameters: Any) -> dict[str, Any]:
+    def _arguments(
+        self, tell: Tell | None, task: FloatTask, parameters: Any
+    ) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
         # SCIP's tolerance is relative, so that no scale makes up for it.
         parameters.gscip.real_params["numerics/feastol"] = 1e-9
         # MathOpt's own interrupter fails with SCIP once the search has begun (ortools 9.15).
-        parameters.gscip.bool_params["misc/catchctrlc"] = self._may_catch
+        parameters.gscip.bool_params["misc/catchctrlc"] = tell is not None or self._may_catch
         return {"solver_type": mathopt.SolverType.GSCIP}
 
 
@@ -276,7 +261,7 @@ def _model_proto(scaled: FloatModel, is_integer: Any) -> Any:
     return proto
 
 
-def _written_points(path: Path, n_columns: int) -> list[Float64Array]:
+def _written_points(text: str, n_columns: int) -> list[Float64Array]:
     """Return the complete points in HiGHS' file of improving answers, best last.
 
     Notes
@@ -284,11 +269,9 @@ def _written_points(path: Path, n_columns: int) -> list[Float64Array]:
     Each begins with "Objective value" and "# Columns -count"; then one line
     "value column" per non-zero. The last one may be cut short.
     """
-    if not path.exists():
-        return []
     points: list[Float64Array] = []
     missing = 0
-    for line in path.read_text().splitlines():
+    for line in text.splitlines():
         words = line.split()
         if words[:2] == ["#", "Columns"]:
             missing = abs(int(words[2]))

@@ -8,10 +8,11 @@ import warnings
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
-from alignsolve.backends.milp.float_scaling import FloatModel, scaled_model
-from alignsolve.backends.milp.linear_model import LinearModel
-from alignsolve.backends.milp.linear_solve import LinearSolver, ModelOutcome, Task, solve_linear
+from alignsolve.backends.milp.float_scaling import FloatModel
+from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
+from alignsolve.backends.milp.linear_solve import ModelOutcome, solve_linear
 from alignsolve.errors import BackendError
+from alignsolve.interruptible import Tell
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome
 
@@ -24,12 +25,11 @@ class ScipyMilpBackend(Backend):
 
     Notes
     -----
-    SciPy releases the interpreter lock but cannot tell HiGHS to stop, and
-    shows its answers at the end only: until then a callback hears of time alone. On
-    Ctrl-C, where a callback says stop, or where HiGHS overruns its
-    time limit, what is left is the warm start, or the best of earlier rounds;
-    HiGHS works on in the background until it sees the limit or the process
-    ends.
+    SciPy cannot tell HiGHS to stop, and shows its answers at the end only: until then a
+    callback hears of time alone. On Ctrl-C, where a callback says stop, or where HiGHS
+    overruns its time limit, what is left is the warm start, or the best of earlier
+    rounds. HiGHS is killed then: but for small models it works in a process of its own,
+    see `alignsolve.interruptible`.
     """
 
     name = "scipy-milp"
@@ -41,35 +41,34 @@ class ScipyMilpBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
-        with warnings.catch_warnings():
-            # SciPy warns that it passes options on to HiGHS unseen: as wanted.
-            warnings.filterwarnings("ignore", message="Unrecognized options detected")
-            return solve_linear(problem, limits, _ScipyHighs())
+        return solve_linear(problem, limits, FloatSolver(_ScipyHighs()))
 
 
-class _ScipyHighs(LinearSolver[FloatModel]):
-    """`scipy.optimize.milp` as a solver of linear models."""
+class _ScipyHighs(FloatLibrary):
+    """`scipy.optimize.milp`."""
 
     def __init__(self) -> None:
         self.source = f"HiGHS ({library_version('scipy')})"
 
-    def _rescaled(self, model: LinearModel) -> FloatModel:
-        return scaled_model(model)
-
-    def _solved(self, task: Task, scaled: FloatModel) -> ModelOutcome:
+    def solve(self, tell: Tell | None, task: FloatTask) -> ModelOutcome:
+        """Solve a model; SciPy tells nothing on the way."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 
+        scaled = task.model
         rows = LinearConstraint(scaled.matrix, scaled.row_lower, scaled.row_upper)
         # HiGHS 1.12 gives up where presolve's way back leaves an optimal point 1e-6 and a
         # little outside a row; it then works without.
         for presolve in (True, False):
-            result = milp(
-                -scaled.objective,
-                integrality=task.model.is_integer.astype(np.int64),
-                bounds=Bounds(0, scaled.upper),
-                constraints=rows if task.model.n_rows else None,
-                options=_options(task, scaled) | {"presolve": presolve},  # type: ignore[arg-type]
-            )
+            with warnings.catch_warnings():
+                # SciPy warns that it passes options on to HiGHS unseen: as wanted.
+                warnings.filterwarnings("ignore", message="Unrecognized options detected")
+                result = milp(
+                    -scaled.objective,
+                    integrality=task.is_integer.astype(np.int64),
+                    bounds=Bounds(0, scaled.upper),
+                    constraints=rows if scaled.row_lower.size else None,
+                    options=_options(task) | {"presolve": presolve},  # type: ignore[arg-type]
+                )
             if "Solve error" not in str(result.message):
                 break
         return self._outcome(result, scaled)
@@ -94,11 +93,11 @@ class _ScipyHighs(LinearSolver[FloatModel]):
         )
 
 
-def _options(task: Task, scaled: FloatModel) -> dict[str, object]:
+def _options(task: FloatTask) -> dict[str, object]:
     """Return options of `milp`; those it does not know go to HiGHS as they are."""
     limits = task.limits
     options = {
-        "mip_rel_gap": limits.rel_gap, "mip_abs_gap": scaled.gap, "random_seed": limits.seed,
+        "mip_rel_gap": limits.rel_gap, "mip_abs_gap": task.model.gap, "random_seed": limits.seed,
         "time_limit": limits.remaining(), "threads": limits.threads, "node_limit": task.max_nodes,
     }
     return {name: value for name, value in options.items() if value is not None}

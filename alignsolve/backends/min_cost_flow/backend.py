@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
 from alignsolve.certificate.polish import polish
+from alignsolve.interruptible import ended_by_key
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
@@ -76,7 +77,12 @@ class NetworkBackend(Backend):
         started = time.perf_counter()
         network = build_network(problem, self.params.most_bits)
         built = time.perf_counter()
-        flow = None if network.contradiction else self.least_cost_flow(network)
+        flow = None
+        if not network.contradiction:
+            flow = ended_by_key(
+                self.least_cost_flow, network, seconds=self.estimated_seconds(problem),
+                poll=limits.poll,
+            )
         source = library_version(self.capabilities.libraries[0])
         stats = {
             "build_seconds": built - started, "nodes": network.n_nodes, "arcs": network.n_arcs,

@@ -19,14 +19,19 @@ from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem
 #: cannot be stopped at a time limit.
 SECONDS, EXPONENT = 1.2e-7, 1.18
 
+#: Seconds up to which it is not worth while to ask another backend first.
+SOON = 0.1
+
 
 class MinCostFlowBackend(NetworkBackend):
     """The flow class by cost scaling (OR-Tools SimpleMinCostFlow).
 
     Notes
     -----
-    The library takes neither a time limit nor a signal: both take effect when
-    it returns. It needs about 110 bytes an arc.
+    The library takes neither a time limit nor a signal. Where it is expected to take long
+    it works in a process of its own, see `alignsolve.interruptible`, which Ctrl-C and a
+    callback end; a time limit, and for other problems both, take effect when it returns.
+    It needs about 110 bytes an arc.
     """
 
     name: ClassVar[str] = "ortools-mcf"
@@ -48,6 +53,10 @@ class MinCostFlowBackend(NetworkBackend):
         """Return the seconds that a measured cost model expects."""
         seconds: float = SECONDS * count_arcs(problem)[1] ** EXPONENT
         return seconds
+
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether it takes but a moment."""
+        return self.estimated_seconds(problem) <= SOON
 
     def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
         """Return a cheapest flow; see `NetworkBackend.least_cost_flow`."""

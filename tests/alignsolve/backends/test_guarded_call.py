@@ -16,7 +16,8 @@ from alignsolve.generators import generate
 from alignsolve.interrupts import Interrupted
 from alignsolve.progress import Reporter
 from alignsolve.solve.conflicts import find_conflict
-from alignsolve.solve.solve import SolveParams, solve_within
+from alignsolve.solve.params import SolveParams
+from alignsolve.solve.solve import solve_within
 from alignsolve.status import Limits, Outcome
 
 ERRORS = [MemoryError(), OSError("no such solver library"), ValueError("odd"), al.BackendError("x")]
@@ -56,8 +57,8 @@ def solve_with(behaviours, problem, limits, backend="auto", **more):
 
     def find(name):
         found = get_backend(name)
-        if name in behaviours:
-            found.solve = behaviours[name]
+        if found.name in behaviours:
+            found.solve = behaviours[found.name]
         return found
 
     params = SolveParams(auto=AutoParams(find=find))

@@ -16,7 +16,8 @@ from alignsolve.elastic.violation_weights import checked_weights
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.feasibility import violations
 from alignsolve.relaxation import bounds_beside
-from alignsolve.solve.solve import SolveParams, solve_within
+from alignsolve.solve.params import SolveParams
+from alignsolve.solve.solve import solve_within
 from alignsolve.status import Limits
 from tests.alignsolve.elastic.reference import best_elastic, violation
 from tests.strategies import (

@@ -15,7 +15,8 @@ from alignsolve.backends.exchange.streamed import LocalShards
 from alignsolve.backends.exchange.streaming import InShards
 from alignsolve.backends.exchange.task import Blocks, Task
 from alignsolve.model.problem import Feature
-from alignsolve.solve.solve import SolveParams, solve_within
+from alignsolve.solve.params import SolveParams
+from alignsolve.solve.solve import solve_within
 from alignsolve.status import Limits, Termination
 from tests.strategies import brute_force, flow_problems
 

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend
+from alignsolve.backends.milp import float_solver
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
 from alignsolve.backends.milp.ortools_mip import _written_points
+from alignsolve.interruptible import calls
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
 from alignsolve.status import Limits, Outcome
@@ -283,15 +285,34 @@ def test_ctrl_c_gives_the_best_so_far(name: str) -> None:
         cwd=ROOT,
     )
     assert "ended interrupted feasible True True" in ended.stdout, ended.stderr
+    assert ended.returncode == 0, ended.stderr
 
 
-def test_half_written_answers_are_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "answers.txt"
-    assert _written_points(path, 3) == []
-    path.write_text("Objective 1\n# Columns -1\n 1 2\nObjective 2\n# Columns -2\n 1 0\n 0.5 1\n")
-    assert [p.tolist() for p in _written_points(path, 3)] == [[0, 0, 1], [1, 0.5, 0]]
-    path.write_text("Objective 1\n# Columns -1\n 1 2\nObjective 2\n# Columns -2\n 1 0\n 0.")
-    assert [p.tolist() for p in _written_points(path, 3)] == [[0, 0, 1]]
+@pytest.mark.parametrize("name", ["ortools-mip", "ortools-scip", "scipy-milp"])
+def test_a_process_of_its_own_changes_no_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = fleet(20, 6).replace(load_min=0)
+    here = al.solve(problem, name, repeatable=True)
+    monkeypatch.setattr(float_solver, "FEW_COLUMNS", 0)
+    there = al.solve(problem, name, repeatable=True)
+    assert here.has_answer
+    assert (there.row_ind.tolist(), there.col_ind.tolist(), there.dual_bound) == (
+        here.row_ind.tolist(), here.col_ind.tolist(), here.dual_bound
+    )
+
+
+def test_a_solver_that_dies_is_an_error_that_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = "import os, pickle; os.write(1, pickle.dumps(('began', None))); os._exit(7)"
+    monkeypatch.setattr(calls, "COMMAND", began)
+    with pytest.raises(al.BackendError, match="'scipy-milp' failed: its process ended with exit"):
+        al.solve(fleet(40, 8), "scipy-milp")
+
+
+def test_half_written_answers_are_left_out() -> None:
+    assert _written_points("", 3) == []
+    text = "Objective 1\n# Columns -1\n 1 2\nObjective 2\n# Columns -2\n 1 0\n 0.5 1\n"
+    assert [p.tolist() for p in _written_points(text, 3)] == [[0, 0, 1], [1, 0.5, 0]]
+    text = "Objective 1\n# Columns -1\n 1 2\nObjective 2\n# Columns -2\n 1 0\n 0."
+    assert [p.tolist() for p in _written_points(text, 3)] == [[0, 0, 1]]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
 from alignsolve.backends.scipy_lsa import MAX_ENTRIES
 from alignsolve.errors import BackendError, UnsupportedProblemError
+from alignsolve.interruptible import calls
 from alignsolve.model.problem import FLOW_FEATURES, Feature
 from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
@@ -191,3 +192,17 @@ class TestLinearSumAssignment:
         capabilities = get_backend("scipy-lsa").capabilities
         assert Feature.LOAD_PENALTY not in capabilities.features
         assert not capabilities.interruptible
+
+
+@pytest.mark.parametrize("name", ["ortools-mcf", "networkx", "scipy-lsa"])
+def test_a_process_of_its_own_changes_no_answer(name, monkeypatch):
+    problem = al.AlignmentProblem(np.random.default_rng(0).random((30, 5)), 1, load_max=7)
+    here = al.solve(problem, name)
+    monkeypatch.setattr(calls, "LONG", -1.0)
+    there = al.solve(problem, name)
+    assert there.status is al.Status.OPTIMAL
+    assert there.col_ind.tolist() == here.col_ind.tolist()
+    # Told to stop, nothing is left to wait for.
+    asked = []
+    stopped = al.solve(problem, name, callback=lambda state: asked.append(state) or len(asked) > 1)
+    assert stopped.termination in (al.Termination.INTERRUPTED, al.Termination.PROVED)

@@ -1,9 +1,4 @@
-"""Calls into libraries that must not keep the caller waiting.
-
-A library call blocks Python's signal handling, and some libraries overrun
-their time limit. Here the call runs in a thread of its own while the caller
-waits, so that Ctrl-C, which the poll tells, and the deadline take effect at once.
-"""
+"""Wait for a call that runs in a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +12,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+#: Threads of calls that were left behind.
+_left: list[threading.Thread] = []
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -29,7 +27,7 @@ class Patience:
     poll : float
         Time between two polls.
     exit : float
-        How long the end of the process waits for a call that overran its limit: one that
+        How long the end of the process waits for calls that were left behind: one that
         returns while the interpreter shuts down aborts the process.
     """
 
@@ -75,8 +73,8 @@ def wait_for(
         Value of ``time.perf_counter()`` until which to wait; +inf for ever.
     stop : callable
         Asks the call to return early, and tells whether it can. If so, it gets
-        `Patience.stop` to do so. Its argument tells whether the poll, or an exception
-        in this thread, was the cause.
+        `Patience.stop` to do so, and is then asked again. Its argument tells whether
+        the poll, or an exception in this thread, was the cause.
     poll : callable, optional
         Called every `Patience.poll` in the caller's thread; true ends the waiting.
     patience : Patience
@@ -95,7 +93,7 @@ def wait_for(
     -----
     A call that does not return in time is left behind: its thread works on
     until the library's own limit, or the end of the process, and its result
-    is dropped.
+    is dropped. See `left_behind`.
     """
     # A future's own state: before Python 3.13 `Thread.is_alive` says no where Ctrl-C interrupts
     # joining it.
@@ -116,12 +114,32 @@ def wait_for(
         while not outcome.done() and time.perf_counter() < deadline and not interrupted:
             wait([outcome], min(longest, max(0.001, deadline - time.perf_counter())))
             interrupted = poll is not None and not outcome.done() and poll()
-        if not outcome.done() and stop(interrupted):
-            wait([outcome], patience.stop)
+        for _ in range(2):
+            if not outcome.done() and stop(interrupted):
+                wait([outcome], patience.stop)
     except BaseException:
-        stop(True)
+        # Twice, as what takes a first word gently ends by the second.
+        if stop(True):
+            stop(True)
+        if thread.is_alive():
+            _leave(thread, patience)
         raise
     if outcome.done():
         return Waited(outcome.result(), interrupted)
-    atexit.register(thread.join, patience.exit)
+    _leave(thread, patience)
     return Waited(None, interrupted)
+
+
+def left_behind() -> bool:
+    """Tell whether a call that nobody waits for any more is still at work.
+
+    A command line then ends the process by ``os._exit``, once its answer is written.
+    """
+    _left[:] = [thread for thread in _left if thread.is_alive()]
+    return bool(_left)
+
+
+def _leave(thread: threading.Thread, patience: Patience) -> None:
+    """Leave a thread behind; the end of the process waits for it, but not for long."""
+    _left.append(thread)
+    atexit.register(thread.join, patience.exit)
