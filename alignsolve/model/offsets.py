@@ -43,7 +43,7 @@ def has_large_offsets(problem: AlignmentProblem, rows: slice | None = None) -> b
         top = values.max(axis=1, initial=-np.inf)
         below = np.where(values < top[:, None], values, -np.inf).max(axis=1, initial=-np.inf)
         some = below > -np.inf
-        if (np.abs(top[some]) > LARGE * (top[some] - below[some])).any():
+        if (np.abs(top[some]) / LARGE > top[some] - below[some]).any():
             return True
     return False
 
