@@ -781,6 +781,7 @@ def test_without_permission(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("builtins.open", refused)
+    monkeypatch.setattr("io.open", refused)
     assert evaluated("io.read_instances('p.json')") == "p.json: cannot be read: permission denied"
     message = evaluated("io.write_instance(problem, 'q.json')")
     assert message == "q.json: cannot be written: permission denied"
