@@ -93,7 +93,8 @@ def _woken(seconds: float) -> Iterator[None]:
     global _fd
     read, write = socket.socketpair()
     write.setblocking(False)
-    threading.Thread(target=_watch, args=(read, seconds), daemon=True).start()
+    watching = threading.Thread(target=_watch, args=(read, seconds), daemon=True)
+    watching.start()
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     _fd = write.fileno()
     try:
@@ -101,7 +102,10 @@ def _woken(seconds: float) -> Iterator[None]:
     finally:
         _fd = -1
         signal.set_wakeup_fd(before)
+        with suppress(OSError):
+            write.shutdown(socket.SHUT_WR)  # closing does not end it where a child has a copy
         write.close()
+        watching.join(0.2)  # after SIGTERM it sleeps
 
 
 def _watch(read: socket.socket, seconds: float) -> None:
