@@ -82,7 +82,7 @@ class Subproblem(Responses):
         self.near = None
 
     def move_to(self, price: Floats, margin: float = 0.0) -> None:
-        """Change the prices, and the responses of those clients whom this may concern.
+        """Change the prices, and the responses that the change can affect.
 
         Parameters
         ----------
