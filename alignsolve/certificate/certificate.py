@@ -165,7 +165,7 @@ def _certify(
     problem: AlignmentProblem, held: Assignment, given: Multipliers | None, deadline: float
 ) -> Certificate:
     """Certify an assignment; see `certify`."""
-    if is_small(problem):
+    if is_small(problem) or problem.problem_class == "mip":
         refuse_changed(problem)
     doubtful = problem.problem_class == "flow" and is_small(problem) and has_close_values(problem)
     if given is not None and problem.problem_class == "flow" and not doubtful:
@@ -241,6 +241,7 @@ def _certify_by_solver(
     have lost, plus 1e-8 of the penalties, of what one holder alone would be
     penalised, and of the sum of the clients' largest values unless they have large offsets.
     """
+    refuse_changed(problem)
     values = problem.pair_values(row_ind, col_ind)
     broken = tuple(violations(problem, row_ind, col_ind, values=values))
     if broken:

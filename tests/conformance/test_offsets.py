@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend
+from alignsolve.model.offsets import without_offsets
 from tests.conformance.asking import assert_sound, exact_backends, examples
 from tests.strategies import exact_best, exact_value, stamped_problems
 
@@ -89,6 +90,30 @@ def test_a_matrix_overwritten_with_nan_is_noticed() -> None:
         fitness[:] = np.nan
         with pytest.raises(al.ProblemError, match="fitness holds NaN now"):
             al.solve(problem)
+
+
+@pytest.mark.parametrize("name", ["greedy", "ortools-cpsat", "lagrangian"])
+def test_a_large_matrix_overwritten_with_nan_is_noticed_in_the_mip_class(name: str) -> None:
+    fitness = np.random.default_rng(0).random((300, 70))
+    problem = al.AlignmentProblem(fitness, 2, load_max=20, resources={"mb": al.Resource(1.0, 2.0)})
+    fitness[:] = np.nan
+    with pytest.raises(al.ProblemError, match="fitness holds NaN now"):
+        al.solve(problem, name, time_limit=30)
+
+
+def test_a_gap_counts_only_where_the_number_of_pairs_is_decided() -> None:
+    fitness = 1.7e9 + np.arange(6.0).reshape(3, 2)
+    relative = without_offsets(al.AlignmentProblem(fitness, 1, load_max=1))
+    assert relative is not None
+    assert relative.amount > 0
+    assert relative.gap_of(0.5 * relative.decided) == 0.5 * relative.decided
+    assert relative.gap_of(relative.decided) == np.inf
+    # More than swaps along a path of both experts can gain, and what is left exceeds it.
+    assert relative.decided >= 2 * 1.0
+    assert relative.problem.fitness.min() > relative.decided
+    fixed = without_offsets(al.AlignmentProblem(fitness, 1, min_experts=1, load_max=2))
+    assert fixed is not None
+    assert fixed.gap_of(7.0) == 7.0
 
 
 LARGE = {
