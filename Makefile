@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines flower-deploy fuzz check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ NODES ?= 3
 flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on loopback; APP=examples/flower for that app, RESUME=1 to go on
 	@$(BIN)/python -m fedloop.flower.deploy --nodes $(NODES) --out flower-run \
 	  $(if $(APP),--app $(APP),--set rounds=5 --set checkpoint_every=1) $(if $(RESUME),--resume,--again)
+
+SEED ?= 0
+soak: $(VENV)/.dev ## Signals, damage, full disks and limits, many times (about 20 min); SEED=0: of all moments
+	@$(BIN)/python -m tests.soak --seed $(SEED)
 
 fuzz: $(VENV)/.dev ## Run the tests on new random examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest

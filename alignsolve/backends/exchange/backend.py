@@ -58,6 +58,7 @@ class ExchangeBackend(Backend):
     """
 
     name: ClassVar[str] = "exchange"
+    bytes_per_client: ClassVar[float] = 55.0
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=FLOW_FEATURES - {Feature.GROUPS},
         exact=True,
