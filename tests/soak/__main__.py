@@ -55,7 +55,7 @@ class Sizes:
 
 WHOLE = Sizes(
     fedloop=30, aligner=30, bench=15, solve=25, flips=400, cuts=100, writers=30, disks=36,
-    read_only=2, rounds=24, legs=8,
+    read_only=18, rounds=24, legs=8,
     memory=(
         *(("solve", kind, size) for kind in ("RLIMIT_AS", "RLIMIT_DATA")
           for size in range(150, 501, 50)),
@@ -65,7 +65,7 @@ WHOLE = Sizes(
 )
 
 SHORT = Sizes(
-    fedloop=1, aligner=1, bench=0, solve=1, flips=24, cuts=8, writers=2, disks=2, read_only=1,
+    fedloop=1, aligner=1, bench=0, solve=1, flips=24, cuts=8, writers=2, disks=2, read_only=2,
     rounds=6, legs=3, memory=(("solve", "RLIMIT_DATA", 150),),
 )
 
@@ -117,7 +117,7 @@ def parts(
         "writers": lambda folder: damage.writers_killed(tally, sizes.writers, folder,
                                                         drawn("writers")),
         "disks": lambda folder: faults.disks(tally, sizes.disks, folder, drawn("disks")),
-        "read-only": lambda folder: faults.read_only(tally, folder, sizes.read_only),
+        "read-only": lambda folder: faults.read_only(tally, sizes.read_only, folder),
         "memory": lambda folder: faults.memory(tally, list(sizes.memory), folder),
     }
     if not sizes.bench:

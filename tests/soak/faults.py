@@ -26,12 +26,11 @@ SMALL = ROOT / "instances" / "small"
 def cases(source: Path) -> list[tuple[str, tuple[Any, ...]]]:
     """Return programs that write to a folder, with their words but for that."""
     return [
-        ("federated", (4,)), ("federated", (2, "compare")),
-        ("bench", ([SMALL / "gap-a.toml"], "greedy,scipy-lsa")),
         ("solve", (SMALL / "uniform.toml", "auto", "a.json")),
-        ("solve", (SMALL / "uniform.toml", "greedy", "a.csv")),
-        ("aligner", (6,)), ("logging", (6, source.with_name("service"))),
+        ("logging", (6, source.with_name("service"))), ("aligner", (6,)),
         ("command", ("convert", source)), ("command", ("generate", "uniform", "--out")),
+        ("solve", (SMALL / "uniform.toml", "greedy", "a.csv")), ("federated", (4,)),
+        ("bench", ([SMALL / "gap-a.toml"], "greedy,scipy-lsa")), ("federated", (2, "compare")),
     ]
 
 
@@ -106,11 +105,13 @@ def _fill(ballast: Path, room: int) -> None:
     os.truncate(ballast, max(0, ballast.stat().st_size - room))
 
 
-def read_only(tally: Tally, folder: Path, rounds: int = 1) -> None:
+def read_only(tally: Tally, times: int, folder: Path) -> None:
     """Let programs write to folders that take nothing: new ones, and such as hold a run."""
     source = folder / "source.json"
     al.write_instance(two_sets()[0], source)
-    for number, (program, words) in enumerate(cases(source) * rounds):
+    every = cases(source)
+    for number in range(times):
+        program, words = every[number % len(every)]
         row, place = "read-only folder", folder / f"read-only-{number}"
         with mounted(place, "4m") as is_mounted:
             inner = place / "run"
