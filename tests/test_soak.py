@@ -5,6 +5,7 @@ import pytest
 from tests.soak.__main__ import SHORT, soak
 
 
+@pytest.mark.timeout(1200)  # a slow machine is no fault
 def test_nothing_is_lost_and_nothing_silently_wrong():
     pytest.importorskip("torch")
     pytest.importorskip("pyarrow")

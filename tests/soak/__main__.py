@@ -55,7 +55,7 @@ class Sizes:
 
 WHOLE = Sizes(
     fedloop=30, aligner=30, bench=15, solve=25, flips=400, cuts=100, writers=30, disks=36,
-    read_only=18, rounds=24, legs=8,
+    read_only=18, rounds=18, legs=6,
     memory=(
         *(("solve", kind, size) for kind in ("RLIMIT_AS", "RLIMIT_DATA")
           for size in range(150, 501, 50)),
@@ -66,7 +66,7 @@ WHOLE = Sizes(
 
 SHORT = Sizes(
     fedloop=1, aligner=1, bench=0, solve=1, flips=24, cuts=8, writers=2, disks=2, read_only=2,
-    rounds=6, legs=3, memory=(("solve", "RLIMIT_DATA", 150),),
+    rounds=4, legs=2, memory=(("solve", "RLIMIT_DATA", 150),),
 )
 
 BENCHED = ("gap-a", "gap-c", "uniform", "tiers", "skewed", "forbidden")
@@ -90,7 +90,7 @@ def parts(
         signals.looping(tally, one, kinds(times, rng), folder, rng, sizes.legs)
 
     def killed(folder: Path) -> None:
-        names = ("uniform", "tiers", "gap-a", "skewed-penalty")
+        names = ("uniform", "tiers", "gap-a", "skewed-penalty")[:sizes.solve]
         signals.solve_killed(tally, names, sizes.solve, folder, drawn("killed"))
 
     def ended(folder: Path) -> None:

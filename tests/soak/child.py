@@ -24,6 +24,8 @@ from typing import Any
 
 import psutil
 
+from alignsolve.cli.terminating import LAST_SECONDS, TERMINATED
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.soak.programs"])
 
@@ -88,6 +90,8 @@ class End:
         Whether the signal was sent while it was in its loop.
     left : list of str
         Processes that it left behind.
+    seconds : float
+        From the signal to the end.
     """
 
     code: int
@@ -96,6 +100,12 @@ class End:
     calls: int
     hit: bool
     left: list[str]
+    seconds: float
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it ended because its time after SIGTERM was over."""
+        return self.code == TERMINATED and self.seconds >= LAST_SECONDS
 
     @property
     def traceback(self) -> bool:
@@ -136,12 +146,17 @@ class Run:
         self._sent = 0.0
         self._family: list[psutil.Process] = []
 
-    def harm(self, number: int, after: float = 0.0, patience: float = PATIENCE) -> None:
-        """Send a signal, some seconds after the process has told that it is where it should be."""
-        if self._told.poll(patience):
+    def harm(self, number: int, after: float = 0.0, patience: float = PATIENCE) -> bool:
+        """Send a signal, some seconds after the process has told that it is where it should be.
+
+        Tell whether it was there within `patience` seconds.
+        """
+        told = self._told.poll(patience)
+        if told:
             self._hear()
             time.sleep(after)
         self.send(number)
+        return told and self._end is None
 
     def _hear(self) -> None:
         """Take the next word of the process, if there is one."""
@@ -177,6 +192,7 @@ class Run:
                 self._hear()
         ended = None if self._end is None else self._end[2]
         hit = bool(self._sent) and (ended is None or ended > self._sent)
+        seconds = time.monotonic() - self._sent if self._sent else 0.0
         _, alive = psutil.wait_procs(self._family, timeout=20)
         left = [f"{process.pid} of {self._process.pid}" for process in alive]
         code = self._process.exitcode
@@ -186,7 +202,8 @@ class Run:
         out, err = (file.read_text(errors="replace") if file.exists() else ""
                     for file in (self.out, self.err))
         self._room.cleanup()
-        return End(-999 if stuck else code, out, err, self._end[1] if self._end else 0, hit, left)
+        return End(-999 if stuck else code, out, err, self._end[1] if self._end else 0, hit, left,
+                   seconds)
 
 
 def _be(

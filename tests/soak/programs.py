@@ -8,20 +8,23 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.pyplot  # noqa: F401 (so that no process has to import it)
 import numpy as np
 
 import alignsolve as al
-import alignsolve.bench.runner as bench_runner
 import alignsolve.cli.solve as cli_solve
 import fedloop.plots
 import fedloop.train
 from alignsolve.bench.report import BenchReport
+from alignsolve.bench.runner import _Bench
 from alignsolve.cli import main as alignsolve_main
+from alignsolve.progress import Callback
 from fedloop.cli import main as fedloop_main
+from fedloop.config import read_config
 from tests.soak.child import Counter
 
 #: Rounds after which `aligner` saves, and `fedloop` writes a checkpoint.
@@ -55,7 +58,7 @@ def federated(folder: Path, counter: Counter, rounds: int, command: str = "run")
 def bench(folder: Path, counter: Counter, paths: list[Path], backends: str) -> int:
     """Run `alignsolve bench`."""
     write = BenchReport.write.__func__  # type: ignore[attr-defined]
-    counter.around(bench_runner, "find_sources")
+    counter.around(_Bench, "_run")
 
     def written(cls: type[BenchReport], *arguments: object) -> BenchReport:
         counter.end()
@@ -67,9 +70,20 @@ def bench(folder: Path, counter: Counter, paths: list[Path], backends: str) -> i
                     "--time-limit", 20, "--out", folder, "--json")
 
 
-def solve(folder: Path, counter: Counter, path: Path, backend: str, out: str) -> int:
-    """Run `alignsolve solve`."""
-    counter.around(cli_solve, "solve_problem")
+def solve(
+    folder: Path, counter: Counter, path: Path, backend: str, out: str,
+    answered_first: bool = False,
+) -> int:
+    """Run `alignsolve solve`; its loop may begin where it has a first answer."""
+
+    @contextmanager
+    def live_line(text: str, quiet: bool) -> Iterator[Callback]:
+        yield lambda state: None if np.isnan(state.objective_value) else counter.begin()
+
+    if answered_first:
+        cli_solve.live_line = live_line
+    else:
+        counter.around(cli_solve, "solve_problem")
     counter.around(cli_solve, "_exit_code", counter.end)
     folder.mkdir(exist_ok=True)
     return _command(alignsolve_main, "alignsolve", "solve", path, "--backend", backend, "--json",
@@ -193,7 +207,9 @@ def _warm() -> None:
     """Load what every process would have to, so that moments lie in rounds."""
     with tempfile.TemporaryDirectory() as folder:
         _, theirs = multiprocessing.Pipe()
-        aligner(Path(folder), Counter(0, theirs), 2)
+        aligner(Path(folder) / "aligner", Counter(0, theirs), 2)
+        settings = {"rounds": 1} | SMALL
+        fedloop.train.train(read_config(None, [f"{k}={v}" for k, v in settings.items()]))
         sys.setprofile(None)
 
 

@@ -132,9 +132,10 @@ def federated(rounds: int) -> Loop:
         saved = 0
         if (folder / NAME).exists():
             saved = len(load_checkpoint(folder / NAME, "records")["records"])
-        _lost(tally, row, kind, len(_lines(folder / "rounds.jsonl")) - saved)
+        lost = len(_lines(folder / "rounds.jsonl")) - saved
+        _lost(tally, row, "SIGKILL" if end.cut_short else kind, lost)
         if kind != "SIGKILL" and "goes on with: fedloop run" not in end.err:
-            tally.fault(row, "other", f"did not say how to go on: {end.err}")
+            tally.fault(row, "other", f"did not say how to go on: {end.err} {end.seconds}")
 
     def same(mine: Path, theirs: Path) -> str:
         names = (NAME, "rounds.jsonl", "config.json", "partition.json")
@@ -160,11 +161,13 @@ def aligner(rounds: int) -> Loop:
     def after(tally: Tally, row: str, kind: str, folder: Path, end: End) -> None:
         path = folder / "state.npz"
         saved = al.Aligner.load(path).round if path.exists() else 0
-        planned = max((line[0] for line in _lines(folder / "plans.jsonl")), default=0)
-        _lost(tally, row, "SIGINT" if kind == "SIGINT" else "SIGKILL", max(0, planned - saved))
+        told = _lines(folder / "log.jsonl")
+        closed = max((line["round"] for line in told if line["event"] == "observe"
+                      and line["start"] == told[-1]["start"]), default=0)
+        _lost(tally, row, "SIGINT" if kind == "SIGINT" else "SIGKILL", max(0, closed - saved))
         if "another state" in end.out:
             tally.fault(row, "wrong", end.out)
-        events = [(line["start"], line["number"]) for line in _lines(folder / "log.jsonl")]
+        events = [(line["start"], line["number"]) for line in told]
         if len(events) != len(set(events)):
             tally.fault(row, "wrong", "two events of the log are alike")
 
@@ -204,7 +207,10 @@ def bench(names: tuple[str, ...], backends: str) -> Loop:
             told = json.loads(end.out)
             report = json.loads((folder / "report.json").read_text())
         except (OSError, ValueError) as error:
-            tally.fault(row, "other", f"no report: {error}")
+            if end.cut_short:
+                tally.saw(row, "no time for a report")
+            else:
+                tally.fault(row, "other", f"no report: {error}")
             return
         if not told["interrupted"] or len(told["rows"]) != len(report["rows"]) != now:
             tally.fault(row, "wrong", f"the report has {len(told['rows'])} runs of {now}")
@@ -217,7 +223,7 @@ def bench(names: tuple[str, ...], backends: str) -> Loop:
 
     def _answers(folder: Path) -> list[tuple[object, ...]]:
         report = json.loads((folder / "report.json").read_text())
-        return [tuple(row[name] for name in ("instance", "backend", "outcome", "status",
+        return [tuple(row[name] for name in ("instance", "backend", "outcome",
                                              "objective")) for row in report["rows"]]
 
     return Loop("bench", lambda folder, at: Run("bench", folder, paths, backends, at=at),
@@ -259,7 +265,7 @@ def solve_killed(
         times -= 1
         tally.did(row)
         _look(tally, row, CODES["SIGKILL"], end)
-        if (place / "a.json").exists():
+        if (place / "a.json").exists() and (place / "a.json").read_bytes() != expected:
             tally.fault(row, "wrong", "an answer before the end")
         again = Run("solve", place, path, "auto", "a.json").wait()
         if again.code or (place / "a.json").read_bytes() != expected:
@@ -272,9 +278,10 @@ def solve_ended(
     tally: Tally, kind: str, backend: str, path: Path, place: Path, rng: np.random.Generator
 ) -> None:
     """End `alignsolve solve` before it is done, which keeps its best answer."""
-    row = f"solve: {kind}"
-    run = Run("solve", place, path, backend, "a.json", at=int(np.exp(rng.uniform(3, 9))))
-    run.harm(KINDS[kind], rng.uniform(0, 0.05), patience=5)
+    row, answered_first = f"solve: {kind}", bool(rng.random() < 0.7)
+    run = Run("solve", place, path, backend, "a.json", answered_first,
+              at=int(np.exp(rng.uniform(1, 7))))
+    in_time = run.harm(KINDS[kind], rng.uniform(0, 0.05), patience=20)
     end = run.wait()
     tally.did(row)
     answered = kind == "SIGINT" and end.code == 0
@@ -290,9 +297,11 @@ def solve_ended(
         if answered or end.out:
             tally.fault(row, "other", f"{backend}: no document: {end.out[:200]!r} {end.err}")
         tally.saw(row, "ended without a word")
-        return
-    if "objective" not in told or told["objective"] is None:
-        tally.saw(row, f"without an answer ({backend})")
+        told = {}
+    if told.get("objective") is None:
+        tally.saw(row, "without an answer")
+        if answered_first and in_time and not end.cut_short:
+            tally.fault(row, "lost", f"{backend}: an answer that was there")
         return
     problem = al.read_instance(path)
     answer = al.read_solution(place / "a.json", problem)
