@@ -208,6 +208,7 @@ def _warm() -> None:
     with tempfile.TemporaryDirectory() as folder:
         _, theirs = multiprocessing.Pipe()
         aligner(Path(folder) / "aligner", Counter(0, theirs), 2)
+        writing(Path(folder), Counter(0, theirs), ".parquet", 1)
         settings = {"rounds": 1} | SMALL
         fedloop.train.train(read_config(None, [f"{k}={v}" for k, v in settings.items()]))
         sys.setprofile(None)
