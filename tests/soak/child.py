@@ -154,9 +154,11 @@ class Run:
         told = self._told.poll(patience)
         if told:
             self._hear()
-            time.sleep(after)
+        if self._end is not None:  # it shall come to its end
+            return False
+        time.sleep(after)
         self.send(number)
-        return told and self._end is None
+        return told
 
     def _hear(self) -> None:
         """Take the next word of the process, if there is one."""
