@@ -162,12 +162,15 @@ def _most_gained_else(problem: AlignmentProblem, spread: Float64Array) -> float:
 
     In the flow class one pair more is an exchange along a path that meets each expert at most
     once: swaps, each within one client's values, and a step of a penalty. In the mip class all
-    clients may have to change, and penalties have no such bound: infinite.
+    clients may have to change, and all penalties with them.
     """
     if problem.problem_class == "flow":
         loads = np.array([[0], [problem.n_clients]])
         steps = problem.load_penalty * (np.abs(2 * (loads - problem.load_target)) + 1)
         return problem.n_experts * float(spread.max(initial=0.0)) + float(steps.max(initial=0.0))
-    if {Feature.LOAD_PENALTY, Feature.NAMED_LOAD_PENALTY} & problem.features:
-        return float("inf")
-    return float((spread * problem.slot_bounds()[1]).sum())
+    ends = [(problem.load_penalty, problem.load_target, float(problem.n_clients))]
+    ends += [(np.asarray(load.penalty), np.asarray(load.target), float(np.sum(load.weight)))
+             for load in problem.loads.values()]  # fmt: skip
+    penalties = sum(float((slope * np.maximum(np.abs(target), np.abs(most - target)) ** 2).sum())
+                    for slope, target, most in ends)
+    return float((spread * problem.slot_bounds()[1]).sum()) + penalties

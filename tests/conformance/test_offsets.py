@@ -12,7 +12,8 @@ import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.model.offsets import without_offsets
 from tests.conformance.asking import assert_sound, exact_backends, examples
-from tests.strategies import exact_best, exact_value, stamped_problems
+from tests.enumeration import Enumeration
+from tests.strategies import stamped_problems
 
 #: The best answer is client 0 with expert 1, by enumeration.
 BY_HAND = {
@@ -41,14 +42,15 @@ def test_the_best_of_values_above_a_base(name: str) -> None:
         problem, fitness = drawn
         if name != "auto" and get_backend(name).refusal(problem) is not None:
             return
-        best = exact_best(problem, fitness)
+        found = Enumeration(problem, fitness)
+        best = found.best()[0]
         result = al.solve(problem, backend=name)
         assert_sound(problem, result)
         if best is None:
             assert result.status is al.Status.INFEASIBLE
             return
         assert result.status is al.Status.OPTIMAL
-        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+        assert found.exact_gains(result.matrix().toarray()[None]) == [best]
 
     ask()
 
@@ -57,10 +59,10 @@ def test_the_best_of_values_above_a_base(name: str) -> None:
 @given(stamped_problems(resources={"mb": al.Resource(1.5, 2)}))
 def test_no_claim_beyond_the_best_with_a_budget(drawn) -> None:
     problem, fitness = drawn
-    best = exact_best(problem, fitness)
+    found = Enumeration(problem, fitness)
     result = al.solve(problem)
-    if best is not None and result.status is al.Status.OPTIMAL:
-        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+    if result.status is al.Status.OPTIMAL:
+        assert found.exact_gains(result.matrix().toarray()[None]) == [found.best()[0]]
 
 
 def test_offsets_of_clients_outside_the_first_look() -> None:

@@ -19,6 +19,9 @@ from alignsolve.backends.milp.scaled_model import ScaledModel, whole_bounds
 from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
+#: The solvers' absolute tolerance.
+TOLERANCE = 1e-6
+
 #: Size to which bounds and objective coefficients are scaled.
 WANTED_SIZE = 2.0**10
 
@@ -51,12 +54,17 @@ class FloatModel(ScaledModel):
     @property
     def gap(self) -> float:
         """Scaled gap within which two objective values count as equal."""
-        return 0.999 * self.unit if self.unit else 1e-6
+        return 0.999 * self.unit if self.unit else TOLERANCE
 
     def bound(self, objective: float) -> float:
-        """Return the original bound that a bound on the scaled objective implies."""
-        if self.unit and np.isfinite(objective):
-            objective = float(np.floor(objective / self.unit + 1e-6)) * self.unit
+        """Return the original bound that a bound on the scaled objective implies.
+
+        Solvers prune what is within their tolerance of the best value: so much is added.
+        """
+        if not self.unit:
+            objective += TOLERANCE
+        elif np.isfinite(objective):
+            objective = float(np.floor(objective / self.unit + TOLERANCE)) * self.unit
         return objective / self.objective_scale + self.offset
 
 
