@@ -173,8 +173,11 @@ class Enumeration:
             return Fraction(0)
         whole, unit = self._whole
         values = np.where(self.allowed, problem.values(slice(0, problem.n_clients)), 0.0)
-        return sum(abs(Fraction(value) - Fraction(exact, unit))
-                   for value, exact in zip(values.ravel(), whole.tolist(), strict=True))
+        offset = np.zeros(len(values)) if problem.integers is None else problem.integers.offset
+        exact = [Fraction(value, unit) - int(offset[k // values.shape[1]]) * self.allowed.flat[k]
+                 for k, value in enumerate(whole.tolist())]
+        return sum(abs(Fraction(value) - right)
+                   for value, right in zip(values.ravel().tolist(), exact, strict=True))
 
     @property
     def _is_penalised(self):

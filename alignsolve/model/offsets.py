@@ -88,7 +88,7 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     -----
     The values of a client with a fixed number of experts are taken relative to its largest one,
     where that is exact in float64. The values of other clients lose one common amount, if they
-    are all above, or all below, what exchanges could gain otherwise; see `_common_amount`. Best
+    are all above, or all below, what exchanges could gain otherwise; see `common_amount`. Best
     answers stay best answers, and differences between answers with equally many pairs stay what
     they are.
     """
@@ -106,7 +106,11 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     free = ~fixed & allowed & (most > 0)
     amount = decided = 0.0
     if free.any():
-        amount, decided = _common_amount(problem, values, free)
+        net = values
+        if Feature.SWITCHING in problem.features:
+            net = problem.values(slice(0, problem.n_clients))
+        least = net.min(axis=1, where=net > -np.inf, initial=np.inf)
+        amount, decided = common_amount(problem, least, net.max(axis=1), free)
         reference[free] = amount
     relative, exact = _difference(values, reference[:, None])
     # Where a difference had to be rounded the client keeps its values, and so do, then, all
@@ -132,24 +136,31 @@ def _difference(
     return found, np.asarray((lost == 0) | np.isneginf(values))
 
 
-def _common_amount(
-    problem: AlignmentProblem, values: Float64Array, free: BoolArray
+def common_amount(
+    problem: AlignmentProblem, least: Float64Array, most: Float64Array, free: BoolArray
 ) -> tuple[float, float]:
     """Return what all values of clients with a free number of experts can lose, and `decided`.
 
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    least, most : float64 array, shape (n_clients,)
+        Range of each client's values less switching costs; +inf and -inf for none.
+    free : bool array, shape (n_clients,)
+        Clients with a value whose number of experts is free: at least one.
+
+    Notes
+    -----
     Where every value is above what else an answer could gain, more pairs are always better, and
     where it is below what else it could lose, fewer are; among answers of as many pairs an amount
     taken off every value is a constant. What is left keeps these relations.
     """
-    finite = values > -np.inf
-    least = values.min(axis=1, where=finite, initial=np.inf)
-    most = values.max(axis=1)
-    switching = float(problem.switch_cost.max(initial=0.0))
-    spread = np.where(most > -np.inf, most - least, 0.0) + switching
-    else_gained = _most_gained_else(problem, spread)
-    low, high = float(least[free].min()) - switching, float(most[free].max())
-    # What is left is a power of two, so that it takes few digits.
-    left = float(2.0 ** np.ceil(np.log2(4 * else_gained))) if else_gained else 1.0
+    low, high = float(least[free].min()), float(most[free].max())
+    with np.errstate(over="ignore"):
+        else_gained = _most_gained_else(problem, np.where(most > -np.inf, most - least, 0.0))
+        # What is left is a power of two, so that it takes few digits.
+        left = float(2.0 ** np.ceil(np.log2(4 * else_gained))) if else_gained else 1.0
     if low > 2 * left:
         return float(np.rint((low - left) / left) * left), left / 4
     if high < -2 * left:
