@@ -99,6 +99,17 @@ def test_no_false_claim_where_something_large_hides_what_decides(name: str, argu
     assert result.status is al.Status.OPTIMAL or name not in ("auto", "ortools-cpsat")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_tiny_values_beside_bounds_that_are_not(name: str) -> None:
+    fitness = np.arange(1, 7).reshape(3, 2) * 2.0**-1000
+    for floor, status in ((2, al.Status.INFEASIBLE), (0, al.Status.OPTIMAL)):
+        problem = al.AlignmentProblem(fitness, 1, client_fitness_min=floor, load_max=1,
+                                      loads={"samples": al.Load(1.0, penalty=floor)})
+        if name == "auto" or get_backend(name).refusal(problem) is None:
+            assert al.solve(problem, name).status is status
+
+
 @pytest.mark.parametrize("name", ["auto", "lagrangian", "ortools-cpsat"])
 def test_whole_sums_beyond_a_billion_are_proved(name: str) -> None:
     values = np.random.default_rng(1).integers(0, 10**11, (6, 4))
