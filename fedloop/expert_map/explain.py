@@ -22,16 +22,34 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
+class _Rule:
+    """A pattern of names, and the shape of what it finds."""
+
+    pattern: re.Pattern[str]
+    drawing: Drawing
+    router: bool
+
+    @property
+    def each(self) -> bool:
+        """Return whether it finds tensors of one expert, whose number is its last group."""
+        return self.drawing.layout is None
+
+
+@dataclass(frozen=True)
 class _Match:
-    """A tensor that a pattern found."""
+    """A tensor that a rule found."""
 
     name: str
     tensor: Tensor
-    drawing: Drawing
-    router: bool
+    rule: _Rule
     layer: str
     expert: int | None
     span: tuple[int, int]
+
+    @property
+    def stem(self) -> str:
+        """Return the name without the expert's number."""
+        return f"{self.name[:self.span[0]]}*{self.name[self.span[1]:]}"
 
 
 def explain(
@@ -61,31 +79,46 @@ def explain(
             }, layers
 
 
-def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
-    """Return what the patterns of experts and routers find."""
-    rules = [(re.compile(pattern), Drawing(drawing), router)
+def _rules(family: Family) -> list[_Rule]:
+    """Return the rules for experts and routers, checked."""
+    rules = [_Rule(_compiled(pattern), Drawing(drawing), router)
              for router, drawings in ((False, family.experts), (True, family.router))
              for pattern, drawing in drawings.items()]
-    shared = [re.compile(pattern) for pattern in family.shared]
+    for rule in rules:
+        pattern, groups = rule.pattern.pattern, rule.pattern.groups
+        if rule.router and rule.each:
+            raise ExpertMapError(f"router rows {pattern!r}: draw the axis that counts experts, E")
+        if not 0 <= groups - rule.each <= 1:
+            raise ExpertMapError(
+                f"{pattern!r} has {groups} groups; give one for the layer, if there are several" + (
+                    ", and then one for the expert" if rule.each else ""))
+    return rules
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as fault:
+        raise ExpertMapError(f"{pattern!r} is no regular expression: {fault}") from None
+
+
+def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
+    """Return what the rules find among tensors that are not said to be shared."""
+    rules, shared = _rules(family), [_compiled(pattern) for pattern in family.shared]
     found: dict[str, _Match] = {}
     for name, tensor in state.items():
         plain = name.replace(_WRAPPED, "")
         if any(pattern.search(plain) for pattern in shared):
             continue
-        for pattern, drawing, router in rules:
-            each = drawing.layout is None
-            if match := pattern.search(name if each else plain):
-                if not 0 <= pattern.groups - each <= 1:
-                    raise ExpertMapError(
-                        f"{pattern.pattern!r} has {pattern.groups} groups; give one for the layer, "
-                        "if there are several"
-                        + (", and then one for the expert" if each else ", and draw E in its shape"
-                           if pattern.groups > 1 else ""))
-                layer = match.group(1).rstrip(".") if pattern.groups - each else ""
-                last = pattern.groups
-                found[name] = _Match(name, tensor, drawing, router, layer,
-                                     int(match.group(last)) if each else None,
-                                     match.span(last) if each else (0, 0))
+        for rule in rules:
+            if match := rule.pattern.search(name if rule.each else plain):
+                last, expert, span = rule.pattern.groups, None, (0, 0)
+                if rule.each:
+                    if not match.group(last).isdecimal():
+                        raise ExpertMapError(f"{name}: {match.group(last)!r} is no expert's number")
+                    expert, span = int(match.group(last)), match.span(last)
+                layer = match.group(1).rstrip(".") if last > rule.each else ""
+                found[name] = _Match(name, tensor, rule, layer, expert, span)
                 break
     return found
 
@@ -95,33 +128,32 @@ def _count(name: str, matches: list[_Match], family: Family, n_experts: int | No
     where = f"{family.name}, layer {name!r}" if name else family.name
     counts = {len(own) for own in _stems(matches).values()}
     for match in matches:
-        axis = match.drawing.axis
-        if match.drawing.layout == "stacked" and axis is not None and axis < match.tensor.ndim:
+        axis = match.rule.drawing.axis
+        if match.rule.drawing.layout == "stacked" and axis is not None and axis < match.tensor.ndim:
             counts.add(match.tensor.shape[axis])
     if n_experts is not None:
         counts.add(n_experts)
-    if len(counts) != 1:
+    if len(counts) != 1 or 0 in counts:
         raise ExpertMapError(
             f"{where}: tensors speak of {' and '.join(map(str, sorted(counts)))} experts"
             if counts else f"{where}: no tensor tells the number of experts; give n_experts")
     for stem, experts in _stems(matches).items():
         if experts != set(range(len(experts))):
             raise ExpertMapError(f"{where}: experts of {stem} are numbered {sorted(experts)}")
-    if all(match.router for match in matches):
+    if all(match.rule.router for match in matches):
         raise ExpertMapError(f"{where}: a router, but no expert")
-    if family.router and n_experts is None and not any(match.router for match in matches):
+    if family.router and n_experts is None and not any(match.rule.router for match in matches):
         raise ExpertMapError(f"{where}: experts, but no router; its rows may have other names, "
                              "which ExpertMap.describe(router=...) takes")
     return counts.pop()
 
 
 def _stems(matches: list[_Match]) -> dict[str, set[int]]:
-    """Return the experts that have a tensor of their own, by its name without their number."""
+    """Return the experts that have a tensor of their own, by its stem."""
     stems: dict[str, set[int]] = {}
     for match in matches:
         if match.expert is not None:
-            start, end = match.span
-            stems.setdefault(f"{match.name[:start]}*{match.name[end:]}", set()).add(match.expert)
+            stems.setdefault(match.stem, set()).add(match.expert)
     return stems
 
 
@@ -130,14 +162,13 @@ def _check_shapes(layer: Layer, matches: list[_Match], family: Family) -> None:
     sizes = {"E": layer.n_experts}
     first: dict[str, tuple[int, ...]] = {}
     for match in matches:
-        shape, (start, end) = tuple(match.tensor.shape), match.span
-        if not match.drawing.fits(shape, sizes):
+        shape, drawing = tuple(match.tensor.shape), match.rule.drawing
+        if not drawing.fits(shape, sizes):
             raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, not "
-                                 f"{match.drawing.in_numbers(sizes)}")
-        stem = match.name[:start] + "*" + match.name[end:]
-        if match.expert is not None and first.setdefault(stem, shape) != shape:
+                                 f"{drawing.in_numbers(sizes)}")
+        if match.expert is not None and first.setdefault(match.stem, shape) != shape:
             raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, that of another "
-                                 f"expert {first[stem]}")
+                                 f"expert {first[match.stem]}")
 
 
 def _refuse_unexplained(
@@ -146,12 +177,11 @@ def _refuse_unexplained(
 ) -> None:
     """Name what could hold parts of experts, and no pattern finds."""
     block = family.block and re.compile(family.block)
-    counts = {layer.name: layer.n_experts for layer in layers}
-    inside = {layer: _common(m.name for m in found.values() if m.layer == layer and not m.router)
-              for layer in counts}
-    beside = {layer: _common(m.name for m in found.values() if m.layer == layer)
-              for layer in counts}
     shared = [re.compile(pattern) for pattern in family.shared]
+    counts = {layer.name: layer.n_experts for layer in layers}
+    inside, beside = ({layer: _common(match.name for match in found.values() if
+                                      match.layer == layer and not (alone and match.rule.router))
+                       for layer in counts} for alone in (True, False))
 
     def unclear(name: str, shape: tuple[int, ...]) -> bool:
         plain = name.replace(_WRAPPED, "")
@@ -177,8 +207,9 @@ def _entry(
     shape, size = tuple(tensor.shape), tensor.element_size()
     if match is None:
         return Entry(name, shape, size)
-    return Entry(name, shape, size, match.drawing.layout or "each", match.drawing.axis or 0,
-                 number[match.layer], match.router, match.expert, match.span)
+    drawing = match.rule.drawing
+    return Entry(name, shape, size, drawing.layout or "each", drawing.axis or 0,
+                 number[match.layer], match.rule.router, match.expert, match.span)
 
 
 def _common(names: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ def mask(index: ExpertIndex, model: nn.Module, experts: Iterable[int]) -> Iterat
     held = held_in_every_layer(index, experts)
     most = max(len(own) for own in held)
     balanced = [module for module in model.modules()
-                if hasattr(module, "router_aux_loss_coef") and hasattr(module, "num_experts")]
+                if {"router_aux_loss_coef", "num_experts"} <= vars(module).keys()]
     with ExitStack() as stack:
         for module in balanced:
             chosen = min(getattr(module, "num_experts_per_tok", 1), most)

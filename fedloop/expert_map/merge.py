@@ -20,9 +20,12 @@ def merge(
     weights: Sequence[float] | None, expert_weights: Sequence[Mapping[int, float]] | None,
 ) -> dict[str, Tensor]:
     """Do what `ExpertMap.merge` says."""
-    clients = [_Client(index, state, experts, part, number,
-                       1.0 if weights is None else weights[number],
-                       {} if expert_weights is None else expert_weights[number])
+    weights = [1.0] * len(updates) if weights is None else weights
+    expert_weights = [{}] * len(updates) if expert_weights is None else expert_weights
+    if not len(updates) == len(weights) == len(expert_weights):
+        raise ExpertMapError(f"{len(updates)} updates have {len(weights)} weights and "
+                             f"{len(expert_weights)} of their experts; give one each")
+    clients = [_Client(index, state, experts, part, number, weights[number], expert_weights[number])
                for number, (experts, part) in enumerate(updates)]
     return {name: _average(index.entries[name], whole, clients) for name, whole in state.items()}
 

@@ -140,8 +140,9 @@ def _count_anew(index: ExpertIndex, model: nn.Module, held: list[list[int]]) -> 
 
 
 def _set_counts(counted: object, before: int, after: int) -> None:
-    for name in (*_COUNTS, *_CHOSEN, *_GROUPS):
-        value = getattr(counted, name, None)
+    # Not by getattr: wrappers of PEFT hand on the attributes of what they wrap.
+    for name in {*_COUNTS, *_CHOSEN, *_GROUPS}.intersection(getattr(counted, "__dict__", ())):
+        value = getattr(counted, name)
         if isinstance(value, int) and (name not in _COUNTS or value == before):
             new = after if name in _COUNTS else min(value, after) if name in _CHOSEN else 1
             setattr(counted, name, new)

@@ -184,10 +184,28 @@ def test_what_a_description_leaves_out_is_refused_and_can_be_shared():
     assert fault.value.unexplained == ("moe.noise", "moe.norm")
     found = ExpertMap.describe(whole, **rules, shared=["noise|norm"])
     assert found.take(whole, [1]).keys() == whole.keys()
-    with pytest.raises(ExpertMapError, match="'moe' has 0 groups"):
-        ExpertMap.describe(whole, experts={"moe": "F H"}, router={})
+
+
+@pytest.mark.parametrize(("experts", "router", "message"), [
+    ({"moe": "F H"}, {}, "'moe' has 0 groups; .* and then one for the expert"),
+    ({r"(\d)(\d)": "E"}, {}, "has 2 groups; give one for the layer, if there are several$"),
+    ({r"(moe)\.(up)": "..."}, {}, "moe.up: 'up' is no expert's number"),
+    ({"(": "E"}, {}, r"'\(' is no regular expression"),
+    ({"up": "E F"}, {r"gate": "..."}, "router rows 'gate': draw the axis"),
+    ({"up": "E F"}, {"gate": "E"}, "description: experts, but no router"),
+    ({"down": "E F"}, {"up": "E F"}, "description: a router, but no expert"),
+])
+def test_descriptions_that_cannot_be_right_are_refused(experts, router, message):
+    with pytest.raises(ExpertMapError, match=message):
+        ExpertMap.describe({"moe.up": torch.zeros(3, 4)}, experts=experts, router=router)
+
+
+def test_weights_that_are_not_one_each_are_refused():
+    whole, found = described()
+    with pytest.raises(ExpertMapError, match="1 updates have 2 weights and 1 of their experts"):
+        found.merge(whole, [([0], {})], weights=[1, 2])
 
 
 def test_importing_fedloop_imports_no_torch():
-    script = "import sys, fedloop; assert 'torch' not in sys.modules; fedloop.ExpertMap"
+    script = "import sys, fedloop; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)

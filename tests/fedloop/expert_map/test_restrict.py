@@ -1,6 +1,7 @@
 """Masks and sub-models of modules of one's own: the same numbers both ways."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,3 +134,22 @@ def test_a_sub_model_copies_no_other_expert_and_shares_nothing():
     assert stacked()[0].top_k == 3
     short = map_of(model := stacked()).sub_model(model, [1, 4, 5])
     assert (short[0].n_experts, short[0].top_k, short[2].n_experts, short[2].top_k) == (1, 1, 2, 2)
+
+
+def test_the_lines_of_the_documentation_describe_a_model():
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.Parameter(torch.randn(3, 5, WIDTH))
+            self.down = nn.Parameter(torch.randn(3, WIDTH, 5))
+            self.gate = nn.Linear(WIDTH, 3)
+
+    model = nn.ModuleDict({"moe": nn.ModuleList([Layer(), Layer()]), "head": nn.Linear(WIDTH, 2)})
+    text = (Path(__file__).parents[3] / "docs" / "expert_map.md").read_text(encoding="utf-8")
+    lines = text.partition("## Your own model")[2].split("```")[1].removeprefix("python")
+    assert len(lines.strip().splitlines()) <= 11
+    names = {"model": model}
+    exec(lines, names)
+    assert names["held"] == [1, 2, 3]
+    assert names["part"]["moe.1.down"].shape == (1, WIDTH, 5)
+    assert names["aligner"].n_experts == 6

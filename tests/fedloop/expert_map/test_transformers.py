@@ -10,7 +10,7 @@ import torch
 from fedloop import ExpertMap
 from fedloop.errors import ExpertMapError
 from tests.fedloop.expert_map import tiny
-from tests.fedloop.expert_map.states import SHAPES
+from tests.fedloop.expert_map.states import SHAPES, state
 
 pytestmark = pytest.mark.engines
 transformers = pytest.importorskip("transformers")
@@ -218,3 +218,14 @@ def test_the_names_and_shapes_in_the_repository_are_those_of_this_version():
     from tests.fedloop.expert_map.write_states import states
 
     assert json.loads(json.dumps(states())) == SHAPES
+
+
+def test_numbers_are_those_of_the_naming_rule():
+    pytest.importorskip("flwr")
+    from fedloop.flower import numbered
+
+    rule = numbered(r"layers\.(\d+)\.block_sparse_moe\.experts\.(\d+)\.", per_layer=4)
+    found = ExpertMap.of(state("mixtral", "disk"))
+    assert {name: rule(name) for name in found.entries} == {
+        name: None if entry.expert is None else found.layers[entry.layer].first + entry.expert
+        for name, entry in found.entries.items()}
