@@ -106,9 +106,10 @@ class _MaskedScores(TorchFunctionMode):
         self._n_experts = index.layers[layer].n_experts
         self._owner = submodule(model, name)
         refuse_groups(self._owner, name)
-        self._rows = [tensor for own, tensor in (*self._owner.named_parameters(recurse=False),
-                                                 *self._owner.named_buffers(recurse=False))
-                      if (entry := index.entries.get(f"{name}.{own}")) and entry.router]
+        start = f"{name}." if name else ""
+        self._names = [tensor.removeprefix(start) for tensor, entry in index.entries.items()
+                       if entry.router and tensor.rpartition(".")[0] == name]
+        self._rows: list[Tensor] = []
         self._masked = 0
         self._hooks = [
             self._owner.register_forward_pre_hook(self._begin),
@@ -134,6 +135,7 @@ class _MaskedScores(TorchFunctionMode):
 
     def _begin(self, owner: nn.Module, inputs: object) -> None:
         self._masked = 0
+        self._rows = [getattr(owner, name) for name in self._names]
         self.__enter__()  # type: ignore[no-untyped-call]
 
     def _end(self, owner: nn.Module, inputs: object, output: object) -> None:

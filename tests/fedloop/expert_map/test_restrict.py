@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from fedloop import ExpertMap
 from fedloop.errors import ExpertMapError
@@ -101,6 +102,19 @@ def test_the_mask_ends_with_its_context_and_with_errors():
     assert torch.equal(model(x), before)
     with found.mask(model, range(8)):
         assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("build", [separate, stacked])
+def test_functional_calls_in_batches_are_masked(build):
+    torch.manual_seed(0)
+    model, x = build(), torch.randn(2, 3, WIDTH)
+    found = map_of(model)
+    params = {name: torch.stack([value, value + 0.1]) for name, value in model.state_dict().items()}
+    with found.mask(model, [0, 5, 6]):
+        both = torch.vmap(lambda p, x: functional_call(model, p, (x,)))(params, x)
+    for at in range(2):
+        model.load_state_dict({name: value[at] for name, value in params.items()})
+        assert torch.allclose(both[at], found.sub_model(model, [0, 5, 6])(x[at]), atol=1e-5)
 
 
 def test_layers_without_experts_and_unmaskable_routers_are_named():

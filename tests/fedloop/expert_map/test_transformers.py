@@ -73,7 +73,7 @@ def differ(found, model, held, **arguments):
     sub.load_state_dict(found.take(state, held))
     part = step(sub, **arguments)
     with found.mask(model, held):
-        whole = step(model, **arguments)
+        whole = step(model, **arguments)  # forward and backward
     assert distance(state, model.state_dict()) > 0.1
     assert torch.allclose(part.loss, whole.loss, atol=ROUNDING)
     if arguments and "aux_loss" in whole:
@@ -99,6 +99,21 @@ def test_clients_may_hold_fewer_experts_than_a_token_is_sent_to(name):
             found.sub_model(model, [1, 6])
     else:
         assert differ(found, model, [1, 6], output_router_logits=True) < ROUNDING
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_lora_on_all_linear_adapts_routers_as_well(family):
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=5, target_modules="all-linear", init_lora_weights=False)
+    model = get_peft_model(tiny.build(family), config)
+    assert differ(ExpertMap.of(model), model, HELD) < ROUNDING
+
+
+def test_gradient_checkpointing_under_the_mask():
+    model = tiny.build("olmoe")
+    model.gradient_checkpointing_enable()
+    assert differ(ExpertMap.of(model), model, HELD, output_router_logits=True) < ROUNDING
 
 
 @pytest.mark.parametrize("name", ["olmoe", "deepseek_v3", "lora_gpt_oss"])
