@@ -67,13 +67,15 @@ def explain(
     if not found:
         raise NoExpertsError(f"{family.name}: no tensor's name is that of an expert; names are "
                              f"{_some(state)}. Say which are: ExpertMap.describe")
-    names = sorted({match.layer for match in found.values()}, key=_natural)
-    of_layer = {name: [m for m in found.values() if m.layer == name] for name in names}
+    of_layer: dict[str, list[_Match]] = {}
+    for match in found.values():
+        of_layer.setdefault(match.layer, []).append(match)
+    names = sorted(of_layer, key=_natural)
     counts = [_count(name, of_layer[name], family, n_experts) for name in names]
     layers = tuple(map(Layer, names, counts, accumulate(counts, initial=0)))
     for layer in layers:
         _check_shapes(layer, of_layer[layer.name], family)
-    _refuse_unexplained(state, found, family, layers)
+    _refuse_unexplained(state, of_layer, family, layers)
     number = {layer.name: at for at, layer in enumerate(layers)}
     return {name: _entry(name, tensor, found.get(name), number) for name, tensor in state.items()
             }, layers
@@ -172,26 +174,28 @@ def _check_shapes(layer: Layer, matches: list[_Match], family: Family) -> None:
 
 
 def _refuse_unexplained(
-    state: Mapping[str, Tensor], found: Mapping[str, _Match], family: Family,
+    state: Mapping[str, Tensor], of_layer: Mapping[str, list[_Match]], family: Family,
     layers: tuple[Layer, ...],
 ) -> None:
     """Name what could hold parts of experts, and no pattern finds."""
     block = family.block and re.compile(family.block)
     shared = [re.compile(pattern) for pattern in family.shared]
-    counts = {layer.name: layer.n_experts for layer in layers}
-    inside, beside = ({layer: _common(match.name for match in found.values() if
-                                      match.layer == layer and not (alone and match.rule.router))
-                       for layer in counts} for alone in (True, False))
+    found = {match.name for matches in of_layer.values() for match in matches}
+    count = {layer.name: layer.n_experts for layer in layers}
+    inside = {layer: _common(match.name for match in matches if not match.rule.router)
+              for layer, matches in of_layer.items()}
+    beside = {layer: _common(match.name for match in matches)
+              for layer, matches in of_layer.items()}
 
     def unclear(name: str, shape: tuple[int, ...]) -> bool:
         plain = name.replace(_WRAPPED, "")
         if name in found or any(pattern.search(plain) for pattern in shared):
             return False
-        if block and (match := block.search(plain)) and match.group(1) in counts:
+        if block and (match := block.search(plain)) and match.group(1) in count:
             return True
         return "expert" in name.lower() or any(
             (prefix and name.startswith(prefix)) or (
-                name.startswith(beside[layer]) and counts[layer] in shape[:1])
+                name.startswith(beside[layer]) and count[layer] in shape[:1])
             for layer, prefix in inside.items())
 
     names = [name for name, tensor in state.items() if unclear(name, tuple(tensor.shape))]

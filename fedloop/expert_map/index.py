@@ -86,9 +86,8 @@ class ExpertIndex:
 
     def bytes_of(self, experts: Iterable[int]) -> int:
         """Return the bytes of some experts with their router rows, without what is shared."""
-        held = self.by_layer(experts)
-        return int(sum(self.expert_bytes[layer.first + at]
-                       for layer, own in zip(self.layers, held, strict=True) for at in own))
+        held = self.columns(dict(enumerate(self.by_layer(experts))))
+        return int(self.expert_bytes[held].sum())
 
     def cuts(
         self, state: Iterable[str], experts: Iterable[int], all_router_rows: bool = False

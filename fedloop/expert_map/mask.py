@@ -152,7 +152,7 @@ class _MaskedScores(TorchFunctionMode):
         """Call the function; mask what it computes of the router's rows and something else."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.shape[-1:] == (self._n_experts,) and (
-                self._scores(func, args)):
+                self._scores(func, (*args, *(kwargs or {}).values()))):
             self._masked += 1
             away = torch.ones(self._n_experts, dtype=torch.bool, device=result.device)
             away[self._held] = False
@@ -164,8 +164,9 @@ class _MaskedScores(TorchFunctionMode):
         if len(tensors) < 2 or func not in _LINEAR:
             return False
         # The weight may be a cast, or an adapted, copy of the rows.
-        return (func is F.linear and tensors[1].shape[0] == self._n_experts) or any(
-            arg is rows or arg._base is rows for arg in tensors for rows in self._rows)
+        return any((func is F.linear and tensors[1].shape == rows.shape)
+                   or any(arg is rows or arg._base is rows for arg in tensors)
+                   for rows in self._rows)
 
 
 def refuse_groups(router: nn.Module, name: str) -> None:
