@@ -14,6 +14,7 @@ from alignsolve.certificate import row_pass_kernels
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.duality_gap import client_sums, dual_gap, total_gap
 from alignsolve.distributed.proof import add_proofs, prove_shard
+from alignsolve.model.arrays import row_blocks
 from alignsolve.model.feasibility import Assignment
 
 
@@ -111,6 +112,16 @@ def by_numpy(problem, rows, cols, prices, monkeypatch):
     return total_gap(problem, rows, cols, multipliers, sums).gap_abs
 
 
+def a_row_at_a_time(monkeypatch):
+    """Lower the size of blocks of rows to one of three experts, everywhere."""
+    monkeypatch.setattr(row_blocks, "__defaults__", (8 * 3,))
+
+
+def in_blocks(problem, rows, cols, prices, monkeypatch):
+    a_row_at_a_time(monkeypatch)
+    return by_numpy(problem, rows, cols, prices, monkeypatch)
+
+
 def by_kernel(problem, rows, cols, prices, monkeypatch):
     return dual_gap(problem, rows, cols, Multipliers(prices)).gap_abs
 
@@ -122,6 +133,7 @@ def in_threads(problem, rows, cols, prices, monkeypatch):
 
 
 def by_columns(problem, rows, cols, prices, monkeypatch):
+    a_row_at_a_time(monkeypatch)
     turned = np.asfortranarray(problem.fitness * problem.sign)
     name = "fitness" if problem.sense == "max" else "cost"
     return by_kernel(problem.replace(**{name: turned}), rows, cols, prices, monkeypatch)
@@ -162,4 +174,4 @@ def by_shards(problem, rows, cols, prices, monkeypatch):
     return proof_of_shards(problem, rows, cols, prices).gap_abs
 
 
-WAYS = [by_numpy, by_kernel, in_threads, by_columns, by_source, by_shards]
+WAYS = [by_numpy, in_blocks, by_kernel, in_threads, by_columns, by_source, by_shards]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from functools import cache
 
@@ -19,6 +20,7 @@ from alignsolve.errors import BackendError
 from alignsolve.model.feasibility import Assignment
 from tests.alignsolve.certificate.exact import (
     WAYS,
+    a_row_at_a_time,
     exact_dual,
     flow_problem,
     mip_problem,
@@ -100,7 +102,7 @@ def at_true_prices(problem, pairs):
 
 
 def at_wrong_prices(problem, pairs):
-    return al.certify(problem, *pairs, prices=[3.0, -1.0, 2.5])
+    return al.certify(problem, *pairs, prices=[3.0, -1.0, 2.5][: problem.n_experts])
 
 
 def of_a_source(problem, pairs):
@@ -120,12 +122,17 @@ VERDICTS = [recovered, at_true_prices, at_wrong_prices, of_a_source, of_a_source
             of_a_backend]
 
 
+def judged_in_floats(monkeypatch):
+    """Lower the size up to which answers are judged in whole numbers to nothing."""
+    for module in (numbers, certificates, judgement):
+        monkeypatch.setattr(module, "is_small", lambda problem: False)
+
+
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.__name__)
 def test_an_answer_is_called_optimal_if_and_only_if_it_is(verdict, small, monkeypatch):
     if not small:
-        for module in (numbers, certificates, judgement):
-            monkeypatch.setattr(module, "is_small", lambda problem: False)
+        judged_in_floats(monkeypatch)
     rng = np.random.default_rng(0)
     for seed, whole, groups in FLOW:
         problem = flow_problem(seed, whole=whole, groups=groups)
@@ -145,15 +152,17 @@ def test_an_answer_is_called_optimal_if_and_only_if_it_is(verdict, small, monkey
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.__name__)
 def test_pairs_that_come_twice_are_refused_in_any_order(verdict):
-    for seed in range(4):
-        problem = flow_problem(seed, whole=True)
-        _, rows, cols = ranked(problem)[0]
-        for order in (np.arange(rows.size + 1), np.arange(rows.size + 1)[::-1],
-                      np.roll(np.arange(rows.size + 1), 2)):
-            twice = np.append(rows, rows[0])[order], np.append(cols, cols[0])[order]
-            found = verdict(problem, twice)
-            assert (found.kind, found.optimal) == ("none", False)
-            assert "duplicate" in [violation.kind for violation in found.violations]
+    # Slots and loads leave room for one more, which is worth something each time it is counted.
+    fitness = np.array([[5.0, -1.0], [4.0, -1.0], [-2.0, 3.0]])
+    for problem in (al.AlignmentProblem(fitness, 3, load_max=9),
+                    al.AlignmentProblem.from_cost(-fitness + 0.25, 3, load_max=9)):
+        for pair in range(3):
+            rows, cols = np.array([0, 1, 2, pair]), np.array([0, 0, 1, pair // 2])
+            for order in itertools.permutations(range(4)):
+                at = list(order)
+                found = verdict(problem, (rows[at], cols[at]))
+                assert (found.kind, found.optimal) == ("none", False)
+                assert [violation.kind for violation in found.violations] == ["duplicate"]
 
 
 def test_shards_tell_true_from_false():
@@ -195,7 +204,10 @@ def by_word(problem, rows, cols, bound):
     return certify_answer(problem, Assignment.of(problem, rows, cols), answer, np.inf)
 
 
-def test_a_solvers_bound_proves_the_best_and_nothing_else():
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_a_solvers_bound_proves_the_best_and_nothing_else(in_blocks, monkeypatch):
+    if in_blocks:
+        a_row_at_a_time(monkeypatch)
     for seed in range(8):
         problem = mip_problem(seed)
         every = ranked(problem)
@@ -207,6 +219,8 @@ def test_a_solvers_bound_proves_the_best_and_nothing_else():
             assert found.gap_abs == best - value
             assert found.dual_bound == problem.sign * float(best)
         assert not by_word(problem, *every[0][1:], best + Fraction(1, 4)).optimal
+        # Fractions: 1e-6 of what clients could have lost, and 1e-8 of values and penalties.
+        assert not by_word(problem, *every[0][1:], best + Fraction(1, 1000)).optimal
         assert by_word(problem, *every[0][1:], best - Fraction(1, 8)).gap_abs == 0
 
 
@@ -242,41 +256,50 @@ def test_a_bound_counts_rounded_down_only_where_all_is_whole(fitness, more):
     assert by_word(shifted, rows, cols, value + 0.75).gap_abs == 0
 
 
-def test_whole_numbers_need_exactly_nothing_whatever_is_at_stake():
-    # A gap of 1 at regrets above 1e9, by every way that takes prices.
-    fitness = np.array([[2e9, 0.0], [2e9 + 1, 0.0]])
-    wrong, right = ([0, 1], [0, 1]), ([0, 1], [1, 0])
-    for by in (lambda p: p, of_source):
-        problem = by(al.AlignmentProblem(fitness, 1, min_experts=1, load_max=1))
-        for pairs in (wrong, right):
-            for given in (None, [2e9, 0.0], [2e9 + 1, 0.0]):
-                found = al.certify(problem, *pairs, prices=given)
-                assert found.optimal == (pairs is right)
-                assert found.gap_abs == (pairs is wrong)
-            held = Assignment.of(problem, *pairs)
-            answer = Outcome(al.Termination.PROVED, prices=np.array([2e9, 0.0]))
-            assert certify_answer(problem, held, answer, np.inf).optimal == (pairs is right)
+@pytest.mark.parametrize("n", [1, 40])
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("by", [lambda problem: problem, of_source], ids=["array", "source"])
+def test_whole_numbers_need_exactly_nothing_whatever_is_at_stake(by, small, n, monkeypatch):
+    # Whoever holds the first expert and one of the others could lose 2e9, of which 1e-9 is 2.
+    if not small:
+        judged_in_floats(monkeypatch)
+    fitness = np.tile([2e9, 0.0, 1.0], (n, 1))
+    problem = by(al.AlignmentProblem(fitness, 2, min_experts=2, load_max=n))
+    rows, right = np.repeat(np.arange(n), 2), np.tile([0, 2], n)
+    wrong = right.copy()
+    wrong[-1] = 1
+    for cols in (wrong, right):
+        answer = Outcome(al.Termination.PROVED, prices=np.zeros(3))
+        held = Assignment.of(problem, rows, cols)
+        for found in (al.certify(problem, rows, cols), al.certify(problem, rows, cols, np.zeros(3)),
+                      certify_answer(problem, held, answer, np.inf)):
+            assert found.optimal == (cols is right)
+            assert found.gap_abs == (cols is wrong)
 
 
-@pytest.mark.parametrize("n", [2, 40])
-def test_fractions_anywhere_grant_what_rounding_may_cost(n):
-    # 1e-9 of regrets of 2e9 each is granted where values are no whole numbers, wherever.
-    fitness = np.zeros((n, 2))
-    fitness[0], fitness[1] = [2e9, 0.0], [2e9 + 1, 0.0]
-    fitness[-1] += 0.5
-    problem = al.AlignmentProblem(fitness, 1, min_experts=1, load_max=[1, n - 1])
-    cols = np.ones(n, dtype=np.int64)
-    cols[0] = 0
-    found = al.certify(problem, np.arange(n), cols, prices=[2e9, 0.0])
-    assert found.gap_abs == 1
-    assert not found.optimal  # 2e9 of regret grant 2, but it is refuted in whole numbers
+@pytest.mark.parametrize("at", [0, 17, 39])
+def test_a_fraction_anywhere_grants_what_rounding_may_cost(at, monkeypatch):
+    judged_in_floats(monkeypatch)
+    fitness = np.tile([2e9, 0.0, 1.0], (40, 1))
+    fitness[at] += 0.5
+    rows, cols = np.repeat(np.arange(40), 2), np.tile([0, 2], 40)
+    cols[1] = 1
+    problem = al.AlignmentProblem(fitness, 2, min_experts=2, load_max=40)
+    for one in (problem, of_source(problem)):
+        found = al.certify(one, rows, cols, np.zeros(3))
+        assert (found.gap_abs, found.optimal) == (1, True)
+        # A penalty's steps that are fractions count as well as values.
+    whole = al.AlignmentProblem(np.floor(fitness), 2, min_experts=2, load_max=40)
+    for penalty, optimal in ((0.0, False), (2.0**-60, True)):
+        one = whole.replace(load_penalty=[penalty, 0, 0], load_target=[40, 0, 0])
+        for problem in (one, of_source(one)):
+            assert al.certify(problem, rows, cols, np.zeros(3)).optimal == optimal
 
 
 def test_prices_stay_whole_above_the_size_that_is_judged_exactly(monkeypatch):
     problem = flow_problem(1, whole=True, features=False)
     _, rows, cols = ranked(problem)[0]
-    for module in (numbers, certificates, judgement):
-        monkeypatch.setattr(module, "is_small", lambda problem: False)
+    judged_in_floats(monkeypatch)
     found = al.certify(problem, rows, cols)
     assert found.optimal
     assert (found.prices == np.round(found.prices)).all()
