@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -161,12 +162,17 @@ def run_patches(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = copied(Path(folder))
         chosen = [patch for patch in PATCHES if args.only in patch.path]
+
+        @cache
+        def pass_as_it_is(tests: tuple[str, ...], plain: str) -> bool:
+            return pytest_in(tree, ["-x", *tests], 900, NUMBA_DISABLE_JIT=plain) == "passed"
+
         for patch in chosen:
-            source = (ROOT / patch.path).read_text()
+            source, plain = (ROOT / patch.path).read_text(), str(int(patch.interpreted))
             assert source.count(patch.old) == 1, (patch, source.count(patch.old))
+            assert pass_as_it_is(patch.tests, plain), (patch.tests, "fail without the patch")
             (tree / patch.path).write_text(source.replace(patch.old, patch.new))
-            arguments = ["-x", *patch.tests]
-            verdict = pytest_in(tree, arguments, 600, NUMBA_DISABLE_JIT=str(int(args.interpreted)))
+            verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT=plain)
             shutil.copy2(ROOT / patch.path, tree / patch.path)
             missed += verdict == "passed"
             change = f"{patch.old.strip()} -> {patch.new.strip()}"
@@ -199,7 +205,6 @@ def main() -> int:
     running.add_argument("--seed", type=int, default=0)
     running.set_defaults(run=run_sample)
     patching = commands.add_parser("kernels", help="try the patches of compiled kernels")
-    patching.add_argument("--interpreted", action="store_true", help="run kernels as plain Python")
     patching.set_defaults(run=run_patches)
     for command in (running, patching):
         command.add_argument("--only", default="", help="part of a module's path")

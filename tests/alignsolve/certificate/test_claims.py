@@ -17,7 +17,7 @@ from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.duality_gap import dual_gap
 from alignsolve.errors import BackendError
-from alignsolve.model.feasibility import Assignment
+from alignsolve.model.feasibility import Assignment, is_feasible
 from tests.alignsolve.certificate.exact import (
     WAYS,
     a_row_at_a_time,
@@ -150,6 +150,29 @@ def test_an_answer_is_called_optimal_if_and_only_if_it_is(verdict, small, monkey
                 assert 0 < found.improving_cycle.gain <= lacks
 
 
+def neighbours(problem):
+    """Return the best answer with one pair more, and with one less, where that breaks a bound."""
+    best = np.zeros(problem.fitness.shape, dtype=bool)
+    best[ranked(problem)[0][1:]] = True
+    for at in np.ndindex(best.shape):
+        other = best.copy()
+        other[at] ^= True
+        if not is_feasible(problem, *np.nonzero(other)):
+            yield np.nonzero(other)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.__name__)
+def test_answers_that_break_a_bound_are_refused(verdict):
+    # All values are below 0: without bounds everybody would hold nothing.
+    for problem in (flow_problem(0, whole=True), flow_problem(3, whole=False),
+                    flow_problem(2, whole=True, groups=True),
+                    al.AlignmentProblem([[-3.0, -1.0], [-2.0, -4.0]], 2, min_experts=1),
+                    al.AlignmentProblem([[-3.0, -1.0], [-2.0, -4.0]], 1, load_min=1)):
+        for pairs in neighbours(problem):
+            found = verdict(problem, pairs)
+            assert (found.kind, found.feasible, found.optimal) == ("none", False, False)
+
+
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda verdict: verdict.__name__)
 def test_pairs_that_come_twice_are_refused_in_any_order(verdict):
     # Slots and loads leave room for one more, which is worth something each time it is counted.
@@ -163,6 +186,13 @@ def test_pairs_that_come_twice_are_refused_in_any_order(verdict):
                 found = verdict(problem, (rows[at], cols[at]))
                 assert (found.kind, found.optimal) == ("none", False)
                 assert [violation.kind for violation in found.violations] == ["duplicate"]
+
+
+def test_shards_refuse_what_lacks_or_exceeds_a_bound():
+    for problem in (flow_problem(0, whole=True), flow_problem(3, whole=False)):
+        for pairs in neighbours(problem):
+            with pytest.raises(BackendError, match="broke a bound"):
+                proof_of_shards(problem, *pairs, problem.sign * true_prices(problem))
 
 
 def test_shards_tell_true_from_false():
