@@ -174,8 +174,8 @@ class Enumeration:
         whole, unit = self._whole
         values = np.where(self.allowed, problem.values(slice(0, problem.n_clients)), 0.0)
         offset = np.zeros(len(values)) if problem.integers is None else problem.integers.offset
-        exact = [Fraction(value, unit) - int(offset[k // values.shape[1]]) * self.allowed.flat[k]
-                 for k, value in enumerate(whole.tolist())]
+        exact = [Fraction(value, unit) - int(offset[k // values.shape[1]])
+                 if self.allowed.flat[k] else Fraction(0) for k, value in enumerate(whole.tolist())]
         return sum(abs(Fraction(value) - right)
                    for value, right in zip(values.ravel().tolist(), exact, strict=True))
 

@@ -4,7 +4,7 @@ HiGHS and SCIP accept what breaks a row by 1e-6, prune what is within 1e-6 of
 the best value, and call a column whole within 1e-6. Where a row's sums are
 whole multiples of a unit, the row is written in that unit and this cannot
 matter. Other rows are scaled so that 1e-6 is the package's own tolerance, 1e-9
-of the bound; the objective so that 1e-6 is 1e-9 of its largest coefficient.
+of the bound; the objective so that 1e-6 is far below 1e-9 of its largest coefficient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 TOLERANCE = 1e-6
 
 #: Size to which bounds and objective coefficients are scaled.
-WANTED_SIZE = 2.0**10
+WANTED_SIZE, WANTED_VALUE = 2.0**10, 2.0**14
 
 #: Largest whole coefficient, and largest whole bound, that stays as it is.
 LARGEST_WHOLE = 2**20
@@ -144,7 +144,7 @@ def _objective_scale(model: LinearModel) -> tuple[float, float]:
         whole, per_unit = row_units(values, np.array([0, values.size]))
         if per_unit[0] > 0 and np.abs(whole).max(initial=0) <= LARGEST_WHOLE:
             return float(per_unit[0]), 1.0
-    scale = WANTED_SIZE / largest if largest > 0 else 1.0
+    scale = WANTED_VALUE / largest if largest > 0 else LARGEST_COEFFICIENT
     # A penalty far larger than the fitness must stay within the solver's digits.
     for group in model.penalties:
         least, most = group.penalty_range()
