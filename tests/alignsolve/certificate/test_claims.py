@@ -344,11 +344,13 @@ def test_rounding_allowed_to_exchanges_leaves_whole_prices(monkeypatch):
         assert (found.prices == np.round(found.prices)).all()
 
 
-def test_the_pass_over_rows_says_infinite_where_there_is_no_response():
-    values, prices = np.array([[1.0, -np.inf, 2.0, -np.inf]]), np.zeros(4)
+@pytest.mark.parametrize("m", [4, 20])  # of many slots the best are found by sorting
+def test_the_pass_over_rows_says_infinite_where_there_is_no_response(m):
+    values, prices = np.full((1, m), -np.inf), np.zeros(m)
+    values[0, [0, 2]] = 1.0, 2.0
     for slots, cols, expected in (
-        ((3, 4), [0, 1, 3], np.inf),  # only two are allowed
-        ((2, 4), [0, 2], 0.0), ((2, 4), [0], np.inf), ((0, 1), [0, 2], np.inf),
+        ((3, m), [0, 1, 3], np.inf),  # only two are allowed
+        ((2, m), [0, 2], 0.0), ((2, m), [0], np.inf), ((0, 1), [0, 2], np.inf),
         ((0, 1), [0], 1.0), ((0, 2), [], 3.0),
     ):
         least, most = (np.array([bound]) for bound in slots)
