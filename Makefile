@@ -49,12 +49,12 @@ test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest
 
 $(VENV)/.flower: $(VENV)/.dev
-	@echo "installing Flower"
-	@$(PIP) --editable '.[dev,flower]'
+	@echo "installing Flower, transformers and PEFT"
+	@$(PIP) --editable '.[dev,flower,hf]'
 	@touch $@
 
-test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray
-	@$(BIN)/python -m pytest -m engines tests/fedloop/flower
+test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
+	@$(BIN)/python -m pytest -m engines tests/fedloop/flower tests/fedloop/expert_map
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
