@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +39,18 @@ def copied(folder: Path) -> Path:
     if (ROOT.parent / "shared").is_dir():
         (folder / "shared").symlink_to(ROOT.parent / "shared")
     return tree
+
+
+@contextlib.contextmanager
+def changed(path: Path, text: str) -> Iterator[None]:
+    """Give a file another text for a while; its age afterwards is that of before."""
+    before, age = path.read_bytes(), path.stat()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(age.st_atime_ns, age.st_mtime_ns))
 
 
 def pytest_in(tree: Path, arguments: list[str], seconds: float, **environment: str) -> str:
@@ -126,16 +139,15 @@ def run_sample(args: argparse.Namespace) -> int:
     tests, noticed, survivors = Tests(args.record), 0, []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = copied(Path(folder))
-        drawn = sample(ROOT, args.number, args.seed, args.only)
+        drawn = sample(tree, args.number, args.seed, args.only)
         began = time.monotonic()
         for number, mutation in enumerate(drawn, 1):
-            source = (ROOT / mutation.path).read_text()
+            source = (tree / mutation.path).read_text()
             names, verdict = tests.of(mutation), "not run by any test"
             if names:
                 limit = FLAT + SLOWER * sum(tests.seconds[name] for name in names)
-                (tree / mutation.path).write_text(mutation.applied(source))
-                verdict = pytest_in(tree, ["-x", *names], limit)
-                shutil.copy2(ROOT / mutation.path, tree / mutation.path)
+                with changed(tree / mutation.path, mutation.applied(source)):
+                    verdict = pytest_in(tree, ["-x", *names], limit)
             print(f"{number} {verdict}: {described(mutation, source)}", flush=True)
             if verdict in ("failed", "hung"):
                 noticed += 1
@@ -168,12 +180,11 @@ def run_patches(args: argparse.Namespace) -> int:
             return pytest_in(tree, ["-x", *tests], 900, NUMBA_DISABLE_JIT=plain) == "passed"
 
         for patch in chosen:
-            source, plain = (ROOT / patch.path).read_text(), str(int(patch.interpreted))
+            source, plain = (tree / patch.path).read_text(), str(int(patch.interpreted))
             assert source.count(patch.old) == 1, (patch, source.count(patch.old))
             assert pass_as_it_is(patch.tests, plain), (patch.tests, "fail without the patch")
-            (tree / patch.path).write_text(source.replace(patch.old, patch.new))
-            verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT=plain)
-            shutil.copy2(ROOT / patch.path, tree / patch.path)
+            with changed(tree / patch.path, source.replace(patch.old, patch.new)):
+                verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT=plain)
             missed += verdict == "passed"
             change = f"{patch.old.strip()} -> {patch.new.strip()}"
             print(f"{verdict}: {patch.path}: {change}", flush=True)
