@@ -14,9 +14,9 @@ EXCHANGE = (f"{_T}backends/exchange/test_kernels.py",
             f"{_T}backends/exchange/test_solve_exchange.py", "-k",
             "Responses or Steps or Lists or Newton or AgainstOthers or kernel")
 FLOW = (f"{_T}infeasibility/test_max_flow.py",)
-HALL = (f"{_T}infeasibility/test_conflict.py", "-k", "flow_conflicts or any_set or larger")
-ELASTIC = (f"{_T}elastic/test_elastic.py", f"{_T}elastic/test_steps.py", "-k",
-           "flow_answers or mip_answers or small_moves or moves_never or exchange or floors")
+HALL = (f"{_T}infeasibility/test_thinning.py",)
+ELASTIC = (f"{_T}elastic/test_kernels.py",)
+MOVES = (f"{_T}elastic/test_elastic.py", "-k", "small_moves or moves_never or two_clients")
 KNAPSACK = (f"{_T}backends/lagrangian/test_knapsack.py",)
 SETS = (f"{_T}backends/lagrangian/test_multidimensional_knapsack.py",)
 PRICES = (f"{_T}backends/lagrangian/test_price_steps.py",)
@@ -127,7 +127,7 @@ PATCHES: list[Patch] = [
         ("    if threshold > -reward:\n        return threshold, low, low\n", ""),
     ),
     *_of(
-        "elastic/moves.py", ELASTIC,
+        "elastic/moves.py", MOVES,
         ("over = max(over, 0.0) + amount - high", "over = high - amount"),
         ("if after > block.cap[r, i] and", "if after > block.cap[r, i] + 1 and"),
         ("        held[i, drop] = False\n", "        pass\n"),
