@@ -13,7 +13,7 @@ CERTIFICATE = (f"{_T}certificate/test_claims.py", f"{_T}certificate/test_certifi
 EXCHANGE = (f"{_T}backends/exchange/test_kernels.py",
             f"{_T}backends/exchange/test_solve_exchange.py", "-k",
             "Responses or Steps or Lists or Newton or AgainstOthers or kernel")
-FLOW = (f"{_T}infeasibility/test_max_flow.py",)
+FLOW = (f"{_T}infeasibility/test_max_flow.py", "-k", "given_up or larger or impossible")
 HALL = (f"{_T}infeasibility/test_thinning.py",)
 ELASTIC = (f"{_T}elastic/test_kernels.py",)
 MOVES = (f"{_T}elastic/test_elastic.py", "-k", "moves_never or two_clients")
