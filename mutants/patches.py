@@ -55,7 +55,6 @@ PATCHES: list[Patch] = [
         ("if n_held < slot_min[i] or n_held > most:", "if n_held < slot_min[i]:"),
         ("if beyond == 0 and (lowest > 0 or n_held == slot_min[i]):", "if beyond == 0:"),
         ("limit = lowest if n_held == most else min(lowest, 0.0)", "limit = lowest"),
-        ("if found < slot_min[i]:", "if found < 0:"),
         ("while found > slot_min[i] and best[found - 1] <= empty:",
          "while found > 0 and best[found - 1] <= empty:"),
         ("found = min(found + 1, most)", "found = min(found + 1, most - 1)"),
