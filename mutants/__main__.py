@@ -107,16 +107,16 @@ class Tests:
     def of(self, mutation: Mutation) -> list[str]:
         """Return the tests to run: nearest first, then fastest, as many as `MOST_SECONDS` take.
 
-        A line that runs on import is seen by all tests of its module.
+        What runs on import is seen by all tests of its module; what no test is known to run
+        may run in processes that the tests beside it start.
         """
-        if mutation.path not in self.files:
-            return []
-        by_line = self.data.contexts_by_lineno(self.files[mutation.path])
-        names = {name for at in range(mutation.first_line, mutation.line + 1)
-                 for name in by_line.get(at, [])}
-        if names == {""}:
-            names = {name for line in by_line.values() for name in line}
-        found = names & self.seconds.keys()
+        by_line = self.data.contexts_by_lineno(self.files.get(mutation.path, "")) or {}
+        lines = by_line if mutation.first_line is None else range(
+            mutation.first_line, mutation.line + 1)
+        found = {name for at in lines for name in by_line.get(at, [])} & self.seconds.keys()
+        if not found:
+            nearest = max(_nearness(mutation.path, name) for name in self.seconds)
+            found = {name for name in self.seconds if _nearness(mutation.path, name) == nearest}
         chosen, left = [], MOST_SECONDS
         for name in sorted(found, key=lambda name: (-_nearness(mutation.path, name),
                                                     self.seconds[name], name)):
@@ -136,27 +136,26 @@ def _nearness(path: str, test: str) -> int:
 def run_sample(args: argparse.Namespace) -> int:
     """Try a sample of mutations; print those that no test noticed, and the score."""
     import_libraries()
-    tests, noticed, survivors = Tests(args.record), 0, []
+    tests, survivors = Tests(args.record), []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = copied(Path(folder))
         drawn = sample(tree, args.number, args.seed, args.only)
         began = time.monotonic()
         for number, mutation in enumerate(drawn, 1):
             source = (tree / mutation.path).read_text()
-            names, verdict = tests.of(mutation), "not run by any test"
-            if names:
-                limit = FLAT + SLOWER * sum(tests.seconds[name] for name in names)
-                with changed(tree / mutation.path, mutation.applied(source)):
-                    verdict = pytest_in(tree, ["-x", *names], limit)
+            names = tests.of(mutation)
+            limit = FLAT + SLOWER * sum(tests.seconds[name] for name in names)
+            with changed(tree / mutation.path, mutation.applied(source)):
+                verdict = pytest_in(tree, ["-x", *names], limit)
             print(f"{number} {verdict}: {described(mutation, source)}", flush=True)
-            if verdict in ("failed", "hung"):
-                noticed += 1
-            else:
-                survivors.append((verdict, mutation, source))
+            if verdict == "passed":
+                survivors.append((mutation, source))
         minutes = (time.monotonic() - began) / 60
-    for verdict, mutation, source in survivors:
-        print(f"\n{verdict}: {described(mutation, source)}")
-    print(f"\n{noticed} of {len(drawn)} noticed (seed {args.seed}, {minutes:.0f} min)")
+    print("\nnot noticed:")
+    for mutation, source in survivors:
+        print(f"  {described(mutation, source)}")
+    noticed = len(drawn) - len(survivors)
+    print(f"{noticed} of {len(drawn)} noticed (seed {args.seed}, {minutes:.0f} min)")
     return 0
 
 
