@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -75,6 +76,18 @@ def test_pairs_as_a_table_of_ids(suffix, tmp_path):
     assert text.replace("\t", ",") == "client,expert\na,0\nb,1\n"
     found = io.read_solution(tmp_path / f"s{suffix}", PROBLEM)
     assert (found.row_ind.tolist(), found.col_ind.tolist(), found.status) == ([0, 1], [0, 1], None)
+
+
+@pytest.mark.parametrize("text", ["anna\u00a0", " anna", "an\u200bna", "\uff41nna"])
+def test_ids_that_only_look_like_those_of_the_problem_are_named(text, tmp_path):
+    problem = al.AlignmentProblem([[1, 2]], 1, client_ids=["anna"], expert_ids=["a", "b"])
+    path = tmp_path / "s.csv"
+    path.write_text(f"client,expert\n{text},a\n", encoding="utf-8")
+    words = re.escape(f"; {text!a} looks like 'anna': write it so")
+    with pytest.raises(al.ProblemError, match=words):
+        al.read_solution(path, problem)
+    with pytest.raises(al.ProblemError, match=words):
+        al.explain(problem, al.solve(problem), client=text)
 
 
 def test_conflicts_come_back(tmp_path):
@@ -177,3 +190,36 @@ def test_malformed_multipliers_are_refused(multipliers, message, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(document))
     with pytest.raises(al.ProblemError, match=message):
         io.read_solution(tmp_path / "s.json", MIP)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"prices": [1, "inf"]}, r"prices has shape \(2,\); give 2 finite numbers"),
+    ({"prices": ["-inf", 0]}, r"prices has shape \(2,\); give 2 finite numbers"),
+    ({"prices": [1]}, r"prices has shape \(1,\); give 2 finite numbers"),
+    ({"objective": [1]}, "objective is a list; give a number"),
+    ({"status": "best"}, "status is 'best'; give one of optimal, feasible"),
+    ({"termination": "tired"}, "termination is 'tired'; give one of proved"),
+    ({"n_experts": 3}, "for another problem: key .n_experts. is 3, not 2"),
+    ({"backend": 3}, "backend is a number; give a string"),
+    ({"conflict": {"text": ""}}, "key .conflict.bounds. is missing"),
+    ({"col_ind": [2]}, r"col_ind\[0\] is 2; give 0 to 1"),
+])
+def test_malformed_solutions_are_refused(change, message, tmp_path):
+    path = tmp_path / "s.json"
+    io.write_solution(io.Solution(np.array([0]), np.array([0]), prices=np.ones(2)), path, MIP)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(path, MIP)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("client,holder\n", ":1: is neither a solution"), ("", ":1: is neither a solution"),
+    ("client,expert\na,0\n\nc,1\n", ":4: 'c,1' is not a client and an expert"),
+    ("client,expert\na,0\na,2\n", ":3: 'a,2' is not a client and an expert"),
+    ("client,expert\na\n", ":2: 'a' is not a client and an expert"),
+    ("client,expert\na,0,1\n", ":2: 'a,0,1' is not a client and an expert"),
+])
+def test_malformed_tables_of_pairs_are_refused(text, message, tmp_path):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.csv", PROBLEM)
