@@ -27,7 +27,7 @@ from tests.alignsolve.certificate.exact import (
     of_source,
     proof_of_shards,
 )
-from tests.strategies import judged_answers
+from tests.enumeration import Enumeration
 
 
 @cache
@@ -36,7 +36,8 @@ def ranked(problem):
 
     All numbers are small multiples of 1/64, so that sums of floats are exact.
     """
-    answers, kept, cost = judged_answers(problem)
+    found = Enumeration(problem)
+    answers, kept, cost = found.answers, found.kept, found.penalties()
     values = problem.values(slice(0, problem.n_clients))
     worth = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
     order = np.flatnonzero(kept)[np.argsort(-worth[kept], kind="stable")]
