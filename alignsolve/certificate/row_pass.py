@@ -14,7 +14,6 @@ from typing import TypeVar
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.kernels import is_compiled, prepare
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -76,10 +75,9 @@ class Proof:
 
 def must_compile(problem: AlignmentProblem) -> bool:
     """Tell whether a proof takes seconds to compile before it begins."""
-    prepare()
     from alignsolve.certificate.row_pass_kernels import residual_rows
 
-    return not is_compiled(residual_rows, problem.fitness.dtype.name)
+    return not residual_rows.has(problem.fitness.dtype.name)
 
 
 def block_stakes(

@@ -11,12 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from alignsolve import kernels
+from alignsolve.kernels import kernel
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, read_only
-
-kernels.prepare()
 
 #: Partial sums are kept per chunk of rows, a fixed number of them, so that
 #: every result is the same bits whatever the number of threads.
@@ -32,7 +29,7 @@ ROUNDINGS = 4 * np.finfo(np.float64).eps
 INSERTION_LIMIT = 12
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_by_insertion(values, prices, row, value, price, most, best):
     """Fill `best` with the largest `most` relative reduced values of a row, descending."""
     found = 0
@@ -49,7 +46,7 @@ def _best_by_insertion(values, prices, row, value, price, most, best):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best_by_sorting(values, prices, row, value, price, most, best, scratch):
     """Do the same by sorting the whole row."""
     for j in range(values.shape[1]):
@@ -62,7 +59,7 @@ def _best_by_sorting(values, prices, row, value, price, most, best, scratch):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _row_residual(best, n_best, held, n_held, empty):
     """Return what held values lack to the best ones, both descending; an empty slot has a value.
 
@@ -79,7 +76,7 @@ def _row_residual(best, n_best, held, n_held, empty):
     return residual
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
     """Add the residuals of some rows to ``sums[0]``; write their held values to `out`.
 
@@ -149,7 +146,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
                     sums[1] = max(sums[1], abs(own) + abs(paid))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
     """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest difference.
 

@@ -33,7 +33,6 @@ from alignsolve.infeasibility.max_flow import (
     flow_bounds,
     pair_counts,
 )
-from alignsolve.kernels import prepare
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import bounds_beside
@@ -138,7 +137,6 @@ class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
     def __init__(self, problem: AlignmentProblem, weights: ViolationWeights) -> None:
-        prepare()
         from alignsolve.elastic.kernels import Clients
 
         allowed, self.group = allowed_state(problem), expert_groups(problem)

@@ -14,7 +14,8 @@ from collections import namedtuple
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Entries of a state matrix: never held by a best set, tied, always held.
 NEVER, TIED, ALWAYS = 0, 1, 2
@@ -25,7 +26,7 @@ NEVER, TIED, ALWAYS = 0, 1, 2
 Clients = namedtuple("Clients", "allowed group low high reward group_low group_high group_reward")
 
 
-@njit(cache=True)
+@kernel
 def _threshold(gain: Any, low: int, high: int, reward: int) -> int:
     """Return a price of one more pick at which taking between `low` and `high` is best.
 
@@ -42,7 +43,7 @@ def _threshold(gain: Any, low: int, high: int, reward: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@kernel
 def _choice(gain: Any, low: int, high: int, reward: int) -> Any:
     """Return a threshold, and the fewest and most picks of the best sets at it."""
     high = min(high, gain.size)
@@ -57,7 +58,7 @@ def _choice(gain: Any, low: int, high: int, reward: int) -> Any:
     return threshold, 0, low
 
 
-@njit(cache=True)
+@kernel
 def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
     """Return what a client's picks earn, the groups' minima included, in falling order.
 
@@ -85,7 +86,7 @@ def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
     return gain
 
 
-@njit(cache=True)
+@kernel
 def _group_threshold(clients: Any, i: int, g: int, order: Any, price: Any, paid: int) -> Any:
     """Return a group's threshold beyond the client's, and the counts of best sets."""
     low, high = clients.group_low[i, g], clients.group_high[i, g]
@@ -100,7 +101,7 @@ def _group_threshold(clients: Any, i: int, g: int, order: Any, price: Any, paid:
     return _choice(gain[:size], low, high, clients.group_reward[i, g])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_responses(
     clients: Any, price: Any, state: Any, client_range: Any, group_range: Any
 ) -> None:
@@ -145,7 +146,7 @@ def best_responses(
                 state[i, j] = TIED if price[j] == bar else ALWAYS
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def response_worth(clients: Any, price: Any) -> int:
     """Return what the clients' best sets are worth together; parameters as `best_responses`."""
     order = np.argsort(-price)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Times that a step's system is solved anew because prices had to stop at zero.
 MAX_ROUNDS = 4
@@ -11,7 +12,7 @@ MAX_ROUNDS = 4
 TOLERANCE = 1e-3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 
@@ -38,7 +39,7 @@ def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
         far[h, u] += slack[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def settle_rates(rate, far, limit, crowd):
     """Turn counts of swaps into how fast clients swap as prices of two nodes move apart.
 
@@ -70,7 +71,7 @@ def settle_rates(rate, far, limit, crowd):
             rate[h, u] = rate[u, h] = 0.5 * pairs
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(called=False, exact=False, fastmath={"reassoc", "contract", "nsz"})
 def solve_damped(rate, extra, right, free, step, tolerance, rounds):
     """Solve a graph Laplacian's system on the free nodes by conjugate gradients.
 
@@ -142,7 +143,7 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
         step[at[a]] = solution[a]
 
 
-@njit(cache=True, nogil=True)
+@kernel(exact=False)
 def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, step):
     """Write the change of prices that would clear the excess if densities stayed the same.
 
@@ -197,7 +198,7 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def stepped_prices(price, step, excess, load_min, load_max, penalty, whole, new):
     """Write prices after a step, and to `step` what came of it; return its slope.
 

@@ -1,0 +1,11 @@
+"""The package's kernels: one decorator, where compiled ones are kept, and what compiling costs.
+
+Whatever is written in loops is a `kernel`. Work that is small runs the same source, interpreted,
+where it is not compiled: to the same bits. Importing this package imports no numba.
+"""
+
+from alignsolve.kernels.costs import WARM_UP_HINT
+from alignsolve.kernels.decorator import Kernel, compiling, kernel, until
+from alignsolve.kernels.machine import cores
+
+__all__ = ["WARM_UP_HINT", "Kernel", "compiling", "cores", "kernel", "until"]

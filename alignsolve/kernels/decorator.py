@@ -1,0 +1,209 @@
+"""The decorator of kernels: compiled by numba, or the same source interpreted."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from alignsolve.kernels import costs
+from alignsolve.kernels.arguments import kind_of, largest
+from alignsolve.kernels.disk import KernelFiles
+from alignsolve.kernels.loading import prepare
+
+#: Most entries of an array up to which a kernel that is not compiled runs interpreted.
+SMALL = 1 << 14
+
+clock = time.perf_counter
+
+_lock = threading.RLock()
+
+
+class _OfThread(threading.local):
+    """What a thread is at: a kernel that is interpreted; a call that ends at a time."""
+
+    interprets = False
+    deadline = math.inf
+
+
+_thread = _OfThread()
+
+
+class _MissingError(Exception):
+    """Nothing is compiled for the arguments, and nothing shall be."""
+
+
+class Kernel:
+    """A function that is compiled where that pays.
+
+    A call runs compiled code where there is some in memory. Else small work runs the same source
+    interpreted, until that has taken as long as it takes to load the compiled code, if it is on
+    disk, or to compile: then that is done (the ski-rental rule). Other work loads or compiles at
+    once. Both ways give the same bits.
+
+    Parameters
+    ----------
+    source : callable
+        The function, which takes arrays, numbers and named tuples of them by position.
+    exact : bool
+        Whether it gives the same bits interpreted; else it always compiles.
+    options : dict
+        Options of numba's.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds for which it was interpreted in this process.
+    """
+
+    def __init__(self, source: Callable[..., Any], exact: bool, options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, source)
+        self.py_func, self.exact, self.options = source, exact, options
+        self.files = KernelFiles(source)
+        self.spent = 0.0
+        self._run: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Run, compiled or interpreted."""
+        run = self._run
+        if run is None:
+            return self._first(args)
+        try:
+            return run(*args)
+        except _MissingError:
+            return self._interpret(args)
+
+    def __reduce__(self) -> str:
+        return self.py_func.__qualname__
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """What compiles it; with ``NUMBA_DISABLE_JIT`` the source itself."""
+        with _lock:
+            made = vars(self).get("dispatcher")
+            if made is None:
+                made = prepare(Kernel).njit(**self.options)(self.py_func)
+                if made is not self.py_func:
+                    made._cache = self.files
+                    compile_for = made._compile_for_args
+                    made._compile_for_args = functools.partial(self._compile_for, compile_for)
+            return made
+
+    def has(self, kind: str) -> bool:
+        """Tell whether it need not compile where its first array is of a type."""
+        made = vars(self).get("dispatcher")
+        if made is not None and made is not self.py_func:
+            for types in made.overloads:
+                if kind_of(types) == kind:
+                    return True
+        return self.files.exist(kind)
+
+    def _first(self, args: tuple[Any, ...]) -> Any:
+        """Run for the first time, or another time without compiled code."""
+        if _thread.interprets and self.exact:
+            return self.py_func(*args)
+        if self._stays_interpreted(args, self.files.exist(kind_of(args))):
+            return self._interpret(args)
+        self._run = self.dispatcher
+        if self._run is self.py_func:
+            self._run = None
+            return self._interpret(args)
+        return self(*args)
+
+    def _compile_for(self, compile_for: Callable[..., Any], *args: Any) -> Any:
+        """Compile for arguments, unless that is not worth it."""
+        if _thread.interprets and self.exact:
+            raise _MissingError
+        made = self.dispatcher
+        types = tuple(made.typeof_pyval(arg) for arg in args)
+        stored = self.files.hold(types, made.targetctx)
+        if self._stays_interpreted(args, stored):
+            raise _MissingError
+        if not stored:
+            costs.announce(self.files.stem)
+        return compile_for(*args)
+
+    def _stays_interpreted(self, args: tuple[Any, ...], stored: bool) -> bool:
+        """Decide how to run for arguments for which there is no compiled code in memory."""
+        if costs.jit_is_disabled() or self.options["no_cpython_wrapper"]:
+            return True
+        if not self.exact or largest(args) > SMALL:
+            return False
+        seconds = costs.loading() if stored else costs.compiling(self.files.stem)
+        return self.spent < seconds or clock() + seconds > _thread.deadline
+
+    def _interpret(self, args: tuple[Any, ...]) -> Any:
+        if _thread.interprets:
+            return self.py_func(*args)
+        _thread.interprets, started = True, clock()
+        try:
+            with np.errstate(all="ignore"):
+                return self.py_func(*args)
+        finally:
+            _thread.interprets = False
+            self.spent += clock() - started
+
+
+def kernel(
+    source: Callable[..., Any] | None = None, *, exact: bool = True, called: bool | None = None,
+    **options: Any,
+) -> Any:
+    """Make a function a `Kernel`.
+
+    Parameters
+    ----------
+    source : callable, optional
+        The function; without it, return a decorator.
+    exact : bool
+        Whether it gives the same bits compiled and interpreted. One that does not, for the
+        order of its sums or its random numbers, always compiles, and so does who calls it.
+    called : bool
+        Whether Python calls it, not only other kernels: those compile faster. By default those
+        whose names begin with "_" are not; called from Python they run interpreted.
+    **options
+        Options of numba's, such as ``fastmath``.
+    """
+    if source is None:
+        return functools.partial(kernel, exact=exact, called=called, **options)
+    if called is None:
+        called = not source.__name__.startswith("_")
+    options = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": not called, **options}
+    return Kernel(source, exact, options)
+
+
+def compiling(kernels: Iterable[Kernel], kind: str) -> float:
+    """Return the seconds that some kernels compile for, as far as that is still to be done.
+
+    Parameters
+    ----------
+    kernels : iterable of Kernel
+        What will be called.
+    kind : str
+        Type of their first arrays.
+    """
+    if costs.jit_is_disabled():
+        return 0.0
+    return sum(costs.compiling(kernel.files.stem) for kernel in kernels if not kernel.has(kind))
+
+
+@contextmanager
+def until(deadline: float) -> Iterator[None]:
+    """Begin to compile nothing in this thread that takes longer than there is time, if it can.
+
+    Parameters
+    ----------
+    deadline : float
+        As `time.perf_counter` tells the time.
+    """
+    before = _thread.deadline
+    _thread.deadline = min(before, deadline)
+    try:
+        yield
+    finally:
+        _thread.deadline = before
