@@ -159,7 +159,8 @@ class _Search:
         state = np.empty_like(self.clients.allowed)
         client_range = np.empty((2, n), dtype=np.int64)
         group_range = np.empty((2, n, n_groups), dtype=np.int32)
-        best_responses(self.clients, self.price, state, client_range, group_range)
+        order = _falling(self.price)
+        best_responses(self.clients, self.price, order, state, client_range, group_range)
         return Responses(state, client_range, group_range)
 
     def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
@@ -216,8 +217,13 @@ class _Search:
 
         low, high, (holders, _) = self.bounds.load_low, self.bounds.load_high, self.loads(price)
         missed = np.maximum(low - holders, 0) + np.maximum(holders - high, 0)
-        worth = int(response_worth(self.clients, price))
+        worth = int(response_worth(self.clients, price, _falling(price)))
         return int((self.reward.load * missed + price * holders).sum()) - worth
+
+
+def _falling(price: IntArray) -> IntArray:
+    """Return the experts by falling price."""
+    return np.argsort(-price, kind="stable")
 
 
 def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:

@@ -5,7 +5,9 @@ where it is not compiled: to the same bits. Importing this package imports no nu
 """
 
 from alignsolve.kernels.costs import WARM_UP_HINT
-from alignsolve.kernels.decorator import Kernel, compiling, kernel, until
+from alignsolve.kernels.decorator import Kernel, compiled, compiling, kernel, seconds_left, until
 from alignsolve.kernels.machine import cores
 
-__all__ = ["WARM_UP_HINT", "Kernel", "compiling", "cores", "kernel", "until"]
+__all__ = [
+    "WARM_UP_HINT", "Kernel", "compiled", "compiling", "cores", "kernel", "seconds_left", "until"
+]

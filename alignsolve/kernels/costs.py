@@ -13,7 +13,7 @@ IMPORT, LOAD = 0.7, 0.03
 
 #: Seconds of one processor that kernels compile for, by the beginning of their names
 #: (`benchmarks/cold_start.py --kernels`); a kernel that is not here takes `OTHER`.
-SECONDS: dict[str, float] = {}
+SECONDS: dict[str, dict[str, float]] = {}
 OTHER = 0.5
 
 
@@ -24,9 +24,10 @@ said: set[str] = set()
 WARM_UP_HINT = "; its kernels are not compiled yet, al.warm_up() compiles them"
 
 
-def compiling(stem: str) -> float:
-    """Return the seconds that a kernel compiles for."""
-    return SECONDS.get(stem, OTHER)
+def compiling(stem: str, kind: str) -> float:
+    """Return the seconds that a kernel compiles for, where its first array is of a type."""
+    kinds = SECONDS.get(stem, {})
+    return kinds.get(kind) or max(kinds.values(), default=OTHER)
 
 
 def loading() -> float:
@@ -45,7 +46,8 @@ def announce(stem: str) -> None:
     if family in said:
         return
     said.add(family)
-    seconds = sum(part for name, part in SECONDS.items() if name.startswith(f"backends.{family}."))
+    seconds = sum(max(kinds.values()) for name, kinds in SECONDS.items()
+                  if name.startswith(f"backends.{family}."))
     message = (f"alignsolve: compiling the kernels of {family!r}, once: up to {seconds:.0f} s of "
                f"processor time; al.warm_up() does that ahead of time")
     logger.info(message)

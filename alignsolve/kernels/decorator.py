@@ -14,7 +14,7 @@ import numpy as np
 
 from alignsolve.kernels import costs
 from alignsolve.kernels.arguments import kind_of, largest
-from alignsolve.kernels.disk import KernelFiles
+from alignsolve.kernels.disk import KernelFiles, exist
 from alignsolve.kernels.loading import prepare
 
 #: Most entries of an array up to which a kernel that is not compiled runs interpreted.
@@ -26,9 +26,10 @@ _lock = threading.RLock()
 
 
 class _OfThread(threading.local):
-    """What a thread is at: a kernel that is interpreted; a call that ends at a time."""
+    """What a thread is at: a kernel that is interpreted; a warm-up; a call that ends at a time."""
 
     interprets = False
+    compiles = False
     deadline = math.inf
 
 
@@ -71,50 +72,44 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """Run, compiled or interpreted."""
-        run = self._run
-        if run is None:
-            return self._first(args)
+        run = self._run or self._first(args)
         try:
             return run(*args)
         except _MissingError:
-            return self._interpret(args)
+            return self._interpret(*args)
 
     def __reduce__(self) -> str:
         return self.py_func.__qualname__
 
     @functools.cached_property
     def dispatcher(self) -> Any:
-        """What compiles it; with ``NUMBA_DISABLE_JIT`` the source itself."""
+        """What compiles it."""
         with _lock:
             made = vars(self).get("dispatcher")
             if made is None:
                 made = prepare(Kernel).njit(**self.options)(self.py_func)
-                if made is not self.py_func:
-                    made._cache = self.files
-                    compile_for = made._compile_for_args
-                    made._compile_for_args = functools.partial(self._compile_for, compile_for)
+                made._cache = self.files
+                compile_for = made._compile_for_args
+                made._compile_for_args = functools.partial(self._compile_for, compile_for)
             return made
 
     def has(self, kind: str) -> bool:
         """Tell whether it need not compile where its first array is of a type."""
         made = vars(self).get("dispatcher")
-        if made is not None and made is not self.py_func:
+        if made is not None:
             for types in made.overloads:
                 if kind_of(types) == kind:
                     return True
         return self.files.exist(kind)
 
-    def _first(self, args: tuple[Any, ...]) -> Any:
-        """Run for the first time, or another time without compiled code."""
+    def _first(self, args: tuple[Any, ...]) -> Callable[..., Any]:
+        """Return what to run as long as there is no compiled code in memory."""
         if _thread.interprets and self.exact:
-            return self.py_func(*args)
+            return self.py_func
         if self._stays_interpreted(args, self.files.exist(kind_of(args))):
-            return self._interpret(args)
+            return self._interpret
         self._run = self.dispatcher
-        if self._run is self.py_func:
-            self._run = None
-            return self._interpret(args)
-        return self(*args)
+        return self._run
 
     def _compile_for(self, compile_for: Callable[..., Any], *args: Any) -> Any:
         """Compile for arguments, unless that is not worth it."""
@@ -133,12 +128,13 @@ class Kernel:
         """Decide how to run for arguments for which there is no compiled code in memory."""
         if costs.jit_is_disabled() or self.options["no_cpython_wrapper"]:
             return True
-        if not self.exact or largest(args) > SMALL:
+        if _thread.compiles or not self.exact or largest(args) > SMALL:
             return False
-        seconds = costs.loading() if stored else costs.compiling(self.files.stem)
+        kind = kind_of(args)
+        seconds = costs.loading() if stored else costs.compiling(self.files.stem, kind)
         return self.spent < seconds or clock() + seconds > _thread.deadline
 
-    def _interpret(self, args: tuple[Any, ...]) -> Any:
+    def _interpret(self, *args: Any) -> Any:
         if _thread.interprets:
             return self.py_func(*args)
         _thread.interprets, started = True, clock()
@@ -189,7 +185,32 @@ def compiling(kernels: Iterable[Kernel], kind: str) -> float:
     """
     if costs.jit_is_disabled():
         return 0.0
-    return sum(costs.compiling(kernel.files.stem) for kernel in kernels if not kernel.has(kind))
+    missing = [kernel.files.stem for kernel in kernels if not kernel.has(kind)]
+    return sum(costs.compiling(stem, kind) for stem in missing)
+
+
+@contextmanager
+def compiled() -> Iterator[None]:
+    """Let every kernel that this thread calls compile, however little there is to do."""
+    before, _thread.compiles = _thread.compiles, True
+    try:
+        yield
+    finally:
+        _thread.compiles = before
+
+
+def seconds_left(prefixes: tuple[str, ...] = ("",)) -> float:
+    """Return the seconds that kernels compile for which are not compiled, by the table of costs.
+
+    Parameters
+    ----------
+    prefixes : tuple of str
+        How names of kernels begin, without the package's.
+    """
+    return sum(
+        seconds for stem, kinds in costs.SECONDS.items() if stem.startswith(prefixes)
+        for kind, seconds in kinds.items() if not exist(stem, kind)
+    )  # fmt: skip
 
 
 @contextmanager

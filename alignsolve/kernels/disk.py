@@ -7,6 +7,7 @@ of its first array, the Python and the source that it belongs to; the rest is a 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -46,22 +47,19 @@ def _of_user() -> Path | None:
         return None
 
 
-def _temporary() -> Path:
-    """Return a folder of the user's own, where nobody else may write, for temporary files."""
+def _temporary() -> Path | None:
+    """Return a folder for temporary files that nobody else can put machine code into."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    return Path(tempfile.gettempdir()) / f"alignsolve-{user}"
-
-
-def _is_own(folder: Path) -> bool:
-    """Say whether nobody else can have put machine code into a temporary folder."""
     try:
+        folder = Path(tempfile.gettempdir()) / f"alignsolve-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:
-        return False
-    is_folder = folder.is_dir() and not folder.is_symlink()
-    return is_folder and (
-        not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+        return None
+    is_own = not hasattr(os, "getuid") or (
+        found.st_uid == os.getuid() and not found.st_mode & 0o022
     )
+    return folder if is_own and not folder.is_symlink() else None
 
 
 class Places:
@@ -79,36 +77,27 @@ class Places:
         # Another copy of the package has other kernels.
         copy = hashlib.sha256(str(HOME).encode()).hexdigest()[:10]
         named = os.environ.get("NUMBA_CACHE_DIR")
-        beside, user = HOME / "__pycache__" / "kernels", _of_user()
         first = [Path(named) / f"alignsolve-{copy}"] if named else []
-        others = [beside, *([user / copy] if user else []), _temporary() / copy]
+        users = [folder / copy for folder in (_of_user(), _temporary()) if folder is not None]
+        others = [HOME / "__pycache__" / "kernels", *users]
         self.writing = first or others
         self.reading = first + others
 
     @functools.cached_property
     def target(self) -> Path | None:
         """The folder to write to, or None."""
-        for folder in self.writing:
-            if folder.parent == _temporary():
-                folder.parent.mkdir(mode=0o700, exist_ok=True)
-                if not _is_own(folder.parent):
-                    continue
-            if is_writable(folder):
-                return folder
-        logger.info("compiled kernels cannot be kept: no folder can be written")
-        return None
+        found = next((folder for folder in self.writing if is_writable(folder)), None)
+        if found is None:
+            logger.info("compiled kernels cannot be kept: no folder can be written")
+        return found
 
     @functools.cached_property
     def names(self) -> dict[str, Path]:
         """Every file that there is, by its name."""
         found: dict[str, Path] = {}
         for folder in reversed(self.reading):
-            if folder.parent == _temporary() and not _is_own(folder.parent):
-                continue
-            try:
+            with contextlib.suppress(OSError):
                 found.update((name, folder / name) for name in os.listdir(folder))
-            except OSError:
-                continue
         return found
 
 
@@ -123,6 +112,12 @@ def _stamp(file: str) -> str:
     except OSError:
         return "none"
     return hashlib.sha256(f"{found.st_mtime_ns} {found.st_size}".encode()).hexdigest()[:10]
+
+
+def exist(stem: str, kind: str) -> bool:
+    """Tell whether a kernel of any source is there, compiled for a type of the first array."""
+    start = f"{stem}-{kind}-{TAG}-"
+    return any(name.startswith(start) for name in places.names)
 
 
 class KernelFiles:

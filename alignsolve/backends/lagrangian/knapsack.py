@@ -78,7 +78,7 @@ def best_knapsack(items, cap):
     ratio = np.empty(count)
     for t in range(count):
         ratio[t] = -np.inf if size[t] == 0 else -value[t] / size[t]
-    order = np.argsort(ratio, kind="mergesort")
+    order = _ascending(ratio)
     # The relaxation, and the greedy set beside it.
     left, bound, greedy, greedy_left, u = cap, 0.0, 0.0, cap, 0.0
     broken = count
@@ -110,6 +110,30 @@ def best_knapsack(items, cap):
             left -= size[t]
             total += value[t]
     return total + _by_capacity(items, order[:n_core], left)
+
+
+@kernel
+def _ascending(key):
+    """Return the order of keys; equal ones stay in theirs. Merges runs, and compiles soon."""
+    n = key.size
+    order, merged = np.empty(n, np.int64), np.empty(n, np.int64)
+    for t in range(n):
+        order[t] = t
+    width = 1
+    while width < n:
+        for start in range(0, n, 2 * width):
+            a, middle = start, min(start + width, n)
+            b, end = middle, min(start + 2 * width, n)
+            for at in range(start, end):
+                if b >= end or (a < middle and key[order[a]] <= key[order[b]]):
+                    merged[at] = order[a]
+                    a += 1
+                else:
+                    merged[at] = order[b]
+                    b += 1
+        order, merged = merged, order
+        width *= 2
+    return order
 
 
 @kernel

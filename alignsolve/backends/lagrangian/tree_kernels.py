@@ -254,7 +254,12 @@ def dive(state, work, least, share, stop, noise, seed):
         if free <= stop:
             return OPEN
         fixed = max(1, int(share * free))
-        for j in np.argsort(-regret)[:fixed]:
+        for _ in range(fixed):
+            j = 0
+            for other in range(m):
+                if regret[other] > regret[j]:
+                    j = other
+            regret[j] = -1.0
             i = to[j]
             if state.owner[j] >= 0 or i < 0:
                 continue
