@@ -58,8 +58,8 @@ class MinCostFlowBackend(NetworkBackend):
         return seconds
 
     def substitute_seconds(self, problem: AlignmentProblem) -> float:
-        """Return the seconds expected, with those of the import."""
-        return self.estimated_seconds(problem) + IMPORT
+        """Return the seconds expected, of which half is a margin for limits, and the import's."""
+        return self.estimated_seconds(problem) / 2 + IMPORT
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
         """Tell whether it takes but a moment."""
