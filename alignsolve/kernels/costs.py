@@ -11,9 +11,47 @@ logger = logging.getLogger("alignsolve")
 #: Seconds of one processor that it takes to import numba, and to load a compiled kernel.
 IMPORT, LOAD = 0.7, 0.03
 
-#: Seconds of one processor that kernels compile for, by the beginning of their names
-#: (`benchmarks/cold_start.py --kernels`); a kernel that is not here takes `OTHER`.
-SECONDS: dict[str, dict[str, float]] = {}
+#: Seconds of one processor that kernels compile for, by the type of their first arrays, what they
+#: call included where that was not compiled before (`benchmarks/cold_start.py --kernels`, 2 cores
+#: x86-64 under load); a kernel that is not here takes `OTHER`.
+SECONDS: dict[str, dict[str, float]] = {
+    "backends.exchange.row_kernels.response_ones": {"float32": 2.2, "float64": 1.0},
+    "backends.exchange.bookkeeping.imbalance": {"float64": 0.4},
+    "backends.exchange.newton_kernels.near_swaps": {"int64": 0.1},
+    "backends.exchange.newton_kernels.settle_rates": {"float64": 0.1},
+    "backends.exchange.newton_kernels.newton_step": {"float64": 1.7},
+    "backends.exchange.newton_kernels.stepped_prices": {"float64": 0.1},
+    "backends.exchange.bookkeeping.lower_slack": {"float32": 0.2},
+    "backends.exchange.bookkeeping.chosen_load": {"int64": 0.1},
+    "backends.exchange.heaps.clear_pairs": {"bool": 0.2},
+    "backends.exchange.heaps.list_clients": {"float32": 1.0, "float64": 0.8},
+    "backends.exchange.paths.augment": {"float32": 3.6, "float64": 1.8},
+    "backends.exchange.bookkeeping.write_pairs": {"int64": 0.2},
+    "certificate.row_pass_kernels.residual_rows": {"float32": 0.9, "float64": 0.8},
+    "backends.exchange.bookkeeping.read_pairs": {"int64": 0.1},
+    "certificate.row_pass_kernels.regret_rows": {"float32": 0.5, "float64": 0.3},
+    "backends.exchange.row_kernels.response_manys": {"float32": 1.2, "float64": 1.0},
+    "model.sources.factor_kernels.product": {"float64": 0.1},
+    "backends.exchange.row_values.write_values": {"float64": 0.2},
+    "backends.exchange.heaps.swap_exists": {"float64": 0.5},
+    "infeasibility.max_flow_kernels.count_pairs": {"uint8": 0.1},
+    "infeasibility.hall_kernels.most_of_set": {"int32": 0.2},
+    "infeasibility.max_flow_kernels.seed_clients": {"uint8": 0.6},
+    "infeasibility.max_flow_kernels.search": {"uint8": 1.4},
+    "infeasibility.max_flow_kernels.augment": {"uint8": 0.7},
+    "elastic.kernels.best_responses": {"uint8": 1.5},
+    "elastic.kernels.response_worth": {"uint8": 0.2},
+    "backends.lagrangian.best_response_kernels.respond_in_turn": {"int64": 8.5},
+    "backends.lagrangian.multidimensional_knapsack.best_sets": {"float64": 1.3},
+    "backends.lagrangian.best_response_kernels.respond": {"int64": 1.7},
+    "backends.lagrangian.best_response_kernels.clearing_prices": {"float64": 0.7},
+    "elastic.moves.improve": {"float64": 1.8},
+    "elastic.moves.exchange": {"float64": 1.0},
+    "backends.lagrangian.knapsack.best_knapsacks": {"float64": 1.4},
+    "backends.lagrangian.tree_bound.write_losses": {"float64": 1.2},
+    "backends.lagrangian.tree_kernels.search": {"float64": 7.1},
+    "backends.lagrangian.tree_kernels.dive": {"float64": 2.7},
+}
 OTHER = 0.5
 
 

@@ -112,9 +112,10 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
         for b in range(size):
             inner[a, b] = rate[at[a], at[b]]
     solution = np.zeros(size)
-    direction = residual / diagonal
+    direction = np.empty(size)
     energy = 0.0
     for a in range(size):
+        direction[a] = residual[a] / diagonal[a]
         energy += residual[a] * direction[a]
     first = energy
     image = np.empty(size)
@@ -168,11 +169,15 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
     for j in range(m):
         if penalty[j] > 0 and load_min[j] < load[j] < load_max[j]:
             extra[j] = 0.5 / penalty[j]
-        diagonal = rate[j].sum() + extra[j]
+        diagonal = extra[j]
+        for k in range(m + 1):
+            diagonal += rate[j, k]
         if diagonal > 0:
             busy += 1
             total += diagonal
-    extra += 1e-3 * total / busy if busy else 1.0
+    least = 1e-3 * total / busy if busy else 1.0
+    for j in range(m):
+        extra[j] += least
     # A price of zero with a load inside its bounds stays; +inf is no price. A price
     # must not jump over zero, where its bound lets go: it stops there, and the others
     # are computed again.

@@ -98,7 +98,9 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
     moves by much: O(k**2) time a round.
     """
     k = price.size
-    present, left, step = price.copy(), demand.copy(), np.zeros(k)
+    present, left, step = np.empty(k), np.empty(k), np.zeros(k)
+    for c in range(k):
+        present[c], left[c] = price[c], demand[c]
     for _ in range(200):
         moved, largest = 0.0, 0.0
         for c in range(k):
@@ -126,7 +128,8 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
             largest = max(largest, abs(step[c]))
         if moved <= 1e-3 * largest:
             break
-    price[:] = present + step
+    for c in range(k):
+        price[c] = present[c] + step[c]
     # The model falls by demand less half of what demand falls by, times the step.
     saved = 0.0
     for c in range(k):
@@ -175,7 +178,9 @@ def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap,
                     raised, step[k], low[k, j], high[k, j], slope[k, j], target[k, j]
                 )
                 mean[k, j] += price[k, j]
-    mean /= sequence.size
+    for k in range(n_loads):
+        for j in range(m):
+            mean[k, j] /= sequence.size
 
 
 @kernel
