@@ -10,7 +10,6 @@ all figures in ``benchmarks/results/cold_start.jsonl``.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -23,7 +22,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from _results import machine_record
+from _results import machine_record, replace, stored
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "cold_start.jsonl"
@@ -187,9 +186,10 @@ def main() -> int:
                 found[name][side] = best
                 print(f"{name:26} {side}  cpu {best['cpu']:6.2f}  wall {best['wall']:6.2f}  "
                       f"{best['said']}", flush=True)  # fmt: skip
-    with RESULTS.open("w") as file:
-        for name, figures in found.items():
-            file.write(json.dumps({"key": name, **figures, "machine": machine_record()}) + "\n")
+    kept = {result["key"]: result for result in stored(RESULTS)}
+    for name, figures in found.items():
+        kept[name] = kept.get(name, {}) | {"key": name, **figures, "machine": machine_record()}
+    replace(RESULTS, kept.values())
     return 0
 
 

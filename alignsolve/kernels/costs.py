@@ -55,6 +55,9 @@ SECONDS: dict[str, dict[str, float]] = {
 OTHER = 0.5
 
 
+#: Seconds for which this process interpreted kernels.
+interpreted = 0.0
+
 #: Solvers of which it was said that they compile.
 said: set[str] = set()
 
@@ -66,11 +69,6 @@ def compiling(stem: str, kind: str) -> float:
     """Return the seconds that a kernel compiles for, where its first array is of a type."""
     kinds = SECONDS.get(stem, {})
     return kinds.get(kind) or max(kinds.values(), default=OTHER)
-
-
-def loading() -> float:
-    """Return the seconds that a compiled kernel takes to load."""
-    return LOAD if "numba" in sys.modules else LOAD + IMPORT
 
 
 def jit_is_disabled() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -133,7 +134,10 @@ class Kernel:
         if _thread.compiles or not self.exact or largest(args) > SMALL:
             return False
         kind = kind_of(args)
-        seconds = costs.loading() if stored else costs.compiling(self.files.stem, kind)
+        if stored and "numba" not in sys.modules:
+            # All kernels share the import.
+            return costs.interpreted < costs.IMPORT or clock() + costs.IMPORT > _thread.deadline
+        seconds = costs.LOAD if stored else costs.compiling(self.files.stem, kind)
         return self.spent < seconds or clock() + seconds > _thread.deadline
 
     def _interpret(self, *args: Any) -> Any:
@@ -145,7 +149,9 @@ class Kernel:
                 return self.py_func(*args)
         finally:
             _thread.interprets = False
-            self.spent += clock() - started
+            took = clock() - started
+            self.spent += took
+            costs.interpreted += took
 
 
 def kernel(
