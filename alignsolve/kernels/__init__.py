@@ -5,9 +5,18 @@ where it is not compiled: to the same bits. Importing this package imports no nu
 """
 
 from alignsolve.kernels.costs import WARM_UP_HINT
-from alignsolve.kernels.decorator import Kernel, compiled, compiling, kernel, seconds_left, until
+from alignsolve.kernels.decorator import (
+    SMALL,
+    Kernel,
+    compiled,
+    compiling,
+    kernel,
+    seconds_left,
+    until,
+)
 from alignsolve.kernels.machine import cores
 
 __all__ = [
-    "WARM_UP_HINT", "Kernel", "compiled", "compiling", "cores", "kernel", "seconds_left", "until"
+    "SMALL", "WARM_UP_HINT", "Kernel", "compiled", "compiling", "cores", "kernel",
+    "seconds_left", "until",
 ]
