@@ -55,7 +55,7 @@ SECONDS: dict[str, dict[str, float]] = {
 OTHER = 0.5
 
 
-#: Seconds for which this process interpreted kernels.
+#: Seconds of processor time for which this process interpreted kernels.
 interpreted = 0.0
 
 #: Solvers of which it was said that they compile.

@@ -21,7 +21,8 @@ from alignsolve.kernels.loading import as_part, prepare
 #: Most entries of an array up to which a kernel that is not compiled runs interpreted.
 SMALL = 1 << 14
 
-clock = time.perf_counter
+#: The time of day, for limits, and that of the thread's processor, for what is spent.
+clock, processor = time.perf_counter, time.thread_time
 
 _lock = threading.RLock()
 
@@ -61,7 +62,7 @@ class Kernel:
     Attributes
     ----------
     spent : float
-        Seconds for which it was interpreted in this process.
+        Seconds of processor time for which it was interpreted in this process.
     """
 
     def __init__(self, source: Callable[..., Any], exact: bool, options: dict[str, Any]) -> None:
@@ -143,13 +144,13 @@ class Kernel:
     def _interpret(self, *args: Any) -> Any:
         if _thread.interprets:
             return self.py_func(*args)
-        _thread.interprets, started = True, clock()
+        _thread.interprets, started = True, processor()
         try:
             with np.errstate(all="ignore"):
                 return self.py_func(*args)
         finally:
             _thread.interprets = False
-            took = clock() - started
+            took = processor() - started
             self.spent += took
             costs.interpreted += took
 

@@ -34,6 +34,7 @@ class Clock:
 def fresh(monkeypatch):
     """A kernel that was never called, in a process with time of its own."""
     monkeypatch.setattr(decorator, "clock", Clock())
+    monkeypatch.setattr(decorator, "processor", Clock())
     monkeypatch.setattr(costs, "OTHER", 3.0)
     made = decorator.Kernel(summed.py_func, summed.exact, summed.options)
     compiled = []
