@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 
 def largest(args: Iterable[Any]) -> int:
     """Return the entries of the largest array of numbers; a pool of records is no measure."""
     most = 0
     for arg in args:
-        if isinstance(arg, np.ndarray):
-            if arg.dtype.names is None and arg.size > most:
-                most = arg.size
-        elif isinstance(arg, tuple):
+        if isinstance(arg, tuple):
             most = max(most, largest(arg))
+        elif hasattr(arg, "dtype") and arg.dtype.names is None and arg.size > most:
+            most = arg.size
     return most
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from alignsolve.kernels import costs
 from alignsolve.kernels.arguments import kind_of, largest
 from alignsolve.kernels.disk import KernelFiles, exist
@@ -134,16 +132,17 @@ class Kernel:
             return True
         if _thread.compiles or not self.exact or largest(args) > SMALL:
             return False
-        kind = kind_of(args)
         if stored and "numba" not in sys.modules:
             # All kernels share the import.
             return costs.interpreted < costs.IMPORT or clock() + costs.IMPORT > _thread.deadline
-        seconds = costs.LOAD if stored else costs.compiling(self.files.stem, kind)
+        seconds = costs.LOAD if stored else costs.compiling(self.files.stem)
         return self.spent < seconds or clock() + seconds > _thread.deadline
 
     def _interpret(self, *args: Any) -> Any:
         if _thread.interprets:
             return self.py_func(*args)
+        import numpy as np  # a limit on memory is looked at before it is imported
+
         _thread.interprets, started = True, processor()
         try:
             with np.errstate(all="ignore"):
@@ -194,8 +193,7 @@ def compiling(kernels: Iterable[Kernel], kind: str) -> float:
     """
     if costs.jit_is_disabled():
         return 0.0
-    missing = [kernel.files.stem for kernel in kernels if not kernel.has(kind)]
-    return sum(costs.compiling(stem, kind) for stem in missing)
+    return sum(costs.compiling(kernel.files.stem) for kernel in kernels if not kernel.has(kind))
 
 
 @contextmanager

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
-import pickle
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +26,17 @@ HOME = Path(__file__).parent.parent
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 
 
+def _checksum(text: str) -> str:
+    """Return SHA-256 in hexadecimal digits."""
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def is_writable(folder: Path) -> bool:
     """Say whether a folder is there, or can be made, and takes files."""
+    import tempfile  # with hashlib it takes megabytes, as below
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -49,6 +55,8 @@ def _of_user() -> Path | None:
 
 def _temporary() -> Path | None:
     """Return a folder for temporary files that nobody else can put machine code into."""
+    import tempfile
+
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     try:
         folder = Path(tempfile.gettempdir()) / f"alignsolve-{user}"
@@ -73,32 +81,39 @@ class Places:
     in memory.
     """
 
-    def __init__(self) -> None:
-        # Another copy of the package has other kernels.
-        copy = hashlib.sha256(str(HOME).encode()).hexdigest()[:10]
-        named = os.environ.get("NUMBA_CACHE_DIR")
-        first = [Path(named) / f"alignsolve-{copy}"] if named else []
-        users = [folder / copy for folder in (_of_user(), _temporary()) if folder is not None]
-        others = [HOME / "__pycache__" / "kernels", *users]
-        self.writing = first or others
-        self.reading = first + others
+    @functools.cached_property
+    def named(self) -> list[Path]:
+        """The folder that the environment names, if it does."""
+        folder = os.environ.get("NUMBA_CACHE_DIR")
+        return [Path(folder) / f"alignsolve-{self.copy}"] if folder else []
+
+    @functools.cached_property
+    def found(self) -> list[Path]:
+        """Folders beside the sources, of the user, and for temporary files."""
+        users = [folder / self.copy for folder in (_of_user(), _temporary()) if folder is not None]
+        return [HOME / "__pycache__" / "kernels", *users]
+
+    @property
+    def copy(self) -> str:
+        """A name for this copy of the package: another one has other kernels."""
+        return _checksum(str(HOME))[:10]
 
     @functools.cached_property
     def target(self) -> Path | None:
         """The folder to write to, or None."""
-        found = next((folder for folder in self.writing if is_writable(folder)), None)
-        if found is None:
+        target = next(filter(is_writable, self.named or self.found), None)
+        if target is None:
             logger.info("compiled kernels cannot be kept: no folder can be written")
-        return found
+        return target
 
     @functools.cached_property
     def names(self) -> dict[str, Path]:
         """Every file that there is, by its name."""
-        found: dict[str, Path] = {}
-        for folder in reversed(self.reading):
+        names: dict[str, Path] = {}
+        for folder in reversed(self.named + self.found):
             with contextlib.suppress(OSError):
-                found.update((name, folder / name) for name in os.listdir(folder))
-        return found
+                names.update((name, folder / name) for name in os.listdir(folder))
+        return names
 
 
 places = Places()
@@ -111,7 +126,7 @@ def _stamp(file: str) -> str:
         found = os.stat(file)
     except OSError:
         return "none"
-    return hashlib.sha256(f"{found.st_mtime_ns} {found.st_size}".encode()).hexdigest()[:10]
+    return f"{found.st_mtime_ns:x}.{found.st_size:x}"
 
 
 def exist(stem: str, kind: str) -> bool:
@@ -156,6 +171,8 @@ class KernelFiles:
         path = places.names.get(self._name(signature, context.codegen()))
         if path is None:
             return None
+        import pickle
+
         from numba.core.compiler import CompileResult
 
         try:
@@ -195,11 +212,13 @@ class KernelFiles:
         code = self.source.__code__
         key = repr((__version__, [str(arg) for arg in args], codegen.magic_tuple(),
                     code.co_code, code.co_names))  # fmt: skip
-        return self.prefix(kind_of(args)) + hashlib.sha256(key.encode()).hexdigest()[:20]
+        return self.prefix(kind_of(args)) + _checksum(key)[:20]
 
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole, or not at all."""
+    import tempfile
+
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
