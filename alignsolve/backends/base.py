@@ -114,6 +114,14 @@ class Backend(ABC):
         """Return the seconds in which it could not be interrupted, as far as measured, or NaN."""
         return float("nan")
 
+    def preparation(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that it compiles for before it can begin; 0 where it need not."""
+        return 0.0
+
+    def substitute_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that it takes in place of one that compiles; inf for no substitute."""
+        return float("inf")
+
     def shortage(self, problem: AlignmentProblem) -> str | None:
         """Return why the memory left does not suffice, by a measured model, or None if it may."""
         if problem.streamed:
