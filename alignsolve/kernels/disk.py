@@ -150,7 +150,23 @@ class KernelFiles:
         module = source.__module__.removeprefix("alignsolve.")
         self.source = source
         self.stem = f"{module}.{source.__qualname__}"
-        self.stamp = _stamp(source.__code__.co_filename)
+
+    @functools.cached_property
+    def stamp(self) -> str:
+        """What changes with the source file, and with those of the kernels that are compiled in."""
+        stamps = "".join(_stamp(file) for file in sorted(self._sources(set())))
+        return hashlib.sha256(stamps.encode()).hexdigest()[:10]
+
+    def _sources(self, seen: set[KernelFiles]) -> set[str]:
+        """Return the source files of this kernel and of those that it calls, but for `seen`."""
+        seen.add(self)
+        code, known = self.source.__code__, self.source.__globals__
+        found = {code.co_filename}
+        for name in code.co_names:
+            files = getattr(known.get(name), "files", None)
+            if isinstance(files, KernelFiles) and files not in seen:
+                found |= files._sources(seen)
+        return found
 
     def prefix(self, kind: str) -> str:
         """Return how names of its files begin, for a type of the first array."""

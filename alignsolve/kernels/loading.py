@@ -13,12 +13,15 @@ from alignsolve.interrupts import Call
 _prepared = False
 
 
-def _load() -> None:
+def _load(failed: list[BaseException]) -> None:
     """Import numba, if it is there, with what it imports at the first call of a kernel."""
-    with contextlib.suppress(ImportError, AttributeError):
-        target = importlib.import_module("numba.core.registry").cpu_target
-        target.typing_context.refresh()
-        target.target_context.refresh()
+    try:
+        with contextlib.suppress(ImportError, AttributeError):
+            target = importlib.import_module("numba.core.registry").cpu_target
+            target.typing_context.refresh()
+            target.target_context.refresh()
+    except BaseException as error:  # such as MemoryError: the caller's
+        failed.append(error)
 
 
 def prepare(kind: type) -> Any:
@@ -28,9 +31,12 @@ def prepare(kind: type) -> Any:
         with Call("finish"):
             # In a thread, where no handler of the program's own can break it either: numba
             # that is imported halfway cannot be imported again.
-            loading = threading.Thread(target=_load)
+            failed: list[BaseException] = []
+            loading = threading.Thread(target=_load, args=(failed,))
             loading.start()
             loading.join()
+            if failed:
+                raise failed[0]
             _register(kind)
             _prepared = True
     import numba

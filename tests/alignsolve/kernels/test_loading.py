@@ -18,7 +18,7 @@ def test_importing_does_not_import_numba():
 def test_ctrl_c_while_numba_loads_does_no_harm(monkeypatch):
     loaded = []
 
-    def load():
+    def load(failed):
         _thread.interrupt_main()
         time.sleep(0.2)
         loaded.append(True)
@@ -37,7 +37,7 @@ def test_a_handler_of_the_program_does_no_harm_while_numba_loads(monkeypatch):
     def own(*_):
         raise KeyboardInterrupt
 
-    def load():
+    def load(failed):
         _thread.interrupt_main()
         time.sleep(0.2)
         loaded.append(True)
@@ -54,3 +54,14 @@ def test_a_handler_of_the_program_does_no_harm_while_numba_loads(monkeypatch):
     assert not loading._prepared
     while not loaded:
         time.sleep(0.01)
+
+
+def test_lack_of_memory_while_numba_loads_is_told(monkeypatch):
+    def load_target(name):
+        raise MemoryError(name)
+
+    monkeypatch.setattr(loading, "_prepared", False)
+    monkeypatch.setattr(loading.importlib, "import_module", load_target)
+    with pytest.raises(MemoryError, match="numba"):
+        loading.prepare(Kernel)
+    assert not loading._prepared
