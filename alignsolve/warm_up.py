@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import numpy as np
 
+from alignsolve import kernels
+from alignsolve.certificate.best_responses import Multipliers
+from alignsolve.certificate.duality_gap import dual_gap
+from alignsolve.errors import ProblemError
 from alignsolve.generators import generate
+from alignsolve.kernels import costs
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import FactorSource
 from alignsolve.solve.solve import solve
 from alignsolve.status import Status
 
-#: Small problems that between them need every kernel: what each is, and how to make it.
-SAMPLES: tuple[tuple[str, Callable[[], AlignmentProblem]], ...] = (
-    ("slots and loads, float32", lambda: _flow("float32")),
-    ("slots and loads, float64", lambda: _flow("float64")),
-    ("fitness from factors", lambda: _factors()),
-    ("bounds that cannot hold together", lambda: generate("infeasible", clients=40, experts=8)),
-    ("budgets and named loads", lambda: _fleet()),
-    ("the same with relaxed bounds", lambda: _fleet().replace(load_min=13)),
-    ("generalized assignment", lambda: generate("gap-c", agents=3, jobs=12)),
-)
+
+class Sample(NamedTuple):
+    """A problem that needs some kernels.
+
+    Attributes
+    ----------
+    problem_class : str
+        "flow" or "mip".
+    name : str
+        What it is.
+    backend : str
+        Who solves it.
+    make : callable
+        Makes it.
+    """
+
+    problem_class: str
+    name: str
+    backend: str
+    make: Callable[[], AlignmentProblem]
 
 
-def _flow(dtype: str) -> AlignmentProblem:
+#: Small problems that between them need every kernel.
+SAMPLES = (
+    Sample("flow", "one slot, float32", "exchange", lambda: _flow("float32", 1)),
+    Sample("flow", "one slot, float64", "exchange", lambda: _flow("float64", 1)),
+    Sample("flow", "several slots, float32", "exchange", lambda: _flow("float32", 2)),
+    Sample("flow", "several slots, float64", "exchange", lambda: _flow("float64", 2)),
+    Sample("flow", "fitness from factors", "exchange", lambda: _factors()),
+    Sample("flow", "bounds that cannot hold together", "exchange",
+           lambda: generate("infeasible", clients=40, experts=8)),
+    Sample("mip", "budgets and named loads", "lagrangian", lambda: _fleet()),
+    Sample("mip", "the same with relaxed bounds", "lagrangian",
+           lambda: _fleet().replace(load_min=13)),
+    Sample("mip", "generalized assignment", "lagrangian",
+           lambda: generate("gap-c", agents=3, jobs=12)),
+)  # fmt: skip
+
+CLASSES = ("flow", "mip")
+
+#: Kernels of the mip class alone, by how their names begin.
+OF_MIP = ("backends.lagrangian.", "elastic.moves.")
+
+
+def _flow(dtype: str, slots: int) -> AlignmentProblem:
     """Return a problem large enough for samples, Newton steps and paths."""
-    return generate("uniform", clients=4000, experts=16, slots=1, balance=1.0, dtype=dtype)
+    return generate("uniform", clients=4000, experts=16, slots=slots, balance=1.0, dtype=dtype)
 
 
 def _factors() -> AlignmentProblem:
@@ -44,29 +83,76 @@ def _fleet() -> AlignmentProblem:
     return generate("scarce", clients=12, experts=4)
 
 
-def warm_up(report: Callable[[str, float], None] | None = None) -> None:
+def estimate(only: str | Collection[str] | None = None) -> float:
+    """Return the seconds of processor time that a warm-up is expected to take."""
+    classes = _classes(only)
+    mip = kernels.seconds_left(OF_MIP)
+    parts = {"flow": kernels.seconds_left() - mip, "mip": mip}
+    return sum(parts[name] for name in classes)
+
+
+def _classes(only: str | Collection[str] | None) -> tuple[str, ...]:
+    names = CLASSES if only is None else (only,) if isinstance(only, str) else tuple(only)
+    for name in names:
+        if name not in CLASSES:
+            raise ProblemError(f"only is {name!r}; give some of {', '.join(CLASSES)}")
+    return names
+
+
+def warm_up(
+    report: Callable[[str, float], None] | None = None,
+    only: str | Collection[str] | None = None,
+) -> None:
     """Compile the kernels of "exchange" and "lagrangian", and keep them on disk.
 
-    Compiled code is kept beside the package, or in numba's cache folder, so that this
-    pays once per machine and version, for instance while an image is built. Without
-    it the first solves compile, about a minute in all, which no time limit ends; and
-    "auto" passes over "lagrangian" where that does not fit the limit.
+    Compiled code is kept in ``NUMBA_CACHE_DIR``, beside the package, or in the user's cache
+    folder, so that this pays once per machine and version, for instance while an image is
+    built: it is found there later even if the package cannot be written then. Without it small
+    problems are solved all the same, and large ones compile first or go to other solvers.
 
     Parameters
     ----------
     report : callable, optional
-        Called after each part with what it was and the seconds it took.
+        Called after each part with what it was and the seconds it took. Without it an estimate
+        and each part are written to standard error.
+    only : str or collection of str, optional
+        "flow" or "mip": the class of problems to prepare for; default both.
+
+    Raises
+    ------
+    ProblemError
+        If `only` is something else.
 
     Examples
     --------
     >>> import alignsolve as al
-    >>> al.warm_up()
+    >>> al.warm_up(lambda name, seconds: None, only="flow")
     """
-    for name, make in SAMPLES:
-        problem = make()
+    classes = _classes(only)
+    if report is None:
+        print(f"alignsolve: compiling kernels, {estimate(only):.0f} s of processor time",
+              file=sys.stderr)  # fmt: skip
+        report = _write
+    costs.said.update(("exchange", "lagrangian"))
+    for sample in SAMPLES:
+        if sample.problem_class not in classes:
+            continue
         started = time.perf_counter()
-        result = solve(problem, on_interrupt="raise")
-        solve(problem, warm_start=result, elastic=result.status is Status.INFEASIBLE,
-              on_interrupt="raise")
-        if report is not None:
-            report(name, time.perf_counter() - started)
+        with kernels.compiled():
+            _use(sample.make(), sample.backend)
+        report(sample.name, time.perf_counter() - started)
+
+
+def _write(name: str, seconds: float) -> None:
+    """Write a part of a warm-up to standard error."""
+    print(f"alignsolve: {seconds:6.1f} s  {name}", file=sys.stderr)
+
+
+def _use(problem: AlignmentProblem, backend: str) -> None:
+    """Solve a problem, and once more from its answer; prove that as if it were large."""
+    result = solve(problem, backend, on_interrupt="raise")
+    is_infeasible = result.status is Status.INFEASIBLE
+    solve(problem, backend, warm_start=result, elastic=is_infeasible, on_interrupt="raise")
+    if problem.problem_class == "flow" and not is_infeasible:
+        # Prices that prove nothing need all there is.
+        dual_gap(problem, result.row_ind, result.col_ind, Multipliers(np.zeros(problem.n_experts)))

@@ -51,7 +51,7 @@ def plain_modules(root: Path) -> list[str]:
 
 def _has_kernels(path: Path) -> bool:
     text = path.read_text()
-    return "import njit" in text or "from numba import" in text
+    return "@kernel" in text
 
 
 def _ancestors(node: Any) -> list[Any]:

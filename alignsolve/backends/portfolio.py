@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from alignsolve.backends.base import Backend, guarded_solve
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.backends.registry import get_backend
+from alignsolve.backends.renting import RENT, Rent, allowance
 from alignsolve.errors import BackendError, BackendNotFoundError, UnsupportedProblemError
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Fallback, Limits, Outcome, Termination
@@ -26,6 +29,9 @@ AUTO_ORDER = {
     "flow": ("exchange", "ortools-mcf", "scipy-milp", "greedy"),
     "mip": ("lagrangian", "ortools-mip", "ortools-cpsat", "scipy-milp", "greedy"),
 }
+
+#: Pairs up to which a mip whose answer has to be repeatable goes to this backend first.
+SMALL_MIP, SMALL_MIP_FIRST = 4096, "ortools-mip"
 
 #: What passes over a backend; a malformed problem is the caller's to correct.
 FAILURES = (BackendError, BackendNotFoundError, UnsupportedProblemError)
@@ -55,6 +61,8 @@ class AutoParams:
         Share of a time limit that is kept back so that the last resort can still answer.
     interrupt_grace : float
         Seconds after Ctrl-C or a stop within which it may still find an answer.
+    rent : Rent
+        For how long others solved in this process what kernels would, were they compiled.
     """
 
     order: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: AUTO_ORDER)
@@ -62,6 +70,7 @@ class AutoParams:
     first_share: float = 0.3
     fallback_share: float = 0.1
     interrupt_grace: float = 0.3
+    rent: Rent = RENT
 
 
 class Auto(Generic[Finished]):
@@ -99,14 +108,15 @@ class Auto(Generic[Finished]):
 
     def run(self) -> Finished:
         """Try the backends of `AutoParams.order` until one answers."""
-        *others, last = self.params.order[self.problem.problem_class]
+        *others, last = self._order()
         reserve = self.params.fallback_share * self.limits.remaining()
         early = self.limits
         if math.isfinite(reserve):
             early = dataclasses.replace(early, deadline=early.deadline - reserve)
         for name in others:
             try:
-                return self._answered(name, early)
+                found = self._rented(name, others, early)
+                return self._answered(name, early) if found is None else found
             except FAILURES as error:
                 self._pass_over(name, error)
         # After Ctrl-C or a stop nothing better is to be had, nor where the last one did its best.
@@ -121,13 +131,56 @@ class Auto(Generic[Finished]):
             self._pass_over(last, error)
         return self._finish(*(self.known or (last, Outcome.nothing(Termination.FAILED))))
 
-    def _answered(self, name: str, limits: Limits) -> Finished:
-        """Return the result of a backend, or raise why the search goes on."""
+    def _order(self) -> tuple[str, ...]:
+        """Return the backends to try: where answers have to be repeatable, by the problem alone."""
+        order = self.params.order[self.problem.problem_class]
+        small = self.problem.fitness.size <= SMALL_MIP and self.problem.problem_class == "mip"
+        if self.limits.repeatable and small and SMALL_MIP_FIRST in order:
+            # What interprets kernels would take longer than this, which needs none.
+            return (SMALL_MIP_FIRST, *(name for name in order if name != SMALL_MIP_FIRST))
+        return order
+
+    def _rented(self, name: str, others: list[str], limits: Limits) -> Finished | None:
+        """Let another backend answer where this one would compile; None where this one is to."""
+        backend, rent = self.params.find(name), self.params.rent
+        if self.limits.repeatable or backend.refusal(self.problem) is not None:
+            return None
+        price = backend.preparation(self.problem)
+        if price == 0.0:
+            return None
+        most = allowance(rent.left(name, price), price, limits.remaining())
+        for other in others[others.index(name) + 1 :]:
+            if not self._substitutes(other, most):
+                continue
+            hint = backend.speed_hint.removeprefix("; ")
+            self._pass_over(name, UnsupportedProblemError(f"{hint} (about {price:.0f} s)"))
+            started = rent.clock()
+            end = time.perf_counter() + most
+            try:
+                return self._answered(other, limits, end)
+            except FAILURES as error:
+                self._pass_over(other, error)
+            finally:
+                rent.pay(name, rent.clock() - started)
+        return None
+
+    def _substitutes(self, name: str, most: float) -> bool:
+        """Tell whether a backend is at hand, and expected to answer within so many seconds."""
+        try:
+            backend = self.params.find(name)
+        except FAILURES:
+            return False
+        expected = backend.substitute_seconds(self.problem)
+        return expected <= most and backend.refusal(self.problem) is None and expected < math.inf
+
+    def _answered(self, name: str, limits: Limits, end: float = math.inf) -> Finished:
+        """Return the result of a backend, or raise why the search goes on, as at its own `end`."""
         backend = self.params.find(name)
         reason = backend.refusal(self.problem)
         # Loading and compiling take longer than greedy for most problems: it comes first.
         if reason is None:
             limits = self._with_answer(name, backend, limits)
+            limits = dataclasses.replace(limits, deadline=min(limits.deadline, end))
             reason = too_slow(backend, self.problem, limits)
         report = limits.report
         if report is not None and report.stopped:
@@ -142,7 +195,9 @@ class Auto(Generic[Finished]):
                 f"backend {name!r} called the problem infeasible, and it is not: "
                 f"{self.known[0]!r} found an answer"
             )
-        gave_up = answer.termination is Termination.WORK_LIMIT
+        gave_up = answer.termination is Termination.WORK_LIMIT or (
+            answer.termination is Termination.TIME_LIMIT and end < self.limits.deadline
+        )
         if answer.infeasible or (answer.row_ind is not None and not gave_up):
             return self._finish(name, self._at_least_known(answer))
         self._remember(name, answer)
@@ -240,7 +295,8 @@ def too_slow(backend: Backend, problem: AlignmentProblem, limits: Limits) -> str
     """Return why a backend that cannot be interrupted does not fit the time limit."""
     if not math.isfinite(limits.deadline):
         return None
-    expected, left = backend.estimated_seconds(problem), limits.remaining()
+    left = limits.remaining()
+    expected = np.fmax(backend.estimated_seconds(problem), backend.preparation(problem))
     if not expected > left:
         return None
     return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.kernels import is_compiled, prepare
+from alignsolve.kernels import SMALL
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -76,10 +76,10 @@ class Proof:
 
 def must_compile(problem: AlignmentProblem) -> bool:
     """Tell whether a proof takes seconds to compile before it begins."""
-    prepare()
     from alignsolve.certificate.row_pass_kernels import residual_rows
 
-    return not is_compiled(residual_rows, problem.fitness.dtype.name)
+    is_small = problem.fitness.size <= SMALL
+    return not (is_small or residual_rows.has(problem.fitness.dtype.name))
 
 
 def block_stakes(

@@ -11,12 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from alignsolve import kernels
+from alignsolve.kernels import kernel
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, read_only
-
-kernels.prepare()
 
 #: Partial sums are kept per chunk of rows, a fixed number of them, so that
 #: every result is the same bits whatever the number of threads.
@@ -28,41 +25,30 @@ SERIAL_SIZE = 1 << 20
 #: Relative error of a difference of two floats, and of a comparison of two such.
 ROUNDINGS = 4 * np.finfo(np.float64).eps
 
-#: Up to this many slots the best values are kept by insertion; beyond, the row is sorted.
-INSERTION_LIMIT = 12
+@kernel
+def _insert(sorted_values, size, value):
+    """Insert a value into the first `size` ones, which fall, where it belongs."""
+    at = size
+    while at > 0 and sorted_values[at - 1] < value:
+        sorted_values[at] = sorted_values[at - 1]
+        at -= 1
+    sorted_values[at] = value
 
 
-@njit(cache=True, nogil=True)
-def _best_by_insertion(values, prices, row, value, price, most, best):
+@kernel
+def _best_of_row(values, prices, row, value, price, most, best):
     """Fill `best` with the largest `most` relative reduced values of a row, descending."""
     found = 0
     for j in range(values.shape[1]):
         reduced = (np.float64(values[row, j]) - value) - (prices[j] - price)
         if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
             continue
-        at = found if found < most else most - 1
-        while at > 0 and best[at - 1] < reduced:
-            best[at] = best[at - 1]
-            at -= 1
-        best[at] = reduced
+        _insert(best, found if found < most else most - 1, reduced)
         found = min(found + 1, most)
     return found
 
 
-@njit(cache=True, nogil=True)
-def _best_by_sorting(values, prices, row, value, price, most, best, scratch):
-    """Do the same by sorting the whole row."""
-    for j in range(values.shape[1]):
-        scratch[j] = (prices[j] - price) - (np.float64(values[row, j]) - value)
-    scratch.sort()
-    found = 0
-    while found < most and scratch[found] < np.inf:
-        best[found] = -scratch[found]
-        found += 1
-    return found
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _row_residual(best, n_best, held, n_held, empty):
     """Return what held values lack to the best ones, both descending; an empty slot has a value.
 
@@ -79,7 +65,7 @@ def _row_residual(best, n_best, held, n_held, empty):
     return residual
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, stop, sums):
     """Add the residuals of some rows to ``sums[0]``; write their held values to `out`.
 
@@ -89,7 +75,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
     what is common to a client's values, or to all prices, then cancels exactly.
     """
     m = values.shape[1]
-    best, held, scratch = np.empty(max(m, 1)), np.empty(m), np.empty(m)
+    best, held = np.empty(max(m, 1)), np.empty(m)
     for i in range(start, stop):
         first, n_held = indptr[i], indptr[i + 1] - indptr[i]
         most = min(slot_max[i], m)
@@ -120,25 +106,19 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
             value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
         empty = price - value
         for t in range(n_held):
-            j = cols[first + t]
-            held[t] = (prices[j] - price) - (np.float64(values[i, j]) - value)
+            own = np.float64(values[i, cols[first + t]]) - value
+            _insert(held, t, own - (prices[cols[first + t]] - price))
         for j in range(m):
             if np.isnan(values[i, j]):
                 sums[0] = np.nan
         if np.isnan(sums[0]):
             continue
-        if most <= INSERTION_LIMIT:
-            found = _best_by_insertion(values, prices, i, value, price, most, best)
-        else:
-            found = _best_by_sorting(values, prices, i, value, price, most, best, scratch)
+        found = _best_of_row(values, prices, i, value, price, most, best)
         if found < slot_min[i]:
             sums[0] = np.inf
             continue
         while found > slot_min[i] and best[found - 1] <= empty:
             found -= 1
-        held[:n_held].sort()
-        for t in range(n_held):
-            held[t] = -held[t]
         residual = _row_residual(best, found, held, n_held, empty)
         if residual > 0:
             sums[0] += residual
@@ -149,7 +129,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
                     sums[1] = max(sums[1], abs(own) + abs(paid))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
     """Add the regrets of some rows to ``sums[0]``; raise ``sums[1]`` to their largest difference.
 

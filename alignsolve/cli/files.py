@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from alignsolve.model.describe import describe
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.text import counted
+from alignsolve.warm_up import estimate as expected_seconds
 from alignsolve.warm_up import warm_up as compile_kernels
 
 
@@ -224,19 +226,34 @@ def _describe_installation(json: bool) -> None:
     report(json, {"versions": versions, "backends": facts}, "\n".join(lines))
 
 
-def warm_up(json: JsonOption = False) -> int:
-    """Compile the package's own solvers, once per machine: about a minute.
+class ProblemClass(enum.Enum):
+    """What can be prepared for."""
 
-    Otherwise the first solves compile, which no time limit ends.
+    FLOW = "flow"
+    MIP = "mip"
+
+
+OnlyOption = Annotated[
+    ProblemClass | None, typer.Option("--only", help="Class of problems to prepare for.")
+]
+
+
+def warm_up(only: OnlyOption = None, json: JsonOption = False) -> int:
+    """Compile the package's own solvers, once per machine, and say how long that will take.
+
+    Small problems need nothing compiled; large ones compile first, or go to other solvers.
     """
+    chosen = None if only is None else only.value
     seconds: dict[str, float] = {}
+    if not json:
+        print_text(f"{expected_seconds(chosen):6.0f} s  of processor time expected")
 
     def report(name: str, took: float) -> None:
         seconds[name] = round(took, 2)
         if not json:
             print_text(f"{took:6.1f} s  {name}")
 
-    compile_kernels(report)
+    compile_kernels(report, only=chosen)
     if json:
         print_json({"seconds": seconds})
     return DONE

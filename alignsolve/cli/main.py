@@ -78,7 +78,7 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve bench instances more --backends exchange,ortools-mcf --jobs 2",
         "alignsolve bench instances --time-limit 60 --out slow --json",
     )),
-    (warm_up, False, ("alignsolve warm-up", "alignsolve warm-up --json")),
+    (warm_up, False, ("alignsolve warm-up", "alignsolve warm-up --only flow")),
 )
 for command, needs_words, examples in COMMANDS:
     # Lines of an epilog are joined; paragraphs are not.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alignsolve import kernels
 from alignsolve.distributed.params import RayParams
 from alignsolve.errors import BackendNotFoundError, ProblemError
 from alignsolve.model.arrays import IntArray
@@ -104,7 +103,6 @@ def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -
     BackendError
         If a worker died and did not come back, or an answer breaks a bound.
     """
-    kernels.prepare()
     from alignsolve.backends.exchange import inputs, streaming
     from alignsolve.backends.exchange.backend import answer_of, switch_of, task_of
     from alignsolve.backends.exchange.task import Task

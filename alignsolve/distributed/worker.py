@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve import kernels
 from alignsolve.distributed.proof import prove_shard
 from alignsolve.model.sources import FitnessSource
 from alignsolve.model.whole_files import replacing
@@ -82,7 +81,6 @@ def build_shard(
     source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any
 ) -> Any:
     """Return a `Shard` that works on one core; slots of equal entries come as one number."""
-    kernels.prepare()
     from alignsolve.backends.exchange.inputs import slots_of
     from alignsolve.backends.exchange.shard import Shard
     from alignsolve.backends.exchange.task import Blocks

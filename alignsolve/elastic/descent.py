@@ -90,9 +90,6 @@ class _Descent:
     def __init__(
         self, problem: AlignmentProblem, weights: ViolationWeights, rows: IntArray, cols: IntArray
     ) -> None:
-        from alignsolve.kernels import prepare
-
-        prepare()
         from alignsolve.elastic.moves import Loads
 
         self.problem, self.weights = problem, weights

@@ -33,7 +33,6 @@ from alignsolve.infeasibility.max_flow import (
     flow_bounds,
     pair_counts,
 )
-from alignsolve.kernels import prepare
 from alignsolve.model.arrays import BoolArray, IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import bounds_beside
@@ -138,7 +137,6 @@ class _Search:
     """Prices of the experts, and what everybody makes of them."""
 
     def __init__(self, problem: AlignmentProblem, weights: ViolationWeights) -> None:
-        prepare()
         from alignsolve.elastic.kernels import Clients
 
         allowed, self.group = allowed_state(problem), expert_groups(problem)
@@ -161,7 +159,8 @@ class _Search:
         state = np.empty_like(self.clients.allowed)
         client_range = np.empty((2, n), dtype=np.int64)
         group_range = np.empty((2, n, n_groups), dtype=np.int32)
-        best_responses(self.clients, self.price, state, client_range, group_range)
+        order = _falling(self.price)
+        best_responses(self.clients, self.price, order, state, client_range, group_range)
         return Responses(state, client_range, group_range)
 
     def loads(self, price: IntArray) -> tuple[IntArray, IntArray]:
@@ -218,8 +217,13 @@ class _Search:
 
         low, high, (holders, _) = self.bounds.load_low, self.bounds.load_high, self.loads(price)
         missed = np.maximum(low - holders, 0) + np.maximum(holders - high, 0)
-        worth = int(response_worth(self.clients, price))
+        worth = int(response_worth(self.clients, price, _falling(price)))
         return int((self.reward.load * missed + price * holders).sum()) - worth
+
+
+def _falling(price: IntArray) -> IntArray:
+    """Return the experts by falling price."""
+    return np.argsort(-price, kind="stable")
 
 
 def _pairs(held: BoolArray) -> tuple[IntArray, IntArray]:

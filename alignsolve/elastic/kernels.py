@@ -14,7 +14,8 @@ from collections import namedtuple
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Entries of a state matrix: never held by a best set, tied, always held.
 NEVER, TIED, ALWAYS = 0, 1, 2
@@ -25,7 +26,7 @@ NEVER, TIED, ALWAYS = 0, 1, 2
 Clients = namedtuple("Clients", "allowed group low high reward group_low group_high group_reward")
 
 
-@njit(cache=True)
+@kernel
 def _threshold(gain: Any, low: int, high: int, reward: int) -> int:
     """Return a price of one more pick at which taking between `low` and `high` is best.
 
@@ -42,7 +43,7 @@ def _threshold(gain: Any, low: int, high: int, reward: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@kernel
 def _choice(gain: Any, low: int, high: int, reward: int) -> Any:
     """Return a threshold, and the fewest and most picks of the best sets at it."""
     high = min(high, gain.size)
@@ -57,7 +58,7 @@ def _choice(gain: Any, low: int, high: int, reward: int) -> Any:
     return threshold, 0, low
 
 
-@njit(cache=True)
+@kernel
 def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
     """Return what a client's picks earn, the groups' minima included, in falling order.
 
@@ -66,7 +67,7 @@ def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
     low, high = clients.group_low[i], clients.group_high[i]
     gain = np.empty(order.size, np.int64)
     taken = np.zeros(low.size, np.int64)
-    size, sort = 0, False
+    size = 0
     enough = order.size if low.any() else max(1, clients.high[i])
     for j in order:
         if size == enough:
@@ -75,17 +76,18 @@ def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
         if clients.allowed[i, j] == NEVER or taken[g] >= high[g]:
             continue
         repairs = taken[g] < low[g]
-        gain[size] = price[j] + (clients.group_reward[i, g] if repairs else 0)
-        sort |= repairs
+        earned = price[j] + (clients.group_reward[i, g] if repairs else 0)
+        at = size
+        while at > 0 and gain[at - 1] < earned:
+            gain[at] = gain[at - 1]
+            at -= 1
+        gain[at] = earned
         taken[g] += 1
         size += 1
-    gain = gain[:size]
-    if sort:
-        gain = np.sort(gain)[::-1].copy()
-    return gain
+    return gain[:size]
 
 
-@njit(cache=True)
+@kernel
 def _group_threshold(clients: Any, i: int, g: int, order: Any, price: Any, paid: int) -> Any:
     """Return a group's threshold beyond the client's, and the counts of best sets."""
     low, high = clients.group_low[i, g], clients.group_high[i, g]
@@ -100,9 +102,9 @@ def _group_threshold(clients: Any, i: int, g: int, order: Any, price: Any, paid:
     return _choice(gain[:size], low, high, clients.group_reward[i, g])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_responses(
-    clients: Any, price: Any, state: Any, client_range: Any, group_range: Any
+    clients: Any, price: Any, order: Any, state: Any, client_range: Any, group_range: Any
 ) -> None:
     """Describe every client's best sets at some prices.
 
@@ -112,6 +114,8 @@ def best_responses(
         See `Clients`.
     price : int64 array, shape (m,)
         What a holder of each expert is worth.
+    order : int64 array, shape (m,)
+        Experts by falling price.
     state : uint8 array, shape (n, m)
         Set to NEVER, TIED or ALWAYS.
     client_range : int64 array, shape (2, n)
@@ -124,7 +128,6 @@ def best_responses(
     The best sets are exactly those that hold every ALWAYS pair, no NEVER pair,
     and keep all ranges: complementary slackness. Time O(n m G).
     """
-    order = np.argsort(-price)
     n, n_groups = clients.group_low.shape
     limit = np.empty(n_groups, np.int64)
     for i in range(n):
@@ -145,10 +148,9 @@ def best_responses(
                 state[i, j] = TIED if price[j] == bar else ALWAYS
 
 
-@njit(cache=True, nogil=True)
-def response_worth(clients: Any, price: Any) -> int:
+@kernel
+def response_worth(clients: Any, price: Any, order: Any) -> int:
     """Return what the clients' best sets are worth together; parameters as `best_responses`."""
-    order = np.argsort(-price)
     worth = 0
     for i in range(clients.low.size):
         gain = _gains(clients, i, order, price)

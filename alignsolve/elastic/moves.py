@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Bounds of the loads, each (L, m), and the loads now, changed in place.
 Loads = namedtuple("Loads", "low high price amount")
@@ -21,7 +22,7 @@ Loads = namedtuple("Loads", "low high price amount")
 Block = namedtuple("Block", "value weight hard cap soft floor price")
 
 
-@njit(cache=True)
+@kernel
 def _missed(loads, k, j, amount):
     """Return what a load of an expert costs."""
     low, high = loads.low[k, j], loads.high[k, j]
@@ -33,7 +34,7 @@ def _missed(loads, k, j, amount):
     return loads.price[k, j] * over
 
 
-@njit(cache=True)
+@kernel
 def _shift(loads, j, change):
     """Return what changes if the loads of an expert change by (L,)."""
     total = 0.0
@@ -43,7 +44,7 @@ def _shift(loads, j, change):
     return total
 
 
-@njit(cache=True)
+@kernel
 def _sums(rows, i, held):
     """Return what the held experts of a client sum up to in each row, (rows,)."""
     total = np.zeros(rows.shape[0])
@@ -54,7 +55,7 @@ def _sums(rows, i, held):
     return total
 
 
-@njit(cache=True)
+@kernel
 def _own(block, i, used, has, drop, add):
     """Return what a move changes of the client's own misses; inf where it is not allowed.
 
@@ -81,7 +82,7 @@ def _own(block, i, used, has, drop, add):
     return total
 
 
-@njit(cache=True)
+@kernel
 def _put(block, loads, held, i, drop, add):
     """Make a move."""
     for k in range(loads.amount.shape[0]):
@@ -95,7 +96,7 @@ def _put(block, loads, held, i, drop, add):
         held[i, add] = True
 
 
-@njit(cache=True)
+@kernel
 def improve(block, loads, held, slack, least):
     """Let every client in turn make its best move.
 
@@ -147,7 +148,7 @@ def improve(block, loads, held, slack, least):
     return moved
 
 
-@njit(cache=True)
+@kernel
 def exchange(block, loads, held, slack, most):
     """Let clients exchange an expert that misses a bound for one of another client.
 

@@ -17,10 +17,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True)
+@kernel
 def most_of_set(count: Any, client_high: Any, group_low: Any, group_high: Any) -> Any:
     """Return how many experts of a set each client can hold, int64 (n,), from int32 counts a_g."""
     most = np.empty(count.shape[0], np.int64)

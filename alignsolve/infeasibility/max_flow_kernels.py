@@ -27,7 +27,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Entries of a state matrix.
 FORBIDDEN, FREE, HELD = 0, 1, 2
@@ -39,7 +40,7 @@ FEW_UNITS = 1024
 EXHAUSTED, SOURCE = -2, -1
 
 
-@njit(cache=True)
+@kernel
 def count_pairs(state: Any, least: int, group: Any, count: Any, load: Any) -> None:
     """Count the entries of at least a code, by client and group and by expert.
 
@@ -65,7 +66,7 @@ def count_pairs(state: Any, least: int, group: Any, count: Any, load: Any) -> No
                 load[j] += 1
 
 
-@njit(cache=True)
+@kernel
 def seed_clients(
     state: Any, group: Any, client_low: Any, group_low: Any, group_high: Any, low: Any, high: Any
 ) -> None:
@@ -100,7 +101,7 @@ def seed_clients(
             total += 1
 
 
-@njit(cache=True)
+@kernel
 def _take_neediest(
     state: Any, group: Any, i: int, wanted: int, count: Any, group_high: Any, load: Any,
     low: Any, high: Any,
@@ -122,7 +123,7 @@ def _take_neediest(
     return True
 
 
-@njit(cache=True)
+@kernel
 def search(
     state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
     group_back: Any, need: Any, expert_level: Any, client_level: Any, group_level: Any,
@@ -181,7 +182,7 @@ def search(
     return best
 
 
-@njit(cache=True)
+@kernel
 def _reach_groups(
     state: Any, free: int, group: Any, i: int, distance: int, frontier: Any, group_level: Any
 ) -> bool:
@@ -194,7 +195,7 @@ def _reach_groups(
     return reached
 
 
-@njit(cache=True)
+@kernel
 def _reach_client(
     i: int, distance: int, client_room: Any, group_room: Any, group_back: Any,
     client_level: Any, group_level: Any,
@@ -213,7 +214,7 @@ def _reach_client(
     return bool(client_room[i] > 0)
 
 
-@njit(cache=True)
+@kernel
 def _reach_experts(
     state: Any, held: int, group: Any, i: int, distance: int, need: Any,
     expert_level: Any, group_level: Any,
@@ -230,7 +231,7 @@ def _reach_experts(
     return reaches
 
 
-@njit(cache=True)
+@kernel
 def _source_distance(
     best: int, distance: int, client_room: Any, client_level: Any, need: Any, expert_level: Any
 ) -> int:
@@ -245,7 +246,7 @@ def _source_distance(
     return best
 
 
-@njit(cache=True)
+@kernel
 def augment(
     state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
     group_back: Any, need: Any, expert_level: Any, client_level: Any, group_level: Any, best: int,
@@ -290,7 +291,7 @@ def augment(
     return met
 
 
-@njit(cache=True)
+@kernel
 def _next_hop(
     state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
     group_back: Any, need: Any, k: int, pointer: Any, expert_level: Any, client_level: Any,
@@ -324,7 +325,7 @@ def _next_hop(
     return -1, -1
 
 
-@njit(cache=True)
+@kernel
 def _apply(
     state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
     group_back: Any, need: Any, experts: Any, clients: Any, depth: int,

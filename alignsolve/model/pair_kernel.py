@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from alignsolve import kernels
+from alignsolve.kernels import kernel
 from alignsolve.model.arrays import IntArray, read_only
-
-kernels.prepare()
 
 #: What a scan finds: pairs in order and distinct, in order with some twice, or neither
 #: in order nor, perhaps, within the problem.
 DISTINCT, REPEATED, OTHER = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=True)
 def _scan(rows, cols, indptr, load):
     """Fill `indptr` and `load`, which is all zeros; return what the pairs are."""
     n, m = indptr.size - 1, load.size
@@ -38,6 +35,11 @@ def _scan(rows, cols, indptr, load):
     for client in range(row, n):
         indptr[client + 1] = rows.size
     return found
+
+
+def is_ready() -> bool:
+    """Tell whether `scan` need not compile: numpy does the same sooner."""
+    return bool(_scan.has("int64"))
 
 
 def scan(rows: IntArray, cols: IntArray, n: int, m: int) -> tuple[IntArray, IntArray, bool] | None:

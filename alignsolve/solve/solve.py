@@ -26,6 +26,7 @@ from alignsolve.errors import (
 )
 from alignsolve.infeasibility import Conflict
 from alignsolve.interrupts import Call, cuttable
+from alignsolve.kernels import until
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback, Reporter
@@ -180,7 +181,8 @@ def solve(
     with Call(on_interrupt) as call:
         limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
                                 callback, repeatable, call)
-        result = solve_within(problem, limits, backend, elastic, engine)
+        with until(limits.deadline):
+            result = solve_within(problem, limits, backend, elastic, engine)
     if call.noted:
         return dataclasses.replace(result, termination=Termination.INTERRUPTED)
     assert limits.report is not None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 
 import pytest
 
+import alignsolve as al
 from alignsolve.cli import main
+from alignsolve.kernels import Kernel, costs
 
 #: Runs in a process of its own, so that nothing is loaded before.
 SOLVE_AFTERWARDS = """
@@ -16,6 +19,7 @@ import gc, json
 import numpy as np
 from numba.core.registry import CPUDispatcher
 import alignsolve as al
+from alignsolve import kernels
 from alignsolve.generators import generate
 
 def loaded():
@@ -23,7 +27,7 @@ def loaded():
     return {k.__module__ + "." + k.__name__: len(k.signatures)
             for k in gc.get_objects() if isinstance(k, CPUDispatcher)}
 
-al.warm_up()
+al.warm_up(lambda *_: None)
 before = loaded()
 rng = np.random.default_rng(0)
 for dtype in ("float32", "float64"):
@@ -37,6 +41,8 @@ for dtype in ("float32", "float64"):
         assert result.status is al.Status.OPTIMAL
         al.solve(problem, warm_start=result)
         al.explain(problem, result)
+        al.solve(problem.replace(fitness=np.asfortranarray(fitness)))
+        al.certify(problem, result.row_ind, result.col_ind, result.prices)
     al.solve(problem.replace(load_max=10), elastic=True)
 source = al.FactorSource(rng.random((3000, 8)), rng.random((24, 8)))
 for more in ({}, {"switch_cost": 0.1, "held": (np.arange(3000), np.arange(3000) % 24)}):
@@ -65,5 +71,23 @@ def test_the_command_names_parts_and_seconds(capsys: pytest.CaptureFixture[str])
     seconds = json.loads(capsys.readouterr().out)["seconds"]
     assert "generalized assignment" in seconds
     assert all(took >= 0 for took in seconds.values())
-    assert main(["warm-up"]) == 0
-    assert "s  budgets and named loads" in capsys.readouterr().out
+    assert main(["warm-up", "--only", "flow"]) == 0
+    told = capsys.readouterr().out
+    assert "s  of processor time expected" in told
+    assert "s  one slot, float32" in told
+    assert "budgets" not in told
+
+
+def test_python_tells_the_estimate_and_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    al.warm_up(only="mip")
+    told = capsys.readouterr().err
+    assert "alignsolve: compiling kernels, 0 s of processor time" in told
+    assert "s  generalized assignment" in told
+    with pytest.raises(al.ProblemError, match="only is 'lp'; give some of flow, mip"):
+        al.warm_up(only="lp")
+
+
+def test_the_table_of_costs_names_kernels() -> None:
+    for stem in costs.SECONDS:
+        module, _, name = stem.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(f"alignsolve.{module}"), name), Kernel)

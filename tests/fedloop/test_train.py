@@ -1,13 +1,19 @@
 """The round loop: determinism, resuming, devices and their failures, exact bytes."""
 
 import json
+import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from alignsolve import kernels
 from alignsolve.aligner import optimal
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import build_config
@@ -15,6 +21,8 @@ from fedloop.errors import CheckpointError, ConfigError
 from fedloop.model import init_params
 from fedloop.saving import contents
 from fedloop.train import play_round, start, train, train_here
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = {
     "rounds": 6, "checkpoint_every": 2,
@@ -57,6 +65,34 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(tmp_path, groups):
         assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
     lines = (parts / "rounds.jsonl").read_text().splitlines()
     assert [json.loads(line)["round"] for line in lines] == list(range(1, 7))
+
+
+RESUME = """
+import json, sys
+from pathlib import Path
+from fedloop.config import build_config
+from fedloop.train import train
+train(build_config(json.loads(sys.argv[1])), Path(sys.argv[2]))
+print("numba" in sys.modules)
+"""
+
+
+def test_a_run_that_is_resumed_where_nothing_is_compiled_is_the_same(tmp_path):
+    whole, parts, site = tmp_path / "whole", tmp_path / "parts", tmp_path / "site"
+    config = {**SMALL, **HARD}
+    with kernels.compiled():
+        train(build_config(config), whole)
+        train(build_config(config), parts, stop_after=3)
+    for package in ("alignsolve", "fedloop"):
+        shutil.copytree(ROOT / package, site / package,
+                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", RESUME, json.dumps(config), str(parts)], capture_output=True,
+        text=True, check=False, cwd=tmp_path, env={
+            **os.environ, "PYTHONPATH": str(site), "NUMBA_CACHE_DIR": str(tmp_path / "empty")})
+    assert done.stdout.split()[-1:] == ["False"], done.stderr
+    for file in ("rounds.jsonl", "config.json", "partition.json", "checkpoint.safetensors"):
+        assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
 
 
 def press(*_):

@@ -14,15 +14,22 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from alignsolve import kernels
-from alignsolve.backends.exchange import heaps, newton, paths, row_kernels
+from alignsolve.backends.exchange import (
+    bookkeeping,
+    heaps,
+    newton,
+    newton_kernels,
+    paths,
+    row_kernels,
+)
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
 from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
 from alignsolve.backends.exchange.task import Blocks, Task
-from alignsolve.kernels import cores
+from alignsolve.certificate import row_pass_kernels
+from alignsolve.kernels import Kernel, cores
 
 STALLED = 5
 
@@ -211,13 +218,18 @@ def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
     return level if holds or task.stop() else None
 
 
-#: Kernels that take longest to compile.
-COMPILED = row_kernels.response_rows, heaps.list_clients, paths.augment
+def kernels_for(slots: int) -> tuple[Kernel, ...]:
+    """Return the kernels that a large problem of so many slots a client needs."""
+    response = row_kernels.response_ones if slots <= 1 else row_kernels.response_manys
+    return (
+        response, heaps.list_clients, heaps.clear_pairs, paths.augment,
+        newton_kernels.newton_step, newton_kernels.near_swaps, newton_kernels.stepped_prices,
+        bookkeeping.imbalance, row_pass_kernels.residual_rows,
+    )  # fmt: skip
 
 
 def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
     """Solve with all rows in memory."""
-    kernels.announce(COMPILED, matrix.fitness.dtype.name)
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
         clients = InMemory(matrix, task.bounds, task)

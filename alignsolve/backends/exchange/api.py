@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from alignsolve import kernels
 from alignsolve.backends.exchange.inputs import Floats, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
@@ -63,7 +62,6 @@ def solve_exchange(
     paths. Values are compared as float64; rounding is of the order of 1e-15 of the largest
     value and price, and whole numbers below 2**49 are exact.
     """
-    kernels.prepare()
     from alignsolve.backends.exchange import algorithm
 
     n, m = fitness.shape

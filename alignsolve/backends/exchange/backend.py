@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from alignsolve import kernels
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.exchange import ExchangeAnswer, solve_exchange
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
+from alignsolve.kernels import WARM_UP_HINT, compiling
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource
@@ -26,9 +26,6 @@ LARGEST_VALUE = 1e37
 
 #: Pairs up to which "greedy" has an answer before numba is loaded.
 FEW_PAIRS = 1 << 21
-
-#: Types of values for which nothing has to compile, as far as it was asked.
-_compiled: set[str] = set()
 
 _ENDED = {
     "optimal": Termination.PROVED,
@@ -58,6 +55,8 @@ class ExchangeBackend(Backend):
     """
 
     name: ClassVar[str] = "exchange"
+    bytes_per_client: ClassVar[float] = 55.0
+    speed_hint: ClassVar[str] = WARM_UP_HINT
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=FLOW_FEATURES - {Feature.GROUPS},
         exact=True,
@@ -82,26 +81,26 @@ class ExchangeBackend(Backend):
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         return super().refusal(problem)
 
+    def preparation(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that missing kernels compile for; small problems need none."""
+        from alignsolve.backends.exchange import algorithm
+
+        if problem.fitness.size <= self.params.small:
+            return 0.0
+        kind, most = problem.fitness.dtype.name, int(problem.slot_bounds()[1].max(initial=0))
+        return compiling(algorithm.kernels_for(most), kind)
+
     def answers_soon(self, problem: AlignmentProblem) -> bool:
         """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
-        dtype = problem.fitness.dtype.name
-        if dtype in _compiled:
-            return True
-        if problem.fitness.size <= FEW_PAIRS and "numba" not in sys.modules:
+        size = problem.fitness.size
+        if self.params.small < size <= FEW_PAIRS and "numba" not in sys.modules:
             return False
-        kernels.prepare()
-        from alignsolve.backends.exchange.algorithm import COMPILED
-
-        if not all(kernels.is_compiled(kernel, dtype) for kernel in COMPILED):
-            return False
-        _compiled.add(dtype)
-        return True
+        return self.preparation(problem) == 0.0
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer; see `Backend.solve`."""
         solve: Callable[..., ExchangeAnswer] = solve_exchange
         if isinstance(problem.fitness, FitnessSource):
-            kernels.prepare()
             from alignsolve.backends.exchange.streaming import solve_source
 
             solve = partial(solve_source, largest=problem.largest)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Outweighs the rounding of a difference in float32.
 _BELOW = np.float32(1.0 - 2.0**-23)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
     """Write each expert's best load at its price, the nearest one to ``load``, into ``best``.
 
@@ -32,7 +33,7 @@ def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
         best[j] = min(max(load[j], low), high)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, excess):
     """Write the loads wanted at the prices and the holders beyond them; return their excess.
 
@@ -64,7 +65,7 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
     return (total + abs(rest)) // 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lower_slack(slack, limit, drop, near):
     """Subtract `drop` from all slack; write who had `limit` or less to `near`, return how many.
 
@@ -88,7 +89,7 @@ def lower_slack(slack, limit, drop, near):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def chosen_load(chosen, ptr, held, count, load):
     """Add what the chosen clients hold to ``load``, shape (m + 1,)."""
     for c in range(chosen.size):
@@ -97,7 +98,7 @@ def chosen_load(chosen, ptr, held, count, load):
             load[held[q]] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_pairs(ptr, held, count, row_ind, col_ind):
     """Write an answer as pairs sorted by row, then column; shape (n_pairs,) each."""
     at = 0
@@ -114,7 +115,7 @@ def write_pairs(ptr, held, count, row_ind, col_ind):
             at += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def read_pairs(row_ind, col_ind, ptr, held, count):
     """Let clients hold pairs, in any order, as far as their slots allow."""
     for a in range(row_ind.size):

@@ -13,23 +13,23 @@ would lose at least that much.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.exchange.row_values import read_values
+from alignsolve.kernels import kernel
 
 #: An entry: what the client would lose, the client of the level, and the places in
 #: the pool of its first child and next sibling, or -1.
-ENTRY = np.dtype(
+ENTRY = np.dtype((np.record, np.dtype(
     [("key", np.float64), ("who", np.int32), ("child", np.int32), ("sibling", np.int32)],
     align=True,
-)
+)))
 
 # Slots of `meta`: entries made, first entry free for use again; counts of searches,
 # swaps and paths.
 FRESH, FREE, SEARCHES, SWAPS, PATHS = range(5)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _meld(a, b, pool):
     """Join two heaps given by their roots; return the root."""
     if pool[b].key < pool[a].key:
@@ -39,7 +39,7 @@ def _meld(a, b, pool):
     return a
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _without_root(root, pool):
     """Return the heap without its root, melding children in pairs, then from the right."""
     c = pool[root].child
@@ -64,7 +64,7 @@ def _without_root(root, pool):
     return new
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
     """List client k under the swap of h for u."""
     x = meta[FREE]
@@ -84,7 +84,7 @@ def _push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
     arc[h, u] = min(pool[root].key, sentinel[h, u])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
     """Say whether client k of the level, client i of the problem, can still swap h for u."""
     holds = False
@@ -100,7 +100,7 @@ def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
     return holds
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
            head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Drop entries from the top of a heap until one applies."""
@@ -119,7 +119,7 @@ def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
     arc[h, u] = min(loss_top[h, u], sentinel[h, u])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goal):
     """Empty the heaps of some pairs and set what they are to be listed up to."""
     nodes = sentinel.shape[0]
@@ -137,7 +137,7 @@ def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goa
             loss_top[h, u] = np.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                  chosen, first, price, wanted, cap, listed, ptr, held, count,
                  head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
@@ -212,7 +212,7 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
     return chosen.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, count, exists):
     """Mark the ordered pairs of nodes that some client ``lo..hi`` could swap at any loss.
 
@@ -244,7 +244,7 @@ def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, cou
             is_held[held[q]] = False
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
           price, ptr, held, count, slack, value, is_held,
           head, loss_top, arc, sentinel, pool, meta):  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Times that a step's system is solved anew because prices had to stop at zero.
 MAX_ROUNDS = 4
@@ -11,7 +12,7 @@ MAX_ROUNDS = 4
 TOLERANCE = 1e-3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 
@@ -38,7 +39,7 @@ def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
         far[h, u] += slack[k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def settle_rates(rate, far, limit, crowd):
     """Turn counts of swaps into how fast clients swap as prices of two nodes move apart.
 
@@ -70,7 +71,7 @@ def settle_rates(rate, far, limit, crowd):
             rate[h, u] = rate[u, h] = 0.5 * pairs
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(called=False, exact=False, fastmath={"reassoc", "contract", "nsz"})
 def solve_damped(rate, extra, right, free, step, tolerance, rounds):
     """Solve a graph Laplacian's system on the free nodes by conjugate gradients.
 
@@ -111,9 +112,10 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
         for b in range(size):
             inner[a, b] = rate[at[a], at[b]]
     solution = np.zeros(size)
-    direction = residual / diagonal
+    direction = np.empty(size)
     energy = 0.0
     for a in range(size):
+        direction[a] = residual[a] / diagonal[a]
         energy += residual[a] * direction[a]
     first = energy
     image = np.empty(size)
@@ -142,7 +144,7 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
         step[at[a]] = solution[a]
 
 
-@njit(cache=True, nogil=True)
+@kernel(exact=False)
 def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, step):
     """Write the change of prices that would clear the excess if densities stayed the same.
 
@@ -167,11 +169,15 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
     for j in range(m):
         if penalty[j] > 0 and load_min[j] < load[j] < load_max[j]:
             extra[j] = 0.5 / penalty[j]
-        diagonal = rate[j].sum() + extra[j]
+        diagonal = extra[j]
+        for k in range(m + 1):
+            diagonal += rate[j, k]
         if diagonal > 0:
             busy += 1
             total += diagonal
-    extra += 1e-3 * total / busy if busy else 1.0
+    least = 1e-3 * total / busy if busy else 1.0
+    for j in range(m):
+        extra[j] += least
     # A price of zero with a load inside its bounds stays; +inf is no price. A price
     # must not jump over zero, where its bound lets go: it stops there, and the others
     # are computed again.
@@ -197,7 +203,7 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def stepped_prices(price, step, excess, load_min, load_max, penalty, whole, new):
     """Write prices after a step, and to `step` what came of it; return its slope.
 

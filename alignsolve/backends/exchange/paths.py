@@ -11,17 +11,17 @@ was listed.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.exchange.heaps import FRESH, PATHS, SEARCHES, SWAPS, swap
 from alignsolve.backends.exchange.row_kernels import TIE
+from alignsolve.kernels import kernel
 
 DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
 # Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
 _CLIENT, _LOAD, _UNLISTED = range(3)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def penalty_step(j, t, up, penalty, goal):
     """Return the change of expert j's penalty when its load t grows (up) or shrinks by one."""
     if penalty[j] == 0.0:
@@ -30,7 +30,7 @@ def penalty_step(j, t, up, penalty, goal):
     return penalty[j] * (2.0 * d + 1.0) if up else penalty[j] * (1.0 - 2.0 * d)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
     """Return the weight of letting expert h take one more (u null) or u lose one (h null)."""
     if u == m and h < m and load[h] < load_max[h]:
@@ -40,13 +40,13 @@ def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
     return np.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clip(c, w, p, q):
     """Return a reduced weight without its rounding: zero where it is not clearly positive."""
     return c if c > TIE * (abs(w) + abs(p) + abs(q)) else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
             dist, parent, kind, done, order):  # fmt: skip
     """Run Dijkstra from all nodes in excess; return (settled nodes, deficits among them, reach).
@@ -105,7 +105,7 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
                     kind[u] = _LOAD
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
     """Say whether an arc can be used now at no loss."""
     if by_load:
@@ -119,7 +119,7 @@ def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, p
     return _clip(w - price[h] + price[u], w, price[h], price[u]) == 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
             price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
             head, loss_top, arc, sentinel, pool, meta, phases,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.exchange.row_values import read_reduced
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, slot_max, price,
                ptr, held, count, load, load_min, load_max):  # fmt: skip
     """Move holders, client by client, until every load is within its bounds.

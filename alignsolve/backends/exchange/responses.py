@@ -121,7 +121,7 @@ class Responses(Answer):
             Holders among these clients.
         """
         load = np.zeros(price.size, np.int64)
-        bad = rows.response_rows(
+        bad = rows.response_rows(  # type: ignore[call-arg]
             *self.matrix.read, *self.slots, chosen, lo, hi, price, share, keep,
             *self.held_so_far, self.slack, self.runner_up, load,
         )  # fmt: skip

@@ -14,9 +14,9 @@ response changes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.exchange.row_values import read_reduced
+from alignsolve.kernels import kernel
 
 _SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
 _LOWEST = np.int64(-(2**63))
@@ -30,7 +30,7 @@ TIE = 8e-16
 _SHRINK = 1.0 - 2.0**-22
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def largest_price(price):
     """Return the largest finite magnitude among prices: what rounding is relative to."""
     top = 0.0
@@ -40,7 +40,7 @@ def largest_price(price):
     return top
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _neediest(reduced, near, share, seen, load, m):
     """Return the expert worth `near` or more that lags its share of the block most, or -1."""
     pick = -1
@@ -54,7 +54,7 @@ def _neediest(reduced, near, share, seen, load, m):
     return pick
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _near_best(reduced, tol, kept, share, seen, load, m):
     """Choose among the best values, to within `tol` of the best; return it and the gap after it.
 
@@ -81,8 +81,8 @@ def _near_best(reduced, tol, kept, share, seen, load, m):
     return _neediest(reduced, top - tol, share, seen, load, m), 0.0
 
 
-@njit(cache=True, nogil=True)
-def _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+@kernel
+def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                 chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
                 load):  # fmt: skip
     """Respond as `response_rows` for clients of at most one slot: its fast case.
@@ -178,8 +178,8 @@ def _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, 
     return bad
 
 
-@njit(cache=True, nogil=True)
-def _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
+@kernel
+def response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                  chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
                  load):  # fmt: skip
     """Respond as `response_rows` for clients of any number of slots; written for speed as above."""
@@ -268,7 +268,7 @@ def _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
     return bad
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
                  start, held, count, load, m):  # fmt: skip
     """Choose among experts tied at the edge of the best c: first held ones, then needy ones."""
@@ -295,10 +295,9 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
         reduced[j] = -np.inf
 
 
-@njit(cache=True, nogil=True)
 def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-               chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
-               load):  # fmt: skip
+                  chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
+                  load):  # fmt: skip
     """Give clients of a level their best responses to the prices.
 
     Parameters
@@ -339,21 +338,21 @@ def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
     int
         A client of the level without any response, or -1.
     """
-    some = chosen.size > 0
-    widest = 0
-    for c in range(lo, hi):
-        k = chosen[c] if some else c
-        widest = max(widest, ptr[k + 1] - ptr[k])
+    if chosen.size > 0:
+        of = chosen[lo:hi]
+        widest = int((ptr[of + 1] - ptr[of]).max(initial=0))
+    else:
+        widest = int(np.diff(ptr[lo : hi + 1]).max(initial=0))
     if widest <= 1:
-        return _response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                           slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,
-                           runner_up, load)  # fmt: skip
-    return _response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                        slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
-                        slack, runner_up, load)  # fmt: skip
+        return response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+                             slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,
+                             runner_up, load)  # fmt: skip
+    return response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
+                          slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
+                          slack, runner_up, load)  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def slack_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
                lo, hi, price, ptr, held, count, slack):  # fmt: skip
     """Recompute the slack of what clients ``lo..hi`` of a level hold, at new prices."""

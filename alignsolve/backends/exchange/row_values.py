@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out):
     """Write client i's values, fitness less switching cost, to ``out[:m]`` as float64."""
     m = fitness.shape[1]
@@ -20,7 +21,7 @@ def read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out):
             out[held_ind[q]] = np.float64(fitness[i, held_ind[q]])
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, out):
     """Write client i's values less prices to ``out[:m]``; a price of +inf bars an expert."""
     m = fitness.shape[1]
@@ -33,7 +34,7 @@ def read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price
             out[j] = np.float64(fitness[i, j]) - price[j]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_values(rows, who, cost, cost_row, cost_col, held_ptr, held_ind, out):
     """Write values, fitness less switching cost, of some clients as float64.
 

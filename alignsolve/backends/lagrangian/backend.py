@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
+from alignsolve.kernels import WARM_UP_HINT, compiling
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver
-
-#: Seconds that the first solve compiles for, of generalized assignment and of other problems:
-#: 13 and 17 on an idle machine. No time limit ends that.
-COMPILE_SECONDS, COMPILE_SECONDS_OTHERS = 16.0, 20.0
 
 #: What generalized assignment may have.
 GAP_FEATURES = {Feature.LOAD_BOUNDS, Feature.RESOURCES, Feature.FORBIDDEN, Feature.SWITCHING}
@@ -67,7 +63,7 @@ class LagrangianBackend(Backend):
         libraries=("numba",),
     )
     all_parts: ClassVar[tuple[str, ...]] = ("bound", "search", "tree", "exact")
-    speed_hint: ClassVar[str] = "; `alignsolve warm-up` compiles it ahead of time"
+    speed_hint: ClassVar[str] = WARM_UP_HINT
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
@@ -76,25 +72,15 @@ class LagrangianBackend(Backend):
         super().__init__(parts, ask)
         self.params = params
 
-    def estimated_seconds(self, problem: AlignmentProblem) -> float:
-        """Return the seconds of compiling, if nothing is compiled yet, or NaN."""
-        from alignsolve.kernels import is_compiled, prepare
+    def preparation(self, problem: AlignmentProblem) -> float:
+        """Return the seconds that missing kernels compile for."""
+        from alignsolve.backends.lagrangian import pipeline
 
-        prepare()
-        from alignsolve.backends.lagrangian import best_response_kernels as responses
-        from alignsolve.backends.lagrangian import tree_kernels
-
-        # Of each way to solve, the kernel that is compiled last.
-        kernel, seconds = responses.respond, COMPILE_SECONDS_OTHERS
-        if _looks_like_generalized_assignment(problem):
-            kernel, seconds = tree_kernels.dive, COMPILE_SECONDS
-        return math.nan if is_compiled(kernel, "float64") else seconds
+        is_assignment = _looks_like_generalized_assignment(problem)
+        return compiling(pipeline.kernels_for(is_assignment), "float64")
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer, and the least bound; see `Backend.solve`."""
-        from alignsolve.kernels import prepare
-
-        prepare()
         from alignsolve.backends.lagrangian.pipeline import solve_lagrangian
 
         return solve_lagrangian(problem, limits, self.parts, self.ask, self.params)

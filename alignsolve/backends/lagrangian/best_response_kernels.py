@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.lagrangian.multidimensional_knapsack import best_set, new_work
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cost(load, price, low, high, slope, target, fine, pull):
     """Return what a load costs: its price, its penalty, and what it is out of bounds."""
     off = max(load - high, low - load, 0.0)
-    cost = price * load + slope * (load - target) ** 2
-    return cost + fine + 0.5 * pull * off**2 if off > 0.0 else cost
+    away = load - target
+    cost = price * load + slope * (away * away)
+    return cost + fine + 0.5 * pull * (off * off) if off > 0.0 else cost
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def respond(sequence, values, sizes, cap, room, known, kind, nodes, held, weight,
             amounts, price, load_low, load_high, slope, target, fine, pull):  # fmt: skip
     """Let clients change to their best sets one after the other; return how many did.
@@ -78,7 +79,7 @@ def respond(sequence, values, sizes, cap, room, known, kind, nodes, held, weight
     return changed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def clearing_prices(matrix, demand, low, high, slope, target, price):
     """Move prices to where demand that falls linearly meets supply; return what clients lose.
 
@@ -97,7 +98,9 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
     moves by much: O(k**2) time a round.
     """
     k = price.size
-    present, left, step = price.copy(), demand.copy(), np.zeros(k)
+    present, left, step = np.empty(k), np.empty(k), np.zeros(k)
+    for c in range(k):
+        present[c], left[c] = price[c], demand[c]
     for _ in range(200):
         moved, largest = 0.0, 0.0
         for c in range(k):
@@ -125,7 +128,8 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
             largest = max(largest, abs(step[c]))
         if moved <= 1e-3 * largest:
             break
-    price[:] = present + step
+    for c in range(k):
+        price[c] = present[c] + step[c]
     # The model falls by demand less half of what demand falls by, times the step.
     saved = 0.0
     for c in range(k):
@@ -133,7 +137,7 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
     return saved
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap, weight, low, high,
             slope, target, step, price, mean, held):  # fmt: skip
     """Let clients choose one after the other, each choice moving the prices a little.
@@ -174,10 +178,12 @@ def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap,
                     raised, step[k], low[k, j], high[k, j], slope[k, j], target[k, j]
                 )
                 mean[k, j] += price[k, j]
-    mean /= sequence.size
+    for k in range(n_loads):
+        for j in range(m):
+            mean[k, j] /= sequence.size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _less_supply(price, step, low, high, slope, target):
     """Return the price at which a step against supply, best there, leads from a price."""
     if slope > 0.0:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 # An item is listed where it is met: to hand these arrays over takes longer than to fill them.
 
@@ -35,7 +36,7 @@ def new_items(k: int, cap: int, *, tabulated: bool) -> Items:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_knapsacks(reduced, size, cap, items, best, value):
     """Find the best set of every client of a block.
 
@@ -70,14 +71,14 @@ def best_knapsacks(reduced, size, cap, items, best, value):
             best[i, number[t]] = items.chosen[t]
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def best_knapsack(items, cap):
     """Mark the best set of the listed items; return its value."""
     count, value, size, chosen = items.count[0], items.value, items.size, items.chosen
     ratio = np.empty(count)
     for t in range(count):
         ratio[t] = -np.inf if size[t] == 0 else -value[t] / size[t]
-    order = np.argsort(ratio)
+    order = _ascending(ratio)
     # The relaxation, and the greedy set beside it.
     left, bound, greedy, greedy_left, u = cap, 0.0, 0.0, cap, 0.0
     broken = count
@@ -111,7 +112,31 @@ def best_knapsack(items, cap):
     return total + _by_capacity(items, order[:n_core], left)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _ascending(key):
+    """Return the order of keys; equal ones stay in theirs. Merges runs, and compiles soon."""
+    n = key.size
+    order, merged = np.empty(n, np.int64), np.empty(n, np.int64)
+    for t in range(n):
+        order[t] = t
+    width = 1
+    while width < n:
+        for start in range(0, n, 2 * width):
+            a, middle = start, min(start + width, n)
+            b, end = middle, min(start + 2 * width, n)
+            for at in range(start, end):
+                if b >= end or (a < middle and key[order[a]] <= key[order[b]]):
+                    merged[at] = order[a]
+                    a += 1
+                else:
+                    merged[at] = order[b]
+                    b += 1
+        order, merged = merged, order
+        width *= 2
+    return order
+
+
+@kernel
 def _by_capacity(items, core, cap):
     """Decide some items by dynamic programming; mark the best set, and return its value."""
     # Fresh arrays: the compiler then knows that nothing else lies in their memory.
@@ -133,7 +158,7 @@ def _by_capacity(items, core, cap):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def tabulate(items, cap):
     """Write best values by capacity; return those of all items. O(count cap) time."""
     count = items.count[0]
@@ -146,7 +171,7 @@ def tabulate(items, cap):
     return items.before[count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _with_one_more(items, t, table, result, cap):
     """Write the table of best values by capacity with item t more."""
     size, value = items.size[t], items.value[t]
@@ -156,7 +181,7 @@ def _with_one_more(items, t, table, result, cap):
         result[c] = max(table[c], table[c - size] + value)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def best_beside(items, t, cap):
     """Return the best value of all tabulated items but t: the best split of a capacity."""
     best = 0.0

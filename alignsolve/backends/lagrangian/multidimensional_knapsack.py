@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.lagrangian.simplex import (
     EMPTY,
@@ -29,6 +28,7 @@ from alignsolve.backends.lagrangian.simplex import (
     settle,
     start,
 )
+from alignsolve.kernels import kernel
 
 #: What a client's rows are: sizes with budgets, minima beside them, or with entries below 0.
 PLAIN, MINIMA, MIXED = 2, 1, 0
@@ -47,7 +47,7 @@ Work = namedtuple(
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def new_work(m, d):
     """Return scratch space for m experts and d rows."""
     k = m + d
@@ -59,7 +59,7 @@ def new_work(m, d):
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _collect(reduced, sizes, cap, room, plain, work):
     """List the experts and rows that matter, scaled; return how many of both.
 
@@ -102,7 +102,7 @@ def _collect(reduced, sizes, cap, room, plain, work):
     return items, d
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _relax(work, known, m, items, d):
     """Solve the linear relaxation, from a known basis where it serves.
 
@@ -133,7 +133,7 @@ def _relax(work, known, m, items, d):
     return status, p
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _arrange(work, items, d, room):
     """Put experts that are within reach in order of adjusted value; return how many.
 
@@ -165,7 +165,7 @@ def _arrange(work, items, d, room):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_allowed(work, depth, d):
     """Tell whether the path's set keeps all rows."""
     for i in range(d):
@@ -175,7 +175,7 @@ def _is_allowed(work, depth, d):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep(work, depth, best):
     """Write the path's set."""
     best[:] = False
@@ -183,7 +183,7 @@ def _keep(work, depth, best):
         best[work.item[work.order[work.path[q]]]] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search(work, count, d, base, nodes, tie, plain, best, least):
     """Search depth first for a set of more value than `least`.
 
@@ -229,7 +229,7 @@ def _search(work, count, d, base, nodes, tie, plain, best, least):
     return value, max(upper, known + tie)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _whole_set(reduced, work, items, best):
     """Take every expert of positive value; return the value."""
     total = 0.0
@@ -241,7 +241,7 @@ def _whole_set(reduced, work, items, best):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, work):
     """Find a client's best set.
 
@@ -289,7 +289,7 @@ def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, wo
         plain = False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _reaches(sizes, cap, room, best):
     """Tell whether a set keeps the minima."""
     for i in range(cap.size):
@@ -303,7 +303,7 @@ def _reaches(sizes, cap, room, best):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _single(reduced, sizes, cap, room, best):
     """Mark the best single expert, where no set is worth more; return its value, else -inf."""
     best[:] = False
@@ -322,7 +322,7 @@ def _single(reduced, sizes, cap, room, best):
     return -np.inf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work):
     """Find a client's best set, without minima where it is plain; see `best_set`."""
     best[:] = False
@@ -350,7 +350,7 @@ def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work
     return value, min(upper, max(upper_left, floor))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rounded(work, items):
     """Return the value of what the relaxation takes whole, for a client without minima."""
     total = 0.0
@@ -360,7 +360,7 @@ def _rounded(work, items):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, best, upper):
     """Find the best set of every client of a block.
 

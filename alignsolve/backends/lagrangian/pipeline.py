@@ -11,13 +11,21 @@ import numpy as np
 
 from alignsolve.backends.base import library_version
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian import gap_search, proximal_newton
+from alignsolve.backends.lagrangian import (
+    best_response_kernels,
+    gap_search,
+    knapsack,
+    multidimensional_knapsack,
+    proximal_newton,
+    tree_kernels,
+)
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
+from alignsolve.kernels import Kernel
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
@@ -78,6 +86,15 @@ def solve_lagrangian(
         # Threads must not go on where an exception ends it.
         run.best.stop()
     return run.answer()
+
+
+def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
+    """Return the kernels that most problems need, or generalized assignment."""
+    if is_assignment:
+        return knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive
+    responses = best_response_kernels
+    return (multidimensional_knapsack.best_sets, responses.respond, responses.respond_in_turn,
+            responses.clearing_prices)  # fmt: skip
 
 
 class _Run:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 #: Where a column is: at a bound, or in the basis.
 LOWER, UPPER, BASIC = 0, 1, 2
@@ -34,7 +35,7 @@ PIVOTS_PER_ROW, PIVOTS = 20, 40
 Tableau = namedtuple("Tableau", "table gain at span basis level")
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def new_tableau(d, k):
     """Return an empty tableau of d rows and k columns."""
     return Tableau(
@@ -43,7 +44,7 @@ def new_tableau(d, k):
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def pivot(tableau, p, q, d, k):
     """Let column q enter the basis in row p; only `table` and `gain` change."""
     table, gain = tableau.table, tableau.gain
@@ -63,7 +64,7 @@ def pivot(tableau, p, q, d, k):
     gain[q] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def drive_out(tableau, p, goal, d, k):
     """Bring the basic column of row p to a bound, another one entering; return a status.
 
@@ -108,7 +109,7 @@ def drive_out(tableau, p, goal, d, k):
     return SOLVED
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _worst_row(tableau, d):
     """Return the row whose basic column is furthest out of bounds, else -1, and the bound."""
     p, worst, goal = -1, VIOLATION, 0.0
@@ -121,7 +122,7 @@ def _worst_row(tableau, d):
     return p, goal
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def optimise(tableau, d, k):
     """Pivot until all basic columns are within their bounds; return a status, and the last row."""
     for _ in range(PIVOTS_PER_ROW * d + PIVOTS):
@@ -134,7 +135,7 @@ def optimise(tableau, d, k):
     return STUCK, -1
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def start(tableau, rows, cap, room, value, d, k):
     """Set up the basis of slacks: every column of positive value at its upper bound."""
     items = k - d
@@ -152,7 +153,7 @@ def start(tableau, rows, cap, room, value, d, k):
     settle(tableau, cap, d, k)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def settle(tableau, cap, d, k):
     """Put columns at the bounds that their gains ask for; return whether that is possible."""
     items = k - d
@@ -173,7 +174,7 @@ def settle(tableau, cap, d, k):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def enter(tableau, q, d, k):
     """Let a column enter the basis in place of a slack, where it is independent."""
     p, size = -1, 1e-6
@@ -185,7 +186,7 @@ def enter(tableau, q, d, k):
         pivot(tableau, p, q, d, k)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def price_rows(tableau, rows, cap, room, value, d, k, adjusted):
     """Write the values less the rows' prices; return the bound, safe from rounding.
 
@@ -211,7 +212,7 @@ def price_rows(tableau, rows, cap, room, value, d, k, adjusted):
     return bound
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def is_contradiction(tableau, p, rows, cap, room, d, k):
     """Check from the original rows that row p, as the basis combines them, has no solution."""
     items = k - d

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.lagrangian.knapsack import best_beside, best_knapsack, tabulate
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_items(state, i, items):
     """List a client's free items that may be of use; return the value of what is fixed."""
     number, gain, need = items.number, items.value, items.size
@@ -27,7 +27,7 @@ def _list_items(state, i, items):
     return fixed
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def evaluate(state, items, holders):
     """Return the bound at the prices; write how many hold each expert."""
     total = 0.0
@@ -43,7 +43,7 @@ def evaluate(state, items, holders):
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_losses(state, i, items, without, with_it):
     """Write what each free pair's ban, and its fixing, costs a client."""
     _list_items(state, i, items)
@@ -65,7 +65,7 @@ def write_losses(state, i, items, without, with_it):
         with_it[i, j] = max(0.0, table[cap] - rest)
 
 
-@njit(cache=True, nogil=True)
+@kernel(called=False)
 def write_answer(state, items):
     """Write who holds each expert in the responses to the prices."""
     state.answer[:] = state.owner

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 
 from alignsolve.backends.lagrangian.tree_bound import evaluate, write_answer, write_losses
 from alignsolve.backends.lagrangian.tree_state import (
@@ -25,6 +24,7 @@ from alignsolve.backends.lagrangian.tree_state import (
     remove,
     take_back,
 )
+from alignsolve.kernels import kernel
 
 #: What a call or a node ends with.
 OPEN, FOUND, EXHAUSTED = 0, 1, 2
@@ -39,7 +39,7 @@ MEMORY = 0.6
 Work = namedtuple("Work", "items without with_it cost pair")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_costs(state, work, j):
     """Write what giving a free expert to each client costs; return the least two, and where.
 
@@ -63,7 +63,7 @@ def _write_costs(state, work, j):
     return least, second, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fix(state, work, room):
     """Ban and fix pairs; return whether the node lives, and how many went.
 
@@ -97,7 +97,7 @@ def _fix(state, work, room):
     return True, banned
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _process(state, work, least):
     """Sharpen a node's bound, ban and fix pairs; say how it ends."""
     n, m = state.allowed.shape
@@ -121,7 +121,7 @@ def _process(state, work, least):
                     exact = False
                 if owner[j] < 0:
                     direction[j] = holders[j] - 1 + MEMORY * direction[j]
-                    length += direction[j] ** 2
+                    length += direction[j] * direction[j]
             if exact:
                 write_answer(state, work.items)
                 return FOUND
@@ -153,7 +153,7 @@ def _process(state, work, least):
     return OPEN
 
 
-@njit(cache=True, nogil=True)
+@kernel(exact=False)
 def search(state, work, least, max_nodes):
     """Search for an answer of value at least `least`, depth first.
 
@@ -205,13 +205,13 @@ def search(state, work, least, max_nodes):
     return OPEN
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _branch(state, i, j, side):
     """Give an expert to a client (1), or ban that (0); return whether the node can live."""
     return keep_only(state, i, j) if side == 1 else remove(state, i, j)
 
 
-@njit(cache=True, nogil=True)
+@kernel(exact=False)
 def dive(state, work, least, share, stop, noise, seed):
     """Fix the experts that would lose most elsewhere, a share of them at a time.
 
@@ -254,7 +254,12 @@ def dive(state, work, least, share, stop, noise, seed):
         if free <= stop:
             return OPEN
         fixed = max(1, int(share * free))
-        for j in np.argsort(-regret)[:fixed]:
+        for _ in range(fixed):
+            j = 0
+            for other in range(m):
+                if regret[other] > regret[j]:
+                    j = other
+            regret[j] = -1.0
             i = to[j]
             if state.owner[j] >= 0 or i < 0:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from numba import njit
+from alignsolve.kernels import kernel
 
 #: Entries of `State.control`.
 DEPTH, TRAIL, NODES = 0, 1, 2
@@ -25,7 +25,7 @@ State = namedtuple(
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def remove(state, i, j):
     """Ban a pair, fixing the expert's last one; return whether the node can live."""
     allowed, domain, left, trail = state.allowed, state.domain, state.left, state.trail
@@ -52,7 +52,7 @@ def remove(state, i, j):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keep_only(state, i, j):
     """Give an expert to a client; return whether the node can live."""
     for other in range(state.left.size):
@@ -61,7 +61,7 @@ def keep_only(state, i, j):
     return state.allowed[i, j] == 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_back(state, mark):
     """Take back what was done since the trail had a length."""
     m = state.domain.size

@@ -87,6 +87,9 @@ class ModelOutcome:
 REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
 
 
+#: Pairs up to which it is quicker to let HiGHS try than to compile kernels.
+SMALL_MODEL = 8192
+
 Scaled = TypeVar("Scaled", bound=ScaledModel)
 
 

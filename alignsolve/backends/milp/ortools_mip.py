@@ -18,7 +18,7 @@ from alignsolve import interrupts
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.float_scaling import FloatModel
 from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
-from alignsolve.backends.milp.linear_solve import ModelOutcome, solve_linear
+from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.interruptible import Tell
 from alignsolve.model.arrays import Float64Array
@@ -50,6 +50,10 @@ class MathOptBackend(Backend):
     name = "ortools-mip"
     bytes_per_pair = 1400.0
     capabilities = _CAPABILITIES
+
+    def substitute_seconds(self, problem: AlignmentProblem) -> float:
+        """Return about what small models take, with the import."""
+        return 0.5 if problem.fitness.size <= SMALL_MODEL else math.inf
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""

@@ -10,7 +10,7 @@ import numpy as np
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.float_scaling import FloatModel
 from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
-from alignsolve.backends.milp.linear_solve import ModelOutcome, solve_linear
+from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.interruptible import Tell
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -38,6 +38,10 @@ class ScipyMilpBackend(Backend):
         features=frozenset(Feature), exact=True, proves_infeasibility=True, interruptible=True,
         callback=True, rescaled=True, libraries=("scipy",),
     )
+
+    def substitute_seconds(self, problem: AlignmentProblem) -> float:
+        """Return about what small models take, with the import."""
+        return 1.0 if problem.fitness.size <= SMALL_MODEL else math.inf
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""

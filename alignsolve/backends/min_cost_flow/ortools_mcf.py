@@ -19,6 +19,9 @@ from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem
 #: cannot be stopped at a time limit.
 SECONDS, EXPONENT = 1.2e-7, 1.18
 
+#: Seconds that OR-Tools takes to import.
+IMPORT = 0.3
+
 #: Seconds up to which it is not worth while to ask another backend first.
 SOON = 0.1
 
@@ -53,6 +56,10 @@ class MinCostFlowBackend(NetworkBackend):
         """Return the seconds that a measured cost model expects."""
         seconds: float = SECONDS * count_arcs(problem)[1] ** EXPONENT
         return seconds
+
+    def substitute_seconds(self, problem: AlignmentProblem) -> float:
+        """Return the seconds expected, of which half is a margin for limits, and the import's."""
+        return self.estimated_seconds(problem) / 2 + IMPORT
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
         """Tell whether it takes but a moment."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from alignsolve.kernels import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def product(features, weights, out):
     """Write the product of ``features`` (c, rank) and ``weights`` (rank, m) to ``out`` (c, m)."""
     rank, m = weights.shape
@@ -19,7 +20,7 @@ def product(features, weights, out):
                 out[i, j] += f * weights[k, j]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def entries(features, weights, cols, out):
     """Write the products of row t of ``features`` and column ``cols[t]`` of ``weights``."""
     rank = weights.shape[0]

@@ -94,9 +94,6 @@ class FactorSource(FitnessSource):
 
 def kernels() -> Any:
     """Return the compiled part; numba is slow to import."""
-    from alignsolve import kernels
-
-    kernels.prepare()
     from alignsolve.model.sources import factor_kernels
 
     return factor_kernels

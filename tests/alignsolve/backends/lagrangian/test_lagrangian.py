@@ -15,8 +15,7 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
-from alignsolve.backends.lagrangian import best_response_kernels as responses
-from alignsolve.backends.lagrangian import gap_search
+from alignsolve.backends.lagrangian import gap_search, pipeline
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
@@ -24,6 +23,7 @@ from alignsolve.backends.lagrangian.proximal_newton import Curvature
 from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
 from alignsolve.generators import generate
 from alignsolve.io import read_instances
+from alignsolve.kernels import Kernel
 from alignsolve.model.feasibility import violations
 from alignsolve.progress import Callback, Reporter
 from alignsolve.status import Limits, Outcome, Subsolver
@@ -102,15 +102,13 @@ def test_auto_does_not_compile_within_a_short_limit(monkeypatch):
     problem = al.AlignmentProblem(
         [[3.0, 1.0], [2.0, 2.5]], 1, resources={"mb": al.Resource([1, 2], 2)}
     )
-    al.solve(problem, "lagrangian")
+    monkeypatch.setattr(Kernel, "has", lambda *_: True)
     assert al.solve(problem, time_limit=20).backend == "lagrangian"
-    monkeypatch.setattr("alignsolve.kernels.is_compiled", lambda *_: False)
-    result = al.solve(problem, time_limit=20)
-    assert result.status is al.Status.OPTIMAL
-    reason = result.fallbacks[0].reason
-    assert "expected to need 20 s" in reason
-    assert "alignsolve warm-up" in reason
-    assert al.solve(problem).backend == "lagrangian"
+    monkeypatch.setattr(Kernel, "has", lambda *_: False)
+    result = al.solve(problem, time_limit=1)
+    assert (result.status, result.backend) == (al.Status.OPTIMAL, "ortools-mip")
+    assert result.fallbacks[0].backend == "lagrangian"
+    assert "not compiled yet, al.warm_up() compiles them" in result.fallbacks[0].reason
 
 
 def fleet(n: int = 300, m: int = 12, alike: bool = False) -> al.AlignmentProblem:
@@ -423,12 +421,10 @@ def test_unknown_parts_are_named() -> None:
 
 def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, small = get_backend("lagrangian"), fleet(20, 4)
-    monkeypatch.setattr(
-        "alignsolve.kernels.is_compiled",
-        lambda kernel, _: kernel is responses.respond,
-    )
-    assert np.isnan(backend.estimated_seconds(small))
-    assert backend.estimated_seconds(assignment()) > 10
+    names = {kernel.__name__ for kernel in pipeline.kernels_for(is_assignment=False)}
+    monkeypatch.setattr(Kernel, "has", lambda kernel, _: kernel.__name__ in names)
+    assert backend.preparation(small) == 0
+    assert backend.preparation(assignment()) > 1
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-3, 3.0])
