@@ -30,3 +30,12 @@ def test_a_look_at_a_few_clients_agrees(values, exponents):
     steps = np.abs(values[:, :, None] - values[:, None])
     spread = np.ptp(values, axis=1).max()
     assert has_close_values(problem) == (steps[steps > 0] < CLOSE * spread).any()
+
+
+def test_what_has_large_offsets():
+    near = np.array([[1.7e9, 1.7e9 + 2.0**-20], [0.0, 1.0]])
+    assert has_large_offsets(al.AlignmentProblem(near, 1))
+    assert not has_large_offsets(al.AlignmentProblem(near[1:], 1))
+    assert not has_large_offsets(al.AlignmentProblem(np.zeros((2, 0)), 1))
+    source = al.FunctionSource(lambda a, b: near[a:b], near.shape, near.dtype, 1)
+    assert not has_large_offsets(al.AlignmentProblem(source, 1))
