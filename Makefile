@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines flower-deploy fuzz mutants check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,8 +62,11 @@ flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on
 	@$(BIN)/python -m fedloop.flower.deploy --nodes $(NODES) --out flower-run \
 	  $(if $(APP),--app $(APP),--set rounds=5 --set checkpoint_every=1) $(if $(RESUME),--resume,--again)
 
-FUZZ ?= 200000
 SEED ?= 0
+soak: $(VENV)/.dev ## Signals, damage, full disks and limits, many times (about 20 min); SEED=0: of all moments
+	@$(BIN)/python -m tests.soak --seed $(SEED)
+
+FUZZ ?= 200000
 fuzz: $(VENV)/.dev ## Check claims about FUZZ=200000 problems of SEED=0, then run the tests on new examples
 	@$(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED) --json fuzz-$(SEED).json
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest

@@ -38,8 +38,8 @@ _ANEW = "remove it to start the run anew"
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Make a folder, and keep other runs out of it meanwhile.
+def writing(folder: Path, what: str = "") -> Iterator[None]:
+    """Make a folder, and keep other runs out of it meanwhile, or from one file in it.
 
     Raises
     ------
@@ -50,10 +50,10 @@ def writing(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(only_writer(folder / ".lock"))
+            stack.enter_context(only_writer(folder / (f".{what}.lock" if what else ".lock")))
         except BlockingIOError:
-            raise CheckpointError(f"another fedloop is writing {folder}; wait for it or give "
-                                  "another folder") from None
+            raise CheckpointError(f"another fedloop is writing {folder / what}; wait for it or "
+                                  f"give another {'file' if what else 'folder'}") from None
         except OSError as error:
             raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import random
 from collections import defaultdict
 from dataclasses import dataclass
@@ -113,7 +115,19 @@ def sites(path: str, source: str) -> list[list[Mutation]]:
 def sample(root: Path, number: int, seed: int, only: str = "") -> list[Mutation]:
     """Draw mutations: all places alike, and at each one of its operators."""
     draw, every = random.Random(seed), []
-    for path in plain_modules(root):
-        if only in path:
-            every += sites(path, (root / path).read_text())
-    return [draw.choice(options) for options in draw.sample(every, min(number, len(every)))]
+    sources = {path: (root / path).read_text() for path in plain_modules(root) if only in path}
+    for path, source in sources.items():
+        every += sites(path, source)
+    draw.shuffle(every)
+    drawn = (draw.choice(options) for options in every)
+    sound = (mutation for mutation in drawn if _is_python(mutation.applied(sources[mutation.path])))
+    return list(itertools.islice(sound, number))
+
+
+def _is_python(text: str) -> bool:
+    """Tell whether a text can be parsed; the star before named parameters is no product."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True

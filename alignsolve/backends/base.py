@@ -73,6 +73,8 @@ class Backend(ABC):
     speed_hint: ClassVar[str] = ""
     #: Bytes for each allowed pair that it takes beside the problem, at least, as far as measured.
     bytes_per_pair: ClassVar[float] = 0.0
+    #: The same for each client of a problem whose fitness is a source.
+    bytes_per_client: ClassVar[float] = 0.0
 
     def __init__(
         self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None
@@ -122,8 +124,10 @@ class Backend(ABC):
 
     def shortage(self, problem: AlignmentProblem) -> str | None:
         """Return why the memory left does not suffice, by a measured model, or None if it may."""
+        if problem.streamed:
+            return shortage(self.bytes_per_client * problem.n_clients)
         most = problem.n_clients * problem.n_experts
-        if problem.streamed or shortage(self.bytes_per_pair * most) is None:
+        if shortage(self.bytes_per_pair * most) is None:
             return None
         return shortage(self.bytes_per_pair * float(allowed_counts(problem)[0].sum()))
 

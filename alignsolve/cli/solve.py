@@ -12,6 +12,7 @@ import typer
 from alignsolve.backends.registry import BACKEND_NAMES
 from alignsolve.certificate.certificate import Certificate, certify
 from alignsolve.cli.common import (
+    BAD_INPUT,
     DONE,
     FAILED,
     INTERRUPTED,
@@ -22,6 +23,7 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
+    note,
     only_one,
     open_problems,
     optional,
@@ -128,17 +130,28 @@ def _solve_one(
     # What comes between the answer and its end ends nothing but that.
     with Call("answer"):
         result = solved(problem)
-        if out is not None:
-            write_solution(result, out)
+        failure = "" if out is None else _written(result, out)
         if json:
-            print_json(_result_document(label, result))
+            print_json(_result_document(label, result) | ({"error": failure} if failure else {}))
         else:
             print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
                        f"experts, {problem.sense}, class {problem.problem_class}")
             print_text(result.summary())
-            if out is not None or (parts is not None and result.has_answer):
+            wrote = out is not None or (parts is not None and result.has_answer)
+            if wrote and not failure:
                 print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
-    return _exit_code(result)
+    if failure:
+        note(f"error: {failure}")
+    return BAD_INPUT if failure else _exit_code(result)
+
+
+def _written(result: Result, out: str) -> str:
+    """Write an answer; return why that was not possible, so that it can still be printed."""
+    try:
+        write_solution(result, out)
+    except ProblemError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _solve_several(

@@ -69,7 +69,8 @@ def run_command(
             interrupts.deliver(frame, gently=True)
 
     code = INTERRUPTED
-    with nullcontext() if seconds is None else _woken(seconds), suppress(KeyboardInterrupt):
+    woken = nullcontext() if seconds is None else _woken(seconds, last_word)
+    with woken, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, take)
         code = run()
     if came:
@@ -88,12 +89,12 @@ def _end() -> None:
 
 
 @contextmanager
-def _woken(seconds: float) -> Iterator[None]:
+def _woken(seconds: float, last_word: str) -> Iterator[None]:
     """End the process some seconds after SIGTERM, whatever its main thread is at."""
     global _fd
     read, write = socket.socketpair()
     write.setblocking(False)
-    watching = threading.Thread(target=_watch, args=(read, seconds), daemon=True)
+    watching = threading.Thread(target=_watch, args=(read, seconds, last_word), daemon=True)
     watching.start()
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     _fd = write.fileno()
@@ -108,12 +109,16 @@ def _woken(seconds: float) -> Iterator[None]:
         watching.join(0.2)  # after SIGTERM it sleeps
 
 
-def _watch(read: socket.socket, seconds: float) -> None:
+def _watch(read: socket.socket, seconds: float, last_word: str) -> None:
     """Read the numbers of signals until the other end is closed, or it is SIGTERM."""
     with read:
         while number := read.recv(1):
             if number[0] == signal.SIGTERM:
                 time.sleep(seconds)
+                if last_word:  # nobody may read it
+                    saying = threading.Thread(target=note, args=(last_word,), daemon=True)
+                    saying.start()
+                    saying.join(0.2)
                 os._exit(TERMINATED)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import itertools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -81,32 +80,38 @@ def read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -
         parts: dict[str, list[npt.NDArray[Any]]] = {
             name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in header
         }
-        line = 2
-        for rows in _chunks(path, reader, header):
+        for rows, lines in _chunks(path, reader, header):
             for name, words in zip(header, zip(*rows, strict=True), strict=True):
                 parts[name].append(_codes(words, seen[name]) if name in seen else
-                                   _numbers(path, name, words, line))
-            line += len(rows)
+                                   _numbers(path, name, words, lines))
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
     columns = {name: _joined(path, name, part) for name, part in parts.items()}
     return Table(path, 2, {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns)
 
 
-def _chunks(path: str | Path, reader: Iterator[list[str]], header: list[str]) -> (
-    Iterator[list[list[str]]]
+def _chunks(path: str | Path, reader: Reader, header: list[str]) -> (
+    Iterator[tuple[list[list[str]], list[int]]]
 ):
-    """Yield rows in chunks, blank lines at the end left out."""
-    line = 1
-    while rows := list(itertools.islice(reader, _CHUNK)):
-        while rows and not any(rows[-1]):
-            rows.pop()
-        for row in rows:
-            line += 1
-            if len(row) != len(header):
-                fail(path, f"{len(row)} cells under {len(header)} columns", line)
-        if rows:
-            yield rows
+    """Yield rows in chunks, with the line where each begins; blank ones at the end are left out."""
+    rows, lines, waiting = list[list[str]](), list[int](), list[tuple[list[str], int]]()
+    last = reader.line_num
+    for row in reader:
+        waiting.append((row, last + 1))
+        last = reader.line_num
+        if not any(row):
+            continue
+        for one, line in waiting:
+            if len(one) != len(header):
+                fail(path, f"{len(one)} cells under {len(header)} columns", line)
+            rows.append(one)
+            lines.append(line)
+        waiting.clear()
+        if len(rows) >= _CHUNK:
+            yield rows, lines
+            rows, lines = [], []
+    if rows:
+        yield rows, lines
 
 
 def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
@@ -114,7 +119,9 @@ def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
     return np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
 
 
-def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> npt.NDArray[Any]:
+def _numbers(
+    path: str | Path, name: str, words: tuple[str, ...], lines: list[int]
+) -> npt.NDArray[Any]:
     """Convert cells to numbers; "inf" and "-inf" are allowed."""
     try:
         values = np.array(words, dtype=np.float64)
@@ -123,7 +130,7 @@ def _numbers(path: str | Path, name: str, words: tuple[str, ...], line: int) -> 
     if np.isnan(values).any():
         at = int(np.argmax(np.isnan(values)))
         shown = one_line(words[at]) if words[at].strip() else "empty"
-        fail(path, f"{name} is {shown}; give a number, inf or -inf", line + at)
+        fail(path, f"{name} is {shown}; give a number, inf or -inf", lines[at])
     if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
         with contextlib.suppress(ValueError):  # fractions, or infinite
             whole = np.array([int(word) for word in words], dtype=object)

@@ -220,7 +220,7 @@ def _run_app(options: argparse.Namespace) -> int:
             raise ConfigError(f"--run-config {change!r} is not key=value, with text in "
                               "quotes") from None
     logs = options.out / "logs"
-    with Deployment([{}] * options.nodes, logs) as deployment:
+    with writing(options.out), Deployment([{}] * options.nodes, logs) as deployment:
         run = deployment.submit(options.app, config)
         lines = Lines(logs / f"run-{run}.log", note if options.json else print_text)
         found = deployment.wait(run, lines)

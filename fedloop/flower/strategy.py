@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import Result, Strategy
 
 import alignsolve as al
-from fedloop.checkpoint import load_checkpoint, save_checkpoint
+from fedloop.checkpoint import load_checkpoint, save_checkpoint, writing
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower.messages import (
     ARRAYS,
@@ -91,7 +92,8 @@ class AlignedStrategy(Strategy):
         Seconds that clients should take; the aligner plans with it. How long the
         server waits is the `timeout` of `start`.
     checkpoint : path, optional
-        File to which model, aligner and round are written after every round.
+        File to which model, aligner and round are written after every round; from `resume`
+        or `start` to its end no other strategy may.
     evaluate_clients : bool
         Whether clients also judge the new model after every round.
 
@@ -125,10 +127,33 @@ class AlignedStrategy(Strategy):
         self._model: dict[str, Array] = {}
         self._plan: al.Plan | None = None
         self._client_of: dict[int, int] = {}
+        self._claim = ExitStack()
+        self._claimed = False
         #: Why replies did not count when replies were last aggregated, by client.
         self.refused: dict[object, str] = {}
         #: Bytes of parameters that the last round sent, and that whole models would have been.
         self.sent_bytes = self.whole_bytes = 0
+
+    def start(self, *arguments: Any, **more: Any) -> Result:
+        """Run rounds, as Flower's strategies do.
+
+        Raises
+        ------
+        CheckpointError
+            If another strategy is writing the checkpoint, or it cannot be written.
+        """
+        self._keep_others_out()
+        with self._claim:
+            try:
+                return super().start(*arguments, **more)
+            finally:
+                self._claimed = False
+
+    def _keep_others_out(self) -> None:
+        """Be the only one to write the checkpoint, until `start` ends, or this process."""
+        if self.checkpoint is not None and not self._claimed:
+            self._claim.enter_context(writing(self.checkpoint.parent, self.checkpoint.name))
+            self._claimed = True
 
     # -- training ------------------------------------------------------------------
 
@@ -281,8 +306,10 @@ class AlignedStrategy(Strategy):
         Raises
         ------
         CheckpointError
-            If the checkpoint is damaged or of another model.
+            If the checkpoint is damaged or of another model, or another strategy is
+            writing it.
         """
+        self._keep_others_out()
         if self.checkpoint is None or not self.checkpoint.exists():
             return arrays
         saved = load_checkpoint(self.checkpoint, "model", "aligner", "round")

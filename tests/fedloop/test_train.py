@@ -301,3 +301,13 @@ def test_infinite_losses_of_older_checkpoints_are_null(tmp_path):
     save_checkpoint(tmp_path / NAME, contents(world, state))
     assert train(settings(), tmp_path, stop_after=2)[1].records[0]["loss"] is None
     assert '"loss": null' in (tmp_path / "rounds.jsonl").read_text().splitlines()[0]
+
+
+def test_bytes_of_clients_sum_to_those_of_the_round():
+    _, state = train(settings(fleet={"failure_rate": 0.5}, rounds=3))
+    assert any(record["failed"] for record in state.records)
+    for record in state.records:
+        down, up = np.sum(list(record["client_bytes"].values()), axis=0)
+        assert (down, up) == (record["down_bytes"], record["up_bytes"])
+        for client in record["failed"]:
+            assert record["client_bytes"][str(client)][1] == 0

@@ -55,6 +55,7 @@ class ExchangeBackend(Backend):
     """
 
     name: ClassVar[str] = "exchange"
+    bytes_per_client: ClassVar[float] = 55.0
     speed_hint: ClassVar[str] = WARM_UP_HINT
     capabilities: ClassVar[Capabilities] = Capabilities(
         features=FLOW_FEATURES - {Feature.GROUPS},

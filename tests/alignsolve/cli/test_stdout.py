@@ -112,6 +112,22 @@ def test_a_full_disk_is_one_line():
     )
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_an_answer_that_cannot_be_written_is_printed(tmp_path, capsys):
+    out = tmp_path / "answer.json"
+    out.symlink_to("/dev/full")
+    for words in ((), ("--json",)):
+        assert main([*SOLVE, "--out", str(out), *words]) == 2
+        streams = capsys.readouterr()
+        fault = f"{out}: cannot be written: no space left on device"
+        assert streams.err == f"error: {fault}\n"
+        if words:
+            told = json.loads(streams.out)
+            assert (told["objective"], told["error"]) == (5.5, fault)
+        else:
+            assert "objective    5.5" in streams.out and "wrote" not in streams.out
+
+
 def test_streams_without_a_descriptor(monkeypatch):
     found = CliRunner().invoke(app, [*SOLVE, "--json"])
     assert json.loads(found.stdout)["objective"] == 5.5

@@ -42,7 +42,7 @@ def stuck():
         except KeyboardInterrupt:
             pass
 
-sys.exit(run_command(stuck, seconds=0.1))
+sys.exit(run_command(stuck, "told to end", seconds=0.1))
 """
 
 QUICK = """
@@ -98,7 +98,7 @@ def test_whatever_it_is_at_a_process_ends():
     command = start(STUCK)
     assert command.stdout.readline() == "begun\n"
     command.send_signal(signal.SIGTERM)
-    command.communicate(timeout=100)
+    assert command.communicate(timeout=100) == ("", "told to end\n")
     assert command.returncode == 143
 
 

@@ -16,6 +16,7 @@ import alignsolve as al
 from alignsolve import io
 from alignsolve.io import native_npz
 from alignsolve.io.limits import ReadLimits
+from alignsolve.io.schema import stated
 from alignsolve.model.digest import problem_digest
 from tests.files import ROOT, assert_read_or_refused, damaged
 from tests.strategies import any_problems
@@ -260,3 +261,14 @@ def test_the_examples_of_the_documentation_are_read(tmp_path):
     assert io.read_instance(tmp_path / "p.json").load_max.tolist() == [1, 1, math.inf]
     (tmp_path / "s.csv").write_text("client," + text.split("```\nclient,")[1].split("```")[0])
     assert io.read_instance(tmp_path / "s.csv").client_ids == ("anna", "bob")
+
+
+@pytest.mark.parametrize(("document", "text"), [
+    ({}, 'key "version" is missing'), ({"version": "two"}, 'key "version" is \'two\''),
+    ({"version": 2.5}, 'key "version" is 2.5'),
+    ({"version": True}, 'key "version" is true or false'),
+    ({"version": None}, 'key "version" is null'), ({"version": [1]}, 'key "version" is a list'),
+    ({"version": {}}, 'key "version" is an object'),
+])
+def test_what_a_document_says_is_said(document, text):
+    assert stated(document, "version").startswith(text)

@@ -225,6 +225,23 @@ def test_lines_are_counted_through_all_chunks(at, row, message, tmp_path, small_
         io.read_instance(table_file(tmp_path, rows))
 
 
+@pytest.mark.parametrize("at", range(1, 10))
+def test_blank_lines_count_wherever_a_chunk_ends(at, tmp_path, small_chunks):
+    assert io.read_instance(table_file(tmp_path, [*ROWS, "", ",,", "", ""])).n_clients == 5
+    rows = [*ROWS[:at], "", *ROWS[at:]]
+    with pytest.raises(al.ProblemError, match=rf"t\.csv:{at + 2}: 0 cells under 3 columns"):
+        io.read_instance(table_file(tmp_path, rows))
+
+
+def test_lines_within_cells_count(tmp_path, small_chunks):
+    rows = [f'"c\n{at // 2}",e{at % 2},{at}' for at in range(10)]
+    assert io.read_instance(table_file(tmp_path, rows)).client_ids[1] == "c\n1"
+    for at in range(10):
+        wrong = [*rows[:at], f'"c\n{at // 2}",e{at % 2},x', *rows[at + 1:]]
+        with pytest.raises(al.ProblemError, match=rf"t\.csv:{2 * at + 2}: fitness is 'x'"):
+            io.read_instance(table_file(tmp_path, wrong))
+
+
 def test_whole_numbers_beyond_floats_stay_exact_across_chunks(tmp_path, small_chunks):
     def read(rows):
         path = table_file(tmp_path, rows)

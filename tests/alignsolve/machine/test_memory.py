@@ -6,9 +6,11 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import alignsolve as al
+from alignsolve.backends.registry import get_backend
 from alignsolve.cli.main import main
 from alignsolve.generators import generate
 from alignsolve.machine import memory
@@ -70,6 +72,16 @@ def test_a_backend_that_needs_too_much_is_not_tried(little):
     # Forbidden pairs need nothing.
     sparse = al.AlignmentProblem([[1.0] + [-math.inf] * 7], 1)
     assert al.solve(sparse, "ortools-mcf").status is al.Status.OPTIMAL
+
+
+def test_a_source_counts_by_its_clients(little):
+    def asked(clients):
+        source = al.FunctionSource(
+            lambda first, last: np.ones((last - first, 3), np.float32), (clients, 3))
+        return get_backend("exchange").shortage(al.AlignmentProblem(source, 1))
+
+    assert asked(18) is None
+    assert "needs about" in asked(19)
 
 
 def test_auto_passes_over_what_needs_too_much(little, monkeypatch):

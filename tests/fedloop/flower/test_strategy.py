@@ -6,9 +6,10 @@ import pytest
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'alignsolve[flower]'")
 
 from flwr.app import Array, ConfigRecord, Error, Message, MessageType, RecordDict
+from flwr.serverapp.strategy import Strategy
 
 import alignsolve as al
-from fedloop.errors import EngineError
+from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower import AlignedStrategy, numbered
 from fedloop.flower.messages import read_task, reply
 from fedloop.flower.quiet import QUIET
@@ -103,6 +104,23 @@ def test_a_resumed_strategy_goes_on_with_the_same_plans(tmp_path):
     assert again.rounds_before == 2 and found == expected[2:]
     for name in arrays:
         np.testing.assert_array_equal(resumed[name].numpy(), arrays[name].numpy())
+
+
+def test_a_checkpoint_has_one_writer(tmp_path, monkeypatch):
+    path, seen = tmp_path / "strategy.safetensors", []
+
+    def rounds(chosen, *arguments, **more):
+        seen.append(sorted(part.name for part in tmp_path.iterdir()))
+        with pytest.raises(CheckpointError, match=f"another fedloop is writing {path}; .* file"):
+            strategy(checkpoint=path).start(Grid(NODES), model())
+
+    monkeypatch.setattr(Strategy, "start", rounds)
+    first = strategy(checkpoint=path)
+    first.resume(model())
+    for _ in range(2):
+        first.start(Grid(NODES), model())
+    assert seen == [[".strategy.safetensors.lock"]] * 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_evaluation_is_averaged_by_examples():
