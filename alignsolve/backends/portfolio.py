@@ -155,7 +155,9 @@ class Auto(Generic[Finished]):
             hint = backend.speed_hint.removeprefix("; ")
             self._pass_over(name, UnsupportedProblemError(f"{hint} (about {price:.0f} s)"))
             started = rent.clock()
-            end = time.perf_counter() + most
+            # What cannot be interrupted was expected to fit; there is no limit to keep.
+            can_stop = self.params.find(other).capabilities.interruptible
+            end = time.perf_counter() + most if can_stop else math.inf
             try:
                 return self._answered(other, limits, end)
             except FAILURES as error:
