@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from alignsolve.backends.exchange import paths
 from tests.alignsolve.kernels.processes import PACKAGE, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users and their rights")
@@ -122,6 +123,11 @@ def test_a_change_of_the_source_is_noticed_and_the_old_file_removed(tree):
     source.write_text(source.read_text() + "\n")
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
     assert len(list((tree / "alignsolve" / "__pycache__" / "kernels").iterdir())) == 1
+
+
+def test_code_belongs_to_the_sources_of_all_kernels_in_it():
+    found = {os.path.basename(file) for file in paths.augment.files._sources(set())}
+    assert found >= {"paths.py", "heaps.py", "row_values.py"}
 
 
 def test_processes_that_compile_at_once_do_not_hurt_each_other(tree):
