@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -82,7 +84,17 @@ def judge(
         if not has_large_offsets(problem):
             paid = problem.pair_values(row_ind, col_ind) - prices[col_ind]
             largest = max(largest, float(np.abs(paid).max(initial=0.0)))
-        is_rounding = gain <= 8 * np.finfo(np.float64).eps * largest
+        least = 8 * np.finfo(np.float64).eps * largest
+        is_rounding = bool(gain <= least)
+        if is_rounding:
+            # Another cycle may gain more: none does where arcs that cost as much more have none.
+            distance, other = bellman_ford(graph.weight + math.ceil(Fraction(least) / numbers.unit))
+            is_rounding = other is None
+            cycle = other or cycle
+            gain, _ = _gain_and_largest(graph.weight, cycle, numbers)
+            found = distance[-1] - distance[:-1]
+            prices = np.array([float(price * numbers.unit) for price in found])
+            gap = dual_gap(problem, row_ind, col_ind, Multipliers(prices))
         gap_abs = max(gap.gap_abs, gain)
         gap = DualGap(gap_abs, gap_abs if is_rounding else 0.0, whole=gap.whole)
     improving = improving_exchange(problem, row_ind, col_ind, graph, cycle)

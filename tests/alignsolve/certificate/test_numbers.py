@@ -1,5 +1,6 @@
 """Values as whole numbers of a unit, and steps of prices, as fractions."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -103,3 +104,20 @@ def test_a_step_of_prices_is_polyaks():
     assert better.tolist() == [3.0, -1.5, -1.5]
     # Clients now have 1.5, 1.5 and 2, and the experts' prices sum to 0.
     assert gap.gap_abs == 5 - 3
+
+
+@pytest.mark.parametrize("scale", [5e-324, 2.0**-90, 2.0**-40])
+def test_a_cycle_of_roundings_hides_no_larger_one(scale):
+    """Values next to nothing make cycles that count as rounding beside switching costs."""
+    values = scale * np.array([[0, 2, 6, 7], [8, 2, 0, 6], [1, 1, 1, 2]])
+    problem = al.AlignmentProblem(
+        values, 2, min_experts=0, load_max=[2, 2, 3, 1], held=([0, 1, 1, 2, 2], [2, 0, 2, 1, 2]),
+        switch_cost=[2.5, 0, 2.5, 0.1],
+    )
+    best = al.solve(problem).objective_value
+    for chosen in itertools.product([False, True], repeat=values.size):
+        rows, cols = np.nonzero(np.reshape(chosen, values.shape))
+        found = al.certify(problem, rows, cols)
+        if found.feasible:
+            assert not (found.optimal and found.objective_value < best - 1e-6)
+            assert found.dual_bound >= best - 1e-15
