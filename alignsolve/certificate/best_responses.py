@@ -90,7 +90,8 @@ def reduced_values(
 
 
 def best_responses(
-    problem: AlignmentProblem, rows: slice, reduced: Float64Array
+    problem: AlignmentProblem, rows: slice, reduced: Float64Array,
+    empty: Float64Array | None = None,
 ) -> tuple[BoolArray, BoolArray]:
     """Return each client's best set within its slots and groups.
 
@@ -102,6 +103,8 @@ def best_responses(
         Clients.
     reduced : float64 array, shape (len(rows), n_experts)
         Value less price; ``-inf`` forbids.
+    empty : float64 array, shape (len(rows),), optional
+        What an empty slot is worth, where values are relative to some pair; default 0.
 
     Returns
     -------
@@ -134,7 +137,8 @@ def best_responses(
     available = (candidates > -np.inf).sum(axis=1)
     fewest, most = smin - n_forced, np.minimum(smax - n_forced, available)
     possible &= (most >= 0) & (fewest <= most)
-    take = np.clip((candidates > 0).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
+    worth = 0.0 if empty is None else empty[:, None]
+    take = np.clip((candidates > worth).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
     chosen = forced | (_ranks(candidates) < take[:, None])
     return chosen & allowed, possible
 

@@ -195,7 +195,6 @@ def client_sums(
         if np.isnan(values).any():
             raise ProblemError(CHANGED)
         paid = -reduced_values(problem, rows, multipliers, np.zeros_like(values))
-        chosen, possible = best_responses(problem, rows, values - paid)
         # Relative to one held pair: what is common to all then cancels exactly.
         first = mask.argmax(axis=1, keepdims=True)
         some = mask.any(axis=1, keepdims=True)
@@ -204,6 +203,7 @@ def client_sums(
         paid_first = np.where(some, np.take_along_axis(paid, first, axis=1), 0.0)
         empty = (paid_first - value_first)[:, 0]
         paid = paid - paid_first
+        chosen, possible = best_responses(problem, rows, own - paid, empty)
         # The symmetric difference alone: equal sets must give exactly zero.
         gained = np.where(chosen & ~mask, own - paid, 0.0).sum(axis=1)
         lost = np.where(mask & ~chosen, own - paid, 0.0).sum(axis=1)

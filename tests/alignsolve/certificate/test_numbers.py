@@ -121,3 +121,12 @@ def test_a_cycle_of_roundings_hides_no_larger_one(scale):
         if found.feasible:
             assert not (found.optimal and found.objective_value < best - 1e-6)
             assert found.dual_bound >= best - 1e-15
+
+
+def test_gaps_of_worse_answers_are_no_smaller_than_what_they_lack():
+    """Best responses are chosen by differences: the roundings of 1.7e9 are 2.4e-7."""
+    values = 1.7e9 + np.array([[-3, -5, -2], [-2, -5, 0]]) * 2.0**-20
+    problem = al.AlignmentProblem(values, 1, min_experts=[0, 1])
+    for cols in itertools.product(range(3), repeat=2):
+        lacks = float((values.max(axis=1) - values[[0, 1], cols]).sum())
+        assert al.certify(problem, [0, 1], cols).gap_abs >= lacks * (1 - 1e-12)
