@@ -49,6 +49,9 @@ MOST_ROUNDS = 20
 #: What HiGHS may err by in the priced violation, relative to it.
 ROUNDING = 1e-7
 
+#: A row's largest coefficient counts as no less than this.
+LEAST_COEFFICIENT = 1e-150
+
 Pairs = tuple[IntArray, IntArray]
 
 
@@ -230,7 +233,8 @@ def _soft_rows(
         finite = np.isfinite(part.limit)
         matrix, limit = part.matrix[finite], part.limit[finite]
         largest = row_reduce(np.maximum, np.abs(matrix.data), matrix.indptr, 0.0)
-        largest = np.where(largest > 0, largest, 1.0)
+        # Far below the tolerance of all bounds nothing is told apart, and inverses stay finite.
+        largest = np.where(largest > 0, np.maximum(largest, LEAST_COEFFICIENT), 1.0)
         matrices.append(sp.csr_array(sp.diags_array(1 / largest) @ matrix))
         limits.append(limit / largest)
         costs.append(weights.of(*part.key)[part.index[finite]] * largest)

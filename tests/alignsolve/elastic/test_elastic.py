@@ -408,3 +408,13 @@ def test_a_source_too_large_for_memory_is_refused():
     source = al.AlignmentProblem(in_blocks(np.zeros((60, 6))), 1, load_min=11)
     with pytest.raises(al.UnsupportedProblemError, match="360 pairs are more than 100"):
         solve_within(source, Limits(), elastic=True, params=few)
+
+
+@pytest.mark.filterwarnings("error")
+def test_floors_and_values_next_to_nothing():
+    problem = al.AlignmentProblem(
+        np.full((2, 3), 5e-324), 1, load_min=[1, 1, 1], client_fitness_min=[1e-323, -np.inf]
+    )
+    result = al.solve(problem, elastic=True)
+    assert result.has_answer
+    assert result.relaxations
