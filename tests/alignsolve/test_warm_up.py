@@ -53,7 +53,7 @@ for family in ("latent", "multi-layer", "tiers", "forbidden", "skewed", "ties", 
     al.solve(generate(family), rel_gap=0.01)
 fleet = generate("scarce", clients=20, experts=4)
 al.solve(fleet)
-al.solve(fleet.replace(load_min=60), elastic=True)
+al.solve(fleet.replace(load_min=60), elastic=True, time_limit=20)
 after = loaded()
 print(json.dumps(sorted(k for k in after if after[k] > before.get(k, 0))))
 """
