@@ -104,16 +104,26 @@ class PartitionSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Sizes of the model.
+    """Which model, and its sizes.
 
     Attributes
     ----------
+    name : str
+        ``own`` for a classifier of images or a language model of bytes, as the data
+        asks; ``package.module:function`` for a function that returns a
+        `torch.nn.Module` with experts, called with `arguments`. Sizes below are those of
+        our own models.
+    arguments : dict
+        For that function, by name.
     experts : int
         Experts of each MoE layer.
     layers : int
         MoE layers.
-    trunk : {"mlp", "cnn"}
-        One linear layer, or two convolutions before it.
+    trunk : {"mlp", "cnn", "resnet"}
+        One linear layer; or before it two convolutions; or two residual blocks with
+        normalisation, which colour images need.
+    norm : {"none", "layer"}
+        Whether the trunk's output is normalised.
     width, expert_width : int
         Width of the trunk, and inside an expert.
     top_k : int
@@ -124,9 +134,12 @@ class ModelSettings(Settings):
         which names a client has for the classes.
     """
 
+    name: str = "own"
+    arguments: dict[str, Any] = {}
     experts: Count = 8
     layers: Count = 1
-    trunk: Literal["mlp", "cnn"] = "mlp"
+    trunk: Literal["mlp", "cnn", "resnet"] = "mlp"
+    norm: Literal["none", "layer"] = "none"
     width: Count = 64
     expert_width: Count = 32
     top_k: Count = 2
@@ -139,11 +152,29 @@ class LocalSettings(Settings):
     Attributes
     ----------
     steps : int
-        Steps of stochastic gradient descent in a round.
+        Steps of descent in a round.
     batch_size : int
         Images in a step; a client with fewer images meets some of them again.
+    optimiser : {"sgd", "adamw"}
+        Stochastic gradient descent, or AdamW [2]_ with the usual 0.9 and 0.999; each begins
+        anew in every round.
     learning_rate : float
         Step size.
+    momentum : float
+        Of ``sgd``; 0 for none.
+    weight_decay : float
+        Share of the parameters taken off in a step, times the step size; ``adamw`` only.
+    clip : float
+        Derivatives of one step, all together, are scaled down to this norm; 0 for never.
+    schedule : {"constant", "cosine"}
+        How the step size goes on from round to round: it stays, or falls along half a
+        cosine until round `decay_rounds` to `final_rate` of itself, and stays there.
+    warmup_rounds : int
+        Rounds over which the step size rises evenly at first.
+    decay_rounds : int
+        For ``cosine``. It does not follow from `rounds`, so a run may be prolonged.
+    final_rate : float
+        For ``cosine``.
     prox : float
         Weight mu of FedProx [1]_: mu/2 times the squared distance to what the
         server sent is added to the loss. 0 is FedAvg.
@@ -156,11 +187,21 @@ class LocalSettings(Settings):
     ----------
     .. [1] T. Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020,
        arXiv:1812.06127.
+    .. [2] I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019,
+       arXiv:1711.05101.
     """
 
     steps: Count = 5
     batch_size: Count = 32
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Positive = 0.5
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: NotNegative = 0.0
+    clip: NotNegative = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_rounds: Annotated[int, Field(ge=0)] = 0
+    decay_rounds: Count = 80
+    final_rate: Share = 0.1
     prox: NotNegative = 0.0
     probe_images: Count = 64
     batched: bool = True
@@ -174,12 +215,24 @@ class ServerSettings(Settings):
     weighting : {"usage", "samples", "mean"}
         How holders count in an expert: by their images times the share that the
         gate sent to it, by their images, or equally.
-    momentum : float
-        Server momentum of trunk and experts, below 1; 0 for none.
+    optimiser : {"fedavg", "fedavgm", "fedadam"}
+        What is done with the average: it is the new model; its change is added to a
+        running one; or Adam takes it for a derivative. Of what nobody trained nothing moves.
+    momentum : float, optional
+        Weight of the running change, below 1; by default 0 for ``fedavg``, which with
+        another is ``fedavgm``, and 0.9 for the others.
+    learning_rate : float
+        Factor on the change; of ``fedadam`` about how far a number moves in a round.
+    beta2, tau : float
+        Of ``fedadam``: weight of the running square, and what is added to its root.
     """
 
     weighting: Literal["usage", "samples", "mean"] = "usage"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    optimiser: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    learning_rate: Positive = 1.0
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Positive = 1e-3
 
 
 class AlignmentSettings(Settings):
