@@ -78,7 +78,8 @@ def _many(
 ) -> Tensor:
     """Return outputs (N, K, B, ...) of clients under each of their K masks."""
     def one(params: dict[str, Tensor], batch: Tensor, allowed: list[Tensor]) -> Tensor:
-        return torch.vmap(lambda rows: model.run(params, batch, rows)[0])(allowed)
+        return torch.vmap(lambda rows: model.run(params, batch, rows, observed=False)[0])(
+            allowed)
 
     axes = {name: 0 if name in personal else None for name in params}
     return torch.vmap(one, (axes, 0, 0))(params, batch, allowed)
@@ -91,5 +92,5 @@ def _one(
     """Return the same for one client, mask after mask."""
     own = {name: value[0] if name in personal else value for name, value in params.items()}
     return torch.stack([
-        model.run(own, batch[0], [rows[0, number] for rows in allowed])[0]
+        model.run(own, batch[0], [rows[0, number] for rows in allowed], observed=False)[0]
         for number in range(allowed[0].shape[1])])[None]

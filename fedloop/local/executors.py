@@ -81,8 +81,8 @@ class Stacked:
 
         def one(params: Params, batch: Tensor, valid: list[Tensor]) -> Tensor:
             def with_row(row: Tensor) -> Tensor:
-                return self.model.run(params, batch,
-                                      [*valid[:layer], row, *valid[layer + 1:]])[0]
+                return self.model.run(params, batch, [*valid[:layer], row, *valid[layer + 1:]],
+                                      observed=False)[0]
 
             return torch.vmap(with_row)(only)
 

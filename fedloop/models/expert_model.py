@@ -69,7 +69,8 @@ class ExpertModel:
         return {name: value.detach().clone() for name, value in found.items()}
 
     def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None
+        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
+        observed: bool = True,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return what the module makes of a batch, and how it used its experts.
 
@@ -81,6 +82,8 @@ class ExpertModel:
             Examples.
         allowed : sequence of Tensor, optional
             For every layer bool, shape (S,): rows that may be used.
+        observed : bool
+            Whether to measure `usage`; it is empty otherwise.
 
         Returns
         -------
@@ -89,7 +92,7 @@ class ExpertModel:
             For every layer float, shape (S,): the mean weight of every row.
         """
         tensors = self.layout.tensors(params)
-        with Routing(self, tensors, allowed) as routing:
+        with Routing(self, tensors, allowed, observed) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
@@ -104,12 +107,14 @@ class Routing(TorchFunctionMode):
     """
 
     def __init__(
-        self, model: ExpertModel, tensors: Mapping[str, Tensor], allowed: Allowed
+        self, model: ExpertModel, tensors: Mapping[str, Tensor], allowed: Allowed,
+        observed: bool,
     ) -> None:
         super().__init__()
         self._weights = [tensors[name] for name in model.layout.routers]
         self._allowed = allowed
         self._top_k = model.top_k
+        self._observed = observed
         self.usage: list[Tensor] = [torch.empty(0)] * len(self._weights)
 
     def __torch_function__(
@@ -122,6 +127,7 @@ class Routing(TorchFunctionMode):
             if args[1] is weight:
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
-                shares = route(output.detach().flatten(0, -2), self._top_k)
-                self.usage[layer] = shares.mean(dim=0)
+                if self._observed:
+                    shares = route(output.detach().flatten(0, -2), self._top_k)
+                    self.usage[layer] = shares.mean(dim=0)
         return output

@@ -102,8 +102,8 @@ class Experts(nn.Module):
     def forward(self, h_BH: Tensor, weight_BE: Tensor) -> Tensor:
         """Return the sum of the experts' outputs, weighted, mix_BO."""
         inner_EBF = (h_BH @ self.in_weight + self.in_bias[:, None]).relu()
-        part_EBO = (inner_EBF * weight_BE.T[:, :, None]) @ self.out_weight
-        return part_EBO.sum(dim=0) + weight_BE @ self.out_bias
+        y_EBO = inner_EBF @ self.out_weight + self.out_bias[:, None]
+        return (weight_BE.T[:, :, None] * y_EBO).sum(dim=0)
 
 
 class MoELayer(nn.Module):

@@ -30,11 +30,12 @@ class ImageClassification:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return every image's cross entropy in nats."""
-        return F.cross_entropy(output, target, reduction="none")
+        # A softmax over an axis that is not the last is several times faster for few classes.
+        logit_CB = output.T.contiguous()
+        return F.cross_entropy(logit_CB[None], target[None], reduction="none")[0]
 
     def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
         """Return 1 where the largest logit is the label's, else 0."""
-        # A maximum over an axis that is not the last is several times faster for few classes.
         logit_CB = output.T.contiguous()
         return (logit_CB.gather(0, target[None])[0] == logit_CB.amax(dim=0)).float()
 
