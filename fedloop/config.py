@@ -28,19 +28,22 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    """Which images.
+    """Which images, or which text.
 
     Attributes
     ----------
     name : str
         ``digits`` (needs no files), ``mnist``, ``fashion-mnist``, ``cifar10``,
-        ``folder`` or ``npz``.
+        ``folder`` or ``npz``; ``text`` (of what is installed anyway) or ``text-folder``
+        (a folder of text files for each domain).
     dir : path, optional
         Where the files are.
     pool : int
         Images are averaged over squares of this many pixels a side.
     limit : int, optional
-        Most images used, training and held-out together.
+        Most images used, training and held-out together; of text, most bytes of a domain.
+    window : int
+        Of text, bytes that are predicted together.
     test_fraction : float
         Share held out.
     """
@@ -49,6 +52,7 @@ class DataSettings(Settings):
     dir: Path | None = None
     pool: Count = 1
     limit: Count | None = None
+    window: Annotated[int, Field(ge=2)] = 128
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
 
 
@@ -64,6 +68,7 @@ class PartitionSettings(Settings):
         random, numbers by a draw from Dirichlet(alpha). ``rotation``: at
         random, and domain d sees images turned by d * 360 / domains degrees.
         ``permuted-labels``: at random, and domain d has its own names for classes.
+        ``domains``: of text, windows of the client's domain.
     clients : int
         Clients.
     alpha : float
@@ -71,7 +76,7 @@ class PartitionSettings(Settings):
     classes_per_client : int
         For ``classes``.
     domains : int
-        For ``rotation`` and ``permuted-labels``; client i is of domain
+        For ``rotation``, ``permuted-labels`` and text; client i is of domain
         ``i % domains``.
     test_images : int
         Held-out images on which every client is judged, of its own domain and
@@ -88,7 +93,7 @@ class PartitionSettings(Settings):
     """
 
     kind: Literal[
-        "iid", "dirichlet", "classes", "quantity", "rotation", "permuted-labels"
+        "iid", "dirichlet", "classes", "quantity", "rotation", "permuted-labels", "domains"
     ] = "rotation"
     clients: Count = 20
     alpha: Positive = 0.3
@@ -100,7 +105,7 @@ class PartitionSettings(Settings):
     @property
     def has_domains(self) -> bool:
         """Return whether clients belong to hidden domains."""
-        return self.kind in ("rotation", "permuted-labels")
+        return self.kind in ("rotation", "permuted-labels", "domains")
 
 
 class ModelSettings(Settings):

@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fedloop.config import Config
+from fedloop.errors import ConfigError
 from fedloop.tasks.base import Partition
 from fedloop.tasks.data import load_dataset, pooled, split
 from fedloop.tasks.partition import deal
+from fedloop.tasks.partitioned import deal_partitions, is_partitioned
 from fedloop.tasks.readers import Dataset
 
 
@@ -25,6 +27,11 @@ class ImageClassification:
 
     def deal(self, data: Dataset, config: Config) -> Partition:
         """Give every client images of training and held-out ones like them."""
+        if is_partitioned(data):
+            return deal_partitions(data, config)
+        if config.partition.kind == "domains":
+            raise ConfigError("partition.kind is domains, which is for text; images are dealt out "
+                              "by rotation, permuted-labels, dirichlet and others")
         chosen = split(data, config.data.test_fraction, config.data.limit, config.seed)
         return deal(data, *chosen, config.partition, config.seed)
 
