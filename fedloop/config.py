@@ -170,7 +170,7 @@ class LocalSettings(Settings):
     weight_decay : float
         Share of the parameters taken off in a step, times the step size; ``adamw`` only.
     clip : float
-        Derivatives of one step, all together, are scaled down to this norm; 0 for never.
+        Derivatives of one step, all together, are scaled down to this norm [3]_; 0 for never.
     schedule : {"constant", "cosine"}
         How the step size goes on from round to round: it stays, or falls along half a
         cosine until round `decay_rounds` to `final_rate` of itself, and stays there.
@@ -194,6 +194,8 @@ class LocalSettings(Settings):
        arXiv:1812.06127.
     .. [2] I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019,
        arXiv:1711.05101.
+    .. [3] R. Pascanu, T. Mikolov, Y. Bengio, "On the Difficulty of Training Recurrent Neural
+       Networks", ICML 2013, arXiv:1211.5063.
     """
 
     steps: Count = 5
@@ -202,7 +204,7 @@ class LocalSettings(Settings):
     learning_rate: Positive = 0.5
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: NotNegative = 0.0
-    clip: NotNegative = 0.0
+    clip: NotNegative = 1.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_rounds: Annotated[int, Field(ge=0)] = 0
     decay_rounds: Count = 80

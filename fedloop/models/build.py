@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -60,7 +61,14 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
             return Classifier((shape[0], shape[1], shape[2]), n_classes, settings, generator)
         return ByteModel(shape[0], settings, generator)
     torch.manual_seed(seed)
-    module = _imported(settings.name)(**settings.arguments)
+    build = _imported(settings.name)
+    try:
+        signature(build).bind(**settings.arguments)
+    except TypeError as error:
+        raise ConfigError(f"model.arguments: {settings.name}: {error}") from None
+    except ValueError:  # what has no signature says itself what is wrong
+        pass
+    module = build(**settings.arguments)
     if not isinstance(module, nn.Module):
         raise ConfigError(f"model.name: {settings.name} returns {type(module).__name__}, not a "
                           "torch.nn.Module")

@@ -183,6 +183,8 @@ def _files(folder: Path | None, patterns: Iterable[str], most: int) -> bytes:
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             if sum(map(len, parts)) >= most:
                 break
+            if not path.is_file():
+                continue
             try:
                 parts.append(path.read_bytes())
             except OSError:  # another user's, or a broken link
@@ -227,7 +229,7 @@ def read_text_folder(folder: Path, most: int) -> Text:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     domains = {place.name: text for place in sorted(folder.iterdir()) if place.is_dir()
-               and (text := _files(place, ["**/*.*", "**/[!.]*"], most))}
+               and (text := _files(place, ["**/*"], most))}
     if not domains:
         raise DataError(f"{folder}: holds no folders of text files, one for each domain")
     return Text(domains, folder.name)
