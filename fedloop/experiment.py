@@ -269,9 +269,10 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
 def evaluate(world: World, state: State) -> Record:
     """Return figures of held-out examples: with the experts that clients hold, and with all.
 
-    A client that has never held any is judged with all.
+    A client that holds none of a layer is judged with all of that layer.
     """
-    held = np.where(state.held.any(axis=1, keepdims=True), state.held, True)
+    layers = state.held.reshape(len(state.held), world.spec.n_layers, world.spec.n_experts)
+    held = np.where(layers.any(axis=2, keepdims=True), layers, True).reshape(state.held.shape)
     # Our own models can be judged for all clients at once, whoever trains them.
     batched = world.spec.sliceable or world.config.local.batched
     (own, every), losses = judge_clients(

@@ -3,7 +3,7 @@
 import separate
 import torch
 import torch.nn.functional as F
-from separate import N_EXPERTS, TOP_K, WIDTH
+from separate import N_EXPERTS, TOP_K
 from torch import nn
 
 import fedloop

@@ -74,8 +74,8 @@ def experts_held(world, held):
     return mask.view(world.spec.n_layers, world.spec.n_experts)
 
 
-def test_a_model_is_named_by_its_import_path_and_resumed(examples, tmp_path, monkeypatch):
-    separate, _ = examples
+@pytest.mark.usefixtures("examples")
+def test_a_model_is_named_by_its_import_path_and_resumed(tmp_path):
     config = build_config({"rounds": 3, "partition": {"clients": 4}, "checkpoint_every": 1,
                            "model": {"name": "separate:Net"}})
     with pytest.raises(DataError, match="data is str"):
