@@ -1,14 +1,18 @@
 """Local training: batched equals plain; routing, and judging clients."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from fedloop.config import LocalSettings
+from fedloop.config import LocalSettings, build_config
 from fedloop.evaluation import judge_clients
+from fedloop.experiment import run_training
 from fedloop.local.batches import draw_batches
 from fedloop.local.executors import one_by_one, together
 from fedloop.models.moe import route
+from fedloop.tasks.data import load_dataset
 from fedloop.tasks.images import ImageClassification
 from tests.fedloop.worlds import holdings, images, spec
 
@@ -90,6 +94,60 @@ def test_prox_keeps_clients_near_the_server():
         name = "trunk.linear.weight"
         moved.append(float((training.params[name] - server[name]).norm()))
     assert moved[1] < 0.8 * moved[0]
+
+
+@pytest.mark.parametrize("local", [
+    {"momentum": 0.9, "clip": 0.1}, {"optimiser": "adamw", "weight_decay": 0.1, "clip": 0.0},
+], ids=["momentum and clipping", "adamw"])
+def test_clients_are_clipped_and_moved_one_by_one_also_together(local):
+    sizes = spec(norm="layer")
+    settings = LocalSettings(steps=3, batch_size=8, learning_rate=0.02, **local)
+    arguments = (sizes, TASK, sizes.initial(), images(3), range(3), holdings(3, sizes), settings,
+                 0, 4)
+    plain, batched = one_by_one(*arguments), together(*arguments)
+    for name, value in plain.params.items():
+        torch.testing.assert_close(batched.params[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_clipping_bounds_a_step():
+    sizes, server = spec(), spec().initial()
+    settings = LocalSettings(steps=1, batch_size=8, learning_rate=1.0, clip=0.01)
+    found = together(sizes, TASK, server, images(2), [0, 1], [[0], [1]], settings, 0, 1)
+    moved = [sum(float((value[at] - (server[name] if name.startswith("trunk") else
+                                     server[name][at])).square().sum())
+                 for name, value in found.params.items()) ** 0.5 for at in (0, 1)]
+    assert moved == pytest.approx([0.01, 0.01], rel=1e-3)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no CUDA device"))])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("batched", [True, False])
+def test_devices_and_half_precision(device, dtype, batched, tmp_path):
+    module = spec(layers=2, norm="layer", shape=(1, 8, 8), classes=10).module.to(dtype)
+    config = build_config({
+        "rounds": 2, "device": device, "checkpoint_every": 1, "server": {"momentum": 0.5},
+        "partition": {"clients": 3, "test_images": 10},
+        "local": {"steps": 2, "batch_size": 8, "probe_images": 8, "batched": batched}})
+    data = load_dataset("digits")
+    half = Half() if dtype == torch.bfloat16 else ImageClassification()
+    run_training(config, module, data, tmp_path, task=half, stop_after=1)
+    _, state = run_training(config, module, data, tmp_path, task=half)
+    _, whole = run_training(config, module, data, task=half)
+    assert all(value.dtype == dtype and value.device.type == device
+               for value in state.model.values())
+    assert all(torch.equal(state.model[name], value) for name, value in whole.model.items())
+
+
+class Half(ImageClassification):
+    """Images in half precision."""
+
+    def deal(self, data, config):
+        part = super().deal(data, config)
+        return dataclasses.replace(part, **{
+            kind: dataclasses.replace(getattr(part, kind),
+                                      input=getattr(part, kind).input.to(torch.bfloat16))
+            for kind in ("train", "test")})
 
 
 def test_routing_keeps_the_best_and_only_those_held():
