@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines flower-deploy fuzz check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines flower-deploy fuzz mutants check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,12 +49,12 @@ test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest
 
 $(VENV)/.flower: $(VENV)/.dev
-	@echo "installing Flower"
-	@$(PIP) --editable '.[dev,flower]'
+	@echo "installing Flower, transformers and PEFT"
+	@$(PIP) --editable '.[dev,flower,hf]'
 	@touch $@
 
-test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray
-	@$(BIN)/python -m pytest -m engines tests/fedloop/flower
+test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
+	@$(BIN)/python -m pytest -m engines tests/fedloop/flower tests/fedloop/expert_map
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
@@ -64,6 +64,17 @@ flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on
 
 fuzz: $(VENV)/.dev ## Run the tests on new random examples
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
+
+$(VENV)/.mutants: $(VENV)/.dev
+	@$(PIP) --editable '.[dev,mutants]'
+	@touch $@
+
+NUMBER ?= 100
+SEED ?= 0
+mutants: $(VENV)/.mutants ## Try NUMBER=100 mutations drawn by SEED=0, and the kernels' patches (an hour); not a test
+	@test -e .mutants/seconds.json || $(BIN)/python -m mutants record
+	@$(BIN)/python -m mutants run --number $(NUMBER) --seed $(SEED)
+	@$(BIN)/python -m mutants kernels
 
 check: $(VENV)/.dev ## Lint (ruff), check types (mypy) and layers (import-linter)
 	@$(BIN)/ruff check .
@@ -78,4 +89,4 @@ bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 
 	@$(BIN)/python benchmarks/hard_class.py report
 
 clean: ## Remove the environment, caches and bench results
-	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large flower-run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large flower-run .mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis

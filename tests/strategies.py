@@ -245,7 +245,7 @@ def brute_force(problem):
         is feasible, and the answer, sorted by (row, col).
     """
     n = problem.n_clients
-    answers, kept, cost = _judged_answers(problem)
+    answers, kept, cost = judged_answers(problem)
     if not kept.any():
         return None, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     values = problem.values(slice(0, n))
@@ -255,7 +255,7 @@ def brute_force(problem):
     return problem.objective(row_ind, col_ind), row_ind, col_ind
 
 
-def _judged_answers(problem):
+def judged_answers(problem):
     """Return all answers without forbidden pairs, which of them are feasible, and penalties."""
     n, m = problem.n_clients, problem.n_experts
     assert n * m <= MAX_PAIRS, "too large to enumerate"
@@ -292,7 +292,7 @@ def exact_best(problem, fitness):
 
     `fitness` is a nested list of numbers as they were given, in max sense.
     """
-    answers, kept, _ = _judged_answers(problem)
+    answers, kept, _ = judged_answers(problem)
     found = (exact_value(problem, fitness, *np.nonzero(answer)) for answer in answers[kept])
     return max(found, default=None)
 

@@ -257,7 +257,8 @@ def holder_residuals(
     slope, target = problem.load_penalty, problem.load_target
     best = best_load(prices, slope, target, low, high)
     residual = np.zeros(problem.n_experts)
-    for load in (np.floor(best), np.ceil(best)):
+    whole = Feature.LOAD_PENALTY not in problem.features
+    for load in (best,) if whole else (np.floor(best), np.ceil(best)):
         change = load - holders
         # p (l - l0) - a ((l - t)^2 - (l0 - t)^2), factored: exactly 0 where l = l0.
         gain = change * (prices - slope * (load + holders - 2 * target))

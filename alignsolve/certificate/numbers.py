@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.offsets import least_step
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 #: Entries of the matrix, and experts, up to which an answer is judged in whole numbers where
@@ -88,12 +89,12 @@ def is_small(problem: AlignmentProblem) -> bool:
 
 def has_close_values(problem: AlignmentProblem) -> bool:
     """Tell whether values of a client, or penalties, differ by too little for sums in float64."""
-    values = np.sort(problem.values(slice(0, problem.n_clients)), axis=1)
-    finite = values > -np.inf
-    with np.errstate(invalid="ignore"):
-        steps = np.diff(values, axis=1)
-    positive = steps[np.isfinite(steps) & (steps > 0)]
-    least = values.min(axis=1, where=finite, initial=np.inf)
+    values = problem.values(slice(0, problem.n_clients))
+    step = least_step(values)
+    penalty = float(problem.load_penalty.max(initial=0.0))
+    bare = Feature.SWITCHING not in problem.features
+    if bare and step >= CLOSE * (2 * problem.largest + penalty):
+        return False
+    least = values.min(axis=1, where=values > -np.inf, initial=np.inf)
     spread = np.where(least < np.inf, values.max(axis=1, initial=-np.inf) - least, 0.0)
-    largest = float(spread.max(initial=0.0)) + float(problem.load_penalty.max(initial=0.0))
-    return bool(positive.size and positive.min() < CLOSE * largest)
+    return step < CLOSE * (float(spread.max(initial=0.0)) + penalty)

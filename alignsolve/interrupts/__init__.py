@@ -156,8 +156,9 @@ def _drop_stale(frame: FrameType) -> None:
 
 
 def _restore() -> None:
-    if signal.getsignal(signal.SIGINT) is _handle:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    if found is not _handle:
+        signal.signal(signal.SIGINT, found)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignsolve.model.arrays import BoolArray, Float64Array, row_blocks
+from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 
 #: A client's values have a large offset where their largest is more than this many times their
@@ -21,6 +21,24 @@ LARGE = 2.0**20
 #: Clients whose values are looked at before a problem is solved. Where they have no large
 #: offset, all clients are looked at once an answer could not be proved.
 SAMPLE = 16
+
+
+def least_step(values: FloatArray) -> float:
+    """Return the least positive difference between two values of a row; +inf for none.
+
+    Parameters
+    ----------
+    values : float32 or float64 array, shape (n, m)
+        Values; ``-inf`` is beyond all others.
+
+    Notes
+    -----
+    Sorts a copy: for small matrices, where a few calls cost less than looking for maxima.
+    """
+    ordered = np.sort(values, axis=1)
+    with np.errstate(invalid="ignore"):
+        steps = ordered[:, 1:] - ordered[:, :-1]
+    return float(steps.min(where=steps > 0, initial=np.inf))
 
 
 def has_large_offsets(problem: AlignmentProblem, rows: slice | None = None) -> bool:
@@ -36,6 +54,9 @@ def has_large_offsets(problem: AlignmentProblem, rows: slice | None = None) -> b
     if problem.integers is not None:
         return True
     if problem.streamed or not problem.n_experts:
+        return False
+    # No value is larger than this in most problems, and one look is enough.
+    if rows is not None and LARGE * least_step(problem.fitness[rows]) > problem.largest:
         return False
     blocks = [rows] if rows is not None else row_blocks(problem.n_clients, problem.n_experts)
     for block in blocks:

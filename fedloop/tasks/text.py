@@ -87,7 +87,7 @@ class LanguageModelling:
                                 f"{spec.min_images} each; take fewer clients, or more text")
             for client, part in zip(clients, np.array_split(order, max(1, len(clients))),
                                     strict=False):
-                rng = np.random.default_rng((config.seed, 3, client))
+                rng = np.random.default_rng((config.seed, 3, int(client)))
                 chosen = rng.choice(len(test), min(spec.test_images, len(test)), replace=False)
                 owned.append((client, train[part]))
                 judged.append((client, test[np.sort(chosen)]))

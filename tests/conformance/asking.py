@@ -17,10 +17,10 @@ from tests.strategies import any_problems, flow_problems
 #: Random problems per backend: thousands in all, fewer where a solve takes longer.
 EXAMPLES = {
     "exchange": 500,
-    "ortools-mcf": 500,
+    "ortools-mcf": 350,
     "networkx": 250,
     "scipy-lsa": 400,
-    "greedy": 250,
+    "greedy": 150,
     "lagrangian": 150,
     "ortools-cpsat": 150,
     "ortools-mip": 150,

@@ -154,7 +154,7 @@ def test_greedy_is_feasible_where_that_is_easy(problem: al.AlignmentProblem) -> 
         assert al.solve(problem, backend="greedy").has_answer
 
 
-@settings(max_examples=150)
+@settings(max_examples=90)
 @given(any_problems())
 def test_conflicts_hold_what_they_say(problem: al.AlignmentProblem) -> None:
     best, _, _ = brute_force(problem)

@@ -53,7 +53,7 @@ def test_the_best_of_values_above_a_base(name: str) -> None:
     ask()
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(stamped_problems(resources={"mb": al.Resource(1.5, 2)}))
 def test_no_claim_beyond_the_best_with_a_budget(drawn) -> None:
     problem, fitness = drawn

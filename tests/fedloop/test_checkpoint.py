@@ -62,6 +62,35 @@ def test_a_checkpoint_of_0_1_is_refused_with_its_version(tmp_path):
         load_checkpoint(path)
 
 
+def test_a_checkpoint_of_another_layout_is_refused_with_both(tmp_path, monkeypatch):
+    path = tmp_path / NAME
+    monkeypatch.setattr("fedloop.checkpoint.FORMAT", 2)
+    save_checkpoint(path, {"round": 1})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"written by fedloop [\d.]+ \(layout 2, not 3\)"):
+        load_checkpoint(path)
+
+
+def test_everything_in_a_checkpoint_comes_back(tmp_path):
+    state = {"flat": np.array(1.5), "turned": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+             "empty": np.zeros((0, 2), np.int32), "bits": np.array([True, False]),
+             "deep": {"list": [np.float32(0.1), (1, None), {"a": np.arange(3)}], "text": "$array"},
+             "numbers": [np.int64(7), 2**60, -0.0, 1e-300]}
+    save_checkpoint(tmp_path / NAME, state)
+    found = load_checkpoint(tmp_path / NAME, "flat", "deep")
+    for name in ("flat", "turned", "empty", "bits"):
+        assert found[name].dtype == state[name].dtype and found[name].shape == state[name].shape
+        assert np.array_equal(found[name], state[name])
+    small, pair, inner = found["deep"]["list"]
+    assert (small, pair, found["deep"]["text"]) == (float(np.float32(0.1)), [1, None], "$array")
+    assert inner["a"].tolist() == [0, 1, 2]
+    assert found["numbers"] == [7, 2**60, 0.0, 1e-300] and type(found["numbers"][0]) is int
+    with pytest.raises(CheckpointError, match="it has no 'late'"):
+        load_checkpoint(tmp_path / NAME, "flat", "late")
+    with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+        load_checkpoint(tmp_path / "missing")
+
+
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     save_checkpoint(tmp_path / NAME, {"round": 1, "model": {}, "aligner": {}})
     with pytest.raises(CheckpointError, match="has no 'config'"):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedloop.config import PartitionSettings
-from fedloop.errors import DataError
+from fedloop.errors import ConfigError, DataError
 from fedloop.tasks.data import load_dataset, pooled, split
-from fedloop.tasks.partition import deal, turned
+from fedloop.tasks.partition import _class_shares, _like, _parts, _with_at_least, deal, turned
 from fedloop.tasks.readers import Dataset, read_cifar, read_idx
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist-t10k"
@@ -265,3 +265,103 @@ def test_data_without_images_or_with_wild_labels_is_an_error():
                          (np.zeros((1, 2, 2)), np.array([0]))):
         with pytest.raises(DataError):
             Dataset(image, label, "x", {})
+
+
+# -- how images are dealt out, step by step ------------------------------------------------
+
+
+class Unmixed:
+    """Leaves everything in its order, and shares out as it is told."""
+
+    def __init__(self, shares=None):
+        self.shares = shares
+
+    def permutation(self, x):
+        return np.arange(x) if isinstance(x, int) else np.array(x)
+
+    def dirichlet(self, alpha, size=None):
+        self.asked = alpha.tolist(), size
+        return np.array(self.shares)
+
+
+LABEL = np.array([0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
+
+
+def sizes(**settings):
+    return PartitionSettings(**({"clients": 2, "min_images": 1} | settings))
+
+
+@pytest.mark.parametrize(("spec", "shares", "parts", "asked"), [
+    (sizes(kind="iid"), None, [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]], None),
+    (sizes(kind="quantity", alpha=0.5), [0.3, 0.7], [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]],
+     ([0.5, 0.5], None)),
+    # A third of label 0 and three quarters of label 1 for client 0.
+    (sizes(kind="dirichlet", alpha=2.0), [[1 / 3, 2 / 3], [0.75, 0.25]],
+     [[0, 2, 1, 3, 5], [4, 6, 8, 9, 7]], ([2.0, 2.0], 2)),
+    (sizes(kind="classes", classes_per_client=1), None,
+     [[0, 2, 4, 6, 8, 9], [1, 3, 5, 7]], None),
+])
+def test_parts_by_hand(spec, shares, parts, asked):
+    rng = Unmixed(shares)
+    assert [part.tolist() for part in _parts(LABEL, spec, rng)] == parts
+    assert getattr(rng, "asked", None) == asked
+
+
+def test_classes_are_handed_out_all_before_any_twice():
+    shares = _class_shares(3, sizes(kind="classes", clients=4, classes_per_client=2), Unmixed())
+    assert shares.T.tolist() == [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 0]]
+    with pytest.raises(ConfigError, match="classes_per_client is 4; the data has 3 classes"):
+        _class_shares(3, sizes(kind="classes", classes_per_client=4), Unmixed())
+
+
+def test_the_rich_give_to_the_poor_and_keep_enough():
+    parts = [np.arange(6), np.arange(6, 7), np.arange(7, 11)]
+    found = [part.tolist() for part in _with_at_least(3, parts, Unmixed())]
+    assert found == [[2, 3, 4, 5], [6, 0, 1], [7, 8, 9, 10]]
+    # The richest cannot give all that is wanted, and keeps the least itself.
+    found = _with_at_least(3, [np.arange(0), np.arange(5), np.arange(5, 9)], Unmixed())
+    assert [len(part) for part in found] == [3, 3, 3]
+    with pytest.raises(DataError, match="11 training images of the clients' classes do not give 3"):
+        _with_at_least(4, parts, Unmixed())
+
+
+def test_held_out_images_have_the_clients_mix_of_labels():
+    class Chooses:
+        def choice(self, able, size, replace, p):
+            self.asked = able.tolist(), size, replace, p
+            return able[:size]
+
+    rng, label = Chooses(), np.array([0, 0, 0, 1, 2, 2, 0, 1])
+    # The pool has label 0 three times, label 1 once, label 2 never: three quarters and a quarter.
+    pool = np.array([6, 0, 1, 3])
+    drawn = _like(label, pool, np.array([0, 0, 0, 1]), 3, rng)
+    able, size, replace, p = rng.asked
+    assert (able, size, replace) == ([0, 1, 2, 3], 3, False)
+    assert p.tolist() == pytest.approx([0.25] * 4)
+    assert drawn.tolist() == [6, 0, 1]
+    _like(label, pool, np.array([1, 1, 1, 0]), 9, rng)
+    assert rng.asked[1] == 4
+    assert rng.asked[3].tolist() == pytest.approx([1 / 12] * 3 + [0.75])
+    with pytest.raises(DataError, match="no held-out image has a label"):
+        _like(label, pool, np.array([2]), 3, rng)
+
+
+@pytest.mark.parametrize(("kind", "named"), [("rotation", 1), ("permuted-labels", 1), ("iid", 0)])
+def test_a_deal_says_what_it_was(kind, named):
+    image = np.zeros((10, 1, 2, 2), np.float32)
+    image[:, 0, 0, 0] = 1.0
+    data = Dataset(image, LABEL, "mine", {"file": "hash"})
+    spec = sizes(kind=kind, domains=2, test_images=2)
+    part = deal(data, np.arange(8), np.arange(8, 10), spec, 3)
+    assert part.domain.tolist() == [0, named]
+    assert (part.n_classes, part.manifest["data"], part.manifest["seed"]) == (2, "mine", 3)
+    first = part.train.first
+    for client, seen in enumerate(part.manifest["clients"]):
+        rows = slice(first[client], first[client + 1])
+        assert seen["labels"] == part.label_counts[client].tolist()
+        assert seen["labels"] == np.bincount(part.train.target[rows], minlength=2).tolist()
+        assert (seen["domain"], seen["train"]) == (part.domain[client], first[client + 1]
+                                                   - first[client])
+    # Half a turn moves the corner that is lit.
+    corner = part.train.input[first[1], 0]
+    assert corner.flatten().tolist() == ([0, 0, 0, 1] if kind == "rotation" else [1, 0, 0, 0])

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 import fedloop
+from fedloop import ExpertMap
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, ConfigError, DataError
 from fedloop.models.build import build_model
 from fedloop.models.layout import Layout
 from fedloop.tasks.readers import Dataset
+from tests.fedloop.expert_map.states import SHAPES, state
 from tests.files import ROOT
 
 
@@ -186,3 +188,21 @@ def test_partitions_of_others_are_accepted():
     assert world.partition.train.input.max() <= 1
     with pytest.raises(DataError, match="partition 0 has the columns picture"):
         fedloop.run_training(config, data=SimpleNamespace(load_partition=lambda n: {"picture": []}))
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_rows_of_known_models_are_those_of_their_map(model):
+    tensors = state(model)
+    experts = ExpertMap.of(tensors)
+    if len({layer.n_experts for layer in experts.layers}) > 1:
+        pytest.skip("layers of different sizes are refused")
+    layout = Layout.from_map(experts)
+    rows = layout.rows(tensors)
+    back = layout.tensors(rows)
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], value) for name, value in tensors.items())
+    part = experts.take(tensors, [layer * layout.n_experts + 1 for layer in range(layout.n_layers)])
+    second = {name: value[1:2] if name in layout.layer_of else value
+              for name, value in rows.items() if name not in layout.members}
+    for name, value in layout.tensors(second).items():
+        assert torch.equal(part[name], value)

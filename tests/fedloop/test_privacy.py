@@ -161,3 +161,53 @@ def test_reports_of_other_apps_are_protected_alike():
     assert (found[3].loss, found[1].accuracy) == (pytest.approx(3.0, abs=1e-3),
                                                   pytest.approx(0.9, abs=1e-3))
     assert found[3].gradient_norm is None and found[3].loss_before is None
+
+
+def test_what_clients_saw_stays_in_its_place_and_is_clipped():
+    training = trained(together, [0, 1, 3])
+    for layer in range(2):  # losses beyond the bound, and others that tell the places apart
+        n = len(training.usage[layer])
+        training.before[layer][:, 0] = torch.linspace(0.1, 4.0, n)
+        training.after[layer][:, 0] = torch.linspace(0.2, 5.0, n)
+        training.after[layer][:, 1] = torch.linspace(0.3, 0.9, n)
+    training.loss[:] = torch.tensor([0.5, 9.0, torch.nan])
+    settings = PrivacySettings(noise_multiplier=1e-9, seeded=True, loss_bound=3.0)
+    found = protect(training, settings, 0, 1)
+    torch.testing.assert_close(found.loss, torch.tensor([0.5, 3.0, 3.0]))
+    for layer in range(2):
+        for name in ("before", "after"):
+            expected = getattr(training, name)[layer][:, 0].clamp(max=3.0)
+            torch.testing.assert_close(getattr(found, name)[layer][:, 0], expected)
+        torch.testing.assert_close(found.usage[layer], training.usage[layer])
+        torch.testing.assert_close(found.after[layer][:, 1], training.after[layer][:, 1])
+        assert found.before[layer][:, 1].isnan().all()
+    assert training.loss[1] == 9.0 and found.params is training.params
+
+
+class Standard:
+    """Draws the standard deviation itself, and notes what it was asked."""
+
+    def normal(self, mean, scale, size):
+        self.asked = mean, scale, size
+        return np.full(size, scale)
+
+
+def test_noise_is_in_units_of_each_range():
+    draws = Standard()
+    found = clip_and_noise(np.array([0.5, -1.0, 2.0, 9.0]), np.array([1.0, 2.0, 4.0, 3.0]), 0.125,
+                           draws)
+    assert draws.asked == (0.0, 0.25, 4)  # 1/8 of the diagonal sqrt(4)
+    assert found.tolist() == [0.75, 0.5, 3.0, 3.0]
+    seen = {3: al.ExpertReport(samples=5, loss=1.5, loss_before=3.0, accuracy=0.5, gate_usage=0.25)}
+    one = protect_reports(seen, 6.0, 0.125, draws)[3]
+    assert (one.loss_before, one.loss, one.accuracy, one.gate_usage) == (4.5, 3.0, 0.75, 0.5)
+
+
+def test_the_loss_that_is_stated_is_by_rounds():
+    # Noise is in units of the sensitivity: four rounds are one of half the noise.
+    assert delta_of(1.0, 2.0, 4) == delta_of(1.0, 1.0, 1)
+    assert epsilon_of(2.0, 1e-5, 4) == epsilon_of(1.0, 1e-5)
+    assert delta_of(0.0, 1.0) == pytest.approx(norm.cdf(0.5) - norm.cdf(-0.5))
+    assert epsilon_of(1e6, 1e-5) == 0.0
+    assert stated_loss(PrivacySettings(noise_multiplier=2.0, delta=1e-4), 4) == {
+        "epsilon": epsilon_of(1.0, 1e-4), "delta": 1e-4}

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from fedloop.config import LocalSettings, ServerSettings
+from fedloop.local.client import Training
 from fedloop.local.executors import together
+from fedloop.local.pairs import Pairs
 from fedloop.server.aggregation import aggregate, sound_updates
 from fedloop.server.optimisers import server_step
 from fedloop.tasks.images import ImageClassification
@@ -123,3 +125,69 @@ def test_fedadam_is_the_published_one(server, training):
         torch.testing.assert_close(value[name], expected, rtol=1e-3, atol=1e-6)
     assert torch.equal(value[untrained][4], server[untrained][4])
     assert not torch.equal(value[untrained][1], server[untrained][1])
+
+
+@pytest.mark.parametrize("weighting", ["usage", "samples", "mean"])
+def test_a_refused_client_counts_as_one_that_was_not_there(server, training, weighting):
+    settings = LocalSettings(steps=2, batch_size=8, learning_rate=0.5)
+    accepted = torch.tensor([True, False, True])
+    new = aggregate(server, training, LAYOUT, accepted, [10, 20, 30], weighting)
+    others = together(SIZES, ImageClassification(), server, images(3), [0, 2], [HELD[0], HELD[2]],
+                      settings, 0, 1)
+    expected = aggregate(server, others, LAYOUT, torch.ones(2, dtype=torch.bool), [10, 30],
+                         weighting)
+    for name, value in new.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+def of_numbers(trunk, pairs, usage, rows):
+    """Return what clients have, with one parameter of the trunk and one of three experts."""
+    client, expert = torch.tensor(pairs).T
+    names = {name: torch.tensor(rows)[:, None] for name in LAYOUT.of_layer(0)}
+    return Training(
+        clients=tuple(range(len(trunk))), params={"trunk.w": torch.tensor(trunk)[:, None], **names},
+        loss=torch.zeros(len(trunk)),
+        pairs=[Pairs(client, expert, torch.zeros_like(client), 2)], usage=[torch.tensor(usage)],
+        before=[], after=[])
+
+
+@pytest.mark.parametrize(("weighting", "expected"), [
+    # Expert 1 of clients 0, 1 and 3, worth 1, 2 and 4, by images times usage, images, or equally.
+    ("usage", (1 * 10 * 0.5 + 2 * 20 * 1.0 + 4 * 40 * 0.25) / (5 + 20 + 10)),
+    ("samples", (1 * 10 + 2 * 20 + 4 * 40) / 70), ("mean", 7 / 3),
+])
+def test_averages_are_worked_out_by_hand(weighting, expected):
+    training = of_numbers([1.0, 2.0, torch.nan, 4.0], [(0, 1), (1, 1), (2, 1), (3, 1), (3, 2)],
+                          [0.5, 1.0, 1.0, 0.25, 0.0], [1.0, 2.0, torch.inf, 4.0, 8.0])
+    server = {"trunk.w": torch.tensor([9.0]),
+              **{name: torch.tensor([[5.0], [6.0], [7.0]]) for name in LAYOUT.of_layer(0)}}
+    accepted = sound_updates(training, LAYOUT)
+    assert accepted.tolist() == [True, True, False, True]
+    new = aggregate(server, training, LAYOUT, accepted, [10, 20, 30, 40], weighting)
+    assert new["trunk.w"].tolist() == pytest.approx([(1 * 10 + 2 * 20 + 4 * 40) / 70])
+    for name in LAYOUT.of_layer(0):
+        # Expert 0 nobody held; of expert 2 no image was seen, which counts where usage does.
+        last = 7.0 if weighting == "usage" else 8.0
+        assert new[name].flatten().tolist() == pytest.approx([5.0, expected, last])
+    assert server["trunk.w"].tolist() == [9.0]
+
+
+def test_a_loss_that_is_not_finite_refuses_its_client(training):
+    training.loss[2] = torch.inf
+    assert sound_updates(training, LAYOUT).tolist() == [True, True, False]
+
+
+def test_momentum_is_worked_out_by_hand():
+    expert, gate = "layers.0.experts.in_weight", ROUTER
+    old = {"trunk.w": torch.tensor([1.0, 1.0]), gate: torch.zeros(2, 2, 2),
+           expert: torch.tensor([[1.0, 1.0], [2.0, 2.0]])}
+    new = {"trunk.w": torch.tensor([2.0, 1.0]), gate: torch.ones(2, 2, 2),
+           expert: torch.tensor([[1.0, 3.0], [2.0, 2.0]])}
+    run = {"trunk.w": torch.tensor([4.0, 4.0]), expert: torch.full((2, 2), 4.0)}
+    model, velocity, _ = server_step(old, new, run, {}, ServerSettings(momentum=0.5), LAYOUT,
+                                     frozenset([gate]))
+    # 0.5 * 4 + 1; what did not change stays, of the trunk by number, of an expert as a whole.
+    assert (velocity["trunk.w"].tolist(), model["trunk.w"].tolist()) == ([3, 4], [4, 1])
+    assert velocity[expert].tolist() == [[2, 4], [4, 4]]
+    assert model[expert].tolist() == [[3, 5], [2, 2]]
+    assert torch.equal(model[gate], new[gate]) and gate not in velocity

@@ -41,7 +41,7 @@ def _first_threshold(level: Subproblem, total: int) -> tuple[float, int]:
     """Return the slack to list up to, and the room for entries, that an excess calls for."""
     params = level.task.params
     if level.size * level.m <= params.small:
-        return np.inf, level.size * level.m
+        return np.inf, (level.places + 1) * (level.m + 1)
     wanted = params.list_excess * total + params.list_node * (level.m + 1)
     share = min(params.list_share, wanted / level.size)
     return level.slack_quantile(share), 4 * wanted + 64 * level.m
@@ -151,8 +151,10 @@ class InMemory:
         n, m = self.matrix.fitness.shape
         task = self.task
         sizes = sample_sizes(n, m, task.params)
-        generator = np.random.default_rng(task.seed)
         price = self.bounds.no_prices()
+        if not sizes:
+            return self._responding(NONE, self.bounds, price, "pass", n * m > task.params.guess)
+        generator = np.random.default_rng(task.seed)
         for size in sizes:
             if task.stop():
                 break
@@ -160,8 +162,7 @@ class InMemory:
             level = self._responding(rows, bounds, price, "samples", guess=size == sizes[0])
             solve_level(level, False)
             price = level.price
-        guess = not sizes and n * m > task.params.guess
-        return self._responding(NONE, self.bounds, price, "pass", guess)
+        return self._responding(NONE, self.bounds, price, "pass", guess=False)
 
     def _responding(
         self, rows: Ints, bounds: Bounds, price: Floats, phase: str, guess: bool

@@ -102,6 +102,7 @@ class Graph(Lists):
         lists are short, and only those in the way once they are long.
         """
         frontier, params = self.frontier, self.level.task.params
+        swaps = ~np.eye(frontier.shape[0], dtype=np.bool_)
         turned_away = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
         if (turned_away & frontier).any():
             # Turned away for the cap: tied clients took the places.
@@ -112,10 +113,13 @@ class Graph(Lists):
             self.pairs = frontier.copy()
             if self.made < params.long_lists * near.size:
                 near = near.max(where=frontier, initial=0.0)
-                self.pairs = ~np.eye(frontier.shape[0], dtype=np.bool_)
+                self.pairs = swaps
             least = self._width(self.level, self.level.least_slack_above(0.0))
             wider = np.maximum(params.wider * near, least)
             self.width = np.where(self.pairs, wider, self.width)
+        if self.pairs.all(where=swaps):
+            # Nothing that was listed stays.
+            self.meta[:2] = 0, -1
         frontier[:] = False
         self._list(float(self.width.max(where=self.pairs, initial=0.0)))
 
@@ -128,8 +132,6 @@ class Graph(Lists):
                           self.arc, self.sentinel, self.goal)  # fmt: skip
         chosen = level.to_list(chosen, self.pairs, far, self.cap, self.sentinel)
         np.minimum(self.arc, self.sentinel, out=self.arc)
-        if self.pairs.all(where=~np.eye(level.m + 1, dtype=np.bool_)):
-            self.meta[:2] = 0, -1
         before = self.made
         self.fill(level, chosen, level.price, self.pairs, self.cap, np.zeros_like(self.cap))
         level.stats.listed += self.made - before

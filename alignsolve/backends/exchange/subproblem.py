@@ -172,13 +172,14 @@ class Subproblem(Responses):
 
     def within(self, theta: float) -> Ints:
         """Return all clients whose slack may be `theta` or less."""
-        limit = theta + self.drift()
-        if limit >= LARGEST_SLACK:
+        if theta == np.inf or (limit := theta + self.drift()) >= LARGEST_SLACK:
             return np.flatnonzero(self.slack < np.inf)
         return np.flatnonzero(self.slack <= above(limit))
 
     def near_boundary(self, far: float) -> tuple[Ints, float]:
         """Return all clients of slack up to `far`, and the largest slack of any client."""
+        if far == np.inf:
+            return self.within(far), self.largest_slack()
         chosen = self.within(far)
         if chosen.size > self.size // 8 and self.drift() > far:
             self.refresh_slack()

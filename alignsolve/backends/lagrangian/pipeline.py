@@ -230,9 +230,8 @@ class _Run:
         values = self.problem.values(slice(0, self.problem.n_clients))
         scale = max(abs(start.bound), gap_search.first_distance(values))
         return subgradient_ascent(
-            relaxation, start, distance=FIRST_DISTANCE * scale,
-            value=lambda: self.best.value, deadline=deadline, max_passes=SUBGRADIENT_PASSES,
-            seen=self._seen_all,
+            relaxation, start, distance=FIRST_DISTANCE * scale, deadline=deadline,
+            max_passes=SUBGRADIENT_PASSES, seen=self._seen_all,
         )  # fmt: skip
 
     def _seen(self) -> bool:

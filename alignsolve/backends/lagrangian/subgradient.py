@@ -5,7 +5,9 @@ bound met by a distance that grows while bounds improve and shrinks while they d
 not (J.-L. Goffin and K. C. Kiwiel, Convergence of a simple subgradient level
 method, 1999, doi:10.1007/s101070050053). Steps are deflected by the direction
 before (P. M. Camerini, L. Fratta and F. Maffioli, On improving relaxation methods
-by modified gradient techniques, 1975, doi:10.1007/BFb0120697).
+by modified gradient techniques, 1975, doi:10.1007/BFb0120697). No target depends on
+the best known answer: prices, and the search that follows them, are then those of a
+solve that knows none.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ def subgradient_ascent(
     start: Responses,
     *,
     distance: float,
-    value: Callable[[], float],
     deadline: float,
     max_passes: int,
     seen: Callable[[Responses], bool] | None = None,
@@ -46,9 +47,6 @@ def subgradient_ascent(
         Where to start: the responses to some prices.
     distance : float
         First distance of the target from the bound, in units of fitness.
-    value : callable
-        Returns the value of the best known answer (max sense), which no target
-        is below; -inf for none.
     deadline : float
         Value of ``time.perf_counter()`` at which to stop.
     max_passes : int
@@ -89,8 +87,7 @@ def subgradient_ascent(
             idle, reference = 0, best.bound
             prices, direction, responses = best.prices, np.zeros_like(prices), best
         floor = FINEST * max(1.0, abs(best.bound))
-        gap = best.bound - value()
-        if distance < floor or gap <= 0 or time.perf_counter() >= deadline:
+        if distance < floor or time.perf_counter() >= deadline:
             break
         gradient = responses.gradient / unit
         direction = gradient + MEMORY * direction
@@ -100,6 +97,6 @@ def subgradient_ascent(
         length = float((direction**2).sum())
         if length == 0:
             break
-        step = (responses.bound - best.bound + min(distance, gap)) / length
+        step = (responses.bound - best.bound + distance) / length
         prices = np.clip(prices + step * direction / unit, least, most)
     return best

@@ -31,7 +31,7 @@ def random_answer(
     return tuple(allowed[np.array(chosen, dtype=bool)].T)  # type: ignore[return-value]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(flow_problems(), st.data())
 def test_verdict_on_any_feasible_answer(
     problem: al.AlignmentProblem, data: st.DataObject
@@ -359,7 +359,7 @@ def compiled_sums(
     return proof.residual, *all_regrets(problem, held.indptr, held.cols, prices)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(flow_problems(), st.integers(0, 2**16))
 def test_compiled_pass_agrees_with_numpy(problem: al.AlignmentProblem, seed: int) -> None:
     best, rows, cols = brute_force(problem)

@@ -65,7 +65,7 @@ def fields(problem):
     return found
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(problem=any_problems(), suffix=st.sampled_from(NATIVE))
 def test_round_trip_is_lossless(problem, suffix, tmp_path_factory):
     path = tmp_path_factory.mktemp("io") / f"problem{suffix}"

@@ -131,3 +131,47 @@ def test_linear_assignment_has_the_published_optimum(name, published):
     rows, cols = linear_sum_assignment(cost)
     known = read_optima(published / "OPTIMA.csv")[f"orlib/{name}"][1]
     assert cost[rows, cols].sum() == known.best_known
+
+
+def test_every_pair_listed_once_is_a_full_sparse_file(tmp_path):
+    def listing(n, pairs):
+        return written(tmp_path, f"{n}\n" + "".join(f"{i} {j} {10 * i + j}\n" for i, j in pairs))
+
+    for n in (2, 4, 5):  # of 3 x 3 the lines could be rows of a dense one as well
+        every = [(i, j) for i in range(1, n + 1) for j in range(1, n + 1)]
+        found = io.read_instance(listing(n, every))
+        assert (-found.fitness).tolist() == [[10.0 * i + j for j in range(1, n + 1)]
+                                             for i in range(1, n + 1)]
+        with pytest.raises(al.ProblemError, match=rf"pair {n} {n} is listed twice"):
+            io.read_instance(listing(n, [*every, (n, n)]))
+
+
+def test_a_full_listing_of_three_by_three_is_read_in_one_line(tmp_path):
+    # 28 numbers cannot be 3 x 3 costs; a listing of all nine pairs they are.
+    text = "3 " + " ".join(f"{i} {j} {10 * i + j}" for i in (1, 2, 3) for j in (1, 2, 3))
+    for path in (written(tmp_path, text), written(tmp_path, text.replace(" ", "\n"))):
+        assert (-io.read_instance(path).fitness).tolist() == [[11, 12, 13], [21, 22, 23],
+                                                              [31, 32, 33]]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("4\n1 2 5\n2 1 6 7 8\n", r":3:10: the last entry is incomplete"),
+    ("4\n1 2 5\n5 1 6\n", r":3:1: row 5 is not one of 1 to 4"),
+    ("4\n1 2 5\n1 0 6\n", r":3:3: column 0 is not one of 1 to 4"),
+    ("4\n1 2 5\n1 2 6\n", r":3:1: pair 1 2 is listed twice"),
+    ("3\n9 9 9\n9 9 9\n9 9\n", r":4:4: a linear assignment of 3 rows takes 9 costs, but the file"
+                                 " has 8"),
+    ("3\n9 9 9\n9 9 9\n9 9 9\n9\n", r":5:1: a linear assignment of 3 rows takes 9 costs, but the "
+                                      "file has 10"),
+    ("2 3\n 1 2 3\n 4 5 6\n 7 8 9\n 10 11 12\n 20\n",
+     r":6:4: problem 1 declares 2 agents x 3 jobs, which takes 14 numbers, but the file ends after"
+     r" 13"),
+    (GAP + "5\n", r":7:1: the file goes on after its last problem"),
+    ("1\n0 3\n", r":2:1: the number of agents of problem 1 is 0; give a whole number >= 1"),
+    ("1\n2 1.5\n", r":2:3: the number of jobs of problem 1 is 1.5; give a whole number"),
+    ("2\n1 x\n", r":2:3: 'x' is not a finite number"), ("2\n1 1e999\n", r":2:3: '1e999' is not a"),
+    ("", "is empty; give an instance"),
+])
+def test_what_is_wrong_is_said_with_its_place(text, message, tmp_path):
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_instances(written(tmp_path, text), "max")

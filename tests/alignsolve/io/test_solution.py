@@ -177,3 +177,36 @@ def test_malformed_multipliers_are_refused(multipliers, message, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(document))
     with pytest.raises(al.ProblemError, match=message):
         io.read_solution(tmp_path / "s.json", MIP)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"prices": [1, "inf"]}, r"prices has shape \(2,\); give 2 finite numbers"),
+    ({"prices": ["-inf", 0]}, r"prices has shape \(2,\); give 2 finite numbers"),
+    ({"prices": [1]}, r"prices has shape \(1,\); give 2 finite numbers"),
+    ({"objective": [1]}, "objective is a list; give a number"),
+    ({"status": "best"}, "status is 'best'; give one of optimal, feasible"),
+    ({"termination": "tired"}, "termination is 'tired'; give one of proved"),
+    ({"n_experts": 3}, "for another problem: key .n_experts. is 3, not 2"),
+    ({"backend": 3}, "backend is a number; give a string"),
+    ({"conflict": {"text": ""}}, "key .conflict.bounds. is missing"),
+    ({"col_ind": [2]}, r"col_ind\[0\] is 2; give 0 to 1"),
+])
+def test_malformed_solutions_are_refused(change, message, tmp_path):
+    path = tmp_path / "s.json"
+    io.write_solution(io.Solution(np.array([0]), np.array([0]), prices=np.ones(2)), path, MIP)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(path, MIP)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("client,holder\n", ":1: is neither a solution"), ("", ":1: is neither a solution"),
+    ("client,expert\na,0\n\nc,1\n", ":4: 'c,1' is not a client and an expert"),
+    ("client,expert\na,0\na,2\n", ":3: 'a,2' is not a client and an expert"),
+    ("client,expert\na\n", ":2: 'a' is not a client and an expert"),
+    ("client,expert\na,0,1\n", ":2: 'a,0,1' is not a client and an expert"),
+])
+def test_malformed_tables_of_pairs_are_refused(text, message, tmp_path):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(al.ProblemError, match=message):
+        io.read_solution(tmp_path / "s.csv", PROBLEM)

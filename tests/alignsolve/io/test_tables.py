@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import io
-from alignsolve.io import parquet_table
+from alignsolve.io import csv_table, parquet_table
 from alignsolve.io.limits import ReadLimits
 from alignsolve.model.digest import problem_digest
 from tests.files import assert_read_or_refused, damaged
@@ -188,3 +188,56 @@ def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path):
     with pytest.raises(al.ProblemError, match=r"declares 2,000,000 rows; at most"):
         parquet_table.read(tmp_path / "s.parquet", None,
                            ReadLimits(free_cells=1000, rows_per_byte=10))
+
+
+# -- tables longer than a chunk ---------------------------------------------------------------
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr("alignsolve.io.csv_table._CHUNK", 3)
+
+
+ROWS = [f"c{at // 2},e{at % 2},{at}" for at in range(10)]
+
+
+def table_file(folder, rows, head="client,expert,fitness"):
+    (folder / "t.csv").write_text("\n".join([head, *rows]) + "\n")
+    return folder / "t.csv"
+
+
+def test_chunks_make_one_table(tmp_path, small_chunks):
+    found = io.read_instance(table_file(tmp_path, ROWS))
+    assert found.fitness.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    assert (list(found.client_ids), list(found.expert_ids)) == (
+        ["c0", "c1", "c2", "c3", "c4"], ["e0", "e1"])
+
+
+@pytest.mark.parametrize("at", range(10))
+@pytest.mark.parametrize(("row", "message"), [
+    ("c9,e1,x", "fitness is 'x'; give a number, inf or -inf"),
+    ("c9,e1,", "fitness is empty; give a number"),
+    ("c9,e1", "2 cells under 3 columns"),
+])
+def test_lines_are_counted_through_all_chunks(at, row, message, tmp_path, small_chunks):
+    rows = [*ROWS[:at], row, *ROWS[at + 1:]]
+    with pytest.raises(al.ProblemError, match=rf"t\.csv:{at + 2}: {message}"):
+        io.read_instance(table_file(tmp_path, rows))
+
+
+def test_whole_numbers_beyond_floats_stay_exact_across_chunks(tmp_path, small_chunks):
+    def read(rows):
+        path = table_file(tmp_path, rows)
+        return csv_table.read_table(path, ("client", "expert"), ("fitness",)).numbers["fitness"]
+
+    for base, kind in ((2**53 - 3, np.int64), (2**63 - 3, np.uint64), (-(2**63), np.int64)):
+        # Of the first, floats hold some of a chunk, and some not.
+        rows = [f"c{at // 2},e{at % 2},{base + at}" for at in range(10)]
+        found = read(rows)
+        assert (found.dtype, found.tolist()) == (kind, list(range(base, base + 10)))
+    assert read(ROWS).dtype == np.float64
+    for wrong, message in (("c4,e1,0.5", "beside fractions"), ("c4,e1,-inf", "infinities")):
+        with pytest.raises(al.ProblemError, match=message):
+            read([*rows[:9], wrong])
+    with pytest.raises(al.ProblemError, match=r"numbers below 0 beside others from 2\*\*63 on"):
+        read(["c0,e0,-1", *ROWS[1:9], f"c4,e1,{2**63}"])

@@ -1,0 +1,239 @@
+"""Find the layers and experts in the names and shapes of a state dict, or say what is unclear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from torch import Tensor
+
+from fedloop.errors import ExpertMapError, NoExpertsError
+from fedloop.expert_map.drawing import Drawing
+from fedloop.expert_map.entries import Entry, Layer
+from fedloop.expert_map.families import Family
+
+#: PEFT puts this into the names of what it wraps.
+_WRAPPED = "base_layer."
+
+#: Most names in a message.
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A pattern of names, and the shape of what it finds."""
+
+    pattern: re.Pattern[str]
+    drawing: Drawing
+    router: bool
+
+    @property
+    def each(self) -> bool:
+        """Return whether it finds tensors of one expert, whose number is its last group."""
+        return self.drawing.layout is None
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A tensor that a rule found."""
+
+    name: str
+    tensor: Tensor
+    rule: _Rule
+    layer: str
+    expert: int | None
+    span: tuple[int, int]
+
+    @property
+    def stem(self) -> str:
+        """Return the name without the expert's number."""
+        return f"{self.name[:self.span[0]]}*{self.name[self.span[1]:]}"
+
+
+def explain(
+    state: Mapping[str, Tensor], family: Family, n_experts: int | None = None
+) -> tuple[dict[str, Entry], tuple[Layer, ...]]:
+    """Return an entry for every tensor, and the layers in natural order of their names.
+
+    Raises
+    ------
+    ExpertMapError
+        If the family finds no experts, if shapes do not fit, or if tensors stay
+        unexplained; the message names them.
+    """
+    found = _matches(state, family)
+    if not found:
+        raise NoExpertsError(f"{family.name}: no tensor's name is that of an expert; names are "
+                             f"{_some(state)}. Say which are: ExpertMap.describe")
+    of_layer: dict[str, list[_Match]] = {}
+    for match in found.values():
+        of_layer.setdefault(match.layer, []).append(match)
+    names = sorted(of_layer, key=_natural)
+    counts = [_count(name, of_layer[name], family, n_experts) for name in names]
+    layers = tuple(map(Layer, names, counts, accumulate(counts, initial=0)))
+    for layer in layers:
+        _check_shapes(layer, of_layer[layer.name], family)
+    _refuse_unexplained(state, of_layer, family, layers)
+    number = {layer.name: at for at, layer in enumerate(layers)}
+    return {name: _entry(name, tensor, found.get(name), number) for name, tensor in state.items()
+            }, layers
+
+
+def _rules(family: Family) -> list[_Rule]:
+    """Return the rules for experts and routers, checked."""
+    rules = [_Rule(_compiled(pattern), Drawing(drawing), router)
+             for router, drawings in ((False, family.experts), (True, family.router))
+             for pattern, drawing in drawings.items()]
+    for rule in rules:
+        pattern, groups = rule.pattern.pattern, rule.pattern.groups
+        if rule.router and rule.each:
+            raise ExpertMapError(f"router rows {pattern!r}: draw the axis that counts experts, E")
+        if not 0 <= groups - rule.each <= 1:
+            raise ExpertMapError(
+                f"{pattern!r} has {groups} groups; give one for the layer, if there are several" + (
+                    ", and then one for the expert" if rule.each else ""))
+    return rules
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as fault:
+        raise ExpertMapError(f"{pattern!r} is no regular expression: {fault}") from None
+
+
+def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
+    """Return what the rules find among tensors that are not said to be shared."""
+    rules, shared = _rules(family), [_compiled(pattern) for pattern in family.shared]
+    found: dict[str, _Match] = {}
+    for name, tensor in state.items():
+        plain = name.replace(_WRAPPED, "")
+        if any(pattern.search(plain) for pattern in shared):
+            continue
+        for rule in rules:
+            if match := rule.pattern.search(name if rule.each else plain):
+                last, expert, span = rule.pattern.groups, None, (0, 0)
+                if rule.each:
+                    if not match.group(last).isdecimal():
+                        raise ExpertMapError(f"{name}: {match.group(last)!r} is no expert's number")
+                    expert, span = int(match.group(last)), match.span(last)
+                layer = match.group(1).rstrip(".") if last > rule.each else ""
+                found[name] = _Match(name, tensor, rule, layer, expert, span)
+                break
+    return found
+
+
+def _count(name: str, matches: list[_Match], family: Family, n_experts: int | None) -> int:
+    """Return E of a layer, on which all its tensors must agree."""
+    where = f"{family.name}, layer {name!r}" if name else family.name
+    counts = {len(own) for own in _stems(matches).values()}
+    for match in matches:
+        axis = match.rule.drawing.axis
+        if match.rule.drawing.layout == "stacked" and axis is not None and axis < match.tensor.ndim:
+            counts.add(match.tensor.shape[axis])
+    if n_experts is not None:
+        counts.add(n_experts)
+    if len(counts) != 1 or 0 in counts:
+        raise ExpertMapError(
+            f"{where}: tensors speak of {' and '.join(map(str, sorted(counts)))} experts"
+            if counts else f"{where}: no tensor tells the number of experts; give n_experts")
+    for stem, experts in _stems(matches).items():
+        if experts != set(range(len(experts))):
+            raise ExpertMapError(f"{where}: experts of {stem} are numbered {sorted(experts)}")
+    if all(match.rule.router for match in matches):
+        raise ExpertMapError(f"{where}: a router, but no expert")
+    if family.router and n_experts is None and not any(match.rule.router for match in matches):
+        raise ExpertMapError(f"{where}: experts, but no router; its rows may have other names, "
+                             "which ExpertMap.describe(router=...) takes")
+    return counts.pop()
+
+
+def _stems(matches: list[_Match]) -> dict[str, set[int]]:
+    """Return the experts that have a tensor of their own, by its stem."""
+    stems: dict[str, set[int]] = {}
+    for match in matches:
+        if match.expert is not None:
+            stems.setdefault(match.stem, set()).add(match.expert)
+    return stems
+
+
+def _check_shapes(layer: Layer, matches: list[_Match], family: Family) -> None:
+    """Compare shapes with their drawings, and those of experts with each other."""
+    sizes = {"E": layer.n_experts}
+    first: dict[str, tuple[int, ...]] = {}
+    for match in matches:
+        shape, drawing = tuple(match.tensor.shape), match.rule.drawing
+        if not drawing.fits(shape, sizes):
+            raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, not "
+                                 f"{drawing.in_numbers(sizes)}")
+        if match.expert is not None and first.setdefault(match.stem, shape) != shape:
+            raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, that of another "
+                                 f"expert {first[match.stem]}")
+
+
+def _refuse_unexplained(
+    state: Mapping[str, Tensor], of_layer: Mapping[str, list[_Match]], family: Family,
+    layers: tuple[Layer, ...],
+) -> None:
+    """Name what could hold parts of experts, and no pattern finds."""
+    block = family.block and re.compile(family.block)
+    shared = [re.compile(pattern) for pattern in family.shared]
+    found = {match.name for matches in of_layer.values() for match in matches}
+    count = {layer.name: layer.n_experts for layer in layers}
+    inside = {layer: _common(match.name for match in matches if not match.rule.router)
+              for layer, matches in of_layer.items()}
+    beside = {layer: _common(match.name for match in matches)
+              for layer, matches in of_layer.items()}
+
+    def unclear(name: str, shape: tuple[int, ...]) -> bool:
+        plain = name.replace(_WRAPPED, "")
+        if name in found or any(pattern.search(plain) for pattern in shared):
+            return False
+        if block and (match := block.search(plain)) and match.group(1) in count:
+            return True
+        return "expert" in name.lower() or any(
+            (prefix and name.startswith(prefix)) or (
+                name.startswith(beside[layer]) and count[layer] in shape[:1])
+            for layer, prefix in inside.items())
+
+    names = [name for name, tensor in state.items() if unclear(name, tuple(tensor.shape))]
+    if names:
+        raise ExpertMapError(
+            f"{family.name}: not explained, and beside experts: {_some(names)}. Say in "
+            "ExpertMap.describe whose they are: experts=, router= or shared=", names)
+
+
+def _entry(
+    name: str, tensor: Tensor, match: _Match | None, number: Mapping[str, int]
+) -> Entry:
+    shape, size = tuple(tensor.shape), tensor.element_size()
+    if match is None:
+        return Entry(name, shape, size)
+    drawing = match.rule.drawing
+    return Entry(name, shape, size, drawing.layout or "each", drawing.axis or 0,
+                 number[match.layer], match.rule.router, match.expert, match.span)
+
+
+def _common(names: Iterable[str]) -> str:
+    """Return the longest common beginning of names that ends in a dot."""
+    parts = [name.split(".")[:-1] for name in names]
+    common: list[str] = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        common.append(column[0])
+    return "".join(part + "." for part in common)
+
+
+def _natural(name: str) -> list[tuple[bool, int, str]]:
+    """Return a key that sorts numbers in names by their value."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part)
+            for part in re.split(r"(\d+)", name)]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = len(listed) - _SHOWN
+    return ", ".join(listed[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""Mutations of the packages, and whether the tests notice them; see docs/mutants.md."""

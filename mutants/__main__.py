@@ -1,0 +1,216 @@
+"""Record what tests cover, and try mutations in a copy of the tree."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+from coverage import CoverageData
+
+from mutants.patches import PATCHES
+from mutants.sites import Mutation, sample
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Seconds of tests, as recorded, that one mutation is shown at most: the nearest and fastest.
+MOST_SECONDS = 40.0
+
+#: How many times as long they may take, and seconds beside, before a mutation counts as hanging.
+SLOWER, FLAT = 6.0, 90.0
+
+
+def copied(folder: Path) -> Path:
+    """Copy the tree, with its compiled kernels, whose age decides whether they are used."""
+    tree = folder / "tree"
+    left_out = ".git", ".venv", ".mutants", ".hypothesis", "*_cache", "bench-out*"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_out))
+    if (ROOT.parent / "shared").is_dir():
+        (folder / "shared").symlink_to(ROOT.parent / "shared")
+    return tree
+
+
+def pytest_in(tree: Path, arguments: list[str], seconds: float, **environment: str) -> str:
+    """Run tests in a fork that has the libraries already; return "passed", "failed" or "hung"."""
+    child = os.fork()
+    if child == 0:
+        _run_and_exit(tree, arguments, environment)
+    until = time.monotonic() + seconds
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > until:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hung"
+        time.sleep(0.05)
+    return "passed" if ended[1] == 0 else "failed"
+
+
+def _run_and_exit(tree: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    """Be the fork: in a group of its own, in the copy of the tree, with its output in a file."""
+    code = 3
+    try:
+        os.setsid()
+        output = os.open(tree.parent / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.chdir(tree)
+        os.environ.update(environment, PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1")
+        sys.dont_write_bytecode = True  # its age in whole seconds would not tell mutations apart
+        sys.path[:] = [str(tree), *(place for place in sys.path if place not in ("", str(ROOT)))]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "mutants"]:
+            del sys.modules[name]
+        code = int(pytest.main(["-q", "-p", "no:cacheprovider", *arguments]))
+    finally:
+        os._exit(code)
+
+
+def import_libraries() -> None:
+    """Import what most tests need: half of the time of a short run."""
+    for name in ("hypothesis", "numba", "scipy.optimize", "ortools.sat.python.cp_model",
+                 "ortools.graph.python.min_cost_flow", "pandas", "torch", "pydantic"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+class Tests:
+    """Which tests run a line, and how long they take."""
+
+    def __init__(self, record: Path) -> None:
+        self.data = CoverageData(record / "coverage")
+        self.data.read()
+        self.seconds: dict[str, float] = json.loads((record / "seconds.json").read_text())
+        self.files = {file.split("/tree/")[-1]: file for file in self.data.measured_files()}
+
+    def of(self, mutation: Mutation) -> list[str]:
+        """Return the tests to run: nearest first, then fastest, as many as `MOST_SECONDS` take.
+
+        A line that runs on import is seen by all tests of its module.
+        """
+        if mutation.path not in self.files:
+            return []
+        by_line = self.data.contexts_by_lineno(self.files[mutation.path])
+        names = {name for at in range(mutation.first_line, mutation.line + 1)
+                 for name in by_line.get(at, [])}
+        if names == {""}:
+            names = {name for line in by_line.values() for name in line}
+        found = names & self.seconds.keys()
+        chosen, left = [], MOST_SECONDS
+        for name in sorted(found, key=lambda name: (-_nearness(mutation.path, name),
+                                                    self.seconds[name], name)):
+            if self.seconds[name] <= left:
+                chosen.append(name)
+                left -= self.seconds[name]
+        return chosen
+
+
+def _nearness(path: str, test: str) -> int:
+    """Return how many leading folders of a module a test's file shares."""
+    file = test.partition("::")[0].removeprefix("tests/")
+    alike = [a == b for a, b in zip(path.split("/")[:-1], file.split("/")[:-1], strict=False)]
+    return [*alike, False].index(False)
+
+
+def run_sample(args: argparse.Namespace) -> int:
+    """Try a sample of mutations; print those that no test noticed, and the score."""
+    import_libraries()
+    tests, noticed, survivors = Tests(args.record), 0, []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = copied(Path(folder))
+        drawn = sample(ROOT, args.number, args.seed, args.only)
+        began = time.monotonic()
+        for number, mutation in enumerate(drawn, 1):
+            source = (ROOT / mutation.path).read_text()
+            names, verdict = tests.of(mutation), "not run by any test"
+            if names:
+                limit = FLAT + SLOWER * sum(tests.seconds[name] for name in names)
+                (tree / mutation.path).write_text(mutation.applied(source))
+                verdict = pytest_in(tree, ["-x", *names], limit)
+                shutil.copy2(ROOT / mutation.path, tree / mutation.path)
+            print(f"{number} {verdict}: {described(mutation, source)}", flush=True)
+            if verdict in ("failed", "hung"):
+                noticed += 1
+            else:
+                survivors.append((verdict, mutation, source))
+        minutes = (time.monotonic() - began) / 60
+    for verdict, mutation, source in survivors:
+        print(f"\n{verdict}: {described(mutation, source)}")
+    print(f"\n{noticed} of {len(drawn)} noticed (seed {args.seed}, {minutes:.0f} min)")
+    return 0
+
+
+def described(mutation: Mutation, source: str) -> str:
+    """Return a mutation in a line."""
+    pairs = zip(source.splitlines(), mutation.applied(source).splitlines(), strict=False)
+    old, new = next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
+    place = f"{mutation.path}:{mutation.line} {mutation.operator[5:]}"
+    return f"{place}: {old.strip()} -> {new.strip()}"
+
+
+def run_patches(args: argparse.Namespace) -> int:
+    """Try the patches of compiled kernels; print those that their tests did not notice."""
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = copied(Path(folder))
+        chosen = [patch for patch in PATCHES if args.only in patch.path]
+
+        @cache
+        def pass_as_it_is(tests: tuple[str, ...], plain: str) -> bool:
+            return pytest_in(tree, ["-x", *tests], 900, NUMBA_DISABLE_JIT=plain) == "passed"
+
+        for patch in chosen:
+            source, plain = (ROOT / patch.path).read_text(), str(int(patch.interpreted))
+            assert source.count(patch.old) == 1, (patch, source.count(patch.old))
+            assert pass_as_it_is(patch.tests, plain), (patch.tests, "fail without the patch")
+            (tree / patch.path).write_text(source.replace(patch.old, patch.new))
+            verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT=plain)
+            shutil.copy2(ROOT / patch.path, tree / patch.path)
+            missed += verdict == "passed"
+            change = f"{patch.old.strip()} -> {patch.new.strip()}"
+            print(f"{verdict}: {patch.path}: {change}", flush=True)
+    print(f"\n{len(chosen) - missed} of {len(chosen)} noticed")
+    return int(missed > 0)
+
+
+def record_tests(args: argparse.Namespace) -> int:
+    """Run the tests, or some, and record what they cover; it adds to what was recorded."""
+    args.record.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        tree = copied(Path(folder))
+        verdict = pytest_in(tree, ["-p", "mutants.recording", *args.tests], 3600,
+                            MUTANTS_RECORD=str(args.record.resolve()))
+        print((tree.parent / "output").read_text()[-2000:])
+    return int(verdict != "passed")
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
+    parser.add_argument("--record", type=Path, default=ROOT / ".mutants", help="folder of records")
+    commands = parser.add_subparsers(required=True)
+    recording = commands.add_parser("record", help="run the tests and record what they cover")
+    recording.add_argument("tests", nargs="*", help="files of tests; default all")
+    recording.set_defaults(run=record_tests)
+    running = commands.add_parser("run", help="try a sample of mutations")
+    running.add_argument("--number", type=int, default=100)
+    running.add_argument("--seed", type=int, default=0)
+    running.set_defaults(run=run_sample)
+    patching = commands.add_parser("kernels", help="try the patches of compiled kernels")
+    patching.set_defaults(run=run_patches)
+    for command in (running, patching):
+        command.add_argument("--only", default="", help="part of a module's path")
+    args = parser.parse_args()
+    return int(args.run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
