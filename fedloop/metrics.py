@@ -42,7 +42,8 @@ def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> d
         text -> rounds, bytes (down and up) or simulated seconds until the
         clients' mean accuracy first reached it, None where it never did. Final
         ``accuracy``, ``worst_decile`` (with the experts held), ``accuracy_all``
-        (with all), ``load_cv``; ``rounds``, ``bytes``, ``seconds`` in total.
+        (with all), ``load_cv``, of text ``bits_per_byte`` and ``bits_per_byte_all``;
+        ``rounds``, ``bytes``, ``seconds`` in total.
     """
     moved = np.cumsum([record["down_bytes"] + record["up_bytes"] for record in records])
     passed = np.cumsum([record["seconds"] for record in records])
@@ -54,6 +55,7 @@ def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> d
         "bytes_to": {name: None if k is None else int(moved[k]) for name, k in at.items()},
         "seconds_to": {name: None if k is None else float(passed[k]) for name, k in at.items()},
         **{name: last[name] for name in ("accuracy", "worst_decile", "accuracy_all", "load_cv")},
+        **{name: last[name] for name in ("bits_per_byte", "bits_per_byte_all") if name in last},
         "rounds": len(records), "bytes": int(moved[-1]), "seconds": float(passed[-1]),
     }
 

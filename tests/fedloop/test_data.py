@@ -14,6 +14,7 @@ from fedloop.errors import ConfigError, DataError
 from fedloop.tasks.data import load_dataset, pooled, split
 from fedloop.tasks.partition import _class_shares, _like, _parts, _with_at_least, deal, turned
 from fedloop.tasks.readers import Dataset, read_cifar, read_idx
+from tests.fedloop.colour import colour_images
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist-t10k"
 
@@ -365,3 +366,12 @@ def test_a_deal_says_what_it_was(kind, named):
     # Half a turn moves the corner that is lit.
     corner = part.train.input[first[1], 0]
     assert corner.flatten().tolist() == ([0, 0, 0, 1] if kind == "rotation" else [1, 0, 0, 0])
+
+
+def test_colour_images_are_balanced_and_repeatable():
+    found = colour_images(300)
+    assert found.image.shape == (300, 3, 32, 32) and found.n_classes == 10
+    assert 0 <= found.image.min() < found.image.max() <= 1
+    assert np.bincount(found.label).min() > 15
+    assert np.array_equal(found.image, colour_images(300).image)
+    assert not np.array_equal(found.image, colour_images(300, seed=1).image)
