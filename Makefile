@@ -62,7 +62,10 @@ flower-deploy: $(VENV)/.flower ## Train on a SuperLink and NODES=3 SuperNodes on
 	@$(BIN)/python -m fedloop.flower.deploy --nodes $(NODES) --out flower-run \
 	  $(if $(APP),--app $(APP),--set rounds=5 --set checkpoint_every=1) $(if $(RESUME),--resume,--again)
 
-fuzz: $(VENV)/.dev ## Run the tests on new random examples
+FUZZ ?= 200000
+SEED ?= 0
+fuzz: $(VENV)/.dev ## Check claims about FUZZ=200000 problems of SEED=0, then run the tests on new examples
+	@$(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED) --json fuzz-$(SEED).json
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
 
 $(VENV)/.mutants: $(VENV)/.dev

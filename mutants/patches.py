@@ -9,14 +9,14 @@ COMPILED = "backends/exchange/", "model/sources/"
 
 _T = "tests/alignsolve/"
 CERTIFICATE = (f"{_T}certificate/test_claims.py", f"{_T}certificate/test_certificate.py",
-               "-k", "exactly or compiled or scan or sorted or twice or if_and_only_if or refused")
+               "-k", "exactly or compiled or scan or twice or only_if or refused or infinite")
 EXCHANGE = (f"{_T}backends/exchange/test_kernels.py",
             f"{_T}backends/exchange/test_solve_exchange.py", "-k",
             "Responses or Steps or Lists or Newton or AgainstOthers or kernel")
-FLOW = (f"{_T}infeasibility/test_max_flow.py",)
-HALL = (f"{_T}infeasibility/test_conflict.py", "-k", "flow_conflicts or any_set or larger")
-ELASTIC = (f"{_T}elastic/test_elastic.py", f"{_T}elastic/test_steps.py", "-k",
-           "flow_answers or mip_answers or small_moves or moves_never or exchange or floors")
+FLOW = (f"{_T}infeasibility/test_max_flow.py", "-k", "given_up or larger or impossible")
+HALL = (f"{_T}infeasibility/test_thinning.py",)
+ELASTIC = (f"{_T}elastic/test_kernels.py",)
+MOVES = (f"{_T}elastic/test_elastic.py", "-k", "moves_never or two_clients")
 KNAPSACK = (f"{_T}backends/lagrangian/test_knapsack.py",)
 SETS = (f"{_T}backends/lagrangian/test_multidimensional_knapsack.py",)
 PRICES = (f"{_T}backends/lagrangian/test_price_steps.py",)
@@ -55,7 +55,6 @@ PATCHES: list[Patch] = [
         ("if n_held < slot_min[i] or n_held > most:", "if n_held < slot_min[i]:"),
         ("if beyond == 0 and (lowest > 0 or n_held == slot_min[i]):", "if beyond == 0:"),
         ("limit = lowest if n_held == most else min(lowest, 0.0)", "limit = lowest"),
-        ("if found < slot_min[i]:", "if found < 0:"),
         ("while found > slot_min[i] and best[found - 1] <= empty:",
          "while found > 0 and best[found - 1] <= empty:"),
         ("found = min(found + 1, most)", "found = min(found + 1, most - 1)"),
@@ -127,7 +126,7 @@ PATCHES: list[Patch] = [
         ("    if threshold > -reward:\n        return threshold, low, low\n", ""),
     ),
     *_of(
-        "elastic/moves.py", ELASTIC,
+        "elastic/moves.py", MOVES,
         ("over = max(over, 0.0) + amount - high", "over = high - amount"),
         ("if after > block.cap[r, i] and", "if after > block.cap[r, i] + 1 and"),
         ("        held[i, drop] = False\n", "        pass\n"),

@@ -21,12 +21,15 @@ SILENT = {"decorator", "tfpdef", "annassign", "import_from", "import_name"}
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of a module: an operator, and which of its places."""
+    """One change of a module: an operator, and which of its places.
+
+    `first_line` is where its statement starts; None where that runs on import.
+    """
 
     path: str
     line: int
     column: int
-    first_line: int
+    first_line: int | None
     operator: str
     occurrence: int
 
@@ -72,12 +75,13 @@ def _is_silent(node: Any) -> bool:
     return False
 
 
-def _first_line(node: Any) -> int:
-    """Return where the statement of a node starts."""
-    for parent in (node, *_ancestors(node)):
-        if parent.type == "simple_stmt":
-            return int(parent.start_pos[0])
-    return int(node.start_pos[0])
+def _first_line(node: Any) -> int | None:
+    """Return where the statement of a node starts; None where it runs on import."""
+    parents = [node, *_ancestors(node)]
+    if not any(parent.type in ("funcdef", "lambdef") for parent in parents):
+        return None
+    own = (parent for parent in parents if parent.type == "simple_stmt")
+    return int(next(own, node).start_pos[0])
 
 
 def _alike() -> dict[str, list[str]]:

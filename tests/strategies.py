@@ -1,21 +1,15 @@
 """Random problems of every feature mix, and brute force over all their answers.
 
-`brute_force` evaluates bounds and objective by its own vectorised code and then
-asks `alignsolve.model.feasibility` and `AlignmentProblem.objective` to agree.
+`brute_force` evaluates bounds and objective by `tests.enumeration` and then asks
+`alignsolve.model.feasibility` and `AlignmentProblem.objective` to agree.
 """
-
-from fractions import Fraction
-from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.model.feasibility import is_feasible
-from alignsolve.model.problem import tolerance
-
-#: Most pairs that brute force enumerates: 2**12 answers.
-MAX_PAIRS = 12
+from tests.enumeration import MAX_PAIRS, Enumeration
 
 #: Kinds of fitness; each is a strategy of one value and the dtype of the matrix.
 VALUES = {
@@ -216,25 +210,6 @@ def any_problems(max_pairs=MAX_PAIRS, kinds=tuple(VALUES)):
     return st.one_of(flow_problems(max_pairs, kinds), mip_problems(max_pairs, kinds))
 
 
-@cache
-def _answers(n, m):
-    """Return all 0/1 matrices, bool of shape (2**(n*m), n, m)."""
-    codes = np.arange(1 << (n * m))[:, None]
-    return ((codes >> np.arange(n * m)) & 1).astype(np.bool_).reshape(-1, n, m)
-
-
-def _penalty(amount, load_like, prefix=""):
-    slope = np.asarray(getattr(load_like, prefix + "penalty"))
-    return (slope * (amount - np.asarray(getattr(load_like, prefix + "target"))) ** 2).sum(axis=1)
-
-
-def _within(amount, low, high):
-    """Tell per answer whether all amounts keep their bounds."""
-    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    kept = (amount >= low - tolerance(low)) & (amount <= high + tolerance(high))
-    return kept.reshape(len(amount), -1).all(axis=1)
-
-
 def brute_force(problem):
     """Return the best of all answers to a problem of at most `MAX_PAIRS` pairs.
 
@@ -244,57 +219,13 @@ def brute_force(problem):
         The best objective in the problem's own sense, or None where no answer
         is feasible, and the answer, sorted by (row, col).
     """
-    n = problem.n_clients
-    answers, kept, cost = judged_answers(problem)
-    if not kept.any():
+    found = Enumeration(problem)
+    if not found.kept.any():
         return None, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    values = problem.values(slice(0, n))
-    gain = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
-    row_ind, col_ind = np.nonzero(answers[np.argmax(np.where(kept, gain, -np.inf))])
+    answer = found.answers[np.argmax(np.where(found.kept, found.gains, -np.inf))]
+    row_ind, col_ind = np.nonzero(answer)
     assert is_feasible(problem, row_ind, col_ind), "brute force and feasibility disagree"
     return problem.objective(row_ind, col_ind), row_ind, col_ind
-
-
-def judged_answers(problem):
-    """Return all answers without forbidden pairs, which of them are feasible, and penalties."""
-    n, m = problem.n_clients, problem.n_experts
-    assert n * m <= MAX_PAIRS, "too large to enumerate"
-    answers = _answers(n, m)
-    answers = answers[~(answers & (problem.fitness == -np.inf)).any(axis=(1, 2))]
-    holders = answers.sum(axis=1)
-    kept = _within(answers.sum(axis=2), problem.min_experts, problem.max_experts)
-    kept &= _within(holders, problem.load_min, problem.load_max)
-    if problem.expert_group is not None:
-        members = problem.expert_group[:, None] == np.arange(problem.n_groups)
-        kept &= _within(answers @ members.astype(int), problem.group_min, problem.group_max)
-    cost = _penalty(holders, problem, "load_")
-    for load in problem.loads.values():
-        amount = np.einsum("bnm,n->bm", answers, load.weight)
-        kept &= _within(amount, load.min, load.max)
-        cost = cost + _penalty(amount, load)
-    for resource in problem.resources.values():
-        kept &= _within((answers * resource.size).sum(axis=2), -np.inf, resource.budget)
-    raw = np.where(problem.fitness > -np.inf, problem.fitness, 0).astype(np.float64)
-    kept &= _within((answers * raw).sum(axis=2), problem.client_fitness_min, np.inf)
-    return answers, kept, cost
-
-
-def exact_value(problem, fitness, row_ind, col_ind):
-    """Return the objective of an answer as a fraction (max sense); `fitness` as it was given."""
-    values = [Fraction(fitness[i][j]) for i, j in zip(row_ind, col_ind, strict=True)]
-    load = np.bincount(col_ind, minlength=problem.n_experts).tolist()
-    steps = zip(problem.load_penalty.tolist(), problem.load_target.tolist(), load, strict=True)
-    return sum(values) - sum(Fraction(a) * (Fraction(t) - k) ** 2 for a, t, k in steps)
-
-
-def exact_best(problem, fitness):
-    """Return the best objective (max sense) as a fraction, without rounding; None for none.
-
-    `fitness` is a nested list of numbers as they were given, in max sense.
-    """
-    answers, kept, _ = judged_answers(problem)
-    found = (exact_value(problem, fitness, *np.nonzero(answer)) for answer in answers[kept])
-    return max(found, default=None)
 
 
 #: What stands for time stamps and other values above a common base: base and step.
@@ -316,7 +247,7 @@ def stamped_problems(draw, kinds=tuple(STAMPS), **more):
     Returns
     -------
     problem, fitness
-        `fitness` is a nested list in max sense, for `exact_best`.
+        `fitness` is a nested list in max sense, for `Enumeration`.
     """
     base, step = STAMPS[draw(st.sampled_from(kinds))]
     n, m = draw(st.sampled_from([(2, 2), (3, 2), (2, 3), (4, 2), (3, 3), (4, 3), (6, 2)]))

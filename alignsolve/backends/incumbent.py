@@ -9,8 +9,9 @@ import time
 import numpy as np
 
 from alignsolve.backends.row_units import row_units
-from alignsolve.model.arrays import IntArray
+from alignsolve.model.arrays import IntArray, row_blocks
 from alignsolve.model.feasibility import is_feasible
+from alignsolve.model.offsets import has_large_offsets
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits
 
@@ -87,6 +88,8 @@ class SharedIncumbent(Incumbent):
         super().__init__(problem)
         self.limits, self.interrupted = limits, False
         self.unit, self.rounding = _unit(problem), 0.0
+        # A large offset of all values would hide what tells answers apart.
+        self._stake = _spread(problem) if has_large_offsets(problem) else math.inf
         self._lock = threading.Lock()
         self._stop = threading.Event()
         if limits.warm_start is not None:
@@ -107,7 +110,10 @@ class SharedIncumbent(Incumbent):
     @property
     def tolerance(self) -> float:
         """Distance of bound and value that counts as none."""
-        return max(0.5 * self.unit, 1e-9 * abs(self.value), 2 * self.rounding)
+        least = 0.5 * self.unit
+        if not least:
+            least = 1e-9 * min(abs(self.value), self._stake)
+        return max(least, 2 * self.rounding)
 
     @property
     def proved(self) -> bool:
@@ -143,6 +149,18 @@ class SharedIncumbent(Incumbent):
             or self.good_enough
             or time.perf_counter() >= self.limits.deadline
         )
+
+
+def _spread(problem: AlignmentProblem) -> float:
+    """Return the sum of differences of the clients' largest and least values."""
+    total = 0.0
+    for rows in row_blocks(problem.n_clients, problem.n_experts):
+        values = problem.values(rows)
+        top = values.max(axis=1, initial=-np.inf)
+        some = top > -np.inf
+        least = np.where(values > -np.inf, values, np.inf).min(axis=1, initial=np.inf)
+        total += float((top[some] - least[some]).sum())
+    return total
 
 
 def _unit(problem: AlignmentProblem) -> float:

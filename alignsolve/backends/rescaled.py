@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def solve_rescaled(
         return solve(problem, limits)
 
     def scaled(values: npt.ArrayLike, by: int = power) -> Float64Array:
-        return np.ldexp(np.asarray(values, dtype=np.float64), by)
+        return np.asarray(_times(np.asarray(values, dtype=np.float64), by))
 
     moved = problem.replace(
         fitness=scaled(problem.fitness), switch_cost=scaled(problem.switch_cost),
@@ -49,7 +50,7 @@ def solve_rescaled(
         report=None if report is None else _Unscaled(report, -power),
     ))  # fmt: skip
     return replace(
-        found, bound=_times(found.bound, -power),
+        found, bound=float(_times(np.float64(found.bound), -power)),
         prices=None if found.prices is None else scaled(found.prices, -power),
     )
 
@@ -82,11 +83,12 @@ class _Unscaled(Reporter):
         self.caller, self.power = caller, power
 
     def __call__(self, value: float, bound: float) -> bool:
-        stop = self.caller(_times(value, self.power), _times(bound, self.power))
+        stop = self.caller(*_times(np.array([value, bound]), self.power).tolist())
         self.stop_asked = self.caller.stop_asked
         return stop
 
 
-def _times(value: float, power: int) -> float:
-    # Not by `math.ldexp`, which raises where a bound overflows.
-    return float(np.ldexp(value, power))
+def _times(values: Any, power: int) -> Any:
+    # What overflows is infinite: a bound that says nothing, or the price of it.
+    with np.errstate(over="ignore"):
+        return np.ldexp(values, power)

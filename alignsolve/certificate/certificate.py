@@ -250,7 +250,10 @@ def _certify_by_solver(
     value = float(values.sum()) - problem.penalty(row_ind, col_ind)
     if is_integral(problem) and not any(np.any(load.penalty) for load in problem.loads.values()):
         # All objectives differ by whole numbers, even where a penalty's constant is none.
-        bound = value + math.floor(bound - value + 1e-9 * max(1.0, abs(bound)))
+        # Bounds have their solver's tolerance already, but for rounding of large sums.
+        size = max(1.0, abs(bound), abs(value))
+        rounding = max(min(1e-9 * size, 1e-3), 8 * np.finfo(np.float64).eps * size)
+        bound = value + math.floor(bound - value + rounding)
         tolerance = 0.0
     else:
         regret, largest = _client_regrets(problem, row_ind, col_ind)

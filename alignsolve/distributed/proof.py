@@ -15,6 +15,7 @@ from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import Float64Array, IntArray, starts_of
 from alignsolve.model.problem import AlignmentProblem, tolerance
+from alignsolve.model.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def add_proofs(
     low, high = problem.load_min, problem.load_max
     wrong = (load < low - tolerance(low)) | (load > high + tolerance(high))
     for j in np.flatnonzero(wrong)[:1]:
-        broken = f"expert {j} has {load[j]} holders; {low[j]:g} to {high[j]:g} allowed"
+        broken = f"expert {j} has {counted(load[j], 'holder')}; {low[j]:g} to {high[j]:g} allowed"
     if broken:
         raise BackendError(f"backend 'exchange' broke a bound: {broken}")
     residual = math.fsum(part.residual for part in parts)

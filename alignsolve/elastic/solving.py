@@ -14,6 +14,7 @@ from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
+from alignsolve.errors import UnsupportedProblemError
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import Assignment, is_feasible, sorted_pairs
@@ -65,6 +66,15 @@ def solve_elastic(
         That of the problem as it stands where it has an answer. Else an answer
         certified for `Result.relaxed_problem`.
     """
+    if problem.integers is not None:
+        # They are known relative to each client's best one, which counts where pairs are lost.
+        result = plain(problem, limits)
+        if result.status is Status.INFEASIBLE:
+            raise UnsupportedProblemError(
+                "elastic may leave clients with fewer experts, where whole numbers beyond 2**53 "
+                "matter as they are; take a common amount off all values"
+            )
+        return result
     if _is_hopeless(problem):
         return plain(problem, limits)
     started = time.perf_counter()

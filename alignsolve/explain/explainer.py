@@ -21,6 +21,7 @@ from alignsolve.explain.views import (
     amount,
 )
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.ids import alike, escaped
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted
 from alignsolve.result import Result
@@ -310,8 +311,9 @@ def _index(what: Literal["client", "expert"], given: object, size: int,
     if isinstance(given, str):
         if ids is not None and given in ids:
             return ids.index(given)
-        raise ProblemError(f"{what} is {given!r}; give one of the problem's ids"
-                           + ("" if ids is not None else ", of which it has none, or an index"))
+        none = "" if ids is not None else ", of which it has none, or an index"
+        raise ProblemError(f"{what} is {escaped(given)}; give one of the problem's ids{none}"
+                           f"{alike(given, ids or ())}")
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, (int, np.integer)):
         raise ProblemError(f"{what} is {given!r}; give an index, or an id as a string")
     if not 0 <= given < size:

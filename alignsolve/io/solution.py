@@ -37,6 +37,7 @@ from alignsolve.io.table import shown_ids
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
+from alignsolve.model.ids import alike
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 from alignsolve.status import Status, Termination
@@ -315,7 +316,10 @@ def _from_csv(path: str | Path, text: str, problem: AlignmentProblem) -> Solutio
                 continue
             if len(row) != 2 or row[0] not in index[0] or row[1] not in index[1]:
                 shown = one_line(reader.dialect.delimiter.join(row))
-                fail(path, f"{shown} is not a client and an expert of the problem", reader.line_num)
+                near = "".join(alike(name, known) for name, known in zip(row, index, strict=False)
+                               if name not in known)
+                fail(path, f"{shown} is not a client and an expert of the problem{near}",
+                     reader.line_num)
             pairs.append((index[0][row[0]], index[1][row[1]]))
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)

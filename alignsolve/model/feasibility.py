@@ -243,9 +243,9 @@ class _Sums:
     def broken(self, problem: AlignmentProblem) -> Iterator[Violation]:
         """Yield where the bound is not kept."""
         bound = least = most = self.bound
-        form = "d"
-        if bound.dtype.kind == "f":
-            form, slack = "g", tolerance(bound)
+        form, allow = ("d" if part.dtype.kind == "i" else "g" for part in (self.amount, bound))
+        if allow == "g":
+            slack = tolerance(bound)
             least, most = bound - slack, bound + slack
         bad = self.amount < least if self.side == AT_LEAST else self.amount > most
         for at in zip(*(index.tolist() for index in np.nonzero(bad)), strict=True):
@@ -253,10 +253,11 @@ class _Sums:
             group = at[1] if len(at) > 1 else None
             value, allowed = self.amount[at], bound[at]
             who = problem.client_name(at[0]) if expert is None else problem.expert_name(expert)
-            has = f"{self.verb} {value:{form}} {self.noun}".rstrip()
+            noun = self.noun.removesuffix("s") if form == "d" and value == 1 else self.noun
+            has = f"{self.verb} {value:{form}} {noun}".rstrip()
             where = "" if group is None else f" of group {group}"
-            rule = (f"its budget is {allowed:{form}}" if self.kind == "resource"
-                    else f"{self.side} {allowed:{form}} allowed")
+            rule = (f"its budget is {allowed:{allow}}" if self.kind == "resource"
+                    else f"{self.side} {allowed:{allow}} allowed")
             yield Violation(self.kind, client, expert, group, self.name, float(value),
                             float(allowed), f"{who} {has}{where}; {rule}")
 

@@ -85,10 +85,9 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     found = [_real(name, array.shape, k, item) for k, item in enumerate(array.ravel().tolist())]
     if all(isinstance(item, int) for item in found):
-        low, high = min(found, default=0), max(found, default=0)
-        for dtype in (np.int64, np.uint64):
-            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-                return np.array(found, dtype=dtype).reshape(array.shape)
+        whole = _as_integers(found)
+        if whole is not None:
+            return whole.reshape(array.shape)
     out = np.empty(array.size)
     for k, item in enumerate(found):
         try:
@@ -97,11 +96,25 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         except (OverflowError, ValueError, ArithmeticError):
             exact = False
         if not exact:
+            whole = _as_integers(found)
+            if whole is not None:
+                return whole.reshape(array.shape)
             raise ProblemError(
                 f"{_at(name, array.shape, k)} is {_shown(item)}, which float64 does not hold "
                 f"exactly; to round it, give np.asarray(values, dtype=float)"
             )
     return out.reshape(array.shape)
+
+
+def _as_integers(found: list[Any]) -> npt.NDArray[Any] | None:
+    """Return whole numbers as int64 or uint64; None where one is none, or too large."""
+    low, high = -(2**63), 2**64 - 1
+    if not all(low <= item <= high and item == int(item) for item in found):
+        return None
+    kind = np.int64 if max(found, default=0) < 2**63 else np.uint64
+    if kind is np.uint64 and min(found) < 0:
+        return None
+    return np.array([int(item) for item in found], dtype=kind)
 
 
 def _real(name: str, shape: tuple[int, ...], k: int, item: Any) -> Any:

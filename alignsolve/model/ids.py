@@ -106,28 +106,28 @@ def first_fault(ids: Sequence[str]) -> tuple[int, str] | None:
     return None
 
 
-def id_fault(text: str, alike: str | None = None) -> str:
+def id_fault(text: str, other: str | None = None) -> str:
     """Return why an id is refused, or "" where it is not.
 
     Parameters
     ----------
     text : str
         The id.
-    alike : str, optional
+    other : str, optional
         Another id that looks the same, or is.
     """
     unseen = "" if _all_seen(text) else next(filter(_is_unseen, text), "")
-    also = "" if alike in (None, text) else f" and looks like {escaped(alike)}"
+    also = "" if other in (None, text) else f" and looks like {escaped(str(other))}"
     if not text:
         return "'' is empty; give a string or a whole number"
     if unseen:
         return f"{escaped(text)} holds the invisible U+{ord(unseen):04X}{also}; leave it out"
     if text != text.strip():
         return f"{escaped(text)} has white space at an end{also}; leave it out"
-    if alike == text:
+    if other == text:
         return f"repeats {escaped(text)}; ids must be distinct"
-    if alike is not None:
-        return f"{escaped(text)} looks like {escaped(alike)}: they differ only by Unicode " \
+    if other is not None:
+        return f"{escaped(text)} looks like {escaped(other)}: they differ only by Unicode " \
                f"normalisation or in white space; write each id in one way"
     return ""
 
@@ -140,6 +140,13 @@ def look(text: str) -> str:
         text = "".join(" " if character.isspace() else "" if _is_unseen(character) else character
                        for character in text)
     return unicodedata.normalize("NFKC", text).strip()
+
+
+def alike(text: str, known: Iterable[str]) -> str:
+    """Return which known id a text looks like, to end the error that refuses it; "" for none."""
+    shape = look(text)
+    other = next((name for name in known if look(name) == shape and name != text), None)
+    return "" if other is None else f"; {escaped(text)} looks like {escaped(other)}: write it so"
 
 
 def escaped(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.foreign import libraries_of
+from alignsolve.model.ids import alike
 
 #: Whose labels a series has, and a frame's rows and columns; None where they name nothing.
 Axes = tuple[str | None, str | None, str | None]
@@ -106,7 +107,8 @@ def _order(
         if place[label] != k:
             raise ProblemError(f"{name} has the {what} {label!r} twice; {right}")
     if missing := [identifier for identifier in wanted if identifier not in place]:
-        raise ProblemError(f"{name} has no {what} {missing[0]!r}; {right}")
+        raise ProblemError(f"{name} has no {what} {missing[0]!r}; {right}"
+                           f"{alike(missing[0], place)}")
     if len(place) != len(set(wanted)):
         extra = next(label for label in place if label not in set(wanted))
         raise ProblemError(f"{name} has the {what} {extra!r}, which is no {axis}; {right}")

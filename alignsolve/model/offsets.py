@@ -109,7 +109,7 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     -----
     The values of a client with a fixed number of experts are taken relative to its largest one,
     where that is exact in float64. The values of other clients lose one common amount, if they
-    are all above, or all below, what exchanges could gain otherwise; see `_common_amount`. Best
+    are all above, or all below, what exchanges could gain otherwise; see `common_amount`. Best
     answers stay best answers, and differences between answers with equally many pairs stay what
     they are.
     """
@@ -127,7 +127,11 @@ def without_offsets(problem: AlignmentProblem) -> Relative | None:
     free = ~fixed & allowed & (most > 0)
     amount = decided = 0.0
     if free.any():
-        amount, decided = _common_amount(problem, values, free)
+        net = values
+        if Feature.SWITCHING in problem.features:
+            net = problem.values(slice(0, problem.n_clients))
+        least = net.min(axis=1, where=net > -np.inf, initial=np.inf)
+        amount, decided = common_amount(problem, least, net.max(axis=1), free)
         reference[free] = amount
     relative, exact = _difference(values, reference[:, None])
     # Where a difference had to be rounded the client keeps its values, and so do, then, all
@@ -153,24 +157,31 @@ def _difference(
     return found, np.asarray((lost == 0) | np.isneginf(values))
 
 
-def _common_amount(
-    problem: AlignmentProblem, values: Float64Array, free: BoolArray
+def common_amount(
+    problem: AlignmentProblem, least: Float64Array, most: Float64Array, free: BoolArray
 ) -> tuple[float, float]:
     """Return what all values of clients with a free number of experts can lose, and `decided`.
 
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        The problem.
+    least, most : float64 array, shape (n_clients,)
+        Range of each client's values less switching costs; +inf and -inf for none.
+    free : bool array, shape (n_clients,)
+        Clients with a value whose number of experts is free: at least one.
+
+    Notes
+    -----
     Where every value is above what else an answer could gain, more pairs are always better, and
     where it is below what else it could lose, fewer are; among answers of as many pairs an amount
     taken off every value is a constant. What is left keeps these relations.
     """
-    finite = values > -np.inf
-    least = values.min(axis=1, where=finite, initial=np.inf)
-    most = values.max(axis=1)
-    switching = float(problem.switch_cost.max(initial=0.0))
-    spread = np.where(most > -np.inf, most - least, 0.0) + switching
-    else_gained = _most_gained_else(problem, spread)
-    low, high = float(least[free].min()) - switching, float(most[free].max())
-    # What is left is a power of two, so that it takes few digits.
-    left = float(2.0 ** np.ceil(np.log2(4 * else_gained))) if else_gained else 1.0
+    low, high = float(least[free].min()), float(most[free].max())
+    with np.errstate(over="ignore"):
+        else_gained = _most_gained_else(problem, np.where(most > -np.inf, most - least, 0.0))
+        # What is left is a power of two, so that it takes few digits.
+        left = float(2.0 ** np.ceil(np.log2(4 * else_gained))) if else_gained else 1.0
     if low > 2 * left:
         return float(np.rint((low - left) / left) * left), left / 4
     if high < -2 * left:
@@ -183,12 +194,15 @@ def _most_gained_else(problem: AlignmentProblem, spread: Float64Array) -> float:
 
     In the flow class one pair more is an exchange along a path that meets each expert at most
     once: swaps, each within one client's values, and a step of a penalty. In the mip class all
-    clients may have to change, and penalties have no such bound: infinite.
+    clients may have to change, and all penalties with them.
     """
     if problem.problem_class == "flow":
         loads = np.array([[0], [problem.n_clients]])
         steps = problem.load_penalty * (np.abs(2 * (loads - problem.load_target)) + 1)
         return problem.n_experts * float(spread.max(initial=0.0)) + float(steps.max(initial=0.0))
-    if {Feature.LOAD_PENALTY, Feature.NAMED_LOAD_PENALTY} & problem.features:
-        return float("inf")
-    return float((spread * problem.slot_bounds()[1]).sum())
+    ends = [(problem.load_penalty, problem.load_target, float(problem.n_clients))]
+    ends += [(np.asarray(load.penalty), np.asarray(load.target), float(np.sum(load.weight)))
+             for load in problem.loads.values()]  # fmt: skip
+    penalties = sum(float((slope * np.maximum(np.abs(target), np.abs(most - target)) ** 2).sum())
+                    for slope, target, most in ends)
+    return float((spread * problem.slot_bounds()[1]).sum()) + penalties

@@ -233,7 +233,7 @@ def test_a_search_is_over_at_the_deadline(clock):
 
 @pytest.mark.parametrize("search", [
     lambda relaxation, start, **limits: subgradient_ascent(
-        relaxation, start, distance=1.0, value=lambda: -math.inf, **limits),
+        relaxation, start, distance=1.0, **limits),
     lambda relaxation, start, **limits: clear(
         relaxation, start.prices, Curvature.guess(relaxation), **limits),
 ])

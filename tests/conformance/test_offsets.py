@@ -12,7 +12,9 @@ import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.model.offsets import without_offsets
 from tests.conformance.asking import assert_sound, exact_backends, examples
-from tests.strategies import exact_best, exact_value, stamped_problems
+from tests.enumeration import Enumeration
+from tests.fuzz.claims import false_claims
+from tests.strategies import stamped_problems
 
 #: The best answer is client 0 with expert 1, by enumeration.
 BY_HAND = {
@@ -41,14 +43,15 @@ def test_the_best_of_values_above_a_base(name: str) -> None:
         problem, fitness = drawn
         if name != "auto" and get_backend(name).refusal(problem) is not None:
             return
-        best = exact_best(problem, fitness)
+        found = Enumeration(problem, fitness)
+        best = found.best()[0]
         result = al.solve(problem, backend=name)
         assert_sound(problem, result)
         if best is None:
             assert result.status is al.Status.INFEASIBLE
             return
         assert result.status is al.Status.OPTIMAL
-        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+        assert found.exact_gains(result.matrix().toarray()[None]) == [best]
 
     ask()
 
@@ -57,10 +60,73 @@ def test_the_best_of_values_above_a_base(name: str) -> None:
 @given(stamped_problems(resources={"mb": al.Resource(1.5, 2)}))
 def test_no_claim_beyond_the_best_with_a_budget(drawn) -> None:
     problem, fitness = drawn
-    best = exact_best(problem, fitness)
+    found = Enumeration(problem, fitness)
     result = al.solve(problem)
-    if best is not None and result.status is al.Status.OPTIMAL:
-        assert exact_value(problem, fitness, result.row_ind, result.col_ind) == best
+    if result.status is al.Status.OPTIMAL:
+        assert found.exact_gains(result.matrix().toarray()[None]) == [found.best()[0]]
+
+
+#: Problems of the mip class in which what is large hides what decides from solvers in floats.
+HIDDEN = {
+    "a value in place of a forbidden pair": {
+        "fitness": [[0.765625, 0.640625], [0.5625, 0.046875], [0.71875, 0.71875],
+                    [-1e9, 0.453125], [-1e9, 0.40625]],
+        "max_experts": [1, 3, 2, 2, 2], "load_min": 1, "load_max": 2,
+        "loads": {"samples": al.Load([0, 1, 3, 0.5, 2], max=4)},
+    },
+    "an offset and a penalty": {
+        "fitness": 1.7e9 + np.array([[1, 7], [6, 0], [3, 5], [2, 4], [7, 7]]) * 2.0**-22,
+        "max_experts": [2, 2, 2, 1, 1], "load_min": 1,
+        "loads": {"samples": al.Load([0, 0.5, 2, 2, 0.5], min=1.5, max=4, target=1,
+                                     penalty=[0, 1])},
+    },
+    "an offset at the last digit and a penalty": {
+        "fitness": np.array([[-1, -3], [-1, -6], [0, -7], [-6, -6]]) - 1_700_000_000_000_000,
+        "max_experts": [2, 1, 1, 2], "load_min": 1,
+        "loads": {"samples": al.Load([0.5, 1, 1, 2], max=1, target=3.5, penalty=[0.1, 0])},
+    },
+}
+
+
+@pytest.mark.parametrize("arguments", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_no_false_claim_where_something_large_hides_what_decides(name: str, arguments) -> None:
+    problem = al.AlignmentProblem(**arguments)
+    if name != "auto" and get_backend(name).refusal(problem) is not None:
+        return
+    result = al.solve(problem, backend=name)
+    assert list(false_claims(Enumeration(problem), result)) == []
+    assert result.status is al.Status.OPTIMAL or name not in ("auto", "ortools-cpsat")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("name", ["auto", *exact_backends()])
+def test_tiny_values_beside_bounds_that_are_not(name: str) -> None:
+    fitness = np.arange(1, 7).reshape(3, 2) * 2.0**-1000
+    for floor, status in ((2, al.Status.INFEASIBLE), (0, al.Status.OPTIMAL)):
+        problem = al.AlignmentProblem(fitness, 1, client_fitness_min=floor, load_max=1,
+                                      loads={"samples": al.Load(1.0, penalty=floor)})
+        if name == "auto" or get_backend(name).refusal(problem) is None:
+            assert al.solve(problem, name).status is status
+
+
+@pytest.mark.parametrize("name", ["auto", "lagrangian", "ortools-cpsat"])
+def test_whole_sums_beyond_a_billion_are_proved(name: str) -> None:
+    values = np.random.default_rng(1).integers(0, 10**11, (6, 4))
+    budget = {"mb": al.Resource([1, 2, 3, 1], 4)}
+    problem = al.AlignmentProblem(values, 2, load_max=3, resources=budget)
+    result = al.solve(problem, name)
+    assert result.status is al.Status.OPTIMAL
+    assert result.gap_abs == 0
+
+
+def test_whole_numbers_beyond_2_to_53_are_not_relaxed() -> None:
+    values = LARGE["nanoseconds"]
+    problem = al.AlignmentProblem(values, 1, min_experts=1, load_max=1)
+    assert al.solve(problem, elastic=True).col_ind.tolist() == [1, 0]
+    crowded = problem.replace(load_max=[1, 0])
+    with pytest.raises(al.UnsupportedProblemError, match="elastic may leave clients with fewer"):
+        al.solve(crowded, elastic=True)
 
 
 def test_offsets_of_clients_outside_the_first_look() -> None:

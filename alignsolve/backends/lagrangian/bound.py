@@ -36,6 +36,8 @@ LARGEST_TABLE = 1 << 26
 NODES = 20_000
 #: Gap of a client's search that may stay open, in typical differences of values.
 CLIENT_GAP = 1e-3
+#: Least typical difference of values.
+LEAST_SPREAD = 1e-150
 #: Clients from which that is estimated.
 SOME = 2000
 
@@ -203,7 +205,9 @@ def typical_difference(problem: AlignmentProblem) -> float:
         return 1.0
     spread, size = float(finite.std()), float(np.abs(finite).max())
     # Where all are the same, prices are of the order of the values.
-    return spread if spread > 1e-3 * size else 0.3 * size or 1.0
+    found = spread if spread > 1e-3 * size else 0.3 * size or 1.0
+    # Far below that, floors or penalties set the scale, and inverses stay finite.
+    return max(found, LEAST_SPREAD)
 
 
 def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:

@@ -18,6 +18,9 @@ logger = logging.getLogger("alignsolve")
 #: Exact solvers of the linear model, in order.
 EXACT = ("ortools-mip", "scipy-milp")
 
+#: One in whole numbers, and pairs up to which it is asked where a bound in floats leaves a doubt.
+WHOLE, FEW_PAIRS = ("ortools-cpsat",), 256
+
 
 class OtherSolvers:
     """Other backends, whose answers are offered.
@@ -50,7 +53,16 @@ class OtherSolvers:
     def whole(self, limits: Limits) -> Outcome:
         """Ask for an exact answer, and take what is proved."""
         best = self.best
-        answer = self._first(EXACT, best.problem, limits)
+        answer = self._take(EXACT, limits)
+        in_doubt = answer.termination is Termination.PROVED and not best.proved
+        if in_doubt and best.problem.fitness.size <= FEW_PAIRS and limits.remaining() > 0:
+            self._take(WHOLE, dataclasses.replace(limits, warm_start=best.pairs))
+        return answer
+
+    def _take(self, names: tuple[str, ...], limits: Limits) -> Outcome:
+        """Ask for an exact answer to the whole problem, and take answer and bound."""
+        best = self.best
+        answer = self._first(names, best.problem, limits)
         if answer.infeasible:
             best.infeasible = best.pairs is None
         else:

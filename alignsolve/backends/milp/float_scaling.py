@@ -4,7 +4,7 @@ HiGHS and SCIP accept what breaks a row by 1e-6, prune what is within 1e-6 of
 the best value, and call a column whole within 1e-6. Where a row's sums are
 whole multiples of a unit, the row is written in that unit and this cannot
 matter. Other rows are scaled so that 1e-6 is the package's own tolerance, 1e-9
-of the bound; the objective so that 1e-6 is 1e-9 of its largest coefficient.
+of the bound; the objective so that 1e-6 is far below 1e-9 of its largest coefficient.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from alignsolve.backends.milp.scaled_model import ScaledModel, whole_bounds
 from alignsolve.backends.row_units import row_reduce, row_units
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
+#: The solvers' absolute tolerance.
+TOLERANCE = 1e-6
+
 #: Size to which bounds and objective coefficients are scaled.
-WANTED_SIZE = 2.0**10
+WANTED_SIZE, WANTED_VALUE = 2.0**10, 2.0**14
 
 #: Largest whole coefficient, and largest whole bound, that stays as it is.
 LARGEST_WHOLE = 2**20
@@ -51,12 +54,17 @@ class FloatModel(ScaledModel):
     @property
     def gap(self) -> float:
         """Scaled gap within which two objective values count as equal."""
-        return 0.999 * self.unit if self.unit else 1e-6
+        return 0.999 * self.unit if self.unit else TOLERANCE
 
     def bound(self, objective: float) -> float:
-        """Return the original bound that a bound on the scaled objective implies."""
-        if self.unit and np.isfinite(objective):
-            objective = float(np.floor(objective / self.unit + 1e-6)) * self.unit
+        """Return the original bound that a bound on the scaled objective implies.
+
+        Solvers prune what is within their tolerance of the best value: so much is added.
+        """
+        if not self.unit:
+            objective += TOLERANCE
+        elif np.isfinite(objective):
+            objective = float(np.floor(objective / self.unit + TOLERANCE)) * self.unit
         return objective / self.objective_scale + self.offset
 
 
@@ -136,7 +144,7 @@ def _objective_scale(model: LinearModel) -> tuple[float, float]:
         whole, per_unit = row_units(values, np.array([0, values.size]))
         if per_unit[0] > 0 and np.abs(whole).max(initial=0) <= LARGEST_WHOLE:
             return float(per_unit[0]), 1.0
-    scale = WANTED_SIZE / largest if largest > 0 else 1.0
+    scale = WANTED_VALUE / largest if largest > 0 else LARGEST_COEFFICIENT
     # A penalty far larger than the fitness must stay within the solver's digits.
     for group in model.penalties:
         least, most = group.penalty_range()

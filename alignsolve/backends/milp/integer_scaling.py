@@ -9,7 +9,6 @@ admitted wrongly are cut off by `alignsolve.backends.milp.exact_cuts`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,8 +107,14 @@ def _integer_objective(model: LinearModel, width: Float64Array) -> tuple[IntArra
     whole, per_unit = row_units(values, np.array([0, values.size]))
     if not model.penalties and per_unit[0] > 0 and total * per_unit[0] < LARGEST_SUM:
         return whole, float(per_unit[0]), True
-    scale = 2.0 ** math.floor(math.log2(LARGEST_SUM / total)) if total > 0 else 1.0
+    scale = float(_power_below(LARGEST_SUM, np.array(total)))
     return np.ceil(values * scale).astype(np.int64), scale, False
+
+
+def _power_below(most: float, sums: Float64Array) -> Float64Array:
+    """Return powers of two that bring sums below a limit, and keep their inverses finite."""
+    exponent = np.frexp(most)[1] - 1 - np.frexp(np.where(sums > 0, sums, 1.0))[1]
+    return np.asarray(np.ldexp(1.0, np.clip(exponent, -1000, 1000)))
 
 
 def _integer_rows(
@@ -128,7 +133,7 @@ def _integer_rows(
     whole, per_unit = row_units(data, indptr)
     exact = (per_unit > 0) & (error == 0)
     activity = row_reduce(np.add, np.abs(data) * upper[columns], indptr, 0.0)
-    scale = 2.0 ** np.floor(np.log2(LARGEST_SUM / np.where(activity > 0, activity, 1.0)))
+    scale = _power_below(LARGEST_SUM, activity)
     # A penalty's own coefficient must come out whole.
     unit = step[rounding > 0].min(initial=np.inf)
     scale = np.where(error > 0, np.maximum(scale, 1 / unit), scale)

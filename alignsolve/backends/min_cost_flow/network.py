@@ -36,6 +36,7 @@ from alignsolve.model.arrays import (
     row_blocks,
 )
 from alignsolve.model.contradictions import contradictions, group_ranges
+from alignsolve.model.offsets import common_amount
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import penalty_step
 
@@ -145,9 +146,12 @@ def build_network(problem: AlignmentProblem, most_bits: int | None = None) -> Fl
     tails = np.repeat(clients.astype(np.int32)[:, None], max(1, problem.n_groups), axis=1)
     tails[group_client, group] = group_nodes
     expert, room, steps = _load_steps(problem, load_min, load_max)
+    optional = slots_min < slots_max
+    free = optional & (values.largest > -np.inf)
     scaling = choose_scaling(
-        values, steps, slots_min < slots_max, int(min(slots_max.sum(), load_max.sum())),
+        values, steps, optional, int(min(slots_max.sum(), load_max.sum())),
         cost_bits(n, m, n_nodes) if most_bits is None else most_bits,
+        common_amount(problem, values.smallest, values.largest, free) if free.any() else (0.0, 0.0),
     )
     arcs = _arcs(problem, scaling, int(values.allowed.sum()), [
         (clients, hub, slots_max - slots_min, scaling.client_offset - scaling.common_offset),

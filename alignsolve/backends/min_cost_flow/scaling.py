@@ -125,7 +125,8 @@ def cost_bits(n_clients: int, n_experts: int, n_nodes: int) -> int:
 
 
 def choose_scaling(
-    values: ValueRange, steps: Float64Array, optional: BoolArray, most_pairs: int, limit: int
+    values: ValueRange, steps: Float64Array, optional: BoolArray, most_pairs: int, limit: int,
+    common: tuple[float, float] = (0.0, 0.0),
 ) -> Scaling:
     """Choose the power of two and the offsets of a network's costs.
 
@@ -141,6 +142,8 @@ def choose_scaling(
         No answer has more pairs.
     limit : int
         Costs stay below this power of two; see `cost_bits`.
+    common : float, float
+        What `alignsolve.model.offsets.common_amount` says of clients with optional slots.
 
     Notes
     -----
@@ -159,10 +162,10 @@ def choose_scaling(
     exponent = min(needed, _exponent_below(VALUE_BITS, largest), _exponent_below(limit, steepest))
     lost = float(most_pairs + min(most_pairs, steps.size / 2))
     while exponent > plain:
-        common, offset, size = _offsets(values, steps, optional, some, exponent)
+        amount, offset, size = _offsets(values, steps, optional, common, exponent)
         if size < 1 << limit:
             error = 0.0 if exponent >= needed else math.ldexp(lost, -exponent)
-            return Scaling(exponent, error, common, offset)
+            return Scaling(exponent, error, amount, offset)
         exponent -= max(1, size.bit_length() - limit)
     return Scaling(plain, math.ldexp(lost, -plain), 0, np.zeros(n, dtype=np.int64))
 
@@ -182,42 +185,24 @@ def _rounded(values: Float64Array, exponent: int) -> IntArray:
 
 
 def _offsets(
-    values: ValueRange, steps: Float64Array, optional: BoolArray, some: BoolArray, exponent: int
+    values: ValueRange, steps: Float64Array, optional: BoolArray, common: tuple[float, float],
+    exponent: int,
 ) -> tuple[int, IntArray, int]:
     """Return the common offset, the client offsets, and the largest cost they leave.
 
     A client uses all its slots or leaves them unused: an amount added to both
-    is a constant. That suffices where no slot is optional; for the others see
-    `_common_offset`.
+    is a constant. That suffices where no slot is optional.
     """
+    some = values.largest > -np.inf
     small = _rounded(np.where(some, values.smallest, 0.0), exponent)
     large = _rounded(np.where(some, values.largest, 0.0), exponent)
-    taken = _rounded(steps, exponent)
-    up, down = int(taken.max(initial=0)), -int(taken.min(initial=0))
-    common = 0
-    if (optional & some).any():
-        detour = (values.allowed.size - 1) * int((large - small).max()) + 1
-        least, most = int(small[optional & some].min()), int(large[optional & some].max())
-        common = _common_offset(least, most, detour + up, detour + down)
-    best = np.where(some, large, common)
-    best = np.where(optional, np.maximum(best, common), best)
-    unused = np.where(optional, best - common, 0)
-    costs = np.maximum(best - np.where(some, small, common), unused)
-    size = max(int(costs.max(initial=0)), up, down)
-    return common, best, size
-
-
-def _common_offset(least: int, most: int, up: int, down: int) -> int:
-    """Return an amount that all values can lose without a change of the best answer.
-
-    An answer with one pair more, or less, is an exchange along a path of the
-    network that meets each expert at most once: a pair of a client with an
-    unused slot, and swaps, each within one client's spread, and a penalty step.
-    All swaps and the step lose less than `up`, or `down`. So where every value
-    is above `up`, more pairs are always better, and where every value is below
-    ``-down``, fewer are; among answers with as many pairs an amount taken off
-    every value is a constant. The amount returned leaves these relations.
-    """
-    if least > up:
-        return least - up
-    return most + down if most < -down else 0
+    steepest = int(np.abs(_rounded(steps, exponent)).max(initial=0))
+    amount, decided = common
+    # Rounding of the values on a path must not undo what the amount leaves.
+    is_kept = math.ldexp(decided, exponent) > values.allowed.size + 1
+    taken = int(_rounded(np.array(amount), exponent)) if is_kept else 0
+    best = np.where(some, large, taken)
+    best = np.where(optional, np.maximum(best, taken), best)
+    unused = np.where(optional, best - taken, 0)
+    costs = np.maximum(best - np.where(some, small, taken), unused)
+    return taken, best, max(int(costs.max(initial=0)), steepest)

@@ -12,7 +12,7 @@ import pytest
 import alignsolve as al
 from alignsolve.backends.base import Outcome
 from alignsolve.certificate import certificate as certificates
-from alignsolve.certificate import judgement, numbers
+from alignsolve.certificate import judgement, numbers, row_pass_kernels
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.duality_gap import dual_gap
@@ -27,7 +27,7 @@ from tests.alignsolve.certificate.exact import (
     of_source,
     proof_of_shards,
 )
-from tests.strategies import judged_answers
+from tests.enumeration import Enumeration
 
 
 @cache
@@ -36,7 +36,8 @@ def ranked(problem):
 
     All numbers are small multiples of 1/64, so that sums of floats are exact.
     """
-    answers, kept, cost = judged_answers(problem)
+    found = Enumeration(problem)
+    answers, kept, cost = found.answers, found.kept, found.penalties()
     values = problem.values(slice(0, problem.n_clients))
     worth = (answers * np.where(values > -np.inf, values, 0)).sum(axis=(1, 2)) - cost
     order = np.flatnonzero(kept)[np.argsort(-worth[kept], kind="stable")]
@@ -342,3 +343,20 @@ def test_rounding_allowed_to_exchanges_leaves_whole_prices(monkeypatch):
         found = judgement.judge(problem, rows, cols)
         assert not found.refuted
         assert (found.prices == np.round(found.prices)).all()
+
+
+@pytest.mark.parametrize("m", [4, 20])  # of many slots the best are found by sorting
+def test_the_pass_over_rows_says_infinite_where_there_is_no_response(m):
+    values, prices = np.full((1, m), -np.inf), np.zeros(m)
+    values[0, [0, 2]] = 1.0, 2.0
+    for slots, cols, expected in (
+        ((3, m), [0, 1, 3], np.inf),  # only two are allowed
+        ((2, m), [0, 2], 0.0), ((2, m), [0], np.inf), ((0, 1), [0, 2], np.inf),
+        ((0, 1), [0], 1.0), ((0, 2), [], 3.0),
+    ):
+        least, most = (np.array([bound]) for bound in slots)
+        held = np.zeros(len(cols))
+        residual, _ = row_pass_kernels.residual_sum(
+            values, prices, np.array([0, len(cols)]), np.array(cols, dtype=np.int64), least, most,
+            held)
+        assert residual == expected

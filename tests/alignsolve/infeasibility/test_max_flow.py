@@ -11,6 +11,7 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.infeasibility.max_flow import (
     FeasibleFlow,
+    FlowBounds,
     allowed_state,
     expert_groups,
     feasible_assignment,
@@ -89,3 +90,43 @@ def test_bounds_of_the_mip_class_are_not_looked_at():
     rows, cols = feasible_assignment(problem)
     assert np.bincount(cols).tolist() == [2, 2]
     assert violations(problem, rows, cols) != []
+
+
+def flow(held, groups, low, *, high=None, most, group_low=None, client_low=0):
+    """Return a flow that starts from pairs held: 2 in `held`, 1 for those allowed."""
+    state, group = np.array(held, dtype=np.uint8), np.array(groups)
+    n, m = state.shape
+    size = np.array([[(state[i, group == g] > 0).sum() for g in range(group.max() + 1)]
+                     for i in range(n)], np.int32)
+    lows = np.zeros_like(size) if group_low is None else np.array(group_low, np.int32)
+    bounds = FlowBounds(
+        np.full(n, client_low), np.array(most), lows, size.copy(), np.array(low),
+        np.full(m, n) if high is None else np.array(high), size, (state > 0).sum(axis=0))
+    made = FeasibleFlow(state, group, bounds)
+    made.seed()
+    return made
+
+
+@pytest.mark.parametrize(("made", "feasible"), [
+    # Expert 0 can spare one of two holders, or both.
+    (lambda: flow([[2, 1, 0], [2, 0, 1]], [0, 0, 0], [1, 1, 1], most=[1, 1]), False),
+    (lambda: flow([[2, 1, 0], [2, 0, 1]], [0, 0, 0], [0, 1, 1], most=[1, 1]), True),
+    # A client has room for one more, or for two.
+    (lambda: flow([[1, 1]], [0, 0], [1, 1], most=[1]), False),
+    (lambda: flow([[1, 1]], [0, 0], [1, 1], most=[2]), True),
+    # A client must keep one expert of group 0, or none.
+    (lambda: flow([[2, 2, 1, 1]], [0, 0, 1, 1], [0, 0, 1, 1], most=[2], group_low=[[1, 0]]), False),
+    (lambda: flow([[2, 2, 1, 1]], [0, 0, 1, 1], [0, 0, 1, 1], most=[2]), True),
+    # Too many holders: a client must keep one expert, which expert 1 can take, or cannot.
+    (lambda: flow([[2, 1], [2, 1]], [0, 0], [0, 0], high=[0, 1], most=[1, 1], client_low=1), False),
+    (lambda: flow([[2, 1], [2, 1]], [0, 0], [0, 0], high=[0, 2], most=[1, 1], client_low=1), True),
+    (lambda: flow([[2, 1], [2, 1]], [0, 0], [0, 0], high=[0, 0], most=[1, 1]), True),
+])
+def test_nothing_is_given_up_twice(made, feasible):
+    found = made()
+    assert found.run() is feasible
+    if feasible:
+        held, of = found.state == 2, found.bounds
+        load, slots = held.sum(axis=0), held.sum(axis=1)
+        assert (of.load_low <= load).all() and (load <= of.load_high).all()
+        assert (of.client_low <= slots).all() and (slots <= of.client_high).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -75,6 +76,18 @@ def test_pairs_as_a_table_of_ids(suffix, tmp_path):
     assert text.replace("\t", ",") == "client,expert\na,0\nb,1\n"
     found = io.read_solution(tmp_path / f"s{suffix}", PROBLEM)
     assert (found.row_ind.tolist(), found.col_ind.tolist(), found.status) == ([0, 1], [0, 1], None)
+
+
+@pytest.mark.parametrize("text", ["anna\u00a0", " anna", "an\u200bna", "\uff41nna"])
+def test_ids_that_only_look_like_those_of_the_problem_are_named(text, tmp_path):
+    problem = al.AlignmentProblem([[1, 2]], 1, client_ids=["anna"], expert_ids=["a", "b"])
+    path = tmp_path / "s.csv"
+    path.write_text(f"client,expert\n{text},a\n", encoding="utf-8")
+    words = re.escape(f"; {text!a} looks like 'anna': write it so")
+    with pytest.raises(al.ProblemError, match=words):
+        al.read_solution(path, problem)
+    with pytest.raises(al.ProblemError, match=words):
+        al.explain(problem, al.solve(problem), client=text)
 
 
 def test_conflicts_come_back(tmp_path):

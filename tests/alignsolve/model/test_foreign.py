@@ -115,6 +115,13 @@ class TestContainers:
         with pytest.raises(ProblemError, match="does not hold exactly; to round it, give "):
             al.AlignmentProblem(objects, 1)
 
+    def test_whole_decimals_beyond_2_to_53_are_whole_numbers(self) -> None:
+        values = [[Decimal(2**60 + 1), Decimal(2**60 + 3)], [Decimal("1E+18"), Fraction(7)]]
+        problem = al.AlignmentProblem(values[:1], 1, min_experts=1)
+        assert problem.arguments()["fitness"].tolist() == [[2**60 + 1, 2**60 + 3]]
+        # What floats hold exactly stays as it is, however large.
+        assert al.AlignmentProblem(values[1:], 1).integers is None
+
     @pytest.mark.parametrize(("value", "message"), [
         ([[None, 1]], "fitness[0, 0] is None; give real numbers"),
         ([[1, object()]], "fitness[0, 1] is of type object; give real numbers"),

@@ -1,0 +1,126 @@
+"""Shards whose workers die at any call, over a stand-in for Ray in this process."""
+
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve.backends.exchange.params import ExchangeParams
+from alignsolve.distributed import engine as engines
+from alignsolve.distributed.params import RayParams
+from alignsolve.distributed.shards import cut_blocks
+from alignsolve.errors import BackendError
+
+
+class TaskError(Exception):
+    def __init__(self, cause):
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class ActorError(Exception):
+    pass
+
+
+class StandIn:
+    """Runs actors here; the worker asked by call number `fatal` dies before, after or unseen."""
+
+    exceptions = SimpleNamespace(RayTaskError=TaskError, RayActorError=ActorError)
+
+    def __init__(self, fatal=-1, when="before", for_good=False):
+        self.fatal, self.when, self.for_good, self.asked = fatal, when, for_good, 0
+
+    def cluster_resources(self):
+        return {"CPU": 2}
+
+    def remote(self, **options):
+        return lambda worker: SimpleNamespace(remote=lambda: Actor(self, worker))
+
+    def get(self, answers):
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def kill(self, actor):
+        actor.worker = None
+
+
+class Actor:
+    def __init__(self, ray, kind):
+        self.ray, self.kind, self.worker = ray, kind, kind()
+        self.call, self.repeat = (
+            SimpleNamespace(remote=lambda *args, name=name: self.run(name, args))
+            for name in ("call", "repeat"))
+
+    def run(self, name, args):
+        at, self.ray.asked = self.ray.asked, self.ray.asked + 1
+        if at == self.ray.fatal or (self.ray.for_good and at > self.ray.fatal):
+            if self.ray.when == "after":
+                getattr(self.worker, name)(*args)
+            self.worker = self.kind()
+            if self.ray.when != "unseen":
+                return ActorError("died")
+        try:
+            return getattr(self.worker, name)(*args)
+        except Exception as error:
+            return TaskError(error)
+
+
+RNG = np.random.default_rng(8)
+FITNESS = RNG.integers(0, 40, (240, 4)).astype(np.float32)
+PROBLEM = al.AlignmentProblem(
+    al.ArraySource(FITNESS, block_rows=32), RNG.integers(1, 3, 240), min_experts=1, load_min=20,
+    load_max=110, switch_cost=2.0, held=(np.arange(240), np.arange(240) % 4))
+PARAMS = RayParams(exchange=ExchangeParams(room=240, small=0, newton_clients=1, drawn=400))
+
+
+def solved(ray, monkeypatch, **more):
+    @contextmanager
+    def connected(engine):
+        yield ray
+
+    monkeypatch.setattr(engines, "connected", connected)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    return al.solve(PROBLEM, engine=al.RayEngine(workers=2, params=PARAMS, **more))
+
+
+def test_whenever_a_worker_dies_the_answer_and_its_proof_stay_the_same(monkeypatch):
+    here, plain = al.solve(PROBLEM, "exchange"), StandIn()
+    first = solved(plain, monkeypatch)
+    assert first.status is al.Status.OPTIMAL
+    assert (first.objective_value, first.stats["restarts"]) == (here.objective_value, 0)
+    assert al.certify(PROBLEM, first.row_ind, first.col_ind, first.prices).optimal
+    assert plain.asked > 10
+    for fatal in range(plain.asked):
+        for when in ("before", "after", "unseen"):
+            again = solved(StandIn(fatal, when), monkeypatch)
+            assert again.status is al.Status.OPTIMAL
+            assert again.col_ind.tolist() == first.col_ind.tolist()
+            assert again.certificate.gap_abs == first.certificate.gap_abs == 0
+            # The first call of a worker finds a new one as it should be.
+            assert again.stats["restarts"] == (1 if when != "unseen" or fatal > 1 else 0)
+
+
+def test_a_worker_that_stays_dead_is_an_error(monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", iter(np.arange(0, 10**6, 7.0)).__next__)
+    with pytest.raises(BackendError, match="a worker died and did not come back: died"):
+        solved(StandIn(5, for_good=True), monkeypatch)
+
+
+def test_an_error_of_a_worker_is_told(monkeypatch):
+    ray = StandIn()
+    monkeypatch.setattr("alignsolve.distributed.worker.prove_shard", lambda *_: 1 / 0)
+    with pytest.raises(BackendError, match="a worker failed: division by zero"):
+        solved(ray, monkeypatch)
+
+
+@pytest.mark.parametrize(("edges", "shards", "cuts"), [
+    ([0, 4, 8, 12, 16], 2, [0, 2, 4]), ([0, 4, 8, 12, 16], 9, [0, 1, 2, 3, 4]),
+    ([0, 10, 11, 12, 20], 2, [0, 1, 4]), ([0, 5], 3, [0, 1]), ([0, 4, 8, 9], 2, [0, 2, 3]),
+])
+def test_shards_are_cut_between_blocks(edges, shards, cuts):
+    assert cut_blocks(np.array(edges), shards).tolist() == cuts
