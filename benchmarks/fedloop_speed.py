@@ -106,7 +106,9 @@ def main() -> None:
                   f"{times['least_cpu_s']:.1f})", flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    found[f"{options.threads} threads"] = {"machine": machine_record(), "rows": rows}
+    kept = [row for row in found.get(f"{options.threads} threads", {}).get("rows", [])
+            if row["clients"] not in options.clients]
+    found[f"{options.threads} threads"] = {"machine": machine_record(), "rows": kept + rows}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
