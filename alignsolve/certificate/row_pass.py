@@ -196,6 +196,6 @@ def map_values(problem: AlignmentProblem, work: Callable[[slice, FloatArray], T]
     if not switching and problem.fitness.flags.c_contiguous:
         return [work(slice(0, problem.n_clients), problem.fitness)]
     return [
-        work(rows, problem.values(rows))
+        work(rows, np.ascontiguousarray(problem.values(rows)))
         for rows in row_blocks(problem.n_clients, problem.n_experts)
     ]
