@@ -22,8 +22,9 @@ from fedloop.errors import CheckpointError
 #: A run's checkpoint in its folder.
 NAME = "checkpoint.safetensors"
 
-#: Version of the layout; that of fedloop 0.1 was 1, without a checksum.
-FORMAT = 2
+#: Version of the layout; that of fedloop 0.1 was 1, without a checksum, and 2 had the
+#: parameters of a classifier that was no module.
+FORMAT = 3
 
 #: Key of the JSON text in the file's metadata.
 _KEY = "fedloop"

@@ -205,8 +205,8 @@ def download(
                                             help="Folder; by default data/NAME.")] = None,
 ) -> int:
     """Fetch a published data set, and check its hashes. Needs a network."""
-    from fedloop.download import download as fetch
     from fedloop.printing import Downloading
+    from fedloop.tasks.download import download as fetch
 
     with Downloading() as advance:
         paths = fetch(name.value, to or Path("data") / name.value, advance)

@@ -10,8 +10,8 @@ import numpy as np
 
 from fedloop.config import Config, build_config
 from fedloop.metrics import Estimate, estimate, paired_change, summary
-from fedloop.readers import Dataset
-from fedloop.train import Record, load_data, train
+from fedloop.train import train
+from fedloop.world import Record, load_data
 
 #: Strategy -> seed -> the records of its rounds.
 Runs = dict[str, dict[int, list[Record]]]
@@ -35,7 +35,7 @@ def compare(
     on_round : callable, optional
         Called with strategy, seed and the record of every round played.
     """
-    data: Dataset = load_data(config)
+    data = load_data(config)
     runs: Runs = {strategy: {} for strategy in strategies}
     for seed in seeds:
         for strategy in strategies:

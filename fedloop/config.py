@@ -8,257 +8,41 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fedloop.errors import ConfigError
+from fedloop.settings import (
+    AlignmentSettings,
+    Count,
+    DataSettings,
+    FleetSettings,
+    LocalSettings,
+    ModelSettings,
+    PartitionSettings,
+    PrivacySettings,
+    ServerSettings,
+    Settings,
+    Share,
+)
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+__all__ = [
+    "AlignmentSettings",
+    "Config",
+    "DataSettings",
+    "FleetSettings",
+    "LocalSettings",
+    "ModelSettings",
+    "PartitionSettings",
+    "PrivacySettings",
+    "ServerSettings",
+    "Strategy",
+    "build_config",
+    "config_json",
+    "read_config",
+]
 
 #: Strategies, as `alignsolve.Aligner` calls them.
 Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
-
-
-class Settings(BaseModel):
-    """Base of all groups of settings: unknown names are errors, nothing can be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
-
-
-class DataSettings(Settings):
-    """Which images.
-
-    Attributes
-    ----------
-    name : str
-        ``digits`` (needs no files), ``mnist``, ``fashion-mnist``, ``cifar10``,
-        ``folder`` or ``npz``.
-    dir : path, optional
-        Where the files are.
-    pool : int
-        Images are averaged over squares of this many pixels a side.
-    limit : int, optional
-        Most images used, training and held-out together.
-    test_fraction : float
-        Share held out.
-    """
-
-    name: str = "digits"
-    dir: Path | None = None
-    pool: Count = 1
-    limit: Count | None = None
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-
-
-class PartitionSettings(Settings):
-    """How images are dealt out to clients.
-
-    Attributes
-    ----------
-    kind : str
-        ``iid``: at random, equal numbers. ``dirichlet``: every class is dealt
-        by a draw from Dirichlet(alpha) over the clients [1]_. ``classes``: every
-        client has images of `classes_per_client` classes [2]_. ``quantity``: at
-        random, numbers by a draw from Dirichlet(alpha). ``rotation``: at
-        random, and domain d sees images turned by d * 360 / domains degrees.
-        ``permuted-labels``: at random, and domain d has its own names for classes.
-    clients : int
-        Clients.
-    alpha : float
-        Concentration; small is uneven.
-    classes_per_client : int
-        For ``classes``.
-    domains : int
-        For ``rotation`` and ``permuted-labels``; client i is of domain
-        ``i % domains``.
-    test_images : int
-        Held-out images on which every client is judged, of its own domain and
-        with its own mixture of labels. Clients may share held-out images.
-    min_images : int
-        Fewest training images of a client, where the kind would leave it fewer.
-
-    References
-    ----------
-    .. [1] T.-M. H. Hsu, H. Qi, M. Brown, "Measuring the Effects of Non-Identical Data
-       Distribution for Federated Visual Classification", 2019, arXiv:1909.06335.
-    .. [2] B. McMahan et al., "Communication-Efficient Learning of Deep Networks from
-       Decentralized Data", AISTATS 2017, arXiv:1602.05629.
-    """
-
-    kind: Literal[
-        "iid", "dirichlet", "classes", "quantity", "rotation", "permuted-labels"
-    ] = "rotation"
-    clients: Count = 20
-    alpha: Positive = 0.3
-    classes_per_client: Count = 2
-    domains: Count = 4
-    test_images: Count = 50
-    min_images: Count = 10
-
-    @property
-    def has_domains(self) -> bool:
-        """Return whether clients belong to hidden domains."""
-        return self.kind in ("rotation", "permuted-labels")
-
-
-class ModelSettings(Settings):
-    """Sizes of the model.
-
-    Attributes
-    ----------
-    experts : int
-        Experts of each MoE layer.
-    layers : int
-        MoE layers.
-    trunk : {"mlp", "cnn"}
-        One linear layer, or two convolutions before it.
-    width, expert_width : int
-        Width of the trunk, and inside an expert.
-    top_k : int
-        Most experts of a layer that an image is sent to.
-    gate : {"shared", "personal"}
-        Whether gates are averaged like experts, or each client keeps its own,
-        which never leaves it. A shared gate sees only the image: it cannot know
-        which names a client has for the classes.
-    """
-
-    experts: Count = 8
-    layers: Count = 1
-    trunk: Literal["mlp", "cnn"] = "mlp"
-    width: Count = 64
-    expert_width: Count = 32
-    top_k: Count = 2
-    gate: Literal["shared", "personal"] = "shared"
-
-
-class LocalSettings(Settings):
-    """How a client trains.
-
-    Attributes
-    ----------
-    steps : int
-        Steps of stochastic gradient descent in a round.
-    batch_size : int
-        Images in a step; a client with fewer images meets some of them again.
-    learning_rate : float
-        Step size.
-    prox : float
-        Weight mu of FedProx [1]_: mu/2 times the squared distance to what the
-        server sent is added to the loss. 0 is FedAvg.
-    probe_images : int
-        Training images on which every held expert is judged alone, before and after.
-    batched : bool
-        Whether the clients of a round are trained all at once, or one by one.
-
-    References
-    ----------
-    .. [1] T. Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020,
-       arXiv:1812.06127.
-    """
-
-    steps: Count = 5
-    batch_size: Count = 32
-    learning_rate: Positive = 0.5
-    prox: NotNegative = 0.0
-    probe_images: Count = 64
-    batched: bool = True
-
-
-class ServerSettings(Settings):
-    """How updates are averaged.
-
-    Attributes
-    ----------
-    weighting : {"usage", "samples", "mean"}
-        How holders count in an expert: by their images times the share that the
-        gate sent to it, by their images, or equally.
-    momentum : float
-        Server momentum of trunk and experts, below 1; 0 for none.
-    """
-
-    weighting: Literal["usage", "samples", "mean"] = "usage"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class AlignmentSettings(Settings):
-    """What the Aligner is told; see `alignsolve.FitnessSettings` and its siblings.
-
-    Attributes
-    ----------
-    score : str
-        ``fit`` for exp(-alpha * loss) of the expert as the client received it,
-        alone in its layer; or a score of `alignsolve.FitnessSettings`.
-    alpha, smoothing, half_life, prior_weight, exploration : float
-        Of the fitness. `half_life` is in rounds; infinity lets no score grow stale.
-    slack : float
-        How far a round's holders of an expert may miss their target.
-    deficits : bool
-        Whether balance is kept over all rounds, or in each round alone.
-    switch_cost : float
-        Cost of an expert that the client did not hold in its last round, in
-        units of fitness.
-    """
-
-    score: Literal[
-        "fit", "loss", "accuracy", "loss_improvement", "gate_usage"
-    ] = "fit"
-    alpha: Positive = 1.0
-    smoothing: Annotated[float, Field(gt=0, le=1)] = 0.8
-    half_life: Annotated[float, Field(gt=0)] = 50.0
-    prior_weight: Positive = 0.1
-    exploration: NotNegative = 0.3
-    slack: NotNegative = 0.0
-    deficits: bool = True
-    switch_cost: NotNegative = 0.0
-
-
-class FleetSettings(Settings):
-    """What devices there are, and what goes wrong.
-
-    Attributes
-    ----------
-    tiers : tuple of str
-        Names of `fedloop.fleet.TIERS`; every client is of one, drawn at random.
-    deadline_s : float, optional
-        Simulated seconds after which the server does not wait for a client.
-    speed_spread : float
-        Standard deviation of the logarithm of a client's speed from round to round.
-    failure_rate : float
-        Probability that a client fails in mid-round.
-    corruption_rate : float
-        Probability that a client's update arrives with a NaN.
-    """
-
-    tiers: Annotated[tuple[str, ...], Field(min_length=1)] = ("phone", "laptop", "edge")
-    deadline_s: Positive | None = None
-    speed_spread: NotNegative = 0.2
-    failure_rate: Share = 0.0
-    corruption_rate: Share = 0.0
-
-
-class PrivacySettings(Settings):
-    """How clients hide what they report of their experts; see `fedloop.privacy`.
-
-    Attributes
-    ----------
-    noise_multiplier : float
-        Standard deviation of the noise in units of the sensitivity; 0 reports the
-        plain numbers.
-    loss_bound : float
-        Losses are clipped to this.
-    delta : float
-        The delta at which the privacy loss is stated.
-    seeded : bool
-        Whether the noise comes from the run's seed, so that a run can be repeated.
-        The server knows the seed too: for experiments, where nothing is secret.
-    """
-
-    noise_multiplier: NotNegative = 0.0
-    loss_bound: Positive = 3.0
-    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    seeded: bool = False
 
 
 class Config(Settings):

@@ -1,4 +1,4 @@
-"""Figures about a run: accuracies of clients, rounds to a target, intervals."""
+"""Figures about a run: rounds to a target, means over seeds, intervals."""
 
 from __future__ import annotations
 
@@ -7,56 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from fedloop.client import Images
-from fedloop.model import ModelSpec, run_experts, run_layers, run_trunk
-
-
-@torch.no_grad()
-def client_accuracy(
-    server: Mapping[str, Tensor], test: Images, spec: ModelSpec, *held: np.ndarray | None
-) -> np.ndarray:
-    """Return every client's accuracy on its own held-out images.
-
-    Parameters
-    ----------
-    server : mapping of str to Tensor
-        The model. A personal gate has a leading axis of clients.
-    test : Images
-        Held-out images of all clients.
-    spec : ModelSpec
-        Sizes.
-    *held : ndarray or None
-        bool, shape (clients, experts of all layers): the experts that a client
-        may use. None allows all. Several are judged on the same way through the
-        trunk and the first layer's experts.
-
-    Returns
-    -------
-    ndarray
-        float64, shape (len(held), clients), from 0 to 1.
-    """
-    sizes = np.diff(test.first)
-    owner = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(test.label.device)
-    params = {
-        name: value[owner] if name.startswith("gate.") and value.ndim == 3 else value
-        for name, value in server.items()
-    }
-    h_BH = run_trunk(params, test.image, spec)
-    first = run_experts(params, 0, h_BH)
-    accuracy = np.empty((len(held), len(sizes)))
-    for row, allowed in zip(accuracy, held, strict=True):
-        masks = None
-        if allowed is not None:
-            layers = torch.from_numpy(allowed).view(len(sizes), spec.n_layers, spec.n_experts)
-            mask_NLE = layers.to(owner.device)[owner]
-            masks = [mask_NLE[:, layer] for layer in range(spec.n_layers)]
-        logit_BC, _ = run_layers(params, h_BH, spec, masks, first)
-        right = (logit_BC.argmax(dim=1) == test.label).double()
-        row[:] = np.add.reduceat(right.cpu().numpy(), test.first[:-1]) / sizes
-    return accuracy
 
 
 def worst_decile(values: np.ndarray) -> float:
@@ -92,7 +42,8 @@ def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> d
         text -> rounds, bytes (down and up) or simulated seconds until the
         clients' mean accuracy first reached it, None where it never did. Final
         ``accuracy``, ``worst_decile`` (with the experts held), ``accuracy_all``
-        (with all), ``load_cv``; ``rounds``, ``bytes``, ``seconds`` in total.
+        (with all), ``load_cv``, of text ``bits_per_byte`` and ``bits_per_byte_all``;
+        ``rounds``, ``bytes``, ``seconds`` in total.
     """
     moved = np.cumsum([record["down_bytes"] + record["up_bytes"] for record in records])
     passed = np.cumsum([record["seconds"] for record in records])
@@ -104,6 +55,7 @@ def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> d
         "bytes_to": {name: None if k is None else int(moved[k]) for name, k in at.items()},
         "seconds_to": {name: None if k is None else float(passed[k]) for name, k in at.items()},
         **{name: last[name] for name in ("accuracy", "worst_decile", "accuracy_all", "load_cv")},
+        **{name: last[name] for name in ("bits_per_byte", "bits_per_byte_all") if name in last},
         "rounds": len(records), "bytes": int(moved[-1]), "seconds": float(passed[-1]),
     }
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from alignsolve.io.files import atomic_write
 from fedloop.compare import Runs
-from fedloop.train import Record, World
+from fedloop.world import Record, World
 
 #: Last rounds over which a specialisation map is taken.
 MAP_ROUNDS = 20

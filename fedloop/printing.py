@@ -72,6 +72,9 @@ def told(found: dict[str, Any]) -> str:
         f"accuracy {found['accuracy']:.3f} with the experts held (worst tenth of the clients "
         f"{found['worst_decile']:.3f}), {found['accuracy_all']:.3f} with all experts",
     ]
+    if "bits_per_byte" in found:
+        lines.append(f"{found['bits_per_byte']:.3f} bits per byte with the experts held, "
+                     f"{found['bits_per_byte_all']:.3f} with all experts")
     for target, rounds in found["rounds_to"].items():
         lines.append(f"{target}% not reached" if rounds is None else
                      f"{target}% after {rounds} rounds, "

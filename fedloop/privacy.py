@@ -40,8 +40,8 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 import alignsolve as al
-from fedloop.client import Training
 from fedloop.config import PrivacySettings
+from fedloop.local.client import Training
 
 #: Last part of the seed of a client's noise in a round.
 STREAM = 7

@@ -9,6 +9,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from alignsolve.errors import ProblemError
@@ -19,7 +20,7 @@ from fedloop.config import Config
 from fedloop.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from fedloop.train import Record, State, World
+    from fedloop.world import Record, State, World
 
 
 class Saving:
@@ -74,12 +75,18 @@ def contents(world: World, state: State) -> dict[str, Any]:
     """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
     return {
         "config": identity_of(world.config),
-        "model": {name: value.cpu().numpy() for name, value in state.model.items()},
-        "velocity": {name: value.cpu().numpy() for name, value in state.velocity.items()},
+        "model": _arrays(state.model), "velocity": _arrays(state.velocity),
+        "square": _arrays(state.square),
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
     }
+
+
+def _arrays(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """Return arrays of tensors; half precision, which numpy lacks, as what holds it exactly."""
+    return {name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+            for name, value in params.items()}
 
 
 def restore(world: World, state: State, folder: Path) -> None:
@@ -91,18 +98,21 @@ def restore(world: World, state: State, folder: Path) -> None:
         If it is damaged or of a run with other settings.
     """
     path = folder / NAME
-    saved = load_checkpoint(path, "config", "model", "velocity", "aligner", "holders", "held",
-                            "records")
+    saved = load_checkpoint(path, "config", "model", "velocity", "square", "aligner",
+                            "holders", "held", "records")
     mine, theirs = identity_of(world.config), saved["config"]
     if mine != theirs:
         name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
         raise CheckpointError(f"{path}: made with another {name}: {theirs.get(name)}, not "
                               f"{mine.get(name)}; choose another folder, or remove this one")
-    device = world.config.device
-    state.model = {name: torch.from_numpy(value).to(device)
-                   for name, value in saved["model"].items()}
-    state.velocity = {name: torch.from_numpy(value).to(device)
-                      for name, value in saved["velocity"].items()}
+    shapes = {name: tuple(value.shape) for name, value in state.model.items()}
+    if {name: value.shape for name, value in saved["model"].items()} != shapes:
+        raise CheckpointError(f"{path}: made with another model; choose another folder, or remove "
+                              "this one")
+    like = state.model
+    state.model, state.velocity, state.square = (
+        {name: torch.from_numpy(value).to(like[name]) for name, value in saved[kind].items()}
+        for kind in ("model", "velocity", "square"))
     state.aligner.load_state_dict(saved["aligner"])
     state.holders, state.held = saved["holders"], saved["held"]
     # Runs of older versions may hold infinite losses.

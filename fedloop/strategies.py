@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 import alignsolve as al
-from fedloop.client import Training
 from fedloop.config import Config
 from fedloop.fleet import MEGA, Device, Times
-from fedloop.model import ModelSpec
+from fedloop.local.client import Training
+from fedloop.models.expert_model import ExpertModel
 
 #: By how much a share summed in float32 may exceed 1.
 ROUNDING = 1e-4
 
 
 def build_aligner(
-    config: Config, spec: ModelSpec, expert_bytes: Sequence[int], fleet: Sequence[Device]
+    config: Config, spec: ExpertModel, expert_bytes: Sequence[int], fleet: Sequence[Device]
 ) -> al.Aligner:
     """Return the Aligner of a run, with every client's device declared.
 
@@ -30,8 +30,8 @@ def build_aligner(
     ----------
     config : Config
         Settings.
-    spec : ModelSpec
-        Sizes of the model.
+    spec : ExpertModel
+        Numbers of experts and layers.
     expert_bytes : sequence of int
         Bytes of each expert, its row of a shared gate included.
     fleet : sequence of Device
@@ -82,7 +82,7 @@ def _fit_score(alpha: float) -> al.aligner.fitness.Score:
 
 def make_reports(
     training: Training, plan: al.Plan, accepted: np.ndarray, images: int,
-    times: dict[int, Times], down: dict[int, int], up: dict[int, int], spec: ModelSpec,
+    times: dict[int, Times], down: dict[int, int], up: dict[int, int], spec: ExpertModel,
 ) -> list[al.ClientReport]:
     """Return the reports of the clients whose updates were accepted.
 
@@ -98,8 +98,8 @@ def make_reports(
         Images that each client trained on.
     times, down, up : dict of int
         Simulated seconds, and bytes moved, by client.
-    spec : ModelSpec
-        Sizes.
+    spec : ExpertModel
+        Numbers of experts and layers.
 
     Notes
     -----

@@ -11,19 +11,21 @@ import json
 import time
 from functools import lru_cache
 
+import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 import alignsolve as al
-from fedloop.batched import pairs_of
-from fedloop.client import Training, join, train_client
 from fedloop.config import build_config
 from fedloop.errors import EngineError
 from fedloop.flower.messages import METRICS, read_task, reply
 from fedloop.flower.nodes import CLIENT
+from fedloop.local.client import Training
+from fedloop.local.executors import train_one
+from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
-from fedloop.train import World, build_world
+from fedloop.world import World, build_world
 
 #: Key of the settings, in the query and in a node's context.
 SETTINGS = "settings"
@@ -73,16 +75,22 @@ def train(message: Message, context: Context) -> Message:
     arrays, experts, number = read_task(message)
     sent = {name: torch.from_numpy(value) for name, value in arrays.items()}
     client = client_number(context)
-    update = train_client(sent, world.partition.train, client, world.spec, config.local,
-                          config.seed, number)
-    pairs = pairs_of([experts], world.spec, torch.device("cpu"))
-    seen = protect(join([client], pairs, [update]), config.privacy, config.seed, number)
+    training = train_one(
+        world.spec, world.task, {name: value.to(config.device) for name, value in sent.items()},
+        world.partition.train, client, experts, config.local, config.seed, number)
+    seen = protect(training, config.privacy, config.seed, number)
     images = config.local.steps * config.local.batch_size
     return reply(
-        message, {name: value.numpy() for name, value in update.params.items()}, images,
+        message, arrays_of(world.spec, training), images,
         time.perf_counter() - begun, measures(seen, experts, images),
         {TRAIN_LOSS: float(seen.loss)},
     )
+
+
+def arrays_of(spec: ExpertModel, training: Training) -> dict[str, np.ndarray]:
+    """Return what a single client has trained, without the axis of clients."""
+    return {name: (value if name in spec.layout.layer_of else value[0]).cpu().numpy()
+            for name, value in training.params.items()}
 
 
 def measures(seen: Training, experts: list[int], images: int) -> dict[int, al.ExpertReport]:

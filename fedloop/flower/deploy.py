@@ -27,7 +27,7 @@ from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
 from fedloop.flower.engine import check_settings
-from fedloop.train import Record
+from fedloop.world import Record
 
 #: fedloop's experiment as a Flower app.
 OWN_APP = Path(__file__).parent / "fab"

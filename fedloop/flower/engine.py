@@ -1,4 +1,4 @@
-"""fedloop's rounds with Flower nodes for clients: `fedloop.train` plans, averages and evaluates.
+"""fedloop's rounds on Flower's nodes: `fedloop.experiment` plans, averages and evaluates.
 
 Only training moves to the nodes. The same code as in process decides, simulates
 devices, counts bytes, averages and keeps checkpoints, so both engines make the
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from logging import WARNING
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,6 @@ from flwr.serverapp import Grid
 from torch import Tensor
 
 import alignsolve as al
-from fedloop.batched import pairs_of
-from fedloop.client import Training, Update, join, take
 from fedloop.config import Config, config_json
 from fedloop.errors import ConfigError
 from fedloop.flower.client_app import SETTINGS, TRAIN_LOSS
@@ -36,16 +35,19 @@ from fedloop.flower.messages import (
     task,
 )
 from fedloop.flower.nodes import Nodes, exchange
-from fedloop.model import trunk_names
-from fedloop.readers import Dataset
-from fedloop.train import Record, State, World, train
+from fedloop.local.client import Training, join
+from fedloop.local.executors import take
+from fedloop.local.pairs import Pairs, pairs_of
+from fedloop.models.expert_model import ExpertModel
+from fedloop.train import train
+from fedloop.world import Record, State, World
 
 #: Seconds that nodes have to connect at the beginning.
 PATIENCE = 120.0
 
 
 class FlowerClients:
-    """Has clients train on Flower nodes; a `fedloop.train.Trainer`.
+    """Has clients train on Flower nodes; a `fedloop.experiment.Trainer`.
 
     Parameters
     ----------
@@ -78,11 +80,8 @@ class FlowerClients:
     ) -> Training | None:
         """Train the clients whose nodes are connected; return what came back sound."""
         node_of = self._find()
-        pairs = pairs_of([held[client] for client in clients], world.spec, torch.device("cpu"))
-        asked = {
-            client: _arrays(take(state.model, pairs, at, trunk_names(state.model)))
-            for at, client in enumerate(clients) if client in node_of
-        }
+        asked = {client: _arrays(take(world.spec, state.model, held[client]))
+                 for client in clients if client in node_of}
         replies = exchange(self._grid, {
             client: Message(task(arrays, {}, held[client], number), node_of[client],
                             MessageType.TRAIN, ttl=self._timeout)
@@ -94,15 +93,16 @@ class FlowerClients:
             try:
                 with refusing():
                     received += payload(message.content.array_records.get(ARRAYS, {}))
-                    updates[client] = _update(message, client, number, asked[client], held[client])
+                    updates[client] = _update(
+                        message, world.spec, client, number, asked[client], held[client])
             except MalformedReplyError as error:
                 log(WARNING, "round %s: client %s: %s", number, client, error)
         self.received_bytes.append(received)
         if not updates:
             return None
         answered = sorted(updates)
-        pairs = pairs_of([held[client] for client in answered], world.spec, torch.device("cpu"))
-        return join(answered, pairs, [updates[client] for client in answered])
+        pairs = _pairs(world.spec, [held[client] for client in answered])
+        return join([updates[client] for client in answered], pairs)
 
     def _find(self) -> dict[int, int]:
         """Return the nodes; wait for all of them the first time."""
@@ -126,8 +126,9 @@ def _arrays(params: Mapping[str, Tensor]) -> dict[str, Array]:
 
 
 def _update(
-    message: Message, client: int, number: int, asked: Mapping[str, Array], held: list[int]
-) -> Update:
+    message: Message, spec: ExpertModel, client: int, number: int, asked: Mapping[str, Array],
+    held: list[int],
+) -> Training:
     """Return what a client has and saw.
 
     Raises
@@ -145,9 +146,17 @@ def _update(
         raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
     columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
-    sizes = [len(params[name]) for name in asked if name.startswith("gate.")]
-    usage, before, after = (list(torch.split(column, sizes)) for column in columns)
-    return Update({name: params[name] for name in asked}, torch.tensor(loss), usage, before, after)
+    pairs = _pairs(spec, [held])
+    usage, before, after = (
+        list(torch.split(column, [len(pair.expert) for pair in pairs])) for column in columns)
+    stacked = {name: value if name in spec.layout.layer_of else value[None]
+               for name, value in params.items()}
+    return Training((client,), pairs, {name: stacked[name] for name in asked},
+                    torch.tensor([loss]), usage, before, after)
+
+
+def _pairs(spec: ExpertModel, held: list[list[int]]) -> list[Pairs]:
+    return pairs_of(held, spec.n_layers, spec.n_experts, torch.device("cpu"))
 
 
 def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +172,7 @@ def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
 
 def train_on(
     grid: Grid, config: Config, folder: Path | None = None, *, timeout: float,
-    data: Dataset | None = None, on_round: Callable[[Record], None] | None = None,
+    data: Any = None, on_round: Callable[[Record], None] | None = None,
 ) -> tuple[World, State, FlowerClients]:
     """Run, or resume, a training on Flower's nodes; as `fedloop.train.train` does in process.
 

@@ -14,7 +14,7 @@ from flwr.simulation import run_simulation
 from fedloop.config import Config
 from fedloop.flower.client_app import app as client_app
 from fedloop.flower.engine import FlowerClients, check_settings, train_on
-from fedloop.train import Record, State, World
+from fedloop.world import Record, State, World
 
 #: Ray stays on loopback, starts for itself, and shows no dashboard.
 RAY = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "address": "local",

@@ -64,10 +64,10 @@ def test_a_checkpoint_of_0_1_is_refused_with_its_version(tmp_path):
 
 def test_a_checkpoint_of_another_layout_is_refused_with_both(tmp_path, monkeypatch):
     path = tmp_path / NAME
-    monkeypatch.setattr("fedloop.checkpoint.FORMAT", 3)
+    monkeypatch.setattr("fedloop.checkpoint.FORMAT", 2)
     save_checkpoint(path, {"round": 1})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"written by fedloop [\d.]+ \(layout 3, not 2\)"):
+    with pytest.raises(CheckpointError, match=r"written by fedloop [\d.]+ \(layout 2, not 3\)"):
         load_checkpoint(path)
 
 

@@ -21,14 +21,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-import fedloop.train
+import fedloop.experiment
 from alignsolve.cli import terminating
 from fedloop.cli import Strategies, main
 from fedloop.compare import compare, figures
 from fedloop.config import Strategy, build_config
-from fedloop.download import SOURCES, download
 from fedloop.errors import DataError
 from fedloop.metrics import estimate, paired_change, summary, worst_decile
+from fedloop.tasks.download import SOURCES, download
 from tests.files import ROOT
 
 TINY = [
@@ -59,14 +59,14 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
 
 def stop_in_round_3(number):
     """Let a signal come in a round, and all that follows take its time."""
-    play_round = fedloop.train.play_round
+    play_round = fedloop.experiment.play_round
 
     def stopped(world, state, trainer):
         if len(state.records) == 2:
             signal.raise_signal(number)
         return play_round(world, state, trainer)
 
-    fedloop.train.play_round = stopped
+    fedloop.experiment.play_round = stopped
     terminating.time = SimpleNamespace(sleep=lambda seconds: time.sleep(100))
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(tmp_path, capsys, monkeypatch, 
         assert code == 143
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(fedloop.train, "play_round", fedloop.train.play_round)
+            patch.setattr(fedloop.experiment, "play_round", fedloop.experiment.play_round)
             patch.setattr(terminating, "time", time)
             stop_in_round_3(number)
             assert main([*words, "--again"]) == 130

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedloop.config import PartitionSettings
-from fedloop.data import load_dataset, pooled, split
 from fedloop.errors import ConfigError, DataError
-from fedloop.partition import _class_shares, _like, _parts, _with_at_least, deal, turned
-from fedloop.readers import Dataset, read_cifar, read_idx
+from fedloop.tasks.data import load_dataset, pooled, split
+from fedloop.tasks.partition import _class_shares, _like, _parts, _with_at_least, deal, turned
+from fedloop.tasks.readers import Dataset, read_cifar, read_idx
+from tests.fedloop.colour import colour_images
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist-t10k"
 
@@ -190,10 +191,10 @@ def dealt(data, seed=0, **settings):
 )
 def test_every_image_has_one_owner(digits, kind):
     part, train, _ = dealt(digits, kind=kind)
-    assert part.train.first[-1] == len(train) == len(part.train.label)
+    assert part.train.first[-1] == len(train) == len(part.train.target)
     assert np.diff(part.train.first).min() >= 10
     assert part.label_counts.sum() == len(train)
-    assert sorted(part.train.image.sum((1, 2, 3)).tolist()) == pytest.approx(
+    assert sorted(part.train.input.sum((1, 2, 3)).tolist()) == pytest.approx(
         sorted(digits.image[train].sum((1, 2, 3)).tolist()), rel=1e-5)
     assert part.manifest == dealt(digits, kind=kind)[0].manifest
     assert part.manifest["clients"] != dealt(digits, kind=kind, seed=1)[0].manifest["clients"]
@@ -204,9 +205,9 @@ def test_held_out_images_are_held_out_and_of_the_clients_labels(digits):
     for client in range(12):
         rows = slice(part.test.first[client], part.test.first[client + 1])
         owned = np.flatnonzero(part.label_counts[client])
-        assert set(part.test.label[rows].tolist()) <= set(owned.tolist())
+        assert set(part.test.target[rows].tolist()) <= set(owned.tolist())
     known = {image.tobytes() for image in digits.image[test]}
-    assert all(image.tobytes() in known for image in part.test.image.numpy())
+    assert all(image.tobytes() in known for image in part.test.input.numpy())
 
 
 def test_classes_per_client(digits):
@@ -228,12 +229,12 @@ def test_domains_turn_images_and_rename_labels(digits):
     assert turnedpart.domain.tolist() == [0, 1, 2, 3] * 3
     for client in range(4):
         rows = slice(plain.train.first[client], plain.train.first[client + 1])
-        expected = np.rot90(plain.train.image[rows].numpy(), client, axes=(2, 3))
-        assert np.array_equal(turnedpart.train.image[rows].numpy(), expected)
+        expected = np.rot90(plain.train.input[rows].numpy(), client, axes=(2, 3))
+        assert np.array_equal(turnedpart.train.input[rows].numpy(), expected)
     renamed, *_ = dealt(digits, kind="permuted-labels", domains=3)
     for client in range(3):
         rows = slice(plain.train.first[client], plain.train.first[client + 1])
-        pairs = set(zip(plain.train.label[rows].tolist(), renamed.train.label[rows].tolist(),
+        pairs = set(zip(plain.train.target[rows].tolist(), renamed.train.target[rows].tolist(),
                         strict=True))
         assert len(pairs) == len({old for old, _ in pairs}) == len({new for _, new in pairs})
         assert (client == 0) == all(old == new for old, new in pairs)
@@ -359,9 +360,18 @@ def test_a_deal_says_what_it_was(kind, named):
     for client, seen in enumerate(part.manifest["clients"]):
         rows = slice(first[client], first[client + 1])
         assert seen["labels"] == part.label_counts[client].tolist()
-        assert seen["labels"] == np.bincount(part.train.label[rows], minlength=2).tolist()
+        assert seen["labels"] == np.bincount(part.train.target[rows], minlength=2).tolist()
         assert (seen["domain"], seen["train"]) == (part.domain[client], first[client + 1]
                                                    - first[client])
     # Half a turn moves the corner that is lit.
-    corner = part.train.image[first[1], 0]
+    corner = part.train.input[first[1], 0]
     assert corner.flatten().tolist() == ([0, 0, 0, 1] if kind == "rotation" else [1, 0, 0, 0])
+
+
+def test_colour_images_are_balanced_and_repeatable():
+    found = colour_images(300)
+    assert found.image.shape == (300, 3, 32, 32) and found.n_classes == 10
+    assert 0 <= found.image.min() < found.image.max() <= 1
+    assert np.bincount(found.label).min() > 15
+    assert np.array_equal(found.image, colour_images(300).image)
+    assert not np.array_equal(found.image, colour_images(300, seed=1).image)

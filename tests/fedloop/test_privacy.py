@@ -11,8 +11,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 import alignsolve as al
-from fedloop.client import train_batched, train_plain
 from fedloop.config import PrivacySettings, build_config
+from fedloop.local.executors import one_by_one, together
 from fedloop.privacy import (
     clip_and_noise,
     delta_of,
@@ -110,33 +110,33 @@ def tiny(**settings):
 def trained(method, clients):
     world = build_world(tiny())
     state, held = start(world), [[0, 1, 4], [2, 3], [0, 5], [1, 2, 3, 4]]
-    return method(state.model, world.partition.train, clients, [held[c] for c in clients],
-                  world.spec, world.config.local, 0, 1)
+    return method(world.spec, world.task, state.model, world.partition.train, clients,
+                  [held[c] for c in clients], world.config.local, 0, 1)
 
 
 def test_off_by_default():
-    training = trained(train_batched, [0, 1])
+    training = trained(together, [0, 1])
     assert protect(training, PrivacySettings(), 0, 1) is training
 
 
 def test_clients_protect_themselves_one_by_one():
-    together = protect(trained(train_batched, [0, 1, 3]), SEEDED, 0, 1)
-    plain = trained(train_plain, [0, 1, 3])
+    all_three = protect(trained(together, [0, 1, 3]), SEEDED, 0, 1)
+    plain = trained(one_by_one, [0, 1, 3])
     for number, client in enumerate([0, 1, 3]):
-        alone = protect(trained(train_plain, [client]), SEEDED, 0, 1)
-        torch.testing.assert_close(together.loss[number:number + 1], alone.loss)
-        assert together.loss[number] != plain.loss[number]
+        alone = protect(trained(one_by_one, [client]), SEEDED, 0, 1)
+        torch.testing.assert_close(all_three.loss[number:number + 1], alone.loss)
+        assert all_three.loss[number] != plain.loss[number]
         for layer in range(2):
-            rows = together.pairs[layer].client == number
+            rows = all_three.pairs[layer].client == number
             for name in ("usage", "before", "after"):
-                torch.testing.assert_close(getattr(together, name)[layer][rows],
+                torch.testing.assert_close(getattr(all_three, name)[layer][rows],
                                            getattr(alone, name)[layer], equal_nan=True)
     for name, value in plain.params.items():
-        torch.testing.assert_close(together.params[name], value, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(all_three.params[name], value, rtol=1e-4, atol=1e-6)
 
 
 def test_noise_differs_from_round_to_round_and_is_fresh_unless_seeded():
-    training = trained(train_batched, [0])
+    training = trained(together, [0])
     first, again, later = (protect(training, SEEDED, 0, round_).usage[0] for round_ in (1, 1, 2))
     torch.testing.assert_close(first, again)
     assert (first != later).any()
@@ -164,7 +164,7 @@ def test_reports_of_other_apps_are_protected_alike():
 
 
 def test_what_clients_saw_stays_in_its_place_and_is_clipped():
-    training = trained(train_batched, [0, 1, 3])
+    training = trained(together, [0, 1, 3])
     for layer in range(2):  # losses beyond the bound, and others that tell the places apart
         n = len(training.usage[layer])
         training.before[layer][:, 0] = torch.linspace(0.1, 4.0, n)

@@ -18,7 +18,6 @@ from alignsolve.aligner import optimal
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, ConfigError
-from fedloop.model import init_params
 from fedloop.saving import contents
 from fedloop.train import play_round, start, train, train_here
 
@@ -171,7 +170,7 @@ def test_learning_learns():
 
 def test_bytes_are_exact():
     world, state = train(settings(rounds=3))
-    params = init_params(world.spec, 0)
+    params = world.spec.initial()
     trunk = sum(4 * value.numel() for name, value in params.items() if name.startswith("trunk."))
     expert = sum(4 * value[0].numel() for name, value in params.items()
                  if not name.startswith("trunk."))
@@ -188,7 +187,7 @@ def test_bytes_are_exact():
 def test_personal_gates_do_not_travel():
     shared, personal = (train(settings(rounds=1, model={"gate": gate}))[0]
                         for gate in ("shared", "personal"))
-    assert shared.expert_bytes[0] - personal.expert_bytes[0] == 4 * shared.spec.width
+    assert shared.expert_bytes[0] - personal.expert_bytes[0] == 4 * 8
 
 
 def test_a_round_in_which_all_fail_changes_nothing():
@@ -197,7 +196,7 @@ def test_a_round_in_which_all_fail_changes_nothing():
         assert record["down_bytes"] > 0 == record["up_bytes"] == record["finished"]
         assert record["failed"] == list(range(6)) and record["loss"] is None
     assert all(torch.equal(state.model[name], value)
-               for name, value in init_params(world.spec, 0).items())
+               for name, value in world.spec.initial().items())
 
 
 def test_damaged_updates_are_refused():

@@ -3,24 +3,24 @@
 import numpy as np
 import torch
 
-from fedloop.client import Images
-from fedloop.model import ModelSpec
+from fedloop.config import ModelSettings
+from fedloop.models.build import build_model
+from fedloop.tasks.base import Examples
 
 
 def images(n_clients, per_client=40, shape=(1, 6, 6), classes=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     n = n_clients * per_client
-    return Images(
+    return Examples(
         torch.rand((n, *shape), generator=generator),
         torch.randint(classes, (n,), generator=generator),
         np.arange(n_clients + 1) * per_client,
     )
 
 
-def spec(**changes):
-    sizes = {"image_shape": (1, 6, 6), "n_classes": 4, "n_experts": 5, "width": 12,
-             "expert_width": 7}
-    return ModelSpec(**{**sizes, **changes})
+def spec(seed=0, shape=(1, 6, 6), classes=4, **changes):
+    sizes = {"experts": 5, "width": 12, "expert_width": 7}
+    return build_model(ModelSettings(**{**sizes, **changes}), shape, classes, seed)
 
 
 def holdings(n_clients, sizes, seed=0, most=3):

@@ -17,6 +17,7 @@ import numpy as np
 
 import alignsolve as al
 import alignsolve.cli.solve as cli_solve
+import fedloop.experiment
 import fedloop.plots
 import fedloop.train
 from alignsolve.bench.report import BenchReport
@@ -46,7 +47,7 @@ def _command(main: Callable[[], int], name: str, *words: object) -> int:
 
 def federated(folder: Path, counter: Counter, rounds: int, command: str = "run") -> int:
     """Run `fedloop run`."""
-    counter.around(fedloop.train, "play_round")
+    counter.around(fedloop.experiment, "play_round")
     counter.around(fedloop.plots, "draw_run", counter.end)
     settings = SMALL | {"rounds": rounds}
     more = ("--strategies", "optimal,random", "--seeds", "0") if command == "compare" else ()

@@ -20,7 +20,8 @@ from fedloop.config import build_config
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower.deploy import Lines, check_folder, main, play, train_deployed
 from fedloop.flower.deployment import Deployment
-from fedloop.train import build_world, restore, start, train
+from fedloop.saving import restore
+from fedloop.train import build_world, start, train
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -1,8 +1,8 @@
 """What the server does after a round: refuse damaged updates, and average the others.
 
-The trunk is averaged over all accepted clients, as in FedAvg [1]_. Every expert is
-averaged over its holders, weighted by how many images their gates sent to it; its
-row of the gate likewise. An expert that nobody held stays as it was.
+What is shared is averaged over all accepted clients, as in FedAvg [1]_. Every expert is
+averaged over its holders, weighted by how many examples their routers sent to it; its
+row of the router likewise. An expert that nobody held stays as it was.
 
 References
 ----------
@@ -18,20 +18,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fedloop.client import Training
-from fedloop.model import Params, layer_names, trunk_names
+from fedloop.local.client import Training
+from fedloop.models.layout import Layout, Params
 
-#: How holders of an expert count: by images that reached it, by their images, or equally.
+#: How holders of an expert count: by examples that reached it, by their examples, or equally.
 Weighting = Literal["usage", "samples", "mean"]
 
 
-def sound_updates(training: Training) -> Tensor:
+def sound_updates(training: Training, layout: Layout) -> Tensor:
     """Return which clients' parameters and losses are finite throughout: bool, shape (N,)."""
     bad = ~training.loss.isfinite()
-    for name in trunk_names(training.params):
+    for name in layout.shared(training.params):
         bad |= ~_finite(training.params[name])
     for layer, pair in enumerate(training.pairs):
-        for name in layer_names(layer):
+        for name in layout.of_layer(layer):
             bad[pair.client[~_finite(training.params[name])]] = True
     return ~bad
 
@@ -47,25 +47,27 @@ def _finite(rows: Tensor) -> Tensor:
 
 
 def aggregate(
-    server: Mapping[str, Tensor], training: Training, accepted: Tensor, samples: Sequence[int],
-    weighting: Weighting = "usage",
+    server: Mapping[str, Tensor], training: Training, layout: Layout, accepted: Tensor,
+    samples: Sequence[int], weighting: Weighting = "usage",
 ) -> Params:
     """Return the model after a round.
 
     Parameters
     ----------
     server : mapping of str to Tensor
-        The model before. A personal gate has a leading axis of all clients;
-        its rows of accepted clients are replaced, not averaged.
+        The model before. Personal routers have a leading axis of all clients;
+        their rows of accepted clients are replaced, not averaged.
     training : Training
         What the participants have.
+    layout : Layout
+        Who owns which rows.
     accepted : Tensor
         bool, shape (N,): whose updates count.
     samples : sequence of int
-        Images of every participant: its weight in the trunk.
+        Examples of every participant: its weight in what is shared.
     weighting : {"usage", "samples", "mean"}
-        How holders count in an expert: by images times the share that the gate
-        sent to this expert, by images, or equally.
+        How holders count in an expert: by examples times the share that the
+        router sent to this expert, by examples, or equally.
 
     Returns
     -------
@@ -79,7 +81,7 @@ def aggregate(
     everybody = bool(accepted.all())
     some = slice(None) if everybody else accepted  # a slice copies no parameters
     share_N = weight_N / weight_N.sum()
-    for name in trunk_names(server):
+    for name in layout.shared(server):
         new[name] = _mixed(share_N[None, some], training.params[name][some])[0]
     for layer, pair in enumerate(training.pairs):
         kept = slice(None) if everybody else accepted[pair.client]
@@ -89,9 +91,9 @@ def aggregate(
             weight_P = weight_N[client]
         if weighting == "usage":
             weight_P = weight_P * training.usage[layer][kept]
-        for name in layer_names(layer):
+        for name in layout.of_layer(layer):
             rows = training.params[name][kept]
-            if server[name].ndim == 3 and name.startswith("gate."):
+            if server[name].ndim > rows.ndim:
                 owner = torch.tensor(training.clients, device=client.device)[client]
                 new[name] = server[name].index_put((owner, expert), rows)
             else:
@@ -101,7 +103,9 @@ def aggregate(
 
 def _mixed(share_KR: Tensor, rows: Tensor) -> Tensor:
     """Return K sums of R rows times their shares."""
-    return (share_KR @ rows.flatten(1)).view(len(share_KR), *rows.shape[1:])
+    # Half precision would lose digits in a mean of many.
+    mixed = share_KR @ rows.flatten(1).float()
+    return mixed.to(rows.dtype).view(len(share_KR), *rows.shape[1:])
 
 
 def _average_experts(old: Tensor, rows: Tensor, expert: Tensor, weight: Tensor) -> Tensor:
@@ -110,48 +114,9 @@ def _average_experts(old: Tensor, rows: Tensor, expert: Tensor, weight: Tensor) 
     weight_EP[expert, torch.arange(len(rows), device=old.device)] = weight
     total_E1 = weight_EP.sum(dim=1, keepdim=True)
     share_EP = weight_EP / total_E1.clamp_min(torch.finfo(torch.float32).tiny)
-    return torch.where(_column(total_E1 > 0, old), _mixed(share_EP, rows), old)
+    return torch.where(column(total_E1 > 0, old), _mixed(share_EP, rows), old)
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
+def column(values: Tensor, like: Tensor) -> Tensor:
     """Return a vector shaped to multiply the rows of `like`."""
     return values.view(-1, *[1] * (like.ndim - 1))
-
-
-def add_momentum(
-    old: Mapping[str, Tensor], new: Mapping[str, Tensor], velocity: Mapping[str, Tensor],
-    momentum: float,
-) -> tuple[Params, Params]:
-    """Apply server momentum to what changed: FedAvgM, expert by expert.
-
-    Parameters
-    ----------
-    old, new : mapping of str to Tensor
-        The model before the round, and as averaged.
-    velocity : mapping of str to Tensor
-        Running update of every parameter; missing ones are 0.
-    momentum : float
-        Weight of the running update, from 0 to below 1.
-
-    Returns
-    -------
-    model, velocity : dict of str to Tensor
-        An expert that did not change keeps its parameters and its velocity.
-        Gates of clients' own are left out.
-
-    References
-    ----------
-    .. [1] T.-M. H. Hsu, H. Qi, M. Brown, "Measuring the Effects of Non-Identical Data
-       Distribution for Federated Visual Classification", 2019, arXiv:1909.06335.
-    """
-    model, moving = dict(new), dict(velocity)
-    for name, value in new.items():
-        if name.startswith("gate.") and value.ndim == 3:
-            continue
-        step, run = value - old[name], velocity.get(name, torch.zeros_like(value))
-        changed = step != 0
-        if name.startswith(("gate.", "experts.")):
-            changed = _column(changed.flatten(1).any(dim=1), value)
-        moving[name] = torch.where(changed, momentum * run + step, run)
-        model[name] = torch.where(changed, old[name] + moving[name], value)
-    return model, moving

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from fedloop.client import Images
 from fedloop.config import PartitionSettings
 from fedloop.errors import ConfigError, DataError
-from fedloop.readers import Dataset
-
-
-@dataclass(frozen=True)
-class Partition:
-    """What every client has.
-
-    Attributes
-    ----------
-    train, test : Images
-        Turned and renamed already.
-    domain : ndarray
-        int64, shape (clients,); 0 throughout where there are no domains.
-    label_counts : ndarray
-        int64, shape (clients, classes): training images of every label.
-    n_classes : int
-        Classes.
-    manifest : dict
-        What was dealt out, with hashes; for JSON.
-    """
-
-    train: Images
-    test: Images
-    domain: np.ndarray
-    label_counts: np.ndarray
-    n_classes: int
-    manifest: dict[str, object]
-
-    def to(self, device: torch.device) -> Partition:
-        """Return the same with its images on a device."""
-        return replace(self, train=self.train.to(device), test=self.test.to(device))
+from fedloop.tasks.base import Examples, Partition
+from fedloop.tasks.readers import Dataset
 
 
 def deal(
@@ -203,7 +172,7 @@ def turned(image: np.ndarray, degrees: float) -> np.ndarray:
 def _seen(
     data: Dataset, owned: list[np.ndarray], domain: np.ndarray, names: np.ndarray,
     spec: PartitionSettings,
-) -> Images:
+) -> Examples:
     """Return all clients' images as their domains see them."""
     images = []
     for d, part in zip(domain, owned, strict=True):
@@ -212,4 +181,4 @@ def _seen(
     label = np.concatenate([names[d][data.label[p]] for d, p in zip(domain, owned, strict=True)])
     first = np.concatenate([[0], np.cumsum([len(part) for part in owned])]).astype(np.int64)
     stacked = np.ascontiguousarray(np.concatenate(images), np.float32)
-    return Images(torch.from_numpy(stacked), torch.from_numpy(label.astype(np.int64)), first)
+    return Examples(torch.from_numpy(stacked), torch.from_numpy(label.astype(np.int64)), first)

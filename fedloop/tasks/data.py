@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedloop.errors import DataError
-from fedloop.readers import (
+from fedloop.tasks.readers import (
     Dataset,
     read_cifar,
     read_digits,

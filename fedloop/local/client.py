@@ -1,0 +1,182 @@
+"""What a client does in a round, defined once: train what it holds, and measure it.
+
+The definition is written for N clients at a time, whose parameters lie along an axis in
+front; nothing is summed along it, so each client's numbers are its own. A `Runner` says
+how a module is run for them: in a loop, or all at once (`fedloop.local.executors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fedloop.config import LocalSettings
+from fedloop.local.optimisers import Optimiser
+from fedloop.local.pairs import Pairs
+from fedloop.models.expert_model import Allowed
+from fedloop.models.layout import Params
+from fedloop.tasks.base import Examples, Task
+
+
+class Runner(Protocol):
+    """Runs a model for N clients, each with its own parameters and examples."""
+
+    def run(
+        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return outputs (N, B, ...), and for every layer the weights of rows, (N, S)."""
+        ...
+
+    def alone(
+        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    ) -> Tensor:
+        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Some clients of a round, and what they were sent.
+
+    Attributes
+    ----------
+    params : dict of str to Tensor
+        Shared ones with an axis N in front, rows of experts with axes N, S; trained in
+        place.
+    sent : dict of str to Tensor
+        The same numbers; what is the same for all clients may lack the axis N.
+    valid : list of Tensor
+        For every layer bool, shape (N, S): which rows a client holds; others are there to
+        fill the stack.
+    steps, probes : Tensor
+        int64, shapes (N, steps, B) and (N, probe_images): positions of examples.
+    """
+
+    params: Params
+    sent: Params
+    valid: list[Tensor]
+    steps: Tensor
+    probes: Tensor
+
+    @property
+    def allowed(self) -> Allowed:
+        """Return which rows may be used; None where it is all of them."""
+        return None if all(bool(rows.all()) for rows in self.valid) else self.valid
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What clients saw while they trained; as in `Training`."""
+
+    loss: Tensor
+    usage: list[Tensor]
+    before: list[Tensor]
+    after: list[Tensor]
+
+
+def train_clients(
+    runner: Runner, task: Task, data: Examples, clients: Clients, settings: LocalSettings,
+    rate: float,
+) -> Seen:
+    """Train some clients in place.
+
+    Parameters
+    ----------
+    runner : Runner
+        Runs the model.
+    task : Task
+        Its loss is what is descended on.
+    data : Examples
+        Training examples.
+    clients : Clients
+        Who, and with what.
+    settings : LocalSettings
+        How.
+    rate : float
+        Size of the steps.
+    """
+    before = _judge(runner, task, data, clients, clients.sent)
+    leaves = [value.requires_grad_() for value in clients.params.values()]
+    optimiser = Optimiser(settings, rate, leaves)
+    total: Tensor | None = None
+    usage: list[Tensor] = []
+    allowed = clients.allowed
+    for chosen in clients.steps.unbind(dim=1):
+        batch, target = data.pick(chosen)
+        output, shares = runner.run(clients.params, batch, allowed)
+        loss_N = task.loss(output.flatten(0, 1), target.flatten(0, 1)).view(
+            target.shape[:2]).mean(dim=1)
+        optimiser.step(torch.autograd.grad(loss_N.sum(), leaves, materialize_grads=True))
+        total = loss_N.detach() if total is None else total + loss_N.detach()
+        usage = [a + b for a, b in zip(usage, shares, strict=True)] if usage else list(shares)
+    for value in leaves:
+        value.requires_grad_(False)
+    assert total is not None
+    steps = clients.steps.shape[1]
+    return Seen(total.float() / steps,
+                [shares[rows].float() / steps
+                 for shares, rows in zip(usage, clients.valid, strict=True)],
+                before, _judge(runner, task, data, clients, clients.params))
+
+
+@torch.no_grad()
+def _judge(
+    runner: Runner, task: Task, data: Examples, clients: Clients, params: Mapping[str, Tensor]
+) -> list[Tensor]:
+    """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
+    batch, target = data.pick(clients.probes)
+    judged = []
+    for layer, rows in enumerate(clients.valid):
+        output = runner.alone(params, batch, clients.valid, layer)
+        owner = torch.nonzero(rows)[:, 0]
+        flat = output.flatten(0, 1), target[owner].flatten(0, 1)
+        judged.append(torch.stack([
+            of(*flat).float().view(output.shape[:2]).mean(dim=1)
+            for of in (task.loss, task.accuracy)], dim=1))
+    return judged
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the participants of a round have after training, and what they saw.
+
+    Attributes
+    ----------
+    clients : tuple of int
+        The N participants.
+    pairs : list of Pairs
+        For every layer who holds what; clients are numbered as in `clients`.
+    params : dict of str to Tensor
+        Trained: shared ones along an axis N, rows of experts along an axis P.
+    loss : Tensor
+        float32, shape (N,): mean loss over the training steps.
+    usage : list of Tensor
+        For every layer float32, shape (P,): share of the client's training
+        examples that its router sent to the expert; sums to 1 over a client's pairs.
+    before, after : list of Tensor
+        For every layer float32, shape (P, 2): mean loss and accuracy on the
+        probe examples with this expert as the layer's only one, before and after.
+    """
+
+    clients: tuple[int, ...]
+    pairs: list[Pairs]
+    params: Params
+    loss: Tensor
+    usage: list[Tensor]
+    before: list[Tensor]
+    after: list[Tensor]
+
+
+def join(parts: Sequence[Training], pairs: list[Pairs]) -> Training:
+    """Put participants together whose turns come one after the other; `pairs` numbers them."""
+    first = parts[0]
+    params = {name: torch.cat([part.params[name] for part in parts]) for name in first.params}
+    usage, before, after = (
+        [torch.cat(rows) for rows in zip(*lists, strict=True)]
+        for lists in zip(*((p.usage, p.before, p.after) for p in parts), strict=True))
+    return Training(tuple(client for part in parts for client in part.clients), pairs, params,
+                    torch.cat([part.loss for part in parts]), usage, before, after)

@@ -1,0 +1,240 @@
+"""Who runs the definition of `fedloop.local.client`: one client at a time, or many at once.
+
+`one_by_one` is the reference, as a device would do it. `together` trains all clients of a
+round in one program, by `torch.vmap` over their parameters, and gives the same numbers
+within rounding. On Flower every node runs `train_one`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fedloop.config import LocalSettings
+from fedloop.errors import ConfigError
+from fedloop.local.batches import positions
+from fedloop.local.client import Clients, Runner, Training, join, train_clients
+from fedloop.local.optimisers import learning_rate
+from fedloop.local.pairs import Pairs, pairs_of
+from fedloop.models.expert_model import Allowed, ExpertModel
+from fedloop.models.layout import Params
+from fedloop.tasks.base import Examples, Task
+
+#: Clients trained together: so many that their parameters stay in a processor's cache.
+TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Runs a model for one client: N is 1."""
+
+    model: ExpertModel
+
+    def run(
+        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return outputs (1, B, ...), and for every layer weights of rows, (1, S)."""
+        own = {name: value[0] if value.ndim > self.model.ndim[name] else value
+               for name, value in params.items()}
+        rows = None if allowed is None else [one[0] for one in allowed]
+        output, usage = self.model.run(own, batch[0], rows)
+        return output[None], [shares[None] for shares in usage]
+
+    def alone(
+        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    ) -> Tensor:
+        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
+        found = []
+        for row in torch.nonzero(valid[layer][0]):
+            only = torch.zeros_like(valid[layer])
+            only[0, row] = True
+            found.append(self.run(params, batch, [*valid[:layer], only, *valid[layer + 1:]])[0])
+        return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Runs a model for many clients by `torch.vmap`."""
+
+    model: ExpertModel
+
+    def run(
+        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return outputs (N, B, ...), and for every layer weights of rows, (N, S)."""
+        return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
+            params, batch, allowed)
+
+    def alone(
+        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    ) -> Tensor:
+        """Return outputs (P, B, ...), one for each valid row of a layer as its only one.
+
+        What does not depend on the row is computed once, since only the mask has an axis
+        of rows.
+        """
+        size = valid[layer].shape[1]
+        only = torch.eye(size, dtype=torch.bool, device=valid[layer].device)
+
+        def one(params: Params, batch: Tensor, valid: list[Tensor]) -> Tensor:
+            def with_row(row: Tensor) -> Tensor:
+                return self.model.run(params, batch, [*valid[:layer], row, *valid[layer + 1:]],
+                                      observed=False)[0]
+
+            return torch.vmap(with_row)(only)
+
+        output = torch.vmap(one, (self._axes(params), 0, 0))(
+            dict(params), batch, list(valid))
+        return output[valid[layer]]
+
+    def _axes(self, params: Mapping[str, Tensor]) -> dict[str, int | None]:
+        return {name: None if value.ndim == self.model.ndim[name] else 0
+                for name, value in params.items()}
+
+
+def one_by_one(
+    model: ExpertModel, task: Task, server: Mapping[str, Tensor], data: Examples,
+    clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
+    seed: int, round_: int,
+) -> Training:
+    """Train one participant after the other; parameters as for `together`."""
+    parts = [
+        _train(Alone(model), task, server, data, [client], [experts], settings, seed, round_)
+        for client, experts in zip(clients, held, strict=True)
+    ]
+    return join(parts, _pairs(model, held, data))
+
+
+def together(
+    model: ExpertModel, task: Task, server: Mapping[str, Tensor], data: Examples,
+    clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
+    seed: int, round_: int,
+) -> Training:
+    """Train all participants at once.
+
+    Parameters
+    ----------
+    model, task : ExpertModel, Task
+        What is trained, and for what.
+    server : mapping of str to Tensor
+        The whole model. Personal routers have a leading axis of clients.
+    data : Examples
+        Training examples.
+    clients : sequence of int
+        Participants.
+    held : sequence of sequence of int
+        For every participant its experts, at least one of every layer.
+    settings : LocalSettings
+        How to train.
+    seed, round_ : int
+        With the client's number these decide which examples are drawn.
+
+    Returns
+    -------
+    Training
+        The same as `one_by_one` returns, within rounding.
+
+    Raises
+    ------
+    ConfigError
+        If the model cannot be run so.
+
+    Notes
+    -----
+    Memory grows with participants x (shared parameters + most experts that one holds).
+    """
+    parts = []
+    for first in range(0, len(clients), TOGETHER):
+        some = slice(first, first + TOGETHER)
+        try:
+            parts.append(_train(Stacked(model), task, server, data, clients[some], held[some],
+                                settings, seed, round_))
+        except RuntimeError as error:
+            if model.sliceable or "vmap" not in str(error):
+                raise
+            raise ConfigError(
+                "the model cannot be trained for many clients at once "
+                f"({str(error).splitlines()[0]}); set local.batched = false") from error
+    return join(parts, _pairs(model, held, data))
+
+
+def train_one(
+    model: ExpertModel, task: Task, sent: Mapping[str, Tensor], data: Examples, client: int,
+    held: Sequence[int], settings: LocalSettings, seed: int, round_: int,
+) -> Training:
+    """Train a client that has only what it was sent, as from `take`."""
+    server = dict(sent)
+    for layer, pair in enumerate(_pairs(model, [held], data)):
+        for name in model.layout.of_layer(layer):
+            whole = sent[name].new_zeros(model.n_experts, *sent[name].shape[1:])
+            server[name] = whole.index_copy(0, pair.expert, sent[name])
+    return _train(Alone(model), task, server, data, [client], [held], settings, seed, round_)
+
+
+def take(
+    model: ExpertModel, server: Mapping[str, Tensor], held: Sequence[int]
+) -> Params:
+    """Return a copy of what one client holds: what is shared, and its rows of every layer."""
+    params = {name: value.clone() for name, value in server.items()}
+    for layer, pair in enumerate(pairs_of([held], model.n_layers, model.n_experts,
+                                          next(iter(server.values())).device)):
+        for name in model.layout.of_layer(layer):
+            params[name] = server[name][pair.expert]
+    return params
+
+
+def _pairs(model: ExpertModel, held: Sequence[Sequence[int]], data: Examples) -> list[Pairs]:
+    return pairs_of(held, model.n_layers, model.n_experts, data.input.device)
+
+
+def _train(
+    runner: Runner, task: Task, server: Mapping[str, Tensor], data: Examples,
+    clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
+    seed: int, round_: int,
+) -> Training:
+    """Send to some clients, train them, and keep what they hold."""
+    model: ExpertModel = runner.model  # type: ignore[attr-defined]
+    pairs = _pairs(model, held, data)
+    some = _send(model, server, clients, pairs, *positions(data, clients, seed, round_, settings))
+    seen = train_clients(runner, task, data, some, settings, learning_rate(settings, round_))
+    params = dict(some.params)
+    for layer, valid in enumerate(some.valid):
+        for name in model.layout.of_layer(layer):
+            params[name] = params[name][valid]
+    return Training(tuple(clients), pairs, params, seen.loss, seen.usage, seen.before, seen.after)
+
+
+def _send(
+    model: ExpertModel, server: Mapping[str, Tensor], clients: Sequence[int],
+    pairs: Sequence[Pairs], steps: Tensor, probes: Tensor,
+) -> Clients:
+    """Return clients with copies of what they hold: their rows, or all where these cannot be cut.
+
+    Clients that hold fewer rows than others get their first one again, which is not valid.
+    """
+    n = len(clients)
+    sent = {name: value for name, value in server.items() if name not in model.layout.layer_of}
+    params = {name: value.expand(n, *value.shape).clone() for name, value in sent.items()}
+    all_valid = []
+    for layer, pair in enumerate(pairs):
+        size = pair.n_slots if model.sliceable else model.n_experts
+        place = pair.slot if model.sliceable else pair.expert
+        valid = torch.zeros((n, size), dtype=torch.bool, device=steps.device)
+        valid[pair.client, place] = True
+        rows = torch.arange(size, device=steps.device).expand(n, -1)
+        if model.sliceable:
+            first = pair.expert[pair.slot == 0]
+            rows = first[:, None].expand(n, size).clone()
+            rows[pair.client, place] = pair.expert
+        all_valid.append(valid)
+        for name in model.layout.of_layer(layer):
+            value = server[name]
+            if value.ndim > model.ndim[name]:  # a personal router: an axis of clients before
+                value = value[torch.tensor(clients, device=rows.device)[:, None], rows]
+            else:
+                value = value[rows]
+            params[name] = sent[name] = value
+    return Clients(params, sent, all_valid, steps, probes)

@@ -1,0 +1,198 @@
+"""Which tensors of a module have a row for each expert, and which all clients share.
+
+The loop works on *rows*: for every kind of tensor of an expert one tensor with the
+experts of a layer along its first axis. A module may hold them like that, or as a
+module for each expert; both are the same rows, and train alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from fedloop.errors import ConfigError
+from fedloop.expert_map import ExpertMap
+
+Params = dict[str, Tensor]
+
+#: A module for each expert: what stands before and after its number.
+NUMBERED = re.compile(r"^(.*\bexperts\.)(\d+)(\..+)$")
+
+#: A tensor with all experts of a layer along its first axis.
+STACKED = re.compile(r"^(.*\bexperts\.)[^.]+(\.[^.]+)*$")
+
+#: What scores a layer's experts.
+ROUTER = re.compile(r"^(.*)\b(router|gate)\.(weight|bias)$")
+
+#: What is told where layers differ.
+UNEQUAL = "the model's layers have {} experts; fedloop needs as many in every layer"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows of the experts of each layer.
+
+    Attributes
+    ----------
+    n_experts, n_layers : int
+        Experts of each layer, and layers. Expert j of layer l has the number
+        ``l * n_experts + j``.
+    layer_of : dict of str to int
+        Layer of every name that has rows; the others are shared.
+    routers : tuple of str
+        For every layer the name of the router's weights.
+    members : dict of str to tuple of str
+        For a name that the module does not have as one tensor: the tensors of its rows.
+    folded : dict of str to tuple
+        For a tensor that has the experts along another axis, or in one axis with something
+        else: that axis, and whether experts alternate along it.
+    scorers : frozenset of str
+        Names whose rows score experts.
+    """
+
+    n_experts: int
+    n_layers: int
+    layer_of: dict[str, int]
+    routers: tuple[str, ...]
+    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    folded: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    scorers: frozenset[str] = frozenset()
+
+    @property
+    def total_experts(self) -> int:
+        """Return the number of experts in all layers."""
+        return self.n_experts * self.n_layers
+
+    def of_layer(self, layer: int) -> list[str]:
+        """Return the names that have a row for each expert of a layer."""
+        return [name for name, number in self.layer_of.items() if number == layer]
+
+    def shared(self, names: Iterable[str]) -> list[str]:
+        """Return the names that every client trains."""
+        return [name for name in names if name not in self.layer_of]
+
+    def is_router(self, name: str) -> bool:
+        """Return whether a name's rows score experts."""
+        return name in self.scorers
+
+    def rows(self, tensors: Mapping[str, Tensor]) -> Params:
+        """Return a module's tensors with experts along the first axis."""
+        inside = {part for parts in self.members.values() for part in parts}
+        found = {name: value for name, value in tensors.items() if name not in inside}
+        for name, (axis, interleaved) in self.folded.items():
+            # Of one axis two: experts, and what each of them has.
+            shape = found[name].shape
+            each = shape[axis] // self.n_experts
+            split = (each, self.n_experts) if interleaved else (self.n_experts, each)
+            value = found[name].reshape(*shape[:axis], *split, *shape[axis + 1:])
+            found[name] = value.movedim(axis + interleaved, 0)
+        return found | {name: torch.stack([tensors[part] for part in parts])
+                        for name, parts in self.members.items()}
+
+    def tensors(self, rows: Mapping[str, Tensor]) -> Params:
+        """Return what `rows` was made of, as views where that is possible."""
+        found: Params = {}
+        for name, value in rows.items():
+            if name in self.members:
+                found |= dict(zip(self.members[name], value.unbind(0), strict=True))
+            elif name in self.folded:
+                axis, interleaved = self.folded[name]
+                found[name] = value.movedim(0, axis + interleaved).flatten(axis, axis + 1)
+            else:
+                found[name] = value
+        return found
+
+    @staticmethod
+    def from_map(map: ExpertMap) -> Layout:
+        """Return the rows that a map of a model's experts describes.
+
+        Raises
+        ------
+        ConfigError
+            If layers have different numbers of experts.
+        """
+        n_experts = {layer.n_experts for layer in map.layers}
+        if len(n_experts) != 1:
+            raise ConfigError(UNEQUAL.format(sorted(n_experts)))
+        layer_of: dict[str, int] = {}
+        members: dict[str, dict[int, str]] = {}
+        folded: dict[str, tuple[int, bool]] = {}
+        routers: dict[int, str] = {}
+        for name, entry in map.entries.items():
+            if entry.layer is None:
+                continue
+            if entry.expert is not None:
+                row = f"{name[:entry.span[0]]}*{name[entry.span[1]:]}"
+                members.setdefault(row, {})[entry.expert] = name
+                layer_of[row] = entry.layer
+                continue
+            layer_of[name] = entry.layer
+            if entry.axis or entry.layout in ("blocks", "interleaved"):
+                folded[name] = entry.axis, entry.layout == "interleaved"
+            if entry.router and len(entry.shape) == 2 and not entry.axis:
+                routers.setdefault(entry.layer, name)
+        return Layout(
+            n_experts.pop(), len(map.layers), layer_of,
+            tuple(routers[layer] for layer in range(len(map.layers))),
+            {row: tuple(found[number] for number in sorted(found))
+             for row, found in members.items()},
+            folded, frozenset(name for name, entry in map.entries.items() if entry.router))
+
+    @staticmethod
+    def of(module: nn.Module) -> Layout:
+        """Recognise the experts of a module by the names and shapes of its parameters.
+
+        A model of transformers is described by `fedloop.ExpertMap`; of others, experts lie
+        beside their router.
+
+        Raises
+        ------
+        ConfigError
+            If there are no experts, or a layer lacks its router.
+        """
+        if hasattr(module, "config"):
+            return Layout.from_map(ExpertMap.of(dict(module.named_parameters())))
+        shapes = {name: tuple(value.shape) for name, value in module.named_parameters()}
+        routers = [name for name in shapes if _scores(name, shapes)]
+        places = [ROUTER.match(name)[1] for name in routers]  # type: ignore[index]
+        if not routers:
+            raise ConfigError(
+                "the model has no parameters of experts next to a router: name them "
+                "'...experts.3...' or '...experts.weight' (with the experts along the first axis), "
+                "and '...router.weight' or '...gate.weight' beside them")
+        n_experts = {shapes[name][0] for name in routers}
+        if len(n_experts) > 1:
+            raise ConfigError(UNEQUAL.format(sorted(n_experts)))
+        layer_of: dict[str, int] = {}
+        members: dict[str, dict[int, str]] = {}
+        for name, shape in shapes.items():
+            layer = next((at for at, place in enumerate(places)
+                          if name.startswith(f"{place}experts.")), None)
+            router = ROUTER.match(name)
+            if layer is None and router is not None and router[1] in places:
+                layer_of[name] = places.index(router[1])
+            elif layer is not None and (found := NUMBERED.match(name)):
+                row = f"{found[1]}*{found[3]}"
+                members.setdefault(row, {})[int(found[2])] = name
+                layer_of[row] = layer
+            elif layer is not None and STACKED.match(name) and shape[0] in n_experts:
+                layer_of[name] = layer
+            elif layer is not None:
+                raise ConfigError(f"the model's {name} {shape} is among experts and has no row for "
+                                  "each of them")
+        return Layout(n_experts.pop(), len(routers), layer_of, tuple(routers), {
+            row: tuple(found[number] for number in sorted(found))
+            for row, found in members.items()}, scorers=frozenset(
+                name for name in layer_of if name in shapes and ROUTER.match(name)
+                and ROUTER.match(name)[1] in places))  # type: ignore[index]
+
+
+def _scores(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Return whether a parameter is the weight of a router with experts beside it."""
+    match = ROUTER.match(name)
+    return (match is not None and match[3] == "weight" and len(shapes[name]) == 2
+            and any(other.startswith(f"{match[1]}experts.") for other in shapes))

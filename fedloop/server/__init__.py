@@ -1,0 +1,1 @@
+"""What the server does after a round: `aggregation`, then a step of one of `optimisers`."""

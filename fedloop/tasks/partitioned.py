@@ -1,0 +1,83 @@
+"""Images that somebody else has dealt out: partitions of flwr-datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedloop.config import Config
+from fedloop.errors import DataError
+from fedloop.tasks.base import Examples, Partition
+
+#: Names of columns, the first that is there.
+IMAGES, LABELS = ("image", "img", "x"), ("label", "labels", "fine_label", "y")
+
+
+def is_partitioned(data: Any) -> bool:
+    """Return whether data are a partitioner, or a `FederatedDataset` with one for training."""
+    return hasattr(data, "load_partition")
+
+
+def deal_partitions(data: Any, config: Config) -> Partition:
+    """Give client i partition i, of which it holds out a share.
+
+    Parameters
+    ----------
+    data : FederatedDataset or Partitioner
+        Of flwr-datasets, or anything with `load_partition(number)` that returns columns by
+        name: images as arrays or pictures, and whole numbers as labels.
+    config : Config
+        Number of clients, and ``data.test_fraction``.
+
+    Raises
+    ------
+    DataError
+        If a partition has no images and labels, or images of different sizes.
+    """
+    rng = np.random.default_rng((config.seed, 1))
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    for client in range(config.partition.clients):
+        image, label = _columns(data.load_partition(client), client)
+        order = rng.permutation(len(label))
+        n = round(config.data.test_fraction * len(label))
+        if not 0 < n < len(label):
+            raise DataError(f"partition {client}: {len(label)} images are too few to hold out a "
+                            f"share of {config.data.test_fraction}")
+        held.append((image[order[:n]], label[order[:n]]))
+        kept.append((image[order[n:]], label[order[n:]]))
+    if len({image.shape[1:] for image, _ in kept}) > 1:
+        raise DataError("the partitions have images of different sizes")
+    n_classes = 1 + max(int(label.max()) for _, label in kept + held)
+    counts = np.stack([np.bincount(label, minlength=n_classes) for _, label in kept])
+    return Partition(_examples(kept), _examples(held), np.zeros(len(kept), np.int64), counts,
+                     n_classes, {"data": type(data).__name__, "kind": "given",
+                                 "seed": config.seed, "clients": [
+                                     {"train": len(own[1]), "test": len(judged[1]),
+                                      "labels": row.tolist()}
+                                     for own, judged, row in zip(kept, held, counts, strict=True)]})
+
+
+def _columns(part: Any, client: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (n, channels, height, width) from 0 to 1, and labels."""
+    names = list(getattr(part, "column_names", None) or part)
+    image = next((name for name in IMAGES if name in names), None)
+    label = next((name for name in LABELS if name in names), None)
+    if image is None or label is None:
+        raise DataError(f"partition {client} has the columns {', '.join(map(str, names))}; give "
+                        f"one of {', '.join(IMAGES)} and one of {', '.join(LABELS)}")
+    pixels = np.stack([np.asarray(picture) for picture in part[image]])
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.dtype == np.uint8:
+        pixels = pixels.astype(np.float32) / 255
+    return (np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32),
+            np.asarray(part[label], np.int64))
+
+
+def _examples(parts: list[tuple[np.ndarray, np.ndarray]]) -> Examples:
+    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    first = np.concatenate([[0], np.cumsum([len(label) for _, label in parts])]).astype(np.int64)
+    return Examples(torch.from_numpy(images), torch.from_numpy(labels), first)
