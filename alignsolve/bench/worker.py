@@ -74,7 +74,7 @@ class Server:
 
     def preload(self, modules: list[str]) -> dict[str, Any]:
         """Import modules, so that children do not have to."""
-        for name in modules:
+        for name in (*modules, "numba"):
             # A library may list modules that only it can import.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)

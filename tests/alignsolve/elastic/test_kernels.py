@@ -40,13 +40,13 @@ def test_best_sets_by_enumeration(seeds):
     for seed in seeds:
         clients, price = drawn(seed)
         every = dict(worths(clients, price))
-        most = max(every.values())
-        assert response_worth(clients, price) == most
+        most, order = max(every.values()), np.argsort(-price, kind="stable")
+        assert response_worth(clients, price, order) == most
         m = price.size
         state = np.empty((1, m), np.uint8)
         client_range = np.empty((2, 1), np.int64)
         group_range = np.empty((2, 1, 2), np.int32)
-        best_responses(clients, price, state, client_range, group_range)
+        best_responses(clients, price, order, state, client_range, group_range)
         described = set()
         for chosen in every:
             held = np.zeros(m, bool)
