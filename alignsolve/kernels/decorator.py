@@ -191,7 +191,7 @@ def compiling(kernels: Iterable[Kernel], kind: str) -> float:
     kind : str
         Type of their first arrays.
     """
-    if costs.jit_is_disabled():
+    if costs.jit_is_disabled() or _thread.compiles:
         return 0.0
     return sum(costs.compiling(kernel.files.stem) for kernel in kernels if not kernel.has(kind))
 
