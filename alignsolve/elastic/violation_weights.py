@@ -16,7 +16,8 @@ from alignsolve.model.bounds import EXPERT_KINDS
 from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem
 
-#: Weights of the flow class are whole multiples of this share of the largest one.
+#: Weights of the flow class are whole multiples of this share of the largest one, or of up to
+#: twice as much.
 RESOLUTION = 2.0**-30
 
 
