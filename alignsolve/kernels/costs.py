@@ -65,6 +65,12 @@ said: set[str] = set()
 WARM_UP_HINT = "; its kernels are not compiled yet, al.warm_up() compiles them"
 
 
+def kind_among(stem: str, kind: str) -> str:
+    """Return a type if a kernel's first array may have it, else the type that it has."""
+    kinds = SECONDS.get(stem, {})
+    return kind if kind in kinds else next(iter(kinds), kind)
+
+
 def compiling(stem: str) -> float:
     """Return the seconds that a kernel compiles for, with what it calls."""
     return max(SECONDS.get(stem, {}).values(), default=OTHER)

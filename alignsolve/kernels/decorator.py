@@ -189,11 +189,15 @@ def compiling(kernels: Iterable[Kernel], kind: str) -> float:
     kernels : iterable of Kernel
         What will be called.
     kind : str
-        Type of their first arrays.
+        Type of the values, and so of the first arrays of those that take them; others have
+        types of their own, by the table of costs.
     """
     if costs.jit_is_disabled() or _thread.compiles:
         return 0.0
-    return sum(costs.compiling(kernel.files.stem) for kernel in kernels if not kernel.has(kind))
+    return sum(
+        costs.compiling(kernel.files.stem) for kernel in kernels
+        if not kernel.has(costs.kind_among(kernel.files.stem, kind))
+    )  # fmt: skip
 
 
 @contextmanager

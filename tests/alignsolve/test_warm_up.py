@@ -39,6 +39,7 @@ for dtype in ("float32", "float64"):
         problem = al.AlignmentProblem(fitness, slots, load_min=100, load_max=600, **more)
         result = al.solve(problem)
         assert result.status is al.Status.OPTIMAL
+        assert (result.backend, result.fallbacks) == ("exchange", ())
         al.solve(problem, warm_start=result)
         al.explain(problem, result)
         al.solve(problem.replace(fitness=np.asfortranarray(fitness)))
