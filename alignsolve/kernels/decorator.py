@@ -14,7 +14,7 @@ from typing import Any
 from alignsolve.kernels import costs
 from alignsolve.kernels.arguments import kind_of, largest
 from alignsolve.kernels.disk import KernelFiles, exist
-from alignsolve.kernels.loading import as_part, prepare
+from alignsolve.kernels.loading import prepare
 
 #: Most entries of an array up to which a kernel that is not compiled runs interpreted.
 SMALL = 1 << 14
@@ -89,8 +89,6 @@ class Kernel:
             if made is None:
                 made = prepare(Kernel).njit(**self.options)(self.py_func)
                 made._cache = self.files
-                if self.options["no_cpython_wrapper"]:
-                    made.compile = as_part(made.compile)
                 compile_for = made._compile_for_args
                 made._compile_for_args = functools.partial(self._compile_for, compile_for)
             return made

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from alignsolve.interrupts import Call
@@ -49,40 +48,3 @@ def _register(kind: type) -> None:
     from numba.core.typing.typeof import typeof_impl
 
     typeof_impl.register(kind)(lambda kernel, _: kernel.dispatcher._numba_type_)
-    with contextlib.suppress(ImportError, AttributeError):
-        _optimise_once()
-
-
-class _Parts(threading.local):
-    """How deep a thread is in compiling functions that are only parts of others."""
-
-    depth = 0
-
-
-_parts = _Parts()
-
-
-def _optimise_once() -> None:
-    """Leave out numba's optimisation of what is part of another function, and optimised there."""
-    from numba.core.codegen import CPUCodeLibrary
-
-    optimise = CPUCodeLibrary._optimize_final_module
-
-    def unless_part(self: Any) -> None:
-        if not _parts.depth:
-            optimise(self)
-
-    CPUCodeLibrary._optimize_final_module = unless_part
-
-
-def as_part(compile_it: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a dispatcher's method that compiles a function which only other kernels call."""
-
-    def compile_part(signature: Any) -> Any:
-        _parts.depth += 1
-        try:
-            return compile_it(signature)
-        finally:
-            _parts.depth -= 1
-
-    return compile_part
