@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from alignsolve.kernels import kernel
@@ -38,8 +40,8 @@ def _scan(rows, cols, indptr, load):
 
 
 def is_ready() -> bool:
-    """Tell whether `scan` need not compile: numpy does the same sooner."""
-    return bool(_scan.has("int64"))
+    """Tell whether `scan` is compiled, or numba loaded for other kernels: else numpy is sooner."""
+    return "numba" in sys.modules or bool(_scan.has("int64"))
 
 
 def scan(rows: IntArray, cols: IntArray, n: int, m: int) -> tuple[IntArray, IntArray, bool] | None:
