@@ -196,7 +196,7 @@ def _certify(
     else:
         prices, gap = improved_prices(problem, rows, cols, found.prices, deadline=deadline)
     # Refuted at one price it is refuted at all, however little it lacks.
-    lacks = found.improving.gain if found.improving is not None else 0.0
+    lacks = max(found.gain, found.improving.gain if found.improving is not None else 0.0)
     gap = DualGap(max(gap.gap_abs, lacks, math.ulp(0.0)), 0.0)
     return certificate_by_prices(problem, objective, prices, gap, found.improving)
 

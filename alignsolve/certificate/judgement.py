@@ -40,12 +40,15 @@ class Judgement:
         An exchange that improves a refuted answer.
     refuted : bool
         Whether the graph has a negative cycle.
+    gain : float
+        What that cycle gains, of small problems: no more than the answer lacks.
     """
 
     prices: Float64Array
     gap: DualGap
     improving: ImprovingCycle | None
     refuted: bool
+    gain: float = 0.0
 
 
 def judge(
@@ -98,7 +101,7 @@ def judge(
         gap_abs = max(gap.gap_abs, gain)
         gap = DualGap(gap_abs, gap_abs if is_rounding else 0.0, whole=gap.whole)
     improving = improving_exchange(problem, row_ind, col_ind, graph, cycle)
-    return Judgement(prices, gap, improving, True)
+    return Judgement(prices, gap, improving, True, 0.0 if numbers is None else gain)
 
 
 def _gain_and_largest(
