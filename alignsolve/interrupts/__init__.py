@@ -30,7 +30,7 @@ AGAIN = 2.0
 RETRY = 0.05
 
 #: Modules whose work must not be left halfway.
-LOADING = ("importlib._", "_frozen_importlib", "numba.", "llvmlite.")
+LOADING = ("importlib._", "_frozen_importlib", "numba.", "llvmlite.", "torch._functorch.")
 
 clock = time.monotonic
 
