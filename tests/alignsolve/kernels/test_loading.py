@@ -15,35 +15,32 @@ def test_importing_does_not_import_numba():
     assert run(code).strip() == "False"
 
 
-def test_ctrl_c_while_numba_loads_does_no_harm(monkeypatch):
-    loaded = []
+@pytest.fixture
+def loaded(monkeypatch):
+    """Load something in place of numba, with Ctrl-C in the middle; filled at the end of it."""
+    done = []
 
     def load(failed):
         _thread.interrupt_main()
         time.sleep(0.2)
-        loaded.append(True)
+        done.append(True)
 
     monkeypatch.setattr(loading, "_prepared", False)
     monkeypatch.setattr(loading, "_load", load)
+    return done
+
+
+def test_ctrl_c_while_numba_loads_does_no_harm(loaded):
     with pytest.raises(KeyboardInterrupt):
         loading.prepare(Kernel)
     assert loaded
     assert loading._prepared
 
 
-def test_a_handler_of_the_program_does_no_harm_while_numba_loads(monkeypatch):
-    loaded = []
-
+def test_a_handler_of_the_program_does_no_harm_while_numba_loads(loaded):
     def own(*_):
         raise KeyboardInterrupt
 
-    def load(failed):
-        _thread.interrupt_main()
-        time.sleep(0.2)
-        loaded.append(True)
-
-    monkeypatch.setattr(loading, "_prepared", False)
-    monkeypatch.setattr(loading, "_load", load)
     before = signal.signal(signal.SIGINT, own)
     try:
         with pytest.raises(KeyboardInterrupt):
