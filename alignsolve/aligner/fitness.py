@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.aligner.checks import ANY, NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, require
+from alignsolve.aligner.checks import (
+    ANY,
+    FINITE_POSITIVE,
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_SHARE,
+    require,
+)
 from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
@@ -74,6 +81,9 @@ class FitnessSettings:
         Expected score before any report.
     exploration : float, default 0.1
         Weight of the uncertainty bonus; 0 for none.
+    kernel_width : float, default 1
+        Distance between clients' features over which likeness fades, in units of their
+        median distance from the centre; see `alignsolve.aligner.shared_evidence`.
     """
 
     score: str | Score = "loss"
@@ -83,6 +93,7 @@ class FitnessSettings:
     prior_weight: float = 1.0
     initial: float = 0.5
     exploration: float = 0.1
+    kernel_width: float = 1.0
 
     def __post_init__(self) -> None:
         if not callable(self.score) and self.score not in ("loss", *NAMED_SCORES):
@@ -92,6 +103,7 @@ class FitnessSettings:
         require(
             self, alpha=POSITIVE, smoothing=POSITIVE_SHARE, half_life=POSITIVE,
             prior_weight=POSITIVE, exploration=NON_NEGATIVE, initial=ANY,
+            kernel_width=FINITE_POSITIVE,
         )
 
     def scorer(self) -> Score:
@@ -102,6 +114,22 @@ class FitnessSettings:
 
     def _exp_loss(self, report: ExpertReport) -> float | None:
         return None if report.loss is None else math.exp(-self.alpha * report.loss)
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What clients alike tell of pairs, beside these pairs' own scores.
+
+    Attributes
+    ----------
+    residual : float64 array, shape (n, n_experts)
+        By how much the pair is expected to differ from its prior, in units of the score.
+    count : float64 array, shape (n, n_experts)
+        As how many scores of the pair all evidence counts, for the bonus.
+    """
+
+    residual: Float64Array
+    count: Float64Array
 
 
 class FitnessTracker(Rows):
@@ -163,7 +191,9 @@ class FitnessTracker(Rows):
         #: Round of the last update of what has no row per client.
         self.round: npt.NDArray[Any] = np.zeros((), dtype=np.int64)
 
-    def fitness(self, clients: IntArray, round_: int) -> Float64Array:
+    def fitness(
+        self, clients: IntArray, round_: int, shared: Shared | None = None
+    ) -> Float64Array:
         """Return the fitness of some clients, bonus included.
 
         Parameters
@@ -172,6 +202,9 @@ class FitnessTracker(Rows):
             Row of each client.
         round_ : int
             Current round.
+        shared : Shared, optional
+            What clients alike tell of these pairs
+            (`alignsolve.aligner.shared_evidence.SharedEvidence`).
 
         Returns
         -------
@@ -181,12 +214,26 @@ class FitnessTracker(Rows):
         weight = self.settings.prior_weight
         fade = self._fade(round_ - self.pair_round[clients])
         count = fade * self.pair_count[clients]
-        value = fade * self.pair_sum[clients] + weight * self.prior(clients, round_)
+        expected = self.prior(clients, round_)
+        if shared is not None:
+            expected += shared.residual
+        value = fade * self.pair_sum[clients] + weight * expected
         value /= count + weight
         if self.settings.exploration:
+            if shared is not None:
+                count = np.maximum(count, shared.count)
             bonus = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
             value += bonus / np.sqrt(1 + count)
         return value
+
+    def evidence(self, clients: IntArray, round_: int) -> tuple[Float64Array, Float64Array]:
+        """Return discounted numbers of pairs' scores, and sums of their residuals.
+
+        Both float64 (n, n_experts); a residual is a score less the pair's prior.
+        """
+        fade = self._fade(round_ - self.pair_round[clients])
+        count = fade * self.pair_count[clients]
+        return count, fade * self.pair_sum[clients] - count * self.prior(clients, round_)
 
     def prior(self, clients: IntArray, round_: int) -> Float64Array:
         """Return what expert and client lead one to expect, float64 (n, n_experts)."""

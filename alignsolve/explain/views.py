@@ -90,6 +90,40 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Whose scores the fitness of a pair rests on; the rest is its prior.
+
+    Attributes
+    ----------
+    expert : int
+        The expert.
+    name : str
+        How messages call it.
+    own : float
+        Weight of the client's own scores.
+    others : tuple of (str, float)
+        Clients alike and the weights of their scores, the largest first. A weight is negative
+        where a score above what was expected speaks against the pair.
+    """
+
+    expert: int
+    name: str
+    own: float
+    others: tuple[tuple[str, float], ...]
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        shown = [f"{name} {weight:.0%}" for name, weight in self.others[:SHOWN]]
+        rest = self.others[SHOWN:]
+        if rest:
+            total = sum(weight for _, weight in rest)
+            shown.append(f"{counted(len(rest), 'more client')} {total:.0%}")
+        return f"{self.name}: own scores count {self.own:.0%}" + (
+            f"; of clients alike, {listing(shown)}" if shown else "")
+
+
+@dataclass(frozen=True)
 class ClientExplanation:
     """Why a client holds what it holds.
 
@@ -121,6 +155,9 @@ class ClientExplanation:
         Whether margins and worths are exact.
     notes : tuple of str
         What cannot be said, and why.
+    evidence : tuple of Evidence
+        Of what it holds: whose scores counted. Empty where fitness was not learnt from
+        clients' features, as for any `explain` but an aligner's.
     """
 
     client: int
@@ -135,6 +172,7 @@ class ClientExplanation:
     minimum_worth: float | None
     exact: bool
     notes: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
     def summary(self) -> str:
         """Return what is said of the client, without its experts, one sentence a line."""
@@ -158,6 +196,7 @@ class ClientExplanation:
         more = len(self.alternatives) - SHOWN
         if more > 0:
             lines.append(f"and {counted(more, 'expert')} farther away")
+        lines += [part.text for part in self.evidence]
         return _with_notes(lines, self.notes)
 
 
