@@ -33,7 +33,7 @@ from alignsolve.io.files import located
 
 
 @one_at_a_time("declare", "forget", "plan", "replan", "observe", "metrics", "explain",
-               "state_dict", "load_state_dict")  # fmt: skip
+               "fitness", "state_dict", "load_state_dict")  # fmt: skip
 class Aligner(Members, Shared):
     """Decide, round after round, which client trains which experts.
 

@@ -23,6 +23,9 @@ from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
 
+#: As how many own scores the evidence of clients alike counts at most.
+MOST_SHARED = 3.0
+
 #: A score of one report; None where the report lacks what it needs.
 Score = Callable[[ExpertReport], float | None]
 
@@ -131,6 +134,13 @@ class Shared:
     residual: Float64Array
     count: Float64Array
 
+    def weight(self, least: float) -> Float64Array:
+        """Return as how many of a pair's own scores its prior and the residual count.
+
+        At least the prior's weight, at most `MOST_SHARED` where others' evidence is ample.
+        """
+        return np.maximum(least, np.minimum(self.count, MOST_SHARED))
+
 
 class FitnessTracker(Rows):
     """Discounted mean scores of pairs, shrunk to what expert and client lead one to expect.
@@ -192,9 +202,9 @@ class FitnessTracker(Rows):
         self.round: npt.NDArray[Any] = np.zeros((), dtype=np.int64)
 
     def fitness(
-        self, clients: IntArray, round_: int, shared: Shared | None = None
+        self, clients: IntArray, round_: int, shared: Shared | None = None, bonus: bool = True
     ) -> Float64Array:
-        """Return the fitness of some clients, bonus included.
+        """Return the fitness of some clients.
 
         Parameters
         ----------
@@ -205,25 +215,28 @@ class FitnessTracker(Rows):
         shared : Shared, optional
             What clients alike tell of these pairs
             (`alignsolve.aligner.shared_evidence.SharedEvidence`).
+        bonus : bool
+            Whether the bonus for exploration is included.
 
         Returns
         -------
         fitness : float64 array, shape (n, n_experts)
             A fresh array, finite, in units of the score.
         """
-        weight = self.settings.prior_weight
+        weight: float | Float64Array = self.settings.prior_weight
         fade = self._fade(round_ - self.pair_round[clients])
         count = fade * self.pair_count[clients]
         expected = self.prior(clients, round_)
         if shared is not None:
             expected += shared.residual
+            weight = shared.weight(self.settings.prior_weight)
         value = fade * self.pair_sum[clients] + weight * expected
         value /= count + weight
-        if self.settings.exploration:
+        if self.settings.exploration and bonus:
             if shared is not None:
                 count = np.maximum(count, shared.count)
-            bonus = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
-            value += bonus / np.sqrt(1 + count)
+            scale = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
+            value += scale / np.sqrt(1 + count)
         return value
 
     def evidence(self, clients: IntArray, round_: int) -> tuple[Float64Array, Float64Array]:

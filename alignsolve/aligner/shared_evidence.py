@@ -23,8 +23,8 @@ MOST = 4096
 #: Discounted number of scores below which a pair's evidence is left out.
 FADED = 1e-3
 
-#: Least prior weight in the shared model, which keeps it well conditioned.
-LEAST_WEIGHT = 1e-3
+#: Variance of a score's noise in that of residuals between clients.
+NOISE = 1.0
 
 _one_thread = threading.Lock()
 
@@ -53,8 +53,6 @@ class SharedEvidence:
     ----------
     kernel : Kernel
         How alike clients are.
-    weight : float
-        The prior weight k.
     rows : int64 array, shape (e,)
         Clients whose evidence counts.
     embedded : float32 array, shape (e, r)
@@ -69,18 +67,18 @@ class SharedEvidence:
     Notes
     -----
     Of expert j the residual ``score - prior_ij`` is taken for a function of the client's
-    features, drawn from a Gaussian process with the kernel k(x, z), plus noise of 1/k times its
-    variance, k the prior weight [1]_. With ``phi_i`` the embedded features of client i, and
+    features, drawn from a Gaussian process with the kernel k(x, z), plus noise of c = `NOISE` times
+    its variance [1]_. With ``phi_i`` the embedded features of client i, and
     ``N_ij`` and ``S_ij`` the discounted number and sum of the pair's scores, as in
     `FitnessTracker`, the posterior mean and variance at client i are ::
 
-        A_j = k I + sum_i N_ij phi_i phi_i'        b_j = sum_i phi_i (S_ij - N_ij prior_ij)
-        f_ij = phi_i' A_j**-1 b_j                  v_ij = 1 - |phi_i|**2 + k phi_i' A_j**-1 phi_i
+        A_j = c I + sum_i N_ij phi_i phi_i'        b_j = sum_i phi_i (S_ij - N_ij prior_ij)
+        f_ij = phi_i' A_j**-1 b_j                  v_ij = 1 - |phi_i|**2 + c phi_i' A_j**-1 phi_i
 
     that is, kernel ridge regression by landmarks [2]_, and its use for exploration is that of
     [3]_. The fitness of the pair is its own evidence, shrunk to ``prior_ij + f_ij`` in place of
-    ``prior_ij``, and its bonus counts ``max(N_ij, k (1 / v_ij - 1))`` scores in place of
-    ``N_ij``: of clients with the same features, the number of all their scores. Our own: this
+    ``prior_ij`` by the weight ``max(k, min(M_ij, 3))`` in place of k, and its bonus counts ``max(N_ij, M_ij)`` scores in place of ``N_ij``,
+    with ``M_ij = c (1 / v_ij - 1)``: of clients with the same features, the number of all their scores. Our own: this
     count, that residuals are those of today's prior, and that old evidence counts by the client's
     features of today. A client without features has f = 0 and v = 1, as if nobody shared.
 
@@ -98,7 +96,6 @@ class SharedEvidence:
     """
 
     kernel: Kernel
-    weight: float
     rows: IntArray
     embedded: FloatArray
     count: Float64Array
@@ -118,7 +115,6 @@ class SharedEvidence:
         kernel = Kernel.of(features.vector[known], tracker.settings.kernel_width)
         embedded = kernel.embed(features.vector[rows])
         count, excess = tracker.evidence(rows, round_)
-        weight = max(tracker.settings.prior_weight, LEAST_WEIGHT)
         m, rank = count.shape[1], embedded.shape[1]
         gram = np.empty((m, rank, rank))
         moment = np.empty((m, rank))
@@ -129,9 +125,9 @@ class SharedEvidence:
             moment[expert] = excesses[expert, some] @ phi
             phi *= np.sqrt(counts[expert, some])[:, None]
             gram[expert] = phi.T @ phi
-        inverse = np.asarray(np.linalg.inv(gram + weight * np.eye(rank)), dtype=np.float64)
+        inverse = np.asarray(np.linalg.inv(gram + NOISE * np.eye(rank)), dtype=np.float64)
         mean = np.einsum("jrs,js->jr", inverse, moment)
-        return cls(kernel, weight, rows, embedded, count, excess, inverse, mean)
+        return cls(kernel, rows, embedded, count, excess, inverse, mean)
 
     def estimate(self, features: ClientFeatures, clients: IntArray) -> Shared:
         """Return what is known of some clients' pairs from all evidence."""
@@ -140,10 +136,10 @@ class SharedEvidence:
         variance = np.empty((len(clients), len(self.mean)), dtype=np.float32)
         for expert, inverse in enumerate(self.inverse.astype(np.float32)):
             variance[:, expert] = np.einsum("nr,nr->n", phi @ inverse, phi)
-        variance = np.clip(open_[:, None] + self.weight * variance, 1e-9, 1.0)
+        variance = np.clip(open_[:, None] + NOISE * variance, 1e-9, 1.0)
         known = features.known[clients][:, None]
         return Shared(np.where(known, phi @ self.mean.T, 0.0),
-                      np.where(known, self.weight * (1.0 / variance - 1.0), 0.0))
+                      np.where(known, NOISE * (1.0 / variance - 1.0), 0.0))
 
     def shares(
         self, features: ClientFeatures, client: int, expert: int
@@ -195,10 +191,11 @@ def evidence_of(
         return ()
     with one_blas_thread():
         model = SharedEvidence.of(features, tracker, round_)
+        weight = model.estimate(features, np.array([row])).weight(tracker.settings.prior_weight)[0]
     count = tracker.evidence(np.array([row]), round_)[0][0]
     found = []
     for expert, name in experts.items():
-        prior = tracker.settings.prior_weight / (count[expert] + tracker.settings.prior_weight)
+        prior = weight[expert] / (count[expert] + weight[expert])
         rows, shares = model.shares(features, row, expert)
         shares = prior * shares
         others = rows != row

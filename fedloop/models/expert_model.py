@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,14 @@ from fedloop.models.moe import route
 
 #: For every layer bool, shape (..., E or S): which rows may be used; None allows all.
 Allowed = Sequence[Tensor] | None
+
+
+class Router(Protocol):
+    """Scores the experts of a layer."""
+
+    def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
+        """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,15 @@ class ExpertModel:
     sliceable : bool
         Whether it runs with any number of rows, as our own modules do. Others get all
         rows, and a mask on their routers' scores.
+    router : Router, optional
+        Scores experts in place of the module's routers.
     """
 
     module: nn.Module
     layout: Layout
     top_k: int
     sliceable: bool
+    router: Router | None = None
 
     @property
     def n_experts(self) -> int:
@@ -68,6 +79,13 @@ class ExpertModel:
         found = self.layout.rows(dict(self.module.named_parameters()))
         return {name: value.detach().clone() for name, value in found.items()}
 
+    def router_inputs(self, params: Mapping[str, Tensor], batch: Tensor) -> list[Tensor]:
+        """Return what every layer's router is given, float (examples or tokens, H)."""
+        tensors = self.layout.tensors(params)
+        with Routing(self, tensors, None, False, batch) as routing:
+            torch.func.functional_call(self.module, tensors, (batch,))
+        return routing.seen
+
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
         observed: bool = True,
@@ -92,7 +110,7 @@ class ExpertModel:
             For every layer float, shape (S,): the mean weight of every row.
         """
         tensors = self.layout.tensors(params)
-        with Routing(self, tensors, allowed, observed) as routing:
+        with Routing(self, tensors, allowed, observed, batch) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
@@ -108,9 +126,12 @@ class Routing(TorchFunctionMode):
 
     def __init__(
         self, model: ExpertModel, tensors: Mapping[str, Tensor], allowed: Allowed,
-        observed: bool,
+        observed: bool, batch: Tensor,
     ) -> None:
         super().__init__()
+        self._router, self._batch = model.router, batch
+        #: What routers were given, (examples or tokens, H) of every layer.
+        self.seen: list[Tensor] = [torch.empty(0)] * len(model.layout.routers)
         self._weights = [tensors[name] for name in model.layout.routers]
         self._allowed = allowed
         self._top_k = model.top_k
@@ -125,6 +146,9 @@ class Routing(TorchFunctionMode):
             return output
         for layer, weight in enumerate(self._weights):
             if args[1] is weight:
+                self.seen[layer] = args[0].detach().flatten(0, -2)
+                if self._router is not None:
+                    output = self._router(layer, self._batch, args[0]).view_as(output)
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
                 if self._observed:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.aligner.features import FARTHEST, LANDMARKS, ClientFeatures, Kernel
 from alignsolve.aligner.fitness import FitnessTracker
-from alignsolve.aligner.shared_evidence import SharedEvidence, shared_evidence
+from alignsolve.aligner.shared_evidence import NOISE, SharedEvidence, shared_evidence
 
 pytestmark = pytest.mark.filterwarnings("ignore:round")
 
@@ -38,7 +38,7 @@ def gaussian_process(features, tracker, kernel, rows, expert):
     count, excess = (part[:, expert] for part in tracker.evidence(rows, 1))
     seen = rows[count > 0]
     count, excess = count[count > 0], excess[count > 0]
-    inner = likeness[np.ix_(seen, seen)] + tracker.settings.prior_weight * np.diag(1 / count)
+    inner = likeness[np.ix_(seen, seen)] + NOISE * np.diag(1 / count)
     cross = likeness[:, seen]
     mean = cross @ np.linalg.solve(inner, excess / count)
     return mean, 1 - np.einsum("ij,ji->i", cross, np.linalg.solve(inner, cross.T))
@@ -58,7 +58,7 @@ def test_estimates_are_those_of_the_dense_gaussian_process(seed, weight, width):
     for expert in range(m):
         mean, variance = gaussian_process(features, tracker, model.kernel, model.rows, expert)
         np.testing.assert_allclose(shared.residual[:, expert], mean, atol=5e-3)
-        np.testing.assert_allclose(shared.count[:, expert] / weight, 1 / variance - 1,
+        np.testing.assert_allclose(shared.count[:, expert] / NOISE, 1 / variance - 1,
                                    rtol=0.05, atol=0.05)
 
 
