@@ -249,7 +249,8 @@ def take_in(
     if world.config.alignment.shared_evidence:
         features = update_features(state.model, training, world.spec.layout, sound, state.aligner,
                                    world.config.seed)
-        reports = [replace(report, features=features.get(report.client)) for report in reports]
+        reports = [replace(report, features=features.get(int(report.client)))
+                   for report in reports]
     refused = {refusal.client for refusal in state.aligner.observe(plan, reports).refused}
     accepted: np.ndarray = sound & [client not in refused for client in training.clients]
     update_model(world, state, training, accepted)

@@ -225,9 +225,9 @@ class ServerSettings(Settings):
     beta2, tau : float
         Of ``fedadam``: weight of the running square, and what is added to its root.
     router : {"closed-form", "trained"}
-        What scores experts where all of them are used: a router from sums over all clients
-        (`fedloop.server.router`), or the average of those that clients train, which saw only
-        the experts that each held. Personal routers stay what they are.
+        What scores experts where all of them are used: the average of those that clients
+        train, which saw only the experts that each held, with or without a router from sums over
+        all clients (`fedloop.server.router`). Personal routers stay what they are.
     """
 
     weighting: Literal["usage", "samples", "mean"] = "usage"

@@ -84,7 +84,7 @@ class Members:
         return len(names)
 
     def fitness(self, clients: Iterable[ClientId]) -> Float64Array:
-        """Return what pairs' own scores tell, shrunk to their priors: no bonus, no others' evidence.
+        """Return what pairs' own scores tell, without bonus and without evidence of others.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ class ExpertModel:
         Whether it runs with any number of rows, as our own modules do. Others get all
         rows, and a mask on their routers' scores.
     router : Router, optional
-        Scores experts in place of the module's routers.
+        Adds to what the module's routers score.
     """
 
     module: nn.Module
@@ -84,7 +84,8 @@ class ExpertModel:
         tensors = self.layout.tensors(params)
         with Routing(self, tensors, None, False, batch) as routing:
             torch.func.functional_call(self.module, tensors, (batch,))
-        return routing.seen
+        seen: list[Tensor] = routing.seen
+        return seen
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
@@ -148,7 +149,7 @@ class Routing(TorchFunctionMode):
             if args[1] is weight:
                 self.seen[layer] = args[0].detach().flatten(0, -2)
                 if self._router is not None:
-                    output = self._router(layer, self._batch, args[0]).view_as(output)
+                    output = output + self._router(layer, self._batch, args[0]).view_as(output)
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
                 if self._observed:

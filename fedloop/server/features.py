@@ -90,11 +90,11 @@ def update_features(
             inner = along @ matrix
             norm = torch.linalg.matrix_norm(inner, keepdim=True).clamp_min(1e-30)
             moments += (inner / norm) @ (inner / norm).mT
-    upper = torch.triu_indices(DIRECTIONS, DIRECTIONS).unbind()
-    halves = [_unit(part.double().numpy()) for part in (sums, moments[:, *upper])]
+    row, column = np.triu_indices(DIRECTIONS)
+    halves = [_unit(sums.double().numpy()), _unit(moments.double().numpy()[:, row, column])]
     away, known, found = np.hstack(halves), aligner.tables, {}
-    for row, vector in zip(rows.tolist(), away, strict=True):
-        client = training.clients[row]
+    for number, vector in zip(rows.tolist(), away, strict=True):
+        client = training.clients[number]
         at = known.clients.row[client]
         if known.features.known[at]:
             vector = KEPT * known.features.vector[at] + (1.0 - KEPT) * vector

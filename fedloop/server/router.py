@@ -7,10 +7,12 @@ like is told by sums over all clients:
 
     n_e = sum_i q_ie n_i      m_e = sum_i q_ie (sum of x)      S = sum_i (sum of x x')
 
-with q_i the weights of experts for client i, which add up to 1, and x an example's features. With the means
-``u_e = m_e / n_e``, shares ``p_e = n_e / n`` and the covariance within ``C = S / n - sum_e p_e u_e u_e'``,
-shrunk towards its mean variance [2]_, the scores are the logarithms of posteriors but for a
-constant: ``x' C**-1 u_e - u_e' C**-1 u_e / 2 + log p_e``.
+with q_i the weights of experts for client i, which add up to 1, and x an example's features. With
+the means ``u_e = m_e / n_e``, shares ``p_e = n_e / n`` and the covariance within,
+``C = S / n - sum_e p_e u_e u_e'``, shrunk towards its mean variance [2]_, the logarithms of
+posteriors are, but for a constant, ``x' C**-1 u_e - u_e' C**-1 u_e / 2 + log p_e``. They are added
+to what the trained router scores: the sums tell whose examples these are like, the trained router
+which of their experts suits this one.
 
 The sums are additive: one round of them is enough, and secure aggregation can hide who sent
 what. Our own is what the classes are: experts, weighted by the tracker's fitness.
@@ -48,7 +50,7 @@ EXAMPLES, ROWS = 128, 2048
 SHRINKAGE = 0.05
 
 #: Difference of fitness at which an expert weighs 1/e of a better one.
-TEMPERATURE = 0.05
+TEMPERATURE = 0.2
 
 #: Last part of the seed of the projection.
 STREAM = 9
@@ -103,8 +105,9 @@ def client_weights(fitness: np.ndarray, candidates: np.ndarray, n_layers: int) -
     """
     shape = (len(fitness), n_layers, -1)
     score = np.where(candidates, fitness / TEMPERATURE, -np.inf).reshape(shape)
-    weight: np.ndarray = np.exp(score - score.max(axis=2, keepdims=True))
-    return weight / weight.sum(axis=2, keepdims=True)
+    above = np.exp(score - score.max(axis=2, keepdims=True))
+    weight: np.ndarray = above / above.sum(axis=2, keepdims=True)
+    return weight
 
 
 @torch.no_grad()
@@ -150,8 +153,8 @@ def closed_form_router(
             x = (x if projection is None else x @ projection).double()
             q = torch.from_numpy(weights[client, layer]).to(x)
             mine = [q * len(x), q[:, None] * x.sum(dim=0), x.T @ x]
-            sums[layer] = [sum(pair) for pair in zip(sums[layer], mine, strict=True)] if (
-                sums[layer]) else mine
+            before = sums[layer] or [torch.zeros_like(part) for part in mine]
+            sums[layer] = [a + b for a, b in zip(before, mine, strict=True)]
     found = [discriminant(*parts) for parts in sums]
     return ClosedFormRouter([w for w, _ in found], [b for _, b in found], projection, of_input)
 
