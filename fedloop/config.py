@@ -41,8 +41,10 @@ __all__ = [
     "read_config",
 ]
 
-#: Strategies, as `alignsolve.Aligner` calls them.
-Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
+#: Strategies, as `alignsolve.Aligner` calls them, and two to compare with: "oracle" knows the
+#: clients' domains, with "everything" all clients hold all experts, whatever their devices.
+Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole", "oracle",
+                   "everything"]
 
 
 class Config(Settings):
@@ -92,6 +94,9 @@ class Config(Settings):
         if self.participants is not None and self.participants > self.partition.clients:
             raise ValueError(f"participants is {self.participants}; there are only "
                              f"{self.partition.clients} clients")
+        if self.strategy == "oracle" and not self.partition.has_domains:
+            raise ValueError(f"strategy is 'oracle', and clients of partition.kind "
+                             f"{self.partition.kind!r} have no domains that it could know")
         return self
 
 

@@ -18,7 +18,7 @@ MAP_ROUNDS = 20
 
 #: One colour per strategy, ours first.
 COLOURS = {"optimal": "C3", "greedy": "C0", "random": "C7", "round-robin": "C1", "flex-moe": "C2",
-           "fedamole": "C4"}
+           "fedamole": "C4", "oracle": "C5", "everything": "C6"}
 
 
 def specialisation(records: Sequence[Record], n_clients: int, n_experts: int) -> np.ndarray:
