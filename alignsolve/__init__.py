@@ -66,7 +66,7 @@ from alignsolve.solve.solve import solve
 from alignsolve.status import Fallback, Status, Termination
 from alignsolve.warm_up import warm_up
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "AlignSolveError",
