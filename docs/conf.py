@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -39,6 +40,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), str(ROOT / "examples" / "own_model"), os.environ.get("PYTHONPATH", "")]
 )
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 # Its kernels would warn of connections that never leave this machine.
 os.environ["IPYTHONDIR"] = tempfile.mkdtemp(prefix="alignsolve-docs-")
 _profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"
