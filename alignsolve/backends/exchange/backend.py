@@ -31,6 +31,10 @@ LARGEST_VALUE = 1e37
 #: Pairs up to which "greedy" has an answer before numba is loaded.
 FEW_PAIRS = 1 << 21
 
+#: Where groups share slots: clients per expert below which paths over all pairs of experts take
+#: longer than "ortools-mcf", and pairs up to which either takes no time.
+CLIENTS_PER_SHARED, FEW_SHARED_PAIRS = 2, 1 << 17
+
 #: The latest problem with groups, and its components.
 _latest: tuple[weakref.ref[AlignmentProblem], Components] | None = None
 
@@ -88,6 +92,11 @@ class ExchangeBackend(Backend):
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         if problem.streamed and problem.expert_group is not None:
             return "does not support expert groups over a source; give an array"
+        if problem.expert_group is not None and problem.fitness.size > FEW_SHARED_PAIRS:
+            shared = components_of(problem).most_shared
+            if problem.n_clients < CLIENTS_PER_SHARED * shared:
+                return (f"takes groups that share slots for {CLIENTS_PER_SHARED} clients an expert "
+                        f"or more; {shared:,} experts share slots of {problem.n_clients:,} clients")
         return super().refusal(problem)
 
     def preparation(self, problem: AlignmentProblem) -> float:
@@ -104,9 +113,12 @@ class ExchangeBackend(Backend):
         return compiling(kernels_for(components_of(problem)), kind)
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
-        """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
-        size = problem.fitness.size
-        if self.params.small < size <= FEW_PAIRS and "numba" not in sys.modules:
+        """Tell whether nothing has to compile, nor to load for a problem of few pairs.
+
+        Where there are groups, "greedy" may take longer than that.
+        """
+        size, grouped = problem.fitness.size, problem.expert_group is not None
+        if not grouped and self.params.small < size <= FEW_PAIRS and "numba" not in sys.modules:
             return False
         return self.preparation(problem) == 0.0
 

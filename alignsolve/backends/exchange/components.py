@@ -117,6 +117,14 @@ class Components:
             found[part] = number
         return found
 
+    @property
+    def most_shared(self) -> int:
+        """Experts of the largest component of several groups; 0 where no groups share slots."""
+        if self.conflict_client >= 0:
+            return 0
+        several = (number for number, part in enumerate(self.members) if part.size > 1)
+        return max((self.experts(number).size for number in several), default=0)
+
     def experts(self, number: int) -> Ints:
         """Return the experts of a component, group by group."""
         groups = self.members[number]
