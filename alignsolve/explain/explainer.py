@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from alignsolve.certificate.best_responses import best_responses
+from alignsolve.certificate.exchanges import Changes, Exchanges
 from alignsolve.errors import ProblemError
-from alignsolve.explain.exchanges import Changes, Exchanges
 from alignsolve.explain.views import (
     Alternative,
     ClientExplanation,

@@ -25,7 +25,6 @@ from alignsolve.io.files import (
     fail,
     json_text,
     located,
-    one_line,
     parse_json,
     read_text,
     write_text,
@@ -39,6 +38,7 @@ from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.ids import alike
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 from alignsolve.result import Result
 from alignsolve.status import Status, Termination
 

@@ -77,6 +77,9 @@ class Resource:
     budget: npt.ArrayLike
 
 
+#: The matrix of values that a problem of each sense is made of.
+MATRIX = {"max": "fitness", "min": "cost"}
+
 #: Sums of all values of a problem must stay below this: far from where floats overflow.
 LARGEST_SUM = 1e306
 
