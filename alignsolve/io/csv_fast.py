@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.io.arrow_columns import ids_in, numbers_in
 from alignsolve.model.large_integers import EXACT
 from alignsolve.model.long_tables import Ids
 
@@ -119,13 +120,8 @@ def _by_arrow(
         )
     except pyarrow.ArrowInvalid:
         return None
-    found = {name: _arrow_ids(table[name].combine_chunks()) for name in names if name in ids}
-    return found, {name: table[name].to_numpy() for name in names if name not in ids}
-
-
-def _arrow_ids(coded: Any) -> Ids:
-    """Return a column of pyarrow's type dictionary as ids."""
-    return Ids(np.asarray(coded.indices, dtype=np.int64), coded.dictionary.to_pylist())
+    found = {name: ids_in(table[name]) for name in names if name in ids}
+    return found, {name: numbers_in(table[name]) for name in names if name not in ids}
 
 
 def _by_polars(

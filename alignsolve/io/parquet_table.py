@@ -11,6 +11,7 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
+from alignsolve.io.arrow_columns import ids_in, numbers_in
 from alignsolve.io.files import fail, read_bytes
 from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column
@@ -97,9 +98,7 @@ def _ids(arrow: Any, origin: Origin, name: str, column: Any) -> Ids:
             or arrow.types.is_large_string(kind)):
         origin.fail(f"column {name!r} has type {kind}; give strings or whole numbers")
     _refuse_missing(origin, name, column)
-    coded = column.cast(kind).combine_chunks().dictionary_encode()
-    return Ids(np.asarray(coded.indices, dtype=np.int64),
-               [str(value) for value in coded.dictionary.to_pylist()])
+    return ids_in(column.cast(kind).dictionary_encode())
 
 
 def _numbers(arrow: Any, origin: Origin, name: str, column: Any) -> Any:
@@ -108,7 +107,7 @@ def _numbers(arrow: Any, origin: Origin, name: str, column: Any) -> Any:
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         origin.fail(f"column {one_line(name)} has type {kind}; give numbers")
     _refuse_missing(origin, name, column)
-    values = column.to_numpy()
+    values = numbers_in(column.cast(arrow.uint8()) if types.is_boolean(kind) else column)
     bad = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
     if bad.any():
         origin.fail(f"{name} is nan; give a number, inf or -inf", int(np.argmax(bad)))
