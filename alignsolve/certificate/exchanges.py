@@ -184,6 +184,12 @@ class Exchanges:
         found.loss[held] = 0.0
         return found
 
+    def held_margins(self) -> Float64Array:
+        """Return the margin of each held pair, float64 of shape (n_pairs,); see `Changes`."""
+        parts = [self.changes(clients).margin[self.moves.held.mask(clients)]
+                 for clients in self.all_clients()]
+        return np.concatenate([np.empty(0), *parts])
+
     def _held_one_by_one(self, held: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Yield rows and columns of held pairs, at most one of each row at a time."""
         row, column = np.nonzero(held)

@@ -483,7 +483,7 @@ FILES = [
      "g.txt:4:6: problem 1 declares 2 agents x 3 jobs, which takes 14 numbers, but the file "
      "ends after 9"),
     ("g.txt",
-     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99\n",
+     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99 98\n",
      "g.txt:8:1: the file goes on after its last problem"),
     ("g.txt",
      "1\n2 2\n1 2\n3 x\n1 1\n1 1\n5 5\n",
