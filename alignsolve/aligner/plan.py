@@ -68,6 +68,21 @@ class Plan:
     deadline_s: float | None = None
 
     @property
+    def client_ids(self) -> tuple[str, ...]:
+        """The participants as text, by which a warm start matches them."""
+        return tuple(map(str, self.clients))
+
+    @property
+    def expert_ids(self) -> None:
+        """None: experts are known by their position."""
+        return
+
+    @property
+    def prices(self) -> Float64Array | None:
+        """Shadow price of a holder of each expert; None where no solver found any."""
+        return None if self.result is None else self.result.prices
+
+    @property
     def n_experts(self) -> int:
         """Number of experts."""
         return int(self.expert_mb.size)

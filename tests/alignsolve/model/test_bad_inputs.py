@@ -209,7 +209,8 @@ FUNCTIONS = [
     ("al.solve(problem, seed=0.5)",
      "seed is 0.5; give a whole number from 0 to 2**31 - 1"),
     ("al.solve(problem, warm_start=[0, 1])",
-     "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"),
+     "warm_start is neither a Result, a Plan or a Solution nor a tuple (row_ind, col_ind[, "
+     "prices])"),
     ("al.solve(problem, warm_start=([0], [9]))",
      "col_ind[0] is 9; give 0 to 1"),
     ("al.solve(mip, backend='scipy-lsa')",
