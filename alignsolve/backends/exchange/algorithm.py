@@ -22,8 +22,8 @@ from alignsolve.backends.exchange import (
     paths,
     row_kernels,
 )
+from alignsolve.backends.exchange.graph import Graph
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
-from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
@@ -33,7 +33,7 @@ from alignsolve.kernels import Kernel, cores
 
 STALLED = 5
 
-Level = TypeVar("Level", bound=Subproblem, covariant=True)
+SubproblemT = TypeVar("SubproblemT", bound=Subproblem, covariant=True)
 
 
 def _work(level: Subproblem) -> float:
@@ -110,13 +110,13 @@ def solve_level(level: Subproblem, exact: bool) -> int:
     return code
 
 
-class AllClients(Protocol[Level]):
+class AllClients(Protocol[SubproblemT]):
     """All clients of a problem, wherever their rows are."""
 
-    def level(self, price: Floats) -> Level:
+    def level(self, price: Floats) -> SubproblemT:
         """Return all clients at some prices, shape (m + 1,), before they respond."""
 
-    def at_learnt_prices(self) -> Level:
+    def at_learnt_prices(self) -> SubproblemT:
         """Return all clients at their responses to prices learnt from samples."""
 
 
@@ -189,7 +189,7 @@ class InMemory:
         return level
 
 
-def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
+def solve_all(clients: AllClients[SubproblemT], task: Task) -> tuple[SubproblemT, int]:
     """Solve the whole problem from samples, or from earlier prices and assignment.
 
     Returns
@@ -203,7 +203,7 @@ def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
     return level, paths.INFEASIBLE if level.bad >= 0 else solve_level(level, True)
 
 
-def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
+def _warm_level(clients: AllClients[SubproblemT], task: Task) -> SubproblemT | None:
     """Return all clients at earlier prices, or None where there are none that help."""
     if task.warm is None:
         return None
