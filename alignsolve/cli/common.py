@@ -20,6 +20,7 @@ from alignsolve.errors import AlignSolveError, BackendError, ProblemError
 from alignsolve.io import read_instances
 from alignsolve.io.native_json import plain
 from alignsolve.machine.memory import lack_of_memory
+from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
@@ -49,10 +50,6 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
                                       "output.")
 ]
-
-#: Arguments that ``--set`` replaces: those for which one number can stand.
-SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
-            "switch_cost")
 
 
 def split_index(file: str, index: int | None) -> tuple[str, int | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +13,7 @@ import numpy as np
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
 from alignsolve.io.arrow_columns import ids_in, numbers_in
-from alignsolve.io.files import fail, read_bytes
+from alignsolve.io.files import atomic_write, fail, read_bytes
 from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column
 from alignsolve.model.long_tables import (
@@ -41,14 +42,23 @@ def read(
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
     arrow, parquet = _library(path)
+    table.write_tables(partial(_write_stream, arrow, parquet), problem, path)
 
-    def write_table(columns: dict[str, Column], stream: IO[bytes]) -> None:
-        # Columns of ids are strings even without rows.
-        arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
-                  arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
-        parquet.write_table(arrow.table(arrays), stream)
 
-    table.write_tables(write_table, problem, path)
+def write_columns(columns: dict[str, Column], path: str | Path) -> None:
+    """Write columns of one length as a Parquet file."""
+    arrow, parquet = _library(path)
+    with atomic_write(path) as stream:
+        _write_stream(arrow, parquet, columns, stream)
+
+
+def _write_stream(
+    arrow: Any, parquet: Any, columns: dict[str, Column], stream: IO[bytes]
+) -> None:
+    # Columns of ids are strings even without rows.
+    arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
+              arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
+    parquet.write_table(arrow.table(arrays), stream)
 
 
 def _library(path: str | Path) -> tuple[Any, Any]:
@@ -65,24 +75,44 @@ def read_table(
     columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
 ) -> tuple[Table, list[str]]:
     """Read a Parquet file into columns of ids and of numbers."""
-    arrow, parquet = _library(path)
-    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     origin = Origin(str(path), 1, lambda row: row + 1)
-    try:
-        with parquet.ParquetFile(path) as file:
-            header = file.schema_arrow.names
-            names = known_names(origin, header, ids, known, columns)
-            most = min(MAX_ROWS, max(limits.free_cells,
-                                     limits.rows_per_byte * Path(path).stat().st_size))
-            if file.metadata.num_rows > most:
-                fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
-                           f"from a file of its size")
-            found = dict(zip(names, file.read().columns, strict=True))
+    with _opened(path, limits) as (arrow, file):
+        header = file.schema_arrow.names
+        names = known_names(origin, header, ids, known, columns)
+        found = dict(zip(names, file.read().columns, strict=True))
         return Table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},
             {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
         ), header
+
+
+def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the rows of some columns of ids, as text; the file may have others."""
+    origin = Origin(str(path), 1, lambda row: row + 1)
+    with _opened(path, LIMITS) as (arrow, file):
+        for name in ids:
+            if file.schema_arrow.names.count(name) != 1:
+                origin.refuse_header(f"column {name!r} is missing, or there twice")
+        found = file.read(columns=list(ids))
+        columns = [_ids(arrow, origin, name, found[name]) for name in ids]
+    return list(zip(*([column.names[code] for code in column.codes.tolist()]
+                      for column in columns), strict=True))
+
+
+@contextmanager
+def _opened(path: str | Path, limits: ReadLimits) -> Iterator[tuple[Any, Any]]:
+    """Give pyarrow and an open file that does not hold far more rows than bytes."""
+    arrow, parquet = _library(path)
+    read_bytes(path, first=4)  # the errors of missing files, folders and permissions
+    try:
+        with parquet.ParquetFile(path) as file:
+            most = min(MAX_ROWS, max(limits.free_cells,
+                                     limits.rows_per_byte * Path(path).stat().st_size))
+            if file.metadata.num_rows > most:
+                fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
+                           f"from a file of its size")
+            yield arrow, file
     except (ProblemError, MemoryError):
         raise
     except (arrow.ArrowException, OSError, UnicodeError) as error:

@@ -26,15 +26,24 @@ class EarlierAnswer(Protocol):
     """
 
     @property
-    def row_ind(self) -> IntArray: ...
+    def row_ind(self) -> IntArray:
+        """Clients of the held pairs."""
+
     @property
-    def col_ind(self) -> IntArray: ...
+    def col_ind(self) -> IntArray:
+        """Experts of the held pairs."""
+
     @property
-    def prices(self) -> Float64Array | None: ...
+    def prices(self) -> Float64Array | None:
+        """Shadow prices, or None."""
+
     @property
-    def client_ids(self) -> Sequence[str] | None: ...
+    def client_ids(self) -> Sequence[str] | None:
+        """Ids of the clients, or None."""
+
     @property
-    def expert_ids(self) -> Sequence[str] | None: ...
+    def expert_ids(self) -> Sequence[str] | None:
+        """Ids of the experts, or None."""
 
 
 def is_earlier_answer(value: object) -> bool:
