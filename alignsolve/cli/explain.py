@@ -23,6 +23,7 @@ from alignsolve.cli.common import (
     SetOption,
     only_one,
     open_problems,
+    open_solution,
     optional,
     report,
     working,
@@ -31,7 +32,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.explain import explain as explain_answer
 from alignsolve.explain.views import amount
-from alignsolve.io import Solution, read_solution
+from alignsolve.io import Solution
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
 from alignsolve.result import Result
@@ -76,7 +77,7 @@ def explain(
         raise ProblemError("give --client or --expert, not both")
     problem, label = only_one(file, open_problems(file, index, sense, settings))
     if solution is not None:
-        result = result_of(problem, read_solution(solution, problem))
+        result = result_of(problem, open_solution(solution, file, problem))
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic, on_interrupt="raise")
