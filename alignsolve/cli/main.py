@@ -56,6 +56,7 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
     (explain, True, (
         "alignsolve explain fleet.npz",
         "alignsolve explain fleet.npz --client 17",
+        "alignsolve explain fleet.npz --client 17 --for owner --exact",
         "alignsolve explain fleet.npz --expert 3 --solution plan.json --json",
     )),
     (generate, False, (
