@@ -10,14 +10,16 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 import typer
 
+from alignsolve.cli.streams import STANDARD, read_from
 from alignsolve.errors import AlignSolveError, BackendError, ProblemError
-from alignsolve.io import read_instances
+from alignsolve.io import Solution, read_instances, read_solution
 from alignsolve.io.native_json import plain
 from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.arguments import SETTABLE
@@ -98,7 +100,7 @@ def open_problems(
         wrong.
     """
     path, index = split_index(file, index)
-    problems = read_instances(path, sense)
+    problems = read_from(path, lambda place: read_instances(place, sense))
     if not problems:
         raise ProblemError(f"{path}: holds no problem; give a file that holds one")
     if index is not None and not 1 <= index <= len(problems):
@@ -116,6 +118,13 @@ def only_one(file: str, chosen: list[Chosen]) -> tuple[AlignmentProblem, str]:
     return chosen[0].problem, chosen[0].label
 
 
+def open_solution(path: str, file: str, problem: AlignmentProblem) -> Solution:
+    """Return the solution of a problem that was read from `file`."""
+    if path == file == STANDARD:
+        raise ProblemError("standard input holds one file; give the problem or the solution a name")
+    return read_from(path, lambda place: read_solution(place, problem))
+
+
 def _setting(text: str) -> tuple[str, float]:
     name, equals, value = text.partition("=")
     if not equals or name not in SETTABLE:
@@ -124,6 +133,19 @@ def _setting(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise ProblemError(f"--set {text!r} does not give a number") from None
+
+
+def version_option(program: str) -> Any:
+    """Return the annotation of an option that prints the version and ends the program."""
+
+    def tell(wanted: bool) -> None:
+        if wanted:
+            print_text(f"{program} {version('alignsolve')}")
+            raise typer.Exit
+
+    return Annotated[
+        bool, typer.Option("--version", callback=tell, is_eager=True, help="Print the version.")
+    ]
 
 
 def print_json(document: Mapping[str, Any]) -> None:

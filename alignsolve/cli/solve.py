@@ -26,6 +26,7 @@ from alignsolve.cli.common import (
     note,
     only_one,
     open_problems,
+    open_solution,
     optional,
     print_json,
     print_text,
@@ -34,10 +35,12 @@ from alignsolve.cli.common import (
     working,
 )
 from alignsolve.cli.live import live_line
+from alignsolve.cli.streams import STANDARD, written_to
 from alignsolve.distributed import RayEngine
+from alignsolve.distributed.engine import EngineName
 from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
-from alignsolve.io import Solution, read_solution, write_solution
+from alignsolve.io import Solution, write_solution
 from alignsolve.io.solution import check_solution_path, solution_document
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
@@ -83,17 +86,19 @@ def solve(
 ) -> int:
     """Solve a problem and certify the answer.
 
-    FILE is an instance file; FILE#3 is its third problem, and of a file of several
+    FILE is an instance file, or - for standard input; FILE#3 is its third problem, and of several
     all are solved, one after the other, with the limits for each. A terminal shows best
     value, bound, gap and time meanwhile; Ctrl-C ends the search and keeps the best
     answer. The exit code is 0 with an answer, 1 where the problem is infeasible,
-    and 3 where nothing was found within the limits.
+    and 3 where nothing was found within the limits. --out - prints the answer's file.
     """
     if time_limit is not None and not time_limit >= 0:
         raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
     if threads is not None and threads < 1:
         raise ProblemError(f"--threads is {threads}; give a whole number >= 1")
     place = _place(engine, address, workers, parts, out)
+    if out == STANDARD and json:
+        raise ProblemError("--out - and --json both take standard output; give one of them")
     with working("reading", json):
         chosen = open_problems(file, index, sense, settings)
 
@@ -109,7 +114,7 @@ def solve(
 
 def _place(
     engine: str, address: str | None, workers: int | None, parts: str | None, out: str | None
-) -> RayEngine | str:
+) -> RayEngine | EngineName:
     """Return where to solve, after checking the options of where the answer goes."""
     if engine not in ("local", "ray"):
         raise ProblemError(f"--engine is {engine!r}; give local or ray")
@@ -117,9 +122,9 @@ def _place(
         raise ProblemError("--address, --workers and --parts need --engine ray")
     if parts is not None and out is not None:
         raise ProblemError("--parts leaves no pairs to write to --out; give one of them")
-    if out is not None:
+    if out not in (None, STANDARD):
         check_solution_path(out)
-    return RayEngine(address, workers, parts) if engine == "ray" else engine
+    return RayEngine(address, workers, parts) if engine == "ray" else "local"
 
 
 def _solve_one(
@@ -133,7 +138,7 @@ def _solve_one(
         failure = "" if out is None else _written(result, out)
         if json:
             print_json(_result_document(label, result) | ({"error": failure} if failure else {}))
-        else:
+        elif out != STANDARD:
             print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
                        f"experts, {problem.sense}, class {problem.problem_class}")
             print_text(result.summary())
@@ -148,7 +153,8 @@ def _solve_one(
 def _written(result: Result, out: str) -> str:
     """Write an answer; return why that was not possible, so that it can still be printed."""
     try:
-        write_solution(result, out)
+        with written_to(out) as place:
+            write_solution(result, place)
     except ProblemError as error:
         return " ".join(str(error).split())
     return ""
@@ -224,7 +230,7 @@ def check(
     the solution breaks a bound or claims what is not so.
     """
     problem, label = only_one(file, open_problems(file, index, sense, settings))
-    claimed = read_solution(solution, problem)
+    claimed = open_solution(solution, file, problem)
     with working("checking", json):
         found = verdict(problem, claimed)
     lines = [f"failed: {failure}" for failure in found.failures]

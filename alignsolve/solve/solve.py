@@ -15,7 +15,7 @@ from alignsolve.backends.portfolio import Auto, run_backend
 from alignsolve.backends.registry import takes_warm_start
 from alignsolve.certificate.certificate import certify_answer, unproved
 from alignsolve.certificate.row_pass import must_compile
-from alignsolve.distributed.engine import RayAnswer, RayEngine
+from alignsolve.distributed.engine import EngineName, RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
 from alignsolve.elastic.violation_weights import ViolationWeights, checked_weights
@@ -39,7 +39,7 @@ from alignsolve.solve.params import DEFAULT_PARAMS, SolveParams
 from alignsolve.solve.warm_start import EarlierAnswer
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 
 def solve(
@@ -51,7 +51,7 @@ def solve(
     threads: int | None = None,
     warm_start: Result | EarlierAnswer | tuple[Any, ...] | None = None,
     elastic: bool | Elastic = False,
-    engine: str | RayEngine = "local",
+    engine: EngineName | RayEngine = "local",
     callback: Callback | None = None,
     repeatable: bool = False,
     on_interrupt: Literal["answer", "raise"] = "answer",
@@ -206,7 +206,7 @@ def solve_within(
     limits: Limits,
     backend: str = "auto",
     elastic: bool | Elastic = False,
-    engine: str | RayEngine = "local",
+    engine: EngineName | RayEngine = "local",
     params: SolveParams = DEFAULT_PARAMS,
 ) -> Result:
     """Solve a problem within limits that are checked; see `solve`."""
@@ -226,6 +226,10 @@ def solve_within(
         if limits.report is not None and limits.report.error is not None:
             raise limits.report.error from None
         raise
+    logger.info("%s answered: %s (%s), gap %.3g, %.3g s", result.backend, result.status.value,
+                result.termination.value, result.gap, result.stats["total_seconds"])
+    for part in result.relaxations:
+        logger.info("relaxed: %s", part.text)
     if limits.report is not None:
         limits.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
     return result
@@ -296,7 +300,7 @@ class _Solve:
             raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
         return self._finish(backend, run_backend(chosen, problem, limits))
 
-    def on_ray(self, backend: str, engine: str | RayEngine) -> Result:
+    def on_ray(self, backend: str, engine: EngineName | RayEngine) -> Result:
         """Solve with the clients spread over workers."""
         problem, limits = self.problem, self.limits
         if engine == "ray":

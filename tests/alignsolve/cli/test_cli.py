@@ -479,6 +479,10 @@ def test_explain_prints_a_table_or_json(folder, capsys):
     assert (code, document["held"][0]["margin"]) == (0, 2.5)
     code, document = run_json(capsys, "explain", "flow.json")
     assert (code, document["balance"]) == (0, 0)
+    code, out, _ = run(capsys, "explain", "flow.json", "--client", "Anna", "--for", "owner")
+    assert (code, out.startswith("Anna trains expert 0.\n"), "price" in out) == (0, True, False)
+    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact")
+    assert (code, document["exact"], document["held"][0]["exact"]) == (0, True, True)
 
 
 def test_explain_takes_a_stored_answer(folder, capsys):
