@@ -7,6 +7,7 @@ the proof.
 import alignsolve.machine  # noqa: F401  first: what is imported next takes memory
 
 # isort: split
+from alignsolve import plot
 from alignsolve.aligner import (
     Aligner,
     CapacitySettings,
@@ -119,6 +120,7 @@ __all__ = [
     "certify",
     "check_conflict",
     "explain",
+    "plot",
     "read_instance",
     "read_instances",
     "read_solution",
