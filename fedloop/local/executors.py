@@ -35,13 +35,13 @@ class Alone:
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return outputs (1, B, ...), and for every layer weights of rows, (1, S)."""
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Do what `Runner.run` says."""
         own = {name: value[0] if value.ndim > self.model.ndim[name] else value
                for name, value in params.items()}
         rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage = self.model.run(own, batch[0], rows)
-        return output[None], [shares[None] for shares in usage]
+        output, usage, balance = self.model.run(own, batch[0], rows)
+        return output[None], [shares[None] for shares in usage], balance[None]
 
     def alone(
         self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
@@ -63,8 +63,8 @@ class Stacked:
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return outputs (N, B, ...), and for every layer weights of rows, (N, S)."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Do what `Runner.run` says."""
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
