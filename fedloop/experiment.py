@@ -260,7 +260,8 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
     new = aggregate(state.model, training, spec.layout, good, samples, config.server.weighting)
     personal = frozenset(name for name, value in new.items() if value.ndim > spec.ndim[name])
     state.model, state.velocity, state.square = server_step(
-        state.model, new, state.velocity, state.square, config.server, spec.layout, personal)
+        state.model, new, state.velocity, state.square, config.server, spec.layout.layer_of,
+        personal)
     for layer, pair in enumerate(training.pairs):
         finished = layer * spec.n_experts + pair.expert[good[pair.client]]
         np.add.at(state.holders, finished.cpu().numpy(), 1)

@@ -75,15 +75,15 @@ def contents(world: World, state: State) -> dict[str, Any]:
     """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
     return {
         "config": identity_of(world.config),
-        "model": _arrays(state.model), "velocity": _arrays(state.velocity),
-        "square": _arrays(state.square),
+        "model": arrays_of(state.model), "velocity": arrays_of(state.velocity),
+        "square": arrays_of(state.square),
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
     }
 
 
-def _arrays(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def arrays_of(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return arrays of tensors; half precision, which numpy lacks, as what holds it exactly."""
     return {name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
             for name, value in params.items()}

@@ -136,8 +136,7 @@ def _update(
     MalformedReplyError
         If the reply is not what `fedloop.flower.client_app` sends.
     """
-    params = {name: torch.from_numpy(value.copy())  # a reply's bytes are read-only
-              for name, value in read_arrays(message, asked).items()}
+    params = read_arrays(message, asked)
     report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):
