@@ -22,11 +22,12 @@ from fedloop.flower.nodes import Nodes, exchange  # noqa: E402
 from fedloop.flower.records import record_of, state_of, trainable  # noqa: E402
 
 if TYPE_CHECKING:
+    from fedloop.flower.serving import serve as serve
     from fedloop.flower.strategy import AlignedStrategy as AlignedStrategy
     from fedloop.flower.strategy import numbered as numbered
 
-__all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "state_of",
-           "trainable"]
+__all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "serve",
+           "state_of", "trainable"]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +36,8 @@ def __getattr__(name: str) -> Any:
         from fedloop.flower import strategy
 
         return getattr(strategy, name)
+    if name == "serve":
+        from fedloop.flower.serving import serve
+
+        return serve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,7 +82,7 @@ class Update:
 
 def client_app(
     train: Callable[[Task], Update],
-    experts: ExpertMap | Callable[[], ExpertMap] | None = None,
+    experts: ExpertMap | Callable[[Mapping[str, Any]], ExpertMap] | None = None,
     evaluate: Callable[[Task], tuple[int, Mapping[str, float]]] | None = None,
 ) -> ClientApp:
     """Return a Flower app of a client for `fedloop.flower.AlignedStrategy`.
@@ -91,15 +91,16 @@ def client_app(
     ----------
     train : callable
         Trains.
-    experts : ExpertMap, or callable that returns one, optional
-        The map that the server has; None where it has a rule.
+    experts : ExpertMap or callable, optional
+        The map that the server has, or what returns it for the settings; None where it has
+        a rule.
     evaluate : callable, optional
         Returns a number of examples, and figures to be averaged.
     """
     app = ClientApp()
 
-    def map_of() -> ExpertMap | None:
-        return experts() if callable(experts) else experts
+    def map_of(message: Message) -> ExpertMap | None:
+        return experts(message.content[CONFIG]) if callable(experts) else experts
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
@@ -108,7 +109,7 @@ def client_app(
 
     @app.train()
     def on_train(message: Message, context: Context) -> Message:
-        begun, map = time.perf_counter(), map_of()
+        begun, map = time.perf_counter(), map_of(message)
         pieces, task = receive(message, context, map)
         update = train(task)
         state = {name: update.state[name].detach() for name in task.state}
@@ -122,7 +123,7 @@ def client_app(
         @app.evaluate()
         def on_evaluate(message: Message, context: Context) -> Message:
             begun = time.perf_counter()
-            examples, figures = evaluate(receive(message, context, map_of())[1])
+            examples, figures = evaluate(receive(message, context, map_of(message))[1])
             return reply(message, {}, examples, time.perf_counter() - begun, {}, figures)
 
     return app
