@@ -139,15 +139,23 @@ def pack(value: Tensor, encoding: Encoding = "native") -> Packed:
     return Packed(dtype, shape, NUMPY, stream.getvalue())
 
 
-def packed_bytes(value: Tensor, encoding: Encoding = "native", leading: int = 0) -> int:
-    """Return the length of `pack`'s data, without packing; of one of `leading` axes' tensors."""
-    shape, size = value.shape[leading:], math.prod(value.shape[leading:])
+def number_bytes(value: Tensor, encoding: Encoding = "native", leading: int = 0) -> int:
+    """Return the bytes of numbers, and scales, of one of the tensors that `leading` axes count."""
+    shape = value.shape[leading:]
     if encoding == "int8" and value.is_floating_point():
-        return size + 4 * math.prod(shape[:-1])
-    if value.dtype == torch.bfloat16:
-        return 2 * size
-    dtype = str(value.dtype).removeprefix("torch.")
-    return size * value.element_size() + len(_header(dtype, tuple(shape)))
+        return math.prod(shape) + 4 * math.prod(shape[:-1])
+    return math.prod(shape) * value.element_size()
+
+
+def packed_bytes(value: Tensor) -> int:
+    """Return the length of the data of `pack`, as they are, without packing."""
+    header = io.BytesIO()
+    if value.dtype != torch.bfloat16:
+        dtype = np.dtype(str(value.dtype).removeprefix("torch."))
+        np.lib.format.write_array_header_1_0(header, {
+            "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False,
+            "shape": tuple(value.shape)})
+    return len(header.getvalue()) + number_bytes(value)
 
 
 def unpack(array: Any, asked: Any) -> Tensor:
@@ -193,13 +201,6 @@ def unpack(array: Any, asked: Any) -> Tensor:
 def _check_length(found: int, right: int) -> None:
     if found != right:
         raise PayloadError(f"has {found:,} bytes of numbers, not {right:,}")
-
-
-def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    np.lib.format.write_array_header_1_0(stream := io.BytesIO(), {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False,
-        "shape": shape})
-    return stream.getvalue()
 
 
 def _from_numpy(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:

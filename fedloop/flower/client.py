@@ -24,7 +24,7 @@ from fedloop.flower.messages import ARRAYS, CONFIG, METRICS, Parameters, reply
 from fedloop.flower.nodes import CLIENT
 from fedloop.flower.receivers import BASED_ON, VERSION
 from fedloop.flower.records import record_of, state_of
-from fedloop.payload import pack_differences
+from fedloop.payload import Packed, pack_differences
 
 #: In a node's context: what it has, which version that is, and what rounding took.
 HAS, OWN, LOST = "payload-arrays", "payload-version", "payload-lost"
@@ -114,10 +114,8 @@ def client_app(
         update = train(task)
         state = {name: update.state[name].detach() for name in task.state}
         trained = state if map is None else map.split(state, task.experts)
-        sent = trained if VERSION not in message.content[CONFIG] else _differences(
-            pieces, trained, context)
-        return reply(message, sent, update.examples, time.perf_counter() - begun, update.experts,
-                     update.figures)
+        return reply(message, outgoing(message, context, pieces, trained), update.examples,
+                     time.perf_counter() - begun, update.experts, update.figures)
 
     if evaluate is not None:
         @app.evaluate()
@@ -161,12 +159,16 @@ def receive(
         int(context.node_config.get("num-partitions", 0)), config)
 
 
-def _differences(pieces: Parameters, trained: Parameters, context: Context) -> dict[str, Any]:
-    """Return what training changed, packed, and keep what rounding took of it."""
+def outgoing(
+    message: Message, context: Context, pieces: Parameters, trained: Parameters
+) -> Mapping[str, Tensor | Packed]:
+    """Return what is sent back: what was trained, or the change, with what rounding took kept."""
+    if VERSION not in message.content[CONFIG]:
+        return trained
     lost = state_of(context.state.array_records[LOST]) if LOST in context.state else {}
-    meant = {name: value.float() - pieces[name] if value.is_floating_point() else value
-             for name, value in trained.items()}
-    packed: dict[str, Any] = dict(pack_differences(meant, lost))
+    packed = pack_differences(
+        {name: value.float() - pieces[name] if value.is_floating_point() else value
+         for name, value in trained.items()}, lost)
     context.state[LOST] = record_of(lost)
     return packed
 

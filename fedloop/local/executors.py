@@ -120,7 +120,8 @@ def together(
     model, task : ExpertModel, Task
         What is trained, and for what.
     server : mapping of str to Tensor
-        The whole model. Personal routers have a leading axis of clients.
+        The whole model. What differs between clients, such as personal routers, has a
+        leading axis of clients.
     data : Examples
         Training examples.
     clients : sequence of int
@@ -216,8 +217,11 @@ def _send(
     Clients that hold fewer rows than others get their first one again, which is not valid.
     """
     n = len(clients)
-    sent = {name: value for name, value in server.items() if name not in model.layout.layer_of}
-    params = {name: value.expand(n, *value.shape).clone() for name, value in sent.items()}
+    own = list(clients)
+    sent = {name: value[own] if value.ndim > model.ndim[name] else value
+            for name, value in server.items() if name not in model.layout.layer_of}
+    params = {name: value.expand(n, *value.shape[value.ndim - model.ndim[name]:]).clone()
+              for name, value in sent.items()}
     all_valid = []
     for layer, pair in enumerate(pairs):
         size = pair.n_slots if model.sliceable else model.n_experts
@@ -232,7 +236,7 @@ def _send(
         all_valid.append(valid)
         for name in model.layout.of_layer(layer):
             value = server[name]
-            if value.ndim > model.ndim[name]:  # a personal router: an axis of clients before
+            if value.ndim > model.ndim[name]:  # every client has its own
                 value = value[torch.tensor(clients, device=rows.device)[:, None], rows]
             else:
                 value = value[rows]

@@ -29,6 +29,7 @@ from fedloop.flower.messages import (
     refusing,
     reply,
 )
+from fedloop.train import train
 from tests.fedloop.flower.replies import Grid, answer, identity, model, strategy  # noqa: F401
 
 #: Clients of a round of the fuzz test, and those of them that are honest.
@@ -308,3 +309,22 @@ def test_fedloops_own_rounds_go_on_without_a_damaged_reply(damage, field):
     record = state.records[0]
     assert record[field] == [1] and record["finished"] == 2 and np.isfinite(record["loss"])
     assert all(value.isfinite().all() for value in state.model.values())
+
+
+@pytest.mark.parametrize("payload", ["native", "int8"])
+def test_nodes_play_the_rounds_of_the_process(payload):
+    config = build_config({
+        "rounds": 3, "payload": payload, "partition": {"clients": 3, "test_images": 20},
+        "local": {"batched": False, "steps": 2}, "model": {"experts": 3, "width": 32},
+    })
+    _, here = train(config)
+    _, state, clients = train_on(Playing({7: 0, 5: 1, 6: 2}, lambda content: None), config,
+                                 timeout=60.0)
+    for one, other in zip(here.records, state.records, strict=True):
+        assert one["held"] == other["held"]
+        assert (one["loss"], one["accuracy"]) == pytest.approx(
+            (other["loss"], other["accuracy"]), abs=1e-4)
+    counted = [record["down_bytes"] for record in state.records]
+    assert all(of <= sent for of, sent in zip(counted, clients.sent_bytes, strict=True))
+    if payload == "int8":  # no headers
+        assert counted == clients.sent_bytes == clients.received_bytes
