@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.api import solve_exchange
 from alignsolve.backends.exchange.components import Component, Components
 from alignsolve.backends.exchange.inputs import Ints
 from alignsolve.backends.exchange.outcome import ExchangeAnswer
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.kernels import SMALL, Kernel, cores
 from alignsolve.model.arrays import starts_of
+from alignsolve.model.sources.base import FitnessSource
 
 #: What is said of all components by one of them, the first that applies.
 _STATUSES = ("infeasible", "stalled", "stopped", "optimal")
@@ -78,10 +78,12 @@ class Layers:
 
     Parameters
     ----------
-    fitness : float32 or float64 array, shape (n, m)
+    fitness : float32 or float64 array, or FitnessSource, shape (n, m)
         Values.
     components : Components
         What to solve.
+    solve_part : callable
+        `solve_exchange`, or what does the same over a source.
     switch : tuple or None
         As `solve_exchange`.
     options : dict
@@ -89,10 +91,12 @@ class Layers:
     """
 
     def __init__(
-        self, fitness: npt.NDArray[Any], components: Components,
-        switch: tuple[Any, Ints, Ints] | None, options: dict[str, Any],
+        self, fitness: npt.NDArray[Any] | FitnessSource, components: Components,
+        solve_part: Callable[..., ExchangeAnswer], switch: tuple[Any, Ints, Ints] | None,
+        options: dict[str, Any],
     ) -> None:  # fmt: skip
         self.fitness, self.components, self.switch = fitness, components, switch
+        self.solve_part = solve_part
         self.options = options
         self.n_parts = len(components.members)
         self.home = components.of_group[components.of_expert]
@@ -134,10 +138,13 @@ class Layers:
         given = self.options | options | self._of_experts(part.experts)
         if self._warm is not None:
             given["warm_rows"], given["warm_cols"] = self._warm.part(number)
-        return solve_exchange(
-            columns(self.fitness, part.experts), part.slot_min, part.slot_max,
-            switch=self._switch(part, number), groups=part.groups, **given,
-        )  # fmt: skip
+        if part.groups is not None:
+            given["groups"] = part.groups
+        fitness = (self.fitness.of_experts(part.experts) if isinstance(self.fitness, FitnessSource)
+                   else columns(self.fitness, part.experts))  # fmt: skip
+        return self.solve_part(
+            fitness, part.slot_min, part.slot_max, switch=self._switch(part, number), **given
+        )
 
     def _of_experts(self, experts: Ints) -> dict[str, Any]:
         """Return the arguments that have an entry per expert, for some of them."""
@@ -170,7 +177,8 @@ def columns(matrix: npt.NDArray[Any], experts: Ints) -> npt.NDArray[Any]:
 
 
 def solve_layers(
-    fitness: npt.NDArray[Any], components: Components, *,
+    fitness: npt.NDArray[Any] | FitnessSource, components: Components,
+    solve_part: Callable[..., ExchangeAnswer], *,
     switch: tuple[Any, Ints, Ints] | None, threads: int | None, ready: bool,
     should_stop: Callable[[], bool] | None, params: ExchangeParams, **options: Any,
 ) -> ExchangeAnswer:  # fmt: skip
@@ -180,6 +188,8 @@ def solve_layers(
     ----------
     components : Components
         The parts of the problem.
+    solve_part : callable
+        `solve_exchange`, or what does the same over a source.
     ready : bool
         Whether nothing has to compile, so that components may be solved at the same time.
     fitness, switch, threads, should_stop, params, **options
@@ -192,7 +202,7 @@ def solve_layers(
     the columns of as many components as are solved at once.
     """
     started = time.perf_counter()
-    layers = Layers(fitness, components, switch, options)
+    layers = Layers(fitness, components, solve_part, switch, options)
     layers.prepare()
     stop, count = SharedStop(should_stop), layers.n_parts
     apart = ready and fitness.shape[0] <= 2 * params.block_rows and fitness.size > count * SMALL
