@@ -22,7 +22,7 @@ from alignsolve.status import Fallback, Limits, Outcome, Termination
 
 Finished = TypeVar("Finished")
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: The order in which ``backend="auto"`` tries backends, by problem class.
 AUTO_ORDER = {
@@ -194,6 +194,7 @@ class Auto(Generic[Finished]):
             reason = self.ended.value
         if reason is not None:
             raise UnsupportedProblemError(reason)
+        logger.info("auto asks %s", name)
         answer = run_backend(backend, self.problem, limits, self.best)
         if answer.infeasible and self.known is not None:
             raise BackendError(

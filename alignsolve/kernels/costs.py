@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Seconds of one processor that it takes to import numba, and to load a compiled kernel.
 IMPORT, LOAD = 0.7, 0.03
