@@ -287,18 +287,39 @@ def join(
         named = None if part.conflict_experts is None else experts[part.conflict_experts]
         return ExchangeAnswer(status, conflict_experts=named, stats=stats,
                               conflict_client=part.conflict_client)  # fmt: skip
-    feasible = all(part.feasible for part in found)
-    rows, cols = [], []
     prices = np.zeros(components.of_expert.size)
     for number, part in enumerate(found):
-        experts = components.experts(number)
         if part.prices is not None:
-            prices[experts] = part.prices
-        if part.row_ind is not None and part.col_ind is not None:
-            rows.append(part.row_ind)
-            cols.append(experts[part.col_ind])
-    row_ind, col_ind = (np.concatenate(rows), np.concatenate(cols)) if feasible else (None, None)
+            prices[components.experts(number)] = part.prices
+    feasible = all(part.feasible for part in found)
+    row_ind, col_ind = _pairs(found, components) if feasible else (None, None)
     return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)
+
+
+def _pairs(found: list[ExchangeAnswer], components: Components) -> tuple[Ints, Ints]:
+    """Return the pairs of all components by row, and where experts are in order by column.
+
+    Empties `found`: memory for all pairs is needed once and for those of a component.
+    """
+    n = components.fewest.size
+    # Where the next pair of each client belongs.
+    place = starts_of(np.sum([np.bincount(rows, minlength=n) for rows, _ in map(_held, found)], 0))
+    total, place = int(place[-1]), place[:-1]
+    row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+    for number in range(len(found)):
+        rows, cols = _held(found[number])
+        count = np.bincount(rows, minlength=n)
+        at = np.arange(rows.size) + np.repeat(place - starts_of(count)[:-1], count)
+        row_ind[at], col_ind[at] = rows, components.experts(number)[cols]
+        place += count
+        found[number] = ExchangeAnswer(found[number].status)
+    return row_ind, col_ind
+
+
+def _held(part: ExchangeAnswer) -> tuple[Ints, Ints]:
+    """Return the pairs of a feasible answer."""
+    assert part.row_ind is not None and part.col_ind is not None
+    return part.row_ind, part.col_ind
 
 
 def _added(parts: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -214,7 +214,7 @@ def test_very_many_shared_experts_are_left_to_others(monkeypatch):
 def test_a_stalled_component_leaves_the_problem_to_others():
     problem = al.AlignmentProblem(np.ones((2, 4)), 2, **TWO, group_max=1)
     one = ExchangeAnswer("optimal", np.array([0]), np.array([1]), np.ones(2), feasible=True)
-    stalled = ExchangeAnswer("stalled", prices=np.array([2.0, 3.0]), feasible=True)
+    stalled = ExchangeAnswer("stalled", prices=np.array([2.0, 3.0]))
     found = layers.join([one, stalled], components_of(problem), 0.5)
     assert found.status == "stalled"
     assert found.prices.tolist() == [1, 2, 1, 3]
