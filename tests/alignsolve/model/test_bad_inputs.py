@@ -575,7 +575,11 @@ FILES = [
      "f.min: no node has a supply, or none a demand; give lines `n NODE SUPPLY` of both"),
     ("m.mps",
      "NAME x\n",
-     "m.mps: has format MPS, which is written for other solvers but not read"),
+     "m.mps:1: is an MPS file of another writer; alignsolve reads back those that it wrote, which "
+     "begin with what they are"),
+    ("m.lp",
+     "Minimize\n",
+     "m.lp: has format LP, which is written for other solvers but not read"),
     ("x.bin",
      b'\x00\x01\x02',
      "x.bin: is in no known format; it starts with '\\x00\\x01\\x02'"),
