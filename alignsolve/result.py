@@ -208,7 +208,7 @@ class Result:
         frame : data frame
             ``expert``; ``load`` (holders) with its bounds ``load_min`` and ``load_max``;
             ``price`` of a holder, NaN where not known; and ``binding``, whether the load is at a
-            bound that is not 0. For every further load NAME the same without a price:
+            bound that an answer could break. For every further load NAME the same without a price:
             ``load:NAME``, ``min:NAME``, ``max:NAME``, ``binding:NAME``. Bounds are those of
             `relaxed_problem` where there is one.
 
@@ -225,7 +225,8 @@ class Result:
             "expert": kind.ids("expert", problem.expert_ids, every),
             "load": self.loads, "load_min": solved.load_min, "load_max": solved.load_max,
             "price": prices,
-            "binding": (self.loads == high) | ((self.loads == low) & (low > 0)),
+            "binding": ((self.loads == high) & (high < problem.n_clients))
+            | ((self.loads == low) & (low > 0)),
         }  # fmt: skip
         for name, load in solved.loads.items():
             amount = solved.load_amounts(name, self.row_ind, self.col_ind)

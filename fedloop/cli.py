@@ -118,7 +118,7 @@ def run(
     """
     from fedloop.checkpoint import forget
     from fedloop.metrics import summary
-    from fedloop.plots import draw_run
+    from fedloop.plot import draw_run
     from fedloop.printing import Progress, told
     from fedloop.privacy import stated_loss
     from fedloop.train import train
@@ -174,7 +174,7 @@ def compare(
     from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
-    from fedloop.plots import draw_comparison
+    from fedloop.plot import described, draw_comparison
     from fedloop.printing import Progress, print_table
 
     chosen = _settings(config, set_, data_dir, device)
@@ -191,7 +191,7 @@ def compare(
     rows = figures(runs, chosen.targets, names[0])
     picture = out / "compare.png"
     draw_comparison(runs, domains(chosen, numbers), chosen.model.experts * chosen.model.layers,
-                    picture)
+                    picture, described(chosen))
     if json:
         print_json({"rows": rows, "picture": str(picture)})
     else:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -20,18 +20,18 @@ from alignsolve.explain.client_view import (
     HeldExpert,
     Wording,
 )
-from alignsolve.explain.estimates import Estimates
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
-from alignsolve.explain.own_problem import OwnProblems
-from alignsolve.explain.resolving import Resolver
-from alignsolve.explain.settling import settle_client, settle_expert, settle_overall
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.ids import alike, escaped
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted
 from alignsolve.result import Result
 from alignsolve.status import Status
+
+if TYPE_CHECKING:
+    from alignsolve.explain.estimates import Estimates
+    from alignsolve.explain.own_problem import OwnProblems
 
 Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
 
@@ -110,13 +110,17 @@ class Explainer:
         return self.problem.integers is None and not self.problem.streamed
 
     def _settled(
-        self, explained: Explained, settle: Callable[..., Explained], *more: Any
+        self, explained: Explained, settle: str, *more: Any
     ) -> Explained:
         """Settle an explanation's estimates, where that is asked for."""
         if not (self.settles and self._can_settle):
             return explained
-        resolver = Resolver(self.problem, self.result, self.time_limit)
-        settled = settle(explained, resolver, *more)
+        # Imported here, so that commands that explain nothing wait less.
+        from alignsolve.explain import resolving, settling
+
+        resolver = resolving.Resolver(self.problem, self.result, self.time_limit)
+        by: Callable[..., Explained] = getattr(settling, settle)
+        settled = by(explained, resolver, *more)
         # The first note says that there are estimates.
         return replace(settled, notes=self.notes[1:]) if settled.exact else settled
 
@@ -125,12 +129,16 @@ class Explainer:
         """What says what changes cost: exactly where prices prove the answer, else estimates."""
         if self.exact:
             return Exchanges(self.problem, self.result.row_ind, self.result.col_ind)
+        from alignsolve.explain.estimates import Estimates
+
         return Estimates(self.problem, self.result)
 
     # -- what clients would hold alone ---------------------------------------------
 
     @cached_property
     def _free(self) -> OwnProblems:
+        from alignsolve.explain.own_problem import OwnProblems
+
         return OwnProblems(self.problem)
 
     def _best_alone(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
@@ -187,21 +195,21 @@ class Explainer:
                                       *(f"budget_worth.{name}" for name in budgets)),
             sense=problem.sense,
         )
-        return self._settled(explained, settle_client, self.wording)
+        return self._settled(explained, "settle_client", self.wording)
 
     def _estimates(self, *names: str) -> tuple[str, ...]:
         return () if self.exact else names
 
     def _paid(self, client: int) -> Float64Array:
         """Return what a client pays for each expert, max sense."""
-        if isinstance(self.found, Estimates):
+        if not isinstance(self.found, Exchanges):
             return self.found.paid(client)
         return self._holder_prices
 
     @cached_property
     def _holder_prices(self) -> Float64Array:
         """Price of a holder of each expert, max sense."""
-        if isinstance(self.found, Estimates):
+        if not isinstance(self.found, Exchanges):
             return self.found.prices.holder()
         prices = self.result.prices
         # Without a client nothing has a price.
@@ -268,7 +276,7 @@ class Explainer:
         j = _index("expert", expert, self.problem.n_experts, self.problem.expert_ids)
         found = self.found
         weakest, nearest, holder = self._contenders(j)
-        named = found.prices.named() if isinstance(found, Estimates) else {}
+        named = {} if isinstance(found, Exchanges) else found.prices.named()
         explained = ExpertExplanation(
             expert=j,
             name=self.problem.expert_name(j),
@@ -288,7 +296,7 @@ class Explainer:
             load_prices={name: self._stated(float(price[j])) for name, price in named.items()},
             estimates=self._estimates("slot_worth", "slot_loss", "minimum_worth"),
         )
-        return self._settled(explained, settle_expert)
+        return self._settled(explained, "settle_expert")
 
     def _contenders(
         self, j: int
@@ -326,7 +334,7 @@ class Explainer:
         alone, _ = self._alone
         has = found.of_all_clients(found.own_value)
         regret = np.maximum(0.0, alone - has)
-        named = found.prices.named() if isinstance(found, Estimates) else {}
+        named = {} if isinstance(found, Exchanges) else found.prices.named()
         explained = Explanation(
             objective_value=self.result.objective_value,
             total=problem.sign * float(has.sum()),
@@ -343,7 +351,7 @@ class Explainer:
             load_prices={name: self._stated(price) for name, price in named.items()},
             estimates=self._estimates("slot_worth", "minimum_worth", "client_slot_worth"),
         )
-        return self._settled(explained, settle_overall)
+        return self._settled(explained, "settle_overall")
 
 
 def _expert_or_none(index: int) -> int | None:

@@ -69,13 +69,11 @@ class AlignmentProblem:
         Named budgets of each client, such as ``memory_mb``.
     expert_group : array_like of int, shape (n_experts,), optional
         Group (MoE layer) of each expert, numbered from 0.
-    group_min, group_max : array_like of int, shape (n_groups,) or
-            (n_clients, n_groups), optional
+    group_min, group_max : array_like of int, shape (n_groups,) or (n_clients, n_groups), optional
         Fewest and most experts of a group that a client may hold.
     client_fitness_min : array_like, shape (n_clients,), optional
         Fairness floor on ``sum_j fitness[i, j] x[i, j]``; ``-inf`` for none.
-    held : sparse matrix, bool array of shape (n_clients, n_experts), or
-            (rows, cols), optional
+    held : sparse matrix, bool array of shape (n_clients, n_experts), or (rows, cols), optional
         Pairs of the previous round.
     switch_cost : array_like, broadcasts to (n_clients, n_experts), default 0
         Cost, finite and >= 0, of a pair that was not held before.

@@ -308,6 +308,8 @@ class _Solve:
         if not isinstance(engine, RayEngine):
             raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
         refusal = self.params.auto.find("exchange").refusal(problem)
+        if problem.expert_group is not None:
+            refusal = "does not support expert groups on Ray"
         if backend not in ("auto", "exchange") or refusal is not None:
             reason = refusal or f"and not {backend!r} runs on Ray"
             raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
