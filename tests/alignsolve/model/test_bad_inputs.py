@@ -721,7 +721,7 @@ def folder(tmp_path, monkeypatch):
     Path("negative.txt").write_text("1 2\n1 2\n1 -1\n5\n")
     Path("bad.json").write_text("{}")
     Path("plan.csv").write_text("client,expert\n0,7\n")
-    Path("three.csv").write_text("client;expert;fitness\n")
+    Path("three.csv").write_text("client;holder;fitness\n")
 
 
 @pytest.mark.parametrize(("expression", "message"), CONSTRUCTOR + FUNCTIONS)
