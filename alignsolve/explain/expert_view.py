@@ -13,7 +13,18 @@ from alignsolve.explain.owner import (
     is_audience,
     rounded,
 )
-from alignsolve.explain.wording import SHOWN, Audience, Bounds, amount, known, with_notes
+from alignsolve.explain.wording import (
+    SHOWN,
+    Audience,
+    Bounds,
+    Table,
+    amount,
+    known,
+    remarks,
+    spelled,
+    with_notes,
+)
+from alignsolve.model import html
 from alignsolve.model.text import counted
 
 
@@ -125,6 +136,19 @@ class ExpertExplanation:
         if self.minimum_worth:
             lines.append(f"a minimum lower by one would be worth {self._worth('minimum_worth')}")
         return "\n".join(lines)
+
+    def table(self) -> Table:
+        """Return the clients that hold the expert, or nearly do, as heads and rows of text."""
+        rows = [
+            (part.name, word, amount(part.value), spelled(part.margin, part.exact, part.bounds))
+            for word, parts in (("holds it", self.weakest), ("does not", self.nearest))
+            for part in parts
+        ]
+        return ("client", "", "value", "changes beyond"), rows
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
 
     def text(self, audience: Audience = "engineer") -> str:
         """Return the explanation in sentences, one a line; see `ClientExplanation.text`."""

@@ -16,20 +16,20 @@ PROBLEM = al.AlignmentProblem(
 ])
 def test_pages(about, page):
     result = al.solve(PROBLEM, "ortools-mcf")
-    assert _page(al.explain(PROBLEM, result, **about), result) == PAGES[page].strip("\n")
+    assert _page(al.explain(PROBLEM, result, **about)) == PAGES[page].strip("\n")
 
 
 def test_what_is_not_exact_is_marked_until_it_is_settled():
     problem = PROBLEM.replace(resources={"mb": al.Resource([1, 2, 3], [3, 1, 3])})
     result = al.solve(problem, "scipy-milp")
-    estimated = _page(al.explain(problem, result, client="ann"), result)
+    estimated = _page(al.explain(problem, result, client="ann"))
     rows = [line for line in estimated.splitlines() if line.startswith("expert '")]
     assert len(rows) == 3
     assert all("~" in row for row in rows)
-    assert "~: an estimate; --exact settles it" in estimated
+    assert "~: an estimate; exact=True, or --exact, settles it" in estimated
     for about in ({"client": "ann"}, {"expert": "x"}, {}):
-        page = _page(al.explain(problem, result, **about), result)
-        settled = _page(al.explain(problem, result, exact=True, **about), result)
+        page = _page(al.explain(problem, result, **about))
+        settled = _page(al.explain(problem, result, exact=True, **about))
         assert "?" not in page + settled
         assert "~" not in settled and "note:" not in settled
 
