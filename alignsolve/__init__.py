@@ -71,7 +71,7 @@ from alignsolve.warm_up import warm_up
 if TYPE_CHECKING:
     from alignsolve import plot
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "AlignSolveError",

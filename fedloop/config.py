@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -62,6 +62,8 @@ class Config(Settings):
         Device of torch, such as ``cpu`` or ``cuda``.
     checkpoint_every : int
         Rounds between checkpoints.
+    payload : {"native", "int8"}
+        How parameters travel: as they are, or as rounded differences; see `fedloop.payload`.
     targets : tuple of float
         Accuracies for which rounds and bytes are reported.
     """
@@ -73,6 +75,7 @@ class Config(Settings):
     threads: Count = 1
     device: str = "cpu"
     checkpoint_every: Count = 10
+    payload: Literal["native", "int8"] = "native"
     targets: tuple[Share, ...] = (0.8, 0.9)
     data: DataSettings = DataSettings()
     partition: PartitionSettings = PartitionSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +257,17 @@ def comparison_figure(
 
 
 # -- files -------------------------------------------------------------------------------
+
+
+def draw_history(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw every figure that an app's rounds have, one below the other."""
+    names = [name for name, value in lines[-1].items()
+             if name != "round" and isinstance(value, int | float)]
+    figure = new_figure(7, 2.2 * len(names))
+    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        axes.plot([line["round"] for line in lines], [line[name] for line in lines])
+        axes.set(xlabel="round", ylabel=name)
+    save(figure, path)
 
 
 def save(figure: Any, path: Path) -> None:

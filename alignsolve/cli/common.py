@@ -22,6 +22,7 @@ from alignsolve.errors import AlignSolveError, BackendError, ProblemError
 from alignsolve.io import Solution, read_instances, read_solution
 from alignsolve.io.native_json import plain
 from alignsolve.machine.memory import lack_of_memory
+from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
@@ -47,14 +48,14 @@ SetOption = Annotated[
                                "max_experts=2. May be given several times.",
                                "NAME=VALUE", "--set")
 ]
+ColumnOption = Annotated[
+    list[str] | None, optional("What tables call a column, such as fitness=score. May be given "
+                               "several times.", "NAME=COLUMN", "--column")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
                                       "output.")
 ]
-
-#: Arguments that ``--set`` replaces: those for which one number can stand.
-SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
-            "switch_cost")
 
 
 def split_index(file: str, index: int | None) -> tuple[str, int | None]:
@@ -92,23 +93,25 @@ class Chosen:
 
 
 def open_problems(
-    file: str, index: int | None, sense: str | None, settings: list[str] | None
+    file: str, index: int | None, sense: str | None, settings: list[str] | None,
+    columns: list[str] | None,
 ) -> list[Chosen]:
     """Return the problems that the arguments choose.
 
     Raises
     ------
     ProblemError
-        If the file is malformed or holds no problem, the index is none of it, or a setting is
-        wrong.
+        If the file is malformed or holds no problem, the index is none of it, or a setting or
+        the name of a column is wrong.
     """
     path, index = split_index(file, index)
-    problems = read_from(path, lambda place: read_instances(place, sense))
+    names = dict(map(_column, columns or []))
+    problems = read_from(path, lambda place: read_instances(place, sense, names))
     if not problems:
         raise ProblemError(f"{path}: holds no problem; give a file that holds one")
     if index is not None and not 1 <= index <= len(problems):
         raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
-    changes = dict(_setting(text) for text in settings or [])
+    changes = settings_of(settings)
     return [Chosen(problem.replace(**changes) if changes else problem, path, number, len(problems))
             for number, problem in enumerate(problems, 1) if index in (None, number)]
 
@@ -121,11 +124,26 @@ def only_one(file: str, chosen: list[Chosen]) -> tuple[AlignmentProblem, str]:
     return chosen[0].problem, chosen[0].label
 
 
-def open_solution(path: str, file: str, problem: AlignmentProblem) -> Solution:
-    """Return the solution of a problem that was read from `file`."""
+def open_solution(
+    path: str, file: str, problem: AlignmentProblem
+) -> tuple[AlignmentProblem, Solution]:
+    """Return a solution, and its problem: that of `file`, with the solution's settings."""
     if path == file == STANDARD:
         raise ProblemError("standard input holds one file; give the problem or the solution a name")
-    return read_from(path, lambda place: read_solution(place, problem))
+    solution = read_from(path, lambda place: read_solution(place, problem))
+    return solution.problem_of(problem), solution
+
+
+def settings_of(texts: list[str] | None) -> dict[str, float]:
+    """Return what ``--set`` replaces."""
+    return dict(map(_setting, texts or []))
+
+
+def _column(text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise ProblemError(f"--column {text!r} is not NAME=COLUMN, such as fitness=score")
+    return name, column
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -15,6 +15,7 @@ from alignsolve.cli.common import (
     DONE,
     FAILED,
     NOTHING_FOUND,
+    ColumnOption,
     FileArgument,
     IndexOption,
     JsonOption,
@@ -75,6 +76,7 @@ def explain(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Explain an answer: prices, margins, worths of slots, the price of balance.
@@ -86,9 +88,10 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
-    problem, label = only_one(file, open_problems(file, index, sense, settings))
+    problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
     if solution is not None:
-        result = result_of(problem, open_solution(solution, file, problem))
+        problem, claimed = open_solution(solution, file, problem)
+        result = result_of(problem, claimed)
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic, on_interrupt="raise")

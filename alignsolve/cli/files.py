@@ -14,6 +14,7 @@ import typer
 from alignsolve.backends.registry import available_backends
 from alignsolve.cli.common import (
     DONE,
+    ColumnOption,
     IndexOption,
     JsonOption,
     SenseOption,
@@ -126,6 +127,7 @@ def convert(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Write a problem in another format.
@@ -139,7 +141,7 @@ def convert(
     """
     _check_target(target, json)
     with working("converting", json):
-        problem, _ = only_one(source, open_problems(source, index, sense, settings))
+        problem, _ = only_one(source, open_problems(source, index, sense, settings, columns))
         with noting_warnings(), written_to(target) as place:
             write_instance(problem, place)
     _report_written(problem, target, json)
@@ -168,6 +170,7 @@ def info(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Describe an instance file, or this installation.
@@ -179,7 +182,7 @@ def info(
         _describe_installation(json)
         return DONE
     with working("reading", json):
-        chosen = open_problems(file, index, sense, settings)
+        chosen = open_problems(file, index, sense, settings, columns)
         path, total = chosen[0].path, chosen[0].total
         optima = find_optima(local_copy(path))
     found = [{"index": part.number, **plain(describe(part.problem)),

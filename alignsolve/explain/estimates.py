@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from alignsolve.explain.answer import Answer, Changes
+from alignsolve.certificate.answer import Answer, Changes
 from alignsolve.explain.own_problem import LoadPrices, OwnProblems
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from alignsolve.certificate.answer import Changes
 from alignsolve.certificate.best_responses import best_responses
+from alignsolve.certificate.exchanges import Exchanges
 from alignsolve.errors import ProblemError
-from alignsolve.explain.answer import Changes
 from alignsolve.explain.client_view import (
     Alternative,
     ClientExplanation,
     HeldExpert,
     Wording,
 )
-from alignsolve.explain.exchanges import Exchanges
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray

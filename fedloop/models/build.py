@@ -50,7 +50,8 @@ def build_model(
         module = _named(settings, shape, n_classes, seed)
     layout = Layout.of(module)
     top_k = settings.top_k if own else min(_top_k(module) or settings.top_k, layout.n_experts)
-    return ExpertModel(module.eval(), layout, top_k, own)
+    weight = getattr(getattr(module, "config", None), "router_aux_loss_coef", None) or 0.0
+    return ExpertModel(module.eval(), layout, top_k, own, weight)
 
 
 def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> nn.Module:

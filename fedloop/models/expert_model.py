@@ -36,12 +36,21 @@ class ExpertModel:
     sliceable : bool
         Whether it runs with any number of rows, as our own modules do. Others get all
         rows, and a mask on their routers' scores.
+    balance_weight : float
+        Weight of the load-balancing loss [1]_ in training, such as ``router_aux_loss_coef``
+        of transformers; 0 for none.
+
+    References
+    ----------
+    .. [1] W. Fedus, B. Zoph, N. Shazeer, "Switch Transformers", JMLR 23(120), 2022,
+       arXiv:2101.03961, equations 4 to 6.
     """
 
     module: nn.Module
     layout: Layout
     top_k: int
     sliceable: bool
+    balance_weight: float = 0.0
 
     @property
     def n_experts(self) -> int:
@@ -71,7 +80,7 @@ class ExpertModel:
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
         observed: bool = True,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """Return what the module makes of a batch, and how it used its experts.
 
         Parameters
@@ -83,20 +92,22 @@ class ExpertModel:
         allowed : sequence of Tensor, optional
             For every layer bool, shape (S,): rows that may be used.
         observed : bool
-            Whether to measure `usage`; it is empty otherwise.
+            Whether to measure `usage` and `balance`; they are empty and 0 otherwise.
 
         Returns
         -------
         output : Tensor
         usage : tuple of Tensor
             For every layer float, shape (S,): the mean weight of every row.
+        balance : Tensor
+            The load-balancing loss times its weight, a scalar to be added to the loss.
         """
         tensors = self.layout.tensors(params)
         with Routing(self, tensors, allowed, observed) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
-        return output, tuple(routing.usage)
+        return output, tuple(routing.usage), self.balance_weight * routing.balance()
 
 
 class Routing(TorchFunctionMode):
@@ -115,6 +126,9 @@ class Routing(TorchFunctionMode):
         self._allowed = allowed
         self._top_k = model.top_k
         self._observed = observed
+        self._balanced = observed and model.balance_weight > 0
+        self._chosen: list[Tensor] = []
+        self._likely: list[Tensor] = []
         self.usage: list[Tensor] = [torch.empty(0)] * len(self._weights)
 
     def __torch_function__(
@@ -130,4 +144,31 @@ class Routing(TorchFunctionMode):
                 if self._observed:
                     shares = route(output.detach().flatten(0, -2), self._top_k)
                     self.usage[layer] = shares.mean(dim=0)
+                if self._balanced:
+                    self._note_balance(output.flatten(0, -2), shares, layer)
         return output
+
+    def _note_balance(self, scores: Tensor, shares: Tensor, layer: int) -> None:
+        """Note which share of examples chose each row and how likely it was, rows held first."""
+        chosen, likely = (shares > 0).float().mean(dim=0), scores.float().softmax(-1).mean(dim=0)
+        if self._allowed is not None:
+            order = (~self._allowed[layer]).int().argsort(stable=True)
+            chosen, likely = chosen[order], likely[order]
+        self._chosen.append(chosen)
+        self._likely.append(likely)
+
+    def balance(self) -> Tensor:
+        """Return the load-balancing loss of the rows held.
+
+        It is that of transformers for a model without the others: rows held are counted from
+        0 in every layer, layers are averaged before the product, and its factor is the number
+        of rows held, where a mask alone would leave that of all.
+        """
+        if not self._chosen:
+            return torch.zeros(())
+        chosen, likely = (torch.stack(of).mean(dim=0) for of in (self._chosen, self._likely))
+        if self._allowed is None:
+            held: Tensor | int = len(chosen)
+        else:
+            held = torch.stack([rows.sum() for rows in self._allowed]).max()
+        return held * (chosen * likely).sum()

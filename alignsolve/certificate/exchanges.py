@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
+from alignsolve.certificate.answer import Answer, Changes
 from alignsolve.certificate.exchange_graph import ExchangeGraph, SingleMoves, exchange_graph
-from alignsolve.explain.answer import Answer, Changes
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 
@@ -179,6 +179,12 @@ class Exchanges(Answer):
             np.maximum(found.margin, 0.0, out=found.margin)
         found.loss[held] = 0.0
         return found
+
+    def held_margins(self) -> Float64Array:
+        """Return the margin of each held pair, float64 of shape (n_pairs,); see `Changes`."""
+        parts = [self.changes(clients).margin[self.held.mask(clients)]
+                 for clients in self.all_clients()]
+        return np.concatenate([np.empty(0), *parts])
 
     def _held_one_by_one(self, held: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Yield rows and columns of held pairs, at most one of each row at a time."""
