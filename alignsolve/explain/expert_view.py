@@ -174,7 +174,9 @@ def _by(part: Contender) -> str:
 def _expert_text(found: ExpertExplanation) -> str:
     """Return why an expert has its clients, one sentence or two a line."""
     name = capital(bare(found.name))
-    limit = f"no fewer than {found.load_min} and no more than {found.load_max} may"
+    limit = f"at most {found.load_max:,} may"
+    if found.load_min > 0:
+        limit = f"no fewer than {found.load_min:,} and no more than {found.load_max:,} may"
     lines = [f"{name} is trained by {counted(found.load, 'client')}; {limit}.",
              f"{counted(found.wanted, 'client')} would choose it if places did not matter."]
     if found.slot_worth > 0:

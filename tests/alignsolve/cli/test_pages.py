@@ -38,7 +38,7 @@ def test_what_is_not_exact_is_marked_until_it_is_settled():
     ({"client": "cy"}, "Cy trains z.\nY would suit it better by 1 in fitness, but its only place "
                        "went to clients who gain at least 1 more.\nX would suit it better by 1 in "
                        "fitness, but its only place went to clients who gain at least 4 more."),
-    ({"expert": "y"}, "Y is trained by 1 client; no fewer than 0 and no more than 1 may.\n"
+    ({"expert": "y"}, "Y is trained by 1 client; at most 1 may.\n"
                       "0 clients would choose it if places did not matter.\n"
                       "One more place would be worth 1, and go to cy."),
     ({}, "To share the experts out, the clients give up 3, 23.1% of it all.\n"
