@@ -18,7 +18,19 @@ from alignsolve.explain.owner import (
     places,
     rounded,
 )
-from alignsolve.explain.wording import SHOWN, Audience, Bounds, amount, known, with_notes
+from alignsolve.explain.wording import (
+    SHOWN,
+    Audience,
+    Bounds,
+    Table,
+    amount,
+    known,
+    mark,
+    remarks,
+    spelled,
+    with_notes,
+)
+from alignsolve.model import html
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, listing
 
@@ -238,6 +250,31 @@ class ClientExplanation:
         if self.forbidden:
             lines.append(f"{counted(self.forbidden, 'expert')} forbidden to it")
         return "\n".join(lines)
+
+    def table(self) -> Table:
+        """Return what the client holds and does not hold, as heads and rows of text."""
+        names = {part.expert: part.name for part in self.held}
+        names |= {part.expert: part.name for part in self.alternatives}
+
+        def other(expert: int | None, margin: float) -> str:
+            return "" if math.isinf(margin) else "nothing" if expert is None else names[expert]
+
+        rows = [(part.name, "held", amount(part.value), amount(part.price),
+                 spelled(part.margin, part.exact, part.bounds),
+                 other(part.runner_up, part.margin), "")
+                for part in self.held]
+        rows += [(part.name, "", amount(part.value), amount(part.price),
+                  spelled(part.missing, part.exact, part.bounds),
+                  other(part.in_place_of, part.missing),
+                  mark(part.slot_exact) + ("yes" if part.slot_suffices else "no"))
+                 for part in self.alternatives]
+        heads = ("expert", "", "value", "price", "changes beyond", "exchanged for",
+                 "with one slot")
+        return heads, rows
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
 
     def text(self, audience: Audience = "engineer") -> str:
         """Return the explanation in sentences, one a line.
