@@ -8,8 +8,8 @@ module for each expert; both are the same rows, and train alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +105,15 @@ class Layout:
             else:
                 found[name] = value
         return found
+
+    def only(self, names: Container[str]) -> Layout:
+        """Return the layout of some of the module's tensors, such as those that are trained."""
+        members = {row: parts for row, parts in self.members.items()
+                   if all(part in names for part in parts)}
+        layer_of = {name: layer for name, layer in self.layer_of.items()
+                    if name in members or name in names}
+        return replace(self, layer_of=layer_of, members=members, folded={
+            name: how for name, how in self.folded.items() if name in layer_of})
 
     @staticmethod
     def from_map(map: ExpertMap) -> Layout:

@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "examples"
 FAULTY_LM = Path(__file__).parent / "faulty_lm"
 
 #: Seconds to wait for the clients of a round; one without failures takes 20 on two idle cores.
-TIMEOUT = 75.0
+TIMEOUT = 100.0
 
 
 def lines_of(history):
