@@ -28,6 +28,7 @@ from fedloop.checkpoint import load_checkpoint, save_checkpoint, writing
 from fedloop.config import ServerSettings
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.expert_map import ExpertMap
+from fedloop.expert_map.merge import Mean
 from fedloop.flower.messages import (
     ARRAYS,
     MalformedReplyError,
@@ -433,35 +434,3 @@ def _weight_by(weighting: str) -> Weight:
         return float(seen.samples) * (1.0 if usage is None else usage)
 
     return weight
-
-
-class Mean:
-    """Weighted means of parameters, of which every client adds some.
-
-    Parameters
-    ----------
-    model : mapping of str to Tensor
-        The server's; parameters that nobody adds stay.
-    """
-
-    def __init__(self, model: Parameters) -> None:
-        self._model = model
-        self._mean: Parameters = {}
-        self._weight: dict[str, float] = {}
-
-    def add(self, update: Parameters, weight_of: Callable[[str], float]) -> None:
-        """Add a client's parameters."""
-        for name, value in update.items():
-            weight = weight_of(name)
-            if weight > 0 and value.is_floating_point():
-                # Means of many clients would lose digits in half precision, and sums overflow.
-                total = self._weight[name] = self._weight.get(name, 0.0) + weight
-                part = value.double()
-                if weight < total:
-                    part = self._mean[name] * (1 - weight / total) + part * (weight / total)
-                self._mean[name] = part
-
-    def result(self) -> Parameters:
-        """Return the model with what was added averaged."""
-        return {**self._model, **{name: mean.to(self._model[name])
-                                  for name, mean in self._mean.items()}}
