@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,15 @@ fuzz: $(VENV)/.dev ## Check claims about FUZZ=200000 problems of SEED=0, then ru
 	@$(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED) --json fuzz-$(SEED).json
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
 
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "installing Sphinx"
+	@$(PIP) --editable '.[dev,docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## Build the documentation in docs/_build, and run the code of its pages (a few minutes)
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html docs docs/_build
+	@echo "open docs/_build/index.html"
+
 $(VENV)/.mutants: $(VENV)/.dev
 	@$(PIP) --editable '.[dev,mutants]'
 	@touch $@
@@ -95,4 +104,4 @@ bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 
 	@$(BIN)/python benchmarks/hard_class.py report
 
 clean: ## Remove the environment, caches and bench results
-	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large flower-run .mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large docs/_build docs/jupyter_execute docs/reference/generated flower-run .mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis

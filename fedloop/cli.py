@@ -26,6 +26,7 @@ from alignsolve.cli.common import (
     note,
     print_json,
     print_text,
+    version_option,
 )
 from alignsolve.cli.terminating import run_command
 from fedloop.errors import ConfigError
@@ -36,7 +37,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 2 bad input or usage; 3 not enough memory; 130 interrupted; "
            "143 ended by SIGTERM.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -117,7 +118,7 @@ def run(
     """
     from fedloop.checkpoint import forget
     from fedloop.metrics import summary
-    from fedloop.plots import draw_run
+    from fedloop.plot import draw_run
     from fedloop.printing import Progress, told
     from fedloop.privacy import stated_loss
     from fedloop.train import train
@@ -173,7 +174,7 @@ def compare(
     from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
-    from fedloop.plots import draw_comparison
+    from fedloop.plot import described, draw_comparison
     from fedloop.printing import Progress, print_table
 
     chosen = _settings(config, set_, data_dir, device)
@@ -190,7 +191,7 @@ def compare(
     rows = figures(runs, chosen.targets, names[0])
     picture = out / "compare.png"
     draw_comparison(runs, domains(chosen, numbers), chosen.model.experts * chosen.model.layers,
-                    picture)
+                    picture, described(chosen))
     if json:
         print_json({"rows": rows, "picture": str(picture)})
     else:
@@ -215,12 +216,31 @@ def download(
     return DONE
 
 
+def init(path: Annotated[Path, typer.Argument(metavar="FILE.toml", show_default=False)]) -> int:
+    """Write a file with every setting, its default and what it means, to start from."""
+    from fedloop.template import template
+
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(template())
+    except FileExistsError:
+        raise ConfigError(f"{path}: is there already; give another name") from None
+    print_text(f"wrote {path}; train with: fedloop run {shlex.quote(str(path))}")
+    return DONE
+
+
+@app.callback()
+def options(version: version_option("fedloop") = False) -> None:  # type: ignore[valid-type]
+    """Take what comes before a command."""
+
+
 COMMANDS: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
     (run, ("fedloop run", "fedloop run --strategy greedy --out greedy-run",
            "fedloop run my.toml --set rounds=200 --set local.learning_rate=0.3",
            "fedloop run --set data.name=mnist --data-dir data/mnist --set data.pool=2")),
     (compare, ("fedloop compare",
                "fedloop compare my.toml --strategies optimal,greedy --seeds 10-14 --out study")),
+    (init, ("fedloop init my.toml",)),
     (download, ("fedloop download mnist", "fedloop download cifar10 --to images")),
 )
 for command, examples in COMMANDS:

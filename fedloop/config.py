@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from alignsolve.aligner.settings import Strategy
 from fedloop.errors import ConfigError
 from fedloop.settings import (
     AlignmentSettings,
@@ -40,10 +41,6 @@ __all__ = [
     "config_json",
     "read_config",
 ]
-
-#: Strategies, as `alignsolve.Aligner` calls them.
-Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
-
 
 class Config(Settings):
     """All settings of a run.

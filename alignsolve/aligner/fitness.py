@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
+
+#: Names of scores.
+ScoreName = Literal["loss", "accuracy", "gate_usage", "loss_improvement", "gradient_utility"]
 
 #: A score of one report; None where the report lacks what it needs.
 Score = Callable[[ExpertReport], float | None]
@@ -44,7 +47,7 @@ def gradient_utility(report: ExpertReport) -> float | None:
     return None if report.gradient_norm is None else report.samples * report.gradient_norm
 
 
-NAMED_SCORES: dict[str, Score] = {
+NAMED_SCORES: dict[ScoreName, Score] = {
     "accuracy": lambda report: report.accuracy,
     "gate_usage": lambda report: report.gate_usage,
     "loss_improvement": loss_improvement,
@@ -76,7 +79,7 @@ class FitnessSettings:
         Weight of the uncertainty bonus; 0 for none.
     """
 
-    score: str | Score = "loss"
+    score: ScoreName | Score = "loss"
     alpha: float = 1.0
     smoothing: float = 0.3
     half_life: float = 50.0

@@ -206,10 +206,10 @@ def _certify_at_prices(
 ) -> Certificate | None:
     """Return the certificate of an answer that given prices prove in one pass; None if not.
 
-    That pass sees slots and forbidden pairs, too. Whether a gap counts as zero takes another one
-    over a matrix in memory.
+    That pass sees slots, groups and forbidden pairs, too. Whether a gap counts as zero takes
+    another one over a matrix in memory.
     """
-    if problem.expert_group is not None or not (held.distinct and keeps_loads(problem, held.load)):
+    if not (held.distinct and keeps_loads(problem, held.load)):
         return None
     proof = prove_all(problem, held.indptr, held.cols, prices)
     value = float(proof.held.sum()) - problem.holder_penalty(held.load)

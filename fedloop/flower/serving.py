@@ -14,7 +14,7 @@ from torch import Tensor
 from fedloop.flower.messages import Parameters
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.strategy import AlignedStrategy
-from fedloop.plots import draw_history
+from fedloop.plot import draw_history
 
 #: Settings of the server alone; clients are told all others.
 SERVERS = ("num-server-rounds", "min-nodes", "timeout", "max-experts", "checkpoint", "resume",

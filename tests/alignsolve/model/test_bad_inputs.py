@@ -209,7 +209,8 @@ FUNCTIONS = [
     ("al.solve(problem, seed=0.5)",
      "seed is 0.5; give a whole number from 0 to 2**31 - 1"),
     ("al.solve(problem, warm_start=[0, 1])",
-     "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"),
+     "warm_start is neither a Result, a Plan or a Solution nor a tuple (row_ind, col_ind[, "
+     "prices])"),
     ("al.solve(problem, warm_start=([0], [9]))",
      "col_ind[0] is 9; give 0 to 1"),
     ("al.solve(mip, backend='scipy-lsa')",
@@ -483,7 +484,7 @@ FILES = [
      "g.txt:4:6: problem 1 declares 2 agents x 3 jobs, which takes 14 numbers, but the file "
      "ends after 9"),
     ("g.txt",
-     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99\n",
+     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99 98\n",
      "g.txt:8:1: the file goes on after its last problem"),
     ("g.txt",
      "1\n2 2\n1 2\n3 x\n1 1\n1 1\n5 5\n",
