@@ -51,7 +51,7 @@ RESULTS = Path(__file__).parent / "results" / "flower.jsonl"
 APP = Path(__file__).parents[1] / "examples" / "flower-hf"
 
 #: Width of trunk and experts of the deployed models.
-WIDTHS = {"small": (64, 32), "large": (512, 512)}
+WIDTHS = {"small": (64, 32), "large": (512, 512), "largest": (1024, 1024)}
 
 
 def settings(clients: int, rounds: int, **model: int) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
         folder = Path(name)
         with Counted([{}] * 3, folder / "logs") as deployed:
             idle = deployed.proxy.to_server, deployed.proxy.to_nodes
-            found = play(deployed, config, folder, timeout=120.0, on_round=clock)
+            found = play(deployed, config, folder, timeout=300.0, on_round=clock)
             wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
         lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
@@ -213,7 +213,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "simulation, 50 clients": lambda: simulation(50, 15),
     "deployment, 3 nodes, small model": lambda: deployment("small", 5),
     "deployment, 3 nodes, large model": lambda: deployment("large", 5),
-    "deployment, 3 nodes, large model, int8": lambda: deployment("large", 5, "int8"),
+    "deployment, 3 nodes, largest model, int8": lambda: deployment("largest", 3, "int8"),
     "payloads, OLMoE": payloads,
 }
 
