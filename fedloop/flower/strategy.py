@@ -299,6 +299,8 @@ class AlignedStrategy(Strategy):
 
         Who reports a list under such a name, or more than 1e12, is refused.
         """
+        if not self.evaluate_clients:
+            return None  # what was refused of the training stays
         self.refused = {}
         records: list[tuple[int, MetricRecord]] = []
         for message in replies:
