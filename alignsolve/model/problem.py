@@ -27,7 +27,7 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
-from alignsolve.model.frames import FrameKind, long_arguments, with_labels
+from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
@@ -204,6 +204,8 @@ class AlignmentProblem:
         Without `clients`, or `experts`, ids come in the order of their numbers where all are
         whole numbers, else of first appearance. Needs the extra ``frames`` (narwhals).
         """
+        from alignsolve.model.long_frames import long_arguments  # with what reads tables
+
         values = {"fitness": fitness} if cost is None else {"cost": cost}
         sense, found, kind = long_arguments(
             {"frame": frame, "clients": clients, "experts": experts},

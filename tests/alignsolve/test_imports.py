@@ -9,7 +9,8 @@ import pytest
 
 from tests.files import ROOT
 
-HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarrow", "ray")
+HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarrow", "ray",
+         "pandas", "polars", "narwhals")
 
 CODE = f"""
 import sys
