@@ -121,12 +121,12 @@ def train_here(
     """Train clients in this process."""
     config = world.config
     execute = together if config.local.batched else one_by_one
-    rounded = config.payload != "native"
+    sent, rounded = state.model, config.payload != "native"
     if rounded:
-        state.received = deliver(world.spec, state.model, state.received, clients, held)
-    sent = {name: value.to(state.model[name].dtype) for name, value in state.received.items()}
+        state.received = deliver(world.spec, sent, state.received, clients, held)
+        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
     training = execute(
-        world.spec, world.task, {**state.model, **sent}, world.partition.train, clients,
+        world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
     if rounded:

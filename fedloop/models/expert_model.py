@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fedloop.errors import ConfigError
 from fedloop.models.layout import Layout, Params
 from fedloop.models.moe import route
 
@@ -73,8 +74,12 @@ class ExpertModel:
         return {name: value.ndim for name, value in self.initial().items()}
 
     def initial(self) -> Params:
-        """Return copies of the module's parameters, experts along the first axis."""
-        found = self.layout.rows(dict(self.module.named_parameters()))
+        """Return copies of the parameters that are trained, experts along the first axis.
+
+        Others, such as those under adapters, stay as the module has them, and never travel.
+        """
+        found = self.layout.rows({name: value for name, value in self.module.named_parameters()
+                                  if value.requires_grad})
         return {name: value.detach().clone() for name, value in found.items()}
 
     def run(
@@ -101,10 +106,20 @@ class ExpertModel:
             For every layer float, shape (S,): the mean weight of every row.
         balance : Tensor
             The load-balancing loss times its weight, a scalar to be added to the loss.
+
+        Raises
+        ------
+        ConfigError
+            If a router's scores were not met, and so not masked.
         """
         tensors = self.layout.tensors(params)
         with Routing(self, tensors, allowed, observed) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
+        if missed := [name for layer, name in enumerate(self.layout.routers)
+                      if layer not in routing.met]:
+            raise ConfigError(f"no scores are computed from {missed[0]} by a linear function, so "
+                              "experts cannot be left out: call torch.nn.functional.linear with it "
+                              "as it is, without an adapter")
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
         return output, tuple(routing.usage), self.balance_weight * routing.balance()
@@ -122,13 +137,15 @@ class Routing(TorchFunctionMode):
         observed: bool,
     ) -> None:
         super().__init__()
-        self._weights = [tensors[name] for name in model.layout.routers]
+        self._weights = [tensors[name] if name in tensors else model.module.get_parameter(name)
+                         for name in model.layout.routers]
         self._allowed = allowed
         self._top_k = model.top_k
         self._observed = observed
         self._balanced = observed and model.balance_weight > 0
         self._chosen: list[Tensor] = []
         self._likely: list[Tensor] = []
+        self.met: set[int] = set()
         self.usage: list[Tensor] = [torch.empty(0)] * len(self._weights)
 
     def __torch_function__(
@@ -139,6 +156,7 @@ class Routing(TorchFunctionMode):
             return output
         for layer, weight in enumerate(self._weights):
             if args[1] is weight:
+                self.met.add(layer)
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
                 if self._observed:
