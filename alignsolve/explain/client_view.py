@@ -175,6 +175,40 @@ class Wording:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Whose scores the fitness of a pair rests on; the rest is its prior.
+
+    Attributes
+    ----------
+    expert : int
+        The expert.
+    name : str
+        How messages call it.
+    own : float
+        Weight of the client's own scores.
+    others : tuple of (str, float)
+        Clients alike and the weights of their scores, the largest first. A weight is negative
+        where a score above what was expected speaks against the pair.
+    """
+
+    expert: int
+    name: str
+    own: float
+    others: tuple[tuple[str, float], ...]
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        shown = [f"{name} {weight:.0%}" for name, weight in self.others[:SHOWN]]
+        rest = self.others[SHOWN:]
+        if rest:
+            total = sum(weight for _, weight in rest)
+            shown.append(f"{counted(len(rest), 'more client')} {total:.0%}")
+        return f"{self.name}: own scores count {self.own:.0%}" + (
+            f"; of clients alike, {listing(shown)}" if shown else "")
+
+
+@dataclass(frozen=True)
 class ClientExplanation:
     """Why a client holds what it holds.
 
@@ -211,6 +245,9 @@ class ClientExplanation:
         Which of these worths are estimates, as ``"slot_worth"`` or ``"budget_worth.seconds"``.
     sense : {"max", "min"}
         Whether values are fitness or cost.
+    evidence : tuple of Evidence
+        Of what it holds: whose scores counted. Empty where fitness was not learnt from
+        clients' features, as for any `explain` but an aligner's.
     """
 
     client: int
@@ -228,6 +265,7 @@ class ClientExplanation:
     budget_worth: Mapping[str, float] = field(default_factory=dict)
     estimates: tuple[str, ...] = ()
     sense: Literal["max", "min"] = "max"
+    evidence: tuple[Evidence, ...] = ()
 
     def summary(self) -> str:
         """Return what is said of the client, without its experts, one sentence a line."""
@@ -296,6 +334,7 @@ class ClientExplanation:
         more = len(self.alternatives) - SHOWN
         if more > 0:
             lines.append(f"and {counted(more, 'expert')} farther away")
+        lines += [part.text for part in self.evidence]
         return with_notes(lines, self.notes)
 
 
