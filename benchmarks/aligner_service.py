@@ -23,6 +23,7 @@ import typer
 from _aligner_world import Fleet, best_balanced
 
 import alignsolve as al
+from alignsolve.plot.style import figure_bytes, line_styles, new_figure
 
 RESULTS = Path(__file__).parent / "results" / "aligner_service.jsonl"
 PLOT = RESULTS.with_suffix(".png")
@@ -214,35 +215,37 @@ def report() -> None:
     typer.echo(f"plot: {PLOT}")
 
 
+#: Labels of the axes of `draw`.
+UNITS = {"holders_cv": "coefficient of variation", "samples_cv": "coefficient of variation",
+         "regret": "share of the best value", "seconds": "seconds, means of ten rounds"}
+
+
 def draw(curves: dict[str, dict[str, list[float]]]) -> None:
     """Draw load balance, regret, time and bytes over the rounds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     panels = {
         "holders_cv": "CV of holders, all rounds so far", "samples_cv": "CV of samples",
         "regret": "regret against the balanced optimum", "seconds": "seconds of planning",
     }  # fmt: skip
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharex=True)
+    figure, styles = new_figure(11, 8, dpi=110), line_styles(curves)
+    figure.suptitle("10,000 clients x 64 experts, a tenth of the clients in each round")
+    axes = figure.subplots(2, 2, sharex=True)
     for axis, (name, title) in zip(axes.flat, panels.items(), strict=True):
         for case, part in curves.items():
             values = np.array(part[name])
             if name in ("regret", "seconds"):  # means of ten rounds
                 values = values[: values.size // 10 * 10].reshape(-1, 10).mean(axis=1)
-                axis.plot(5 + 10 * np.arange(values.size), values, label=case)
+                axis.plot(5 + 10 * np.arange(values.size), values, label=case, **styles[case])
             else:
-                axis.plot(np.arange(1, values.size + 1), values, label=case)
-        axis.set_title(title, fontsize=10)
+                axis.plot(np.arange(1, values.size + 1), values, label=case, **styles[case])
+        axis.set(title=title, ylabel=UNITS[name])
         if name != "regret":
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
     for axis in axes[1]:
         axis.set_xlabel("round")
-    axes[0, 0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(PLOT, dpi=110)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                  frameon=False)
+    PLOT.write_bytes(figure_bytes(figure, "png"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from alignsolve.aligner.settings import Strategy as AlignerStrategy
 from fedloop.errors import ConfigError
 from fedloop.settings import (
     AlignmentSettings,
@@ -43,8 +44,7 @@ __all__ = [
 
 #: Strategies, as `alignsolve.Aligner` calls them, and two to compare with: "oracle" knows the
 #: clients' domains, with "everything" all clients hold all experts, whatever their devices.
-Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole", "oracle",
-                   "everything"]
+Strategy = AlignerStrategy | Literal["oracle", "everything"]
 
 
 class Config(Settings):
@@ -67,6 +67,8 @@ class Config(Settings):
         Device of torch, such as ``cpu`` or ``cuda``.
     checkpoint_every : int
         Rounds between checkpoints.
+    payload : {"native", "int8"}
+        How parameters travel: as they are, or as rounded differences; see `fedloop.payload`.
     targets : tuple of float
         Accuracies for which rounds and bytes are reported.
     """
@@ -78,6 +80,7 @@ class Config(Settings):
     threads: Count = 1
     device: str = "cpu"
     checkpoint_every: Count = 10
+    payload: Literal["native", "int8"] = "native"
     targets: tuple[Share, ...] = (0.8, 0.9)
     data: DataSettings = DataSettings()
     partition: PartitionSettings = PartitionSettings()

@@ -31,6 +31,7 @@ from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
 from fedloop.saving import Saving, contents, json_line, restore
 from fedloop.server.aggregation import aggregate, sound_updates
+from fedloop.server.delivery import collect, deliver
 from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
 from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
@@ -127,10 +128,17 @@ def train_here(
     """Train clients in this process."""
     config = world.config
     execute = together if config.local.batched else one_by_one
+    sent, rounded = state.model, config.payload != "native"
+    if rounded:
+        state.received = deliver(world.spec, sent, state.received, clients, held)
+        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
     training = execute(
-        world.spec, world.task, state.model, world.partition.train, clients,
+        world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
+    if rounded:
+        training, state.lost = collect(world.spec, state.model, state.received, state.lost,
+                                       training)
     return protect(training, config.privacy, config.seed, number)
 
 
@@ -273,7 +281,8 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
     new = aggregate(state.model, training, spec.layout, good, samples, config.server.weighting)
     personal = frozenset(name for name, value in new.items() if value.ndim > spec.ndim[name])
     state.model, state.velocity, state.square = server_step(
-        state.model, new, state.velocity, state.square, config.server, spec.layout, personal)
+        state.model, new, state.velocity, state.square, config.server, spec.layout.layer_of,
+        personal)
     for layer, pair in enumerate(training.pairs):
         finished = layer * spec.n_experts + pair.expert[good[pair.client]]
         np.add.at(state.holders, finished.cpu().numpy(), 1)

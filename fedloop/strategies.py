@@ -45,9 +45,10 @@ def build_aligner(
         group_min=1 if spec.n_layers > 1 else None,
         group_max=spec.n_experts if spec.n_layers > 1 else None,
         expert_mb=np.array(expert_bytes) / MEGA,
-        strategy="optimal" if config.strategy in ("oracle", "everything") else config.strategy,
+        strategy="optimal" if config.strategy == "oracle" or config.strategy == "everything"
+        else config.strategy,
         fitness=al.FitnessSettings(
-            score=_fit_score(settings.alpha) if settings.score == "fit" else settings.score,
+            score=fit_score(settings.alpha) if settings.score == "fit" else settings.score,
             alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
             prior_weight=settings.prior_weight, exploration=settings.exploration,
             kernel_width=settings.kernel_width,
@@ -81,7 +82,7 @@ def known_fitness(config: Config, spec: ExpertModel, clients: Sequence[int]) -> 
     return suits
 
 
-def _fit_score(alpha: float) -> al.aligner.fitness.Score:
+def fit_score(alpha: float) -> al.aligner.fitness.Score:
     """Return exp(-alpha * loss) of an expert as the client received it, alone in its layer.
 
     After training every expert fits its client; before, only one that was trained

@@ -17,12 +17,12 @@ from alignsolve.aligner.checks import AMOUNT
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.intake import Intake, warned
 from alignsolve.aligner.load import LoadSettings
-from alignsolve.aligner.log import RoundLog, round_figures
+from alignsolve.aligner.log import RoundLog
 from alignsolve.aligner.members import Members
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Changeable, PolicySettings, Settings
+from alignsolve.aligner.settings import Changeable, PolicySettings, Settings, Strategy
 from alignsolve.aligner.strategies import chosen, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
@@ -108,7 +108,7 @@ class Aligner(Members, Shared):
         group_min: npt.ArrayLike | None = None,
         group_max: npt.ArrayLike | None = None,
         expert_mb: npt.ArrayLike = 1.0,
-        strategy: str = "optimal",
+        strategy: Strategy = "optimal",
         fitness: FitnessSettings | None = None,
         load: LoadSettings | None = None,
         capacity: CapacitySettings | None = None,
@@ -275,7 +275,7 @@ class Aligner(Members, Shared):
             dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
             accepted = list(intake.accepted.values())
             seen = Observation(len(accepted), refused, dropped, ignored)
-            self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+            self._log.observe(waits, seen, accepted, self.metrics())
             if self.settings.forget_after is not None:
                 self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
         return warned(seen, waits, is_open=True)

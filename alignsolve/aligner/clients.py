@@ -36,7 +36,7 @@ class Clients:
         ProblemError
             If it is no id, or looks like another client's.
         """
-        client = client_id(value)
+        client = value if type(value) is str else client_id(value)
         row = self.row.get(client)
         if row is None:
             # Problems, files and logs call clients by their text.
@@ -62,7 +62,7 @@ class Clients:
 
     def named(self, rows: IntArray) -> tuple[ClientId, ...]:
         """Return the ids of some rows."""
-        return tuple(self.ids[row] for row in rows.tolist())
+        return tuple(map(self.ids.__getitem__, rows.tolist()))
 
     def rows(self, values: Iterable[object]) -> IntArray:
         """Return the rows of distinct clients, int64, adding the unknown ones.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
+
+#: Names of scores.
+ScoreName = Literal["loss", "accuracy", "gate_usage", "loss_improvement", "gradient_utility"]
 
 #: As how many own scores the evidence of clients alike counts at most.
 MOST_SHARED = 3.0
@@ -54,7 +57,7 @@ def gradient_utility(report: ExpertReport) -> float | None:
     return None if report.gradient_norm is None else report.samples * report.gradient_norm
 
 
-NAMED_SCORES: dict[str, Score] = {
+NAMED_SCORES: dict[ScoreName, Score] = {
     "accuracy": lambda report: report.accuracy,
     "gate_usage": lambda report: report.gate_usage,
     "loss_improvement": loss_improvement,
@@ -89,7 +92,7 @@ class FitnessSettings:
         median distance from the centre; see `alignsolve.aligner.shared_evidence`.
     """
 
-    score: str | Score = "loss"
+    score: ScoreName | Score = "loss"
     alpha: float = 1.0
     smoothing: float = 0.3
     half_life: float = 50.0

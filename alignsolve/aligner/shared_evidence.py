@@ -80,8 +80,8 @@ class SharedEvidence:
     ``prior_ij`` by the weight ``max(k, min(M_ij, 3))`` in place of k, and its bonus counts
     ``max(N_ij, M_ij)`` scores in place of ``N_ij``, with ``M_ij = c (1 / v_ij - 1)``: of clients
     with the same features, the number of all their scores. Our own: this count, that weight, that
-    residuals are those of today's prior, and that old evidence counts by the client's
-    features of today. A client without features has f = 0 and v = 1, as if nobody shared.
+    residuals are those of today's prior, and that old evidence counts by the client's features of
+    today. A client without features has f = 0 and v = 1, as if nobody shared.
 
     Time O(e m r**2 + n m r**2 + m r**3) and memory O(n r + m r**2), with n clients that
     are planned and at most 4096 whose evidence counts; no matrix of clients by clients.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from alignsolve.bench.layout import Findings, closing_text
-from alignsolve.bench.profile import draw_profiles
+from alignsolve.bench.page import bench_page
+from alignsolve.bench.profile import draw_profiles, profile_figure
 from alignsolve.bench.records import Instance, Row, Settings, finite
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, judge, score_class
 from alignsolve.bench.store import write_csv, write_whole
+from alignsolve.report import render
 
 #: Name and version of what `BenchReport.to_json` returns.
 SCHEMA = "alignsolve-bench/1"
@@ -45,6 +48,12 @@ class BenchReport(Findings):
             "json": folder / "report.json",
             "text": folder / "report.txt",
         }
+        figure = profile_figure(scores)
+        files |= draw_profiles(folder, figure)
+        if importlib.util.find_spec("jinja2") is None:
+            notices = [*notices, "report.html: made by jinja2: pip install 'alignsolve[report]'"]
+        else:
+            files["html"] = folder / "report.html"
         report = cls(
             settings=settings,
             backends=tuple(backends),
@@ -54,11 +63,13 @@ class BenchReport(Findings):
             starts=dict(starts),
             notices=tuple(notices),
             interrupted=interrupted,
-            files=files | draw_profiles(folder, scores),
+            files=files,
         )
         write_csv(files["csv"], rows)
         write_whole(files["json"], (json.dumps(report.to_json(), indent=1) + "\n").encode())
         write_whole(files["text"], report.table().encode())
+        if "html" in files:
+            write_whole(files["html"], render(bench_page(report, figure)).encode())
         return report
 
     def table(self, width: int = 100, color: bool = False) -> str:

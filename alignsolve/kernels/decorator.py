@@ -68,6 +68,7 @@ class Kernel:
         self.py_func, self.exact, self.options = source, exact, options
         self.files = KernelFiles(source)
         self.spent = 0.0
+        self._held: set[str] = set()
         self._run: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
@@ -95,11 +96,12 @@ class Kernel:
 
     def has(self, kind: str) -> bool:
         """Tell whether it need not compile where its first array is of a type."""
+        if kind in self._held:
+            return True
         made = vars(self).get("dispatcher")
-        if made is not None:
-            for types in made.overloads:
-                if kind_of(types) == kind:
-                    return True
+        if made is not None and any(kind_of(types) == kind for types in made.overloads):
+            self._held.add(kind)
+            return True
         return self.files.exist(kind)
 
     def _first(self, args: tuple[Any, ...]) -> Callable[..., Any]:

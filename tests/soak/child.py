@@ -187,6 +187,8 @@ class Run:
         self._process.join(PATIENCE)
         stuck = self._process.exitcode is None
         if stuck:
+            self.send(signal.SIGUSR1)  # prints what its threads are at
+            self._process.join(2.0)
             self._process.kill()
             self._process.join()
         for _ in range(2):
@@ -213,13 +215,14 @@ def _be(
     pipe: Connection, files: list[Path],
 ) -> None:
     """Be the process: run the program, with its output in files, and end as it says."""
+    import faulthandler
     import resource
-
 
     for number, file in enumerate(files, 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
     programs = importlib.import_module("tests.soak.programs")

@@ -105,7 +105,8 @@ def _look(tally: Tally, row: str, code: int, end: End) -> None:
     for left in end.left:
         tally.fault(row, "leftover", f"process {left}")
     if end.code == 0 or end.code == -999:
-        tally.fault(row, "swallowed", "went on" if end.code else "ended as if nothing had been")
+        went_on = f"went on: {end.err[-3000:]}"
+        tally.fault(row, "swallowed", went_on if end.code else "ended as if nothing had been")
     elif end.code != code:
         tally.fault(row, "other", f"exit code {end.code}: {end.err[-500:]}")
 

@@ -22,8 +22,8 @@ from alignsolve.backends.exchange import (
     paths,
     row_kernels,
 )
+from alignsolve.backends.exchange.graph import Graph
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
-from alignsolve.backends.exchange.level_graph import Graph
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
@@ -33,7 +33,7 @@ from alignsolve.kernels import Kernel, cores
 
 STALLED = 5
 
-Level = TypeVar("Level", bound=Subproblem, covariant=True)
+SubproblemT = TypeVar("SubproblemT", bound=Subproblem, covariant=True)
 
 
 def _work(level: Subproblem) -> float:
@@ -110,13 +110,13 @@ def solve_level(level: Subproblem, exact: bool) -> int:
     return code
 
 
-class AllClients(Protocol[Level]):
+class AllClients(Protocol[SubproblemT]):
     """All clients of a problem, wherever their rows are."""
 
-    def level(self, price: Floats) -> Level:
+    def level(self, price: Floats) -> SubproblemT:
         """Return all clients at some prices, shape (m + 1,), before they respond."""
 
-    def at_learnt_prices(self) -> Level:
+    def at_learnt_prices(self) -> SubproblemT:
         """Return all clients at their responses to prices learnt from samples."""
 
 
@@ -138,6 +138,9 @@ class InMemory:
         The level worked on: what is known if all else is interrupted.
     """
 
+    #: What makes a level of some clients.
+    kind: type[Subproblem] = Subproblem
+
     def __init__(self, matrix: Matrix, bounds: Bounds, task: Task) -> None:
         self.matrix = matrix
         self.bounds = bounds
@@ -150,7 +153,7 @@ class InMemory:
         return self._level(NONE, self.bounds, price)
 
     def _level(self, rows: Ints, bounds: Bounds, price: Floats) -> Subproblem:
-        self.latest = Subproblem(self.matrix, rows, bounds, price, self.task)
+        self.latest = self.kind(self.matrix, rows, bounds, price, self.task)
         return self.latest
 
     def at_learnt_prices(self) -> Subproblem:
@@ -189,7 +192,7 @@ class InMemory:
         return level
 
 
-def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
+def solve_all(clients: AllClients[SubproblemT], task: Task) -> tuple[SubproblemT, int]:
     """Solve the whole problem from samples, or from earlier prices and assignment.
 
     Returns
@@ -203,7 +206,7 @@ def solve_all(clients: AllClients[Level], task: Task) -> tuple[Level, int]:
     return level, paths.INFEASIBLE if level.bad >= 0 else solve_level(level, True)
 
 
-def _warm_level(clients: AllClients[Level], task: Task) -> Level | None:
+def _warm_level(clients: AllClients[SubproblemT], task: Task) -> SubproblemT | None:
     """Return all clients at earlier prices, or None where there are none that help."""
     if task.warm is None:
         return None
@@ -228,11 +231,13 @@ def kernels_for(slots: int) -> tuple[Kernel, ...]:
     )  # fmt: skip
 
 
-def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
+def solve_matrix(
+    matrix: Matrix, task: Task, threads: int | None, kind: type[InMemory] = InMemory
+) -> ExchangeAnswer:
     """Solve with all rows in memory."""
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
-        clients = InMemory(matrix, task.bounds, task)
+        clients = kind(matrix, task.bounds, task)
         level, code = solve_all(clients, task)
         return finish(level, code, task, matrix.spread)
 

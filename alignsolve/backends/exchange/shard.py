@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import row_values
+from alignsolve.backends.exchange.graph import Lists
 from alignsolve.backends.exchange.inputs import (
     NONE,
     Floats,
@@ -22,7 +23,6 @@ from alignsolve.backends.exchange.inputs import (
     Switch,
     plain,
 )
-from alignsolve.backends.exchange.level_graph import Lists
 from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
 from alignsolve.backends.exchange.subproblem import above
 from alignsolve.backends.exchange.task import Blocks

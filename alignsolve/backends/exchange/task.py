@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -152,6 +153,8 @@ class Task:
             price[:-1][known] = given[known]
             pairs = None
             if warm_rows is not None and warm_cols is not None:
-                pairs = np.asarray(warm_rows, np.int64), np.asarray(warm_cols, np.int64)
+                # `np.nonzero` returns strided ones, for which kernels would compile anew.
+                contiguous = partial(np.ascontiguousarray, dtype=np.int64)
+                pairs = contiguous(warm_rows), contiguous(warm_cols)
             warm = price, pairs
         return cls(bounds, Stop(deadline, should_stop), seed, params, warm)

@@ -249,8 +249,8 @@ def dive(state, work, least, share, stop, noise, seed):
                 continue
             free += 1
             first, second, to[j] = _write_costs(state, work, j)
-            luck = 1.0 + noise * np.random.random()  # noqa: NPY002
-            regret[j] = max(0.0, second - first) * luck
+            factor = 1.0 + noise * np.random.random()  # noqa: NPY002
+            regret[j] = max(0.0, second - first) * factor
         if free <= stop:
             return OPEN
         fixed = max(1, int(share * free))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alignsolve.backends.exchange import level_graph, solve_exchange
+from alignsolve.backends.exchange import graph, solve_exchange
 from alignsolve.backends.exchange.params import ExchangeParams
 from tests.alignsolve.backends.exchange.reference import residual, values_of
 
@@ -71,8 +71,8 @@ def objective(answer, fitness, more):
 @pytest.mark.parametrize("room", ["as it is", "tiny"])
 def test_no_threshold_changes_the_optimum_or_the_whole_prices(change, room, solved, monkeypatch):
     if room == "tiny":
-        made = level_graph.Lists.__init__
-        monkeypatch.setattr(level_graph.Lists, "__init__",
+        made = graph.Lists.__init__
+        monkeypatch.setattr(graph.Lists, "__init__",
                             lambda self, nodes, room: made(self, nodes, 4 * nodes))
     for fitness, slots, loads, more, best in solved:
         answer = solve_exchange(fitness, *slots, *loads, params=ExchangeParams(**CHANGES[change]),
