@@ -44,7 +44,7 @@ __all__ = [
 
 #: Strategies, as `alignsolve.Aligner` calls them, and two to compare with: "oracle" knows the
 #: clients' domains, with "everything" all clients hold all experts, whatever their devices.
-Strategy = AlignerStrategy | Literal["oracle", "everything"]
+Strategy = Literal[AlignerStrategy, "oracle", "everything"]
 
 
 class Config(Settings):
