@@ -121,9 +121,9 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     weights = np.eye(2)[np.arange(4) % 2][:, None]
     found = closed_form_router(model, model.initial(), data, weights, 0)
     routed = dataclasses.replace(model, router=found)
-    _, (usage,) = routed.run(model.initial(), data.input[half])
+    _, (usage,), _ = routed.run(model.initial(), data.input[half])
     assert usage.tolist() == [1.0, 0.0]
-    _, (usage,) = routed.run(model.initial(), data.input[~half])
+    _, (usage,), _ = routed.run(model.initial(), data.input[~half])
     assert usage.tolist() == [0.0, 1.0]
 
 
@@ -132,7 +132,7 @@ def test_many_features_are_projected(monkeypatch):
     model, data = spec(experts=2), images(3)
     found = closed_form_router(model, model.initial(), data, np.full((3, 1, 2), 0.5), 0)
     assert found.weight[0].shape == (2, 20) and found.projection.shape == (36, 20)
-    output, _ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
+    output, *_ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
     assert output.isfinite().all()
 
 
