@@ -22,6 +22,12 @@ SCHEMA = "alignsolve-bench/1"
 
 CLASSES = ("flow", "mip")
 
+#: What is left out without a library, and how to have it.
+OPTIONAL = {
+    "matplotlib": "profile.svg, profile.png: drawn by matplotlib: pip install 'alignsolve[plot]'",
+    "jinja2": "report.html: made by jinja2: pip install 'alignsolve[report]'",
+}
+
 
 class BenchReport(Findings):
     """What a bench found, written and shown."""
@@ -48,11 +54,11 @@ class BenchReport(Findings):
             "json": folder / "report.json",
             "text": folder / "report.txt",
         }
-        figure = profile_figure(scores)
+        missing = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+        notices = [*notices, *(OPTIONAL[name] for name in missing)]
+        figure = None if "matplotlib" in missing else profile_figure(scores)
         files |= draw_profiles(folder, figure)
-        if importlib.util.find_spec("jinja2") is None:
-            notices = [*notices, "report.html: made by jinja2: pip install 'alignsolve[report]'"]
-        else:
+        if "jinja2" not in missing:
             files["html"] = folder / "report.html"
         report = cls(
             settings=settings,

@@ -256,12 +256,16 @@ def test_the_page_has_every_table_and_the_profile(report):
     assert all(escape(line) in page for line in failures(report))
 
 
-def test_a_page_that_cannot_be_made_is_said_so(report, tmp_path, monkeypatch):
+def test_what_lacks_a_library_is_left_out_and_said_so(report, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     again = BenchReport.write(tmp_path, report.settings, report.backends, report.instances,
                               report.rows, report.starts, [], False)
-    assert "html" not in again.files and not (tmp_path / "report.html").exists()
-    assert "pip install 'alignsolve[report]'" in " ".join(again.table().split())
+    assert set(again.files) == {"jsonl", "csv", "json", "text"}
+    assert {path.name for path in tmp_path.iterdir()} <= {path.name for path in
+                                                         again.files.values()}
+    said = " ".join(again.table().split())
+    assert "pip install 'alignsolve[report]'" in said
+    assert "pip install 'alignsolve[plot]'" in said
 
 
 def test_start_up_is_shown_apart(report):
