@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from alignsolve.io.files import located
 
 
 @one_at_a_time("declare", "forget", "plan", "replan", "observe", "metrics", "explain",
-               "state_dict", "load_state_dict")  # fmt: skip
+               "fitness", "state_dict", "load_state_dict")  # fmt: skip
 class Aligner(Members, Shared):
     """Decide, round after round, which client trains which experts.
 
@@ -270,10 +271,10 @@ class Aligner(Members, Shared):
             if waits is None:
                 return warned(Observation(0, refused, ()), plan, is_open=False)
             self.open_plan = self._open_inputs = None
-            finished = self.tables.learn(intake)
+            finished, ignored = self.tables.learn(intake)
             dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
             accepted = list(intake.accepted.values())
-            seen = Observation(len(accepted), refused, dropped)
+            seen = Observation(len(accepted), refused, dropped, ignored)
             self._log.observe(waits, seen, accepted, self.metrics())
             if self.settings.forget_after is not None:
                 self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
@@ -308,7 +309,8 @@ class Aligner(Members, Shared):
         -------
         ClientExplanation, ExpertExplanation or Explanation
             See `alignsolve.explain`; ``text()`` says it in words. Fitness is what the
-            plan was made with: bonus for exploration and price on samples included.
+            plan was made with: bonus for exploration and price on samples included. With
+            features, a client's `evidence` says whose scores so far count in it.
 
         Raises
         ------
@@ -322,7 +324,9 @@ class Aligner(Members, Shared):
             raise ProblemError("there is no solved plan to explain; call plan() first")
         explainer = self._last.explainer
         if client is not None:
-            return explainer.client(self._last.row_of(client))
+            found = explainer.client(self._last.row_of(client))
+            held = {part.expert: part.name for part in found.held}
+            return replace(found, evidence=self.tables.evidence(client, held, self.round))
         return explainer.overall() if expert is None else explainer.expert(expert)
 
     # -- state ------------------------------------------------------------------

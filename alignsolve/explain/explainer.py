@@ -350,6 +350,9 @@ class Explainer:
             notes=self.notes,
             load_prices={name: self._stated(price) for name, price in named.items()},
             estimates=self._estimates("slot_worth", "minimum_worth", "client_slot_worth"),
+            loads=found.loads,
+            load_min=found.low,
+            load_max=found.high,
         )
         return self._settled(explained, "settle_overall")
 
