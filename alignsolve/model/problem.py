@@ -184,7 +184,8 @@ class AlignmentProblem(Valued):
             Ids of client and expert (texts or whole numbers), the value of the pair, and any of
             the columns ``held`` (0 or 1), ``switch_cost`` and ``size:NAME``. Others are refused.
         client, expert, fitness : str
-            Names of columns. A column ``cost`` in place of fitness is minimised.
+            Names of columns, also in the other frames. A column ``cost`` in place of fitness is
+            minimised.
         clients, experts : data frame, optional
             A row per client, or expert, in the problem's order. Their columns are the arguments
             per client and per expert, as in the tables of ``docs/formats.md``: ``max_experts``,
