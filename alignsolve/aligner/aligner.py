@@ -28,6 +28,7 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.explain.explainer import EXACT_SECONDS
 from alignsolve.interrupts import Call
 from alignsolve.io.files import located
 
@@ -294,7 +295,8 @@ class Aligner(Members, Shared):
         return {"rounds": self.round, **self.tables.metrics()}
 
     def explain(
-        self, client: ClientId | None = None, *, expert: int | str | None = None
+        self, client: ClientId | None = None, *, expert: int | str | None = None,
+        exact: bool = False, time_limit: float = EXACT_SECONDS,
     ) -> ClientExplanation | ExpertExplanation | Explanation:
         """Explain the last plan: to a client, to an expert, or as a whole.
 
@@ -304,6 +306,8 @@ class Aligner(Members, Shared):
             Id of one of its clients.
         expert : int or str, optional
             Index or id of an expert.
+        exact, time_limit : bool, float
+            As in `alignsolve.explain`.
 
         Returns
         -------
@@ -322,7 +326,7 @@ class Aligner(Members, Shared):
             raise ProblemError("explain takes a client or an expert, not both")
         if self._last is None:
             raise ProblemError("there is no solved plan to explain; call plan() first")
-        explainer = self._last.explainer
+        explainer = self._last.explainer.settling(exact, time_limit)
         if client is not None:
             found = explainer.client(self._last.row_of(client))
             held = {part.expert: part.name for part in found.held}
