@@ -246,8 +246,10 @@ class Auto(Generic[Finished]):
 
     def _soon(self, backend: Backend) -> float:
         """Return when a first answer comes too late, as an exact backend would have its own."""
+        if self.problem.problem_class == "mip":
+            return math.inf
         expected = expected_seconds(backend, self.problem)
-        if self.problem.problem_class == "mip" or not expected > 0:
+        if not expected > 0:
             return math.inf
         return time.perf_counter() + max(self.params.first_seconds, expected)
 
