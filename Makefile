@@ -21,7 +21,7 @@ $(BIN)/python:
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing alignsolve and its solvers (a minute or two)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[report]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
@@ -45,8 +45,9 @@ bench-paired: $(VENV)/.dev ## An older commit (BASE=1f231c7) against this tree, 
 	@$(BIN)/python benchmarks/paired.py --base $(BASE) --instances $(INSTANCES) --at-most 1.10 \
 	  $(if $(KEEP),--keep $(KEEP))
 
-test: $(VENV)/.dev ## Run the tests
-	@$(BIN)/python -m pytest
+PROCESSES ?= 2
+test: $(VENV)/.dev ## Run the tests in PROCESSES=2 at once, a file of tests in one
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 $(VENV)/.flower: $(VENV)/.dev
 	@echo "installing Flower, transformers and PEFT"
@@ -54,7 +55,7 @@ $(VENV)/.flower: $(VENV)/.dev
 	@touch $@
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
-	@$(BIN)/python -m pytest -m engines tests/fedloop/flower tests/fedloop/expert_map
+	@$(BIN)/python -m pytest -m '' tests/fedloop/flower tests/fedloop/expert_map
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
@@ -69,7 +70,7 @@ soak: $(VENV)/.dev ## Signals, damage, full disks and limits, many times (about 
 FUZZ ?= 200000
 fuzz: $(VENV)/.dev ## Check claims about FUZZ=200000 problems of SEED=0, then run the tests on new examples
 	@$(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED) --json fuzz-$(SEED).json
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 $(VENV)/.docs: $(VENV)/.dev
 	@echo "installing Sphinx"

@@ -27,7 +27,8 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
-from alignsolve.model.frames import FrameKind, long_arguments, with_labels
+from alignsolve.model.frames import FrameKind, with_labels
+from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
@@ -204,6 +205,8 @@ class AlignmentProblem:
         Without `clients`, or `experts`, ids come in the order of their numbers where all are
         whole numbers, else of first appearance. Needs the extra ``frames`` (narwhals).
         """
+        from alignsolve.model.long_frames import long_arguments  # with what reads tables
+
         values = {"fitness": fitness} if cost is None else {"cost": cost}
         sense, found, kind = long_arguments(
             {"frame": frame, "clients": clients, "experts": experts},
@@ -263,6 +266,9 @@ class AlignmentProblem:
             f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
             f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
         )
+
+    def _repr_html_(self) -> str:
+        return problem_facts(self)
 
     # -- size and class ---------------------------------------------------
 
