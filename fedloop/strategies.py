@@ -50,6 +50,7 @@ def build_aligner(
             score=fit_score(settings.alpha) if settings.score == "fit" else settings.score,
             alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
             prior_weight=settings.prior_weight, exploration=settings.exploration,
+            kernel_width=settings.kernel_width,
         ),
         load=al.LoadSettings(slack=settings.slack, carry=settings.deficits),
         policy=al.PolicySettings(

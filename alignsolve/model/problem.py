@@ -28,6 +28,7 @@ from alignsolve.model.features import (
     problem_class,
 )
 from alignsolve.model.frames import FrameKind, with_labels
+from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
@@ -265,6 +266,9 @@ class AlignmentProblem:
             f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
             f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
         )
+
+    def _repr_html_(self) -> str:
+        return problem_facts(self)
 
     # -- size and class ---------------------------------------------------
 

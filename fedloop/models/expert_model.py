@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,14 @@ from fedloop.models.moe import route
 
 #: For every layer bool, shape (..., E or S): which rows may be used; None allows all.
 Allowed = Sequence[Tensor] | None
+
+
+class Router(Protocol):
+    """Scores the experts of a layer."""
+
+    def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
+        """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class ExpertModel:
     balance_weight : float
         Weight of the load-balancing loss [1]_ in training, such as ``router_aux_loss_coef``
         of transformers; 0 for none.
+    router : Router, optional
+        Adds to what the module's routers score.
 
     References
     ----------
@@ -52,6 +62,7 @@ class ExpertModel:
     top_k: int
     sliceable: bool
     balance_weight: float = 0.0
+    router: Router | None = None
 
     @property
     def n_experts(self) -> int:
@@ -81,6 +92,14 @@ class ExpertModel:
         found = self.layout.rows({name: value for name, value in self.module.named_parameters()
                                   if value.requires_grad})
         return {name: value.detach().clone() for name, value in found.items()}
+
+    def router_inputs(self, params: Mapping[str, Tensor], batch: Tensor) -> list[Tensor]:
+        """Return what every layer's router is given, float (examples or tokens, H)."""
+        tensors = self.layout.tensors(params)
+        with Routing(self, tensors, None, False, batch) as routing:
+            torch.func.functional_call(self.module, tensors, (batch,))
+        seen: list[Tensor] = routing.seen
+        return seen
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
@@ -113,7 +132,7 @@ class ExpertModel:
             If a router's scores were not met, and so not masked.
         """
         tensors = self.layout.tensors(params)
-        with Routing(self, tensors, allowed, observed) as routing:
+        with Routing(self, tensors, allowed, observed, batch) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
         if missed := [name for layer, name in enumerate(self.layout.routers)
                       if layer not in routing.met]:
@@ -135,9 +154,12 @@ class Routing(TorchFunctionMode):
 
     def __init__(
         self, model: ExpertModel, tensors: Mapping[str, Tensor], allowed: Allowed,
-        observed: bool,
+        observed: bool, batch: Tensor,
     ) -> None:
         super().__init__()
+        self._router, self._batch = model.router, batch
+        #: What routers were given, (examples or tokens, H) of every layer.
+        self.seen: list[Tensor] = [torch.empty(0)] * len(model.layout.routers)
         self._weights = [tensors[name] if name in tensors else model.module.get_parameter(name)
                          for name in model.layout.routers]
         self._allowed = allowed
@@ -158,6 +180,9 @@ class Routing(TorchFunctionMode):
         for layer, weight in enumerate(self._weights):
             if args[1] is weight:
                 self.met.add(layer)
+                self.seen[layer] = args[0].detach().flatten(0, -2)
+                if self._router is not None:
+                    output = output + self._router(layer, self._batch, args[0]).view_as(output)
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
                 if self._observed:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from alignsolve.backends.base import library_version
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian import (
+    annealing_kernels,
     best_response_kernels,
     gap_search,
     knapsack,
@@ -19,6 +22,7 @@ from alignsolve.backends.lagrangian import (
     proximal_newton,
     tree_kernels,
 )
+from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
@@ -91,7 +95,8 @@ def solve_lagrangian(
 def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
     """Return the kernels that most problems need, or generalized assignment."""
     if is_assignment:
-        return knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive
+        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive,
+                annealing_kernels.anneal)  # fmt: skip
     responses = best_response_kernels
     return (multidimensional_knapsack.best_sets, responses.respond, responses.respond_in_turn,
             responses.clearing_prices)  # fmt: skip
@@ -128,18 +133,20 @@ class _Run:
 
     def _solve_generalized_assignment(self, relaxation: Relaxation) -> None:
         """Price generalized assignment, then search for answers and proofs."""
-        priced = self._ascend(relaxation)
+        gap_search.compile_kernels()
+        annealing = Annealing(relaxation, self.best, self.params.annealing)
+        priced = self._price_and_anneal(relaxation, annealing)
         if not self._is_priced(relaxation, priced):
             return
         search = gap_search.GapSearch(
-            relaxation, priced, self.best, self.others, self.parts, self.params
+            relaxation, priced, self.best, self.others, annealing, self.parts, self.params
         )
         try:
             search.run()
         finally:
             self.stats |= {
                 "nodes": search.nodes, "dives": search.dives, "polishes": search.polishes,
-                "cores": search.cores,
+                "cores": search.cores, "anneals": annealing.rounds,
             }  # fmt: skip
 
     def _solve_loads(self, relaxation: Relaxation) -> None:
@@ -238,7 +245,37 @@ class _Run:
                 break
         return best
 
-    def _ascend(self, relaxation: Relaxation) -> Responses:
+    def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Responses:
+        """Find good prices, and answers meanwhile where that takes long."""
+        if "search" not in self.parts:
+            return self._ascend(relaxation, self._seen_all)
+        alone = self.params.anneal_alone
+        if relaxation.threads == 1:
+
+            def seen(priced: Responses) -> bool:
+                if time.perf_counter() - self.started - alone > 2 * annealing.seconds:
+                    annealing.step()
+                return self._seen_all(priced)
+
+            return self._ascend(relaxation, seen)
+        ended = threading.Event()
+
+        def anneal() -> None:
+            ended.wait(alone)
+            while not ended.is_set() and not self.best.is_over:
+                annealing.step()
+
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(anneal)
+            try:
+                return self._ascend(relaxation, self._seen_all)
+            finally:
+                ended.set()
+                beside.result()
+
+    def _ascend(
+        self, relaxation: Relaxation, seen: Callable[[Responses], bool]
+    ) -> Responses:
         """Find good prices where clients are few and responses jump."""
         deadline = time.perf_counter() + PRICE_SHARE * self.limits.remaining()
         start = relaxation.responses(np.zeros(relaxation.shape))
@@ -248,7 +285,7 @@ class _Run:
         scale = max(abs(start.bound), gap_search.first_distance(values))
         return subgradient_ascent(
             relaxation, start, distance=FIRST_DISTANCE * scale, deadline=deadline,
-            max_passes=SUBGRADIENT_PASSES, seen=self._seen_all,
+            max_passes=SUBGRADIENT_PASSES, seen=seen,
         )  # fmt: skip
 
     def _seen(self) -> bool:
