@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
+.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,10 @@ check: $(VENV)/.dev ## Lint (ruff), check types (mypy) and layers (import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+MNIST ?= ../shared/data/mnist-t10k
+bench-fedloop: $(VENV)/.dev ## What alignment is worth on images in MNIST=folder (2 h; SHORT=1: rotations, 10 min)
+	@$(BIN)/python benchmarks/fedloop_mnist.py --data-dir $(MNIST) $(if $(SHORT),--quick)
 
 INSTANCES ?= ../shared/instances
 bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 2 h); INSTANCES: folder of orlib and yagiura

@@ -76,6 +76,8 @@ class Strategies(enum.StrEnum):
     RANDOM = "random"
     ROUND_ROBIN = "round-robin"
     FLEX_MOE = "flex-moe"
+    ORACLE = "oracle"
+    EVERYTHING = "everything"
     FEDAMOLE = "fedamole"
 
 

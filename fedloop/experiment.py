@@ -35,7 +35,7 @@ from fedloop.server.delivery import collect, deliver
 from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
 from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
-from fedloop.strategies import make_reports
+from fedloop.strategies import known_fitness, make_reports
 from fedloop.tasks.base import Task
 from fedloop.world import Record, State, World, build_world, start
 
@@ -146,7 +146,8 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     """Play one round and return its record."""
     config, spec, number = world.config, world.spec, len(state.records) + 1
     clients = sample_participants(config, number)
-    plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s)
+    plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s,
+                              fitness=known_fitness(config, spec, clients))
     held = {client: plan.experts_of(client).tolist() for client in clients}
     luck = draw_luck(config.seed, number, config.partition.clients, config.fleet)
     down, up, times = simulate(world, plan, held, luck)

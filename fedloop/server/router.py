@@ -79,13 +79,14 @@ class ClosedFormRouter:
 
     def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
         """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
-        x = batch.flatten(1) if self.of_input else hidden
+        x = (batch.flatten(1) if self.of_input else hidden).float()
         if self.projection is not None:
             x = x @ self.projection
         score = x @ self.weight[layer].T + self.bias[layer]
         if self.of_input:  # every token of an example has its score
             score = score.repeat_interleave(hidden.flatten(0, -2).shape[0] // len(batch), dim=0)
-        return score.to(hidden.dtype)
+        # Half precision keeps the digits of numbers near 0.
+        return (score - score.amax(dim=-1, keepdim=True)).to(hidden.dtype)
 
 
 def client_weights(fitness: np.ndarray, candidates: np.ndarray, n_layers: int) -> np.ndarray:
@@ -143,8 +144,8 @@ def closed_form_router(
     for client in range(len(weights)):
         first, size = int(data.first[client]), min(data.size(client), EXAMPLES)
         batch = data.input[first:first + size]
-        seen = [batch.flatten(1)] * model.n_layers if of_input else [
-            part[:: -(-len(part) // ROWS)] for part in model.router_inputs(params, batch)]
+        seen = [batch.flatten(1).float()] * model.n_layers if of_input else [
+            part[:: -(-len(part) // ROWS)].float() for part in model.router_inputs(params, batch)]
         if projection is None and seen[0].shape[1] > MOST:
             generator = torch.Generator().manual_seed(seed * 16 + STREAM)
             projection = torch.randn(seen[0].shape[1], MOST, generator=generator).to(seen[0]) / (
