@@ -171,7 +171,7 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
         # Processes of nodes end within a round: their processor time would be missed.
         "seconds": {name: value for name, value in clock.figures().items()
                     if name != "round_processor_s"},
-        "parameters": (world.trunk_bytes + sum(world.expert_bytes)) // 4,
+        "parameters": sum(value.numel() for value in world.spec.initial().values()),
         "payload_saved": saved(world, state.records),
         "bytes": {
             "up": {"ours": ours["up"], "wire": wire[0], "superlink": traffic["inbound-bytes"]},

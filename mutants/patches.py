@@ -84,7 +84,8 @@ PATCHES: list[Patch] = [
         "backends/exchange/heaps.py", EXCHANGE,
         ("if u == m and count[k] <= slot_min[i]:", "if u == m and count[k] < slot_min[i]:"),
         ("                        sentinel[h, u] = loss\n", ""),
-        ("null_new = takes_null and before <= a and g != m", "null_new = False"),
+        ("wanted = takes_null and g != m and (all_new or h == m)",
+         "wanted = takes_null and g != m and all_new"),
     ),
     *_of(
         "backends/exchange/paths.py", (*EXCHANGE[:-2], *PRICES, *EXCHANGE[-2:-1],
@@ -93,7 +94,7 @@ PATCHES: list[Patch] = [
         ("if h == m and u < m and load[u] > load_min[u]:",
          "if h == m and u < m and load[u] >= load_min[u]:"),
         ("price[j] += shift - (min(dist[j], reach) if done[j] else reach)",
-         "price[j] += shift - (dist[j] if done[j] else reach)"),
+         "price[j] += shift - (min(dist[j], reach) if done[j] else 0.0)"),
     ),
     *_of(
         "infeasibility/max_flow_kernels.py", FLOW,

@@ -85,6 +85,11 @@ def with_labels(name: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], F
         return arguments, None
     clients = experts = None
     if library == "pandas":
+        if matrix.size and isinstance(matrix.iloc[0, 0], str):
+            label = matrix.columns[0]
+            raise ProblemError(f"{name} has texts in the column {label!r}; a table with a row for "
+                               f"each pair goes to AlignmentProblem.from_frame, and a matrix with "
+                               f"clients in a column is to be given as .set_index({label!r})")
         clients, experts = _labels(matrix.index), _labels(matrix.columns)
     else:
         labels = list(matrix.columns if library == "polars" else matrix.column_names)

@@ -141,7 +141,8 @@ class ExpertModel:
                               "as it is, without an adapter")
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
-        return output, tuple(routing.usage), self.balance_weight * routing.balance()
+        balance = routing.balance() if self.balance_weight and observed else output.new_zeros(())
+        return output, tuple(routing.usage), self.balance_weight * balance
 
 
 class Routing(TorchFunctionMode):
@@ -207,8 +208,6 @@ class Routing(TorchFunctionMode):
         0 in every layer, layers are averaged before the product, and its factor is the number
         of rows held, where a mask alone would leave that of all.
         """
-        if not self._chosen:
-            return torch.zeros(())
         chosen, likely = (torch.stack(of).mean(dim=0) for of in (self._chosen, self._likely))
         if self._allowed is None:
             held: Tensor | int = len(chosen)

@@ -11,6 +11,7 @@ from fedloop.evaluation import judge_clients
 from fedloop.experiment import run_training
 from fedloop.local.batches import draw_batches
 from fedloop.local.executors import one_by_one, together
+from fedloop.local.optimisers import learning_rate
 from fedloop.models.moe import route
 from fedloop.tasks.data import load_dataset
 from fedloop.tasks.images import ImageClassification
@@ -107,6 +108,14 @@ def test_clients_are_clipped_and_moved_one_by_one_also_together(local):
     plain, batched = one_by_one(*arguments), together(*arguments)
     for name, value in plain.params.items():
         torch.testing.assert_close(batched.params[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_rate_rises_for_some_rounds_and_then_falls_as_half_a_cosine():
+    settings = LocalSettings(learning_rate=0.8, warmup_rounds=4, schedule="cosine",
+                             decay_rounds=6, final_rate=0.5)
+    # From 0.2 by quarters; the cosine of 0, 60, 90, 120 and 180 degrees is 1, 1/2, 0, -1/2, -1.
+    expected = {1: 0.2 * 1.0, 3: 0.6 * 0.875, 4: 0.8 * 0.75, 5: 0.8 * 0.625, 7: 0.8 * 0.5, 9: 0.4}
+    assert {at: learning_rate(settings, at) for at in expected} == pytest.approx(expected)
 
 
 def test_clipping_bounds_a_step():

@@ -300,10 +300,9 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
         else:
             g = np.int64(held[start + w])
         all_new = g == u or (g == m and before == b)
-        null_new = takes_null and before <= a and g != m
         for t in range(m + 1):
             if t == m:
-                wanted = takes_null and g != m and (all_new or null_new or h == m)
+                wanted = takes_null and g != m and (all_new or h == m)
             else:
                 wanted = not is_held[t] and (all_new or t == h)
             if wanted:

@@ -176,7 +176,7 @@ class StreamedSubproblem(Subproblem):
         self._responded()
         self.limit = np.inf if self.who.size == self.size else -np.inf
 
-    def move_to(self, price: Floats, margin: float = 0.0) -> None:
+    def move_to(self, price: Floats, margin: float) -> None:
         """Change the prices as `Subproblem.move_to`; respond anew if many may change."""
         self.price = price
         # Slack bounds of clients here shrink by what prices move: a little more is needed.

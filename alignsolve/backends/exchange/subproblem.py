@@ -81,7 +81,7 @@ class Subproblem(Responses):
         self.slack_price = self.price.copy()
         self.near = None
 
-    def move_to(self, price: Floats, margin: float = 0.0) -> None:
+    def move_to(self, price: Floats, margin: float) -> None:
         """Change the prices, and the responses that the change can affect.
 
         Parameters

@@ -11,7 +11,7 @@ longer and longer.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -48,46 +48,21 @@ class Annealing:
         self.values = relaxation.problem.values(slice(0, self.cap.size))
         self.values[self.size > self.cap[:, None]] = -np.inf
         self.rng = np.random.default_rng(best.limits.seed)
+        #: A job that fits no agent is a proof.
+        best.infeasible |= not (self.values.max(axis=0) > -np.inf).all()
+        #: What a unit of each budget is worth, near enough to the best such prices.
+        self.prices = self._price_budgets()
         self.rounds, self.seconds = 0, 0.0
         self._steps = self._search()
 
-    def step(self) -> None:
-        """Go on for less than a tenth of a second or so."""
-        began = time.perf_counter()
-        next(self._steps, None)
-        self.seconds += time.perf_counter() - began
-
-    def _search(self) -> Iterator[None]:
-        """Run one round after the other, each longer than the one before; yield in between."""
-        params = self.params
-        if not (self.values.max(axis=0) > -np.inf).all():
-            self.best.infeasible = True  # a job fits no agent
-            return
-        prices = yield from self._price_budgets()
-        typical = np.maximum(self.size.mean(axis=1), 1.0)
-        loss = prices[:, None] * self.size - self.values
-        likely = np.argsort(loss, axis=0, kind="stable").T
-        likely = np.ascontiguousarray(likely[:, : params.agents])
-        ordered = np.take_along_axis(loss.T, likely, axis=1)
-        # Where few agents may hold a job, its best one stands for the others.
-        likely = np.where(np.isfinite(ordered), likely, likely[:, :1])
-        regret = ordered - ordered[:, :1]
-        scale = float(regret[np.isfinite(regret)].mean()) or 1.0
-        # A budget that the prices leave free binds where nothing costs anything.
-        prices = np.maximum(prices, 0.05 * scale / typical)
-        moves = params.first_moves
-        while True:
-            factor = params.factors[self.rounds % len(params.factors)]
-            yield from self._round(loss, likely, prices, typical, factor * scale, moves)
-            self.rounds += 1
-            moves = int(moves * params.growth)
-
-    def _price_budgets(self) -> Generator[None, None, Float64Array]:
+    def _price_budgets(self) -> Float64Array:
         """Return prices of the budgets, by subgradient steps as in `subgradient`; O(n m) each."""
         price, best = np.zeros(self.cap.size), np.inf
         trial, direction = price, np.zeros_like(price)
         distance, reference, idle = -1.0, np.inf, 0
         for _ in range(self.params.price_rounds):
+            if self.best.is_over:
+                break
             worth = self.values - trial[:, None] * self.size
             agent, jobs = worth.argmax(axis=0), np.arange(worth.shape[1])
             bound = float(worth[agent, jobs].sum() + trial @ self.cap)
@@ -111,8 +86,40 @@ class Annealing:
             if length == 0:
                 break
             trial = np.maximum(0.0, trial + (bound - best + distance) / length * direction)
-            yield
         return price
+
+    @property
+    def job_prices(self) -> Float64Array:
+        """Prices of the jobs at which no agent can gain more than its budget is worth."""
+        worth: Float64Array = (self.values - self.prices[:, None] * self.size).max(axis=0)
+        return worth
+
+    def step(self) -> None:
+        """Go on for less than a tenth of a second or so."""
+        began = time.perf_counter()
+        next(self._steps, None)
+        self.seconds += time.perf_counter() - began
+
+    def _search(self) -> Iterator[None]:
+        """Run one round after the other, each longer than the one before; yield in between."""
+        params = self.params
+        prices, typical = self.prices, np.maximum(self.size.mean(axis=1), 1.0)
+        loss = prices[:, None] * self.size - self.values
+        likely = np.argsort(loss, axis=0, kind="stable").T
+        likely = np.ascontiguousarray(likely[:, : params.agents])
+        ordered = np.take_along_axis(loss.T, likely, axis=1)
+        # Where few agents may hold a job, its best one stands for the others.
+        likely = np.where(np.isfinite(ordered), likely, likely[:, :1])
+        regret = ordered - ordered[:, :1]
+        scale = float(regret[np.isfinite(regret)].mean()) or 1.0
+        # A budget that the prices leave free binds where nothing costs anything.
+        prices = np.maximum(prices, 0.05 * scale / typical)
+        moves = params.first_moves
+        while True:
+            factor = params.factors[self.rounds % len(params.factors)]
+            yield from self._round(loss, likely, prices, typical, factor * scale, moves)
+            self.rounds += 1
+            moves = int(moves * params.growth)
 
     def _round(
         self, loss: Float64Array, likely: IntArray, prices: Float64Array, typical: Float64Array,

@@ -49,8 +49,9 @@ LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
 #: Share of the time limit that the prices may take, and that prices and answers together
 #: may take where clients are few.
 PRICE_SHARE, FEW_SHARE = 0.4, 0.8
-#: Distance of the first target from the bound, for subgradient steps.
-FIRST_DISTANCE = 0.05
+#: Distance of the first target from the bound, for subgradient steps: prices of the budgets
+#: bound nearly as well as the linear relaxation.
+FIRST_DISTANCE = 2e-4
 #: Pairs up to which an exact solver is asked for what is left open: with a time limit, and
 #: without one, as it may then take very long.
 EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
@@ -135,6 +136,8 @@ class _Run:
         """Price generalized assignment, then search for answers and proofs."""
         gap_search.compile_kernels()
         annealing = Annealing(relaxation, self.best, self.params.annealing)
+        if self.best.is_over:
+            return
         priced = self._price_and_anneal(relaxation, annealing)
         if not self._is_priced(relaxation, priced):
             return
@@ -247,8 +250,9 @@ class _Run:
 
     def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Responses:
         """Find good prices, and answers meanwhile where that takes long."""
+        prices = annealing.job_prices
         if "search" not in self.parts:
-            return self._ascend(relaxation, self._seen_all)
+            return self._ascend(relaxation, prices, self._seen_all)
         alone = self.params.anneal_alone
         if relaxation.threads == 1:
 
@@ -257,7 +261,7 @@ class _Run:
                     annealing.step()
                 return self._seen_all(priced)
 
-            return self._ascend(relaxation, seen)
+            return self._ascend(relaxation, prices, seen)
         ended = threading.Event()
 
         def anneal() -> None:
@@ -268,17 +272,17 @@ class _Run:
         with ThreadPoolExecutor(1) as pool:
             beside = pool.submit(anneal)
             try:
-                return self._ascend(relaxation, self._seen_all)
+                return self._ascend(relaxation, prices, self._seen_all)
             finally:
                 ended.set()
                 beside.result()
 
     def _ascend(
-        self, relaxation: Relaxation, seen: Callable[[Responses], bool]
+        self, relaxation: Relaxation, prices: Float64Array, seen: Callable[[Responses], bool]
     ) -> Responses:
-        """Find good prices where clients are few and responses jump."""
+        """Find good prices where clients are few and responses jump, from some to start with."""
         deadline = time.perf_counter() + PRICE_SHARE * self.limits.remaining()
-        start = relaxation.responses(np.zeros(relaxation.shape))
+        start = relaxation.responses(prices[None, :])
         if start.infeasible:
             return start
         values = self.problem.values(slice(0, self.problem.n_clients))

@@ -173,6 +173,22 @@ def test_rates_have_units():
     assert profile.rates().tolist() == [0.5, 0.5, 2.0, 3.0]  # 8 megabits are a megabyte
 
 
+def test_rates_of_a_report_are_per_sample_megabyte_and_expert():
+    aligner = al.Aligner(3, capacity=al.CapacitySettings(max_experts=2), seed=0)
+    plan = aligner.plan(["a", "b", "c"])
+    experts = {int(expert): al.ExpertReport(samples, loss=1.0)
+               for expert, samples in zip(plan.experts_of("a"), (6, 2), strict=True)}
+    aligner.observe(plan, [
+        al.ClientReport("a", plan.round, 8, 4.0, down_mb=2.0, down_seconds=3.0, up_mb=4.0,
+                        up_seconds=1.0, experts=experts),
+        # Neither samples nor bytes: nothing is seen.
+        al.ClientReport("b", plan.round, 0, 4.0, down_mb=0.0, down_seconds=3.0, experts={}),
+    ])  # fmt: skip
+    seen = aligner.tables.capacity.observed[aligner.tables.clients.rows(["a", "b", "c"])]
+    assert seen[0, :, -1].tolist() == [4.0 / 8, 3.0 / 2, 1.0 / 4, 8.0 / 2]
+    assert np.isnan(seen[0, :, :-1]).all() and np.isnan(seen[1:]).all()
+
+
 def test_reliability_is_its_formula():
     made = profiler(2, finish_half_life=1.0, finish_prior=(3.0, 1.0))
     both = np.arange(2)

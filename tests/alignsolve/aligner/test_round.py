@@ -287,7 +287,7 @@ def test_wrong_aligners(arguments, message):
 @pytest.mark.parametrize(
     ("clients", "more", "message"),
     [
-        (["a", "a"], {}, "client 'a' is given twice"),
+        (["z", "a", "a"], {}, "client 'a' is given twice"),
         ([1, "1"], {}, "reads like another"),
         ([1.5], {}, "1.5 is float"),
         ([True], {}, "True is bool"),

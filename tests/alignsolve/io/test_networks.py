@@ -266,7 +266,7 @@ def kept(problem):
             zip(found.answers[found.kept], found.gains[found.kept], strict=True)}
 
 
-@settings(max_examples=250)
+@settings(max_examples=100)
 @given(problem=any_problems())
 def test_an_mps_file_of_ours_is_read_back(problem, tmp_path_factory):
     path = tmp_path_factory.mktemp("mps") / "p.mps"

@@ -234,3 +234,22 @@ class TestLabels:
         assert numbered.max_experts.tolist() == [1, 2]
         labelled = pd.Series([2, 1], index=["bert", "anna"])
         assert al.AlignmentProblem(MATRIX, labelled).max_experts.tolist() == [2, 1]
+
+
+class TestArrow:
+    """Arrays, chunks and scalars of Arrow, as well as its tables."""
+
+    def test_every_form_gives_the_same_bounds(self) -> None:
+        pa = pytest.importorskip("pyarrow")
+        for slots in (pa.array([1, 2]), pa.chunked_array([[1], [2]])):
+            assert al.AlignmentProblem(MATRIX, slots).max_experts.tolist() == [1, 2]
+        assert al.AlignmentProblem(MATRIX, pa.scalar(2)).max_experts.tolist() == [2, 2]
+
+    def test_what_is_missing_is_named(self) -> None:
+        pa = pytest.importorskip("pyarrow")
+        for slots in (pa.array([1, None]), pa.chunked_array([[1], [None]])):
+            with pytest.raises(ProblemError, match=r"max_experts\[1\] is missing; give a number"):
+                al.AlignmentProblem(MATRIX, slots)
+        table = pa.table({"a": [1.0, None], "b": [2.0, 3.0]})
+        with pytest.raises(ProblemError, match=r"fitness column 'a'\[1\] is missing"):
+            al.AlignmentProblem(table, 1)

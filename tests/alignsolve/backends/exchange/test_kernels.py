@@ -163,53 +163,101 @@ class TestResponses:
             assert (out == expected[i]).all()
 
 
+def filled(drawn, width, cap=99):
+    """Return an answer, what heaps hold up to at first, and the heaps; None where there is none."""
+    fitness, least, most, price = drawn
+    bad, _, answer, slack, *_ = respond(*drawn)
+    if bad >= 0:
+        return None
+    known = np.where(price < np.inf, price, 0.0)
+    sentinel = width + np.subtract.outer(known, known)
+    nodes = fitness.shape[1] + 1
+    lists = {
+        "head": np.full((nodes, nodes), -1, np.int32),
+        "top": np.full((nodes, nodes), np.inf),
+        "arc": sentinel.copy(),
+        "sentinel": sentinel.copy(),
+        "pool": np.empty(4000, heaps.ENTRY),
+        "meta": np.array([0, -1, 0, 0, 0]),
+    }  # fmt: skip
+    heaps.list_clients(
+        fitness, *NO_COST, EMPTY, least, most, np.arange(len(fitness)), 0, price,
+        ~np.eye(nodes, dtype=bool), np.full((nodes, nodes), cap),
+        np.zeros((nodes, nodes), np.int64), *answer, *lists.values(),
+    )  # fmt: skip
+    return answer, slack, sentinel, lists
+
+
+def swaps_of(drawn, answer, sentinel):
+    """Return the clients that could make each swap, and their losses up to the sentinel."""
+    fitness, least, most, price = drawn
+    found, (ptr, held, count) = {}, answer
+    for k in range(len(fitness)):
+        values = np.where(price[:-1] < np.inf, fitness[k], -np.inf)
+        mine = sorted(held[ptr[k] : ptr[k] + count[k]].tolist())
+        for swap, loss in swap_losses(values, mine, least[k], most[k]).items():
+            if loss <= sentinel[swap]:
+                found.setdefault(swap, []).append((loss, k))
+    return found
+
+
+def entries_of(lists, nodes):
+    """Empty the heaps; return their entries in order."""
+    found = {}
+    for h, u in np.ndindex(nodes, nodes):
+        x = lists["head"][h, u]
+        while x >= 0:
+            found.setdefault((h, u), []).append(tuple(lists["pool"][x].tolist()[:2]))
+            x = heaps.without_root(x, lists["pool"])
+    return found
+
+
 class TestLists:
     @settings(max_examples=200)
-    @given(drawn=clients(), width=st.floats(0, 8))
-    def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width):
-        fitness, least, most, price = drawn
-        m = fitness.shape[1]
-        bad, sets, (ptr, held, count), *_ = respond(*drawn)
-        if bad >= 0:
+    @given(drawn=clients(), width=st.floats(0, 8), cap=st.sampled_from([1, 2, 99]))
+    def test_heaps_hold_every_swap_up_to_the_sentinel(self, drawn, width, cap):
+        made = filled(drawn, width, cap)
+        if made is None:
             return
-        known = np.where(price < np.inf, price, 0.0)
-        sentinel = width + np.subtract.outer(known, known)
-        nodes = m + 1
-        lists = {
-            "head": np.full((nodes, nodes), -1, np.int32),
-            "top": np.full((nodes, nodes), np.inf),
-            "arc": sentinel.copy(),
-            "sentinel": sentinel,
-            "pool": np.empty(4000, heaps.ENTRY),
-            "meta": np.array([0, -1, 0, 0, 0]),
-        }  # fmt: skip
-        wanted = ~np.eye(nodes, dtype=bool)
-        heaps.list_clients(
-            fitness, *NO_COST, EMPTY, least, most, np.arange(len(fitness)), 0, price, wanted,
-            np.full((nodes, nodes), 99), np.zeros((nodes, nodes), np.int64), ptr, held, count,
-            *lists.values(),
-        )  # fmt: skip
-        expected = {}
-        for k, mine in enumerate(sets):
-            values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
-            for swap, loss in swap_losses(values, sorted(mine), least[k], most[k]).items():
-                if loss <= sentinel[swap]:
-                    expected.setdefault(swap, []).append((loss, k))
-        found = {}
-        for h in range(nodes):
-            for u in range(nodes):
-                x = lists["head"][h, u]
-                while x >= 0:
-                    loss, k = lists["pool"][x].tolist()[:2]
-                    found.setdefault((h, u), []).append((loss, k))
-                    x = heaps._without_root(x, lists["pool"])
-        assert {s: sorted(v) for s, v in found.items()} == {
-            s: sorted(v) for s, v in expected.items()
-        }
-        for swap, entries in found.items():
-            keys = [key for key, _ in entries]
+        answer, _, sentinel, lists = made
+        expected = swaps_of(drawn, answer, sentinel)
+        found = entries_of(lists, drawn[0].shape[1] + 1)
+        assert found.keys() == expected.keys()
+        for swap, entries in expected.items():
+            listed = found[swap]
+            assert set(listed) <= set(entries)
+            assert len(listed) == min(cap, len(entries))
+            # Who was turned away loses no less than the heap says that anybody not listed does.
+            left_out = set(entries) - set(listed)
+            assert all(loss >= lists["sentinel"][swap] for loss, _ in left_out)
+            keys = [key for key, _ in listed]
             assert keys == sorted(keys)
             assert lists["top"][swap] == keys[0]
+            assert lists["arc"][swap] == min(keys[0], lists["sentinel"][swap])
+
+    @settings(max_examples=100)
+    @given(drawn=clients(), width=st.floats(0, 8), seed=st.integers(0, 99))
+    def test_heaps_hold_every_swap_after_some_were_made(self, drawn, width, seed):
+        made = filled(drawn, width)
+        if made is None:
+            return
+        (fitness, least, most, price), (answer, slack, sentinel, lists) = drawn, made
+        nodes, rng = fitness.shape[1] + 1, np.random.default_rng(seed)
+        for _ in range(3):
+            possible = np.argwhere(lists["head"] >= 0)
+            if not len(possible):
+                return
+            h, u = rng.choice(possible)
+            heaps.swap(h, u, fitness, *NO_COST, EMPTY, least, most, price, *answer, slack,
+                       np.empty(nodes), np.zeros(nodes, bool), *lists.values())
+            tops = lists["top"].copy()
+            expected = swaps_of(drawn, answer, sentinel)
+            for swap in np.ndindex(nodes, nodes):
+                assert tops[swap] == min(expected.get(swap, [(np.inf, -1)]))[0]
+        found = entries_of(lists, nodes)
+        for swap, entries in expected.items():
+            # Some are listed twice, or no longer apply, and are passed over at the top.
+            assert set(entries) <= set(found[swap])
 
     @given(drawn=clients())
     def test_which_swaps_exist_at_all(self, drawn):

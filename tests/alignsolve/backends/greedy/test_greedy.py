@@ -52,6 +52,15 @@ def test_prices_of_the_budgets_divide_the_jobs():
     assert state.excess() == 0
 
 
+def test_an_expert_that_nobody_may_hold_stays_empty_and_others_are_filled():
+    fitness = [[-np.inf, 1.0, 2.0], [-np.inf, 5.0, 3.0]]
+    state = State(al.AlignmentProblem(fitness, 1, load_min=[1, 1, 1]), DEFAULTS)
+    score = scores_by_expert(state, "value", WorkBudget())
+    add_by_expert(state, score, WorkBudget(work=1e6))
+    rows, cols = state.pairs()
+    assert sorted(zip(rows.tolist(), cols.tolist(), strict=True)) == [(0, 2), (1, 1)]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_clients_that_add_in_turn_almost_meet_tight_loads(seed):
     problem = generate("scarce", seed=seed, clients=600, experts=16)
