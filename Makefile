@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants check clean
+.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ $(BIN)/python:
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing alignsolve and its solvers (a minute or two)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[report]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
@@ -45,8 +45,9 @@ bench-paired: $(VENV)/.dev ## An older commit (BASE=1f231c7) against this tree, 
 	@$(BIN)/python benchmarks/paired.py --base $(BASE) --instances $(INSTANCES) --at-most 1.10 \
 	  $(if $(KEEP),--keep $(KEEP))
 
-test: $(VENV)/.dev ## Run the tests
-	@$(BIN)/python -m pytest
+PROCESSES ?= 2
+test: $(VENV)/.dev ## Run the tests in PROCESSES=2 at once, a file of tests in one
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 $(VENV)/.flower: $(VENV)/.dev
 	@echo "installing Flower, transformers and PEFT"
@@ -54,7 +55,7 @@ $(VENV)/.flower: $(VENV)/.dev
 	@touch $@
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
-	@$(BIN)/python -m pytest -m engines tests/fedloop/flower tests/fedloop/expert_map
+	@$(BIN)/python -m pytest -m '' tests/fedloop/flower tests/fedloop/expert_map
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
@@ -69,7 +70,16 @@ soak: $(VENV)/.dev ## Signals, damage, full disks and limits, many times (about 
 FUZZ ?= 200000
 fuzz: $(VENV)/.dev ## Check claims about FUZZ=200000 problems of SEED=0, then run the tests on new examples
 	@$(BIN)/python -m tests.fuzz --count $(FUZZ) --seed $(SEED) --json fuzz-$(SEED).json
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "installing Sphinx"
+	@$(PIP) --editable '.[dev,docs]'
+	@touch $@
+
+docs: $(VENV)/.docs ## Build the documentation in docs/_build, and run the code of its pages (a few minutes)
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html docs docs/_build
+	@echo "open docs/_build/index.html"
 
 $(VENV)/.mutants: $(VENV)/.dev
 	@$(PIP) --editable '.[dev,mutants]'
@@ -95,4 +105,4 @@ bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 
 	@$(BIN)/python benchmarks/hard_class.py report
 
 clean: ## Remove the environment, caches and bench results
-	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large flower-run .mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_OUT) $(BENCH_OUT)-large docs/_build docs/jupyter_execute docs/reference/generated flower-run .mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis

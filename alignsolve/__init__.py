@@ -7,6 +7,8 @@ the proof.
 import alignsolve.machine  # noqa: F401  first: what is imported next takes memory
 
 # isort: split
+from typing import TYPE_CHECKING, Any
+
 from alignsolve.aligner import (
     Aligner,
     CapacitySettings,
@@ -66,7 +68,10 @@ from alignsolve.solve.solve import solve
 from alignsolve.status import Fallback, Status, Termination
 from alignsolve.warm_up import warm_up
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from alignsolve import plot
+
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "AlignSolveError",
@@ -119,6 +124,7 @@ __all__ = [
     "certify",
     "check_conflict",
     "explain",
+    "plot",
     "read_instance",
     "read_instances",
     "read_solution",
@@ -127,3 +133,12 @@ __all__ = [
     "write_instance",
     "write_solution",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what draws when it is used."""
+    if name == "plot":
+        import alignsolve.plot
+
+        return alignsolve.plot
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

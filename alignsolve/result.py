@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alignsolve.certificate.certificate import Certificate
+from alignsolve.certificate.exchanges import Exchanges
 from alignsolve.infeasibility import Conflict
+from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.frames import FrameKind, to_frame
+from alignsolve.model.html import facts
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted
+from alignsolve.model.whole_bounds import tolerance
 from alignsolve.relaxation import Relaxation
 from alignsolve.status import Fallback, Status, Termination
 
@@ -142,6 +147,102 @@ class Result:
         shape = (self.problem.n_clients, self.problem.n_experts)
         data = np.ones(self.row_ind.size, dtype=np.bool_)
         return sp.csr_array((data, (self.row_ind, self.col_ind)), shape=shape)
+
+    def _repr_html_(self) -> str:
+        # The summary has a name of 13 columns on each line, and goes on in those without.
+        rows = ((line[:13].strip(), line[13:] if line[:1] != " " else line)
+                for line in self.summary().splitlines())
+        return facts("Result", rows)
+
+    def to_frame(self, library: str | None = None, margins: bool = True) -> Any:
+        """Return the held pairs as a data frame, a row for each.
+
+        Parameters
+        ----------
+        library : str, optional
+            "pandas", "polars", "pyarrow" or another library that narwhals knows; default that of
+            the frame that the problem was made from, else pandas.
+        margins : bool, default True
+            Whether to compute margins, which takes O(n_pairs n_experts + n_experts**3) time.
+
+        Returns
+        -------
+        frame : data frame
+            ``client`` and ``expert`` (ids, or numbers from 0 where there are none); ``fitness``
+            (or ``cost``) of the pair; ``price`` of its expert; and ``margin``, what the fitness
+            may fall (the cost rise) by before another answer without the pair is better. NaN
+            where prices or margins are not known: these are of proved optima of the flow class.
+
+        Raises
+        ------
+        ProblemError
+            If a library is missing, with the line that installs it.
+        """
+        return to_frame(self.pair_columns(margins), library, self.problem.frame_kind)
+
+    def pair_columns(self, margins: bool = True) -> dict[str, Any]:
+        """Return the columns of `to_frame`."""
+        problem, rows, cols = self.problem, self.row_ind, self.col_ind
+        kind = problem.frame_kind or FrameKind("")
+        if problem.integers is None:
+            values = problem.sign * problem.pair_fitness(rows, cols)
+        else:
+            values = problem.integers.given()[rows, cols]
+        prices = np.full(problem.n_experts, np.nan) if self.prices is None else self.prices
+        margin = np.full(rows.size, np.nan)
+        solved = self.relaxed_problem or problem
+        if (margins and self.status is Status.OPTIMAL and solved.problem_class == "flow"
+                and not solved.streamed):
+            margin = Exchanges(solved, rows, cols).held_margins()
+        return {
+            "client": kind.ids("client", problem.client_ids, rows),
+            "expert": kind.ids("expert", problem.expert_ids, cols),
+            MATRIX[problem.sense]: values,
+            "price": prices[cols],
+            "margin": margin,
+        }
+
+    def loads_frame(self, library: str | None = None) -> Any:
+        """Return the loads of the experts as a data frame, a row for each expert.
+
+        Parameters
+        ----------
+        library : str, optional
+            As for `to_frame`.
+
+        Returns
+        -------
+        frame : data frame
+            ``expert``; ``load`` (holders) with its bounds ``load_min`` and ``load_max``;
+            ``price`` of a holder, NaN where not known; and ``binding``, whether the load is at a
+            bound that an answer could break. For every further load NAME the same without a price:
+            ``load:NAME``, ``min:NAME``, ``max:NAME``, ``binding:NAME``. Bounds are those of
+            `relaxed_problem` where there is one.
+
+        Raises
+        ------
+        ProblemError
+            If a library is missing, with the line that installs it.
+        """
+        problem, solved = self.problem, self.relaxed_problem or self.problem
+        kind, every = problem.frame_kind or FrameKind(""), np.arange(problem.n_experts)
+        prices = np.full(problem.n_experts, np.nan) if self.prices is None else self.prices
+        low, high = solved.holder_bounds()
+        columns: dict[str, Any] = {
+            "expert": kind.ids("expert", problem.expert_ids, every),
+            "load": self.loads, "load_min": solved.load_min, "load_max": solved.load_max,
+            "price": prices,
+            "binding": ((self.loads == high) & (high < problem.n_clients))
+            | ((self.loads == low) & (low > 0)),
+        }  # fmt: skip
+        for name, load in solved.loads.items():
+            amount = solved.load_amounts(name, self.row_ind, self.col_ind)
+            least, most = np.asarray(load.min), np.asarray(load.max)
+            binding = (amount >= most - tolerance(most)) | (
+                (amount <= least + tolerance(least)) & (least > 0))
+            columns |= {f"load:{name}": amount, f"min:{name}": least, f"max:{name}": most,
+                        f"binding:{name}": binding}
+        return to_frame(columns, library, problem.frame_kind)
 
     def summary(self) -> str:
         """Return the outcome in a few lines for people."""

@@ -48,6 +48,8 @@ SAMPLES = (
     Sample("flow", "one slot, float64", "exchange", lambda: _flow("float64", 1)),
     Sample("flow", "several slots, float32", "exchange", lambda: _flow("float32", 2)),
     Sample("flow", "several slots, float64", "exchange", lambda: _flow("float64", 2)),
+    Sample("flow", "shared layers, float32", "exchange", lambda: _layers("float32")),
+    Sample("flow", "shared layers, float64", "exchange", lambda: _layers("float64")),
     Sample("flow", "fitness from factors", "exchange", lambda: _factors()),
     Sample("flow", "bounds that cannot hold together", "exchange",
            lambda: generate("infeasible", clients=40, experts=8)),
@@ -67,6 +69,13 @@ OF_MIP = ("backends.lagrangian.", "elastic.moves.")
 def _flow(dtype: str, slots: int) -> AlignmentProblem:
     """Return a problem large enough for samples, Newton steps and paths."""
     return generate("uniform", clients=4000, experts=16, slots=slots, balance=1.0, dtype=dtype)
+
+
+def _layers(dtype: str) -> AlignmentProblem:
+    """Return a problem whose layers share slots."""
+    return _flow(dtype, 3).replace(
+        expert_group=np.arange(16) // 8, group_min=1, load_max=800, load_penalty=1e-4
+    )
 
 
 def _factors() -> AlignmentProblem:

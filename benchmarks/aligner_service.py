@@ -23,6 +23,7 @@ import typer
 from _aligner_world import Fleet, best_balanced
 
 import alignsolve as al
+from alignsolve.plot.style import figure_bytes, line_styles, new_figure
 
 RESULTS = Path(__file__).parent / "results" / "aligner_service.jsonl"
 PLOT = RESULTS.with_suffix(".png")
@@ -47,10 +48,12 @@ class Case:
     load: dict[str, Any] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
     rounds: int = ROUNDS
+    features: bool = False
 
 
 CASES = {
     "optimal": Case("optimal"),
+    "optimal, features": Case("optimal", features=True),
     "optimal, switching costs": Case("optimal", policy={"switch_cost": 0.055}),
     "optimal, price on samples": Case("optimal", load={"sample_price": 1.0}),
     # Of the class "mip": ended by the gap of 1% that is the policy's default, not by a clock.
@@ -89,7 +92,7 @@ def simulate(case: Case, rounds: int) -> dict[str, Any]:
         policy=al.PolicySettings(**case.policy),
     )
     fleet.declare(aligner, case.budgets)
-    asked, luck, change = (np.random.default_rng((7, part)) for part in range(3))
+    asked, luck, change, said = (np.random.default_rng((7, part)) for part in range(4))
     deadline = DEADLINE if case.budgets else None
     curves: dict[str, list[float]] = {name: [] for name in (
         "seconds", "holders_cv", "samples_cv", "fitness", "regret", "moved", "pairs", "down_mb",
@@ -109,7 +112,8 @@ def simulate(case: Case, rounds: int) -> dict[str, Any]:
             clients = clients[LOST:]
             curves["replan_share"].append(plan.seconds / seconds)
         truth = fleet.truth(clients)
-        seen = aligner.observe(plan, fleet.reports(plan, truth, luck, deadline, megabytes))
+        seen = aligner.observe(plan, fleet.reports(plan, truth, luck, deadline, megabytes,
+                                                   said if case.features else None))
         metrics = aligner.metrics()
         reached = float(truth[plan.row_ind, plan.col_ind].sum())
         curves["fitness"].append(reached / max(1, plan.row_ind.size))
@@ -140,6 +144,7 @@ def figures(record: dict[str, Any]) -> dict[str, float]:
         "samples CV": float(curves["samples_cv"][-1]),
         "fitness": float(np.average(curves["fitness"], weights=curves["pairs"])),
         "regret": float(curves["regret"].mean()),
+        "regret, rounds 41-50": float(curves["regret"][40:50].mean()),
         "regret, 2nd half": float(curves["regret"][late].mean()),
         "finished": float(curves["finished"].mean()),
         "new placements": float(curves["moved"].sum() / curves["pairs"].sum()),
@@ -159,10 +164,15 @@ def stored() -> dict[str, dict[str, Any]]:
 def run(
     case: Annotated[str, typer.Argument(help=", ".join(CASES))],
     again: Annotated[bool, typer.Option("--again")] = False,
+    rounds: Annotated[int | None, typer.Option(help="a short form, which is not stored")] = None,
 ) -> None:
     """Run one case."""
     if case not in CASES:
         raise typer.BadParameter(f"give one of {', '.join(CASES)}")
+    if rounds is not None:
+        for name, value in figures(simulate(CASES[case], rounds)).items():
+            typer.echo(f"  {name:<22}{value:.4g}")
+        return
     found = stored()
     if case in found and not again:
         typer.echo(f"{case}: there already")
@@ -177,7 +187,7 @@ def run(
     _results.replace(RESULTS, (found[name] for name in CASES if name in found))
     typer.echo(f"{case}: {record['wall_seconds']} s")
     for name, value in figures(record).items():
-        typer.echo(f"  {name:<18}{value:.4g}")
+        typer.echo(f"  {name:<22}{value:.4g}")
 
 
 @app.command(name="all")
@@ -205,35 +215,37 @@ def report() -> None:
     typer.echo(f"plot: {PLOT}")
 
 
+#: Labels of the axes of `draw`.
+UNITS = {"holders_cv": "coefficient of variation", "samples_cv": "coefficient of variation",
+         "regret": "share of the best value", "seconds": "seconds, means of ten rounds"}
+
+
 def draw(curves: dict[str, dict[str, list[float]]]) -> None:
     """Draw load balance, regret, time and bytes over the rounds."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     panels = {
         "holders_cv": "CV of holders, all rounds so far", "samples_cv": "CV of samples",
         "regret": "regret against the balanced optimum", "seconds": "seconds of planning",
     }  # fmt: skip
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharex=True)
+    figure, styles = new_figure(11, 8, dpi=110), line_styles(curves)
+    figure.suptitle("10,000 clients x 64 experts, a tenth of the clients in each round")
+    axes = figure.subplots(2, 2, sharex=True)
     for axis, (name, title) in zip(axes.flat, panels.items(), strict=True):
         for case, part in curves.items():
             values = np.array(part[name])
             if name in ("regret", "seconds"):  # means of ten rounds
                 values = values[: values.size // 10 * 10].reshape(-1, 10).mean(axis=1)
-                axis.plot(5 + 10 * np.arange(values.size), values, label=case)
+                axis.plot(5 + 10 * np.arange(values.size), values, label=case, **styles[case])
             else:
-                axis.plot(np.arange(1, values.size + 1), values, label=case)
-        axis.set_title(title, fontsize=10)
+                axis.plot(np.arange(1, values.size + 1), values, label=case, **styles[case])
+        axis.set(title=title, ylabel=UNITS[name])
         if name != "regret":
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
     for axis in axes[1]:
         axis.set_xlabel("round")
-    axes[0, 0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(PLOT, dpi=110)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                  frameon=False)
+    PLOT.write_bytes(figure_bytes(figure, "png"))
 
 
 if __name__ == "__main__":

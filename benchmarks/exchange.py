@@ -32,6 +32,7 @@ import typer
 from _exchange_cases import CASES, FAMILIES, HARD, PEERS, Case, seconds_of_argmax
 
 import alignsolve as al
+from alignsolve.plot.style import figure_bytes, line_styles, new_figure
 
 RESULTS = Path(__file__).parent / "results" / "exchange.jsonl"
 PLOT = RESULTS.with_suffix(".png")
@@ -266,29 +267,47 @@ def report() -> None:
 
 
 def _plot(results: dict[str, dict[str, Any]]) -> None:
-    """Draw time against size, print the fitted exponents."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
+    """Draw time against size, with the peer where it is measured; print the fitted exponents."""
+    figure = new_figure(9, 4.6, dpi=130)
+    figure.suptitle("uniform fitness, one slot, float32; medians on 2 cores")
+    axes = figure.subplots(1, 2)
     for axis, sizes, ax in (("clients", CLIENTS, axes[0]), ("experts", EXPERTS, axes[1])):
         known = [(s, results[k]) for s in sizes if (k := f"growth/{axis}/{s}") in results]
         if len(known) < 2:
             continue
-        at = np.array([s for s, _ in known], float)
-        for name, label in (("seconds", "exchange, certified"), ("argmax", "numpy argmax")):
-            seconds = np.array([result[name] for _, result in known])
-            slope = np.polyfit(np.log(at), np.log(seconds), 1)[0]
-            print(f"growth in {axis}: {label} exponent {slope:.2f}")
-            ax.loglog(at, seconds, "o-", label=f"{label}: exponent {slope:.2f}")
-        fixed = "64 experts" if axis == "clients" else "100,000 clients"
+        lines = {
+            "ortools-mcf": _peer_growth(results, axis),
+            "exchange, certified": [(size, result["seconds"]) for size, result in known],
+            "numpy argmax": [(size, result["argmax"]) for size, result in known],
+        }
+        for (label, points), style in zip(lines.items(), line_styles(lines).values(), strict=True):
+            if not points:
+                continue
+            at, seconds = np.array(points, float).T
+            text = label
+            if len(points) > 1:
+                slope = np.polyfit(np.log(at), np.log(seconds), 1)[0]
+                print(f"growth in {axis}: {label} exponent {slope:.2f}")
+                text = f"{label}: exponent {slope:.2f}"
+            ax.loglog(at, seconds, marker="o", label=text, **style)
+        fixed = "64 experts" if axis == "clients" else "100,000 clients; the peer: 102,400"
         ax.set(xlabel=f"{axis} ({fixed})", ylabel="seconds")
         ax.grid(True, which="both", alpha=0.3)
-        ax.legend()
-    figure.savefig(PLOT, dpi=130)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    PLOT.write_bytes(figure_bytes(figure, "png"))
     print(f"plot in {PLOT}")
+
+
+def _peer_growth(results: dict[str, dict[str, Any]], axis: str) -> list[tuple[int, float]]:
+    """Return sizes and seconds of `ortools-mcf` on the cases that lie on an axis of growth."""
+    found = []
+    for name, case in CASES.items():
+        result = results.get(f"peer/{name}/uniform/ortools-mcf", {})
+        one_slot = name == f"{case.n}x{case.m}"
+        fixed = case.m == 64 and case.n >= CLIENTS[0] if axis == "clients" else case.n == 102_400
+        if "seconds" in result and one_slot and fixed:
+            found.append((case.n if axis == "clients" else case.m, result["seconds"]))
+    return sorted(found)
 
 
 if __name__ == "__main__":

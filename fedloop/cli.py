@@ -26,8 +26,10 @@ from alignsolve.cli.common import (
     note,
     print_json,
     print_text,
+    version_option,
 )
 from alignsolve.cli.terminating import run_command
+from alignsolve.errors import ReportError
 from fedloop.errors import ConfigError
 
 app = typer.Typer(
@@ -36,7 +38,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 2 bad input or usage; 3 not enough memory; 130 interrupted; "
            "143 ended by SIGTERM.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -117,7 +119,7 @@ def run(
     """
     from fedloop.checkpoint import forget
     from fedloop.metrics import summary
-    from fedloop.plots import draw_run
+    from fedloop.plot import run_figure, save
     from fedloop.printing import Progress, told
     from fedloop.privacy import stated_loss
     from fedloop.train import train
@@ -139,15 +141,18 @@ def run(
         else:
             world, state = train(chosen, out, on_round=tell)
     picture = out / "run.png"
-    draw_run(world, state.records, picture)
+    figure = run_figure(world, state.records)
+    save(figure, picture)
     found = summary(state.records, chosen.targets)
     if chosen.privacy.noise_multiplier:
         found["privacy"] = stated_loss(chosen.privacy, len(state.records))
+    files = {"picture": str(picture)} | _report(
+        out, lambda pages: pages.run_page(chosen, found, figure))
     if json:
-        print_json({**found, "picture": str(picture)})
+        print_json({**found, **files})
     else:
         print_text(told(found))
-        print_text(f"picture: {picture}")
+        _print_files(files)
     return DONE
 
 
@@ -173,7 +178,7 @@ def compare(
     from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
-    from fedloop.plots import draw_comparison
+    from fedloop.plot import comparison_figure, described, save
     from fedloop.printing import Progress, print_table
 
     chosen = _settings(config, set_, data_dir, device)
@@ -189,13 +194,16 @@ def compare(
                     lambda name, seed, record: advance(f"{name}, seed {seed}", record))
     rows = figures(runs, chosen.targets, names[0])
     picture = out / "compare.png"
-    draw_comparison(runs, domains(chosen, numbers), chosen.model.experts * chosen.model.layers,
-                    picture)
+    figure = comparison_figure(runs, domains(chosen, numbers),
+                               chosen.model.experts * chosen.model.layers, described(chosen))
+    save(figure, picture)
+    files = {"picture": str(picture)} | _report(
+        out, lambda pages: pages.comparison_page(chosen, rows, names[0], numbers, figure))
     if json:
-        print_json({"rows": rows, "picture": str(picture)})
+        print_json({"rows": rows, **files})
     else:
         print_table(rows, chosen.targets, names[0])
-        print_text(f"picture: {picture}")
+        _print_files(files)
     return DONE
 
 
@@ -215,16 +223,56 @@ def download(
     return DONE
 
 
+def init(path: Annotated[Path, typer.Argument(metavar="FILE.toml", show_default=False)]) -> int:
+    """Write a file with every setting, its default and what it means, to start from."""
+    from fedloop.template import template
+
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(template())
+    except FileExistsError:
+        raise ConfigError(f"{path}: is there already; give another name") from None
+    print_text(f"wrote {path}; train with: fedloop run {shlex.quote(str(path))}")
+    return DONE
+
+
+@app.callback()
+def options(version: version_option("fedloop") = False) -> None:  # type: ignore[valid-type]
+    """Take what comes before a command."""
+
+
 COMMANDS: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
     (run, ("fedloop run", "fedloop run --strategy greedy --out greedy-run",
            "fedloop run my.toml --set rounds=200 --set local.learning_rate=0.3",
            "fedloop run --set data.name=mnist --data-dir data/mnist --set data.pool=2")),
     (compare, ("fedloop compare",
                "fedloop compare my.toml --strategies optimal,greedy --seeds 10-14 --out study")),
+    (init, ("fedloop init my.toml",)),
     (download, ("fedloop download mnist", "fedloop download cifar10 --to images")),
 )
 for command, examples in COMMANDS:
     app.command(epilog="\n\n".join(["Examples:", *examples]))(command)
+
+
+# -- reports ---------------------------------------------------------------------------
+
+
+def _report(out: Path, page: Callable[[Any], Any]) -> dict[str, str]:
+    """Write the page of a run into its folder; return the file by its kind."""
+    import fedloop.report as pages
+
+    path = out / "report.html"
+    try:
+        pages.write_page(page(pages), path)
+    except ReportError as error:
+        note(f"note: no report.html: {error}")
+        return {}
+    return {"report": str(path)}
+
+
+def _print_files(files: dict[str, str]) -> None:
+    for kind, path in files.items():
+        print_text(f"{kind}: {path}")
 
 
 # -- parsing ---------------------------------------------------------------------------

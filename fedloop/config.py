@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from alignsolve.aligner.settings import Strategy
 from fedloop.errors import ConfigError
 from fedloop.settings import (
     AlignmentSettings,
@@ -41,10 +42,6 @@ __all__ = [
     "read_config",
 ]
 
-#: Strategies, as `alignsolve.Aligner` calls them.
-Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
-
-
 class Config(Settings):
     """All settings of a run.
 
@@ -65,6 +62,8 @@ class Config(Settings):
         Device of torch, such as ``cpu`` or ``cuda``.
     checkpoint_every : int
         Rounds between checkpoints.
+    payload : {"native", "int8"}
+        How parameters travel: as they are, or as rounded differences; see `fedloop.payload`.
     targets : tuple of float
         Accuracies for which rounds and bytes are reported.
     """
@@ -76,6 +75,7 @@ class Config(Settings):
     threads: Count = 1
     device: str = "cpu"
     checkpoint_every: Count = 10
+    payload: Literal["native", "int8"] = "native"
     targets: tuple[Share, ...] = (0.8, 0.9)
     data: DataSettings = DataSettings()
     partition: PartitionSettings = PartitionSettings()

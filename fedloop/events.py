@@ -10,7 +10,7 @@ from typing import Any
 
 from fedloop.errors import ConfigError
 
-logger = logging.getLogger("fedloop")
+logger = logging.getLogger(__name__)
 
 #: Figures of a record that are drawn: its key -> title.
 FIGURES = {

@@ -32,16 +32,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
 
 import alignsolve as al
-from fedloop.config import PrivacySettings
-from fedloop.local.client import Training
+
+if TYPE_CHECKING:  # what clients call needs neither SciPy nor pydantic
+    from fedloop.config import PrivacySettings
+    from fedloop.local.client import Training
 
 #: Last part of the seed of a client's noise in a round.
 STREAM = 7
@@ -190,6 +191,8 @@ def delta_of(epsilon: float, noise_multiplier: float, rounds: int = 1) -> float:
     if not (epsilon >= 0 and noise_multiplier > 0 and rounds >= 1):
         raise ValueError(f"epsilon {epsilon:g}, noise_multiplier {noise_multiplier:g}, rounds "
                          f"{rounds}: give at least 0, above 0, and at least 1")
+    from scipy.special import log_ndtr, ndtr
+
     z = noise_multiplier / math.sqrt(rounds)
     # exp(epsilon) alone overflows where its product with the tail is small.
     tail = math.exp(min(0.0, epsilon + float(log_ndtr(-0.5 / z - epsilon * z))))
@@ -212,8 +215,8 @@ def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
     above = 1.0
     while delta_of(above, noise_multiplier, rounds) > delta:
         above *= 2.0
-    return float(brentq(lambda value: delta_of(value, noise_multiplier, rounds) - delta,
-                        0.0, above, xtol=1e-10))
+    return _root(lambda value: delta_of(value, noise_multiplier, rounds) - delta,
+                 0.0, above, 1e-10)
 
 
 def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
@@ -232,8 +235,14 @@ def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
         above *= 2.0
     while delta_of(epsilon, below, rounds) <= delta:
         below /= 2.0
-    return float(brentq(lambda value: delta_of(epsilon, value, rounds) - delta,
-                        below, above, xtol=1e-12))
+    return _root(lambda value: delta_of(epsilon, value, rounds) - delta,
+                 below, above, 1e-12)
+
+
+def _root(function: Callable[[float], float], below: float, above: float, xtol: float) -> float:
+    from scipy.optimize import brentq
+
+    return float(brentq(function, below, above, xtol=xtol))
 
 
 def _check_delta(delta: float) -> None:

@@ -75,15 +75,16 @@ def contents(world: World, state: State) -> dict[str, Any]:
     """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
     return {
         "config": identity_of(world.config),
-        "model": _arrays(state.model), "velocity": _arrays(state.velocity),
-        "square": _arrays(state.square),
+        "model": arrays_of(state.model), "velocity": arrays_of(state.velocity),
+        "square": arrays_of(state.square),
+        "received": arrays_of(state.received), "lost": arrays_of(state.lost),
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
     }
 
 
-def _arrays(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def arrays_of(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return arrays of tensors; half precision, which numpy lacks, as what holds it exactly."""
     return {name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
             for name, value in params.items()}
@@ -98,8 +99,8 @@ def restore(world: World, state: State, folder: Path) -> None:
         If it is damaged or of a run with other settings.
     """
     path = folder / NAME
-    saved = load_checkpoint(path, "config", "model", "velocity", "square", "aligner",
-                            "holders", "held", "records")
+    saved = load_checkpoint(path, "config", "model", "velocity", "square", "received",
+                            "lost", "aligner", "holders", "held", "records")
     mine, theirs = identity_of(world.config), saved["config"]
     if mine != theirs:
         name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))
@@ -113,6 +114,9 @@ def restore(world: World, state: State, folder: Path) -> None:
     state.model, state.velocity, state.square = (
         {name: torch.from_numpy(value).to(like[name]) for name, value in saved[kind].items()}
         for kind in ("model", "velocity", "square"))
+    state.received, state.lost = (
+        {name: torch.from_numpy(value).to(like[name].device)
+         for name, value in saved[kind].items()} for kind in ("received", "lost"))
     state.aligner.load_state_dict(saved["aligner"])
     state.holders, state.held = saved["holders"], saved["held"]
     # Runs of older versions may hold infinite losses.

@@ -47,9 +47,10 @@ def build_aligner(
         expert_mb=np.array(expert_bytes) / MEGA,
         strategy=config.strategy,
         fitness=al.FitnessSettings(
-            score=_fit_score(settings.alpha) if settings.score == "fit" else settings.score,
+            score=fit_score(settings.alpha) if settings.score == "fit" else settings.score,
             alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
             prior_weight=settings.prior_weight, exploration=settings.exploration,
+            kernel_width=settings.kernel_width,
         ),
         load=al.LoadSettings(slack=settings.slack, carry=settings.deficits),
         policy=al.PolicySettings(
@@ -67,7 +68,7 @@ def build_aligner(
     return aligner
 
 
-def _fit_score(alpha: float) -> al.aligner.fitness.Score:
+def fit_score(alpha: float) -> al.aligner.fitness.Score:
     """Return exp(-alpha * loss) of an expert as the client received it, alone in its layer.
 
     After training every expert fits its client; before, only one that was trained

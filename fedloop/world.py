@@ -16,6 +16,7 @@ from fedloop.fleet import Device, draw_fleet
 from fedloop.models.build import build_model
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import Params
+from fedloop.payload import number_bytes
 from fedloop.strategies import build_aligner
 from fedloop.tasks.base import Partition, Task
 from fedloop.tasks.choose import task_of
@@ -48,6 +49,10 @@ class State:
         of clients before it.
     velocity, square : dict of str to Tensor
         Running updates of the server's optimiser, and their squares.
+    received, lost : dict of str to Tensor
+        Where the payload is rounded: what every client has of its last message, 0 elsewhere,
+        and what rounding took of its replies, float32 with an axis of clients in front; see
+        `fedloop.server.delivery`.
     aligner : al.Aligner
         Fitness, load and capacity.
     holders : ndarray
@@ -61,6 +66,8 @@ class State:
     model: Params
     velocity: Params
     square: Params
+    received: Params
+    lost: Params
     aligner: al.Aligner
     holders: np.ndarray
     held: np.ndarray
@@ -104,12 +111,13 @@ def build_world(
     travels = {name: value for name, value in params.items()
                if config.model.gate == "shared" or not spec.layout.is_router(name)}
     expert_bytes = [
-        sum(travels[name][0].nbytes for name in spec.layout.of_layer(layer) if name in travels)
+        sum(number_bytes(travels[name], config.payload, 1)
+            for name in spec.layout.of_layer(layer) if name in travels)
         for layer in range(spec.n_layers)]
     return World(
         config, task, spec, partition,
         draw_fleet(config.partition.clients, config.fleet, config.seed),
-        sum(params[name].nbytes for name in spec.layout.shared(params)),
+        sum(number_bytes(params[name], config.payload) for name in spec.layout.shared(params)),
         [size for size in expert_bytes for _ in range(spec.n_experts)],
     )
 
@@ -133,7 +141,11 @@ def start(world: World) -> State:
             value = model[name]
             model[name] = value.expand(config.partition.clients, *value.shape).clone()
     shape = (config.partition.clients, spec.total_experts)
+    rounded = {} if config.payload == "native" else {
+        name: torch.zeros(config.partition.clients, *value.shape, device=value.device)
+        for name, value in model.items() if value.ndim == spec.ndim[name]}
     return State(
-        model, {}, {}, build_aligner(config, spec, world.expert_bytes, world.fleet),
+        model, {}, {}, rounded, dict(rounded),
+        build_aligner(config, spec, world.expert_bytes, world.fleet),
         np.zeros(spec.total_experts, np.int64), np.zeros(shape, np.bool_), [],
     )

@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -98,26 +100,31 @@ def import_libraries() -> None:
 class Tests:
     """Which tests run a line, and how long they take."""
 
-    def __init__(self, record: Path) -> None:
+    def __init__(self, record: Path, most_seconds: float) -> None:
+        self.most_seconds = most_seconds
         self.data = CoverageData(record / "coverage")
         self.data.read()
         self.seconds: dict[str, float] = json.loads((record / "seconds.json").read_text())
-        self.files = {file.split("/tree/")[-1]: file for file in self.data.measured_files()}
+        #: Each record is made in a copy of the tree of its own.
+        self.files: dict[str, list[str]] = defaultdict(list)
+        for file in self.data.measured_files():
+            self.files[file.split("/tree/")[-1]].append(file)
 
     def of(self, mutation: Mutation) -> list[str]:
-        """Return the tests to run: nearest first, then fastest, as many as `MOST_SECONDS` take.
+        """Return the tests to run: nearest first, then fastest, as many as the seconds allow.
 
         What runs on import is seen by all tests of its module; what no test is known to run
         may run in processes that the tests beside it start.
         """
-        by_line = self.data.contexts_by_lineno(self.files.get(mutation.path, "")) or {}
-        lines = by_line if mutation.first_line is None else range(
-            mutation.first_line, mutation.line + 1)
-        found = {name for at in lines for name in by_line.get(at, [])} & self.seconds.keys()
+        first = 0 if mutation.first_line is None else mutation.first_line
+        last = math.inf if mutation.first_line is None else mutation.line
+        found = {name for file in self.files.get(mutation.path, [])
+                 for at, names in self.data.contexts_by_lineno(file).items() if first <= at <= last
+                 for name in names} & self.seconds.keys()
         if not found:
             nearest = max(_nearness(mutation.path, name) for name in self.seconds)
             found = {name for name in self.seconds if _nearness(mutation.path, name) == nearest}
-        chosen, left = [], MOST_SECONDS
+        chosen, left = [], self.most_seconds
         for name in sorted(found, key=lambda name: (-_nearness(mutation.path, name),
                                                     self.seconds[name], name)):
             if self.seconds[name] <= left:
@@ -134,29 +141,52 @@ def _nearness(path: str, test: str) -> int:
 
 
 def run_sample(args: argparse.Namespace) -> int:
-    """Try a sample of mutations; print those that no test noticed, and the score."""
+    """Try a sample of mutations, but for those noticed before; print the score of all runs."""
     import_libraries()
-    tests, survivors = Tests(args.record), []
+    tests, known = Tests(args.record, args.seconds), Verdicts(args.record / "verdicts.json")
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = copied(Path(folder))
-        drawn = sample(tree, args.number, args.seed, args.only)
-        began = time.monotonic()
-        for number, mutation in enumerate(drawn, 1):
+        for mutation in sample(tree, args.number, args.seed, args.only):
             source = (tree / mutation.path).read_text()
+            what = described(mutation, source)
+            if known.noticed(what):
+                continue
             names = tests.of(mutation)
             limit = FLAT + SLOWER * sum(tests.seconds[name] for name in names)
             with changed(tree / mutation.path, mutation.applied(source)):
                 verdict = pytest_in(tree, ["-x", *names], limit)
-            print(f"{number} {verdict}: {described(mutation, source)}", flush=True)
-            if verdict == "passed":
-                survivors.append((mutation, source))
-        minutes = (time.monotonic() - began) / 60
-    print("\nnot noticed:")
-    for mutation, source in survivors:
-        print(f"  {described(mutation, source)}")
-    noticed = len(drawn) - len(survivors)
-    print(f"{noticed} of {len(drawn)} noticed (seed {args.seed}, {minutes:.0f} min)")
+            known.add(what, args.seed, verdict)
+            print(f"{verdict}: {what}", flush=True)
+    print(known.score())
     return 0
+
+
+class Verdicts:
+    """What the tests said of mutations in this and earlier runs, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, tuple[int, str]] = (
+            json.loads(path.read_text()) if path.exists() else {})
+
+    def noticed(self, what: str) -> bool:
+        """Whether tests have noticed a mutation; others are tried again."""
+        return self.found.get(what, (0, "passed"))[1] != "passed"
+
+    def add(self, what: str, seed: int, verdict: str) -> None:
+        """Keep a verdict."""
+        self.found[what] = seed, verdict
+        self.path.write_text(json.dumps(self.found, indent=0))
+
+    def score(self) -> str:
+        """Return the mutations that were not noticed, and how many were, by seed."""
+        missed = [f"  {what}" for what in self.found if not self.noticed(what)]
+        seeds = sorted({seed for seed, _ in self.found.values()})
+        by_seed = {seed: [verdict != "passed" for of, verdict in self.found.values() if of == seed]
+                   for seed in seeds}
+        counts = [f"seed {seed}: {sum(each)} of {len(each)}" for seed, each in by_seed.items()]
+        total = f"{len(self.found) - len(missed)} of {len(self.found)} noticed"
+        return "\n".join(["", "not noticed:", *missed, *counts, total])
 
 
 def described(mutation: Mutation, source: str) -> str:
@@ -175,19 +205,15 @@ def run_patches(args: argparse.Namespace) -> int:
         chosen = [patch for patch in PATCHES if args.only in patch.path]
 
         @cache
-        def pass_as_it_is(tests: tuple[str, ...], plain: str) -> bool:
-            return pytest_in(tree, ["-x", *tests], 900, NUMBA_DISABLE_JIT=plain) == "passed"
+        def pass_as_it_is(tests: tuple[str, ...]) -> bool:
+            return pytest_in(tree, ["-x", *tests], 900, NUMBA_DISABLE_JIT="1") == "passed"
 
         for patch in chosen:
-            source, plain = (tree / patch.path).read_text(), str(int(patch.interpreted))
+            source = (tree / patch.path).read_text()
             assert source.count(patch.old) == 1, (patch, source.count(patch.old))
-            assert pass_as_it_is(patch.tests, plain), (patch.tests, "fail without the patch")
-            if not patch.interpreted:
-                # Kernels that call it hold a copy of it, and know only the age of their own file.
-                for kept in (tree / patch.path).parent.rglob("*.nb?"):
-                    kept.unlink()
+            assert pass_as_it_is(patch.tests), (patch.tests, "fail without the patch")
             with changed(tree / patch.path, source.replace(patch.old, patch.new)):
-                verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT=plain)
+                verdict = pytest_in(tree, ["-x", *patch.tests], 900, NUMBA_DISABLE_JIT="1")
             missed += verdict == "passed"
             change = f"{patch.old.strip()} -> {patch.new.strip()}"
             print(f"{verdict}: {patch.path}: {change}", flush=True)
@@ -217,6 +243,8 @@ def main() -> int:
     running = commands.add_parser("run", help="try a sample of mutations")
     running.add_argument("--number", type=int, default=100)
     running.add_argument("--seed", type=int, default=0)
+    running.add_argument("--seconds", type=float, default=MOST_SECONDS,
+                         help="seconds of tests, as recorded, for each mutation")
     running.set_defaults(run=run_sample)
     patching = commands.add_parser("kernels", help="try the patches of compiled kernels")
     patching.set_defaults(run=run_patches)

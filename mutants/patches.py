@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Kernels over records, which numpy's own do not name by attributes, and tests of same bits.
-COMPILED = "backends/exchange/", "model/sources/"
-
 _T = "tests/alignsolve/"
 CERTIFICATE = (f"{_T}certificate/test_claims.py", f"{_T}certificate/test_certificate.py",
                "-k", "exactly or compiled or scan or twice or only_if or refused or infinite")
@@ -25,20 +22,12 @@ SOURCES = (f"{_T}model/test_sources.py",)
 
 @dataclass(frozen=True)
 class Patch:
-    """A text of a kernel, what takes its place, and the tests that must fail.
-
-    They run it as plain Python, but for `COMPILED`.
-    """
+    """A text of a kernel, what takes its place, and the tests that must fail."""
 
     path: str
     old: str
     new: str
     tests: tuple[str, ...]
-
-    @property
-    def interpreted(self) -> bool:
-        """Whether the kernel runs as plain Python."""
-        return not self.path.removeprefix("alignsolve/").startswith(COMPILED)
 
 
 def _of(path: str, tests: tuple[str, ...], *changes: tuple[str, str]) -> list[Patch]:

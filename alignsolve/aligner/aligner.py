@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,23 +17,24 @@ from alignsolve.aligner.checks import AMOUNT
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.intake import Intake, warned
 from alignsolve.aligner.load import LoadSettings
-from alignsolve.aligner.log import RoundLog, round_figures
+from alignsolve.aligner.log import RoundLog
 from alignsolve.aligner.members import Members
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
-from alignsolve.aligner.settings import Changeable, PolicySettings, Settings
+from alignsolve.aligner.settings import Changeable, PolicySettings, Settings, Strategy
 from alignsolve.aligner.strategies import chosen, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.explain.explainer import EXACT_SECONDS
 from alignsolve.interrupts import Call
 from alignsolve.io.files import located
 
 
 @one_at_a_time("declare", "forget", "plan", "replan", "observe", "metrics", "explain",
-               "state_dict", "load_state_dict")  # fmt: skip
+               "fitness", "state_dict", "load_state_dict")  # fmt: skip
 class Aligner(Members, Shared):
     """Decide, round after round, which client trains which experts.
 
@@ -107,7 +109,7 @@ class Aligner(Members, Shared):
         group_min: npt.ArrayLike | None = None,
         group_max: npt.ArrayLike | None = None,
         expert_mb: npt.ArrayLike = 1.0,
-        strategy: str = "optimal",
+        strategy: Strategy = "optimal",
         fitness: FitnessSettings | None = None,
         load: LoadSettings | None = None,
         capacity: CapacitySettings | None = None,
@@ -270,11 +272,11 @@ class Aligner(Members, Shared):
             if waits is None:
                 return warned(Observation(0, refused, ()), plan, is_open=False)
             self.open_plan = self._open_inputs = None
-            finished = self.tables.learn(intake)
+            finished, ignored = self.tables.learn(intake)
             dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
             accepted = list(intake.accepted.values())
-            seen = Observation(len(accepted), refused, dropped)
-            self._log.write("observe", **round_figures(waits, seen, accepted, self.metrics()))
+            seen = Observation(len(accepted), refused, dropped, ignored)
+            self._log.observe(waits, seen, accepted, self.metrics())
             if self.settings.forget_after is not None:
                 self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
         return warned(seen, waits, is_open=True)
@@ -293,7 +295,8 @@ class Aligner(Members, Shared):
         return {"rounds": self.round, **self.tables.metrics()}
 
     def explain(
-        self, client: ClientId | None = None, *, expert: int | str | None = None
+        self, client: ClientId | None = None, *, expert: int | str | None = None,
+        exact: bool = False, time_limit: float = EXACT_SECONDS,
     ) -> ClientExplanation | ExpertExplanation | Explanation:
         """Explain the last plan: to a client, to an expert, or as a whole.
 
@@ -303,12 +306,15 @@ class Aligner(Members, Shared):
             Id of one of its clients.
         expert : int or str, optional
             Index or id of an expert.
+        exact, time_limit : bool, float
+            As in `alignsolve.explain`.
 
         Returns
         -------
         ClientExplanation, ExpertExplanation or Explanation
             See `alignsolve.explain`; ``text()`` says it in words. Fitness is what the
-            plan was made with: bonus for exploration and price on samples included.
+            plan was made with: bonus for exploration and price on samples included. With
+            features, a client's `evidence` says whose scores so far count in it.
 
         Raises
         ------
@@ -320,9 +326,11 @@ class Aligner(Members, Shared):
             raise ProblemError("explain takes a client or an expert, not both")
         if self._last is None:
             raise ProblemError("there is no solved plan to explain; call plan() first")
-        explainer = self._last.explainer
+        explainer = self._last.explainer.settling(exact, time_limit)
         if client is not None:
-            return explainer.client(self._last.row_of(client))
+            found = explainer.client(self._last.row_of(client))
+            held = {part.expert: part.name for part in found.held}
+            return replace(found, evidence=self.tables.evidence(client, held, self.round))
         return explainer.overall() if expert is None else explainer.expert(expert)
 
     # -- state ------------------------------------------------------------------

@@ -20,7 +20,7 @@ from alignsolve.model.digest import problem_digest
 from alignsolve.result import Result
 from alignsolve.status import Termination
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: What fallbacks say that time ended.
 TIME_LIMIT = Termination.TIME_LIMIT.value
@@ -84,10 +84,25 @@ class RoundLog:
 
         The inputs' digest is that of the optimal strategy's problem, whatever the strategy.
         """
+        logger.info("round %d: %s of %d pairs for %d clients by %r in %.3f s", plan.round, event,
+                    plan.row_ind.size, len(plan.clients), plan.strategy, plan.seconds)
+        for part in plan.relaxations:
+            logger.info("round %d: relaxed: %s", plan.round, part.text)
         if self.path is not None:
             optimal = plan.strategy == "optimal"
             digest = plan.digest if optimal else problem_digest(round_problem(inputs))
             self.write(event, **figures, inputs=digest, **plan_figures(plan))
+
+    def observe(
+        self, plan: Plan, seen: Observation, accepted: list[ClientReport], metrics: dict[str, Any]
+    ) -> None:
+        """Append what became of a round that was closed."""
+        logger.info("round %d: %d reports taken, %d refused, %d clients dropped out", plan.round,
+                    seen.accepted, len(seen.refused), len(seen.dropped))
+        for refusal in seen.refused:
+            logger.info("round %d: the report of %r is refused: %s", plan.round, refusal.client,
+                        refusal.reason)
+        self.write("observe", **round_figures(plan, seen, accepted, metrics))
 
 
 def _is_torn(stream: IO[bytes]) -> bool:

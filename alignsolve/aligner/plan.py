@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import Explainer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.frames import to_frame
+from alignsolve.model.html import MOST_ROWS, facts, span
 from alignsolve.model.ids import id_fault, look
 from alignsolve.result import Result
 
@@ -66,6 +69,21 @@ class Plan:
     deadline_s: float | None = None
 
     @property
+    def client_ids(self) -> tuple[str, ...]:
+        """The participants as text, by which a warm start matches them."""
+        return tuple(map(str, self.clients))
+
+    @property
+    def expert_ids(self) -> None:
+        """None: experts are known by their position."""
+        return
+
+    @property
+    def prices(self) -> Float64Array | None:
+        """Shadow price of a holder of each expert; None where no solver found any."""
+        return None if self.result is None else self.result.prices
+
+    @property
     def n_experts(self) -> int:
         """Number of experts."""
         return int(self.expert_mb.size)
@@ -89,6 +107,17 @@ class Plan:
                 "there is no solved plan to explain; call plan() with a strategy that solves"
             )
         return Explainer(self.result.problem, self.result)
+
+    def _repr_html_(self) -> str:
+        loads, result = self.loads, self.result
+        solved = "" if result is None else f"{result.status.value}, gap {result.gap:.3g}"
+        return facts(f"Plan of round {self.round}", [
+            ("clients", f"{len(self.clients):,}"), ("strategy", self.strategy), ("status", solved),
+            ("pairs", f"{self.row_ind.size:,}, {self.placements_changed:,} new"),
+            ("holders of an expert", span(int(loads.min()), int(loads.max()))),
+            ("to send", f"{self.down_mb:,.6g} MB"), ("planned in", f"{self.seconds:.3g} s"),
+            ("relaxed", "\n".join(part.text for part in self.relaxations[:MOST_ROWS])),
+        ])
 
     @cached_property
     def rows(self) -> dict[ClientId, int]:
@@ -172,6 +201,42 @@ class Plan:
         if fault := expert_fault(expert, self.n_experts):
             raise ProblemError(fault)
         return tuple(self.clients[row] for row in self.row_ind[self.col_ind == expert])
+
+    def to_frame(self, library: str | None = None, margins: bool = True) -> Any:
+        """Return the plan as a data frame, a row for each pair.
+
+        Parameters
+        ----------
+        library : str, optional
+            "pandas" (default), "polars", "pyarrow" or another library that narwhals knows.
+        margins : bool, default True
+            Whether to compute margins, where a solver made the plan.
+
+        Returns
+        -------
+        frame : data frame
+            ``client``, ``expert``; where a solver made the plan ``fitness``, ``price`` and
+            ``margin`` as in `Result.to_frame`; ``expert_mb``, ``download``, ``moved``, and
+            ``finish`` of the client.
+
+        Raises
+        ------
+        ProblemError
+            If a library is missing, with the line that installs it.
+        """
+        names = [self.clients[row] for row in self.row_ind.tolist()]
+        whole = all(type(client) is int for client in self.clients)
+        columns: dict[str, Any] = {
+            "client": np.array(names, dtype=np.int64) if whole else list(map(str, names)),
+            "expert": self.col_ind,
+        }
+        kind = None
+        if self.result is not None:
+            kind = self.result.problem.frame_kind
+            columns = self.result.pair_columns(margins) | columns
+        columns |= {"expert_mb": self.expert_mb[self.col_ind], "download": self.download,
+                    "moved": self.moved, "finish": self.finish[self.row_ind]}
+        return to_frame(columns, library, kind)
 
     @property
     def loads(self) -> IntArray:

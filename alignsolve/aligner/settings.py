@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from alignsolve.model.ids import identifiers
 from alignsolve.model.labels import by_label
 
 Setting = TypeVar("Setting")
+
+#: Names of strategies, each with a function in `alignsolve.aligner.strategies`.
+Strategy = Literal["optimal", "random", "round-robin", "greedy", "flex-moe", "fedamole"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Settings:
         Megabytes of each expert.
     groups : Groups or None
         Layers.
-    strategy : str
+    strategy : Strategy
         Who chooses the pairs of a round.
     seed : int
         Seed of anything random.
@@ -137,7 +140,7 @@ class Settings:
     expert_ids: tuple[str, ...] | None
     expert_mb: Float64Array
     groups: Groups | None
-    strategy: str
+    strategy: Strategy
     seed: int
     fitness: FitnessSettings
     load: LoadSettings
@@ -149,7 +152,7 @@ class Settings:
     def of_any(
         cls, n_experts: int, expert_ids: Sequence[str] | None, expert_mb: npt.ArrayLike,
         groups: tuple[npt.ArrayLike | None, npt.ArrayLike | None, npt.ArrayLike | None],
-        strategy: str, seed: int,
+        strategy: Strategy, seed: int,
         fitness: FitnessSettings | None, load: LoadSettings | None,
         capacity: CapacitySettings | None, policy: PolicySettings | None,
         forget_after: int | None,

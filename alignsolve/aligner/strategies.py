@@ -11,10 +11,11 @@ from alignsolve.aligner.formulations import fedamole, flex_moe
 from alignsolve.aligner.optimal import optimal
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
+from alignsolve.aligner.settings import Strategy
 from alignsolve.errors import ProblemError
 
 #: All strategies: the optimal one, some that call no solver, and published formulations.
-STRATEGIES: dict[str, Callable[[Round], Choice]] = {
+STRATEGIES: dict[Strategy, Callable[[Round], Choice]] = {
     "optimal": optimal,
     "random": random_choice,
     "round-robin": round_robin,
@@ -24,7 +25,7 @@ STRATEGIES: dict[str, Callable[[Round], Choice]] = {
 }
 
 
-def known_strategy(name: str) -> str:
+def known_strategy(name: str) -> Strategy:
     """Return the name of a strategy, or raise `ProblemError` where there is none of it."""
     if name not in STRATEGIES:
         raise ProblemError(f"strategy is {name!r}; give one of {', '.join(STRATEGIES)}")

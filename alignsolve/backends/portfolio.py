@@ -22,7 +22,7 @@ from alignsolve.status import Fallback, Limits, Outcome, Termination
 
 Finished = TypeVar("Finished")
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: The order in which ``backend="auto"`` tries backends, by problem class.
 AUTO_ORDER = {
@@ -55,6 +55,8 @@ class AutoParams:
         the last one is the last resort.
     find : callable
         Returns the backend of a name, or raises `BackendNotFoundError`.
+    first_seconds : float
+        Seconds that greedy may take for a first answer, however soon an exact backend has one.
     first_share : float
         Share of the time left that greedy may take for an answer before others.
     fallback_share : float
@@ -67,6 +69,7 @@ class AutoParams:
 
     order: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: AUTO_ORDER)
     find: Callable[[str], Backend] = get_backend
+    first_seconds: float = 1.0
     first_share: float = 0.3
     fallback_share: float = 0.1
     interrupt_grace: float = 0.3
@@ -191,6 +194,7 @@ class Auto(Generic[Finished]):
             reason = self.ended.value
         if reason is not None:
             raise UnsupportedProblemError(reason)
+        logger.info("auto asks %s", name)
         answer = run_backend(backend, self.problem, limits, self.best)
         if answer.infeasible and self.known is not None:
             raise BackendError(
@@ -228,7 +232,10 @@ class Auto(Generic[Finished]):
             enough = way == "greedy:first" and self.known is not None
             if not enough and self.ended is None and way not in self.asked:
                 self.asked.add(way)
-                self._ask_greedy(way, limits)
+                hurry = self.limits.deadline if way == "greedy" else self._soon(backend)
+                self._ask_greedy(way, dataclasses.replace(
+                    limits, deadline=min(limits.deadline, hurry)
+                ))  # fmt: skip
         if self.known is None or self.best.pairs is None:
             return limits
         # With an answer in hand no time has to be kept back.
@@ -236,6 +243,13 @@ class Auto(Generic[Finished]):
         if self.problem.problem_class == "flow":
             return limits
         return dataclasses.replace(limits, warm_start=self.best.pairs)
+
+    def _soon(self, backend: Backend) -> float:
+        """Return when a first answer comes too late, as an exact backend would have its own."""
+        expected = expected_seconds(backend, self.problem)
+        if self.problem.problem_class == "mip" or not expected > 0:
+            return math.inf
+        return time.perf_counter() + max(self.params.first_seconds, expected)
 
     def _ask_greedy(self, way: str, limits: Limits) -> None:
         """Ask greedy for an answer, in a share of the time left."""
@@ -293,12 +307,17 @@ class Auto(Generic[Finished]):
         )
 
 
+def expected_seconds(backend: Backend, problem: AlignmentProblem) -> float:
+    """Return the seconds that a backend takes, or compiles for, as far as measured, or NaN."""
+    return float(np.fmax(backend.estimated_seconds(problem), backend.preparation(problem)))
+
+
 def too_slow(backend: Backend, problem: AlignmentProblem, limits: Limits) -> str | None:
     """Return why a backend that cannot be interrupted does not fit the time limit."""
     if not math.isfinite(limits.deadline):
         return None
     left = limits.remaining()
-    expected = np.fmax(backend.estimated_seconds(problem), backend.preparation(problem))
+    expected = expected_seconds(backend, problem)
     if not expected > left:
         return None
     return f"{TOO_SLOW} {expected:.3g} s of the {left:.3g} s left{backend.speed_hint}"

@@ -76,6 +76,11 @@ def solve_by(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:
     return guarded_solve(get_backend(name), problem, limits)
 
 
+def takes_warm_start(name: str) -> bool:
+    """Tell whether a backend declares that it starts from an earlier answer."""
+    return name in _CLASSES and _backend_class(name).capabilities.warm_start
+
+
 def available_backends() -> dict[str, Capabilities | str]:
     """Return every backend's capabilities, or the reason why it is missing.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from alignsolve.bench.records import Instance, Reference, finite
 from alignsolve.errors import ProblemError
-from alignsolve.io.companions import three_paths
+from alignsolve.io.companions import is_companion, three_paths
 from alignsolve.io.optima import NAME as OPTIMA
 from alignsolve.io.optima import Optimum, find_optima
 from alignsolve.io.sets import SUFFIX
@@ -86,6 +86,7 @@ def _is_candidate(path: Path, root: Path, out: Path) -> bool:
         and not any(part.startswith((".", "__")) for part in parts)
         and path.suffix.lower() not in _OTHER_SUFFIXES
         and path.name not in _OTHER_NAMES
+        and not is_companion(path)
         and not path.resolve().is_relative_to(out.resolve())
     )
 

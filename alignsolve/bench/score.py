@@ -16,8 +16,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from alignsolve.bench.records import ANSWERED, FAILED, Instance, Row, Settings
 
 #: Shift of the geometric means, in seconds: differences well below it do not count.
@@ -26,51 +24,11 @@ SHIFT = 1.0
 #: Relative difference from which a value contradicts another: lists of optima are rounded.
 VALUE_TOLERANCE = 1e-6
 
-#: Shortest time that a profile tells apart, in seconds.
-CLOCK = 1e-3
-
 
 def shifted_geometric_mean(seconds: Iterable[float], shift: float = SHIFT) -> float:
     """Return ``exp(mean(log(t + shift))) - shift``; NaN of nothing."""
     shifted = [value + shift for value in seconds]
     return statistics.geometric_mean(shifted) - shift if shifted else math.nan
-
-
-def performance_profile(
-    seconds: Mapping[str, Sequence[float]],
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the performance profile of each backend.
-
-    Parameters
-    ----------
-    seconds : mapping of str to sequence of float
-        Time of each backend on the same instances in the same order; +inf
-        where it did not solve one.
-
-    Returns
-    -------
-    profile : dict of str to (ratios, shares)
-        Ascending ratios to the fastest, float64, from 1, and the share of
-        instances solved within each, float64: the corners of a step function.
-        Instances that nobody solved count in every share.
-
-    References
-    ----------
-    E. D. Dolan, J. J. More, Benchmarking optimization software with
-    performance profiles, Mathematical Programming 91, 201-213, 2002,
-    doi:10.1007/s101070100263.
-    """
-    times = np.maximum(np.array(list(seconds.values()), dtype=np.float64), CLOCK)
-    best = times.min(axis=0, initial=np.inf)
-    profile = {}
-    for name, row in zip(seconds, times, strict=True):
-        solved = np.isfinite(row)
-        ratios, counts = np.unique(row[solved] / best[solved], return_counts=True)
-        shares = np.cumsum(counts) / max(1, row.size)
-        if ratios.size == 0 or ratios[0] > 1.0:
-            ratios, shares = np.insert(ratios, 0, 1.0), np.insert(shares, 0, 0.0)
-        profile[name] = (ratios, shares)
-    return profile
 
 
 # -- who is right -----------------------------------------------------------------
@@ -262,7 +220,7 @@ class ClassScore:
         One per backend that has run, in the order given.
     profile : dict of str to sequence of float
         Time to proof on the common instances, +inf where not solved: input of
-        `performance_profile`.
+        `alignsolve.plot.performance.performance_profile`.
     """
 
     problem_class: str

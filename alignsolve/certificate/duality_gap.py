@@ -73,13 +73,12 @@ def dual_gap(
 
     Notes
     -----
-    One pass over the matrix, compiled where there are no groups and only the
-    experts are priced. Resource budgets and fairness floors enter by their
-    prices alone, so for the mip class the bound is that of the linear
-    relaxation at best.
+    One pass over the matrix, compiled where only the experts are
+    priced. Resource budgets and fairness floors enter by their prices alone, so
+    for the mip class the bound is that of the linear relaxation at best.
     """
     plain = not (multipliers.loads or multipliers.budgets) and multipliers.fairness is None
-    if not plain or problem.expert_group is not None:
+    if not plain:
         sums, _ = client_sums(problem, row_ind, col_ind, multipliers)
         return total_gap(problem, row_ind, col_ind, multipliers, sums)
     held = Assignment.of(problem, row_ind, col_ind)
@@ -107,7 +106,7 @@ def proof_gap(
     Parameters
     ----------
     problem : AlignmentProblem
-        A problem without groups.
+        The problem.
     held : Assignment
         The answer.
     multipliers : Multipliers

@@ -76,10 +76,12 @@ class Proof:
 
 def must_compile(problem: AlignmentProblem) -> bool:
     """Tell whether a proof takes seconds to compile before it begins."""
-    from alignsolve.certificate.row_pass_kernels import residual_rows
+    from alignsolve.certificate import group_pass_kernels, row_pass_kernels
 
     is_small = problem.fitness.size <= SMALL
-    return not (is_small or residual_rows.has(problem.fitness.dtype.name))
+    needed = (row_pass_kernels.residual_rows if problem.expert_group is None
+              else group_pass_kernels.residual_rows_in_groups)  # fmt: skip
+    return not (is_small or needed.has(problem.fitness.dtype.name))
 
 
 def block_stakes(
@@ -121,7 +123,7 @@ def add_stakes(parts: list[Stakes]) -> Stakes:
 def prove_all(
     problem: AlignmentProblem, indptr: IntArray, col_ind: IntArray, prices: Float64Array
 ) -> Proof:
-    """Compare an answer to a problem without groups with the best responses, in one pass.
+    """Compare an answer to a problem with the clients' best responses, in one pass.
 
     Parameters
     ----------
@@ -132,20 +134,18 @@ def prove_all(
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     """
-    from alignsolve.certificate.row_pass_kernels import residual_sum
-
-    slot_min, slot_max = problem.slot_bounds()
+    slot_max = problem.slot_bounds()[1]
     held = np.zeros(col_ind.size)
+    residual_of = _residuals(problem, col_ind, prices, held)
     whole = True
 
     def of_rows(rows: slice, values: FloatArray) -> tuple[float, float, Stakes | None]:
         nonlocal whole
         ends = indptr[rows.start : rows.stop + 1]
-        slots = slot_min[rows], slot_max[rows]
-        residual, largest = residual_sum(values, prices, ends, col_ind, *slots, held)
+        residual, largest = residual_of(rows, values, ends)
         if not problem.streamed:
             return residual, largest, None
-        stakes = block_stakes(values, prices, ends, col_ind, slots[1], whole)
+        stakes = block_stakes(values, prices, ends, col_ind, slot_max[rows], whole)
         whole = whole and bool(stakes.whole)
         return residual, largest, stakes
 
@@ -158,6 +158,40 @@ def prove_all(
         max((largest for _, largest, _ in parts), default=0.0), held,
         add_stakes(stakes) if problem.streamed else None,
     )  # fmt: skip
+
+
+def _residuals(
+    problem: AlignmentProblem, col_ind: IntArray, prices: Float64Array, held: Float64Array
+) -> Callable[[slice, FloatArray, IntArray], tuple[float, float]]:
+    """Return what sums the residuals of some rows, given with their values and pairs' ends.
+
+    It writes values of the held pairs to `held`; see `row_pass_kernels.residual_sum`.
+    """
+    from alignsolve.certificate import group_pass_kernels, row_pass_kernels
+
+    low, high = problem.slot_bounds()
+    if problem.expert_group is None:
+        return lambda rows, values, ends: row_pass_kernels.residual_sum(
+            values, prices, ends, col_ind, low[rows], high[rows], held
+        )
+    assert problem.group_min is not None and problem.group_max is not None
+    # The compiler makes a version for each layout of arrays.
+    least, most = map(np.ascontiguousarray, (problem.group_min, problem.group_max))
+    of_column, order = problem.expert_group, np.arange(problem.n_experts)
+    if (np.diff(of_column) < 0).any():
+        # Groups side by side: columns move, and pairs with them.
+        order = np.argsort(of_column, kind="stable")
+        of_column = of_column[order]
+        col_ind, prices = np.argsort(order)[col_ind], prices[order]
+    moved = of_column is not problem.expert_group
+
+    def in_groups(rows: slice, values: FloatArray, ends: IntArray) -> tuple[float, float]:
+        return group_pass_kernels.residual_sum_in_groups(
+            values.take(order, axis=1) if moved else values, prices, ends, col_ind,
+            (low[rows], high[rows]), of_column, (least[rows], most[rows]), held,
+        )  # fmt: skip
+
+    return in_groups
 
 
 def all_regrets(

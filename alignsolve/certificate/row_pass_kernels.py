@@ -25,8 +25,8 @@ SERIAL_SIZE = 1 << 20
 #: Relative error of a difference of two floats, and of a comparison of two such.
 ROUNDINGS = 4 * np.finfo(np.float64).eps
 
-@kernel
-def _insert(sorted_values, size, value):
+@kernel(called=False)
+def insert(sorted_values, size, value):
     """Insert a value into the first `size` ones, which fall, where it belongs."""
     at = size
     while at > 0 and sorted_values[at - 1] < value:
@@ -43,7 +43,7 @@ def _best_of_row(values, prices, row, value, price, most, best):
         reduced = (np.float64(values[row, j]) - value) - (prices[j] - price)
         if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
             continue
-        _insert(best, found if found < most else most - 1, reduced)
+        insert(best, found if found < most else most - 1, reduced)
         found = min(found + 1, most)
     return found
 
@@ -107,7 +107,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         empty = price - value
         for t in range(n_held):
             own = np.float64(values[i, cols[first + t]]) - value
-            _insert(held, t, own - (prices[cols[first + t]] - price))
+            insert(held, t, own - (prices[cols[first + t]] - price))
         for j in range(m):
             if np.isnan(values[i, j]):
                 sums[0] = np.nan
@@ -202,7 +202,7 @@ def residual_sum(
         The largest difference in a row with a residual; see `residual_rows`.
     """
     read = values, prices, indptr, cols, slot_min, slot_max
-    sums = _chunk_sums(residual_rows, read, out)
+    sums = chunk_sums(residual_rows, read, out)
     return float(sums[:, 0].sum()), float(sums[:, 1].max())
 
 
@@ -213,11 +213,11 @@ def regret_sums(
 
     Parameters are those of `residual_sum`.
     """
-    sums = _chunk_sums(regret_rows, (values, prices, indptr, cols, slot_max))
+    sums = chunk_sums(regret_rows, (values, prices, indptr, cols, slot_max))
     return float(sums[:, 0].sum()), float(sums[:, 1].max())
 
 
-def _chunk_sums(
+def chunk_sums(
     kernel: Callable[..., None], read: tuple[Any, ...], *written: Float64Array
 ) -> Float64Array:
     """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""

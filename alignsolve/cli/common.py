@@ -16,10 +16,12 @@ from typing import Annotated, Any
 import click
 import typer
 
+from alignsolve.cli.streams import STANDARD, read_from
 from alignsolve.errors import AlignSolveError, BackendError, ProblemError
-from alignsolve.io import read_instances
+from alignsolve.io import Solution, read_instances, read_solution
 from alignsolve.io.native_json import plain
 from alignsolve.machine.memory import lack_of_memory
+from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 
 #: Exit codes.
@@ -45,14 +47,14 @@ SetOption = Annotated[
                                "max_experts=2. May be given several times.",
                                "NAME=VALUE", "--set")
 ]
+ColumnOption = Annotated[
+    list[str] | None, optional("What tables call a column, such as fitness=score. May be given "
+                               "several times.", "NAME=COLUMN", "--column")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
                                       "output.")
 ]
-
-#: Arguments that ``--set`` replaces: those for which one number can stand.
-SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
-            "switch_cost")
 
 
 def split_index(file: str, index: int | None) -> tuple[str, int | None]:
@@ -90,23 +92,25 @@ class Chosen:
 
 
 def open_problems(
-    file: str, index: int | None, sense: str | None, settings: list[str] | None
+    file: str, index: int | None, sense: str | None, settings: list[str] | None,
+    columns: list[str] | None,
 ) -> list[Chosen]:
     """Return the problems that the arguments choose.
 
     Raises
     ------
     ProblemError
-        If the file is malformed or holds no problem, the index is none of it, or a setting is
-        wrong.
+        If the file is malformed or holds no problem, the index is none of it, or a setting or
+        the name of a column is wrong.
     """
     path, index = split_index(file, index)
-    problems = read_instances(path, sense)
+    names = dict(map(_column, columns or []))
+    problems = read_from(path, lambda place: read_instances(place, sense, names))
     if not problems:
         raise ProblemError(f"{path}: holds no problem; give a file that holds one")
     if index is not None and not 1 <= index <= len(problems):
         raise ProblemError(f"{path}: there is no problem {index}; the file holds {len(problems)}")
-    changes = dict(_setting(text) for text in settings or [])
+    changes = settings_of(settings)
     return [Chosen(problem.replace(**changes) if changes else problem, path, number, len(problems))
             for number, problem in enumerate(problems, 1) if index in (None, number)]
 
@@ -119,6 +123,28 @@ def only_one(file: str, chosen: list[Chosen]) -> tuple[AlignmentProblem, str]:
     return chosen[0].problem, chosen[0].label
 
 
+def open_solution(
+    path: str, file: str, problem: AlignmentProblem
+) -> tuple[AlignmentProblem, Solution]:
+    """Return a solution, and its problem: that of `file`, with the solution's settings."""
+    if path == file == STANDARD:
+        raise ProblemError("standard input holds one file; give the problem or the solution a name")
+    solution = read_from(path, lambda place: read_solution(place, problem))
+    return solution.problem_of(problem), solution
+
+
+def settings_of(texts: list[str] | None) -> dict[str, float]:
+    """Return what ``--set`` replaces."""
+    return dict(map(_setting, texts or []))
+
+
+def _column(text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not (name and equals and column):
+        raise ProblemError(f"--column {text!r} is not NAME=COLUMN, such as fitness=score")
+    return name, column
+
+
 def _setting(text: str) -> tuple[str, float]:
     name, equals, value = text.partition("=")
     if not equals or name not in SETTABLE:
@@ -127,6 +153,21 @@ def _setting(text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise ProblemError(f"--set {text!r} does not give a number") from None
+
+
+def version_option(program: str) -> Any:
+    """Return the annotation of an option that prints the version and ends the program."""
+
+    def tell(wanted: bool) -> None:
+        if wanted:
+            from alignsolve import __version__  # of this code, whatever was installed
+
+            print_text(f"{program} {__version__}")
+            raise typer.Exit
+
+    return Annotated[
+        bool, typer.Option("--version", callback=tell, is_eager=True, help="Print the version.")
+    ]
 
 
 def print_json(document: Mapping[str, Any]) -> None:

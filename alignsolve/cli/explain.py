@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
+import click
 import typer
 
 from alignsolve.certificate.certificate import certify
@@ -16,6 +15,7 @@ from alignsolve.cli.common import (
     DONE,
     FAILED,
     NOTHING_FOUND,
+    ColumnOption,
     FileArgument,
     IndexOption,
     JsonOption,
@@ -23,6 +23,7 @@ from alignsolve.cli.common import (
     SetOption,
     only_one,
     open_problems,
+    open_solution,
     optional,
     report,
     working,
@@ -30,8 +31,9 @@ from alignsolve.cli.common import (
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.explain import explain as explain_answer
-from alignsolve.explain.views import amount
-from alignsolve.io import Solution, read_solution
+from alignsolve.explain.explainer import EXACT_SECONDS
+from alignsolve.explain.wording import remarks
+from alignsolve.io import Solution
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
 from alignsolve.result import Result
@@ -54,6 +56,17 @@ def explain(
         str | None,
         optional("Explain this answer, which solve wrote, instead of solving.", "SOLUTION"),
     ] = None,
+    audience: Annotated[
+        str, typer.Option("--for", click_type=click.Choice(("engineer", "owner")),
+                          help="owner: in a few sentences and round numbers, without prices.")
+    ] = "engineer",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Settle estimates by solving again, for at most "
+                                           "--exact-seconds.")
+    ] = False,
+    exact_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time to settle estimates.")
+    ] = EXACT_SECONDS,
     elastic: Annotated[
         bool, typer.Option("--elastic", help="Solve with bounds that may be relaxed.")
     ] = False,
@@ -63,6 +76,7 @@ def explain(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Explain an answer: prices, margins, worths of slots, the price of balance.
@@ -74,9 +88,10 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
-    problem, label = only_one(file, open_problems(file, index, sense, settings))
+    problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
     if solution is not None:
-        result = result_of(problem, read_solution(solution, problem))
+        problem, claimed = open_solution(solution, file, problem)
+        result = result_of(problem, claimed)
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic, on_interrupt="raise")
@@ -87,8 +102,9 @@ def explain(
         "client": _named(client, problem.client_ids), "expert": _named(expert, problem.expert_ids)
     }
     with working("explaining", json):
-        found = explain_answer(problem, result, **about)
-    report(json, {"file": label, "status": result.status} | vars(found), _page(found, result))
+        found = explain_answer(problem, result, exact=exact, time_limit=exact_seconds, **about)
+    page = found.text("owner") if audience == "owner" else _page(found)
+    report(json, {"file": label, "status": result.status} | vars(found), page)
     return DONE
 
 
@@ -123,64 +139,10 @@ def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:
 # -- tables ---------------------------------------------------------------------
 
 
-def _page(found: ClientExplanation | ExpertExplanation | Explanation, result: Result) -> str:
+def _page(found: ClientExplanation | ExpertExplanation | Explanation) -> str:
     """Return an explanation as lines and a table."""
-    if isinstance(found, ClientExplanation):
-        table = _client_table(found)
-    elif isinstance(found, ExpertExplanation):
-        table = _expert_table(found)
-    else:
-        table = _overall_table(found, result)
-    return "\n".join([found.summary(), table, *(f"note: {note}" for note in found.notes)])
-
-
-def _client_table(found: ClientExplanation) -> str:
-    """Return what a client holds and does not hold, as a table."""
-    names = {part.expert: part.name for part in found.held}
-    names |= {part.expert: part.name for part in found.alternatives}
-
-    def other(expert: int | None) -> str:
-        if not found.exact:
-            return "?"
-        return "nothing" if expert is None else names[expert]
-
-    rows = [(part.name, "held", amount(part.value), _spelled(part.price), _spelled(part.margin),
-             other(part.runner_up), "")
-            for part in found.held]
-    rows += [(part.name, "", amount(part.value), _spelled(part.price), _spelled(part.missing),
-              other(part.in_place_of), {True: "yes", False: "no", None: "?"}[part.slot_suffices])
-             for part in found.alternatives]
-    heads = ("expert", "", "value", "price", "changes beyond", "exchanged for", "with one slot")
-    return _table(heads, rows)
-
-
-def _expert_table(found: ExpertExplanation) -> str:
-    """Return the clients that hold an expert, or nearly do, as a table."""
-    rows = [(part.name, word, amount(part.value), _spelled(part.margin))
-            for word, parts in (("holds it", found.weakest), ("does not", found.nearest))
-            for part in parts]
-    return _table(("client", "", "value", "changes beyond"), rows)
-
-
-def _overall_table(found: Explanation, result: Result) -> str:
-    """Return all experts as a table, those whose slots are worth most first."""
-    problem = result.relaxed_problem or result.problem
-    low, high = problem.holder_bounds()
-    worth = result.loads if found.slot_worth is None else found.slot_worth
-    rows = [
-        (found.expert_names[j], f"{result.loads[j]:,}", f"{low[j]:,} to {high[j]:,}",
-         *(_spelled(None if part is None else float(part[j]))
-           for part in (found.prices, found.slot_worth, found.minimum_worth)))
-        for j in np.argsort(-worth, kind="stable").tolist()
-    ]
-    heads = ("expert", "holders", "allowed", "price", "one slot more", "one needed less")
-    return _table(heads, rows)
-
-
-def _spelled(value: float | None) -> str:
-    if value is None:
-        return "?"
-    return "never" if math.isinf(value) else amount(value)
+    table = found.table()
+    return "\n".join([found.summary(), _table(*table), *remarks(table, found.notes)])
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

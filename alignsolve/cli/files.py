@@ -14,6 +14,7 @@ import typer
 from alignsolve.backends.registry import available_backends
 from alignsolve.cli.common import (
     DONE,
+    ColumnOption,
     IndexOption,
     JsonOption,
     SenseOption,
@@ -27,6 +28,7 @@ from alignsolve.cli.common import (
     report,
     working,
 )
+from alignsolve.cli.streams import STANDARD, local_copy, read_from, written_to
 from alignsolve.errors import ProblemError
 from alignsolve.io import instance_format, write_instance
 from alignsolve.io.formats import for_writing
@@ -84,10 +86,10 @@ def generate(
         write_spec(spec, out)
         problem = spec.build(verify=False)
     else:
-        for_writing(out)
-        with working(f"generating {family}", json):
+        _check_target(out, json)
+        with working(f"generating {family}", json), written_to(out) as place:
             problem = find_family(family).generate(seed, values)
-            write_instance(problem, out)
+            write_instance(problem, place)
     _report_written(problem, out, json)
     return DONE
 
@@ -125,27 +127,38 @@ def convert(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Write a problem in another format.
 
-    IN is an instance file, IN#3 its third problem; the suffix of OUT says what
-    to write.
+    IN is an instance file, IN#3 its third problem, - standard input; the suffix of OUT
+    says what to write, and - prints JSON.
 
     .json and .npz keep everything; .csv, .tsv and .parquet make a table of
     pairs and two tables beside it; .min (DIMACS), .mps and .lp are for other
     solvers. What a format cannot hold is refused, and says so.
     """
-    for_writing(target)
+    _check_target(target, json)
     with working("converting", json):
-        problem, _ = only_one(source, open_problems(source, index, sense, settings))
-        with noting_warnings():
-            write_instance(problem, target)
+        problem, _ = only_one(source, open_problems(source, index, sense, settings, columns))
+        with noting_warnings(), written_to(target) as place:
+            write_instance(problem, place)
     _report_written(problem, target, json)
     return DONE
 
 
+def _check_target(path: str, json: bool) -> None:
+    """Refuse a file that cannot be written, before anything is read."""
+    if path != STANDARD:
+        for_writing(path)
+    elif json:
+        raise ProblemError("- and --json both take standard output; give one of them")
+
+
 def _report_written(problem: AlignmentProblem, path: str, json: bool) -> None:
+    if path == STANDARD:
+        return
     if json:
         print_json({"file": path, "digest": problem_digest(problem), **plain(describe(problem))})
     else:
@@ -157,6 +170,7 @@ def info(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Describe an instance file, or this installation.
@@ -168,13 +182,13 @@ def info(
         _describe_installation(json)
         return DONE
     with working("reading", json):
-        chosen = open_problems(file, index, sense, settings)
+        chosen = open_problems(file, index, sense, settings, columns)
         path, total = chosen[0].path, chosen[0].total
-        optima = find_optima(path)
+        optima = find_optima(local_copy(path))
     found = [{"index": part.number, **plain(describe(part.problem)),
               "digest": problem_digest(part.problem), "known": plain(optima.get(part.number))}
              for part in chosen]
-    form = instance_format(path)
+    form = read_from(path, instance_format)
     heading = f"{path}: {form}, {counted(total, 'problem')}"
     report(json, {"file": path, "format": form, "problems": found},
            "\n".join([heading, *map(_described, found)]))

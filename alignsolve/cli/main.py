@@ -17,7 +17,7 @@ import click
 import typer
 
 from alignsolve.cli.bench import bench
-from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, ending, note
+from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, ending, note, version_option
 from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
@@ -32,7 +32,7 @@ app = typer.Typer(
            "3 nothing found within the limits, or not enough memory; 130 interrupted; "
            "143 ended by SIGTERM.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,6 +44,7 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
         "alignsolve solve fleet.npz --out plan.json",
         "alignsolve solve gap1.txt#2 --sense max --time-limit 10",
         "alignsolve solve scores.csv --set max_experts=2 --out plan.csv",
+        "alignsolve solve - --out -",
         "alignsolve solve fleet.npz --elastic --out plan.json",
         "alignsolve solve fitness.npy --set load_max=156250 --engine ray --parts pairs",
         "alignsolve solve big.toml --engine ray --address ray://head:10001 --json",
@@ -55,6 +56,7 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
     (explain, True, (
         "alignsolve explain fleet.npz",
         "alignsolve explain fleet.npz --client 17",
+        "alignsolve explain fleet.npz --client 17 --for owner --exact",
         "alignsolve explain fleet.npz --expert 3 --solution plan.json --json",
     )),
     (generate, False, (
@@ -80,6 +82,13 @@ COMMANDS: tuple[tuple[Callable[..., int], bool, tuple[str, ...]], ...] = (
     )),
     (warm_up, False, ("alignsolve warm-up", "alignsolve warm-up --only flow")),
 )
+
+
+@app.callback()
+def options(version: version_option("alignsolve") = False) -> None:  # type: ignore[valid-type]
+    """Take what comes before a command."""
+
+
 for command, needs_words, examples in COMMANDS:
     # Lines of an epilog are joined; paragraphs are not.
     app.command(no_args_is_help=needs_words, epilog="\n\n".join(["Examples:", *examples]))(command)

@@ -18,6 +18,7 @@ from alignsolve.cli.common import (
     INTERRUPTED,
     NOTHING_FOUND,
     Chosen,
+    ColumnOption,
     FileArgument,
     IndexOption,
     JsonOption,
@@ -26,15 +27,19 @@ from alignsolve.cli.common import (
     note,
     only_one,
     open_problems,
+    open_solution,
     optional,
     print_json,
     print_text,
     report,
+    settings_of,
     shown,
     working,
 )
 from alignsolve.cli.live import live_line
+from alignsolve.cli.streams import STANDARD, read_from, written_to
 from alignsolve.distributed import RayEngine
+from alignsolve.distributed.engine import EngineName
 from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
 from alignsolve.io import Solution, read_solution, write_solution
@@ -67,6 +72,9 @@ def solve(
     out: Annotated[
         str | None, optional("Write the answer to a .json file, or its pairs to .csv.", "FILE")
     ] = None,
+    warm_start: Annotated[
+        str | None, optional("Begin with an earlier answer, in a solution file.", "FILE")
+    ] = None,
     elastic: Annotated[bool, typer.Option("--elastic", help=ELASTIC)] = False,
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Solve here, or on workers of a Ray cluster.")
@@ -79,37 +87,44 @@ def solve(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Solve a problem and certify the answer.
 
-    FILE is an instance file; FILE#3 is its third problem, and of a file of several
+    FILE is an instance file, or - for standard input; FILE#3 is its third problem, and of several
     all are solved, one after the other, with the limits for each. A terminal shows best
     value, bound, gap and time meanwhile; Ctrl-C ends the search and keeps the best
     answer. The exit code is 0 with an answer, 1 where the problem is infeasible,
-    and 3 where nothing was found within the limits.
+    and 3 where nothing was found within the limits. --out - prints the answer's file.
     """
     if time_limit is not None and not time_limit >= 0:
         raise ProblemError(f"--time-limit is {time_limit:g}; give seconds >= 0")
     if threads is not None and threads < 1:
         raise ProblemError(f"--threads is {threads}; give a whole number >= 1")
     place = _place(engine, address, workers, parts, out)
+    if out == STANDARD and json:
+        raise ProblemError("--out - and --json both take standard output; give one of them")
     with working("reading", json):
-        chosen = open_problems(file, index, sense, settings)
+        chosen = open_problems(file, index, sense, settings, columns)
+        start = None if warm_start is None else read_from(warm_start, read_solution)
+    if start is not None and len(chosen) > 1:
+        only_one(file, chosen)  # an earlier answer is that of one problem
 
     def solved(problem: AlignmentProblem, text: str = "") -> Result:
         with live_line(f"solving {text}{problem.n_clients} x {problem.n_experts}", json) as show:
             return solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
-                                 elastic=elastic, engine=place, callback=show)
+                                 start, elastic=elastic, engine=place, callback=show)
 
+    made = settings_of(settings)
     if len(chosen) > 1 and out is None and parts is None:
-        return _solve_several(file, chosen, solved, json)
-    return _solve_one(*only_one(file, chosen), solved, json, out, parts)
+        return _solve_several(file, chosen, solved, json, made)
+    return _solve_one(*only_one(file, chosen), solved, json, out, parts, made)
 
 
 def _place(
     engine: str, address: str | None, workers: int | None, parts: str | None, out: str | None
-) -> RayEngine | str:
+) -> RayEngine | EngineName:
     """Return where to solve, after checking the options of where the answer goes."""
     if engine not in ("local", "ray"):
         raise ProblemError(f"--engine is {engine!r}; give local or ray")
@@ -117,23 +132,24 @@ def _place(
         raise ProblemError("--address, --workers and --parts need --engine ray")
     if parts is not None and out is not None:
         raise ProblemError("--parts leaves no pairs to write to --out; give one of them")
-    if out is not None:
+    if out not in (None, STANDARD):
         check_solution_path(out)
-    return RayEngine(address, workers, parts) if engine == "ray" else engine
+    return RayEngine(address, workers, parts) if engine == "ray" else "local"
 
 
 def _solve_one(
     problem: AlignmentProblem, label: str, solved: Callable[[AlignmentProblem], Result],
-    json: bool, out: str | None, parts: str | None,
+    json: bool, out: str | None, parts: str | None, made: dict[str, float],
 ) -> int:
     """Solve a problem, write the answer and print all that is known of it."""
     # What comes between the answer and its end ends nothing but that.
     with Call("answer"):
         result = solved(problem)
-        failure = "" if out is None else _written(result, out)
+        failure = "" if out is None else _written(result, out, made)
         if json:
-            print_json(_result_document(label, result) | ({"error": failure} if failure else {}))
-        else:
+            failed = {"error": failure} if failure else {}
+            print_json(_result_document(label, result, made) | failed)
+        elif out != STANDARD:
             print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
                        f"experts, {problem.sense}, class {problem.problem_class}")
             print_text(result.summary())
@@ -145,17 +161,19 @@ def _solve_one(
     return BAD_INPUT if failure else _exit_code(result)
 
 
-def _written(result: Result, out: str) -> str:
+def _written(result: Result, out: str, made: dict[str, float]) -> str:
     """Write an answer; return why that was not possible, so that it can still be printed."""
     try:
-        write_solution(result, out)
+        with written_to(out) as place:
+            write_solution(result, place, settings=made)
     except ProblemError as error:
         return " ".join(str(error).split())
     return ""
 
 
 def _solve_several(
-    file: str, chosen: list[Chosen], solved: Callable[[AlignmentProblem, str], Result], json: bool
+    file: str, chosen: list[Chosen], solved: Callable[[AlignmentProblem, str], Result],
+    json: bool, made: dict[str, float],
 ) -> int:
     """Solve the problems of a file, a line for each; Ctrl-C ends it after the one at work."""
     documents, codes = [], []
@@ -165,7 +183,7 @@ def _solve_several(
         for part in chosen:
             result = solved(part.problem, f"{part.number} of {part.total}, ")
             codes.append(_exit_code(result))
-            documents.append(_result_document(part.label, result))
+            documents.append(_result_document(part.label, result, made))
             if not json:
                 size = f"{part.problem.n_clients} x {part.problem.n_experts}"
                 print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
@@ -195,9 +213,9 @@ def _exit_code(result: Result) -> int:
     return INTERRUPTED if result.termination is Termination.INTERRUPTED else NOTHING_FOUND
 
 
-def _result_document(label: str, result: Result) -> dict[str, Any]:
+def _result_document(label: str, result: Result, made: dict[str, float]) -> dict[str, Any]:
     """Return what ``solve --json`` prints: the solution file, and what only a run knows."""
-    solution = solution_document(Solution.from_result(result), result.problem)
+    solution = solution_document(Solution.from_result(result, made), result.problem)
     return {
         "file": label,
         "gap": result.gap,
@@ -213,6 +231,7 @@ def check(
     index: IndexOption = None,
     sense: SenseOption = None,
     settings: SetOption = None,
+    columns: ColumnOption = None,
     json: JsonOption = False,
 ) -> int:
     """Check a solution against its problem, without a solver.
@@ -223,8 +242,8 @@ def check(
     here is called a claim of the solver the file names. The exit code is 1 where
     the solution breaks a bound or claims what is not so.
     """
-    problem, label = only_one(file, open_problems(file, index, sense, settings))
-    claimed = read_solution(solution, problem)
+    problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
+    problem, claimed = open_solution(solution, file, problem)
     with working("checking", json):
         found = verdict(problem, claimed)
     lines = [f"failed: {failure}" for failure in found.failures]

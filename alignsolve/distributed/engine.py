@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The list of the files that the workers wrote; readers of folders of Parquet pass over it.
 PARTS = "_parts.sha256"
+
+#: Where `solve` may work.
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)

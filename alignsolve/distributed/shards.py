@@ -16,7 +16,7 @@ from alignsolve.distributed.worker import CHANGES, Behind, Worker, pack
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import IntArray
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 
 class RayShards(Shards):

@@ -35,7 +35,7 @@ from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.relaxation import ELASTIC_KINDS
 from alignsolve.status import Limits
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Problems with more pairs are not modelled, nor, under a time limit, those with more per second.
 MOST_PAIRS, MOST_PAIRS_PER_SECOND = 2_000_000, 5_000

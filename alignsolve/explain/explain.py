@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import overload
 
 from alignsolve.errors import ProblemError
-from alignsolve.explain.explainer import Explainer
-from alignsolve.explain.views import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.explain.client_view import ClientExplanation
+from alignsolve.explain.expert_view import ExpertExplanation
+from alignsolve.explain.explainer import EXACT_SECONDS, Explainer
+from alignsolve.explain.overall_view import Explanation
 from alignsolve.interrupts import Call
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
@@ -14,19 +16,22 @@ from alignsolve.result import Result
 
 @overload
 def explain(
-    problem: AlignmentProblem, result: Result, *, client: int | str, expert: None = None
+    problem: AlignmentProblem, result: Result, *, client: int | str, expert: None = None,
+    exact: bool = False, time_limit: float = EXACT_SECONDS,
 ) -> ClientExplanation: ...
 @overload
 def explain(
-    problem: AlignmentProblem, result: Result, *, client: None = None, expert: int | str
+    problem: AlignmentProblem, result: Result, *, client: None = None, expert: int | str,
+    exact: bool = False, time_limit: float = EXACT_SECONDS,
 ) -> ExpertExplanation: ...
 @overload
 def explain(
-    problem: AlignmentProblem, result: Result, *, client: None = None, expert: None = None
+    problem: AlignmentProblem, result: Result, *, client: None = None, expert: None = None,
+    exact: bool = False, time_limit: float = EXACT_SECONDS,
 ) -> Explanation: ...
 def explain(
     problem: AlignmentProblem, result: Result, *, client: int | str | None = None,
-    expert: int | str | None = None,
+    expert: int | str | None = None, exact: bool = False, time_limit: float = EXACT_SECONDS,
 ) -> ClientExplanation | ExpertExplanation | Explanation:
     """Explain an answer: why a client or expert got what it got, and what balance costs.
 
@@ -39,11 +44,18 @@ def explain(
     client, expert : int or str, optional
         Index or id of a client, or of an expert; without either the answer as
         a whole is explained.
+    exact : bool, default False
+        Whether estimates are settled by solving again with the change: a pair forbidden or
+        forced, a bound moved. What is not proved in time keeps proved bounds, or stays an
+        estimate, and says so.
+    time_limit : float, default 10
+        Seconds for that, all questions together.
 
     Returns
     -------
     ClientExplanation, ExpertExplanation or Explanation
-        Each with a method ``text()``.
+        Each with a method ``text(audience="engineer")``; for ``"owner"`` it says in round
+        numbers, without prices, what the owner of a client wants to know.
 
     Raises
     ------
@@ -62,11 +74,16 @@ def explain(
     another problem. Where bounds were relaxed, all this is so for
     `Result.relaxed_problem`.
 
-    For the mip class, and where optimality is not proved, fitness, loads, regrets
-    and the price of balance are reported, and `notes` says what is not known.
+    For the mip class, and where optimality is not proved, margins and worths are estimates:
+    each client's own problem (slots, groups, budgets, floor) is solved with the change, exactly,
+    at prices of the loads, which are those of the Lagrangian dual where the answer has none.
+    Every number says whether it is exact: `HeldExpert.exact`, `Alternative.exact`,
+    `Contender.exact`, and the worths that ``estimates`` does not name. Fitness, loads, regrets,
+    what a client could have alone, and the price of balance are always exact.
 
-    Takes O(n_pairs n_experts + n_experts**3) time; for several explanations of
-    one answer, make an `Explainer` once.
+    Takes O(n_pairs n_experts + n_experts**3) time in the flow class; in the mip class some 150
+    passes over the clients for the prices, once, and two searches for a client's set for each
+    number. For several explanations of one answer, make an `Explainer` once.
 
     Examples
     --------
@@ -82,7 +99,7 @@ def explain(
     if client is not None and expert is not None:
         raise ProblemError("explain takes a client or an expert, not both")
     with Call():
-        explainer = Explainer(problem, result)
+        explainer = Explainer(problem, result, exact, time_limit)
         if client is not None:
             return explainer.client(client)
         return explainer.overall() if expert is None else explainer.expert(expert)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from alignsolve.certificate.answer import Changes
 from alignsolve.certificate.best_responses import best_responses
+from alignsolve.certificate.exchanges import Exchanges
 from alignsolve.errors import ProblemError
-from alignsolve.explain.exchanges import Changes, Exchanges
-from alignsolve.explain.views import (
+from alignsolve.explain.client_view import (
     Alternative,
     ClientExplanation,
-    Contender,
-    ExpertExplanation,
-    Explanation,
     HeldExpert,
-    amount,
+    Wording,
 )
+from alignsolve.explain.expert_view import Contender, ExpertExplanation
+from alignsolve.explain.overall_view import Explanation
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.ids import alike, escaped
 from alignsolve.model.problem import AlignmentProblem
@@ -27,11 +30,17 @@ from alignsolve.model.text import counted
 from alignsolve.result import Result
 from alignsolve.status import Status
 
+if TYPE_CHECKING:
+    from alignsolve.explain.estimates import Estimates
+    from alignsolve.explain.own_problem import OwnProblems
+
+Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
+
 #: Contenders that an explanation of an expert lists on either side.
 CONTENDERS = 20
 
-#: A slot counts as enough where the best answer loses at most this, relative to its values.
-ROUNDING = 1e-9
+#: Seconds for which numbers of one explanation are settled by solving again.
+EXACT_SECONDS = 10.0
 
 
 class Explainer:
@@ -44,14 +53,21 @@ class Explainer:
     result : Result
         An answer to it. Where bounds were relaxed, explanations are about the
         relaxed problem.
+    exact : bool, default False
+        Whether estimates are settled by solving again; see `explain`.
+    time_limit : float, default 10
+        Seconds for that, for each explanation.
 
     Raises
     ------
     ProblemError
-        If the result has no answer, or is one of another problem.
+        If the result has no answer, or is one of another problem, or the limit is no time.
     """
 
-    def __init__(self, problem: AlignmentProblem, result: Result) -> None:
+    def __init__(
+        self, problem: AlignmentProblem, result: Result, exact: bool = False,
+        time_limit: float = EXACT_SECONDS,
+    ) -> None:  # fmt: skip
         if not result.has_answer:
             why = "" if result.conflict is None else f": {result.conflict.text}"
             raise ProblemError(f"there is no answer to explain, but status "
@@ -64,39 +80,85 @@ class Explainer:
             )
         self.result = result
         self.problem = problem if result.relaxed_problem is None else result.relaxed_problem
-        self.exchanges = Exchanges(self.problem, result.row_ind, result.col_ind)
-        self.notes = tuple(self._notes())
         is_flow = self.problem.problem_class == "flow"
         self.exact = is_flow and result.status is Status.OPTIMAL
-        prices = result.prices
-        self.prices = None if prices is None else self.problem.sign * prices
-        words = ("fitness", "lower", "higher")
-        if self.problem.sense == "min":
-            words = ("cost", "higher", "lower")
-        self._word, self._worse, self._better = words
+        self.wording = Wording(self.problem)
+        self._settle(exact, time_limit)
+
+    def _settle(self, exact: bool, time_limit: float) -> None:
+        """Say whether estimates are settled, and in what time."""
+        if not (isinstance(time_limit, (int, float)) and time_limit >= 0):
+            raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0")
+        self.settles, self.time_limit = exact and not self.exact, time_limit
+        self.notes = tuple(self._notes())
+
+    def settling(self, exact: bool, time_limit: float = EXACT_SECONDS) -> Explainer:
+        """Return an explainer of the same answer that settles estimates, or does not.
+
+        It shares what is computed already. The parameters are those of the class.
+        """
+        other = copy.copy(self)
+        other._settle(exact, time_limit)
+        return other
 
     def _notes(self) -> list[str]:
-        """Say what cannot be said."""
+        """Say what is to be known of the numbers."""
         notes = []
-        if self.problem.problem_class == "mip":
-            notes.append(
-                f"the problem is {self.problem.class_reason}: no prices explain such an answer, so "
-                f"margins, worths of slots and what would have to change are not known; what a "
-                f"client could have alone leaves budgets and floors out"
-            )
-        elif self.result.status is not Status.OPTIMAL:
-            notes.append("the answer is not proved optimal: margins and worths of slots are not "
-                         "known")
+        if not self.exact:
+            why = (f"the problem is {self.problem.class_reason}"
+                   if self.problem.problem_class == "mip" else "the answer is not proved optimal")
+            how = ("what was not settled in time is an estimate" if self.settles
+                   else "margins and worths are estimates")
+            notes.append(f"{why}: {how}, from each client's own problem at prices of the loads")
+        if self.settles and not self._can_settle:
+            notes.append("whole numbers beyond 2**53 and fitness read in blocks are not solved "
+                         "again: all stay estimates")
         if self.result.relaxations:
             relaxed = counted(len(self.result.relaxations), "bound")
             notes.append(f"{relaxed} relaxed; all this is about the problem with them moved to "
                          f"what the answer has")
         return notes
 
+    @property
+    def _can_settle(self) -> bool:
+        return self.problem.integers is None and not self.problem.streamed
+
+    def _settled(
+        self, explained: Explained, settle: str, *more: Any
+    ) -> Explained:
+        """Settle an explanation's estimates, where that is asked for."""
+        if not (self.settles and self._can_settle):
+            return explained
+        # Imported here, so that commands that explain nothing wait less.
+        from alignsolve.explain import resolving, settling
+
+        resolver = resolving.Resolver(self.problem, self.result, self.time_limit)
+        by: Callable[..., Explained] = getattr(settling, settle)
+        settled = by(explained, resolver, *more)
+        # The first note says that there are estimates.
+        return replace(settled, notes=self.notes[1:]) if settled.exact else settled
+
+    @cached_property
+    def found(self) -> Exchanges | Estimates:
+        """What says what changes cost: exactly where prices prove the answer, else estimates."""
+        if self.exact:
+            return Exchanges(self.problem, self.result.row_ind, self.result.col_ind)
+        from alignsolve.explain.estimates import Estimates
+
+        return Estimates(self.problem, self.result)
+
     # -- what clients would hold alone ---------------------------------------------
+
+    @cached_property
+    def _free(self) -> OwnProblems:
+        from alignsolve.explain.own_problem import OwnProblems
+
+        return OwnProblems(self.problem)
 
     def _best_alone(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
         """Return value and members of neighbouring clients' best sets where loads do not matter."""
+        if self.problem.problem_class == "mip":
+            return self._free.best(clients)
         values = self.problem.values(clients)
         rows = slice(int(clients[0]), int(clients[-1]) + 1)
         # Every client has a best set: what it holds keeps its slots and groups.
@@ -108,107 +170,117 @@ class Explainer:
         """Value of each client's best set alone, and how many clients would hold each expert."""
         value = np.empty(self.problem.n_clients)
         wanted = np.zeros(self.problem.n_experts, dtype=np.int64)
-        for clients in self.exchanges.all_clients():
+        for clients in self.found.all_clients():
             value[clients], chosen = self._best_alone(clients)
             wanted += chosen.sum(axis=0)
         return value, wanted
-
-    def _own_value(self, clients: IntArray) -> Float64Array:
-        """Return what some clients have, max sense."""
-        values, held = self.exchanges.block(clients)
-        return np.asarray(np.where(held, values, 0.0).sum(axis=1))
 
     # -- a client -------------------------------------------------------------------
 
     def client(self, client: int | str) -> ClientExplanation:
         """Explain what a client holds; see `explain`."""
         i = _index("client", client, self.problem.n_clients, self.problem.client_ids)
-        problem, at = self.problem, np.array([i])
-        (values,), (held,) = self.exchanges.block(at)
-        changes = self.exchanges.changes(at) if self.exact else None
-        value, alone = float(self._own_value(at)[0]), float(self._best_alone(at)[0][0])
+        problem, at, found = self.problem, np.array([i]), self.found
+        (values,), (held,) = found.block(at)
+        changes, paid = found.changes(at), self._paid(i)
+        value, alone = float(found.own_value(at)[0]), float(self._best_alone(at)[0][0])
         others = np.flatnonzero(~held & (values > -np.inf))
-        farness = -values if changes is None else changes.loss[0]
-        others = others[np.argsort(farness[others], kind="stable")]
-        slot = minimum = None
-        if self.exact:
-            slot = float(self.exchanges.gain_of_slot(at)[0])
-            minimum = float(self.exchanges.gain_of_minimum(at)[0])
-        return ClientExplanation(
+        others = others[np.argsort(changes.loss[0][others], kind="stable")]
+        budgets = {name: float(found.gain_without_budget(name, at)[0])
+                   for name, part in problem.resources.items()
+                   if np.isfinite(np.asarray(part.budget)[i])}
+        explained = ClientExplanation(
             client=i,
             name=problem.client_name(i),
-            held=tuple(self._held(j, values, changes) for j in np.flatnonzero(held).tolist()),
-            alternatives=tuple(self._alternative(i, j, values, held, changes)
+            held=tuple(self._held(j, values, paid, changes)
+                       for j in np.flatnonzero(held).tolist()),
+            alternatives=tuple(self._alternative(i, j, values, held, paid, changes)
                                for j in others.tolist()),
             forbidden=int((values == -np.inf).sum()),
             value=problem.sign * value,
             alone=problem.sign * alone,
             regret=max(0.0, alone - value),
-            slot_worth=slot,
-            minimum_worth=minimum,
+            slot_worth=float(found.gain_of_slot(at)[0]),
+            minimum_worth=float(found.gain_of_minimum(at)[0]),
             exact=self.exact,
             notes=self.notes,
+            budget_worth=budgets,
+            estimates=self._estimates("slot_worth", "minimum_worth",
+                                      *(f"budget_worth.{name}" for name in budgets)),
+            sense=problem.sense,
         )
+        return self._settled(explained, "settle_client", self.wording)
 
-    def _price(self, j: int) -> float | None:
-        return None if self.prices is None else 0 + self.problem.sign * float(self.prices[j])
+    def _estimates(self, *names: str) -> tuple[str, ...]:
+        return () if self.exact else names
 
-    def _pair(self, j: int, values: Float64Array) -> tuple[str, float, float | None, str]:
-        """Return an expert's name, a client's value of it, its price, and all these in words."""
-        name, price = self.problem.expert_name(j), self._price(j)
-        value = self.problem.sign * float(values[j])
-        at_price = "" if price is None else f", price {amount(price)}"
-        return name, value, price, f"{name}: {self._word} {amount(value)}{at_price}"
+    def _paid(self, client: int) -> Float64Array:
+        """Return what a client pays for each expert, max sense."""
+        if not isinstance(self.found, Exchanges):
+            return self.found.paid(client)
+        return self._holder_prices
 
-    def _held(self, j: int, values: Float64Array, changes: Changes | None) -> HeldExpert:
+    @cached_property
+    def _holder_prices(self) -> Float64Array:
+        """Price of a holder of each expert, max sense."""
+        if not isinstance(self.found, Exchanges):
+            return self.found.prices.holder()
+        prices = self.result.prices
+        # Without a client nothing has a price.
+        return self.problem.sign * prices if prices is not None else np.zeros(self.found.loads.size)
+
+    def _stated(self, price: Any) -> Any:
+        """Return a price in the problem's own sense."""
+        return 0 + self.problem.sign * price
+
+    def _held(
+        self, j: int, values: Float64Array, paid: Float64Array, changes: Changes
+    ) -> HeldExpert:
         """Return what is to be said of a held expert."""
-        name, value, price, text = self._pair(j, values)
-        if changes is None:
-            return HeldExpert(j, name, value, price, None, None, text)
-        margin, taken = float(changes.margin[0, j]), _expert_or_none(changes.taken[0, j])
-        if math.isinf(margin):
-            text += "; no answer without this pair exists"
-        else:
-            then = "nothing" if taken is None else self.problem.expert_name(taken)
-            text += f"; {self._worse} by more than {amount(margin)}, {then} takes its place"
-        return HeldExpert(j, name, value, price, margin, taken, text)
+        margin = float(changes.margin[0, j])
+        return self.wording.held(HeldExpert(
+            expert=j,
+            name=self.problem.expert_name(j),
+            value=self.problem.sign * float(values[j]),
+            price=self._stated(float(paid[j])),
+            margin=margin,
+            runner_up=_expert_or_none(changes.taken[0, j]),
+            exact=self.exact or math.isinf(margin),
+        ))
 
     def _alternative(
-        self, i: int, j: int, values: Float64Array, held: BoolArray, changes: Changes | None
-    ) -> Alternative:
+        self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array,
+        changes: Changes,
+    ) -> Alternative:  # fmt: skip
         """Return what is to be said of an expert that a client may hold and does not."""
-        name, value, price, text = self._pair(j, values)
-        text = f"not {text}"
-        if changes is None:
-            return Alternative(j, name, value, price, None, None, None, None, text)
-        missing, given = float(changes.loss[0, j]), _expert_or_none(changes.given[0, j])
-        suffices = self._slot_suffices(i, j)
-        if math.isinf(missing):
-            text += "; no answer with this pair exists"
-        else:
-            over = "" if given is None else f" in place of {self.problem.expert_name(given)}"
-            text += f"; {self._better} by more than {amount(missing)}, it is given{over}"
-        if suffices:
-            text += "; so it is with one more slot for the expert"
-        cut = self._price_cut(i, j, values, held)
-        return Alternative(j, name, value, price, missing, given, cut, suffices, text)
-
-    def _slot_suffices(self, i: int, j: int) -> bool:
-        """Tell whether a further slot of an expert gives it to a client in a best answer."""
-        worth = float(self.exchanges.slot_worth[j])
-        if not worth > 0:
-            return False
-        loss = float(self.exchanges.changes(np.array([i]), slot_of=j).loss[0, j])
-        return loss <= -worth + ROUNDING * max(1.0, self.problem.largest)
+        missing = float(changes.loss[0, j])
+        cut: float | None = missing
+        if self.exact:
+            cut = self._price_cut(i, j, values, held, paid)
+        return self.wording.alternative(Alternative(
+            expert=j,
+            name=self.problem.expert_name(j),
+            value=self.problem.sign * float(values[j]),
+            price=self._stated(float(paid[j])),
+            missing=missing,
+            in_place_of=_expert_or_none(changes.given[0, j]),
+            price_cut=cut,
+            slot_suffices=self.found.slot_suffices(i, j, missing),
+            exact=self.exact or math.isinf(missing),
+            slot_exact=self.exact or math.isinf(missing),
+            gain=float(changes.gain[0, j]) if math.isfinite(missing) else 0.0,
+            holders=int(self.found.loads[j]),
+            places=int(self.found.high[j]),
+        ))
 
     def _price_cut(
-        self, i: int, j: int, values: Float64Array, held: BoolArray
+        self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array
     ) -> float | None:
         """Return by how much an expert is too dear for a client at the prices of the others."""
-        if self.prices is None or self.problem.expert_group is not None:
+        if self.problem.expert_group is not None or not isinstance(self.found, Exchanges):
             return None
-        net = values - self.prices
-        bar = 0.0 if self.exchanges.moves.may_add[i] else float(net[held].min(initial=math.inf))
+        net = values - paid
+        bar = 0.0 if self.found.moves.may_add[i] else float(net[held].min(initial=math.inf))
         return None if math.isinf(bar) else max(0.0, bar - float(net[j]))
 
     # -- an expert ------------------------------------------------------------------
@@ -216,88 +288,87 @@ class Explainer:
     def expert(self, expert: int | str) -> ExpertExplanation:
         """Explain an expert's holders; see `explain`."""
         j = _index("expert", expert, self.problem.n_experts, self.problem.expert_ids)
-        found = self.exchanges
-        slot = loss = minimum = holder = None
-        if self.exact:
-            slot, loss, minimum = (
-                float(part[j]) for part in (found.slot_worth, found.slot_loss, found.need_worth)
-            )
-            holder = self._next_holder(j)
-        weakest, nearest = self._contenders(j)
-        return ExpertExplanation(
+        found = self.found
+        weakest, nearest, holder = self._contenders(j)
+        named = {} if isinstance(found, Exchanges) else found.prices.named()
+        explained = ExpertExplanation(
             expert=j,
             name=self.problem.expert_name(j),
             load=int(found.loads[j]),
             load_min=int(found.low[j]),
             load_max=int(found.high[j]),
-            price=self._price(j),
+            price=self._stated(float(self._holder_prices[j])),
             wanted=int(self._alone[1][j]),
-            slot_worth=slot,
-            slot_loss=loss,
-            minimum_worth=minimum,
+            slot_worth=float(found.slot_worth[j]),
+            slot_loss=float(found.slot_loss[j]),
+            minimum_worth=float(found.need_worth[j]),
             next_holder=holder,
             weakest=weakest,
             nearest=nearest,
             exact=self.exact,
             notes=self.notes,
+            load_prices={name: self._stated(float(price[j])) for name, price in named.items()},
+            estimates=self._estimates("slot_worth", "slot_loss", "minimum_worth"),
         )
+        return self._settled(explained, "settle_expert")
 
-    def _next_holder(self, j: int) -> Contender | None:
-        """Return who would take an expert's further slot."""
-        i = self.exchanges.next_holder(j)
-        if i is None:
-            return None
-        at = np.array([i])
-        (value,) = self.problem.pair_values(at, np.array([j]))
-        margin = float(self.exchanges.changes(at).loss[0, j])
-        return Contender(i, self.problem.client_name(i), self.problem.sign * float(value), margin)
+    def _contenders(
+        self, j: int
+    ) -> tuple[tuple[Contender, ...], tuple[Contender, ...], Contender | None]:
+        """Return the holders nearest to losing an expert, the others nearest to it, and the next.
 
-    def _contenders(self, j: int) -> tuple[tuple[Contender, ...], tuple[Contender, ...]]:
-        """Return the holders nearest to losing an expert, and the others nearest to getting it."""
-        n, problem = self.problem.n_clients, self.problem
-        value, margin, is_held = np.empty(n), np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
-        for clients in self.exchanges.all_clients():
-            values, held = self.exchanges.block(clients)
-            value[clients], is_held[clients] = values[:, j], held[:, j]
-            if self.exact:
-                changes = self.exchanges.changes(clients)
-                margin[clients] = np.where(held[:, j], changes.margin[:, j], changes.loss[:, j])
+        The last is who would take a further slot.
+        """
+        problem, found = self.problem, self.found
+        clients = np.arange(problem.n_clients)
+        is_held = np.zeros(clients.size, dtype=np.bool_)
+        is_held[found.rows[found.cols == j]] = True
+        value = problem.pair_values(clients, np.full(clients.size, j))
+        margin = found.of_all_clients(lambda some: found.of_expert(some, j))
 
-        def listed(index: IntArray, key: Float64Array) -> tuple[Contender, ...]:
-            order = index[np.argsort(key[index], kind="stable")][:CONTENDERS]
-            return tuple(
-                Contender(i, problem.client_name(i), problem.sign * float(value[i]),
-                          float(margin[i]) if self.exact else None)
-                for i in order.tolist()
-            )
+        def contender(i: int) -> Contender:
+            return Contender(i, problem.client_name(i), problem.sign * float(value[i]),
+                             float(margin[i]), self.exact or math.isinf(margin[i]))
 
-        others = np.flatnonzero(~is_held & (value > -np.inf))
-        # Without margins, those of least fitness hold it, and of most do not, most nearly.
-        keys = (margin, margin) if self.exact else (value, -value)
-        return listed(np.flatnonzero(is_held), keys[0]), listed(others, keys[1])
+        def listed(index: IntArray) -> tuple[Contender, ...]:
+            order = index[np.argsort(margin[index], kind="stable")][:CONTENDERS]
+            return tuple(contender(i) for i in order.tolist())
+
+        following = found.next_holder(j, np.where(is_held, np.inf, margin))
+        return (
+            listed(np.flatnonzero(is_held)), listed(np.flatnonzero(~is_held & (value > -np.inf))),
+            None if following is None else contender(following),
+        )  # fmt: skip
 
     # -- the whole ------------------------------------------------------------------
 
     def overall(self) -> Explanation:
         """Explain the answer as a whole; see `explain`."""
-        problem, found = self.problem, self.exchanges
+        problem, found = self.problem, self.found
         alone, _ = self._alone
-        has = found.of_all_clients(self._own_value)
+        has = found.of_all_clients(found.own_value)
         regret = np.maximum(0.0, alone - has)
-        return Explanation(
+        named = {} if isinstance(found, Exchanges) else found.prices.named()
+        explained = Explanation(
             objective_value=self.result.objective_value,
             total=problem.sign * float(has.sum()),
             free=problem.sign * float(alone.sum()),
             balance=float(regret.sum()),
-            prices=self.result.prices,
-            slot_worth=found.slot_worth if self.exact else None,
-            minimum_worth=found.need_worth if self.exact else None,
-            client_slot_worth=found.of_all_clients(found.gain_of_slot) if self.exact else None,
+            prices=self._stated(self._holder_prices),
+            slot_worth=found.slot_worth,
+            minimum_worth=found.need_worth,
+            client_slot_worth=found.of_all_clients(found.gain_of_slot),
             regret=regret,
             expert_names=tuple(problem.expert_name(j) for j in range(problem.n_experts)),
             exact=self.exact,
             notes=self.notes,
+            load_prices={name: self._stated(price) for name, price in named.items()},
+            estimates=self._estimates("slot_worth", "minimum_worth", "client_slot_worth"),
+            loads=found.loads,
+            load_min=found.low,
+            load_max=found.high,
         )
+        return self._settled(explained, "settle_overall")
 
 
 def _expert_or_none(index: int) -> int | None:

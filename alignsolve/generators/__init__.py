@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from alignsolve.errors import ProblemError
-from alignsolve.generators import bounds, fitness, fleets, gap
+from alignsolve.generators import bounds, fitness, fleets, gap, layers
 from alignsolve.generators.family import MAX_PAIRS, Family, Parameter, Value
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import nearest
@@ -23,7 +23,7 @@ __all__ = ["FAMILIES", "MAX_PAIRS", "Family", "Parameter", "Value", "find_family
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.name: family
-        for module in (fitness, fleets, bounds, gap)
+        for module in (fitness, fleets, layers, bounds, gap)
         for family in module.FAMILIES
     }
 )

@@ -1,4 +1,4 @@
-"""Families that differ in what clients are: devices, layers of experts, rounds."""
+"""Families that differ in what clients are: devices, rounds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TOKENS = 128
 #: Length of a round, in seconds.
 ROUND_SECONDS = 600
 
-# Figures of `scarce` alone.
+# Figures of `scarce` alone; `deep` has the same activations.
 
 #: Smallest and largest expert, in million parameters.
 SCARCE_MILLIONS = (6, 20)
@@ -123,33 +123,6 @@ def filled(
         held[rows[fits], tried[fits]] = True
         left -= taken * fits
     return held
-
-
-def multi_layer(
-    draws: Draws, *, clients: int, layers: int, experts: int, spare: int, layer_max: int,
-    balance: float, fill: float, exponent: float,
-) -> AlignmentProblem:
-    """Build a problem of several MoE layers; every client holds an expert of each.
-
-    In each layer a client has one favourite, drawn by Zipf's law. Assigning one
-    expert of each layer to the clients in turn keeps every bound.
-    """
-    n_columns = layers * experts
-    fitness = draws.stream("noise").whole(0, 999, (clients, n_columns), np.float32)
-    favourite = draws.stream("favourites").weighted(
-        zipf_weights(experts, exponent), (clients, layers)
-    )
-    fitness[np.arange(clients)[:, None], favourite + experts * np.arange(layers)] += 500
-    in_turn = clients // experts
-    return AlignmentProblem(
-        fitness,
-        layers + spare,
-        load_min=math.floor(exact(fill) * in_turn),
-        load_max=max(-(-clients // experts), load_cap(clients, n_columns, layers + spare, balance)),
-        expert_group=np.arange(n_columns) // experts,
-        group_min=1,
-        group_max=layer_max,
-    )
 
 
 def sticky(
@@ -300,23 +273,6 @@ FAMILIES = (
                       "assignment gives it; 0 for no floor", 0, 1, step=0.01),
         ),
         tiers,
-    ),
-    Family(
-        "multi-layer",
-        "Several MoE layers: every client holds at least one expert of each.",
-        (
-            *standard(clients=200),
-            Parameter("layers", 4, "number of MoE layers", 1, 1000),
-            Parameter("experts", 8, "number of experts in a layer", 1, 65_536),
-            Parameter("spare", 2, "slots of a client beyond one in each layer", 0, 1000),
-            Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
-            *standard(balance=1.2),
-            Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
-                      "many as a layer has experts", 0, 1, step=0.01),
-            Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
-        ),
-        multi_layer,
-        tables=(("clients", "layers", "experts"),),
     ),
     Family(
         "sticky",

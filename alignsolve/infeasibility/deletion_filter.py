@@ -32,7 +32,7 @@ from alignsolve.model.feasibility import is_feasible, violations
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Subsolver, Termination
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Clients and experts of an assignment.
 Point = tuple[IntArray, IntArray]

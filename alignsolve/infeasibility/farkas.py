@@ -29,7 +29,7 @@ from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Relaxations with more coefficients are not solved.
 MOST_COEFFICIENTS = 3_000_000

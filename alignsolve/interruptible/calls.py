@@ -30,7 +30,7 @@ LONG = 2.0
 COMMAND = "import sys; sys.path[:] = sys.argv[1:]; " \
           "from alignsolve.interruptible.worker import main; main()"
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 
 class Calls:

@@ -6,6 +6,7 @@ experts, and at most 1,000 cells of the matrix for each pair that a file lists.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from alignsolve.errors import ProblemError
@@ -26,7 +27,9 @@ __all__ = [
 ]
 
 
-def read_instances(path: str | Path, sense: str | None = None) -> list[AlignmentProblem]:
+def read_instances(
+    path: str | Path, sense: str | None = None, columns: Mapping[str, str] | None = None
+) -> list[AlignmentProblem]:
     """Read the problems of a file, whatever its format.
 
     Parameters
@@ -34,10 +37,13 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
     path : path
         JSON, npz, CSV, Parquet, TOML (a generator's spec), DIMACS, an
         OR-Library assignment file, or a matrix of fitness in ``.npy`` or Arrow.
-        The suffix decides, else the content.
+        The suffix decides, else the content. Texts may be compressed with gzip.
     sense : {"max", "min"}, optional
         For files that do not say, as generalized assignment files: whether
         their values are to be maximised or minimised.
+    columns : mapping of str to str, optional
+        For tables, what they call a column where it is not its name here, as in
+        ``{"fitness": "score", "client": "phone"}``.
 
     Returns
     -------
@@ -56,15 +62,21 @@ def read_instances(path: str | Path, sense: str | None = None) -> list[Alignment
         fail(path, f"has format {found.name.upper()}, which is written for other solvers but not "
                    f"read")
     read = found.function("read")
+    if columns and not found.takes_columns:
+        fail(path, f"has format {found.name}, which has no columns to name; give tables (CSV, TSV "
+                   f"or Parquet)")
+    more = {"columns": columns} if columns else {}
     with located(path):
-        problems = read(path, sense) if found.asks_sense else read(path)
+        problems = read(path, sense, **more) if found.asks_sense else read(path)
     problems = problems if isinstance(problems, list) else [problems]
     if sense is not None and problems[0].sense != sense:
         fail(path, f"says itself that its sense is {problems[0].sense!r}; drop sense {sense!r}")
     return problems
 
 
-def read_instance(path: str | Path, sense: str | None = None) -> AlignmentProblem:
+def read_instance(
+    path: str | Path, sense: str | None = None, columns: Mapping[str, str] | None = None
+) -> AlignmentProblem:
     """Read the one problem of a file; see `read_instances`.
 
     Raises
@@ -72,7 +84,7 @@ def read_instance(path: str | Path, sense: str | None = None) -> AlignmentProble
     ProblemError
         Also if the file holds several problems.
     """
-    problems = read_instances(path, sense)
+    problems = read_instances(path, sense, columns)
     if len(problems) > 1:
         fail(path, f"holds {len(problems)} problems; use read_instances and choose one")
     return problems[0]

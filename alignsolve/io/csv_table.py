@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterator
+import itertools
+import re
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.io import table
-from alignsolve.io.files import atomic_write, fail, one_line, read_text
-from alignsolve.io.schema import MATRIX
-from alignsolve.io.table import Column, Ids, Table
+from alignsolve.io.csv_fast import Columns, read_rows
+from alignsolve.io.files import atomic_write, decoded, fail, read_bytes
+from alignsolve.io.table import Column
+from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.large_integers import EXACT, has_large_integers
+from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -27,10 +32,18 @@ if TYPE_CHECKING:
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16
 
+#: Characters in which a header is looked for first.
+_HEAD = 1 << 16
 
-def read(path: str | Path, sense: str | None) -> AlignmentProblem:
+#: What a line has that is not blank.
+_FILLED = re.compile(r'[^\s,;"]')
+
+
+def read(
+    path: str | Path, sense: str | None, columns: Mapping[str, str] | None = None
+) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(read_table, path, sense)
+    return table.read_tables(read_table, path, sense, columns)
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
@@ -63,55 +76,106 @@ def _write_stream(columns: dict[str, Column], stream: IO[bytes], delimiter: str)
 
 
 def csv_reader(text: str) -> Reader:
-    """Return a strict reader of CSV, by the separator that its first line has most of."""
-    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    """Return a strict reader of CSV, by the separator that its first filled line has most of."""
+    filled = _FILLED.search(text)
+    at = filled.start() if filled else 0
+    end = text.find("\n", at)
+    first = text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)]
+    delimiter = max(",;\t", key=first.count)
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
-def read_table(path: str | Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
-    """Read a CSV file into columns of ids and of numbers."""
-    reader = csv_reader(read_text(path))
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        if not any(header):
-            fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
-        table.check_columns(path, header, ids, known)
-        seen: dict[str, dict[str, int]] = {name: {} for name in ids}
-        parts: dict[str, list[npt.NDArray[Any]]] = {
-            name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in header
-        }
-        for rows, lines in _chunks(path, reader, header):
-            for name, words in zip(header, zip(*rows, strict=True), strict=True):
-                parts[name].append(_codes(words, seen[name]) if name in seen else
-                                   _numbers(path, name, words, lines))
-    except csv.Error as error:
-        fail(path, f"not CSV: {error}", reader.line_num)
-    columns = {name: _joined(path, name, part) for name, part in parts.items()}
-    return Table(path, 2, {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns)
-
-
-def _chunks(path: str | Path, reader: Reader, header: list[str]) -> (
-    Iterator[tuple[list[list[str]], list[int]]]
-):
-    """Yield rows in chunks, with the line where each begins; blank ones at the end are left out."""
-    rows, lines, waiting = list[list[str]](), list[int](), list[tuple[list[str], int]]()
+def filled_rows(reader: Reader) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the line where it begins."""
     last = reader.line_num
     for row in reader:
-        waiting.append((row, last + 1))
+        if any(row):
+            yield last + 1, row
         last = reader.line_num
-        if not any(row):
-            continue
-        for one, line in waiting:
-            if len(one) != len(header):
-                fail(path, f"{len(one)} cells under {len(header)} columns", line)
-            rows.append(one)
-            lines.append(line)
-        waiting.clear()
+
+
+def read_header(reader: Reader) -> tuple[int, list[str]]:
+    """Return the line of the first row that holds more than white space, and its cells."""
+    for line, row in filled_rows(reader):
+        header = [name.strip() for name in row]
+        if any(header):
+            return line, header
+    return 1, []
+
+
+def read_table(
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
+    columns: Mapping[str, str] = NO_NAMES,
+) -> tuple[Table, list[str]]:
+    """Read a CSV file into columns of ids and of numbers."""
+    data = read_bytes(path)
+    text, header = decoded(path, data), list[str]()
+    # The reader copies what it is given: of a large table first no more than the header.
+    reader = csv_reader(text[: text.rfind("\n", 0, _HEAD) + 1])
+    try:
+        with contextlib.suppress(csv.Error):
+            at, header = read_header(reader)
+        if not header:
+            reader = csv_reader(text)
+            at, header = read_header(reader)
+        if not header:
+            fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
+        origin = Origin(str(path), at, lambda row: _line_of(text, row))
+        names = known_names(origin, header, ids, known, columns)
+        start = _after_lines(data, reader.line_num)
+        found = read_rows(data, start, reader.dialect.delimiter, names, ids)
+        if found is None:
+            reader = csv_reader(text)
+            read_header(reader)
+            found = _read_slowly(origin, reader, names, ids)
+    except csv.Error as error:
+        fail(path, f"not CSV: {error}", reader.line_num)
+    return Table(origin, *found), header
+
+
+def _line_of(text: str, row: int) -> int:
+    """Return the line where a row begins, from 1; the rows are counted from 0, after the header."""
+    reader = csv_reader(text)
+    read_header(reader)
+    return next(itertools.islice(filled_rows(reader), row, None))[0]
+
+
+def _after_lines(data: bytes, lines: int) -> int:
+    """Return where a number of lines ends."""
+    at = 0
+    for _ in range(lines):
+        at = data.find(b"\n", at) + 1 or len(data)
+    return at
+
+
+def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[str, ...]) -> Columns:
+    """Read the rows by Python's own reader, which alone says what is wrong."""
+    seen: dict[str, dict[str, int]] = {name: {} for name in ids}
+    parts: dict[str, list[npt.NDArray[Any]]] = {
+        name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in names
+    }
+    done = 0
+    for rows in _chunks(origin, reader, len(names)):
+        for name, words in zip(names, zip(*rows, strict=True), strict=True):
+            parts[name].append(_codes(words, seen[name]) if name in seen else
+                               _numbers(origin, name, words, done))
+        done += len(rows)
+    columns = {name: _joined(origin, name, part) for name, part in parts.items()}
+    return {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns
+
+
+def _chunks(origin: Origin, reader: Reader, width: int) -> Iterator[list[list[str]]]:
+    """Yield the rows in chunks."""
+    rows: list[list[str]] = []
+    for line, row in filled_rows(reader):
+        if len(row) != width:
+            fail(origin.name, f"{len(row)} cells under {width} columns", line)
+        rows.append(row)
         if len(rows) >= _CHUNK:
-            yield rows, lines
-            rows, lines = [], []
+            yield rows
+            rows = []
     if rows:
-        yield rows, lines
+        yield rows
 
 
 def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
@@ -120,9 +184,9 @@ def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
 
 
 def _numbers(
-    path: str | Path, name: str, words: tuple[str, ...], lines: list[int]
+    origin: Origin, name: str, words: tuple[str, ...], first: int
 ) -> npt.NDArray[Any]:
-    """Convert cells to numbers; "inf" and "-inf" are allowed."""
+    """Convert the cells of rows from `first` on to numbers; "inf" and "-inf" are allowed."""
     try:
         values = np.array(words, dtype=np.float64)
     except ValueError:
@@ -130,7 +194,7 @@ def _numbers(
     if np.isnan(values).any():
         at = int(np.argmax(np.isnan(values)))
         shown = one_line(words[at]) if words[at].strip() else "empty"
-        fail(path, f"{name} is {shown}; give a number, inf or -inf", lines[at])
+        origin.fail(f"{name} is {shown}; give a number, inf or -inf", first + at)
     if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
         with contextlib.suppress(ValueError):  # fractions, or infinite
             whole = np.array([int(word) for word in words], dtype=object)
@@ -140,18 +204,18 @@ def _numbers(
     return values
 
 
-def _joined(path: str | Path, name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _joined(origin: Origin, name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the chunks of a column as one; whole numbers beyond 2**53 stay what they are."""
     if not any(has_large_integers(part) for part in parts) or name not in MATRIX.values():
         return np.concatenate(parts)
     floats = [part for part in parts if part.dtype.kind == "f"]
     if any(not np.isfinite(part).all() or (part != np.rint(part)).any() for part in floats):
-        fail(path, f"{name} has whole numbers beyond 2**53 beside fractions or infinities; take a "
-                   f"common amount off all values")
+        origin.fail(f"{name} has whole numbers beyond 2**53 beside fractions or infinities; take "
+                    f"a common amount off all values")
     kind = np.uint64 if any(part.dtype == np.uint64 for part in parts) else np.int64
     if kind is np.uint64 and any((part < 0).any() for part in parts):
-        fail(path, f"{name} has numbers below 0 beside others from 2**63 on; take a common amount "
-                   f"off all values")
+        origin.fail(f"{name} has numbers below 0 beside others from 2**63 on; take a common "
+                    f"amount off all values")
     return np.concatenate([part.astype(kind) for part in parts])
 
 

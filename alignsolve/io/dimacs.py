@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alignsolve.errors import UnsupportedProblemError
-from alignsolve.io.files import fail, located, one_line, read_text, write_text
+from alignsolve.io.files import fail, located, read_text, write_text
 from alignsolve.io.limits import MAX_SIDE, check_size
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 
 if TYPE_CHECKING:
     from alignsolve.backends.min_cost_flow.network import FlowNetwork

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-import numpy as np
-
 from alignsolve.errors import ProblemError
-from alignsolve.io.limits import MAX_TEXT_BYTES
-from alignsolve.model.arrays import IntArray
+from alignsolve.io.limits import LIMITS, MAX_TEXT_BYTES
+from alignsolve.model.text import one_line
 from alignsolve.model.whole_files import replacing
+
+#: How gzip files start, and zip archives.
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 #: JSON constants that Python reads and the standard forbids, and the strings around them.
 _CONSTANTS = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
@@ -29,12 +30,6 @@ def fail(
     """Raise `ProblemError` with ``file:line:column: message``."""
     place = "".join(f":{number}" for number in (line, column) if number is not None)
     raise ProblemError(f"{path}{place}: {message}")
-
-
-def one_line(text: object, limit: int = 60) -> str:
-    """Return untrusted text quoted on one line, cut to `limit` characters."""
-    shown = str(text)
-    return repr(shown if len(shown) <= limit else shown[: limit - 3] + "...")
 
 
 @contextmanager
@@ -52,7 +47,7 @@ def located(path: str | Path) -> Iterator[None]:
 
 
 def read_bytes(path: str | Path, limit: int = MAX_TEXT_BYTES, first: int | None = None) -> bytes:
-    """Return the content of a regular file, or its `first` bytes.
+    """Return the content of a regular file, unpacked where it is gzip, or its `first` bytes.
 
     Raises
     ------
@@ -71,9 +66,30 @@ def read_bytes(path: str | Path, limit: int = MAX_TEXT_BYTES, first: int | None 
         if status.st_size > limit and first is None:
             fail(path, f"has {status.st_size:,} bytes; at most {limit:,} are read in this format")
         with open(path, "rb") as stream:
+            is_packed = stream.read(2) == _GZIP
+            stream.seek(0)
+            if is_packed:
+                return _unpacked(path, stream, limit, first)
             return stream.read(limit if first is None else first)
     except OSError as error:
         fail(path, f"cannot be read: {_reason(error)}")
+
+
+def _unpacked(path: str | Path, stream: IO[bytes], limit: int, first: int | None) -> bytes:
+    """Return what a gzip file holds, or the `first` bytes of it."""
+    import gzip  # with zlib only where there is something to unpack
+    import zlib
+
+    size = os.fstat(stream.fileno()).st_size
+    limit = min(limit, max(LIMITS.free_bytes, LIMITS.unpacked_ratio * size))
+    try:
+        with gzip.open(stream) as content:
+            data = content.read(limit + 1 if first is None else first)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        fail(path, f"is not a complete gzip file: {one_line(error)[1:-1]}")
+    if len(data) > limit:
+        fail(path, f"has {size:,} bytes and would unpack to more than {limit:,}; unpack it first")
+    return data
 
 
 def _reason(error: OSError) -> str:
@@ -84,9 +100,15 @@ def _reason(error: OSError) -> str:
 
 def read_text(path: str | Path, limit: int = MAX_TEXT_BYTES) -> str:
     """Return a UTF-8 file as text, without a byte order mark."""
-    data = read_bytes(path, limit)
+    return decoded(path, read_bytes(path, limit))
+
+
+def decoded(path: str | Path, data: bytes) -> str:
+    """Return the content of a file as `read_text` does."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         fail(path, "is UTF-16 text; save it as UTF-8")
+    if data.startswith(_ZIP):
+        fail(path, "is a zip archive; unpack it, and give the file inside")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -220,10 +242,3 @@ def write_text(path: str | Path, parts: Iterable[str]) -> None:
     """Write the parts of a text one after the other as UTF-8, whole or not at all."""
     with atomic_write(path) as stream:
         stream.writelines(part.encode() for part in parts)
-
-
-def first_repeated(keys: IntArray) -> tuple[int, int] | None:
-    """Return the first two places of the smallest key that is there twice, or None."""
-    order = np.argsort(keys, kind="stable")
-    twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    return (int(order[twice[0]]), int(order[twice[0] + 1])) if twice.size else None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignsolve.io.files import fail, one_line, read_bytes
+from alignsolve.io.files import fail, read_bytes
+from alignsolve.model.text import one_line
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Format:
         What the module can do.
     asks_sense : bool
         Whether ``read`` is told the caller's sense: its files may leave it open.
+    takes_columns : bool
+        Whether ``read`` is told what the files call the columns.
+    is_text : bool
+        Whether files may be compressed with gzip.
     """
 
     name: str
@@ -36,6 +41,8 @@ class Format:
     reads: bool = True
     writes: bool = True
     asks_sense: bool = False
+    takes_columns: bool = False
+    is_text: bool = True
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return the module's ``read`` or ``write``; it is imported only now."""
@@ -49,13 +56,14 @@ FORMATS = {
     format_.name: format_
     for format_ in (
         Format("json", "native_json", (".json",)),
-        Format("npz", "native_npz", (".npz",)),
-        Format("csv", "csv_table", (".csv", ".tsv"), asks_sense=True),
-        Format("parquet", "parquet_table", (".parquet",), asks_sense=True),
+        Format("npz", "native_npz", (".npz",), is_text=False),
+        Format("csv", "csv_table", (".csv", ".tsv"), asks_sense=True, takes_columns=True),
+        Format("parquet", "parquet_table", (".parquet",), asks_sense=True,
+               takes_columns=True, is_text=False),
         Format("matrix", "matrix", (".npy", ".arrow", ".feather", ".ipc"), writes=False,
-               asks_sense=True),
+               asks_sense=True, is_text=False),
         Format("dimacs", "dimacs", (".min", ".dmx", ".dimacs")),
-        Format("mps", "mps", (".mps",), reads=False),
+        Format("mps", "mps", (".mps",)),
         Format("lp", "lp", (".lp",), reads=False),
         Format("orlib", "orlib", (), writes=False, asks_sense=True),
         Format("spec", "specs", (".toml",), writes=False),
@@ -64,6 +72,9 @@ FORMATS = {
 
 _BY_SUFFIX = {suffix: format_ for format_ in FORMATS.values() for suffix in format_.suffixes}
 
+#: What ends the name of a text that is compressed.
+PACKED = ".gz"
+
 #: How files start, for suffixes that do not say; tried in this order.
 _STARTS = (
     (re.compile(rb"PK\x03\x04"), "npz"),
@@ -71,8 +82,8 @@ _STARTS = (
     (re.compile(rb"(\xef\xbb\xbf)?\s*\{"), "json"),
     (re.compile(rb"(\xef\xbb\xbf)?\s*(c\s|p +min\s)"), "dimacs"),
     (re.compile(rb"(\xef\xbb\xbf)?\s*[-+.0-9]+\s"), "orlib"),
-    (re.compile(rb"(\xef\xbb\xbf)?[^\n]*\bclient\b[^\n]*\bexpert\b"), "csv"),
-    (re.compile(rb"(\xef\xbb\xbf)?[^\n]*\bexpert\b[^\n]*\bclient\b"), "csv"),
+    (re.compile(rb"(\xef\xbb\xbf)?[\s,;]*[^\n]*\bclient\b[^\n]*\bexpert\b"), "csv"),
+    (re.compile(rb"(\xef\xbb\xbf)?[\s,;]*[^\n]*\bexpert\b[^\n]*\bclient\b"), "csv"),
 )
 
 
@@ -87,8 +98,12 @@ def detect(path: str | Path) -> Format:
     start = read_bytes(path, first=4096)
     if not start:
         fail(path, "is empty; give an instance")
-    by_suffix = _BY_SUFFIX.get(Path(path).suffix.lower())
+    name = Path(path).name.lower()
+    by_suffix = _BY_SUFFIX.get(Path(name.removesuffix(PACKED)).suffix)
     if by_suffix is not None:
+        if name.endswith(PACKED) and not by_suffix.is_text:
+            fail(path, f"is compressed, and {by_suffix.name} is read only as it is; unpack it "
+                       f"with gunzip")
         return by_suffix
     for pattern, name in _STARTS:
         if pattern.match(start + b"\n"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alignsolve.io.schema import MATRIX
+from alignsolve.model.arguments import MATRIX
 from alignsolve.model.problem import AlignmentProblem, problem_of
 from alignsolve.model.sources import FitnessSource, MappedSource, TableSource
 

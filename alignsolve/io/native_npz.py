@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import atomic_write, fail, located, one_line, parse_json, read_bytes
+from alignsolve.io.files import atomic_write, fail, located, parse_json, read_bytes
 from alignsolve.io.limits import LIMITS, ReadLimits
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
 from alignsolve.io.seal import BLANK, is_sealed, seal
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 
 #: Largest header, and largest list of ids, in bytes.
 _MAX_HEADER_BYTES = 2**20
@@ -144,6 +145,11 @@ def _opened(path: str | Path, limits: ReadLimits) -> zipfile.ZipFile:
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     with _damage(path):
         archive = zipfile.ZipFile(path)
+    names = [member.filename for member in archive.infolist()]
+    if names and not any(name.endswith(".npy") for name in names):
+        archive.close()
+        fail(path, f"is a zip archive that holds {one_line(names[0])} and no arrays; unpack it, "
+                   f"and give the file inside")
     packed = Path(path).stat().st_size
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > max(limits.free_bytes, limits.unpacked_ratio * packed):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import fail, one_line, read_text
+from alignsolve.io.files import fail, read_text
+from alignsolve.model.text import one_line
 
 NAME = "OPTIMA.csv"
 

@@ -4,7 +4,8 @@ Both are nothing but numbers (J E Beasley, OR-Library: distributing test
 problems by electronic mail, 1990, doi:10.1057/jors.1990.166):
 
 * generalized assignment: an optional number of problems; then per problem
-  ``m n``, m rows of n values, m rows of n resource uses, m capacities;
+  ``m n``, m rows of n values, m rows of n resource uses, m capacities; of
+  several problems each may be followed by its optimum, which is passed over;
 * linear assignment: ``n``, then either n * n costs, or lines ``i j cost``
   counted from 1, where a pair that is not listed is forbidden.
 
@@ -18,20 +19,26 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from alignsolve.io.files import fail, first_repeated, located, one_line, position, read_text
+from alignsolve.io.files import fail, located, position, read_text
 from alignsolve.io.limits import check_size
 from alignsolve.io.optima import find_optima
-from alignsolve.io.schema import MATRIX
+from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.long_tables import first_repeated
 from alignsolve.model.problem import AlignmentProblem, Resource, problem_of
+from alignsolve.model.text import one_line
 
 #: Name of the resource that the agents of a generalized assignment problem have.
 CAPACITY = "capacity"
+
+#: The layout of several problems, each followed by its optimum.
+_SOLVED = "counted gap with optima"
 
 _TOKEN = re.compile(r"\S+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -130,7 +137,7 @@ def read(path: str | Path, sense: str | None) -> list[AlignmentProblem]:
 
 
 def _layout(numbers: _Numbers) -> str:
-    """Return which layout a file has: "counted gap", "gap", "dense" or "sparse".
+    """Return which layout a file has: a key of `_LAYOUTS`.
 
     Raises
     ------
@@ -140,9 +147,13 @@ def _layout(numbers: _Numbers) -> str:
     if not numbers.values.size:
         fail(numbers.path, "is empty; give an instance")
     fitting = [name for name, (fits, _) in _LAYOUTS.items() if fits(numbers.values)]
+    likely = _by_lines(numbers)
+    if likely not in (None, "counted gap"):
+        fitting = [name for name in fitting if name != _SOLVED]
     if len(fitting) == 1:
         return fitting[0]
-    likely = _by_lines(numbers)
+    if fitting == ["counted gap", _SOLVED]:
+        return fitting[0]
     if likely is None or (fitting and likely not in fitting):
         fail(numbers.path, "is not an OR-Library file: neither `m n` and the numbers of a "
                            "generalized assignment problem, nor `n` and those of a linear one", 1)
@@ -167,21 +178,23 @@ def _is_count(value: float) -> bool:
     return value.is_integer() and value >= 1
 
 
-def _gaps_end(values: Float64Array, start: int, count: float) -> int | None:
-    """Return where `count` problems that start at `start` end, or None if they cannot."""
+def _gaps_end(
+    values: Float64Array, start: int, count: float, further: int = 0
+) -> int | None:
+    """Return where `count` problems, each with `further` numbers, end, or None if they cannot."""
     end = start
     for _ in range(int(min(count, values.size))):
         size = values[end : end + 2].tolist()
         if len(size) < 2 or not all(map(_is_count, size)):
             return None
         m, n = map(int, size)
-        end += 2 + 2 * m * n + m
+        end += 2 + 2 * m * n + m + further
     return end
 
 
-def _fits_counted_gaps(values: Float64Array) -> bool:
+def _fits_counted_gaps(values: Float64Array, further: int = 0) -> bool:
     count = float(values[0])
-    return _is_count(count) and _gaps_end(values, 1, count) == values.size
+    return _is_count(count) and _gaps_end(values, 1, count, further) == values.size
 
 
 def _fits_dense(values: Float64Array) -> bool:
@@ -202,17 +215,22 @@ def _no_index(index: Float64Array, n: float) -> BoolArray:
     return mask
 
 
-def _read_counted_gaps(numbers: _Numbers, sense: str | None) -> list[AlignmentProblem]:
-    return _read_gaps(numbers, sense, 1, numbers.count(0, "the number of problems"))
+def _read_counted_gaps(
+    numbers: _Numbers, sense: str | None, further: int = 0
+) -> list[AlignmentProblem]:
+    count = numbers.count(0, "the number of problems")
+    return _read_gaps(numbers, sense, 1, count, further)
 
 
 def _read_gaps(
-    numbers: _Numbers, sense: str | None, start: int = 0, count: int = 1
+    numbers: _Numbers, sense: str | None, start: int = 0, count: int = 1, further: int = 0
 ) -> list[AlignmentProblem]:
     problems, at = [], start
     for number in range(1, count + 1):
-        problem, at = _gap_problem(numbers, at, number, sense, last=number == count)
+        last = number == count and not further
+        problem, at = _gap_problem(numbers, at, number, sense, last)
         problems.append(problem)
+        at += further
     return problems
 
 
@@ -303,6 +321,7 @@ _LAYOUTS: dict[str, tuple[
 ]] = {
     "counted gap": (_fits_counted_gaps, _read_counted_gaps),
     "gap": (lambda values: _gaps_end(values, 0, 1) == values.size, _read_gaps),
+    _SOLVED: (partial(_fits_counted_gaps, further=1), partial(_read_counted_gaps, further=1)),
     "dense": (_fits_dense, _read_dense),
     "sparse": (_fits_sparse, _read_sparse),
 }

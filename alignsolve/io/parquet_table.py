@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -10,33 +12,53 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.io import table
-from alignsolve.io.files import fail, one_line, read_bytes
+from alignsolve.io.arrow_columns import ids_in, numbers_in
+from alignsolve.io.files import atomic_write, fail, read_bytes
 from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
-from alignsolve.io.schema import MATRIX
-from alignsolve.io.table import Column, Ids, Table
-from alignsolve.model.large_integers import has_large_integers
+from alignsolve.io.table import Column
+from alignsolve.model.long_tables import (
+    NO_NAMES,
+    Ids,
+    Origin,
+    Table,
+    known_names,
+    numbers_of,
+)
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 
 #: Most rows that are read from any file.
 MAX_ROWS = 64 * MAX_SIDE
 
 
-def read(path: str | Path, sense: str | None, limits: ReadLimits = LIMITS) -> AlignmentProblem:
+def read(
+    path: str | Path, sense: str | None, limits: ReadLimits = LIMITS,
+    columns: Mapping[str, str] | None = None,
+) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(partial(read_table, limits=limits), path, sense)
+    return table.read_tables(partial(read_table, limits=limits), path, sense, columns)
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
     arrow, parquet = _library(path)
+    table.write_tables(partial(_write_stream, arrow, parquet), problem, path)
 
-    def write_table(columns: dict[str, Column], stream: IO[bytes]) -> None:
-        # Columns of ids are strings even without rows.
-        arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
-                  arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
-        parquet.write_table(arrow.table(arrays), stream)
 
-    table.write_tables(write_table, problem, path)
+def write_columns(columns: dict[str, Column], path: str | Path) -> None:
+    """Write columns of one length as a Parquet file."""
+    arrow, parquet = _library(path)
+    with atomic_write(path) as stream:
+        _write_stream(arrow, parquet, columns, stream)
+
+
+def _write_stream(
+    arrow: Any, parquet: Any, columns: dict[str, Column], stream: IO[bytes]
+) -> None:
+    # Columns of ids are strings even without rows.
+    arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
+              arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
+    parquet.write_table(arrow.table(arrays), stream)
 
 
 def _library(path: str | Path) -> tuple[Any, Any]:
@@ -49,62 +71,80 @@ def _library(path: str | Path) -> tuple[Any, Any]:
 
 
 def read_table(
-    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...], limits: ReadLimits = LIMITS
-) -> Table:
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
+    columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
+) -> tuple[Table, list[str]]:
     """Read a Parquet file into columns of ids and of numbers."""
+    origin = Origin(str(path), 1, lambda row: row + 1)
+    with _opened(path, limits) as (arrow, file):
+        header = file.schema_arrow.names
+        names = known_names(origin, header, ids, known, columns)
+        found = dict(zip(names, file.read().columns, strict=True))
+        return Table(
+            origin,
+            {name: _ids(arrow, origin, name, found[name]) for name in ids},
+            {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
+        ), header
+
+
+def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the rows of some columns of ids, as text; the file may have others."""
+    origin = Origin(str(path), 1, lambda row: row + 1)
+    with _opened(path, LIMITS) as (arrow, file):
+        for name in ids:
+            if file.schema_arrow.names.count(name) != 1:
+                origin.refuse_header(f"column {name!r} is missing, or there twice")
+        found = file.read(columns=list(ids))
+        columns = [_ids(arrow, origin, name, found[name]) for name in ids]
+    return list(zip(*([column.names[code] for code in column.codes.tolist()]
+                      for column in columns), strict=True))
+
+
+@contextmanager
+def _opened(path: str | Path, limits: ReadLimits) -> Iterator[tuple[Any, Any]]:
+    """Give pyarrow and an open file that does not hold far more rows than bytes."""
     arrow, parquet = _library(path)
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     try:
         with parquet.ParquetFile(path) as file:
-            table.check_columns(path, file.schema_arrow.names, ids, known)
             most = min(MAX_ROWS, max(limits.free_cells,
                                      limits.rows_per_byte * Path(path).stat().st_size))
             if file.metadata.num_rows > most:
                 fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
                            f"from a file of its size")
-            columns = file.read()
-        return Table(
-            path, 1,
-            {name: _ids(arrow, path, name, columns[name]) for name in ids},
-            {name: _numbers(arrow, path, name, columns[name])
-             for name in columns.column_names if name not in ids},
-        )
+            yield arrow, file
     except (ProblemError, MemoryError):
         raise
     except (arrow.ArrowException, OSError, UnicodeError) as error:
         fail(path, f"not a Parquet file that can be read: {one_line(error)[1:-1]}")
 
 
-def _ids(arrow: Any, path: str | Path, name: str, column: Any) -> Ids:
+def _ids(arrow: Any, origin: Origin, name: str, column: Any) -> Ids:
     """Return a column of strings or whole numbers as ids."""
     kind = column.type
     if arrow.types.is_dictionary(kind):
         kind = kind.value_type
     if not (arrow.types.is_integer(kind) or arrow.types.is_string(kind)
             or arrow.types.is_large_string(kind)):
-        fail(path, f"column {name!r} has type {kind}; give strings or whole numbers")
-    _refuse_missing(path, name, column)
-    coded = column.cast(kind).combine_chunks().dictionary_encode()
-    return Ids(np.asarray(coded.indices, dtype=np.int64),
-               [str(value) for value in coded.dictionary.to_pylist()])
+        origin.fail(f"column {name!r} has type {kind}; give strings or whole numbers")
+    _refuse_missing(origin, name, column)
+    return ids_in(column.cast(kind).dictionary_encode())
 
 
-def _numbers(arrow: Any, path: str | Path, name: str, column: Any) -> Any:
+def _numbers(arrow: Any, origin: Origin, name: str, column: Any) -> Any:
     """Return a column of numbers as float64, or as float32 where it is."""
     kind, types = column.type, arrow.types
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        fail(path, f"column {one_line(name)} has type {kind}; give numbers")
-    _refuse_missing(path, name, column)
-    values = column.to_numpy()
+        origin.fail(f"column {one_line(name)} has type {kind}; give numbers")
+    _refuse_missing(origin, name, column)
+    values = numbers_in(column.cast(arrow.uint8()) if types.is_boolean(kind) else column)
     bad = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, dtype=np.bool_)
     if bad.any():
-        fail(path, f"{name} is nan; give a number, inf or -inf", 1 + int(np.argmax(bad)))
-    if values.dtype == np.float32 or (name in MATRIX.values() and has_large_integers(values)):
-        return values
-    return values.astype(np.float64)
+        origin.fail(f"{name} is nan; give a number, inf or -inf", int(np.argmax(bad)))
+    return numbers_of(name, values)
 
 
-def _refuse_missing(path: str | Path, name: str, column: Any) -> None:
+def _refuse_missing(origin: Origin, name: str, column: Any) -> None:
     if column.null_count:
         at = int(np.argmax(column.is_null().to_numpy()))
-        fail(path, f"{one_line(name)[1:-1]} is empty; give a value", 1 + at)
+        origin.fail(f"{one_line(name)[1:-1]} is empty; give a value", at)

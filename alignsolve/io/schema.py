@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.files import located, one_line
+from alignsolve.io.files import located
 from alignsolve.io.limits import check_size
+from alignsolve.model.arguments import MATRIX
 from alignsolve.model.large_integers import has_large_integers
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
-from alignsolve.model.text import nearest
+from alignsolve.model.text import nearest, one_line
 
 FORMAT = "alignsolve-problem"
 
@@ -34,7 +35,6 @@ _ARRAYS = (
     "expert_group", "group_min", "group_max", "client_fitness_min", "client_cost_max",
     "switch_cost",
 )
-MATRIX = {"max": "fitness", "min": "cost"}
 _FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 _IDS = ("client_ids", "expert_ids")
 _PARTS: dict[str, type[Load] | type[Resource]] = {"loads": Load, "resources": Resource}

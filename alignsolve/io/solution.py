@@ -1,16 +1,16 @@
 """Solution files: an answer, what is claimed of it, and the problem that it is for.
 
-JSON holds everything; CSV and TSV hold the pairs by their ids, for people and
+JSON holds everything; CSV, TSV and Parquet hold the pairs by their ids, for people and
 spreadsheets. The digest of the problem tells a solution of another problem.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import types
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -20,32 +20,38 @@ from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.elastic import Relaxation
 from alignsolve.errors import ProblemError
 from alignsolve.infeasibility import Conflict
-from alignsolve.io.csv_table import csv_reader, write_columns
 from alignsolve.io.files import (
     fail,
     json_text,
     located,
-    one_line,
     parse_json,
     read_text,
     write_text,
 )
-from alignsolve.io.limits import MAX_JSON_BYTES
-from alignsolve.io.native_json import array_from_json, plain
+from alignsolve.io.limits import MAX_JSON_BYTES, check_size
+from alignsolve.io.native_json import array_from_json, ids_from_json, plain
 from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
-from alignsolve.io.table import shown_ids
+from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
-from alignsolve.model.ids import alike
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources import FunctionSource
+from alignsolve.model.text import one_line
 from alignsolve.result import Result
 from alignsolve.status import Status, Termination
 
 FORMAT = "alignsolve-solution"
 
-#: Version 2 has the key "relaxations". Files without are written as version 1.
-VERSION = 2
+#: Suffixes of tables of pairs.
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+#: Version 2 has the key "relaxations", version 3 "settings" and ids. A file is written in the
+#: lowest version that has its keys.
+VERSION = 3
+
+#: Where no argument of the problem was replaced.
+NO_SETTINGS: Mapping[str, float] = types.MappingProxyType({})
 
 #: Keys of a file, and what they hold of a solution, in the order in which they are written.
 _ATTRIBUTES = {
@@ -55,7 +61,8 @@ _ATTRIBUTES = {
     "conflict": "conflict", "relaxations": "relaxations", "row_ind": "row_ind",
     "col_ind": "col_ind",
 }
-_KEYS = ("format", "version", "problem", "n_clients", "n_experts", *_ATTRIBUTES)
+_FURTHER = ("settings", "client_ids", "expert_ids")
+_KEYS = ("format", "version", "problem", "n_clients", "n_experts", *_FURTHER, *_ATTRIBUTES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +92,12 @@ class Solution:
     relaxations : tuple of Relaxation
         Relaxed bounds; value, bound and prices are then those of the
         problem that they loosen.
+    settings : mapping of str to float
+        Arguments of the problem that were replaced by a number before it was solved, as by
+        ``--set``; see `problem_of`.
+    client_ids, expert_ids : tuple of str, or None
+        Ids of the problem's clients and experts. Of a table that was read without a problem,
+        ids that the table has.
     """
 
     row_ind: IntArray
@@ -100,10 +113,17 @@ class Solution:
     multipliers: Multipliers | None = None
     conflict: Conflict | None = None
     relaxations: tuple[Relaxation, ...] = ()
+    settings: Mapping[str, float] = field(default_factory=dict)
+    client_ids: tuple[str, ...] | None = None
+    expert_ids: tuple[str, ...] | None = None
+
+    def problem_of(self, problem: AlignmentProblem) -> AlignmentProblem:
+        """Return the problem that the answer is for: one with the `settings` made."""
+        return problem.replace(**self.settings) if self.settings else problem
 
     @classmethod
-    def from_result(cls, result: Result) -> Solution:
-        """Return what a result has to say in a file."""
+    def from_result(cls, result: Result, settings: Mapping[str, float] = NO_SETTINGS) -> Solution:
+        """Return what a result has to say in a file, and with which settings it was found."""
         certificate = result.certificate
         return cls(
             result.row_ind, result.col_ind, result.status, result.termination,
@@ -111,17 +131,22 @@ class Solution:
             "none" if certificate is None else certificate.kind,
             "" if certificate is None else certificate.source,
             result.backend, result.prices, None, result.conflict, result.relaxations,
+            dict(settings), result.problem.client_ids, result.problem.expert_ids,
         )
 
 
 def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str, Any]:
     """Return the JSON document of a solution, as it is written."""
+    further = {"settings": dict(solution.settings), "client_ids": problem.client_ids,
+               "expert_ids": problem.expert_ids}
+    further = {key: value for key, value in further.items() if value}
     document: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION if solution.relaxations else 1,
+        "version": 3 if further else 2 if solution.relaxations else 1,
         "problem": problem_digest(problem),
         "n_clients": problem.n_clients,
         "n_experts": problem.n_experts,
+        **plain(further),
     }
     for key, name in _ATTRIBUTES.items():
         value = getattr(solution, name)
@@ -131,18 +156,22 @@ def solution_document(solution: Solution, problem: AlignmentProblem) -> dict[str
 
 
 def write_solution(
-    result: Result | Solution, path: str | Path, problem: AlignmentProblem | None = None
+    result: Result | Solution, path: str | Path, problem: AlignmentProblem | None = None,
+    settings: Mapping[str, float] = NO_SETTINGS,
 ) -> None:
-    """Write an answer as JSON, or its pairs as CSV or TSV.
+    """Write an answer as JSON, or its pairs as CSV, TSV or Parquet.
 
     Parameters
     ----------
     result : Result or Solution
         The answer; infeasibility is written with its conflict.
     path : path
-        ``.json``, ``.csv`` or ``.tsv``.
+        ``.json``, ``.csv``, ``.tsv`` or ``.parquet``.
     problem : AlignmentProblem, optional
         Needed for a `Solution`; a `Result` has its own.
+    settings : mapping of str to float, optional
+        Arguments of the problem that were replaced by numbers before a `Result` was found;
+        JSON remembers them.
 
     Raises
     ------
@@ -150,7 +179,7 @@ def write_solution(
         If the suffix is another, or the file cannot be written.
     """
     if isinstance(result, Result):
-        solution, problem = Solution.from_result(result), result.problem
+        solution, problem = Solution.from_result(result, settings), result.problem
     else:
         solution = result
     if problem is None:
@@ -158,9 +187,9 @@ def write_solution(
     if check_solution_path(path) == ".json":
         write_text(path, [json_text(solution_document(solution, problem))])
     else:
-        clients, experts = shown_ids(problem)
-        write_columns({"client": [clients[at] for at in solution.row_ind.tolist()],
-                       "expert": [experts[at] for at in solution.col_ind.tolist()]}, path)
+        from alignsolve.io.solution_pairs import write_pairs  # with what reads tables
+
+        write_pairs(problem, solution.row_ind, solution.col_ind, path)
 
 
 def check_solution_path(path: str | Path) -> str:
@@ -172,7 +201,7 @@ def check_solution_path(path: str | Path) -> str:
         If the suffix is another, or there is no such folder.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in (".json", ".csv", ".tsv"):
+    if suffix not in (".json", *SUFFIXES):
         fail(path, f"suffix {one_line(suffix)} is not that of a solution; give .json, or .csv for "
                    f"the pairs alone")
     if not Path(path).parent.is_dir():
@@ -180,8 +209,17 @@ def check_solution_path(path: str | Path) -> str:
     return suffix
 
 
-def read_solution(path: str | Path, problem: AlignmentProblem) -> Solution:
+def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> Solution:
     """Read a solution file for a problem.
+
+    Parameters
+    ----------
+    path : path
+        JSON, or a table (CSV, TSV, Parquet) with the columns ``client`` and ``expert``; others
+        are passed over.
+    problem : AlignmentProblem, optional
+        What the solution is for, with or without the `Solution.settings` made. Without it the
+        file is read as an earlier answer, for ``solve(another, warm_start=...)``.
 
     Raises
     ------
@@ -189,27 +227,29 @@ def read_solution(path: str | Path, problem: AlignmentProblem) -> Solution:
         If the file is malformed, is for another problem, or names a pair that
         the problem has not.
     """
-    text = read_text(path, MAX_JSON_BYTES)
+    from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
+
     with located(path):
+        if Path(path).suffix.lower() == ".parquet":
+            return Solution(**vars(parquet_pairs(path, problem)))
+        text = read_text(path, MAX_JSON_BYTES)
         if text.lstrip().startswith("{"):
             return _from_document(parse_json(path, text), problem)
-        return _from_csv(path, text, problem)
+        return Solution(**vars(csv_pairs(path, text, problem)))
 
 
-def _from_document(document: Any, problem: AlignmentProblem) -> Solution:
+def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
     """Check and convert a JSON document."""
     check_format(document, FORMAT, VERSION)
     check_keys("", document, _KEYS)
-    for key, size in (("n_clients", problem.n_clients), ("n_experts", problem.n_experts)):
-        if document.get(key) != size:
-            raise ProblemError(f"is for another problem: {stated(document, key)}, not {size}")
-    digest = problem_digest(problem)
-    if document.get("problem") != digest:
-        raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "
-                           f"of this one is {digest!r}")
+    settings = _settings(document.get("settings", {}))
+    multipliers, conflict = document.get("multipliers"), document.get("conflict")
+    if problem is None:
+        problem, multipliers = _unknown(document), None
+    else:
+        _refuse_another(document, problem, settings)
     index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
     rows, cols = sorted_pairs(problem, *index)
-    multipliers, conflict = document.get("multipliers"), document.get("conflict")
     relaxations = expect("relaxations", document.get("relaxations", []), list, "a list")
     kind, source, backend = (expect(key, document.get(key, ""), str, "a string")
                              for key in ("bound_kind", "bound_source", "backend"))
@@ -224,7 +264,53 @@ def _from_document(document: Any, problem: AlignmentProblem) -> Solution:
         None if conflict is None else _fields("conflict", conflict, Conflict),
         tuple(_fields(f"relaxations[{at}]", part, Relaxation)
               for at, part in enumerate(relaxations)),
+        settings, problem.client_ids, problem.expert_ids,
     )
+
+
+def _refuse_another(
+    document: dict[str, Any], problem: AlignmentProblem, settings: Mapping[str, float]
+) -> None:
+    """Refuse a document that is for another problem, also with the settings made."""
+    for key, size in (("n_clients", problem.n_clients), ("n_experts", problem.n_experts)):
+        if document.get(key) != size:
+            raise ProblemError(f"is for another problem: {stated(document, key)}, not {size}")
+    digest = problem_digest(problem)
+    if document.get("problem") == digest:
+        return
+    also = ""
+    if settings:
+        changed = problem_digest(problem.replace(**settings))
+        if document.get("problem") == changed:
+            return
+        listed = " ".join(f"{name}={value:g}" for name, value in settings.items())
+        also = f", and {changed!r} with {listed}"
+    raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "
+                       f"of this one is {digest!r}{also}")
+
+
+def _settings(value: Any) -> dict[str, float]:
+    """Return the stored settings."""
+    expect("settings", value, dict, "an object")
+    check_keys("settings.", value, SETTABLE)
+    return {name: _number(f"settings.{name}", number) for name, number in value.items()}
+
+
+def _unknown(document: dict[str, Any]) -> AlignmentProblem:
+    """Return a problem of the size and with the ids that a document states, and no more."""
+    sizes = []
+    for key in ("n_clients", "n_experts"):
+        size = document.get(key)
+        if type(size) is not int or size < 0:
+            raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
+        sizes.append(size)
+    check_size("it", *sizes)
+    clients, experts = (ids_from_json(key, document[key]) if key in document else None
+                        for key in ("client_ids", "expert_ids"))  # fmt: skip
+    nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, sizes[1])),
+                             (sizes[0], sizes[1]), np.float64)  # fmt: skip
+    nothing.facts = False, 0.0  # so that nothing is read
+    return AlignmentProblem(nothing, 1, client_ids=clients, expert_ids=experts)
 
 
 def _member(kind: type[Any], key: str, value: Any) -> Any:
@@ -300,29 +386,3 @@ def _field(name: str, value: Any, hint: Any, owner: type[Any]) -> Any:
         raise ProblemError(f"{name} is {json_kind(value)}, or holds what is no part of a "
                            f"{owner.__name__.lower()}")
     return value
-
-
-def _from_csv(path: str | Path, text: str, problem: AlignmentProblem) -> Solution:
-    """Read the pairs of a CSV file with the columns client and expert."""
-    reader = csv_reader(text)
-    index = [{name: at for at, name in enumerate(names)} for names in shown_ids(problem)]
-    pairs: list[tuple[int, int]] = []
-    try:
-        if [name.strip() for name in next(reader, [])] != ["client", "expert"]:
-            fail(path, "is neither a solution in JSON nor a table with the columns client, expert",
-                 1)
-        for row in reader:
-            if not any(row):
-                continue
-            if len(row) != 2 or row[0] not in index[0] or row[1] not in index[1]:
-                shown = one_line(reader.dialect.delimiter.join(row))
-                near = "".join(alike(name, known) for name, known in zip(row, index, strict=False)
-                               if name not in known)
-                fail(path, f"{shown} is not a client and an expert of the problem{near}",
-                     reader.line_num)
-            pairs.append((index[0][row[0]], index[1][row[1]]))
-    except csv.Error as error:
-        fail(path, f"not CSV: {error}", reader.line_num)
-    array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    rows, cols = sorted_pairs(problem, array[:, 0], array[:, 1])
-    return Solution(rows, cols)

@@ -32,10 +32,11 @@ from typing import Any
 
 from alignsolve.errors import ProblemError
 from alignsolve.generators import Value, find_family
-from alignsolve.io.files import fail, located, one_line, read_text, write_text
+from alignsolve.io.files import fail, located, read_text, write_text
 from alignsolve.io.schema import check_keys
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import one_line
 
 #: Largest spec that is read, in bytes: it is a page of text.
 MAX_SPEC_BYTES = 2**16

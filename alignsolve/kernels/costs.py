@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Seconds of one processor that it takes to import numba, and to load a compiled kernel.
 IMPORT, LOAD = 0.7, 0.03
@@ -32,6 +32,10 @@ SECONDS: dict[str, dict[str, float]] = {
     "backends.exchange.bookkeeping.read_pairs": {"int64": 0.1},
     "certificate.row_pass_kernels.regret_rows": {"float32": 0.3, "float64": 0.3},
     "backends.exchange.row_kernels.response_manys": {"float32": 1.1, "float64": 0.7},
+    "backends.exchange.group_rows.respond_in_groups": {"float32": 2.3, "float64": 0.9},
+    "backends.exchange.group_paths.list_in_groups": {"float32": 0.7, "float64": 0.5},
+    "backends.exchange.group_paths.augment_in_groups": {"float32": 2.8, "float64": 1.8},
+    "certificate.group_pass_kernels.residual_rows_in_groups": {"float32": 1.4, "float64": 0.9},
     "model.sources.factor_kernels.product": {"float64": 0.1},
     "backends.exchange.row_values.write_values": {"float64": 0.1},
     "backends.exchange.heaps.swap_exists": {"float64": 0.4},

@@ -18,7 +18,7 @@ from typing import Any
 
 from alignsolve.kernels.arguments import kind_of
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: The package's folder.
 HOME = Path(__file__).parent.parent

@@ -77,6 +77,13 @@ class Resource:
     budget: npt.ArrayLike
 
 
+#: The matrix of values that a problem of each sense is made of.
+MATRIX = {"max": "fitness", "min": "cost"}
+
+#: Arguments for which one number can stand.
+SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
+            "switch_cost")
+
 #: Sums of all values of a problem must stay below this: far from where floats overflow.
 LARGEST_SUM = 1e306
 

@@ -27,6 +27,8 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
+from alignsolve.model.frames import FrameKind, with_labels
+from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
@@ -68,13 +70,11 @@ class AlignmentProblem:
         Named budgets of each client, such as ``memory_mb``.
     expert_group : array_like of int, shape (n_experts,), optional
         Group (MoE layer) of each expert, numbered from 0.
-    group_min, group_max : array_like of int, shape (n_groups,) or
-            (n_clients, n_groups), optional
+    group_min, group_max : array_like of int, shape (n_groups,) or (n_clients, n_groups), optional
         Fewest and most experts of a group that a client may hold.
     client_fitness_min : array_like, shape (n_clients,), optional
         Fairness floor on ``sum_j fitness[i, j] x[i, j]``; ``-inf`` for none.
-    held : sparse matrix, bool array of shape (n_clients, n_experts), or
-            (rows, cols), optional
+    held : sparse matrix, bool array of shape (n_clients, n_experts), or (rows, cols), optional
         Pairs of the previous round.
     switch_cost : array_like, broadcasts to (n_clients, n_experts), default 0
         Cost, finite and >= 0, of a pair that was not held before.
@@ -133,6 +133,8 @@ class AlignmentProblem:
     largest: float
     #: Whole numbers beyond 2**53; `fitness` is then relative to each client's best one.
     integers: OffsetMatrix | None
+    #: The kind of data frame that the matrix came in, or None.
+    frame_kind: FrameKind | None
     _holder_bounds: tuple[IntArray, IntArray]
     _slot_bounds: tuple[IntArray, IntArray]
 
@@ -147,13 +149,15 @@ class AlignmentProblem:
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        given = by_label(
-            fitness=fitness, max_experts=max_experts, min_experts=min_experts, load_min=load_min,
-            load_max=load_max, load_target=load_target, load_penalty=load_penalty, loads=loads,
-            resources=resources, expert_group=expert_group, group_min=group_min,
-            group_max=group_max, client_fitness_min=client_fitness_min, held=held,
-            switch_cost=switch_cost, client_ids=client_ids, expert_ids=expert_ids,
-        )
+        named, frame_kind = with_labels("fitness", {
+            "fitness": fitness, "max_experts": max_experts, "min_experts": min_experts,
+            "load_min": load_min, "load_max": load_max, "load_target": load_target,
+            "load_penalty": load_penalty, "loads": loads, "resources": resources,
+            "expert_group": expert_group, "group_min": group_min, "group_max": group_max,
+            "client_fitness_min": client_fitness_min, "held": held, "switch_cost": switch_cost,
+            "client_ids": client_ids, "expert_ids": expert_ids,
+        })
+        given = by_label(**named)
         matrix, forbids, largest, integers = known_fitness(given.pop("fitness"))
         checked = checked_arguments(*matrix.shape, **given)
         if integers is not None:
@@ -163,8 +167,52 @@ class AlignmentProblem:
         vars(self).update(
             checked, sense="max", fitness=matrix, largest=largest,
             source=fitness if isinstance(fitness, FitnessSource) else None,
-            features=features_in_use(checked, forbids), integers=integers,
+            features=features_in_use(checked, forbids), integers=integers, frame_kind=frame_kind,
         )
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, client: str = "client", expert: str = "expert", fitness: str = "fitness",
+        clients: Any = None, experts: Any = None, *, cost: str | None = None, **arguments: Any,
+    ) -> AlignmentProblem:
+        """Build a problem from a data frame with a row for every pair that is not forbidden.
+
+        Parameters
+        ----------
+        frame : data frame of pandas, polars, pyarrow or another library that narwhals knows
+            Ids of client and expert (texts or whole numbers), the value of the pair, and any of
+            the columns ``held`` (0 or 1), ``switch_cost`` and ``size:NAME``. Others are refused.
+        client, expert, fitness : str
+            Names of columns. A column ``cost`` in place of fitness is minimised.
+        clients, experts : data frame, optional
+            A row per client, or expert, in the problem's order. Their columns are the arguments
+            per client and per expert, as in the tables of ``docs/formats.md``: ``max_experts``,
+            ``budget:NAME``, ``weight:NAME``; ``load_max``, ``size:NAME``, ``max:NAME``, ...
+        cost : str, optional
+            Name of the column with costs, to be minimised, in place of `fitness`.
+        **arguments
+            As for `AlignmentProblem`, or `from_cost`, where columns do not give them;
+            ``max_experts`` is 1 by default.
+
+        Raises
+        ------
+        ProblemError
+            Naming frame, row (from 0) and column of what is missing, repeated or wrong; or
+            with the line that installs what is missing.
+
+        Notes
+        -----
+        Without `clients`, or `experts`, ids come in the order of their numbers where all are
+        whole numbers, else of first appearance. Needs the extra ``frames`` (narwhals).
+        """
+        from alignsolve.model.long_frames import long_arguments  # with what reads tables
+
+        values = {"fitness": fitness} if cost is None else {"cost": cost}
+        sense, found, kind = long_arguments(
+            {"frame": frame, "clients": clients, "experts": experts},
+            {"client": client, "expert": expert} | values, arguments,
+        )
+        return problem_of(sense, found, kind)
 
     @classmethod
     def from_cost(
@@ -193,12 +241,13 @@ class AlignmentProblem:
         """
         if "client_fitness_min" in arguments:
             raise ProblemError("from_cost takes client_cost_max in place of client_fitness_min")
-        arguments = by_label(cost=cost, client_cost_max=client_cost_max, **arguments)
+        named, kind = with_labels("cost", {"cost": cost, **arguments})
+        arguments = by_label(client_cost_max=client_cost_max, **named)
         costs, ceiling = checked_cost(arguments.pop("cost")), arguments.pop("client_cost_max")
         fitness, n = opposite("cost", costs), costs.shape[0] if costs.shape else 0
         ceiling = bound_array("client_cost_max", ceiling, n, np.inf, "one per client")
         problem = cls(fitness, max_experts, client_fitness_min=0 - ceiling, **arguments)
-        object.__setattr__(problem, "sense", "min")
+        vars(problem).update(sense="min", frame_kind=kind)
         return problem
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -210,13 +259,16 @@ class AlignmentProblem:
         raise AttributeError("AlignmentProblem is immutable")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return problem_of, (self.sense, self.arguments())
+        return problem_of, (self.sense, self.arguments(), self.frame_kind)
 
     def __repr__(self) -> str:
         return (
             f"AlignmentProblem({self.n_clients} clients x {self.n_experts} experts, "
             f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
         )
+
+    def _repr_html_(self) -> str:
+        return problem_facts(self)
 
     # -- size and class ---------------------------------------------------
 
@@ -405,11 +457,18 @@ class AlignmentProblem:
         """
         ids = {"client_ids": self.client_ids, "expert_ids": self.expert_ids}
         changes = in_sense(self.sense, by_label(**(ids | changes)))
-        return problem_of(self.sense, self.arguments() | changes)
+        return problem_of(self.sense, self.arguments() | changes, self.frame_kind)
 
 
-def problem_of(sense: str, arguments: dict[str, Any]) -> AlignmentProblem:
-    """Return the problem of constructor arguments, named for a sense, "max" or "min"."""
-    if sense == "min":
-        return AlignmentProblem.from_cost(**arguments)
-    return AlignmentProblem(**arguments)
+def problem_of(
+    sense: str, arguments: dict[str, Any], frame_kind: FrameKind | None = None
+) -> AlignmentProblem:
+    """Return the problem of constructor arguments, named for a sense, "max" or "min".
+
+    `frame_kind` is that of the frames they come from, where they are in frames no more.
+    """
+    build = AlignmentProblem.from_cost if sense == "min" else AlignmentProblem
+    problem = build(**arguments)
+    if frame_kind is not None:
+        vars(problem)["frame_kind"] = frame_kind
+    return problem

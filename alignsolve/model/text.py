@@ -41,3 +41,9 @@ def names(word: str, name: Callable[[int], str], index: IntArray) -> str:
     if more:
         parts.append(f"{more:,} more")
     return f"{word}{'s' if len(shown) > 1 else ''} {listing(parts)}"
+
+
+def one_line(text: object, limit: int = 60) -> str:
+    """Return untrusted text quoted on one line, cut to `limit` characters."""
+    shown = str(text)
+    return repr(shown if len(shown) <= limit else shown[: limit - 3] + "...")

@@ -9,12 +9,13 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
-from alignsolve.model.arrays import Float64Array, fitted
+from alignsolve.model.arrays import Float64Array, IntArray, fitted
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.labels import by_label
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Callback, Reporter
 from alignsolve.result import Result
+from alignsolve.solve.warm_start import EarlierAnswer, is_earlier_answer, matched
 from alignsolve.status import Limits
 
 
@@ -25,12 +26,15 @@ def checked_limits(
     rel_gap: float,
     seed: int,
     threads: int | None,
-    warm_start: Result | tuple[Any, ...] | None,
+    warm_start: Result | EarlierAnswer | tuple[Any, ...] | None,
     callback: Callback | None,
     repeatable: bool,
     call: Call,
-) -> Limits:
-    """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`."""
+) -> tuple[Limits, dict[str, Any]]:
+    """Return what is asked for, or raise `ProblemError`; see `alignsolve.solve`.
+
+    The second part is what `Result.stats` says of the warm start.
+    """
     if not isinstance(problem, AlignmentProblem):
         raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")
     if time_limit is not None and not _is_number(time_limit, 0):
@@ -43,33 +47,36 @@ def checked_limits(
         raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
     if callback is not None and not callable(callback):
         raise ProblemError(f"callback is {callback!r}; give a function of an al.Progress, or None")
-    pairs, prices = None, None
-    if isinstance(warm_start, Result):
-        if warm_start.has_answer:
-            pairs = (warm_start.row_ind, warm_start.col_ind)
-            prices = warm_start.prices
-    elif warm_start is not None:
-        if not isinstance(warm_start, tuple) or len(warm_start) not in (2, 3):
-            raise ProblemError(
-                "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"
-            )
-        pairs = (warm_start[0], warm_start[1])
-        if len(warm_start) == 3:
-            prices = _warm_prices(problem, warm_start[2])
-    if pairs is not None:
-        pairs = sorted_pairs(problem, *pairs)
-    if prices is not None:
-        prices = problem.sign * prices if prices.shape == (problem.n_experts,) else None
-    return Limits(
+    pairs, prices, stats = _warm_start(problem, warm_start)
+    limits = Limits(
         deadline=math.inf if time_limit is None else started + float(time_limit),
         rel_gap=float(rel_gap),
         seed=int(seed),
         threads=None if threads is None else int(threads),
         warm_start=pairs,
         repeatable=bool(repeatable),
-        warm_prices=prices,
+        warm_prices=None if prices is None else problem.sign * prices,
         report=Reporter(problem, callback, started, call),
     )
+    return limits, stats
+
+
+def _warm_start(
+    problem: AlignmentProblem, given: Any
+) -> tuple[tuple[IntArray, IntArray] | None, Float64Array | None, dict[str, Any]]:
+    """Return pairs, prices in the problem's own sense, and what `Result.stats` says of them."""
+    if given is None or (isinstance(given, Result) and not given.has_answer):
+        return None, None, {}
+    if is_earlier_answer(given):
+        return matched(problem, given)
+    if not isinstance(given, tuple) or len(given) not in (2, 3):
+        raise ProblemError("warm_start is neither a Result, a Plan or a Solution nor a tuple "
+                           "(row_ind, col_ind[, prices])")
+    pairs = sorted_pairs(problem, given[0], given[1])
+    prices = _warm_prices(problem, given[2]) if len(given) == 3 else None
+    count = int(pairs[0].size)
+    return pairs, prices, {"warm_start_pairs": count, "warm_start_used": count,
+                           "warm_start_by": "positions"}
 
 
 def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:

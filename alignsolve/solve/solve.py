@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from alignsolve.backends.portfolio import Auto, run_backend
+from alignsolve.backends.registry import takes_warm_start
 from alignsolve.certificate.certificate import certify_answer, unproved
 from alignsolve.certificate.row_pass import must_compile
-from alignsolve.distributed.engine import RayAnswer, RayEngine
+from alignsolve.distributed.engine import EngineName, RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
 from alignsolve.elastic.violation_weights import ViolationWeights, checked_weights
@@ -35,9 +36,10 @@ from alignsolve.solve.arguments import checked_limits
 from alignsolve.solve.conflicts import find_conflict
 from alignsolve.solve.offsets import solve_accurately
 from alignsolve.solve.params import DEFAULT_PARAMS, SolveParams
+from alignsolve.solve.warm_start import EarlierAnswer
 from alignsolve.status import Fallback, Limits, Outcome, Status, Termination
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 
 def solve(
@@ -47,9 +49,9 @@ def solve(
     rel_gap: float = 0.0,
     seed: int = 0,
     threads: int | None = None,
-    warm_start: Result | tuple[Any, ...] | None = None,
+    warm_start: Result | EarlierAnswer | tuple[Any, ...] | None = None,
     elastic: bool | Elastic = False,
-    engine: str | RayEngine = "local",
+    engine: EngineName | RayEngine = "local",
     callback: Callback | None = None,
     repeatable: bool = False,
     on_interrupt: Literal["answer", "raise"] = "answer",
@@ -71,9 +73,12 @@ def solve(
         Seed of anything random.
     threads : int, optional
         Threads of the backend; None for all cores.
-    warm_start : Result, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
-        An earlier answer; it may be infeasible here. Ignored by backends that
-        do not declare `warm_start`.
+    warm_start : Result, Plan, Solution, (row_ind, col_ind) or (row_ind, col_ind, prices), optional
+        An earlier answer; it may be infeasible here. Of the first three clients and experts are
+        matched by id, by position only where either side has no ids, and what no longer fits is
+        dropped: see `alignsolve.solve.warm_start.matched`. Ignored by backends that do not
+        declare `warm_start`. ``stats`` says how many pairs there were (``warm_start_pairs``) and
+        were used (``warm_start_used``), and how they were matched (``warm_start_by``).
     engine : {"local", "ray"} or RayEngine, default "local"
         Where the clients are while "exchange" solves: in this process, or spread
         over the workers of a Ray cluster, which read, solve and prove them there.
@@ -179,10 +184,14 @@ def solve(
         raise ProblemError(f"on_interrupt is {on_interrupt!r}; give 'answer' or 'raise'")
     started = time.perf_counter()
     with Call(on_interrupt) as call:
-        limits = checked_limits(problem, started, time_limit, rel_gap, seed, threads, warm_start,
-                                callback, repeatable, call)
+        limits, start = checked_limits(problem, started, time_limit, rel_gap, seed, threads,
+                                       warm_start, callback, repeatable, call)
         with until(limits.deadline):
             result = solve_within(problem, limits, backend, elastic, engine)
+    if start:
+        if not takes_warm_start(result.backend):
+            start["warm_start_used"] = 0
+        result = dataclasses.replace(result, stats=dict(result.stats) | start)
     if call.noted:
         return dataclasses.replace(result, termination=Termination.INTERRUPTED)
     assert limits.report is not None
@@ -197,7 +206,7 @@ def solve_within(
     limits: Limits,
     backend: str = "auto",
     elastic: bool | Elastic = False,
-    engine: str | RayEngine = "local",
+    engine: EngineName | RayEngine = "local",
     params: SolveParams = DEFAULT_PARAMS,
 ) -> Result:
     """Solve a problem within limits that are checked; see `solve`."""
@@ -217,6 +226,10 @@ def solve_within(
         if limits.report is not None and limits.report.error is not None:
             raise limits.report.error from None
         raise
+    logger.info("%s answered: %s (%s), gap %.3g, %.3g s", result.backend, result.status.value,
+                result.termination.value, result.gap, result.stats["total_seconds"])
+    for part in result.relaxations:
+        logger.info("relaxed: %s", part.text)
     if limits.report is not None:
         limits.report.end(result.backend, result.objective_value, result.dual_bound, result.gap)
     return result
@@ -287,7 +300,7 @@ class _Solve:
             raise UnsupportedProblemError(f"backend {backend!r} {refusal}; use backend='auto'")
         return self._finish(backend, run_backend(chosen, problem, limits))
 
-    def on_ray(self, backend: str, engine: str | RayEngine) -> Result:
+    def on_ray(self, backend: str, engine: EngineName | RayEngine) -> Result:
         """Solve with the clients spread over workers."""
         problem, limits = self.problem, self.limits
         if engine == "ray":
@@ -295,6 +308,8 @@ class _Solve:
         if not isinstance(engine, RayEngine):
             raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
         refusal = self.params.auto.find("exchange").refusal(problem)
+        if problem.expert_group is not None:
+            refusal = "does not support expert groups on Ray"
         if backend not in ("auto", "exchange") or refusal is not None:
             reason = refusal or f"and not {backend!r} runs on Ray"
             raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")

@@ -15,6 +15,7 @@ from fedloop.expert_map.families import FAMILIES, Family
 from fedloop.expert_map.index import ExpertIndex
 from fedloop.expert_map.mask import mask
 from fedloop.expert_map.merge import Update, merge
+from fedloop.expert_map.pieces import join, owner, split
 from fedloop.expert_map.sub_model import sub_model
 
 
@@ -185,11 +186,53 @@ class ExpertMap(ExpertIndex):
 
         Notes
         -----
-        Differences to the server's tensors are averaged in double precision, one tensor
-        at a time.
+        Differences to the server's tensors are averaged in double precision; memory is that
+        of a few copies of the state.
         """
         self._check(state)
         return merge(self, state, updates, weights, expert_weights)
+
+    def split(
+        self, part: Mapping[str, Tensor], experts: Iterable[int] | None = None
+    ) -> dict[str, Tensor]:
+        """Cut a state into pieces of one expert each.
+
+        Parameters
+        ----------
+        part : mapping of str to Tensor
+            The whole state, or what `take` cut out of it or of some of its tensors; routers
+            may be whole.
+        experts : iterable of int, optional
+            The experts of which `part` is; by default all.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By names that do not depend on `experts`: that of the tensor, and for a slice
+            ``@`` and the expert's number.
+
+        Raises
+        ------
+        ExpertMapError
+            If a tensor is none of these experts'.
+        """
+        return split(self, part, range(self.n_experts) if experts is None else experts)
+
+    def join(
+        self, pieces: Mapping[str, Tensor], experts: Iterable[int] | None = None
+    ) -> dict[str, Tensor]:
+        """Put pieces together again: what `take` would cut out of the whole.
+
+        Raises
+        ------
+        ExpertMapError
+            If a piece of a tensor is missing; tensors without any are left out.
+        """
+        return join(self, pieces, range(self.n_experts) if experts is None else experts)
+
+    def owner(self, piece: str) -> int | None:
+        """Return the expert that a piece belongs to; None where all clients share it."""
+        return owner(self, piece)
 
     def _check(self, state: Mapping[str, Tensor]) -> None:
         """Refuse tensors that the map does not know."""

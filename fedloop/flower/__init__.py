@@ -1,7 +1,7 @@
 """fedloop on Flower: rounds whose clients are Flower nodes.
 
-`AlignedStrategy` brings expert alignment to a user's own model; `fedloop run --engine
-flower` plays fedloop's own experiment on Flower's simulation, and
+`AlignedStrategy` brings expert alignment to a user's own model, `client` is for its nodes;
+`fedloop run --engine flower` plays fedloop's own experiment on Flower's simulation, and
 `examples/flower/` deploys both on real nodes.
 
 Importing this package turns off, unless the environment says otherwise, all by which
@@ -11,12 +11,33 @@ usage statistics.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fedloop.flower.quiet import check_versions, turn_reporting_off
 
 turn_reporting_off()
 check_versions()
 
 from fedloop.flower.nodes import Nodes, exchange  # noqa: E402
-from fedloop.flower.strategy import AlignedStrategy, numbered  # noqa: E402
+from fedloop.flower.records import record_of, state_of, trainable  # noqa: E402
+from fedloop.flower.rules import numbered  # noqa: E402
 
-__all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered"]
+if TYPE_CHECKING:
+    from fedloop.flower.serving import serve as serve
+    from fedloop.flower.strategy import AlignedStrategy as AlignedStrategy
+
+__all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "serve",
+           "state_of", "trainable"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what only the server needs when it is used: clients may lack its packages."""
+    if name == "AlignedStrategy":
+        from fedloop.flower.strategy import AlignedStrategy
+
+        return AlignedStrategy
+    if name == "serve":
+        from fedloop.flower.serving import serve
+
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,6 @@ import json
 import time
 from functools import lru_cache
 
-import numpy as np
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -19,11 +18,12 @@ from flwr.clientapp import ClientApp
 import alignsolve as al
 from fedloop.config import build_config
 from fedloop.errors import EngineError
-from fedloop.flower.messages import METRICS, read_task, reply
+from fedloop.flower.client import outgoing, receive
+from fedloop.flower.messages import METRICS, reply
 from fedloop.flower.nodes import CLIENT
+from fedloop.flower.pieces import params_of, pieces_of
 from fedloop.local.client import Training
 from fedloop.local.executors import train_one
-from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
 from fedloop.world import World, build_world
 
@@ -72,25 +72,23 @@ def train(message: Message, context: Context) -> Message:
     world = world_of(str(context.state.config_records[SETTINGS][SETTINGS]))
     config = world.config
     torch.set_num_threads(config.threads)
-    arrays, experts, number = read_task(message)
-    sent = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    client = client_number(context)
+    pieces, asked = receive(message, context, None)
+    client, experts, number = client_number(context), asked.experts, asked.round
+    sent = {name: value.to(config.device)
+            for name, value in params_of(world.spec, pieces, experts).items()}
     training = train_one(
-        world.spec, world.task, {name: value.to(config.device) for name, value in sent.items()},
-        world.partition.train, client, experts, config.local, config.seed, number)
+        world.spec, world.task, sent, world.partition.train, client, experts, config.local,
+        config.seed, number)
     seen = protect(training, config.privacy, config.seed, number)
     images = config.local.steps * config.local.batch_size
+    trained = pieces_of(world.spec, {
+        name: value if name in world.spec.layout.layer_of else value[0]
+        for name, value in training.params.items()}, experts)
     return reply(
-        message, arrays_of(world.spec, training), images,
+        message, outgoing(message, context, pieces, trained), images,
         time.perf_counter() - begun, measures(seen, experts, images),
         {TRAIN_LOSS: float(seen.loss)},
     )
-
-
-def arrays_of(spec: ExpertModel, training: Training) -> dict[str, np.ndarray]:
-    """Return what a single client has trained, without the axis of clients."""
-    return {name: (value if name in spec.layout.layer_of else value[0]).cpu().numpy()
-            for name, value in training.params.items()}
 
 
 def measures(seen: Training, experts: list[int], images: int) -> dict[int, al.ExpertReport]:

@@ -8,14 +8,13 @@ same plans, and the same curve within rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from logging import WARNING
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from flwr.app import Array, Message, MessageType
+from flwr.app import Message, MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
 from torch import Tensor
@@ -28,6 +27,7 @@ from fedloop.flower.messages import (
     ARRAYS,
     METRICS,
     MalformedReplyError,
+    Parameters,
     payload,
     read_arrays,
     read_report,
@@ -35,6 +35,8 @@ from fedloop.flower.messages import (
     task,
 )
 from fedloop.flower.nodes import Nodes, exchange
+from fedloop.flower.pieces import params_of, pieces_of
+from fedloop.flower.receivers import Receivers
 from fedloop.local.client import Training, join
 from fedloop.local.executors import take
 from fedloop.local.pairs import Pairs, pairs_of
@@ -69,6 +71,7 @@ class FlowerClients:
         self._grid = grid
         self._timeout = timeout
         self._nodes = Nodes({SETTINGS: config_json(config)}, min(timeout, PATIENCE))
+        self._receivers = Receivers(config.payload)
         self._n_clients = config.partition.clients
         self._started = False
         self.sent_bytes: list[int] = []
@@ -79,25 +82,30 @@ class FlowerClients:
         number: int,
     ) -> Training | None:
         """Train the clients whose nodes are connected; return what came back sound."""
-        node_of = self._find()
-        asked = {client: _arrays(take(world.spec, state.model, held[client]))
-                 for client in clients if client in node_of}
+        node_of, spec = self._find(), world.spec
+        packed = {client: self._receivers.pack(client, pieces_of(
+                      spec, take(spec, state.model, held[client]), held[client]))
+                  for client in clients if client in node_of}
         replies = exchange(self._grid, {
-            client: Message(task(arrays, {}, held[client], number), node_of[client],
+            client: Message(task(arrays, how, held[client], number), node_of[client],
                             MessageType.TRAIN, ttl=self._timeout)
-            for client, arrays in asked.items()
+            for client, (arrays, how) in packed.items()
         }, self._timeout)
-        self.sent_bytes.append(sum(payload(arrays) for arrays in asked.values()))
+        self.sent_bytes.append(sum(payload(arrays) for arrays, _ in packed.values()))
+        model = pieces_of(spec, state.model, range(spec.total_experts))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
                 with refusing():
                     received += payload(message.content.array_records.get(ARRAYS, {}))
+                    trained = self._receivers.trained(
+                        read_arrays(message, packed[client][0]), model)
                     updates[client] = _update(
-                        message, world.spec, client, number, asked[client], held[client])
+                        message, spec, client, number, trained, held[client])
             except MalformedReplyError as error:
                 log(WARNING, "round %s: client %s: %s", number, client, error)
         self.received_bytes.append(received)
+        self._receivers.forget(packed.keys() - updates.keys())
         if not updates:
             return None
         answered = sorted(updates)
@@ -119,14 +127,8 @@ def check_settings(config: Config) -> None:
                           "where fedloop cannot judge them: take gate = shared")
 
 
-def _arrays(params: Mapping[str, Tensor]) -> dict[str, Array]:
-    """Return parameters as Flower sends them."""
-    return {name: Array(np.asarray(value.cpu().numpy(), order="C"))
-            for name, value in params.items()}
-
-
 def _update(
-    message: Message, spec: ExpertModel, client: int, number: int, asked: Mapping[str, Array],
+    message: Message, spec: ExpertModel, client: int, number: int, trained: Parameters,
     held: list[int],
 ) -> Training:
     """Return what a client has and saw.
@@ -136,8 +138,7 @@ def _update(
     MalformedReplyError
         If the reply is not what `fedloop.flower.client_app` sends.
     """
-    params = {name: torch.from_numpy(value.copy())  # a reply's bytes are read-only
-              for name, value in read_arrays(message, asked).items()}
+    params = params_of(spec, trained, held)
     report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):
@@ -151,7 +152,7 @@ def _update(
         list(torch.split(column, [len(pair.expert) for pair in pairs])) for column in columns)
     stacked = {name: value if name in spec.layout.layer_of else value[None]
                for name, value in params.items()}
-    return Training((client,), pairs, {name: stacked[name] for name in asked},
+    return Training((client,), pairs, {name: stacked[name] for name in spec.ndim},
                     torch.tensor([loss]), usage, before, after)
 
 

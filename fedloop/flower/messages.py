@@ -29,9 +29,11 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from torch import Tensor
 
 import alignsolve as al
 from alignsolve.aligner.checks import AMOUNT, SCORE
+from fedloop.payload import Packed, PayloadError, pack, unpack, words
 
 #: Names of the records in a message.
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
@@ -42,14 +44,9 @@ MEASURES = ("loss_before", "loss", "accuracy", "gate_usage", "gradient_norm")
 #: Most figures in a client's evaluation.
 MOST_FIGURES = 10_000
 
-#: Most characters of a client's own words in a reason.
-LONGEST_WORDS = 200
-
-#: How an array begins that `numpy.save` wrote; two bytes of its header's length follow.
-MAGIC = b"\x93NUMPY\x01\x00"
-
-#: Parameters by name.
+#: Parameters by name, as numpy has them, and as they travel.
 Arrays = dict[str, np.ndarray]
+Parameters = dict[str, Tensor]
 
 
 class MalformedReplyError(ValueError):
@@ -76,6 +73,14 @@ def task(
     return RecordDict({ARRAYS: ArrayRecord(dict(arrays)), CONFIG: ConfigRecord(settings)})
 
 
+def as_array(value: np.ndarray | Tensor | Packed) -> Array:
+    """Return parameters as Flower sends them."""
+    if isinstance(value, np.ndarray):
+        return Array(np.asarray(value, order="C"))
+    packed = pack(value) if isinstance(value, Tensor) else value
+    return Array(packed.dtype, packed.shape, packed.stype, packed.data)
+
+
 def read_task(message: Message) -> tuple[Arrays, list[int], int]:
     """Return the parameters, the experts and the round that a message holds."""
     config = message.content.config_records[CONFIG]
@@ -85,7 +90,8 @@ def read_task(message: Message) -> tuple[Arrays, list[int], int]:
 
 
 def reply(
-    message: Message, arrays: Mapping[str, np.ndarray], examples: int, seconds: float,
+    message: Message, arrays: Mapping[str, np.ndarray | Tensor | Packed], examples: int,
+    seconds: float,
     experts: Mapping[int, al.ExpertReport], figures: Mapping[str, float] | None = None,
 ) -> Message:
     """Return a client's answer to a message.
@@ -94,7 +100,7 @@ def reply(
     ----------
     message : Message
         What it was asked.
-    arrays : mapping of str to ndarray
+    arrays : mapping of str to ndarray, Tensor or Packed
         The parameters that it was sent, trained; empty for an evaluation.
     examples : int
         Images that it trained on, or was judged on.
@@ -117,8 +123,7 @@ def reply(
             metrics[name] = [float(value) for value in values]
     records: dict[str, Any] = {METRICS: MetricRecord(metrics)}
     if arrays:
-        records[ARRAYS] = ArrayRecord({name: Array(np.asarray(value, order="C"))
-                                       for name, value in arrays.items()})
+        records[ARRAYS] = ArrayRecord({name: as_array(value) for name, value in arrays.items()})
     return Message(RecordDict(records), reply_to=message)
 
 
@@ -131,19 +136,13 @@ def refusing() -> Iterator[None]:
         raise
     except Exception as error:  # damaged bytes can raise anything, also MemoryError
         raise MalformedReplyError(
-            f"the reply is damaged: {type(error).__name__}: {_words(error)}") from None
-
-
-def _words(text: object) -> str:
-    """Return foreign words in one line, not too many of them, and printable."""
-    line = " ".join(str(text)[:LONGEST_WORDS].split())
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
+            f"the reply is damaged: {type(error).__name__}: {words(error)}") from None
 
 
 def check_error(message: Message) -> None:
     """Raise `MalformedReplyError` with the reason if a reply is an error."""
     if message.has_error():
-        raise MalformedReplyError(_words(message.error.reason or f"error {message.error.code}"))
+        raise MalformedReplyError(words(message.error.reason or f"error {message.error.code}"))
 
 
 def _metrics(message: Message) -> MetricRecord:
@@ -224,7 +223,7 @@ def read_evaluation(message: Message) -> MetricRecord:
         raise MalformedReplyError("num-examples is 0; there is nothing to average by")
     for name, value in metrics.items():
         if not all(map(math.isfinite, value if isinstance(value, list) else [value])):
-            raise MalformedReplyError(f"{_words(name)!r} has a number that is not finite")
+            raise MalformedReplyError(f"{words(name)!r} has a number that is not finite")
     return metrics
 
 
@@ -235,15 +234,15 @@ def check_figures(metrics: MetricRecord, names: Iterable[str]) -> None:
             raise MalformedReplyError(fault)
 
 
-def read_arrays(message: Message, asked: Mapping[str, Array]) -> Arrays:
-    """Return a client's parameters; they share the memory of the reply, and are read-only.
+def read_arrays(message: Message, asked: Mapping[str, Array]) -> Parameters:
+    """Return a client's parameters, or differences.
 
     Parameters
     ----------
     message : Message
         Its reply.
     asked : mapping of str to Array
-        What it was sent; the reply must have the same names, shapes and types.
+        What it was sent; the reply must have the same names, shapes, types and kinds of bytes.
 
     Raises
     ------
@@ -258,48 +257,22 @@ def read_arrays(message: Message, asked: Mapping[str, Array]) -> Arrays:
             raise MalformedReplyError(f"parameter {name!r} is missing")
     for name in record:
         if name not in asked:
-            raise MalformedReplyError(f"parameter {_words(name)!r} is not its to train")
+            raise MalformedReplyError(f"parameter {words(name)!r} is not its to train")
     found = {}
     for name, array in record.items():
         try:
-            found[name] = _values(array, asked[name])
-        except MalformedReplyError as error:
+            found[name] = unpack(array, asked[name])
+        except PayloadError as error:
             raise MalformedReplyError(f"parameter {name!r} {error}") from None
         except Exception as error:  # damaged bytes can raise anything
-            raise MalformedReplyError(f"parameter {name!r} is damaged: {_words(error)}") from None
+            raise MalformedReplyError(f"parameter {name!r} is damaged: {words(error)}") from None
     return found
 
 
-def _values(array: Array, asked: Array) -> np.ndarray:
-    """Return the numbers of an array that must be like another; no memory is taken for them.
-
-    `numpy.load` would evaluate the header, take the memory that it asks for, and open
-    archives.
-    """
-    dtype, shape = np.dtype(asked.dtype), tuple(asked.shape)
-    if (array.dtype, tuple(array.shape), array.stype) != (asked.dtype, shape, asked.stype):
-        raise MalformedReplyError(
-            f"is {_words(array.dtype)} {_words(array.shape[:9])} as {_words(array.stype)}, not "
-            f"{asked.dtype} {shape} as {asked.stype}")
-    if not array.data.startswith(MAGIC):
-        raise MalformedReplyError("does not begin as numpy's arrays do")
-    begin = len(MAGIC) + 2 + int.from_bytes(array.data[len(MAGIC):len(MAGIC) + 2], "little")
-    text = "".join(array.data[len(MAGIC) + 2:begin].decode("latin1").split()).replace(",}", "}")
-    descr = np.lib.format.dtype_to_descr(dtype)
-    orders = {"".join(str({"descr": descr, "fortran_order": order == "F", "shape": shape}).split()):
-              order for order in "CF"}
-    if text not in orders:
-        raise MalformedReplyError(f"has the header {_words(text)!r}, not {next(iter(orders))!r}")
-    size = math.prod(shape) * dtype.itemsize
-    if len(array.data) - begin != size:
-        raise MalformedReplyError(f"has {len(array.data) - begin:,} bytes of numbers, not {size:,}")
-    return np.ndarray(shape, dtype, array.data, begin, order="F" if orders[text] == "F" else "C")
-
-
-def check_finite(arrays: Arrays) -> None:
+def check_finite(arrays: Mapping[str, Tensor]) -> None:
     """Raise `MalformedReplyError` if a number of parameters is not finite."""
     for name, value in arrays.items():
-        if not np.isfinite(value).all():
+        if not bool(value.isfinite().all()):
             raise MalformedReplyError(f"parameter {name!r} has a number that is not finite")
 
 

@@ -1,33 +1,37 @@
 """A Flower strategy that gives every client its own experts.
 
-It works with any model whose parameters tell by their names which expert they
-belong to. Flower's own strategies average what all clients return; here clients
-return different parameters, so each expert is averaged over its holders.
+It works with any model that a `fedloop.ExpertMap` explains, or whose parameters tell by
+their names which expert they belong to. Flower's own strategies average what all clients
+return; here clients return different parameters, so each expert is averaged over its holders.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
+from torch import Tensor
 
 import alignsolve as al
 from fedloop.checkpoint import load_checkpoint, save_checkpoint, writing
+from fedloop.config import ServerSettings
 from fedloop.errors import CheckpointError, EngineError
+from fedloop.expert_map import ExpertMap
+from fedloop.expert_map.merge import Mean
 from fedloop.flower.messages import (
     ARRAYS,
-    Arrays,
     MalformedReplyError,
+    Parameters,
     check_error,
     check_figures,
     check_finite,
@@ -39,42 +43,12 @@ from fedloop.flower.messages import (
     task,
 )
 from fedloop.flower.nodes import Nodes
-
-#: The expert that a parameter belongs to, by its name; None where all clients share it.
-NamingRule = Callable[[str], int | None]
-
-
-def numbered(pattern: str, per_layer: int | None = None) -> NamingRule:
-    r"""Return the rule that reads an expert's number out of a parameter's name.
-
-    Parameters
-    ----------
-    pattern : str
-        A regular expression, searched for in the name. Its last group is the
-        expert's number; with two groups the first is its layer's.
-    per_layer : int, optional
-        Experts of a layer, needed with two groups: expert j of layer l is number
-        ``l * per_layer + j``.
-
-    Examples
-    --------
-    >>> rule = numbered(r"layers\.(\d+)\.experts\.(\d+)\.", per_layer=8)
-    >>> rule("layers.1.experts.3.up.weight"), rule("layers.1.norm.weight")
-    (11, None)
-    """
-    compiled = re.compile(pattern)
-    if compiled.groups not in (1, 2) or (compiled.groups == 2) != (per_layer is not None):
-        raise ValueError(f"{pattern!r} has {compiled.groups} groups; give one, or two and "
-                         "per_layer")
-
-    def rule(name: str) -> int | None:
-        match = compiled.search(name)
-        if match is None:
-            return None
-        numbers = [int(group) for group in match.groups()]
-        return numbers[-1] if per_layer is None else numbers[0] * per_layer + numbers[1]
-
-    return rule
+from fedloop.flower.receivers import Receivers
+from fedloop.flower.records import record_of, state_of
+from fedloop.flower.rules import NamingRule, Weight, weight_by
+from fedloop.payload import Encoding, packed_bytes
+from fedloop.saving import arrays_of
+from fedloop.server.optimisers import server_step
 
 
 class AlignedStrategy(Strategy):
@@ -84,8 +58,9 @@ class AlignedStrategy(Strategy):
     ----------
     aligner : al.Aligner
         Decides who trains what. Clients are called by their ``partition-id``.
-    expert_of : callable
-        Tells the expert of a parameter by its name; see `numbered`.
+    expert_of : ExpertMap or callable
+        What of the parameters belongs to which expert: a map of the model's state, or a rule
+        that tells the expert of a parameter by its name; see `numbered`.
     nodes : Nodes, optional
         Finds the clients' nodes.
     deadline_s : float, optional
@@ -96,6 +71,14 @@ class AlignedStrategy(Strategy):
         or `start` to its end no other strategy may.
     evaluate_clients : bool
         Whether clients also judge the new model after every round.
+    encoding : {"native", "int8"}
+        How parameters travel; see `fedloop.payload`. ``int8`` needs clients of
+        `fedloop.flower.client`.
+    server : ServerSettings, optional
+        How clients count in an expert, and what is done with the average.
+    weight : callable, optional
+        Returns the weight of a client's report in an expert, or for None in what all
+        share; in place of that of `server`.
 
     Notes
     -----
@@ -103,36 +86,47 @@ class AlignedStrategy(Strategy):
     were sent, or with a number that is not finite is refused, whatever its bytes
     are, and its client counts as dropped out, as do those that did not answer in
     time. `refused` has the reasons, and they are logged. Parameters
-    that all share are averaged by the clients' examples; an expert's over its
-    holders, by the samples that went through it times the gate's share where that
-    is reported. Whole numbers, such as counters of batches, stay the server's.
+    that all share are averaged by the clients' examples; an expert's, and its rows of a
+    router in a map, over its holders, by the samples that went through it times the gate's
+    share where that is reported. Whole numbers, such as counters of batches, stay the server's.
 
-    Memory and time of a round grow with the parameters sent; each is serialised once,
-    however many clients it goes to.
+    Parameters of a map travel in pieces of one expert each (`ExpertMap.split`). Memory and
+    time of a round grow with the parameters sent; as they are each is serialised once,
+    however many clients it goes to, rounded ones once for each client.
     """
 
     def __init__(
-        self, aligner: al.Aligner, expert_of: NamingRule, *, nodes: Nodes | None = None,
+        self, aligner: al.Aligner, expert_of: ExpertMap | NamingRule, *, nodes: Nodes | None = None,
         deadline_s: float | None = None, checkpoint: str | Path | None = None,
-        evaluate_clients: bool = True,
+        evaluate_clients: bool = True, encoding: Encoding = "native",
+        server: ServerSettings | None = None, weight: Weight | None = None,
     ) -> None:
         self.aligner = aligner
-        self.expert_of = expert_of
+        self.map = expert_of if isinstance(expert_of, ExpertMap) else None
+        #: The expert of a piece, by its name.
+        self.expert_of: NamingRule = (
+            expert_of.owner if isinstance(expert_of, ExpertMap) else expert_of)
         self.nodes = nodes or Nodes()
         self.deadline_s = deadline_s
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.evaluate_clients = evaluate_clients
+        self.server = server or ServerSettings()
+        self.weight: Weight = weight or weight_by(self.server.weighting)
         #: Rounds played before this start.
         self.rounds_before = 0
-        self._model: dict[str, Array] = {}
+        self._model: Parameters = {}
+        self._running: tuple[Parameters, Parameters] = {}, {}
         self._plan: al.Plan | None = None
         self._client_of: dict[int, int] = {}
+        self._receivers = Receivers(encoding)
+        self._asked: dict[int, dict[str, Array]] = {}
         self._claim = ExitStack()
         self._claimed = False
         #: Why replies did not count when replies were last aggregated, by client.
         self.refused: dict[object, str] = {}
-        #: Bytes of parameters that the last round sent, and that whole models would have been.
-        self.sent_bytes = self.whole_bytes = 0
+        #: Bytes of parameters that the last round sent, that came back, and that whole models
+        #: would have been.
+        self.sent_bytes = self.received_bytes = self.whole_bytes = 0
 
     def start(self, *arguments: Any, **more: Any) -> Result:
         """Run rounds, as Flower's strategies do.
@@ -164,17 +158,23 @@ class AlignedStrategy(Strategy):
         node_of = self.nodes.find(grid)
         if not node_of:
             raise EngineError("no node is connected that says which client it is")
-        self._model = dict(arrays.items())
+        self._model = self._pieces(state_of(arrays))
         self._check_names()
         self._client_of = {node: client for client, node in node_of.items()}
         self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
         messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
         self.sent_bytes = sum(payload(m.content[ARRAYS]) for m in messages)
-        self.whole_bytes = len(messages) * payload(self._model)
+        self.whole_bytes = len(messages) * sum(map(packed_bytes, self._model.values()))
         return messages
+
+    def _pieces(self, state: Mapping[str, Tensor]) -> Parameters:
+        return dict(state) if self.map is None else self.map.split(state)
 
     def _check_names(self) -> None:
         """Check that the naming rule finds experts, and none that the aligner lacks."""
+        if self.map is not None and self.map.n_experts != self.aligner.n_experts:
+            raise EngineError(f"the map has {self.map.n_experts} experts, and the aligner "
+                              f"{self.aligner.n_experts}")
         experts = {expert for name in self._model if (expert := self.expert_of(name)) is not None}
         if not experts or max(experts) >= self.aligner.n_experts:
             raise EngineError(
@@ -187,15 +187,17 @@ class AlignedStrategy(Strategy):
     ) -> list[Message]:
         """Return a message for every client of a plan that is connected and holds experts."""
         messages = []
-        for client in plan.clients:
+        self._asked = {}
+        for client in map(int, plan.clients):
             experts = plan.experts_of(client).tolist()
             if experts and client in node_of:
-                content = task(self._part(experts), config, experts,
-                               plan.round)
-                messages.append(Message(content, node_of[int(client)], kind))
+                arrays, how = self._receivers.pack(client, self._part(experts))
+                self._asked[client] = arrays
+                content = task(arrays, {**config, **how}, experts, plan.round)
+                messages.append(Message(content, node_of[client], kind))
         return messages
 
-    def _part(self, experts: Iterable[int]) -> dict[str, Array]:
+    def _part(self, experts: Iterable[int]) -> Parameters:
         """Return what a client with these experts needs."""
         wanted = {None, *experts}
         return {name: value for name, value in self._model.items()
@@ -213,25 +215,47 @@ class AlignedStrategy(Strategy):
             self._refuse(refusal.client, refusal.reason)
         updates = {client: update for client, update in updates.items()
                    if client not in self.refused}
+        self._receivers.forget(self._asked.keys() - updates.keys())
         mean = Mean(self._model)
         for client in sorted(updates):
-            mean.add(updates[client], reports[client], self.expert_of)
-        self._model = mean.result()
-        arrays = ArrayRecord(dict(self._model))
+            mean.add(updates[client], lambda name, client=client: self.weight(  # type: ignore[misc]
+                reports[client], self.expert_of(name)))
+        self._step(mean.result())
+        arrays = record_of(self._whole())
         if self.checkpoint is not None:
             self._save(self.rounds_before + server_round)
         figures = self.aligner.metrics()
         return arrays, MetricRecord({
             "accepted": len(updates), "dropped": len(plan.clients) - len(updates),
-            "sent-bytes": self.sent_bytes, "whole-model-bytes": self.whole_bytes,
+            "sent-bytes": self.sent_bytes, "received-bytes": self.received_bytes,
+            "whole-model-bytes": self.whole_bytes,
             "load-cv": float(figures["holders"]["cv"]),
         })
 
+    def _step(self, mean: Parameters) -> None:
+        """Make a step of the server's optimiser; an expert moves as one, or not at all."""
+        def rows(pieces: Parameters) -> Parameters:
+            return {name: value if self.expert_of(name) is None else value[None]
+                    for name, value in pieces.items()}
+
+        experts = {name for name in self._model if self.expert_of(name) is not None}
+        velocity, square = map(rows, self._running)
+        found = server_step(rows(self._model), rows(mean), velocity, square, self.server, experts)
+        self._model, *running = (
+            {name: value[0] if name in experts else value for name, value in pieces.items()}
+            for pieces in found)
+        self._running = running[0], running[1]
+
+    def _whole(self) -> Parameters:
+        """Return the model as it was given."""
+        return self._model if self.map is None else self.map.join(self._model)
+
     def _sound(
         self, replies: Iterable[Message], plan: al.Plan
-    ) -> tuple[dict[int, al.ClientReport], dict[int, Arrays]]:
+    ) -> tuple[dict[int, al.ClientReport], dict[int, Parameters]]:
         """Return reports and parameters of the replies that are what was asked for."""
         reports, updates = {}, {}
+        self.received_bytes = 0
         for message in replies:
             client = self._client_of.get(message.metadata.src_node_id)
             if client is None or client in reports or client in self.refused:
@@ -239,11 +263,13 @@ class AlignedStrategy(Strategy):
             try:
                 with refusing():
                     check_error(message)
-                    update = read_arrays(message, self._part(plan.experts_of(client).tolist()))
+                    update = self._receivers.trained(
+                        read_arrays(message, self._asked.get(client, {})), self._model)
                     check_finite(update)
                     reports[client] = read_report(message, client, plan.round,
                                                   self.aligner.n_experts)
                     updates[client] = update
+                    self.received_bytes += payload(message.content.array_records[ARRAYS])
             except MalformedReplyError as error:
                 self._refuse(client, str(error))
         return dict(sorted(reports.items())), updates
@@ -273,6 +299,8 @@ class AlignedStrategy(Strategy):
 
         Who reports a list under such a name, or more than 1e12, is refused.
         """
+        if not self.evaluate_clients:
+            return None  # what was refused of the training stays
         self.refused = {}
         records: list[tuple[int, MetricRecord]] = []
         for message in replies:
@@ -284,6 +312,7 @@ class AlignedStrategy(Strategy):
                     records.append((client, read_evaluation(message)))
             except MalformedReplyError as error:
                 self._refuse(client, str(error))
+        self._receivers.forget(self._asked.keys() - {client for client, _ in records})
         counts = Counter(name for _, record in records for name, value in record.items()
                          if isinstance(value, float))
         names = sorted(name for name, count in counts.items() if 2 * count >= len(records))
@@ -313,18 +342,27 @@ class AlignedStrategy(Strategy):
         if self.checkpoint is None or not self.checkpoint.exists():
             return arrays
         saved = load_checkpoint(self.checkpoint, "model", "aligner", "round")
+        like = state_of(arrays)
         if {name: value.shape for name, value in saved["model"].items()} != {
-                name: tuple(array.shape) for name, array in arrays.items()}:
+                name: tuple(value.shape) for name, value in like.items()}:
             raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")
         self.aligner.load_state_dict(saved["aligner"])
         self.rounds_before = saved["round"]
-        return ArrayRecord({name: Array(value) for name, value in saved["model"].items()})
+        model = {name: torch.from_numpy(value).to(like[name])
+                 for name, value in saved["model"].items()}
+        pieces = self._pieces(model)
+        velocity, square = (
+            {name: torch.from_numpy(value).to(pieces[name]) for name, value in
+             saved.get(kind, {}).items()} for kind in ("velocity", "square"))
+        self._running = velocity, square
+        return record_of(model)
 
     def _save(self, number: int) -> None:
         assert self.checkpoint is not None
         save_checkpoint(self.checkpoint, {
             "round": number, "aligner": self.aligner.state_dict(),
-            "model": {name: array.numpy() for name, array in self._model.items()},
+            "model": arrays_of(self._whole()),
+            "velocity": arrays_of(self._running[0]), "square": arrays_of(self._running[1]),
         })
 
     def summary(self) -> None:
@@ -345,44 +383,3 @@ def _averages(records: list[MetricRecord], names: Iterable[str]) -> MetricRecord
                 [record[name] for record in having],
                 weights=[record["num-examples"] for record in having]))
     return MetricRecord(means)
-
-
-class Mean:
-    """Weighted means of parameters, of which every client adds some.
-
-    Parameters
-    ----------
-    model : mapping of str to Array
-        The server's; parameters that nobody adds stay.
-    """
-
-    def __init__(self, model: Mapping[str, Array]) -> None:
-        self._model = model
-        self._mean: Arrays = {}
-        self._weight: dict[str, float] = {}
-
-    def add(self, update: Arrays, report: al.ClientReport, expert_of: NamingRule) -> None:
-        """Add a client's parameters."""
-        for name, value in update.items():
-            expert = expert_of(name)
-            weight = float(report.samples)
-            if expert is not None:
-                seen = report.experts.get(expert)
-                weight = 0.0 if seen is None else float(seen.samples)
-                if seen is not None and seen.gate_usage is not None:
-                    weight *= seen.gate_usage
-            if weight > 0 and np.issubdtype(value.dtype, np.floating):
-                # Means of many clients would lose digits in half precision, and sums overflow.
-                total = self._weight[name] = self._weight.get(name, 0.0) + weight
-                part = value.astype(np.float64)
-                if weight < total:
-                    part = self._mean[name] * (1 - weight / total) + part * (weight / total)
-                self._mean[name] = part
-
-    def result(self) -> dict[str, Array]:
-        """Return the model with what was added averaged."""
-        means = {
-            name: Array(mean.astype(self._model[name].dtype))
-            for name, mean in self._mean.items()
-        }
-        return {**self._model, **means}

@@ -27,8 +27,8 @@ class Runner(Protocol):
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return outputs (N, B, ...), and for every layer the weights of rows, (N, S)."""
+    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
+        """Return outputs (N, B, ...), weights of rows (N, S) by layer, and balance losses (N,)."""
         ...
 
     def alone(
@@ -107,10 +107,11 @@ def train_clients(
     allowed = clients.allowed
     for chosen in clients.steps.unbind(dim=1):
         batch, target = data.pick(chosen)
-        output, shares = runner.run(clients.params, batch, allowed)
+        output, shares, balance_N = runner.run(clients.params, batch, allowed)
         loss_N = task.loss(output.flatten(0, 1), target.flatten(0, 1)).view(
             target.shape[:2]).mean(dim=1)
-        optimiser.step(torch.autograd.grad(loss_N.sum(), leaves, materialize_grads=True))
+        optimiser.step(torch.autograd.grad((loss_N + balance_N).sum(), leaves,
+                                           materialize_grads=True))
         total = loss_N.detach() if total is None else total + loss_N.detach()
         usage = [a + b for a, b in zip(usage, shares, strict=True)] if usage else list(shares)
     for value in leaves:

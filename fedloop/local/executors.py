@@ -35,13 +35,13 @@ class Alone:
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return outputs (1, B, ...), and for every layer weights of rows, (1, S)."""
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Do what `Runner.run` says."""
         own = {name: value[0] if value.ndim > self.model.ndim[name] else value
                for name, value in params.items()}
         rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage = self.model.run(own, batch[0], rows)
-        return output[None], [shares[None] for shares in usage]
+        output, usage, balance = self.model.run(own, batch[0], rows)
+        return output[None], [shares[None] for shares in usage], balance[None]
 
     def alone(
         self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
@@ -63,8 +63,8 @@ class Stacked:
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return outputs (N, B, ...), and for every layer weights of rows, (N, S)."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """Do what `Runner.run` says."""
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
@@ -120,7 +120,8 @@ def together(
     model, task : ExpertModel, Task
         What is trained, and for what.
     server : mapping of str to Tensor
-        The whole model. Personal routers have a leading axis of clients.
+        The whole model. What differs between clients, such as personal routers, has a
+        leading axis of clients.
     data : Examples
         Training examples.
     clients : sequence of int
@@ -216,8 +217,11 @@ def _send(
     Clients that hold fewer rows than others get their first one again, which is not valid.
     """
     n = len(clients)
-    sent = {name: value for name, value in server.items() if name not in model.layout.layer_of}
-    params = {name: value.expand(n, *value.shape).clone() for name, value in sent.items()}
+    own = list(clients)
+    sent = {name: value[own] if value.ndim > model.ndim[name] else value
+            for name, value in server.items() if name not in model.layout.layer_of}
+    params = {name: value.expand(n, *value.shape[value.ndim - model.ndim[name]:]).clone()
+              for name, value in sent.items()}
     all_valid = []
     for layer, pair in enumerate(pairs):
         size = pair.n_slots if model.sliceable else model.n_experts
@@ -232,7 +236,7 @@ def _send(
         all_valid.append(valid)
         for name in model.layout.of_layer(layer):
             value = server[name]
-            if value.ndim > model.ndim[name]:  # a personal router: an axis of clients before
+            if value.ndim > model.ndim[name]:  # every client has its own
                 value = value[torch.tensor(clients, device=rows.device)[:, None], rows]
             else:
                 value = value[rows]

@@ -13,13 +13,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import torch
 from torch import Tensor
 
 from fedloop.config import ServerSettings
-from fedloop.models.layout import Layout, Params
+from fedloop.models.layout import Params
 from fedloop.server.aggregation import column
 
 #: Weight of the running change where the settings name none.
@@ -28,7 +28,7 @@ MOMENTUM = {"fedavg": 0.0, "fedavgm": 0.9, "fedadam": 0.9}
 
 def server_step(
     old: Mapping[str, Tensor], new: Mapping[str, Tensor], velocity: Mapping[str, Tensor],
-    square: Mapping[str, Tensor], settings: ServerSettings, layout: Layout,
+    square: Mapping[str, Tensor], settings: ServerSettings, rows: Container[str],
     personal: frozenset[str] = frozenset(),
 ) -> tuple[Params, Params, Params]:
     """Return the model after a round, and the running numbers.
@@ -41,8 +41,8 @@ def server_step(
         Running change of every parameter, and its running square; missing ones are 0.
     settings : ServerSettings
         Which optimiser, and its numbers.
-    layout : Layout
-        Who owns which rows.
+    rows : container of str
+        Names of parameters with a row for each expert.
     personal : frozenset of str
         Clients' own parameters, which stay as they are.
 
@@ -62,7 +62,7 @@ def server_step(
             continue
         change = value - old[name]
         moved = change != 0
-        if name in layout.layer_of:
+        if name in rows:
             moved = column(moved.flatten(1).any(dim=1), value)
         run = velocity.get(name, torch.zeros_like(value))
         if adaptive:

@@ -46,8 +46,10 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
         raise DataError(f"no data set {name!r}; choose digits, {', '.join(IDX_NAMES)}, cifar10, "
                         "folder or npz")
     if data_dir is None:
-        raise DataError(f"{name} needs files; say where with --data-dir, or fetch them with "
-                        f"fedloop download {name}")
+        from fedloop.tasks.download import SOURCES
+
+        fetched = f", or fetch them with fedloop download {name}" if name in SOURCES else ""
+        raise DataError(f"{name} needs files; say where with --data-dir{fetched}")
     path = Path(data_dir)
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")

@@ -6,6 +6,8 @@ import http.client
 import json
 import math
 import os
+import re
+import runpy
 import shlex
 import signal
 import subprocess
@@ -21,14 +23,17 @@ from typing import get_args
 import numpy as np
 import pytest
 
+import alignsolve
 import fedloop.experiment
 from alignsolve.cli import terminating
 from fedloop.cli import Strategies, main
 from fedloop.compare import compare, figures
-from fedloop.config import Strategy, build_config
+from fedloop.config import Strategy, build_config, read_config
 from fedloop.errors import DataError
 from fedloop.metrics import estimate, paired_change, summary, worst_decile
+from fedloop.tasks.data import load_dataset
 from fedloop.tasks.download import SOURCES, download
+from tests.alignsolve.report.test_page import check_page
 from tests.files import ROOT
 
 TINY = [
@@ -47,6 +52,8 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "5% after 1 rounds" in printed and "99% not reached" in printed
     assert png(out / "run.png")
+    outline = check_page((out / "report.html").read_text())
+    assert outline.tags.count("svg") == 1 and "partition.clients" in outline.cells
     before = (out / "rounds.jsonl").read_bytes()
     assert main(["run", "--out", str(out), "--json", *TINY]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -141,6 +148,9 @@ def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     assert main([*words, *TINY]) == 0
     printed = capsys.readouterr().out
     assert "optimal" in printed and "never (3/3)" in printed and png(tmp_path / "compare.png")
+    outline = check_page((tmp_path / "report.html").read_text())
+    assert {"random", "never (3/3)", "rounds to 99%", "partition.clients"} <= set(outline.cells)
+    assert f"report: {tmp_path / 'report.html'}" in printed
     assert (tmp_path / "random" / "seed-5" / "rounds.jsonl").exists()
     assert main([*words, "--json", *TINY]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -175,6 +185,37 @@ def test_mistakes_end_with_one_line_and_code_2(words, text, tmp_path, monkeypatc
     assert text in streams.err and streams.err.count("\n") == 1
     if words[0] in ("run", "compare"):
         assert text in json.loads(streams.out)["error"]
+
+
+def test_a_template_says_what_the_defaults_say(tmp_path, capsys):
+    path = tmp_path / "my.toml"
+    assert main(["init", str(path)]) == 0
+    assert f"fedloop run {path}" in capsys.readouterr().out
+    text = path.read_text()
+    assert read_config(path) == build_config({})
+    assert "# Share held out.\ntest_fraction = 0.2" in text
+    assert "One of optimal, random, round-robin, greedy, flex-moe,\n# fedamole.\nstrategy" in text
+    for name, group in build_config({}):
+        for setting in getattr(type(group), "model_fields", ()):
+            assert re.search(rf"^(# )?{setting} =", text.partition(f"[{name}]")[2], re.MULTILINE)
+    assert main(["init", str(path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(("name", "fetched"), [("mnist", True), ("npz", False), ("folder", False)])
+def test_only_what_can_be_fetched_is_offered(name, fetched):
+    with pytest.raises(DataError, match="--data-dir") as refused:
+        load_dataset(name)
+    assert (f"fedloop download {name}" in str(refused.value)) == fetched
+
+
+def test_the_version_is_told_and_the_module_runs(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["fedloop", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("fedloop", run_name="__main__")
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"fedloop {alignsolve.__version__}\n"
 
 
 @pytest.fixture

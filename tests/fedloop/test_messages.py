@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import fedloop
 
@@ -102,7 +103,7 @@ def array(value, **changes):
 def test_arrays_come_back_in_either_order(messages, value):
     asked = {"w": array(value)}
     found = messages.read_arrays(message({"w": array(value)}), asked)["w"]
-    assert found.dtype == value.dtype and np.array_equal(found, value)
+    assert found.numpy().dtype == value.dtype and np.array_equal(found, value)
     assert messages.payload(asked) == len(asked["w"].data)
 
 
@@ -127,9 +128,9 @@ def test_malformed_arrays_are_refused(messages, arrays, reason):
 
 
 def test_numbers_that_are_not_finite_are_refused(messages):
-    messages.check_finite({"a": np.ones(3)})
+    messages.check_finite({"a": torch.ones(3)})
     with pytest.raises(messages.MalformedReplyError, match="'b' has a number that is not finite"):
-        messages.check_finite({"a": np.ones(3), "b": np.array([1.0, -np.inf])})
+        messages.check_finite({"a": torch.ones(3), "b": torch.tensor([1.0, -torch.inf])})
     messages.check_figures({"loss": 1e12}, ["loss", "accuracy"])
     for wrong, reason in ((1.1e12, "loss is 1100000000000.0"), ([0.5], "loss is a list")):
         with pytest.raises(messages.MalformedReplyError, match=reason):

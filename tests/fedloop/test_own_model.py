@@ -128,7 +128,7 @@ def without_rows():
 @pytest.mark.parametrize(("make", "match"), [
     (lambda: nn.Linear(3, 2), "no parameters of experts next to a router"),
     (unequal, r"layers have \[3, 4\] experts"),
-    (without_rows, r"experts.scale \(5,\) is among experts and has no row"),
+    (without_rows, r"speak of 4 experts \(.*\) and 5 experts \(experts\.scale\)"),
 ])
 def test_models_that_are_not_understood_are_refused(make, match):
     with pytest.raises(ConfigError, match=match):
@@ -167,6 +167,55 @@ def test_olmoe_needs_transformers():
             build_model(settings, (128,), 256, 0)
     else:
         assert build_model(settings, (128,), 256, 0).total_experts == 16
+
+
+class Balanced(nn.Module):
+    """One layer of four experts, whose router's scores are its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(model_type="mine", router_aux_loss_coef=0.5)
+        self.gate = nn.Linear(4, 4, bias=False)
+        self.experts = nn.ModuleList([nn.Linear(4, 4) for _ in range(4)])
+        self.scale = nn.Parameter(torch.ones(1))
+        self.top_k = 1
+        nn.init.eye_(self.gate.weight)
+
+    def forward(self, x):
+        x = x.flatten(1)[:, :4]
+        weight = self.gate(x).softmax(-1)
+        return self.scale * sum(
+            weight[:, at, None] * expert(x) for at, expert in enumerate(self.experts))
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_the_balancing_loss_counts_the_experts_held(batched):
+    """Of experts 1 and 3 the first has odds of 3, 3 and 1/3: worked out by hand."""
+    model = build_model(build_config({}).model, (4,), 2, 0, Balanced())
+    x = torch.tensor([[9.0, np.log(3), 9, 0], [0, np.log(3), 0, 0], [0, 0, 0, np.log(3)]])
+    held = [torch.tensor([False, True, False, True])]
+
+    def balance(x):
+        return model.run(model.initial(), x, held)[2]
+
+    found = torch.vmap(balance)(x[None].float())[0] if batched else balance(x.float())
+    assert found.item() == pytest.approx(0.5 * 2 * (2 / 3 * 7 / 12 + 1 / 3 * 5 / 12))
+
+
+def test_the_balancing_loss_trains_routers_and_is_not_reported():
+    config = build_config({"rounds": 1, "partition": {"clients": 2, "kind": "iid"},
+                           "local": {"clip": 0.0, "steps": 1}})
+
+    def trained(weight):
+        torch.manual_seed(0)
+        module = Balanced()
+        module.config.router_aux_loss_coef = weight
+        return fedloop.run_training(config, module, small_images())[1]
+
+    without, with_it = trained(None), trained(3.0)
+    assert without.records[0]["loss"] == with_it.records[0]["loss"]
+    moved = (without.model["gate.weight"] - with_it.model["gate.weight"]).abs()
+    assert moved.max() > 1e-3
 
 
 class Partitions:

@@ -91,7 +91,8 @@ def test_personal_gates_are_kept_by_their_clients(server):
 
 def stepped(server, new, *running, **settings):
     running = running or ({}, {})
-    return server_step(server, new, *running, ServerSettings(**settings), LAYOUT)
+    return server_step(server, new, *running, ServerSettings(**settings),
+                       LAYOUT.layer_of)
 
 
 def test_momentum_carries_the_last_update_on(server, training):
@@ -184,8 +185,8 @@ def test_momentum_is_worked_out_by_hand():
     new = {"trunk.w": torch.tensor([2.0, 1.0]), gate: torch.ones(2, 2, 2),
            expert: torch.tensor([[1.0, 3.0], [2.0, 2.0]])}
     run = {"trunk.w": torch.tensor([4.0, 4.0]), expert: torch.full((2, 2), 4.0)}
-    model, velocity, _ = server_step(old, new, run, {}, ServerSettings(momentum=0.5), LAYOUT,
-                                     frozenset([gate]))
+    model, velocity, _ = server_step(old, new, run, {}, ServerSettings(momentum=0.5),
+                                     LAYOUT.layer_of, frozenset([gate]))
     # 0.5 * 4 + 1; what did not change stays, of the trunk by number, of an expert as a whole.
     assert (velocity["trunk.w"].tolist(), model["trunk.w"].tolist()) == ([3, 4], [4, 1])
     assert velocity[expert].tolist() == [[2, 4], [4, 4]]

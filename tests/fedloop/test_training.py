@@ -166,8 +166,8 @@ def rows_of(sizes, server, experts):
 def test_masked_forward_equals_the_forward_of_the_rows_held():
     sizes, image = spec(), images(1).input[:9]
     held = torch.tensor([False, True, False, False, True])
-    masked, usage = sizes.run(sizes.initial(), image, [held])
-    cut, usage_cut = sizes.run(rows_of(sizes, sizes.initial(), [1, 4]), image)
+    masked, usage, _ = sizes.run(sizes.initial(), image, [held])
+    cut, usage_cut, _ = sizes.run(rows_of(sizes, sizes.initial(), [1, 4]), image)
     torch.testing.assert_close(masked, cut)
     torch.testing.assert_close(usage[0][[1, 4]], usage_cut[0])
 
@@ -182,7 +182,7 @@ def test_clients_are_judged_with_what_they_hold(batched):
     np.testing.assert_allclose(every, right)
     for client in range(3):
         rows = slice(data.first[client], data.first[client + 1])
-        logit, _ = sizes.run(rows_of(sizes, server, [client]), data.input[rows])
+        logit, *_ = sizes.run(rows_of(sizes, server, [client]), data.input[rows])
         right = (logit.argmax(1) == data.target[rows]).double().mean()
         assert found[client] == pytest.approx(float(right))
 

@@ -18,7 +18,7 @@ import numpy as np
 import alignsolve as al
 import alignsolve.cli.solve as cli_solve
 import fedloop.experiment
-import fedloop.plots
+import fedloop.plot
 import fedloop.train
 from alignsolve.bench.report import BenchReport
 from alignsolve.bench.runner import _Bench
@@ -48,7 +48,7 @@ def _command(main: Callable[[], int], name: str, *words: object) -> int:
 def federated(folder: Path, counter: Counter, rounds: int, command: str = "run") -> int:
     """Run `fedloop run`."""
     counter.around(fedloop.experiment, "play_round")
-    counter.around(fedloop.plots, "draw_run", counter.end)
+    counter.around(fedloop.plot, "run_figure", counter.end)
     settings = SMALL | {"rounds": rounds}
     more = ("--strategies", "optimal,random", "--seeds", "0") if command == "compare" else ()
     return _command(fedloop_main, "fedloop", command, "--json", "--out", folder, *more,

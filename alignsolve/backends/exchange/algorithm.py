@@ -138,6 +138,9 @@ class InMemory:
         The level worked on: what is known if all else is interrupted.
     """
 
+    #: What makes a level of some clients.
+    kind: type[Subproblem] = Subproblem
+
     def __init__(self, matrix: Matrix, bounds: Bounds, task: Task) -> None:
         self.matrix = matrix
         self.bounds = bounds
@@ -150,7 +153,7 @@ class InMemory:
         return self._level(NONE, self.bounds, price)
 
     def _level(self, rows: Ints, bounds: Bounds, price: Floats) -> Subproblem:
-        self.latest = Subproblem(self.matrix, rows, bounds, price, self.task)
+        self.latest = self.kind(self.matrix, rows, bounds, price, self.task)
         return self.latest
 
     def at_learnt_prices(self) -> Subproblem:
@@ -228,11 +231,13 @@ def kernels_for(slots: int) -> tuple[Kernel, ...]:
     )  # fmt: skip
 
 
-def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
+def solve_matrix(
+    matrix: Matrix, task: Task, threads: int | None, kind: type[InMemory] = InMemory
+) -> ExchangeAnswer:
     """Solve with all rows in memory."""
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
-        clients = InMemory(matrix, task.bounds, task)
+        clients = kind(matrix, task.bounds, task)
         level, code = solve_all(clients, task)
         return finish(level, code, task, matrix.spread)
 

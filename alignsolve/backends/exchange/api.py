@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from alignsolve.backends.exchange.components import Groups
 from alignsolve.backends.exchange.inputs import Floats, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
@@ -16,7 +17,7 @@ from alignsolve.backends.exchange.task import Task
 def solve_exchange(
     fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
     penalty: tuple[Any, Any] | None = None, switch: tuple[Any, Ints, Ints] | None = None,
-    warm_prices: Floats | None = None, warm_rows: Ints | None = None,
+    groups: Groups | None = None, warm_prices: Floats | None = None, warm_rows: Ints | None = None,
     warm_cols: Ints | None = None, threads: int | None = None, seed: int = 0,
     deadline: float | None = None, should_stop: Callable[[], bool] | None = None,
     params: ExchangeParams = DEFAULTS,
@@ -37,6 +38,8 @@ def solve_exchange(
         weight >= 0 in units of fitness.
     switch : (cost, indptr, indices), optional
         Cost, broadcastable to (n, m), of held pairs that were not held before (CSR).
+    groups : Groups, optional
+        Bounds on each client's experts of groups that share its slots.
     warm_prices : float64 array, shape (m,), optional
         Prices of an earlier answer.
     warm_rows, warm_cols : int64 array, shape (n_pairs,), optional
@@ -73,4 +76,9 @@ def solve_exchange(
     matrix = matrix_of(fitness, slot_min, slot_max, switch)
     if obvious_conflict(matrix.slot_min, matrix.slot_max, task.bounds):
         return ExchangeAnswer("infeasible", stats=task.stats.as_dict())
-    return algorithm.solve_matrix(matrix, task, threads)
+    if groups is None:
+        return algorithm.solve_matrix(matrix, task, threads)
+    from alignsolve.backends.exchange.group_responses import GroupedMatrix, InGroups
+
+    grouped = GroupedMatrix(**vars(matrix), groups=groups)
+    return algorithm.solve_matrix(grouped, task, threads, InGroups)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.backends.base import Backend, Capabilities
 from alignsolve.backends.exchange import ExchangeAnswer, solve_exchange
+from alignsolve.backends.exchange.components import Components
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.kernels import WARM_UP_HINT, compiling
 from alignsolve.model.arrays import IntArray
+from alignsolve.model.contradictions import group_ranges
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource
 from alignsolve.standard_form import holders
@@ -26,6 +30,13 @@ LARGEST_VALUE = 1e37
 
 #: Pairs up to which "greedy" has an answer before numba is loaded.
 FEW_PAIRS = 1 << 21
+
+#: Where groups share slots: clients per expert below which paths over all pairs of experts take
+#: longer than "ortools-mcf", and pairs up to which either takes no time.
+CLIENTS_PER_SHARED, FEW_SHARED_PAIRS = 2, 1 << 17
+
+#: The latest problem with groups, and its components.
+_latest: tuple[weakref.ref[AlignmentProblem], Components] | None = None
 
 _ENDED = {
     "optimal": Termination.PROVED,
@@ -39,12 +50,12 @@ class ExchangeBackend(Backend):
 
     Notes
     -----
-    Supports the flow class but for layer groups: with groups the exchanges open
-    to a client depend on what else it holds, and the lists of exchanges would
-    have to be kept per combination of groups. Those problems go to
-    ``ortools-mcf``.
+    Supports the flow class. A problem with layer groups is solved in components: the groups among
+    which clients share slots together, all others on their own; see
+    `alignsolve.backends.exchange.components`.
 
-    Takes fitness from a source, block by block, too: see `alignsolve.backends.exchange.streaming`.
+    Takes fitness from a source, block by block, too, unless groups share slots: see
+    `alignsolve.backends.exchange.streaming`. Each component reads the source.
 
     Reads the matrix a handful of times and never copies it. Answers are exact
     in float64, and depend on the seed alone, not on the number of threads. Values
@@ -58,7 +69,7 @@ class ExchangeBackend(Backend):
     bytes_per_client: ClassVar[float] = 55.0
     speed_hint: ClassVar[str] = WARM_UP_HINT
     capabilities: ClassVar[Capabilities] = Capabilities(
-        features=FLOW_FEATURES - {Feature.GROUPS},
+        features=FLOW_FEATURES,
         exact=True,
         proves_infeasibility=True,
         interruptible=True,
@@ -79,6 +90,14 @@ class ExchangeBackend(Backend):
         """Return why the backend cannot take a problem, or None if it can."""
         if problem.largest > LARGEST_VALUE:
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
+        if problem.expert_group is not None:
+            shared = components_of(problem).most_shared
+            if shared and problem.streamed:
+                return "does not support expert groups that share slots over a source"
+            few = problem.fitness.size <= FEW_SHARED_PAIRS
+            if not few and problem.n_clients < CLIENTS_PER_SHARED * shared:
+                return (f"takes groups that share slots for {CLIENTS_PER_SHARED} clients an expert "
+                        f"or more; {shared:,} experts share slots of {problem.n_clients:,} clients")
         return super().refusal(problem)
 
     def preparation(self, problem: AlignmentProblem) -> float:
@@ -88,12 +107,19 @@ class ExchangeBackend(Backend):
         if problem.fitness.size <= self.params.small:
             return 0.0
         kind, most = problem.fitness.dtype.name, int(problem.slot_bounds()[1].max(initial=0))
-        return compiling(algorithm.kernels_for(most), kind)
+        if problem.expert_group is None:
+            return compiling(algorithm.kernels_for(most), kind)
+        from alignsolve.backends.exchange.layers import kernels_for
+
+        return compiling(kernels_for(components_of(problem)), kind)
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
-        """Tell whether nothing has to compile, nor to load for a problem of few pairs."""
-        size = problem.fitness.size
-        if self.params.small < size <= FEW_PAIRS and "numba" not in sys.modules:
+        """Tell whether nothing has to compile, nor to load for a problem of few pairs.
+
+        Where there are groups, "greedy" may take longer than that.
+        """
+        size, grouped = problem.fitness.size, problem.expert_group is not None
+        if not grouped and self.params.small < size <= FEW_PAIRS and "numba" not in sys.modules:
             return False
         return self.preparation(problem) == 0.0
 
@@ -104,6 +130,9 @@ class ExchangeBackend(Backend):
             from alignsolve.backends.exchange.streaming import solve_source
 
             solve = partial(solve_source, largest=problem.largest)
+        if problem.expert_group is not None:
+            ready = self.preparation(problem) == 0.0 and not problem.streamed
+            solve = partial(solve_in_groups, components_of(problem), solve, ready=ready)
         found = solve(
             problem.fitness, *problem.slot_bounds(), switch=switch_of(problem),
             threads=limits.threads, params=self.params, **task_of(problem, limits),
@@ -111,6 +140,28 @@ class ExchangeBackend(Backend):
             partial(limits.report, -math.inf, math.inf),
         )  # fmt: skip
         return answer_of(found, limits)
+
+
+def solve_in_groups(
+    components: Components, solve: Callable[..., ExchangeAnswer],
+    fitness: npt.NDArray[Any] | FitnessSource, *slots: Any, **options: Any,
+) -> ExchangeAnswer:  # fmt: skip
+    """Let `solve` do as `solve_exchange` for each component, whose slots are its own."""
+    from alignsolve.backends.exchange.layers import solve_layers
+
+    if components.conflict_client >= 0:
+        return ExchangeAnswer("infeasible", conflict_client=components.conflict_client)
+    return solve_layers(fitness, components, solve, **options)
+
+
+def components_of(problem: AlignmentProblem) -> Components:
+    """Return the components of a problem with groups; those of the latest one are kept."""
+    global _latest
+    if _latest is None or _latest[0]() is not problem:
+        assert problem.expert_group is not None
+        found = Components(problem.slot_bounds(), problem.expert_group, group_ranges(problem)[:2])
+        _latest = weakref.ref(problem), found
+    return _latest[1]
 
 
 def task_of(problem: AlignmentProblem, limits: Limits) -> dict[str, Any]:

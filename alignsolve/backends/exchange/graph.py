@@ -48,10 +48,7 @@ class Lists:
         """List the chosen of some clients, up to each pair's sentinel; see `heaps.list_clients`."""
         first = 0
         while first < chosen.size:
-            first = heaps.list_clients(
-                *clients.matrix.read, *clients.slots, chosen, first, price, pairs, cap, listed,
-                *clients.held_so_far, *self.arrays(),
-            )  # fmt: skip
+            first = clients.list_swaps(chosen, first, price, pairs, cap, listed, *self.arrays())
             if first < chosen.size:
                 self.grow()
 
@@ -144,11 +141,8 @@ class Graph(Lists):
         bounds = level.bounds
         before = self.meta.copy()
         level.stats.calls += 1
-        code = paths.augment(
-            *level.matrix.read, *level.slots, level.price, load, bounds.load_min,
-            bounds.load_max, bounds.penalty, bounds.goal, excess, *level.held_so_far,
-            level.slack, *self.arrays(), phases, self.frontier,
-        )  # fmt: skip
+        code = level.augment(load, bounds, excess, level.price, *self.arrays(), phases,
+                             self.frontier)  # fmt: skip
         if code == paths.POOL_FULL:
             self.grow()
         did = self.meta - before
@@ -156,4 +150,4 @@ class Graph(Lists):
         level.stats.swaps += int(did[heaps.SWAPS])
         level.stats.paths += int(did[heaps.PATHS])
         level.clients_load = load + excess
-        return int(code)
+        return code

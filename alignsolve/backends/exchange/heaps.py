@@ -39,8 +39,8 @@ def _meld(a, b, pool):
     return a
 
 
-@kernel
-def _without_root(root, pool):
+@kernel(called=False)
+def without_root(root, pool):
     """Return the heap without its root, melding children in pairs, then from the right."""
     c = pool[root].child
     stack = np.int32(-1)
@@ -64,8 +64,8 @@ def _without_root(root, pool):
     return new
 
 
-@kernel
-def _push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
+@kernel(called=False)
+def push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
     """List client k under the swap of h for u."""
     x = meta[FREE]
     if x >= 0:
@@ -110,7 +110,7 @@ def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
         i = rows[k] if rows.size > 0 else k
         if _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
             break
-        new = _without_root(x, pool)
+        new = without_root(x, pool)
         pool[x].sibling = meta[FREE]
         meta[FREE] = x
         x = new
@@ -204,7 +204,7 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
                         arc[h, u] = min(loss_top[h, u], loss)
                         continue
                     listed[h, u] += 1
-                    _push(h, u, loss, k, head, loss_top, arc, sentinel,
+                    push(h, u, loss, k, head, loss_top, arc, sentinel,
                           pool, meta)  # fmt: skip
         for q in range(ptr[k], ptr[k] + count[k]):
             is_held[held[q]] = False
@@ -309,7 +309,7 @@ def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot
             if wanted:
                 loss = value[g] - value[t]
                 if loss <= sentinel[g, t] and loss < np.inf:
-                    _push(g, t, loss, k, head, loss_top, arc, sentinel,
+                    push(g, t, loss, k, head, loss_top, arc, sentinel,
                           pool, meta)  # fmt: skip
     for w in range(after):
         is_held[held[start + w]] = False

@@ -18,7 +18,7 @@ from alignsolve.kernels import kernel
 
 DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
 # Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
-_CLIENT, _LOAD, _UNLISTED = range(3)
+SWAP_ARC, LOAD_ARC, UNLISTED_ARC = range(3)
 
 
 @kernel(called=False)
@@ -30,8 +30,8 @@ def penalty_step(j, t, up, penalty, goal):
     return penalty[j] * (2.0 * d + 1.0) if up else penalty[j] * (1.0 - 2.0 * d)
 
 
-@kernel
-def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
+@kernel(called=False)
+def load_arc(h, u, m, load, load_min, load_max, penalty, goal):
     """Return the weight of letting expert h take one more (u null) or u lose one (h null)."""
     if u == m and h < m and load[h] < load_max[h]:
         return penalty_step(h, load[h], True, penalty, goal)
@@ -40,8 +40,8 @@ def _load_arc(h, u, m, load, load_min, load_max, penalty, goal):
     return np.inf
 
 
-@kernel
-def _clip(c, w, p, q):
+@kernel(called=False)
+def clip(c, w, p, q):
     """Return a reduced weight without its rounding: zero where it is not clearly positive."""
     return c if c > TIE * (abs(w) + abs(p) + abs(q)) else 0.0
 
@@ -58,7 +58,7 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
     for j in range(m + 1):
         dist[j] = 0.0 if excess[j] > 0 else np.inf
         parent[j] = -1
-        kind[j] = _CLIENT
+        kind[j] = SWAP_ARC
         done[j] = False
         if excess[j] < 0:
             sinks += 1
@@ -74,7 +74,7 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
                 h = j
         if h < 0:
             return settled, found, reach, False
-        if kind[h] == _UNLISTED:
+        if kind[h] == UNLISTED_ARC:
             return settled, found, near, True
         done[h] = True
         order[settled] = h
@@ -89,34 +89,34 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
             w = arc[h, u]
             c = w - p + price[u]
             if near + c < dist[u]:
-                d = near + _clip(c, w, p, price[u])
+                d = near + clip(c, w, p, price[u])
                 if d < dist[u] and not done[u]:
                     dist[u] = d
                     parent[u] = h
-                    kind[u] = _CLIENT if loss_top[h, u] <= w else _UNLISTED
+                    kind[u] = SWAP_ARC if loss_top[h, u] <= w else UNLISTED_ARC
         # Load bounds have slack between an expert and the null expert only, whose price is 0.
         for u in range(m if h < m else 0, m + 1 if h < m else m):
-            w = _load_arc(h, u, m, load, load_min, load_max, penalty, goal)
+            w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
             if w < np.inf and not done[u]:
-                d = near + _clip(w - p + price[u], w, p, price[u])
-                if d < dist[u] or (d == dist[u] and kind[u] == _UNLISTED):
+                d = near + clip(w - p + price[u], w, p, price[u])
+                if d < dist[u] or (d == dist[u] and kind[u] == UNLISTED_ARC):
                     dist[u] = d
                     parent[u] = h
-                    kind[u] = _LOAD
+                    kind[u] = LOAD_ARC
 
 
-@kernel
-def _is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
+@kernel(called=False)
+def is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
     """Say whether an arc can be used now at no loss."""
     if by_load:
-        w = _load_arc(h, u, m, load, load_min, load_max, penalty, goal)
+        w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
     else:
         w = loss_top[h, u]
         if w > arc[h, u]:
             return False
     if w == np.inf:
         return False
-    return _clip(w - price[h] + price[u], w, price[h], price[u]) == 0.0
+    return clip(w - price[h] + price[u], w, price[h], price[u]) == 0.0
 
 
 @kernel
@@ -173,7 +173,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                     price[j] += shift - (min(dist[j], reach) if done[j] else reach)
         if found == 0:
             for j in range(m + 1):
-                if not done[j] and parent[j] >= 0 and kind[j] == _UNLISTED:
+                if not done[j] and parent[j] >= 0 and kind[j] == UNLISTED_ARC:
                     frontier[parent[j], j] = True
             return WIDEN
         for s in range(settled):
@@ -183,7 +183,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                 x = sink
                 free = True
                 while parent[x] >= 0:
-                    if not _is_free(parent[x], x, kind[x] == _LOAD, m, price, arc, loss_top,
+                    if not is_free(parent[x], x, kind[x] == LOAD_ARC, m, price, arc, loss_top,
                                     load, load_min, load_max, penalty, goal):  # fmt: skip
                         free = False
                         break
@@ -198,7 +198,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                 x = sink
                 while parent[x] >= 0:
                     h = parent[x]
-                    if kind[x] == _LOAD:
+                    if kind[x] == LOAD_ARC:
                         if x == m:
                             load[h] += 1
                         else:

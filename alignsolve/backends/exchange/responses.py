@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels, repair
+from alignsolve.backends.exchange import heaps, newton_kernels, paths, repair
 from alignsolve.backends.exchange import row_kernels as rows
-from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix
+from alignsolve.backends.exchange.inputs import Bounds, Floats, Ints, Matrix
 from alignsolve.model.arrays import starts_of
 
 Int32s = npt.NDArray[np.int32]
@@ -138,6 +138,23 @@ class Responses(Answer):
         heaps.swap_exists(self.matrix.fitness, *self.slots, lo, hi, price, *self.held_so_far,
                           exists)  # fmt: skip
         return exists
+
+    def list_swaps(self, chosen: Ints, first: int, *into: Any) -> int:
+        """List swaps of chosen clients; see `heaps.list_clients`, whose arguments these are."""
+        price, pairs, cap, listed, *lists = into
+        return int(heaps.list_clients(
+            *self.matrix.read, *self.slots, chosen, first, price, pairs, cap, listed,
+            *self.held_so_far, *lists,
+        ))  # fmt: skip
+
+    def augment(
+        self, load: Ints, bounds: Bounds, excess: Ints, price: Floats, *graph: Any
+    ) -> int:
+        """Move excess along paths; see `paths.augment`."""
+        return int(paths.augment(
+            *self.matrix.read, *self.slots, price, load, bounds.load_min, bounds.load_max,
+            bounds.penalty, bounds.goal, excess, *self.held_so_far, self.slack, *graph,
+        ))  # fmt: skip
 
     def keep_loads(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> int:
         """Bring loads, which are updated, within bounds; return how many are still wrong."""

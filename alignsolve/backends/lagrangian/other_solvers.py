@@ -11,7 +11,7 @@ from alignsolve.errors import AlignSolveError
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
-logger = logging.getLogger("alignsolve")
+logger = logging.getLogger(__name__)
 
 #: Exact solvers of the linear model, in order.
 EXACT = ("ortools-mip", "scipy-milp")

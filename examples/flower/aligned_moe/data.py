@@ -1,43 +1,23 @@
-"""Handwritten digits that four groups of clients see turned by quarters of a circle.
-
-Replace these functions by your own: a node reads its own data, and nobody else's.
-"""
-
-from __future__ import annotations
+"""Handwritten digits that four groups of clients see turned by quarters of a circle."""
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor
 
-#: Turns by 90 degrees; client i sees images turned i % N_TURNS times.
-N_TURNS = 4
-
-#: Images kept for the server's evaluation.
-N_HELD_OUT = 360
+IMAGE, LABEL = load_digits(return_X_y=True)
+ORDER = np.random.default_rng(0).permutation(len(LABEL))
+HELD_OUT = 360
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n, 8, 8) from 0 to 1 and labels, in a fixed random order."""
-    digits = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    return digits.images[order].astype(np.float32) / 16, digits.target[order]
+def turned(chosen, turns):
+    image = np.rot90(IMAGE[chosen].reshape(-1, 8, 8) / 16, turns, axes=(1, 2)).reshape(-1, 64)
+    return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(LABEL[chosen])
 
 
-def _flat(image: np.ndarray, turns: int) -> Tensor:
-    turned = np.rot90(image, turns, axes=(1, 2))
-    return torch.from_numpy(np.ascontiguousarray(turned).reshape(len(image), -1))
+def client_data(client, n_clients):
+    return turned(ORDER[HELD_OUT + client::n_clients], client % 4)
 
 
-def client_data(client: int, n_clients: int) -> tuple[Tensor, Tensor]:
-    """Return a client's own images (n, pixels) and labels (n,)."""
-    image, label = _digits()
-    own = slice(N_HELD_OUT + client, None, n_clients)
-    return _flat(image[own], client % N_TURNS), torch.from_numpy(label[own])
-
-
-def held_out() -> tuple[Tensor, Tensor]:
-    """Return held-out images in all turns, and labels."""
-    image, label = _digits()
-    turned = [_flat(image[:N_HELD_OUT], turns) for turns in range(N_TURNS)]
-    return torch.cat(turned), torch.from_numpy(label[:N_HELD_OUT]).repeat(N_TURNS)
+def held_out():
+    images, labels = zip(*(turned(ORDER[:HELD_OUT], turns) for turns in range(4)), strict=True)
+    return torch.cat(images), torch.cat(labels)

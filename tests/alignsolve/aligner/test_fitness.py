@@ -1,12 +1,16 @@
 """Fitness learnt from scores: averages, staleness, priors, exploration."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.aligner.fitness import FitnessTracker
+from alignsolve.aligner.fitness import NAMED_SCORES, FitnessTracker, ScoreName
+from alignsolve.aligner.settings import Strategy
+from alignsolve.aligner.strategies import STRATEGIES
 
 
 def tracker(n=3, m=2, **settings):
@@ -154,3 +158,8 @@ def test_one_bad_early_round_locks_nobody_out(clients):
         if round_:
             tried[plan.row_ind, plan.col_ind] += 1
     assert (tried > 0).all()
+
+
+def test_types_name_every_score_and_strategy():
+    assert get_args(ScoreName) == ("loss", *NAMED_SCORES)
+    assert get_args(Strategy) == tuple(STRATEGIES)

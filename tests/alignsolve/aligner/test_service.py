@@ -230,7 +230,7 @@ class Service(RuleBasedStateMachine):
 
 
 TestService = Service.TestCase
-TestService.settings = settings(max_examples=40, stateful_step_count=14)
+TestService.settings = settings(max_examples=10, stateful_step_count=12)
 
 
 def test_service_saves_to_a_file(tmp_path):

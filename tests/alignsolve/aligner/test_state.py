@@ -71,6 +71,18 @@ def test_a_missing_file_and_one_of_something_else_are_told_apart(tmp_path):
         al.Aligner.load(path)
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda config: config["load"].update(unknown=1), lambda config: config.pop("capacity"),
+    lambda config: config["policy"].update(min_finishers=-1),
+])
+def test_a_configuration_that_does_not_fit_is_refused(tmp_path, spoil):
+    header, arrays = read_archive(Path(__file__).with_name("state-0.1.npz"))
+    spoil(header["configuration"])
+    write_archive(header, arrays, tmp_path / "x.npz")
+    with pytest.raises(al.ProblemError, match="its configuration does not fit"):
+        al.Aligner.load(tmp_path / "x.npz")
+
+
 def test_events_are_unique_where_rounds_are_played_again(tmp_path):
     log, path = tmp_path / "log.jsonl", tmp_path / "state.npz"
     aligner = al.Aligner(3, log=log)

@@ -15,10 +15,10 @@ from alignsolve.bench.records import Instance, Reference, Row, Settings
 from alignsolve.bench.score import (
     best_values,
     judge,
-    performance_profile,
     score_class,
     shifted_geometric_mean,
 )
+from alignsolve.plot.performance import performance_profile
 
 SETTINGS = Settings(10.0, 1000.0, 1, 1, 0, {})
 

@@ -102,6 +102,13 @@ def test_folders_are_searched_and_other_files_left_out(tmp_path):
     assert names(tmp_path) == taken
 
 
+def test_tables_beside_others_are_no_instances(tmp_path):
+    taken = ["a.csv", "b.parquet", "c.tsv.gz", "d.clients.csv", "e.clients.csv", "e.json"]
+    for name in (*taken, "a.clients.csv", "a.experts.tsv", "b.clients.csv", "c.experts.tsv.gz"):
+        (tmp_path / name).write_text("")
+    assert names(tmp_path) == taken
+
+
 def test_a_file_named_outright_is_taken_and_taken_once(tmp_path):
     (tmp_path / "odd.log").write_text("")
     (tmp_path / "a.json").write_text("")

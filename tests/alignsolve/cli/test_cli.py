@@ -273,6 +273,43 @@ def test_set_replaces_arguments(folder, capsys):
     code, document = run_json(capsys, "solve", "scores.csv", "--set", "max_experts=2",
                               "--set", "load_max=1")
     assert (code, document["objective"]) == (0, 5)
+    assert document["settings"] == {"max_experts": 2, "load_max": 1}
+
+
+def test_a_solution_remembers_what_set_replaced(folder, capsys):
+    words = ("--set", "max_experts=2", "--set", "load_max=1")
+    assert run(capsys, "solve", "scores.csv", *words, "--out", "plan.json")[0] == 0
+    for more in ((), words):
+        assert run(capsys, "check", "scores.csv", "plan.json", *more)[0] == 0
+        code, document = run_json(capsys, "explain", "scores.csv", "--solution", "plan.json", *more)
+        assert (code, document["objective_value"]) == (0, 5)
+    code, _, err = run(capsys, "check", "scores.csv", "plan.json", "--set", "load_min=1")
+    assert code == 2
+    assert "is for another problem" in err
+
+
+def test_columns_of_other_names(folder, capsys):
+    Path("phones.csv").write_text("phone,expert,score\na,x,3\na,y,2\nb,x,1\n")
+    names = ("--column", "client=phone", "--column", "fitness=score")
+    _, expected = run_json(capsys, "info", "scores.csv")
+    code, found = run_json(capsys, "info", "phones.csv", *names)
+    assert (code, found["problems"]) == (0, expected["problems"])
+    assert run(capsys, "solve", "phones.csv", *names, "--out", "plan.csv")[0] == 0
+    assert run(capsys, "check", "phones.csv", "plan.csv", *names)[0] == 0
+    for wrong, message in (("fitness", "is not NAME=COLUMN"), ("fitnes=score", "did you mean")):
+        code, _, err = run(capsys, "info", "phones.csv", "--column", wrong)
+        assert code == 2
+        assert message in err
+
+
+def test_warm_starts_from_files(folder, capsys):
+    assert run(capsys, "solve", "scores.csv", "--out", "plan.json")[0] == 0
+    Path("next.csv").write_text("client,expert,fitness\nc,x,3\na,y,2\na,x,4\n")
+    words = ("solve", "next.csv", "--backend", "exchange", "--warm-start", "plan.json")
+    code, document = run_json(capsys, *words)
+    assert (code, document["status"]) == (0, "optimal")
+    stats = {key: document["stats"][f"warm_start_{key}"] for key in ("pairs", "used", "by")}
+    assert stats == {"pairs": 2, "used": 1, "by": "ids"}
 
 
 def test_generate_lists_and_makes(folder, capsys):
@@ -479,6 +516,10 @@ def test_explain_prints_a_table_or_json(folder, capsys):
     assert (code, document["held"][0]["margin"]) == (0, 2.5)
     code, document = run_json(capsys, "explain", "flow.json")
     assert (code, document["balance"]) == (0, 0)
+    code, out, _ = run(capsys, "explain", "flow.json", "--client", "Anna", "--for", "owner")
+    assert (code, out.startswith("Anna trains expert 0.\n"), "price" in out) == (0, True, False)
+    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact")
+    assert (code, document["exact"], document["held"][0]["exact"]) == (0, True, True)
 
 
 def test_explain_takes_a_stored_answer(folder, capsys):

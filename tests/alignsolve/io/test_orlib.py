@@ -57,6 +57,18 @@ def test_generalized_assignment(problems, sense, counted, one_line, tmp_path_fac
         same_gap(problem, gap, sense)
 
 
+@settings(max_examples=60)
+@given(problems=st.lists(gaps(), min_size=1, max_size=4))
+def test_generalized_assignment_with_optima(problems, tmp_path_factory):
+    path = tmp_path_factory.mktemp("gap") / "gap.txt"
+    texts = [f"{gap_text(*gap)}\n 336\n" for gap in problems]
+    path.write_text(f" {len(problems)} \n{''.join(texts)}")
+    found = io.read_instances(path, "max")
+    assert len(found) == len(problems)
+    for problem, gap in zip(found, problems, strict=True):
+        same_gap(problem, gap, "max")
+
+
 def test_the_count_of_numbers_tells_a_layout_without_lines(tmp_path):
     assert len(io.read_instances(written(tmp_path, " ".join(GAP.split())), "max")) == 1
     twice = " ".join(f"2 {GAP} {GAP}".split())

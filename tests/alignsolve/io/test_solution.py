@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.certificate.best_responses import Multipliers
+from alignsolve.io import csv_table, parquet_table
+from alignsolve.model.digest import problem_digest
 from tests.files import assert_read_or_refused, damaged
 from tests.strategies import any_problems, brute_force
 
@@ -69,11 +71,12 @@ def test_result_and_multipliers(tmp_path):
     assert same(io.read_solution(tmp_path / "m.json", MIP), solution)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_pairs_as_a_table_of_ids(suffix, tmp_path):
     io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / f"s{suffix}")
-    text = (tmp_path / f"s{suffix}").read_text()
-    assert text.replace("\t", ",") == "client,expert\na,0\nb,1\n"
+    if suffix != ".parquet":
+        text = (tmp_path / f"s{suffix}").read_text()
+        assert text.replace("\t", ",") == "client,expert\na,0\nb,1\n"
     found = io.read_solution(tmp_path / f"s{suffix}", PROBLEM)
     assert (found.row_ind.tolist(), found.col_ind.tolist(), found.status) == ([0, 1], [0, 1], None)
 
@@ -146,11 +149,68 @@ def test_round_trip_of_relaxations(tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["version"] == 2
 
 
-def test_files_without_relaxations_are_of_version_1(tmp_path):
-    io.write_solution(al.solve(PROBLEM, "ortools-mcf"), tmp_path / "s.json")
+def test_files_are_of_the_lowest_version_that_has_their_keys(tmp_path):
+    plain = PROBLEM.replace(client_ids=None)
+    for problem, made, version in (
+        (plain, {}, 1), (PROBLEM, {}, 3), (plain.replace(load_max=2), {"load_max": 2.0}, 3),
+    ):  # fmt: skip
+        result = al.solve(problem, "ortools-mcf")
+        io.write_solution(result, tmp_path / "s.json", settings=made)
+        document = json.loads((tmp_path / "s.json").read_text())
+        assert document["version"] == version
+        assert not {"relaxations", "settings", "client_ids"} & set(document) or version == 3
+        assert same(io.read_solution(tmp_path / "s.json", problem),
+                    io.Solution.from_result(result, made))  # fmt: skip
+
+
+def test_settings_are_remembered(tmp_path):
+    changed = PROBLEM.replace(max_experts=2, load_max=2)
+    made = {"max_experts": 2.0, "load_max": 2.0}
+    io.write_solution(al.solve(changed), tmp_path / "s.json", settings=made)
+    for problem in (PROBLEM, changed):
+        found = io.read_solution(tmp_path / "s.json", problem)
+        assert problem_digest(found.problem_of(problem)) == problem_digest(changed)
+    with pytest.raises(al.ProblemError, match=r"and 'sha256:\w+' with max_experts=2 load_max=2"):
+        io.read_solution(tmp_path / "s.json", PROBLEM.replace(load_min=1))
     document = json.loads((tmp_path / "s.json").read_text())
-    assert document["version"] == 1
-    assert "relaxations" not in document
+    for wrong, message in (({"clients": 2}, "unknown key 'settings.clients'"),
+                           ({"load_max": [1]}, "settings.load_max is a list; give a number")):
+        (tmp_path / "s.json").write_text(json.dumps(document | {"settings": wrong}))
+        with pytest.raises(al.ProblemError, match=message):
+            io.read_solution(tmp_path / "s.json", PROBLEM)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".json"])
+@pytest.mark.parametrize("ids", [True, False])
+def test_an_earlier_answer_is_read_without_its_problem(suffix, ids, tmp_path):
+    names = {"client_ids": ["a", "b", "c"], "expert_ids": ["x", "y"]} if ids else {}
+    slots = [1, 0, 1]
+    problem = al.AlignmentProblem([[1, 9], [0, 0], [8, 1]], slots, min_experts=slots, **names)
+    result = al.solve(problem)
+    io.write_solution(result, tmp_path / f"s{suffix}")
+    found = io.read_solution(tmp_path / f"s{suffix}")
+    clients, experts = (part or tuple(map(str, range(9)))
+                        for part in (found.client_ids, found.expert_ids))
+    pairs = [(clients[row], experts[col])
+             for row, col in zip(found.row_ind, found.col_ind, strict=True)]
+    assert pairs == ([("a", "y"), ("c", "x")] if ids else [("0", "1"), ("2", "0")])
+    warm = al.solve(problem, "exchange", warm_start=found)
+    assert (warm.stats["warm_start_pairs"], warm.stats["warm_start_used"]) == (2, 2)
+
+
+def test_columns_in_any_order_beside_others(tmp_path):
+    columns = {"margin": np.array([0.5, 1]), "expert": ["0", "1"], "client": ["a", "b"]}
+    csv_table.write_columns(columns, tmp_path / "s.csv")
+    parquet_table.write_columns(columns, tmp_path / "s.parquet")
+    for name in ("s.csv", "s.parquet"):
+        found = io.read_solution(tmp_path / name, PROBLEM)
+        assert (found.row_ind.tolist(), found.col_ind.tolist()) == ([0, 1], [0, 1])
+    parquet_table.write_columns({"client": ["a"], "holder": ["0"]}, tmp_path / "s.parquet")
+    with pytest.raises(al.ProblemError, match=r":1: column 'expert' is missing"):
+        io.read_solution(tmp_path / "s.parquet", PROBLEM)
+    parquet_table.write_columns({"client": ["a"], "expert": ["7"]}, tmp_path / "s.parquet")
+    with pytest.raises(al.ProblemError, match=r":1: 'a,7' is not a client and an expert"):
+        io.read_solution(tmp_path / "s.parquet", PROBLEM)
 
 
 BOUND = {"kind": "load_min", "client": None, "expert": 0, "group": None, "name": None,

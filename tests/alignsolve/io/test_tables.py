@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -228,8 +232,10 @@ def test_lines_are_counted_through_all_chunks(at, row, message, tmp_path, small_
 @pytest.mark.parametrize("at", range(1, 10))
 def test_blank_lines_count_wherever_a_chunk_ends(at, tmp_path, small_chunks):
     assert io.read_instance(table_file(tmp_path, [*ROWS, "", ",,", "", ""])).n_clients == 5
-    rows = [*ROWS[:at], "", *ROWS[at:]]
-    with pytest.raises(al.ProblemError, match=rf"t\.csv:{at + 2}: 0 cells under 3 columns"):
+    rows = [*ROWS[:at], "", ",,", *ROWS[at:]]
+    assert io.read_instance(table_file(tmp_path, rows)).n_clients == 5
+    rows[-1] = "c,x,?"
+    with pytest.raises(al.ProblemError, match=r"t\.csv:13: fitness is '\?'"):
         io.read_instance(table_file(tmp_path, rows))
 
 
@@ -245,7 +251,7 @@ def test_lines_within_cells_count(tmp_path, small_chunks):
 def test_whole_numbers_beyond_floats_stay_exact_across_chunks(tmp_path, small_chunks):
     def read(rows):
         path = table_file(tmp_path, rows)
-        return csv_table.read_table(path, ("client", "expert"), ("fitness",)).numbers["fitness"]
+        return csv_table.read_table(path, ("client", "expert"), ("fitness",))[0].numbers["fitness"]
 
     for base, kind in ((2**53 - 3, np.int64), (2**63 - 3, np.uint64), (-(2**63), np.int64)):
         # Of the first, floats hold some of a chunk, and some not.
@@ -258,3 +264,106 @@ def test_whole_numbers_beyond_floats_stay_exact_across_chunks(tmp_path, small_ch
             read([*rows[:9], wrong])
     with pytest.raises(al.ProblemError, match=r"numbers below 0 beside others from 2\*\*63 on"):
         read(["c0,e0,-1", *ROWS[1:9], f"c4,e1,{2**63}"])
+
+
+def test_blank_lines_before_the_header(tmp_path):
+    path = table_file(tmp_path, ROWS, head="\n \n;;\n\nclient;expert;fitness".replace(";", ","))
+    assert io.read_instance(path).n_clients == 5
+    path.rename(tmp_path / "named_otherwise")
+    assert io.read_instance(tmp_path / "named_otherwise").n_clients == 5
+    with pytest.raises(al.ProblemError, match=r"t\.csv:3: unknown column 'score'"):
+        io.read_instance(table_file(tmp_path, ROWS, head="\n\nclient,expert,score"))
+
+
+def test_errors_about_pairs_name_lines_and_not_rows(tmp_path):
+    rows = ['"c\n1",x,1', "", "c2,x,1", "c2,x,3"]
+    with pytest.raises(al.ProblemError, match=r"t\.csv:6: .* appear twice; first in row 5"):
+        io.read_instance(table_file(tmp_path, rows))
+    rows[3] = "c2 ,x,3"
+    with pytest.raises(al.ProblemError, match=r"t\.csv:6: client 'c2 ' has white space"):
+        io.read_instance(table_file(tmp_path, rows))
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv.GZ", "t.csv", "t"])
+def test_gzip(name, tmp_path):
+    plain = tmp_path / ("t.tsv" if "tsv" in name else "t.csv")
+    io.write_instance(LIMITS, plain)
+    for what in ("", ".clients", ".experts"):
+        table = plain.with_name(f"t{what}{plain.suffix}")
+        data = table.read_bytes()
+        table.unlink()
+        packed = name.replace("t", f"t{what}", 1)
+        (tmp_path / packed).write_bytes(gzip.compress(data))
+    (tmp_path / f"{plain.name}.sha256").unlink()
+    problem = io.read_instance(tmp_path / name)
+    if "." in name:
+        assert problem_digest(problem) == problem_digest(LIMITS)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
+    with pytest.raises(al.ProblemError, match="is not a complete gzip file"):
+        io.read_instance(tmp_path / name)
+
+
+def test_what_is_compressed_otherwise_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("t.csv", "client,expert,fitness\na,x,1\n")
+    (tmp_path / "u.csv").write_bytes((tmp_path / "t.zip").read_bytes())
+    io.write_instance(LIMITS, tmp_path / "t.npz")
+    (tmp_path / "t.npz.gz").write_bytes(gzip.compress((tmp_path / "t.npz").read_bytes()))
+    (tmp_path / "z.csv").write_bytes(gzip.compress(b"x" * 10_000_000)[:-8] + bytes(8))
+    for name, message in (
+        ("t.zip", r"t\.zip: is a zip archive that holds 't.csv' and no arrays; unpack it"),
+        ("u.csv", r"u\.csv: is a zip archive; unpack it"),
+        ("t.npz.gz", r"npz\.gz: is compressed, and npz is read only as it is; unpack it"),
+        ("z.csv", r"z\.csv: is not a complete gzip file: CRC check failed"),
+    ):
+        with pytest.raises(al.ProblemError, match=message):
+            io.read_instance(tmp_path / name)
+
+
+def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("alignsolve.io.files.LIMITS", ReadLimits(free_bytes=1000))
+    (tmp_path / "t.csv").write_bytes(gzip.compress(b"client,expert,fitness\n" + b"\n" * 1_000_000))
+    with pytest.raises(al.ProblemError, match=r"would unpack to more than \d+,\d+; unpack it fir"):
+        io.read_instance(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_columns_of_other_names(suffix, tmp_path):
+    io.write_instance(LIMITS, tmp_path / f"s{suffix}")
+    names = {"client": "phone", "expert": "skill", "fitness": "score", "load_max": "most"}
+    renamed(tmp_path, suffix, names)
+    found = io.read_instance(tmp_path / f"s{suffix}", columns=names)
+    assert problem_digest(found) == problem_digest(LIMITS)
+    for columns, message in (
+        (names | {"held": "had"}, r"column 'had', which is to be held, is missing; "),
+        (names | {"hold": "most"}, "columns names 'hold'; did you mean 'held'"),
+        ({"client": "phone"}, "unknown column 'skill'"),
+        (names | {"client": "fone"}, "unknown column 'phone'"),
+    ):
+        with pytest.raises(al.ProblemError, match=message):
+            io.read_instance(tmp_path / f"s{suffix}", columns=columns)
+    io.write_instance(LIMITS, tmp_path / "s.json")
+    with pytest.raises(al.ProblemError, match="has format json, which has no columns to name"):
+        io.read_instance(tmp_path / "s.json", columns=names)
+
+
+def renamed(folder, suffix, names):
+    """Give the columns of the tables of `s` other names."""
+    for table in (f"s{suffix}", f"s.clients{suffix}", f"s.experts{suffix}"):
+        path = folder / table
+        if suffix == ".parquet":
+            parquet = pytest.importorskip("pyarrow.parquet")
+            found = parquet.read_table(path)
+            head = [names.get(name, name) for name in found.column_names]
+            parquet.write_table(found.rename_columns(head), path)
+        else:
+            head, _, rows = path.read_text().partition("\n")
+            head = re.sub(r"\w+", lambda name: names.get(name[0], name[0]), head)
+            path.write_text(f"{head}\n{rows}")
+    (folder / f"s{suffix}.sha256").unlink()
+
+
+def test_a_column_beside_the_one_that_stands_for_it(tmp_path):
+    path = table_file(tmp_path, ["a,x,1,2"], head="client,expert,fitness,score")
+    with pytest.raises(al.ProblemError, match="has a column 'fitness' beside 'score', which is to"):
+        io.read_instance(path, columns={"fitness": "score"})

@@ -76,22 +76,18 @@ def test_a_cache_folder_that_cannot_be_written(tree, tmp_path, there):
         tmp_path.chmod(0o755)
 
 
-def test_a_package_that_was_warmed_up_is_used_wherever_home_is(tree, tmp_path):
-    assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
-    lock(tree)
-    home = tmp_path / "home"
-    home.mkdir()
-    for more in ({}, {"HOME": str(home)}, {"NUMBA_CACHE_DIR": str(home / "numba")}):
-        assert use(tree, tmp_path, **more)[0] == 0
-
-
 def test_the_first_place_that_takes_files_is_written(tree, tmp_path):
     beside = str(tree / "alignsolve" / "__pycache__" / "kernels")
     assert run(USE, PYTHONPATH=str(tree)).split() == ["1", beside]
-    shutil.rmtree(beside)
     lock(tree)
     home = tmp_path / "home"
     home.mkdir()
+    # A package that was warmed up is used wherever the home is.
+    for more in ({"HOME": str(home)}, {"NUMBA_CACHE_DIR": str(home / "numba")}):
+        assert use(tree, tmp_path, **more)[0] == 0
+    lock(tree, writable=True)
+    shutil.rmtree(beside)
+    lock(tree)
     for first in ("1", "0"):
         misses, folder = use(tree, tmp_path, HOME=str(home))
         assert str(misses) == first
@@ -108,21 +104,18 @@ def test_a_file_in_the_way_is_no_folder(tree, tmp_path):
     assert use(tree, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "file")) == (1, "None")
 
 
-def test_a_damaged_file_is_compiled_anew(tree):
+def test_a_damaged_or_old_file_is_compiled_anew(tree):
     run(USE, PYTHONPATH=str(tree))
     folder = tree / "alignsolve" / "__pycache__" / "kernels"
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:100])
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "0"
-
-
-def test_a_change_of_the_source_is_noticed_and_the_old_file_removed(tree):
-    run(USE, PYTHONPATH=str(tree))
+    # A change of the source is noticed as well, and the old file removed.
     source = tree / "alignsolve" / "backends" / "exchange" / "bookkeeping.py"
     source.write_text(source.read_text() + "\n")
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
-    assert len(list((tree / "alignsolve" / "__pycache__" / "kernels").iterdir())) == 1
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_code_belongs_to_the_sources_of_all_kernels_in_it():
@@ -133,9 +126,9 @@ def test_code_belongs_to_the_sources_of_all_kernels_in_it():
 def test_processes_that_compile_at_once_do_not_hurt_each_other(tree):
     settings = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": ""}
     some = [
-        subprocess.Popen([sys.executable, "-c", USE], env=settings, cwd=tree) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", USE], env=settings, cwd=tree) for _ in range(2)
     ]
-    assert [process.wait(200) for process in some] == [0, 0, 0]
+    assert [process.wait(200) for process in some] == [0, 0]
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "0"
 
 

@@ -41,6 +41,9 @@ CASES = {
     "several slots": lambda: al.solve(random_problem(slots=4, load_max=16), "exchange"),
     "penalties": lambda: al.solve(random_problem(load_penalty=0.01, load_target=3), "exchange"),
     "switching": lambda: al.solve(random_problem("float32", 2, **held), "exchange"),
+    "shared layers": lambda: al.solve(
+        random_problem(slots=3, load_max=14, expert_group=np.arange(6) % 2, group_min=1),
+        "exchange"),
     "warm start": lambda: al.solve(p := random_problem(slots=2), "exchange",
                                    warm_start=al.solve(p, "greedy")),
     "factors": lambda: al.solve(factors(), "exchange"),

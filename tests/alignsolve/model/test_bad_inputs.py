@@ -209,7 +209,8 @@ FUNCTIONS = [
     ("al.solve(problem, seed=0.5)",
      "seed is 0.5; give a whole number from 0 to 2**31 - 1"),
     ("al.solve(problem, warm_start=[0, 1])",
-     "warm_start is neither a Result nor a tuple (row_ind, col_ind[, prices])"),
+     "warm_start is neither a Result, a Plan or a Solution nor a tuple (row_ind, col_ind[, "
+     "prices])"),
     ("al.solve(problem, warm_start=([0], [9]))",
      "col_ind[0] is 9; give 0 to 1"),
     ("al.solve(mip, backend='scipy-lsa')",
@@ -483,7 +484,7 @@ FILES = [
      "g.txt:4:6: problem 1 declares 2 agents x 3 jobs, which takes 14 numbers, but the file "
      "ends after 9"),
     ("g.txt",
-     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99\n",
+     "1\n2 3\n1 2 3\n4 5 6\n7 8 9\n10 11 12\n20 30\n99 98\n",
      "g.txt:8:1: the file goes on after its last problem"),
     ("g.txt",
      "1\n2 2\n1 2\n3 x\n1 1\n1 1\n5 5\n",
@@ -574,7 +575,11 @@ FILES = [
      "f.min: no node has a supply, or none a demand; give lines `n NODE SUPPLY` of both"),
     ("m.mps",
      "NAME x\n",
-     "m.mps: has format MPS, which is written for other solvers but not read"),
+     "m.mps:1: is an MPS file of another writer; alignsolve reads back those that it wrote, which "
+     "begin with what they are"),
+    ("m.lp",
+     "Minimize\n",
+     "m.lp: has format LP, which is written for other solvers but not read"),
     ("x.bin",
      b'\x00\x01\x02',
      "x.bin: is in no known format; it starts with '\\x00\\x01\\x02'"),
@@ -716,7 +721,7 @@ def folder(tmp_path, monkeypatch):
     Path("negative.txt").write_text("1 2\n1 2\n1 -1\n5\n")
     Path("bad.json").write_text("{}")
     Path("plan.csv").write_text("client,expert\n0,7\n")
-    Path("three.csv").write_text("client;expert;fitness\n")
+    Path("three.csv").write_text("client;holder;fitness\n")
 
 
 @pytest.mark.parametrize(("expression", "message"), CONSTRUCTOR + FUNCTIONS)

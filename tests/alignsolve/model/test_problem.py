@@ -111,6 +111,12 @@ def test_class_and_reason(changes: dict[str, object], features: set[al.Feature],
     assert ("not a flow" in problem.class_reason) == (kind == "mip")
 
 
+def test_whole_numbers_end_where_float64_counts_no_further() -> None:
+    assert al.AlignmentProblem([[1.0]], 2**53 - 1).max_experts.tolist() == [2**53 - 1]
+    with pytest.raises(al.ProblemError, match="max_experts is 9007199254740992"):
+        al.AlignmentProblem([[1.0]], 2.0**53)
+
+
 def test_from_cost_negates_and_keeps_zero() -> None:
     problem = al.AlignmentProblem.from_cost([[0, np.inf], [2, -1]], 1, client_cost_max=[3, np.inf])
     assert problem.sense == "min"

@@ -437,7 +437,9 @@ def test_auto_keeps_time_back_for_greedy() -> None:
         ({"threads": 1.5}, "threads is 1.5; give a whole number >= 1, or None"),
         ({"seed": -1}, r"seed is -1; give a whole number from 0 to 2\*\*31 - 1"),
         ({"backend": None}, "backend is None; give a name such as 'auto'"),
-        ({"warm_start": [0]}, "warm_start is neither a Result nor a tuple"),
+        ({"warm_start": [0]}, "warm_start is neither a Result, a Plan or a Solution nor"),
+        ({"warm_start": ([0],)}, "warm_start is neither a Result, a Plan or a Solution nor"),
+        ({"warm_start": [[0], [0]]}, "warm_start is neither a Result, a Plan or a Solution nor"),
         ({"warm_start": ([5], [0])}, r"row_ind\[0\] is 5; give 0 to 1"),
     ],
 )

@@ -29,6 +29,7 @@ from fedloop.flower.messages import (
     refusing,
     reply,
 )
+from fedloop.train import train
 from tests.fedloop.flower.replies import Grid, answer, identity, model, strategy  # noqa: F401
 
 #: Clients of a round of the fuzz test, and those of them that are honest.
@@ -236,7 +237,8 @@ def test_a_damaged_reply_is_refused_or_like_what_was_asked(draw, corruption):
     corruption(damaged.content, draw)
     with suppress(MalformedReplyError):
         found, report = read(damaged, asked, 4)
-        assert {name: (str(value.dtype), value.shape) for name, value in found.items()} == {
+        assert {
+            name: (str(value.numpy().dtype), value.shape) for name, value in found.items()} == {
             name: (array.dtype, array.shape) for name, array in asked.content["arrays"].items()}
         assert isinstance(report, al.ClientReport)
 
@@ -250,7 +252,7 @@ def test_sound_arrays_of_every_form_are_read(value):
     for sound in replies:
         found = read_arrays(sound, {"a": Array(value)})["a"]
         np.testing.assert_array_equal(found, value)
-        assert (found.dtype, found.shape) == (value.dtype, value.shape)
+        assert (found.numpy().dtype, found.shape) == (value.dtype, value.shape)
 
 
 def test_means_of_huge_numbers_do_not_overflow():
@@ -307,3 +309,22 @@ def test_fedloops_own_rounds_go_on_without_a_damaged_reply(damage, field):
     record = state.records[0]
     assert record[field] == [1] and record["finished"] == 2 and np.isfinite(record["loss"])
     assert all(value.isfinite().all() for value in state.model.values())
+
+
+@pytest.mark.parametrize("payload", ["native", "int8"])
+def test_nodes_play_the_rounds_of_the_process(payload):
+    config = build_config({
+        "rounds": 3, "payload": payload, "partition": {"clients": 3, "test_images": 20},
+        "local": {"batched": False, "steps": 2}, "model": {"experts": 3, "width": 32},
+    })
+    _, here = train(config)
+    _, state, clients = train_on(Playing({7: 0, 5: 1, 6: 2}, lambda content: None), config,
+                                 timeout=60.0)
+    for one, other in zip(here.records, state.records, strict=True):
+        assert one["held"] == other["held"]
+        assert (one["loss"], one["accuracy"]) == pytest.approx(
+            (other["loss"], other["accuracy"]), abs=1e-4)
+    counted = [record["down_bytes"] for record in state.records]
+    assert all(of <= sent for of, sent in zip(counted, clients.sent_bytes, strict=True))
+    if payload == "int8":  # no headers
+        assert counted == clients.sent_bytes == clients.received_bytes

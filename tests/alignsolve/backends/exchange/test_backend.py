@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend
-from alignsolve.errors import UnsupportedProblemError
-from alignsolve.model.problem import Feature
 from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
 
@@ -15,7 +13,6 @@ from tests.strategies import brute_force, flow_problems
 @settings(max_examples=300)
 @given(problem=flow_problems())
 def test_same_optimum_as_brute_force(problem):
-    assume(Feature.GROUPS not in problem.features)
     best, _, _ = brute_force(problem)
     answer = get_backend("exchange").solve(problem, Limits())
     assert answer.infeasible == (best is None)
@@ -60,12 +57,6 @@ def test_warm_start_from_a_result():
     again = al.solve(problem.replace(fitness=fitness + 0.0), "exchange", warm_start=first)
     assert again.status is al.Status.OPTIMAL
     assert again.stats["passes"] < first.stats["passes"]
-
-
-def test_declines_groups_with_a_reason():
-    problem = al.AlignmentProblem(np.ones((4, 4)), 2, expert_group=[0, 0, 1, 1], group_max=1)
-    with pytest.raises(UnsupportedProblemError, match="groups"):
-        al.solve(problem, "exchange")
 
 
 def test_hands_over_where_it_stalls(monkeypatch):

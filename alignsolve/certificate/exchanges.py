@@ -9,42 +9,21 @@ Network Flows, 1993, chapters 9 and 11).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
-from alignsolve.certificate.duality_gap import penalty_steps
+from alignsolve.certificate.answer import Answer, Changes
 from alignsolve.certificate.exchange_graph import ExchangeGraph, SingleMoves, exchange_graph
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem
 
-
-@dataclass(frozen=True, eq=False)
-class Changes:
-    """What it costs at least to change what some clients hold.
-
-    Attributes
-    ----------
-    loss : float64 array, shape (n_clients, n_experts)
-        Of giving the client the expert; 0 where held, infinite where impossible.
-    given : int64 array, shape (n_clients, n_experts)
-        What the client gives up for it, -1 for nothing.
-    margin : float64 array, shape (n_clients, n_experts)
-        Of taking a held expert from the client; infinite elsewhere, and where
-        that is impossible.
-    taken : int64 array, shape (n_clients, n_experts)
-        What the client gets in its place, -1 for nothing.
-    """
-
-    loss: Float64Array
-    given: IntArray
-    margin: Float64Array
-    taken: IntArray
+#: A slot counts as enough where the best answer loses at most this, relative to its values.
+ROUNDING = 1e-9
 
 
-class Exchanges:
+class Exchanges(Answer):
     """Least losses of all single changes of an optimal answer of the flow class.
 
     Parameters
@@ -60,12 +39,11 @@ class Exchanges:
     which is cut off. Building takes O(n_pairs n_experts + n_experts**3) time.
     """
 
+    exact = True
+
     def __init__(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> None:
-        self.problem, self.rows, self.cols = problem, rows, cols
+        super().__init__(problem, rows, cols)
         self.moves = SingleMoves(problem, rows, cols)
-        self.loads = np.bincount(cols, minlength=problem.n_experts)
-        self.low, self.high = problem.holder_bounds()
-        self.up, self.down = penalty_steps(problem, self.loads)
 
     @cached_property
     def graph(self) -> ExchangeGraph:
@@ -110,8 +88,11 @@ class Exchanges:
         binds = (self.loads == self.low) & (self.low > 0)
         return np.where(binds, np.maximum(0.0, 0.0 - self.one_fewer), 0.0)
 
-    def next_holder(self, expert: int) -> int | None:
-        """Return who would take an expert's further slot, where one would be used."""
+    def next_holder(self, expert: int, cost: Float64Array) -> int | None:
+        """Return who would take an expert's further slot, where one would be used.
+
+        Of `cost`, what changes of the expert alone cost, it makes no use: chains begin elsewhere.
+        """
         if not self.slot_worth[expert] > 0:
             return None
         into = self.distance[-1, :] + self.graph.weight[:, expert]
@@ -120,9 +101,22 @@ class Exchanges:
 
     # -- clients ------------------------------------------------------------------
 
-    def block(self, clients: IntArray) -> tuple[Float64Array, BoolArray]:
-        """Return values and held pairs of some clients, (len(clients), n_experts)."""
-        return self.problem.values(clients), self.moves.held.mask(clients)
+    def of_expert(self, clients: IntArray, expert: int) -> Float64Array:
+        """Return what it costs to take an expert from its holders, or to give it to others."""
+        changes, held = self.changes(clients), self.held.mask(clients)[:, expert]
+        return np.where(held, changes.margin[:, expert], changes.loss[:, expert])
+
+    def slot_suffices(self, client: int, expert: int, missing: float) -> bool:
+        """Tell whether a further slot of an expert gives it to a client in a best answer."""
+        worth = float(self.slot_worth[expert])
+        if not worth > 0:
+            return False
+        loss = float(self.changes(np.array([client]), slot_of=expert).loss[0, expert])
+        return loss <= -worth + ROUNDING * max(1.0, self.problem.largest)
+
+    def gain_without_budget(self, name: str, clients: IntArray) -> Float64Array:
+        """Return 0: budgets that bind make a problem one of the mip class."""
+        return np.zeros(clients.size)
 
     def gain_of_slot(self, clients: IntArray) -> Float64Array:
         """Return what one more slot would gain each client and the others, (len(clients),)."""
@@ -162,6 +156,7 @@ class Exchanges:
             given=np.full(values.shape, -1),
             margin=np.full(values.shape, np.inf),
             taken=np.full(values.shape, -1),
+            gain=np.where(held, 0.0, values),
         )
         may_drop = self.moves.may_drop[clients, None] & can_drop & held
         found.margin[may_drop] = (np.where(held, values, 0.0) + paths[-1, :-1])[may_drop]
@@ -172,6 +167,7 @@ class Exchanges:
             better = loss < found.loss[of]
             found.given[of] = np.where(better, j[:, None], found.given[of])
             found.loss[of] = np.where(better, loss, found.loss[of])
+            found.gain[of] = np.where(better, values[of] - own, found.gain[of])
             best = loss.argmin(axis=1)
             least = loss[np.arange(of.size), best]
             closer = least < found.margin[of, j]
@@ -184,18 +180,15 @@ class Exchanges:
         found.loss[held] = 0.0
         return found
 
+    def held_margins(self) -> Float64Array:
+        """Return the margin of each held pair, float64 of shape (n_pairs,); see `Changes`."""
+        parts = [self.changes(clients).margin[self.held.mask(clients)]
+                 for clients in self.all_clients()]
+        return np.concatenate([np.empty(0), *parts])
+
     def _held_one_by_one(self, held: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Yield rows and columns of held pairs, at most one of each row at a time."""
         row, column = np.nonzero(held)
         position = np.arange(row.size) - np.searchsorted(row, row)
         for at in range(int(position.max(initial=-1)) + 1):
             yield row[position == at], column[position == at]
-
-    def all_clients(self) -> list[IntArray]:
-        """Return the clients in blocks whose matrices are small."""
-        n, m = self.problem.n_clients, self.problem.n_experts
-        return [np.arange(rows.start, rows.stop) for rows in row_blocks(n, m)]
-
-    def of_all_clients(self, part: Callable[[IntArray], Float64Array]) -> Float64Array:
-        """Return a quantity of all clients, float64 of shape (n_clients,), block by block."""
-        return np.concatenate([np.empty(0), *map(part, self.all_clients())])

@@ -1,0 +1,75 @@
+"""Compiled repair of an answer within layer groups that was stopped before its loads were right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alignsolve.backends.exchange.group_paths import may_swap, read_held
+from alignsolve.backends.exchange.row_values import read_reduced
+from alignsolve.kernels import kernel
+
+
+@kernel
+def keep_loads_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, slot_max,
+                         group, low, high, price, ptr, held, count, load, load_min,
+                         load_max):  # fmt: skip
+    """Move holders, client by client, until loads are within bounds; see `repair.keep_loads`.
+
+    Parameters
+    ----------
+    group : int32 array, shape (m,)
+    low, high : int32 arrays, shape (n, n_groups)
+
+    Returns
+    -------
+    int
+        Holders too many or too few that are left.
+    """
+    m = fitness.shape[1]
+    reduced = np.empty(m + 1, np.float64)
+    is_held = np.zeros(m + 1, np.bool_)
+    size = np.empty(low.shape[1], np.int64)
+    wrong = 0
+    for j in range(m):
+        wrong += max(0, load[j] - load_max[j]) + max(0, load_min[j] - load[j])
+    for sweep in range(2):
+        for k in range(count.size):
+            if wrong == 0:
+                return 0
+            known = False
+            for place in range(slot_max[k]):
+                if place > count[k]:
+                    break
+                h = np.int64(held[ptr[k] + place]) if place < count[k] else np.int64(m)
+                if h == m and sweep == 0:
+                    break
+                if h < m and (load[h] <= load_max[h] if sweep == 0 else load[h] <= load_min[h]):
+                    continue
+                if not known:
+                    read_reduced(fitness, k, cost, cost_row, cost_col, held_ptr, held_ind, price,
+                                 reduced)  # fmt: skip
+                    reduced[m] = 0.0
+                    known = True
+                read_held(k, ptr, held, count, group, size, is_held)
+                best, pick = -np.inf, -1
+                for u in range(m + 1 if sweep == 0 else m):
+                    room = u == m or load[u] < (load_max[u] if sweep == 0 else load_min[u])
+                    if room and reduced[u] > best and may_swap(
+                        k, h, u, m, count[k], slot_min, slot_max, group, low, high, size, is_held
+                    ):
+                        best, pick = reduced[u], u
+                if pick < 0:
+                    continue
+                if h < m:
+                    wrong -= 1 if load[h] > load_max[h] else 0
+                    load[h] -= 1
+                if pick == m:
+                    held[ptr[k] + place] = held[ptr[k] + count[k] - 1]
+                    count[k] -= 1
+                    continue
+                wrong -= 1 if load[pick] < load_min[pick] else 0
+                load[pick] += 1
+                held[ptr[k] + place] = pick
+                if h == m:
+                    count[k] += 1
+    return wrong

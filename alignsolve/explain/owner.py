@@ -1,0 +1,63 @@
+"""Words for the owner of a client: bare names, and round numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from alignsolve.errors import ProblemError
+from alignsolve.model.text import listing, number
+
+#: Better experts, and wanted ones, that a text names.
+NAMED = 3
+
+#: Amounts below this share of the largest one are rounding, and not told.
+ROUNDING = 1e-9
+
+
+def is_audience(name: str) -> bool:
+    """Tell whether a text is for an owner, or raise `ProblemError` where there is no such name."""
+    if name not in ("engineer", "owner"):
+        raise ProblemError(f"audience is {name!r}; give 'engineer' or 'owner'")
+    return name == "owner"
+
+
+def bare(name: str) -> str:
+    """Return how an owner calls a client or an expert: its id alone, or its kind and number."""
+    found = re.fullmatch(r"(client|expert) (['\"])(.*)\2", name, re.DOTALL)
+    return found[3] if found else name
+
+
+def experts(names: Iterable[str]) -> str:
+    """Return experts by their ids, or by their numbers after the word."""
+    shown = [bare(name) for name in names]
+    if all(re.fullmatch(r"expert \d+", name) for name in shown):
+        word = "expert" if len(shown) == 1 else "experts"
+        return f"{word} {listing([name.removeprefix('expert ') for name in shown])}"
+    return listing(shown)
+
+
+def capital(text: str) -> str:
+    """Begin a sentence."""
+    return text[:1].upper() + text[1:]
+
+
+def places(count: int) -> str:
+    """Spell how many places an expert has."""
+    return "only place" if count == 1 else f"{count:,} places"
+
+
+def about_unless(exact: bool) -> str:
+    """Return what stands before an estimate."""
+    return "" if exact else "about "
+
+
+def rounded(value: float, down: bool = False) -> str:
+    """Spell an amount in two digits, rounded, or down where more would not be true."""
+    if value == 0 or math.isinf(value):
+        return number(value)
+    digits = 1 - math.floor(math.log10(abs(value)))
+    scaled = value * 10.0**digits
+    whole = math.floor(scaled + 1e-9) if down else round(scaled)
+    return number(float(f"{whole * 10.0**-digits:.2g}"))

@@ -1,0 +1,178 @@
+"""What changes cost, settled by solving the whole problem again with the change, within a time.
+
+A pair is forbidden by its value, and forced by taking it out: its client has a slot less, and
+every bound and target is less what the pair uses.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from alignsolve.errors import BackendError, UnsupportedProblemError
+from alignsolve.model.arrays import IntArray
+from alignsolve.model.problem import AlignmentProblem
+from alignsolve.relaxation import bounds_beside
+from alignsolve.result import Result
+from alignsolve.solve.solve import solve_within
+from alignsolve.status import Limits, Status
+
+#: Differences up to this share of the values are rounding.
+ROUNDING = 1e-9
+
+#: Least seconds that are left for a question to be asked at all.
+LEAST_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Known:
+    """A number of which bounds are proved.
+
+    Attributes
+    ----------
+    low, high : float
+        It is between these; they are equal where it is known.
+    answer : Result or None
+        An answer worth `low`, where the number is an optimum.
+    """
+
+    low: float
+    high: float
+    answer: Result | None = field(default=None, repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known."""
+        return self.low == self.high
+
+    def less(self, other: Known) -> Known:
+        """Return this less another number, at least 0."""
+        if self.high == -math.inf or other.low == math.inf:
+            return Known(0.0, 0.0)
+        if other.high == -math.inf:
+            return Known(math.inf, math.inf)
+        return Known(max(0.0, self.low - other.high), max(0.0, self.high - other.low))
+
+
+class Resolver:
+    """Optima of a problem with changes, max sense.
+
+    Parameters
+    ----------
+    problem : AlignmentProblem
+        A problem that has an answer.
+    result : Result
+        The answer, with what is proved of it.
+    seconds : float
+        Time for all questions together.
+
+    Attributes
+    ----------
+    value : Known
+        What the answer is worth: known.
+    optimum : Known
+        What the best answer is worth.
+    """
+
+    def __init__(self, problem: AlignmentProblem, result: Result, seconds: float) -> None:
+        self.problem, self.deadline = problem, time.perf_counter() + seconds
+        value = problem.sign * result.objective_value
+        bound = value if result.status is Status.OPTIMAL else problem.sign * result.dual_bound
+        self.value, self.optimum = Known(value, value), Known(value, bound)
+        self.rows, self.cols = result.row_ind, result.col_ind
+        #: Up to which amounts count as rounding.
+        self.rounding = ROUNDING * max(1.0, abs(value), problem.largest)
+
+    def of(self, problem: AlignmentProblem) -> Resolver:
+        """Return one for another problem of the same pairs, within the same time."""
+        other = copy.copy(self)
+        other.problem = problem
+        return other
+
+    def held(self, client: int) -> list[int]:
+        """Return the experts that a client holds in the answer."""
+        return [int(expert) for expert in self.cols[self.rows == client]]
+
+    def held_in(self, answer: Result, client: int) -> list[int]:
+        """Return the experts that a client holds in another answer."""
+        return [int(expert) for expert in answer.col_ind[answer.row_ind == client]]
+
+    def worth(self, client: int, experts: set[int]) -> float:
+        """Return what some experts are worth to a client, max sense."""
+        cols = np.array(sorted(experts), dtype=np.int64)
+        return float(self.problem.pair_values(np.full(cols.size, client), cols).sum())
+
+    def best_of(self, client: int, experts: set[int]) -> int | None:
+        """Return which of some experts is worth most to a client; None of none."""
+        return max(sorted(experts), key=lambda one: self.worth(client, {one}), default=None)
+
+    def without(self, client: int, expert: int, left: int) -> Known | None:
+        """Return the optimum without a pair; None where it was not asked.
+
+        Parameters
+        ----------
+        client, expert : int
+            The pair.
+        left : int
+            Questions that share the time left, this one included.
+        """
+        return self._optimum(self.problem.replace(fitness=self._barred(client, expert)), left)
+
+    def with_pair(self, client: int, expert: int, left: int) -> Known | None:
+        """Return the optimum with a pair; see `without`."""
+        problem, pair = self.problem, (np.array([client]), np.array([expert]))
+        group = None if problem.expert_group is None else problem.expert_group[expert]
+        taken: dict[str, Any] = {"max_experts": problem.max_experts.copy(),
+                                 "min_experts": problem.min_experts.copy()}
+        places: list[tuple[IntArray, Any]] = [(taken["max_experts"], client)]
+        lows: list[tuple[IntArray, Any]] = [(taken["min_experts"], client)]
+        if group is not None and problem.group_min is not None and problem.group_max is not None:
+            taken |= {"group_min": problem.group_min.copy(), "group_max": problem.group_max.copy()}
+            places.append((taken["group_max"], (client, group)))
+            lows.append((taken["group_min"], (client, group)))
+        if any(array[at] < 1 for array, at in places):
+            return Known(-math.inf, -math.inf)
+        for array, at in places:
+            array[at] -= 1
+        for array, at in lows:
+            array[at] = max(0, array[at] - 1)
+        beside = bounds_beside(problem, *pair)
+        changed = problem.replace(fitness=self._barred(client, expert), **taken, **beside)
+        rest = self._optimum(changed, left)
+        own = float(problem.pair_values(*pair)[0])
+        return None if rest is None else replace(rest, low=rest.low + own, high=rest.high + own)
+
+    def changed(self, left: int, **changes: Any) -> Known | None:
+        """Return the optimum with some arguments changed; see `without`."""
+        return self._optimum(self.problem.replace(**changes), left)
+
+    def _barred(self, client: int, expert: int) -> Any:
+        """Return the fitness with a pair forbidden."""
+        fitness = np.array(self.problem.fitness)
+        if fitness.dtype.kind != "f":
+            fitness = fitness.astype(np.float64)
+        fitness[client, expert] = -np.inf
+        return fitness
+
+    def _optimum(self, problem: AlignmentProblem, left: int) -> Known | None:
+        now = time.perf_counter()
+        if self.deadline - now < LEAST_SECONDS:
+            return None
+        share = (self.deadline - now) / max(1, left)
+        limits = Limits(deadline=now + share, with_conflict=False)
+        try:
+            found = solve_within(problem, limits)
+        except (BackendError, UnsupportedProblemError):
+            return None
+        if found.status is Status.INFEASIBLE:
+            return Known(-math.inf, -math.inf)
+        bound = problem.sign * found.dual_bound
+        if not found.has_answer:
+            return Known(-math.inf, bound)
+        value = problem.sign * found.objective_value
+        return Known(value, value if found.status is Status.OPTIMAL else bound, found)

@@ -1,0 +1,251 @@
+"""Explanations with their estimates settled, the nearest first, as far as time goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from alignsolve.explain.client_view import (
+    Alternative,
+    ClientExplanation,
+    HeldExpert,
+    Wording,
+)
+from alignsolve.explain.expert_view import Contender, ExpertExplanation
+from alignsolve.explain.overall_view import Explanation
+from alignsolve.explain.resolving import Known, Resolver
+from alignsolve.explain.wording import SHOWN
+
+Part = TypeVar("Part", HeldExpert, Alternative, Contender)
+
+
+def settle_client(
+    found: ClientExplanation, resolver: Resolver, wording: Wording
+) -> ClientExplanation:
+    """Return a client's explanation after solving again without what it holds, and with others.
+
+    Notes
+    -----
+    A question for each held expert, alternative and worth, in order of nearness; each has an
+    equal share of the time that is left. Whether a further slot suffices takes another one.
+    """
+    i, problem = found.client, resolver.problem
+    worths = {"slot_worth": {"max_experts": _moved(problem.max_experts, i, 1)}}
+    if problem.min_experts[i] > 0:
+        worths["minimum_worth"] = {"min_experts": _moved(problem.min_experts, i, -1)}
+    for name in found.budget_worth:
+        budget = np.array(problem.resources[name].budget, dtype=np.float64)
+        budget[i] = np.inf
+        free = replace(problem.resources[name], budget=budget)
+        worths[f"budget_worth.{name}"] = {"resources": {**problem.resources, name: free}}
+    left = len(found.held) + 2 * len(found.alternatives) + len(worths)
+    settled, estimates = _worths(resolver, worths, left)
+    left -= len(worths)
+    held = [wording.held(_without(part, i, resolver, left - at))
+            for at, part in enumerate(found.held)]
+    left -= len(held)
+    others = [wording.alternative(_with(part, i, resolver, left - 2 * at))
+              for at, part in enumerate(found.alternatives)]
+    others.sort(key=lambda part: part.missing)
+    budgets = {name: settled.get(f"budget_worth.{name}", worth)
+               for name, worth in found.budget_worth.items()}
+    return replace(
+        found, held=tuple(held), alternatives=tuple(others), budget_worth=budgets,
+        slot_worth=settled.get("slot_worth", found.slot_worth),
+        minimum_worth=settled.get(
+            "minimum_worth", found.minimum_worth if "minimum_worth" in worths else 0.0
+        ),
+        estimates=estimates,
+        exact=not estimates and all(part.exact for part in held)
+        and all(part.exact and part.slot_exact for part in others),
+    )  # fmt: skip
+
+
+def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplanation:
+    """Return an expert's explanation after solving again with other bounds, and other holders.
+
+    Notes
+    -----
+    Of the contenders the first `SHOWN` on either side are asked about; others stay estimates.
+    """
+    j = found.expert
+    worths = _load_changes(resolver, j)
+    left = len(worths) + min(SHOWN, len(found.weakest)) + min(SHOWN, len(found.nearest))
+    settled, estimates = _worths(resolver, worths, left)
+    left -= len(worths)
+
+    def asked(
+        parts: tuple[Contender, ...], ask: Callable[[int, int, int], Known | None]
+    ) -> tuple[Contender, ...]:
+        nonlocal left
+        some = []
+        for part in parts[:SHOWN]:
+            optimum = None if part.exact else ask(part.client, j, left)
+            some.append(_margin(part, "margin", resolver, optimum))
+            left -= 1
+        return (*sorted(some, key=lambda part: part.margin), *parts[SHOWN:])
+
+    weakest = asked(found.weakest, resolver.without)
+    nearest = asked(found.nearest, resolver.with_pair)
+    following = found.next_holder
+    if following is not None:
+        following = next((part for part in nearest if part.client == following.client), following)
+
+    def worth(name: str) -> float:
+        return settled.get(name, float(getattr(found, name)) if name in worths else 0.0)
+
+    return replace(
+        found, weakest=weakest, nearest=nearest, next_holder=following, estimates=estimates,
+        slot_worth=worth("slot_worth"), slot_loss=worth("slot_loss"),
+        minimum_worth=worth("minimum_worth"),
+        exact=not estimates and all(part.exact for part in (*weakest, *nearest)),
+    )  # fmt: skip
+
+
+def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
+    """Return an answer's explanation after solving again with other bounds of experts and slots.
+
+    Notes
+    -----
+    A kind of worth is replaced only where all of it is settled.
+    """
+    n, m = resolver.problem.n_clients, resolver.problem.n_experts
+    left = 2 * m + n
+    arrays: dict[str, Any] = {}
+    estimates = []
+    slots = [{"max_experts": _moved(resolver.problem.max_experts, i, 1)} for i in range(n)]
+    experts = [_load_changes(resolver, j) for j in range(m)]
+    for name, changes in (
+        ("slot_worth", [part.get("slot_worth") for part in experts]),
+        ("minimum_worth", [part.get("minimum_worth") for part in experts]),
+        ("client_slot_worth", slots),
+    ):
+        values = np.zeros(len(changes))
+        for at, change in enumerate(changes):
+            if change is not None:
+                worth = _worth(resolver, "slot_worth", change, left)
+                if worth is None or not worth.exact:
+                    estimates.append(name)
+                    break
+                values[at] = worth.low
+            left -= 1
+        else:
+            arrays[name] = values
+    return replace(found, **arrays, estimates=tuple(estimates), exact=not estimates)
+
+
+def _moved(bound: Any, at: int, by: float) -> Any:
+    """Return a bound with one entry moved."""
+    moved = np.array(bound)
+    moved[at] += by
+    return moved
+
+
+def _load_changes(resolver: Resolver, j: int) -> dict[str, dict[str, Any]]:
+    """Return the changes of an expert's bounds on holders that can matter, by what they tell.
+
+    A bound that the answer does not reach may still cost something in the mip class: another
+    answer may be better without it.
+    """
+    problem = resolver.problem
+    low, high = problem.holder_bounds()
+    found = {}
+    if high[j] < problem.n_clients:
+        found["slot_worth"] = {"load_max": _moved(problem.load_max, j, 1)}
+    if int((resolver.cols == j).sum()) == high[j]:
+        # Where there is no bound, that of all clients is lowered.
+        least = np.minimum(problem.load_max, high)
+        found["slot_loss"] = {"load_max": _moved(least, j, -1)}
+    if low[j] > 0:
+        found["minimum_worth"] = {"load_min": _moved(problem.load_min, j, -1)}
+    return found
+
+
+def _worth(
+    resolver: Resolver, name: str, change: dict[str, Any], left: int
+) -> Known | None:
+    """Return what a change of bounds gains, or, of a slot less, loses; None where not asked."""
+    optimum = resolver.changed(left, **change)
+    if optimum is None:
+        return None
+    if name == "slot_loss":
+        return resolver.optimum.less(optimum)
+    return optimum.less(resolver.optimum)
+
+
+def _worths(
+    resolver: Resolver, worths: dict[str, dict[str, Any]], left: int
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the worths that are settled, and the names of those that are not."""
+    settled, estimates = {}, []
+    for at, (name, change) in enumerate(worths.items()):
+        worth = _worth(resolver, name, change, left - at)
+        if worth is not None and worth.exact:
+            settled[name] = worth.low
+        else:
+            estimates.append(name)
+    return settled, tuple(estimates)
+
+
+def _margin(part: Part, name: str, resolver: Resolver, optimum: Known | None) -> Part:
+    """Return a part with what the answer is worth more than an optimum, exact or bounded."""
+    if optimum is None:
+        return part
+    lost = resolver.value.less(optimum)
+    changes: dict[str, Any] = {"exact": lost.exact}
+    if lost.exact:
+        changes |= {name: lost.low, "bounds": None}
+    else:
+        estimate = min(max(getattr(part, name), lost.low), lost.high)
+        changes |= {name: estimate, "bounds": (lost.low, lost.high)}
+    return replace(part, **changes)
+
+
+def _without(part: HeldExpert, client: int, resolver: Resolver, left: int) -> HeldExpert:
+    """Settle what an answer without a held expert loses, and what its client then holds."""
+    if part.exact:
+        return part
+    optimum = resolver.without(client, part.expert, left)
+    new = _margin(part, "margin", resolver, optimum)
+    if optimum is None or optimum.answer is None:
+        return new
+    taken = set(resolver.held_in(optimum.answer, client)) - set(resolver.held(client))
+    return replace(new, runner_up=resolver.best_of(client, taken))
+
+
+def _with(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
+    """Settle what an answer with another expert loses, and what its client gives up for it."""
+    if part.exact:
+        return part
+    optimum = resolver.with_pair(client, part.expert, left)
+    new = _with_slot(_margin(part, "missing", resolver, optimum), client, resolver, left - 1)
+    if optimum is None or optimum.answer is None:
+        return new
+    then = {*resolver.held_in(optimum.answer, client), part.expert}
+    before = set(resolver.held(client))
+    gain = resolver.worth(client, then) - resolver.worth(client, before)
+    return replace(new, in_place_of=resolver.best_of(client, before - then), gain=gain)
+
+
+def _with_slot(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
+    """Settle whether one more place of an expert gives it to the client in a best answer."""
+    if math.isinf(part.missing):
+        return replace(part, slot_suffices=False, slot_exact=part.exact)
+    changes = _load_changes(resolver, part.expert).get("slot_worth")
+    if changes is None:
+        return replace(part, slot_suffices=False, slot_exact=True)
+    more, now = resolver.changed(left, **changes), resolver.optimum
+    if more is None or not (more.exact and now.exact):
+        return part
+    if not more.low > now.low + resolver.rounding:
+        return replace(part, slot_suffices=False, slot_exact=True)
+    roomier = resolver.of(resolver.problem.replace(**changes))
+    given = roomier.with_pair(client, part.expert, left)
+    if given is None or not given.exact:
+        return part
+    suffices = given.low >= more.low - resolver.rounding
+    return replace(part, slot_suffices=suffices, slot_exact=True)

@@ -1,0 +1,1 @@
+"""A Flower app that trains a mixture of experts of transformers."""

@@ -1,0 +1,74 @@
+"""The server of an app of one's own: wait for nodes, play or resume, judge, write down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from fedloop.flower.messages import Parameters
+from fedloop.flower.records import record_of, state_of
+from fedloop.flower.strategy import AlignedStrategy
+from fedloop.plot import draw_history
+
+#: Settings of the server alone; clients are told all others.
+SERVERS = ("num-server-rounds", "min-nodes", "timeout", "max-experts", "checkpoint", "resume",
+           "history", "picture")
+
+#: Seconds that nodes have to connect at the beginning.
+PATIENCE = 120.0
+
+
+def serve(
+    grid: Grid, config: Mapping[str, Any], strategy: AlignedStrategy, state: Mapping[str, Tensor],
+    judge: Callable[[Parameters], Mapping[str, float]],
+) -> None:
+    """Play the rounds of an app.
+
+    Parameters
+    ----------
+    grid : Grid
+        Flower's connection to the nodes.
+    config : mapping
+        The run's: ``num-server-rounds``; ``min-nodes`` to wait for; ``timeout`` of a round in
+        seconds; ``max-experts`` that a client can hold; ``checkpoint``, a file, and
+        ``resume``, whether to go on from it; ``history``, a file that gets a line of JSON for
+        every round, and ``picture``, one for its curves. Clients are told what else it has.
+    strategy : AlignedStrategy
+        Plays them.
+    state : mapping of str to Tensor
+        The parameters that are trained, as at the beginning.
+    judge : callable
+        Returns figures of such parameters, before the first round and after each.
+    """
+    strategy.checkpoint = Path(str(config["checkpoint"])) if config["checkpoint"] else None
+    for client in strategy.nodes.wait(grid, int(config["min-nodes"]), PATIENCE):
+        strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
+    arrays = record_of(state)
+    if config["resume"]:
+        arrays = strategy.resume(arrays)
+    history = Path(str(config["history"])) if config["history"] else None
+
+    def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord:
+        found = dict(judge(state_of(arrays)))
+        line = {"round": strategy.rounds_before + number, **found,
+                "sent_bytes": strategy.sent_bytes, "received_bytes": strategy.received_bytes,
+                "refused": {str(client): reason for client, reason in strategy.refused.items()}}
+        if history is not None:
+            with history.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+            if config["picture"]:
+                lines = history.read_text(encoding="utf-8").splitlines()
+                draw_history([json.loads(one) for one in lines], Path(str(config["picture"])))
+        return MetricRecord(found)
+
+    strategy.start(
+        grid, arrays, num_rounds=int(config["num-server-rounds"]) - strategy.rounds_before,
+        timeout=float(config["timeout"]), evaluate_fn=evaluate,
+        train_config=ConfigRecord({key: value for key, value in config.items()
+                                   if key not in SERVERS}))

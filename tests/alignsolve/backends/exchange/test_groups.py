@@ -1,0 +1,223 @@
+"""Layer groups: what falls apart, what shares slots, and the answers to both."""
+
+import dataclasses
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import alignsolve as al
+from alignsolve.backends import get_backend
+from alignsolve.backends.exchange import ExchangeAnswer, layers, solve_exchange
+from alignsolve.backends.exchange.backend import components_of
+from alignsolve.backends.exchange.params import DEFAULTS
+from alignsolve.kernels import compiled
+from alignsolve.status import Limits
+
+backend = importlib.import_module("alignsolve.backends.exchange.backend")
+
+#: Four experts in two layers.
+TWO = {"expert_group": [0, 1, 0, 1]}
+
+
+def parts(max_experts, **bounds):
+    """Return the groups that share slots, of two clients and `TWO`."""
+    problem = al.AlignmentProblem(np.ones((2, 4)), max_experts, **TWO | bounds)
+    return [part.tolist() for part in components_of(problem).members]
+
+
+def test_groups_whose_bounds_imply_the_slots_are_apart():
+    assert parts(2, group_min=1, group_max=1) == [[0], [1]]
+    # Both slots are taken by the minima, or the minimum by both maxima.
+    assert parts(2, group_min=1) == [[0], [1]]
+    assert parts(4, min_experts=2, group_max=1) == [[0], [1]]
+    assert parts(4) == [[0], [1]]
+
+
+def test_groups_share_slots_where_a_client_has_a_choice():
+    assert parts(3, group_min=1) == [[0, 1]]
+    assert parts(4, min_experts=3) == [[0, 1]]
+    # One client is enough.
+    assert parts([4, 3]) == [[0, 1]]
+
+
+def test_bounds_of_a_component_are_those_that_slots_leave():
+    problem = al.AlignmentProblem(
+        np.ones((1, 6)), 4, expert_group=[2, 0, 0, 1, 1, 2], group_min=[1, 0, 0],
+        group_max=[1, 2, 2],
+    )
+    found = components_of(problem)
+    assert [part.tolist() for part in found.members] == [[0], [1, 2]]
+    single, shared = found.component(0), found.component(1)
+    assert single.experts.tolist() == [1, 2] and single.groups is None
+    assert (single.slot_min.tolist(), single.slot_max.tolist()) == ([1], [1])
+    # One of the four slots belongs to group 0.
+    assert shared.experts.tolist() == [3, 4, 0, 5]
+    assert (shared.slot_min.tolist(), shared.slot_max.tolist()) == ([0], [3])
+    assert shared.groups.start.tolist() == [0, 2, 4]
+
+
+def draw(seed, shape):
+    """Return a random problem with groups of a few hundred pairs or more."""
+    rng = np.random.default_rng(seed)
+    n, m, n_groups = shape
+    fitness = rng.integers(0, 5, (n, m)).astype(np.float64) if seed % 3 else rng.random((n, m))
+    if rng.random() < 0.4:
+        fitness[rng.random((n, m)) < 0.2] = -np.inf
+    arguments = {"expert_group": rng.permutation(np.arange(m) % n_groups)}
+    if rng.random() < 0.7:
+        arguments["group_min"] = rng.integers(0, 2, (n, n_groups))
+    if rng.random() < 0.7:
+        arguments["group_max"] = rng.integers(1, 4, (n, n_groups))
+    slots = rng.integers(n_groups, m + 1, n) if rng.random() < 0.7 else n_groups + 1
+    mean = np.broadcast_to(slots, n).sum() / m
+    if rng.random() < 0.8:
+        arguments["load_max"] = np.ceil(mean * rng.uniform(0.4, 1.5, m))
+    if rng.random() < 0.4:
+        arguments["load_min"] = np.floor(mean * rng.uniform(0, 0.6, m))
+    if rng.random() < 0.3:
+        arguments["load_penalty"] = rng.random(m) / 10
+    if rng.random() < 0.3:
+        arguments |= {"switch_cost": rng.random(m), "held": rng.random((n, m)) < 0.2}
+    return al.AlignmentProblem(fitness, slots, **arguments)
+
+
+def assert_same(problem, result):
+    other = al.solve(problem, "ortools-mcf")
+    assert result.status is other.status
+    if other.has_answer:
+        assert result.status is al.Status.OPTIMAL, result.summary()
+        assert result.objective_value == pytest.approx(other.objective_value, rel=1e-9)
+
+
+@settings(max_examples=20)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.sampled_from([(30, 6, 2), (60, 10, 3), (150, 9, 4), (40, 16, 1)]),
+)
+def test_same_optimum_as_a_minimum_cost_flow(seed, shape):
+    problem = draw(seed, shape)
+    # Compiled from the first call: interpreted, it would do the same, slowly.
+    with compiled():
+        result = al.solve(problem, "exchange")
+        assert_same(problem, result)
+        if result.has_answer:
+            changed = problem.replace(fitness=problem.fitness[::-1].copy())
+            assert_same(changed, al.solve(changed, "exchange", warm_start=result))
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Return a problem of four layers, and one of shared slots, both large enough for samples."""
+    fitness = np.random.default_rng(5).random((3000, 32), dtype=np.float32)
+    group = np.arange(32) // 8
+    apart = al.AlignmentProblem(
+        fitness, 4, expert_group=group, group_min=1, group_max=1, load_max=400
+    )
+    return apart, apart.replace(max_experts=6, min_experts=6, group_max=3, load_max=580)
+
+
+def test_large_problems_are_proved_without_a_subsolver(deep):
+    for problem, components in zip(deep, (4, 1), strict=True):
+        result = al.solve(problem, "exchange")
+        assert result.status is al.Status.OPTIMAL and result.certificate.kind == "prices"
+        assert result.stats["components"] == components
+        assert_same(problem, result)
+
+
+def test_threads_change_nothing(deep, monkeypatch):
+    monkeypatch.setattr(layers, "SMALL", 1)
+    found = [al.solve(deep[0], "exchange", threads=threads) for threads in (1, 2, 5)]
+    for other in found[1:]:
+        assert (other.row_ind == found[0].row_ind).all()
+        assert (other.col_ind == found[0].col_ind).all()
+        assert (other.prices == found[0].prices).all()
+
+
+@pytest.mark.parametrize("group", [np.arange(32) // 8, np.arange(32) % 4])
+def test_layers_over_a_source(deep, group):
+    changed = deep[0].replace(expert_group=group, load_penalty=0.001)
+    rng, n = np.random.default_rng(0), changed.n_clients
+    sources = [
+        al.FunctionSource(lambda a, b: changed.fitness[a:b], (n, 32), np.float32, 700),
+        al.FactorSource(rng.random((n, 3)), rng.random((32, 3)), 700),
+    ]
+    for source in sources:
+        streamed = changed.replace(fitness=source)
+        inside = changed.replace(fitness=source.in_memory())
+        ours, theirs = al.solve(streamed, "exchange"), al.solve(inside, "exchange")
+        assert ours.status is theirs.status is al.Status.OPTIMAL
+        assert ours.objective_value == pytest.approx(theirs.objective_value, rel=1e-12)
+    with pytest.raises(al.UnsupportedProblemError, match="share slots over a source"):
+        al.solve(deep[1].replace(fitness=sources[0]), "exchange")
+
+
+def test_a_component_without_an_answer_names_its_experts():
+    problem = al.AlignmentProblem(
+        np.ones((6, 4)), 2, min_experts=2, **TWO, group_max=1, load_max=[9, 2, 9, 3]
+    )
+    answer = get_backend("exchange").solve(problem, Limits())
+    assert answer.infeasible
+    result = al.solve(problem, "exchange")
+    assert result.status is al.Status.INFEASIBLE and result.conflict is not None
+
+
+@pytest.mark.parametrize("questions", [0, 1])
+def test_stopped_answers_keep_every_bound(deep, questions):
+    for problem in deep:
+        left = iter(range(questions))
+        found = backend.solve_in_groups(
+            components_of(problem), solve_exchange, problem.fitness, *problem.slot_bounds(),
+            switch=None, threads=1, ready=True,
+            should_stop=lambda left=left: next(left, None) is None,
+            params=dataclasses.replace(DEFAULTS, grace=0.0),
+            **backend.task_of(problem, Limits()),
+        )  # fmt: skip
+        assert found.status == "stopped" and found.feasible
+        assert al.certify(problem, found.row_ind, found.col_ind).feasible
+
+
+def test_repair_brings_shared_slots_within_bounds(deep):
+    from alignsolve.backends.exchange.group_responses import GroupedMatrix, GroupedSubproblem
+    from alignsolve.backends.exchange.inputs import NONE, bounds_of, matrix_of
+    from alignsolve.backends.exchange.task import Task
+
+    problem = deep[1]
+    part = components_of(problem).component(0)
+    matrix = matrix_of(problem.fitness, part.slot_min, part.slot_max, None)
+    task = Task.of(*problem.fitness.shape, *problem.holder_bounds())
+    bounds = bounds_of(*problem.fitness.shape, *problem.holder_bounds(), None)
+    level = GroupedSubproblem(
+        GroupedMatrix(**vars(matrix), groups=part.groups), NONE, bounds, bounds.no_prices(), task
+    )
+    level.respond()
+    assert level.imbalance()[2] > 0
+    assert level.repair()
+    rows, cols = level.pairs()
+    assert al.certify(problem, rows, part.experts[cols]).feasible
+
+
+def test_very_many_shared_experts_are_left_to_others(monkeypatch):
+    monkeypatch.setattr(backend, "FEW_SHARED_PAIRS", 0)
+
+    def problem(n):
+        return al.AlignmentProblem(np.ones((n, 4)), 3, **TWO, group_min=1, load_max=6)
+
+    with pytest.raises(al.UnsupportedProblemError, match="4 experts share slots of 7 clients"):
+        al.solve(problem(7), "exchange")
+    assert al.solve(problem(7)).backend == "ortools-mcf"
+    assert al.solve(problem(8), "exchange").status is al.Status.OPTIMAL
+
+
+def test_a_stalled_component_leaves_the_problem_to_others():
+    problem = al.AlignmentProblem(np.ones((2, 4)), 2, **TWO, group_max=1)
+    one = ExchangeAnswer("optimal", np.array([0]), np.array([1]), np.ones(2), feasible=True)
+    stalled = ExchangeAnswer("stalled", prices=np.array([2.0, 3.0]))
+    found = layers.join([one, stalled], components_of(problem), 0.5)
+    assert found.status == "stalled"
+    assert found.prices.tolist() == [1, 2, 1, 3]
+    assert backend.answer_of(found, Limits()).row_ind is None
+    both = layers.join([one, one], components_of(problem), 0.5)
+    assert (both.row_ind.tolist(), both.col_ind.tolist()) == ([0, 0], [2, 3])

@@ -1,0 +1,61 @@
+"""The README says what its code prints; README and docs are short, plain, and well linked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import alignsolve as al
+from alignsolve.backends import BACKEND_NAMES
+from tests.files import ROOT
+
+README = ROOT / "README.md"
+PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md")
+               if not {"_build", "jupyter_execute", "generated"} & set(page.parts))
+
+#: Words of 0.1 that only its authors understood.
+PRIVATE = re.compile(
+    r"\b(haggl\w*|bargain\w*|market\w*|give[sn]? way|gave way|rival|mended)\b", re.IGNORECASE)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def test_code_of_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    scope: dict[str, object] = {}
+    blocks = re.findall(r"```(\w*)\n(.*?)```", README.read_text(), re.DOTALL)
+    code = [text for language, text in blocks if language == "python"]
+    for block in code:
+        exec(block, scope)
+    said = next(text for language, text in blocks if "certified by prices" in text)
+    seconds = re.compile(r"[\d.]+ s$", re.MULTILINE)
+    assert seconds.sub("", capsys.readouterr().out) == seconds.sub("", said)
+
+
+def test_readme_is_read_in_two_minutes() -> None:
+    text = without_code(README.read_text())
+    text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
+    assert len(text.split()) <= 700
+    first = " ".join(README.read_text().split()[:95])
+    assert all(line in first for line in ("pip install .", "make bench", "make test"))
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere_and_words_are_plain(page: Path) -> None:
+    text = without_code(page.read_text())
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+    if page.parent.name != "evidence":  # the log of what failed quotes old names
+        assert not PRIVATE.findall(text)
+
+
+def test_reference_has_every_export_and_backend() -> None:
+    reference = (ROOT / "docs" / "reference" / "api.md").read_text()
+    told = set(re.findall(r"^   (\w+)$", reference, re.MULTILINE))
+    assert told >= set(al.__all__) - {"plot"} | set(al.plot.__all__)
+    backends = (ROOT / "docs" / "backends.md").read_text()
+    assert all(f"`{name}`" in backends for name in BACKEND_NAMES)
