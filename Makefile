@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
+.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ $(BIN)/python:
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing alignsolve and its solvers (a minute or two)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[report]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
@@ -55,7 +55,7 @@ $(VENV)/.flower: $(VENV)/.dev
 	@touch $@
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
-	@$(BIN)/python -m pytest -m engines tests/fedloop/flower tests/fedloop/expert_map
+	@$(BIN)/python -m pytest -m '' tests/fedloop/flower tests/fedloop/expert_map
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
@@ -96,6 +96,10 @@ check: $(VENV)/.dev ## Lint (ruff), check types (mypy) and layers (import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+MNIST ?= ../shared/data/mnist-t10k
+bench-fedloop: $(VENV)/.dev ## What alignment is worth on images in MNIST=folder (2 h; SHORT=1: rotations, 10 min)
+	@$(BIN)/python benchmarks/fedloop_mnist.py --data-dir $(MNIST) $(if $(SHORT),--quick)
 
 INSTANCES ?= ../shared/instances
 bench-hard: $(VENV)/.dev ## The hard class against the MIP solvers alone (about 2 h); INSTANCES: folder of orlib and yagiura

@@ -38,6 +38,10 @@ class BackendError(AlignSolveError, RuntimeError):
     """A backend failed or gave an answer that does not hold."""
 
 
+class ReportError(AlignSolveError, ImportError):
+    """A page cannot be made, since what makes pages is not installed."""
+
+
 def guarded(what: str, call: Callable[[], Answer], interrupted: Answer) -> Answer:
     """Return what a call into solvers returns: the one place that says what may happen there.
 

@@ -15,6 +15,7 @@ from alignsolve.infeasibility import Conflict
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.frames import FrameKind, to_frame
+from alignsolve.model.html import facts
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted
 from alignsolve.model.whole_bounds import tolerance
@@ -146,6 +147,12 @@ class Result:
         shape = (self.problem.n_clients, self.problem.n_experts)
         data = np.ones(self.row_ind.size, dtype=np.bool_)
         return sp.csr_array((data, (self.row_ind, self.col_ind)), shape=shape)
+
+    def _repr_html_(self) -> str:
+        # The summary has a name of 13 columns on each line, and goes on in those without.
+        rows = ((line[:13].strip(), line[13:] if line[:1] != " " else line)
+                for line in self.summary().splitlines())
+        return facts("Result", rows)
 
     def to_frame(self, library: str | None = None, margins: bool = True) -> Any:
         """Return the held pairs as a data frame, a row for each.

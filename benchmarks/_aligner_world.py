@@ -24,6 +24,9 @@ SLOWED, SLOWDOWN = 0.1, 3.0
 #: Noise of a reported accuracy.
 NOISE = 0.05
 
+#: Numbers by which clients tell what they are like, where they do, and their noise.
+FEATURES, FEATURE_NOISE = 16, 0.5
+
 #: Megabytes of an expert, in the runs with budgets and in those without.
 SIZES = (4.0, 6.0, 8.0, 12.0)
 
@@ -62,6 +65,9 @@ class Fleet:
         self.for_big = 0.3 * rng.standard_normal(self.n_experts)
         self.size = np.log(self.samples) - 4.0
         self.sizes = rng.choice(SIZES, self.n_experts)
+        # Features mix traits; they do not tell the size.
+        other = np.random.default_rng((self.seed, 1))
+        self.mixture = other.standard_normal((TRAITS, FEATURES)) / np.sqrt(TRAITS)
 
     def declare(self, aligner: al.Aligner, budgets: bool) -> None:
         """Tell an aligner what the devices declare of themselves."""
@@ -99,14 +105,21 @@ class Fleet:
         rng: np.random.Generator,
         deadline: float | None,
         megabytes: Floats,
+        features: np.random.Generator | None = None,
     ) -> list[al.ClientReport]:
-        """Return what comes back in time of a plan; `truth` has a row per participant."""
+        """Return what comes back in time of a plan; `truth` has a row per participant.
+
+        `features` draws the noise of what clients say of themselves; None for nothing said.
+        """
         clients = np.array(plan.clients, dtype=np.int64)
         n, m = truth.shape
         # Drawn for all pairs, so that luck does not depend on the strategy.
         noise = NOISE * rng.standard_normal((n, m))
         stays = rng.random(n) < self.stays[clients]
         pace = rng.lognormal(0.0, 0.1, n)
+        said = None if features is None else (
+            self.traits[clients] @ self.mixture
+            + FEATURE_NOISE * features.standard_normal((n, FEATURES)))
         found = []
         for row, client in enumerate(clients.tolist()):
             held = plan.experts_of(client)
@@ -120,6 +133,7 @@ class Fleet:
             found.append(al.ClientReport(
                 client, plan.round, self.samples[client], seconds, down_mb=down, up_mb=up,
                 down_seconds=times[0], up_seconds=times[1],
+                features=None if said is None else said[row],
                 experts={
                     expert: al.ExpertReport(self.samples[client], accuracy=accuracy)
                     for expert, accuracy in zip(held.tolist(), right.tolist(), strict=True)

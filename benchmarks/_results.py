@@ -16,8 +16,8 @@ from alignsolve.bench.environment import machine, versions
 from alignsolve.bench.store import append_line, read_lines, write_whole
 
 #: Distributions whose version is kept with every result.
-RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "ray",
-            "flwr", "torch")  # fmt: skip
+RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pyarrow", "pandas",
+            "polars", "ray", "flwr", "torch")  # fmt: skip
 
 
 def machine_record() -> dict[str, object]:

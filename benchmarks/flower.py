@@ -14,6 +14,9 @@ Deployment
     idle polling, heartbeats, and the app itself, which every node downloads once), and
     are compared with our own accounting of parameters, ``down_bytes`` and ``up_bytes``
     of the records. The SuperLink's own count stands beside them.
+Payloads
+    One round of ``examples/flower-hf`` on three SuperNodes, as float32, as bfloat16, rounded
+    to int8, and LoRA adapters of rank 4 alone: parameters as counted, and the wire.
 
 Every case is a line of ``benchmarks/results/flower.jsonl``; cases that are there are not
 repeated unless ``--again`` is given, so the script may be stopped at any time.
@@ -44,8 +47,11 @@ from fedloop.train import Record, World, train
 
 RESULTS = Path(__file__).parent / "results" / "flower.jsonl"
 
+#: An app with a model of transformers.
+APP = Path(__file__).parents[1] / "examples" / "flower-hf"
+
 #: Width of trunk and experts of the deployed models.
-WIDTHS = {"small": (64, 32), "large": (512, 512)}
+WIDTHS = {"small": (64, 32), "large": (512, 512), "largest": (1024, 1024)}
 
 
 def settings(clients: int, rounds: int, **model: int) -> dict[str, Any]:
@@ -143,17 +149,18 @@ class Counted(Deployment):
         self.link_port = self.proxy.port
 
 
-def deployment(size: str, rounds: int) -> dict[str, Any]:
+def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any]:
     """Measure a run on three SuperNodes."""
     width, expert_width = WIDTHS[size]
-    config = unbatched(settings(3, rounds, width=width, expert_width=expert_width))
+    config = unbatched({**settings(3, rounds, width=width, expert_width=expert_width),
+                        "payload": payload})
     world, state = train(config)
     clock = Clock()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Counted([{}] * 3, folder / "logs") as deployed:
             idle = deployed.proxy.to_server, deployed.proxy.to_nodes
-            found = play(deployed, config, folder, timeout=120.0, on_round=clock)
+            found = play(deployed, config, folder, timeout=300.0, on_round=clock)
             wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
         lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
@@ -164,7 +171,7 @@ def deployment(size: str, rounds: int) -> dict[str, Any]:
         # Processes of nodes end within a round: their processor time would be missed.
         "seconds": {name: value for name, value in clock.figures().items()
                     if name != "round_processor_s"},
-        "parameters": (world.trunk_bytes + sum(world.expert_bytes)) // 4,
+        "parameters": sum(value.numel() for value in world.spec.initial().values()),
         "payload_saved": saved(world, state.records),
         "bytes": {
             "up": {"ours": ours["up"], "wire": wire[0], "superlink": traffic["inbound-bytes"]},
@@ -175,11 +182,39 @@ def deployment(size: str, rounds: int) -> dict[str, Any]:
     }
 
 
+#: Settings of ``examples/flower-hf``.
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "float32": {}, "bfloat16": {"dtype": "bfloat16"}, "int8": {"encoding": "int8"},
+    "LoRA, rank 4": {"lora-rank": 4},
+}
+
+
+def payloads() -> dict[str, Any]:
+    """Measure the bytes of one round, up and down, by how parameters travel."""
+    found: dict[str, Any] = {}
+    for name, config in PAYLOADS.items():
+        with tempfile.TemporaryDirectory() as place:
+            history = Path(place) / "history.jsonl"
+            with Counted([{}] * 3, Path(place) / "logs") as deployed:
+                idle = deployed.proxy.to_server, deployed.proxy.to_nodes
+                deployed.wait(deployed.submit(APP, {
+                    **config, "num-server-rounds": 1, "history": str(history), "timeout": 300.0}))
+                wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
+            last = json.loads(history.read_text(encoding="utf-8").splitlines()[-1])
+        assert not last["refused"], last
+        found[name] = {"counted": [last["received_bytes"], last["sent_bytes"]], "wire": wire}
+    whole = sum(found["float32"]["counted"])
+    return {"up and down": found, "share of float32": {
+        name: sum(row["counted"]) / whole for name, row in found.items()}}
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "simulation, 10 clients": lambda: simulation(10, 20),
     "simulation, 50 clients": lambda: simulation(50, 15),
     "deployment, 3 nodes, small model": lambda: deployment("small", 5),
     "deployment, 3 nodes, large model": lambda: deployment("large", 5),
+    "deployment, 3 nodes, largest model, int8": lambda: deployment("largest", 3, "int8"),
+    "payloads, OLMoE": payloads,
 }
 
 

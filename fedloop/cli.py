@@ -29,6 +29,7 @@ from alignsolve.cli.common import (
     version_option,
 )
 from alignsolve.cli.terminating import run_command
+from alignsolve.errors import ReportError
 from fedloop.errors import ConfigError
 
 app = typer.Typer(
@@ -75,6 +76,8 @@ class Strategies(enum.StrEnum):
     RANDOM = "random"
     ROUND_ROBIN = "round-robin"
     FLEX_MOE = "flex-moe"
+    ORACLE = "oracle"
+    EVERYTHING = "everything"
     FEDAMOLE = "fedamole"
 
 
@@ -118,7 +121,7 @@ def run(
     """
     from fedloop.checkpoint import forget
     from fedloop.metrics import summary
-    from fedloop.plot import draw_run
+    from fedloop.plot import run_figure, save
     from fedloop.printing import Progress, told
     from fedloop.privacy import stated_loss
     from fedloop.train import train
@@ -140,15 +143,18 @@ def run(
         else:
             world, state = train(chosen, out, on_round=tell)
     picture = out / "run.png"
-    draw_run(world, state.records, picture)
+    figure = run_figure(world, state.records)
+    save(figure, picture)
     found = summary(state.records, chosen.targets)
     if chosen.privacy.noise_multiplier:
         found["privacy"] = stated_loss(chosen.privacy, len(state.records))
+    files = {"picture": str(picture)} | _report(
+        out, lambda pages: pages.run_page(chosen, found, figure))
     if json:
-        print_json({**found, "picture": str(picture)})
+        print_json({**found, **files})
     else:
         print_text(told(found))
-        print_text(f"picture: {picture}")
+        _print_files(files)
     return DONE
 
 
@@ -174,7 +180,7 @@ def compare(
     from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
-    from fedloop.plot import described, draw_comparison
+    from fedloop.plot import comparison_figure, described, save
     from fedloop.printing import Progress, print_table
 
     chosen = _settings(config, set_, data_dir, device)
@@ -190,13 +196,16 @@ def compare(
                     lambda name, seed, record: advance(f"{name}, seed {seed}", record))
     rows = figures(runs, chosen.targets, names[0])
     picture = out / "compare.png"
-    draw_comparison(runs, domains(chosen, numbers), chosen.model.experts * chosen.model.layers,
-                    picture, described(chosen))
+    figure = comparison_figure(runs, domains(chosen, numbers),
+                               chosen.model.experts * chosen.model.layers, described(chosen))
+    save(figure, picture)
+    files = {"picture": str(picture)} | _report(
+        out, lambda pages: pages.comparison_page(chosen, rows, names[0], numbers, figure))
     if json:
-        print_json({"rows": rows, "picture": str(picture)})
+        print_json({"rows": rows, **files})
     else:
         print_table(rows, chosen.targets, names[0])
-        print_text(f"picture: {picture}")
+        _print_files(files)
     return DONE
 
 
@@ -245,6 +254,27 @@ COMMANDS: tuple[tuple[Callable[..., int], tuple[str, ...]], ...] = (
 )
 for command, examples in COMMANDS:
     app.command(epilog="\n\n".join(["Examples:", *examples]))(command)
+
+
+# -- reports ---------------------------------------------------------------------------
+
+
+def _report(out: Path, page: Callable[[Any], Any]) -> dict[str, str]:
+    """Write the page of a run into its folder; return the file by its kind."""
+    import fedloop.report as pages
+
+    path = out / "report.html"
+    try:
+        pages.write_page(page(pages), path)
+    except ReportError as error:
+        note(f"note: no report.html: {error}")
+        return {}
+    return {"report": str(path)}
+
+
+def _print_files(files: dict[str, str]) -> None:
+    for kind, path in files.items():
+        print_text(f"{kind}: {path}")
 
 
 # -- parsing ---------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from alignsolve.aligner.settings import Strategy
+from alignsolve.aligner.settings import Strategy as AlignerStrategy
 from fedloop.errors import ConfigError
 from fedloop.settings import (
     AlignmentSettings,
@@ -41,6 +41,11 @@ __all__ = [
     "config_json",
     "read_config",
 ]
+
+#: Strategies, as `alignsolve.Aligner` calls them, and two to compare with: "oracle" knows the
+#: clients' domains, with "everything" all clients hold all experts, whatever their devices.
+Strategy = Literal[AlignerStrategy, "oracle", "everything"]
+
 
 class Config(Settings):
     """All settings of a run.
@@ -92,6 +97,9 @@ class Config(Settings):
         if self.participants is not None and self.participants > self.partition.clients:
             raise ValueError(f"participants is {self.participants}; there are only "
                              f"{self.partition.clients} clients")
+        if self.strategy == "oracle" and not self.partition.has_domains:
+            raise ValueError(f"strategy is 'oracle', and clients of partition.kind "
+                             f"{self.partition.kind!r} have no domains that it could know")
         return self
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,20 @@ from fedloop.privacy import protect
 from fedloop.saving import Saving, contents, json_line, restore
 from fedloop.server.aggregation import aggregate, sound_updates
 from fedloop.server.delivery import collect, deliver
+from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
-from fedloop.strategies import make_reports
+from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
+from fedloop.strategies import known_fitness, make_reports
 from fedloop.tasks.base import Task
 from fedloop.world import Record, State, World, build_world, start
 
 #: Trains the clients that are asked: (world, state, clients, experts by client, round) ->
 #: those that answered, in order; None where nobody did.
 Trainer = Callable[[World, State, list[int], dict[int, list[int]], int], Training | None]
+
+#: Times of training from which a client's experts are chosen to serve it.
+RECENT = 5
+
 
 def run_training(
     config: Config, model: nn.Module | None = None, data: Any = None,
@@ -121,12 +128,12 @@ def train_here(
     """Train clients in this process."""
     config = world.config
     execute = together if config.local.batched else one_by_one
-    rounded = config.payload != "native"
+    sent, rounded = state.model, config.payload != "native"
     if rounded:
-        state.received = deliver(world.spec, state.model, state.received, clients, held)
-    sent = {name: value.to(state.model[name].dtype) for name, value in state.received.items()}
+        state.received = deliver(world.spec, sent, state.received, clients, held)
+        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
     training = execute(
-        world.spec, world.task, {**state.model, **sent}, world.partition.train, clients,
+        world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
     if rounded:
@@ -139,7 +146,8 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     """Play one round and return its record."""
     config, spec, number = world.config, world.spec, len(state.records) + 1
     clients = sample_participants(config, number)
-    plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s)
+    plan = state.aligner.plan(clients, deadline_s=config.fleet.deadline_s,
+                              fitness=known_fitness(config, spec, clients))
     held = {client: plan.experts_of(client).tolist() for client in clients}
     luck = draw_luck(config.seed, number, config.partition.clients, config.fleet)
     down, up, times = simulate(world, plan, held, luck)
@@ -247,6 +255,11 @@ def take_in(
     sound = sound_updates(training, world.spec.layout).cpu().numpy()
     images = world.config.local.steps * world.config.local.batch_size
     reports = make_reports(training, plan, sound, images, times, down, up, world.spec)
+    if world.config.alignment.shared_evidence:
+        features = update_features(state.model, training, world.spec.layout, sound, state.aligner,
+                                   world.config.seed)
+        reports = [replace(report, features=features.get(int(report.client)))
+                   for report in reports]
     refused = {refusal.client for refusal in state.aligner.observe(plan, reports).refused}
     accepted: np.ndarray = sound & [client not in refused for client in training.clients]
     update_model(world, state, training, accepted)
@@ -276,18 +289,58 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
 
 
 def evaluate(world: World, state: State) -> Record:
-    """Return figures of held-out examples: with the experts that clients hold, and with all.
+    """Return figures of held-out examples: as clients are served, and with all experts.
 
-    A client that holds none of a layer is judged with all of that layer.
+    `accuracy` is that of the experts that a client is served with, `accuracy_held` of those
+    that it trained last; a client that trained none of a layer is judged with all of that layer.
     """
-    layers = state.held.reshape(len(state.held), world.spec.n_layers, world.spec.n_experts)
+    n_layers, n_experts = world.spec.n_layers, world.spec.n_experts
+    layers = state.held.reshape(len(state.held), n_layers, n_experts)
     held = np.where(layers.any(axis=2, keepdims=True), layers, True).reshape(state.held.shape)
+    served = held
+    if world.config.alignment.serve == "best":
+        served = best_experts(world, state, held)
     # Our own models can be judged for all clients at once, whoever trains them.
     batched = world.spec.sliceable or world.config.local.batched
-    (own, every), losses = judge_clients(
-        world.spec, world.task, state.model, world.partition.test, held, None, batched=batched)
+    (own, last), (loss, _) = judge_clients(
+        world.spec, world.task, state.model, world.partition.test, served, held, batched=batched)
+    spec = world.spec
+    if world.config.server.router == "closed-form" and world.config.model.gate == "shared":
+        spec = replace(spec, router=global_router(world, state, served))
+    (every,), (loss_all,) = judge_clients(
+        spec, world.task, state.model, world.partition.test, None, batched=batched)
     return {
         "accuracy": float(own.mean()), "worst_decile": worst_decile(own),
+        "accuracy_held": float(last.mean()), "worst_decile_held": worst_decile(last),
         "accuracy_all": float(every.mean()), "worst_decile_all": worst_decile(every),
-        **world.task.metrics(*losses),
+        **world.task.metrics(loss, loss_all),
     }
+
+
+def global_router(world: World, state: State, served: np.ndarray) -> ClosedFormRouter:
+    """Return a router of all experts from what clients are served with and their data's sums."""
+    fitness = state.aligner.fitness(range(len(served)))
+    return closed_form_router(
+        world.spec, state.model, world.partition.train,
+        client_weights(fitness, served, world.spec.n_layers), world.config.seed)
+
+
+def best_experts(world: World, state: State, held: np.ndarray) -> np.ndarray:
+    """Return with which experts clients are served: bool, shape (clients, experts).
+
+    Of every layer those that are best by its own reports, as many as the client has room for, among
+    those that it trained the last `RECENT` times: it is not served with what it only tries out,
+    nor with what is not known to suit it now.
+    """
+    config, spec = world.config, world.spec
+    candidates = held.copy()
+    since = RECENT * config.partition.clients // (config.participants or config.partition.clients)
+    for record in state.records[-since:]:
+        for client, experts in record["held"].items():
+            candidates[int(client), experts] = True
+    fitness = np.where(candidates, state.aligner.fitness(range(len(held))), -np.inf)
+    layers = fitness.reshape(len(held), spec.n_layers, spec.n_experts)
+    rank = np.argsort(np.argsort(-layers, axis=2, kind="stable"), axis=2)
+    slots = np.array([device.slots for device in world.fleet])[:, None, None]
+    served: np.ndarray = ((rank < slots) & (layers > -np.inf)).reshape(held.shape)
+    return served

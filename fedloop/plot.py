@@ -270,18 +270,6 @@ def draw_history(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
-def draw_run(world: World, records: Sequence[Record], path: Path) -> None:
-    """Write `run_figure` as PNG."""
-    save(run_figure(world, records), path)
-
-
-def draw_comparison(
-    runs: Runs, domain: dict[int, np.ndarray], n_experts: int, path: Path, title: str = ""
-) -> None:
-    """Write `comparison_figure` as PNG."""
-    save(comparison_figure(runs, domain, n_experts, title), path)
-
-
 def save(figure: Any, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_write(path) as stream:

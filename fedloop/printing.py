@@ -89,8 +89,25 @@ def told(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str) -> None:
-    """Print means and intervals of every strategy, in two tables that fit a terminal."""
+#: What the cells of `comparison_tables` say.
+LEGEND = ("mean ± half of the 95% interval over seeds; >: k of n runs did not get there and count "
+          "as the last round (k/n)")
+
+
+def comparison_tables(
+    rows: list[dict[str, Any]], targets: Sequence[float], ours: str
+) -> list[tuple[list[str], list[list[str]]]]:
+    """Return means and intervals of every strategy as two tables: heads, and a row for each.
+
+    Parameters
+    ----------
+    rows : list of dict
+        From `fedloop.compare.figures`.
+    targets : sequence of float
+        Accuracies, as shares.
+    ours : str
+        The strategy that others are compared with.
+    """
     names = [f"{100 * target:g}" for target in targets]
     to_targets = [
         column for name in names for column in (
@@ -102,18 +119,24 @@ def print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str)
         ("accuracy", "accuracy", 100, 1, "%"), ("worst_decile", "worst tenth", 100, 1, "%"),
         ("accuracy_all", "all experts", 100, 1, "%"), ("load_cv", "load CV", 1, 4, ""),
     ]
+    return [
+        (["strategy", *(title for _, title, *_ in columns)],
+         [[row["strategy"], *(_interval(row[key], factor, digits, unit) if key in row else ""
+                              for key, _, factor, digits, unit in columns)]
+          for row in rows])
+        for columns in (to_targets, at_end) if columns
+    ]
+
+
+def print_table(rows: list[dict[str, Any]], targets: Sequence[float], ours: str) -> None:
+    """Print means and intervals of every strategy, in tables that fit a terminal."""
     console = Console(width=max(TABLE_WIDTH, Console().width))
-    for columns in (to_targets, at_end):
-        if columns:
-            table = Table("strategy", *(title for _, title, *_ in columns))
-            for row in rows:
-                table.add_row(row["strategy"], *(
-                    _interval(row[key], factor, digits, unit) if key in row else ""
-                    for key, _, factor, digits, unit in columns
-                ))
-            console.print(table)
-    print_text("mean ± half of the 95% interval over seeds; >: k of n runs did not get there and "
-               "count as the last round (k/n)")
+    for heads, cells in comparison_tables(rows, targets, ours):
+        table = Table(*heads)
+        for row in cells:
+            table.add_row(*row)
+        console.print(table)
+    print_text(LEGEND)
 
 
 def _interval(value: Any, factor: float, digits: int, unit: str = "") -> str:

@@ -224,6 +224,10 @@ class ServerSettings(Settings):
         Factor on the change; of ``fedadam`` about how far a number moves in a round.
     beta2, tau : float
         Of ``fedadam``: weight of the running square, and what is added to its root.
+    router : {"closed-form", "trained"}
+        What scores experts where all of them are used: the average of those that clients
+        train, which saw only the experts that each held, with or without a router from sums over
+        all clients (`fedloop.server.router`). Personal routers stay what they are.
     """
 
     weighting: Literal["usage", "samples", "mean"] = "usage"
@@ -231,6 +235,7 @@ class ServerSettings(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     learning_rate: Positive = 1.0
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    router: Literal["closed-form", "trained"] = "closed-form"
     tau: Positive = 1e-3
 
 
@@ -244,6 +249,14 @@ class AlignmentSettings(Settings):
         alone in its layer; or a score of `alignsolve.FitnessSettings`.
     alpha, smoothing, half_life, prior_weight, exploration : float
         Of the fitness. `half_life` is in rounds; infinity lets no score grow stale.
+    shared_evidence : bool
+        Whether clients whose updates are alike learn from each other's scores
+        (`fedloop.server.features`).
+    kernel_width : float
+        How far apart such clients may be, in units of the median distance.
+    serve : {"best", "held"}
+        Whether clients are served, and judged, with the best experts of their last rounds, or
+        with those that they trained last, tried out or not.
     slack : float
         How far a round's holders of an expert may miss their target.
     deficits : bool
@@ -260,7 +273,10 @@ class AlignmentSettings(Settings):
     smoothing: Annotated[float, Field(gt=0, le=1)] = 0.8
     half_life: Annotated[float, Field(gt=0)] = 50.0
     prior_weight: Positive = 0.1
-    exploration: NotNegative = 0.3
+    exploration: NotNegative = 0.1
+    shared_evidence: bool = True
+    kernel_width: Positive = 1.0
+    serve: Literal["best", "held"] = "best"
     slack: NotNegative = 0.0
     deficits: bool = True
     switch_cost: NotNegative = 0.0

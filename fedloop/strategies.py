@@ -45,11 +45,13 @@ def build_aligner(
         group_min=1 if spec.n_layers > 1 else None,
         group_max=spec.n_experts if spec.n_layers > 1 else None,
         expert_mb=np.array(expert_bytes) / MEGA,
-        strategy=config.strategy,
+        strategy="optimal" if config.strategy == "oracle" or config.strategy == "everything"
+        else config.strategy,
         fitness=al.FitnessSettings(
             score=fit_score(settings.alpha) if settings.score == "fit" else settings.score,
             alpha=settings.alpha, smoothing=settings.smoothing, half_life=settings.half_life,
             prior_weight=settings.prior_weight, exploration=settings.exploration,
+            kernel_width=settings.kernel_width,
         ),
         load=al.LoadSettings(slack=settings.slack, carry=settings.deficits),
         policy=al.PolicySettings(
@@ -65,6 +67,19 @@ def build_aligner(
             samples=config.local.steps * config.local.batch_size,
         )
     return aligner
+
+
+def known_fitness(config: Config, spec: ExpertModel, clients: Sequence[int]) -> np.ndarray | None:
+    """Return the fitness that the oracle knows, (clients, experts); None for other strategies.
+
+    Of every layer, experts are dealt to domains in turn.
+    """
+    if config.strategy != "oracle":
+        return None
+    domain = np.array(clients)[:, None] % config.partition.domains
+    expert = np.tile(np.arange(spec.n_experts), spec.n_layers) % config.partition.domains
+    suits: np.ndarray = (expert == domain).astype(np.float64)
+    return suits
 
 
 def fit_score(alpha: float) -> al.aligner.fitness.Score:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import alignsolve as al
+from alignsolve.aligner.checks import AMOUNT
 from fedloop.config import Config
 from fedloop.errors import ConfigError
 from fedloop.fleet import Device, draw_fleet
@@ -114,9 +115,11 @@ def build_world(
         sum(number_bytes(travels[name], config.payload, 1)
             for name in spec.layout.of_layer(layer) if name in travels)
         for layer in range(spec.n_layers)]
+    fleet = draw_fleet(config.partition.clients, config.fleet, config.seed)
+    if config.strategy == "everything":
+        fleet = [replace(device, slots=spec.n_experts, memory_mb=AMOUNT.high) for device in fleet]
     return World(
-        config, task, spec, partition,
-        draw_fleet(config.partition.clients, config.fleet, config.seed),
+        config, task, spec, partition, fleet,
         sum(number_bytes(params[name], config.payload) for name in spec.layout.shared(params)),
         [size for size in expert_bytes for _ in range(spec.n_experts)],
     )

@@ -55,6 +55,7 @@ def test_links_lead_somewhere_and_words_are_plain(page: Path) -> None:
 
 def test_reference_has_every_export_and_backend() -> None:
     reference = (ROOT / "docs" / "reference" / "api.md").read_text()
-    assert set(re.findall(r"^   (\w+)$", reference, re.MULTILINE)) >= set(al.__all__)
+    told = set(re.findall(r"^   (\w+)$", reference, re.MULTILINE))
+    assert told >= set(al.__all__) - {"plot"} | set(al.plot.__all__)
     backends = (ROOT / "docs" / "backends.md").read_text()
     assert all(f"`{name}`" in backends for name in BACKEND_NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +28,13 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
+from alignsolve.explain.explainer import EXACT_SECONDS
 from alignsolve.interrupts import Call
 from alignsolve.io.files import located
 
 
 @one_at_a_time("declare", "forget", "plan", "replan", "observe", "metrics", "explain",
-               "state_dict", "load_state_dict")  # fmt: skip
+               "fitness", "state_dict", "load_state_dict")  # fmt: skip
 class Aligner(Members, Shared):
     """Decide, round after round, which client trains which experts.
 
@@ -270,10 +272,10 @@ class Aligner(Members, Shared):
             if waits is None:
                 return warned(Observation(0, refused, ()), plan, is_open=False)
             self.open_plan = self._open_inputs = None
-            finished = self.tables.learn(intake)
+            finished, ignored = self.tables.learn(intake)
             dropped = tuple(waits.clients[row] for row in np.flatnonzero(~finished).tolist())
             accepted = list(intake.accepted.values())
-            seen = Observation(len(accepted), refused, dropped)
+            seen = Observation(len(accepted), refused, dropped, ignored)
             self._log.observe(waits, seen, accepted, self.metrics())
             if self.settings.forget_after is not None:
                 self._forget(self.tables.seen.before(self.round - self.settings.forget_after))
@@ -293,7 +295,8 @@ class Aligner(Members, Shared):
         return {"rounds": self.round, **self.tables.metrics()}
 
     def explain(
-        self, client: ClientId | None = None, *, expert: int | str | None = None
+        self, client: ClientId | None = None, *, expert: int | str | None = None,
+        exact: bool = False, time_limit: float = EXACT_SECONDS,
     ) -> ClientExplanation | ExpertExplanation | Explanation:
         """Explain the last plan: to a client, to an expert, or as a whole.
 
@@ -303,12 +306,15 @@ class Aligner(Members, Shared):
             Id of one of its clients.
         expert : int or str, optional
             Index or id of an expert.
+        exact, time_limit : bool, float
+            As in `alignsolve.explain`.
 
         Returns
         -------
         ClientExplanation, ExpertExplanation or Explanation
             See `alignsolve.explain`; ``text()`` says it in words. Fitness is what the
-            plan was made with: bonus for exploration and price on samples included.
+            plan was made with: bonus for exploration and price on samples included. With
+            features, a client's `evidence` says whose scores so far count in it.
 
         Raises
         ------
@@ -320,9 +326,11 @@ class Aligner(Members, Shared):
             raise ProblemError("explain takes a client or an expert, not both")
         if self._last is None:
             raise ProblemError("there is no solved plan to explain; call plan() first")
-        explainer = self._last.explainer
+        explainer = self._last.explainer.settling(exact, time_limit)
         if client is not None:
-            return explainer.client(self._last.row_of(client))
+            found = explainer.client(self._last.row_of(client))
+            held = {part.expert: part.name for part in found.held}
+            return replace(found, evidence=self.tables.evidence(client, held, self.round))
         return explainer.overall() if expert is None else explainer.expert(expert)
 
     # -- state ------------------------------------------------------------------

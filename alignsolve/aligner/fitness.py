@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.aligner.checks import ANY, NON_NEGATIVE, POSITIVE, POSITIVE_SHARE, require
+from alignsolve.aligner.checks import (
+    ANY,
+    FINITE_POSITIVE,
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_SHARE,
+    require,
+)
 from alignsolve.aligner.reports import ExpertReport
 from alignsolve.aligner.rows import Rows
 from alignsolve.errors import ProblemError
@@ -18,6 +25,9 @@ from alignsolve.model.arrays import Float64Array, IntArray
 
 #: Names of scores.
 ScoreName = Literal["loss", "accuracy", "gate_usage", "loss_improvement", "gradient_utility"]
+
+#: As how many own scores the evidence of clients alike counts at most.
+MOST_SHARED = 3.0
 
 #: A score of one report; None where the report lacks what it needs.
 Score = Callable[[ExpertReport], float | None]
@@ -77,6 +87,9 @@ class FitnessSettings:
         Expected score before any report.
     exploration : float, default 0.1
         Weight of the uncertainty bonus; 0 for none.
+    kernel_width : float, default 1
+        Distance between clients' features over which likeness fades, in units of their
+        median distance from the centre; see `alignsolve.aligner.shared_evidence`.
     """
 
     score: ScoreName | Score = "loss"
@@ -86,6 +99,7 @@ class FitnessSettings:
     prior_weight: float = 1.0
     initial: float = 0.5
     exploration: float = 0.1
+    kernel_width: float = 1.0
 
     def __post_init__(self) -> None:
         if not callable(self.score) and self.score not in ("loss", *NAMED_SCORES):
@@ -95,6 +109,7 @@ class FitnessSettings:
         require(
             self, alpha=POSITIVE, smoothing=POSITIVE_SHARE, half_life=POSITIVE,
             prior_weight=POSITIVE, exploration=NON_NEGATIVE, initial=ANY,
+            kernel_width=FINITE_POSITIVE,
         )
 
     def scorer(self) -> Score:
@@ -105,6 +120,29 @@ class FitnessSettings:
 
     def _exp_loss(self, report: ExpertReport) -> float | None:
         return None if report.loss is None else math.exp(-self.alpha * report.loss)
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """What clients alike tell of pairs, beside these pairs' own scores.
+
+    Attributes
+    ----------
+    residual : float64 array, shape (n, n_experts)
+        By how much the pair is expected to differ from its prior, in units of the score.
+    count : float64 array, shape (n, n_experts)
+        As how many scores of the pair all evidence counts, for the bonus.
+    """
+
+    residual: Float64Array
+    count: Float64Array
+
+    def weight(self, least: float) -> Float64Array:
+        """Return as how many of a pair's own scores its prior and the residual count.
+
+        At least the prior's weight, at most `MOST_SHARED` where others' evidence is ample.
+        """
+        return np.maximum(least, np.minimum(self.count, MOST_SHARED))
 
 
 class FitnessTracker(Rows):
@@ -166,8 +204,10 @@ class FitnessTracker(Rows):
         #: Round of the last update of what has no row per client.
         self.round: npt.NDArray[Any] = np.zeros((), dtype=np.int64)
 
-    def fitness(self, clients: IntArray, round_: int) -> Float64Array:
-        """Return the fitness of some clients, bonus included.
+    def fitness(
+        self, clients: IntArray, round_: int, shared: Shared | None = None, bonus: bool = True
+    ) -> Float64Array:
+        """Return the fitness of some clients.
 
         Parameters
         ----------
@@ -175,21 +215,41 @@ class FitnessTracker(Rows):
             Row of each client.
         round_ : int
             Current round.
+        shared : Shared, optional
+            What clients alike tell of these pairs
+            (`alignsolve.aligner.shared_evidence.SharedEvidence`).
+        bonus : bool
+            Whether the bonus for exploration is included.
 
         Returns
         -------
         fitness : float64 array, shape (n, n_experts)
             A fresh array, finite, in units of the score.
         """
-        weight = self.settings.prior_weight
+        weight: float | Float64Array = self.settings.prior_weight
         fade = self._fade(round_ - self.pair_round[clients])
         count = fade * self.pair_count[clients]
-        value = fade * self.pair_sum[clients] + weight * self.prior(clients, round_)
+        expected = self.prior(clients, round_)
+        if shared is not None:
+            expected += shared.residual
+            weight = shared.weight(self.settings.prior_weight)
+        value = fade * self.pair_sum[clients] + weight * expected
         value /= count + weight
-        if self.settings.exploration:
-            bonus = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
-            value += bonus / np.sqrt(1 + count)
+        if self.settings.exploration and bonus:
+            if shared is not None:
+                count = np.maximum(count, shared.count)
+            scale = self.settings.exploration * self._scale() * math.sqrt(math.log1p(round_))
+            value += scale / np.sqrt(1 + count)
         return value
+
+    def evidence(self, clients: IntArray, round_: int) -> tuple[Float64Array, Float64Array]:
+        """Return discounted numbers of pairs' scores, and sums of their residuals.
+
+        Both float64 (n, n_experts); a residual is a score less the pair's prior.
+        """
+        fade = self._fade(round_ - self.pair_round[clients])
+        count = fade * self.pair_count[clients]
+        return count, fade * self.pair_sum[clients] - count * self.prior(clients, round_)
 
     def prior(self, clients: IntArray, round_: int) -> Float64Array:
         """Return what expert and client lead one to expect, float64 (n, n_experts)."""

@@ -9,11 +9,11 @@ from alignsolve.aligner.capacity import ClientProfile
 from alignsolve.aligner.log import RoundLog
 from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
-from alignsolve.aligner.reports import ClientId
+from alignsolve.aligner.reports import ClientId, client_id
 from alignsolve.aligner.tables import Tables
 from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
-from alignsolve.model.arrays import IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 
 
 class Members:
@@ -67,7 +67,7 @@ class Members:
         clients were had, and later rounds do not make up for them. Experts' mean scores
         stay too, and fade. So plans for the others are the same, bit for bit.
 
-        A client takes about 290 bytes of state, and 18 for each expert.
+        A client takes about 290 bytes of state, 18 for each expert, and 4 for each of its features.
         """
         rows, waits = self.tables.clients.known(clients), self.open_plan
         busy = {*self.tables.clients.named(rows)} & {*(waits.clients if waits else ())}
@@ -82,3 +82,23 @@ class Members:
             if names:
                 self._log.write("forget", clients=names)
         return len(names)
+
+    def fitness(self, clients: Iterable[ClientId]) -> Float64Array:
+        """Return what pairs' own scores tell, without bonus and without evidence of others.
+
+        Parameters
+        ----------
+        clients : iterable of str or int
+            Known ones; of experts that it tried lately, those of the highest values suit best.
+
+        Returns
+        -------
+        fitness : float64 array, shape (n_clients, n_experts)
+            In units of the score.
+        """
+        ids = [client_id(client) for client in clients]
+        rows = self.tables.clients.known(ids)
+        if rows.size < len(ids):
+            unknown = next(name for name in ids if name not in self.tables.clients.row)
+            raise ProblemError(f"client {unknown!r} is not known; declare it, or plan with it")
+        return self.tables.fitness.fitness(rows, self.round, bonus=False)

@@ -17,6 +17,7 @@ from alignsolve.explain import Explainer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.frames import to_frame
+from alignsolve.model.html import MOST_ROWS, facts, span
 from alignsolve.model.ids import id_fault, look
 from alignsolve.result import Result
 
@@ -106,6 +107,17 @@ class Plan:
                 "there is no solved plan to explain; call plan() with a strategy that solves"
             )
         return Explainer(self.result.problem, self.result)
+
+    def _repr_html_(self) -> str:
+        loads, result = self.loads, self.result
+        solved = "" if result is None else f"{result.status.value}, gap {result.gap:.3g}"
+        return facts(f"Plan of round {self.round}", [
+            ("clients", f"{len(self.clients):,}"), ("strategy", self.strategy), ("status", solved),
+            ("pairs", f"{self.row_ind.size:,}, {self.placements_changed:,} new"),
+            ("holders of an expert", span(int(loads.min()), int(loads.max()))),
+            ("to send", f"{self.down_mb:,.6g} MB"), ("planned in", f"{self.seconds:.3g} s"),
+            ("relaxed", "\n".join(part.text for part in self.relaxations[:MOST_ROWS])),
+        ])
 
     @cached_property
     def rows(self) -> dict[ClientId, int]:

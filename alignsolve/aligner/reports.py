@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy.typing as npt
 
 from alignsolve.aligner.checks import AMOUNT, SHARE, expert_fault, fault_of, is_whole
+from alignsolve.aligner.features import features_fault
 from alignsolve.errors import ProblemError
 from alignsolve.model.foreign import number
 
@@ -64,6 +67,11 @@ class ClientReport:
     experts : mapping of int to ExpertReport
         Reports on experts. One that was assigned and is missing here was not
         trained. One that was not assigned may be reported with 0 samples.
+    features : sequence of float, optional
+        A few numbers, at most 1024, by which clients with like data are alike, of any
+        origin: clients alike learn from each other's scores
+        (`alignsolve.aligner.shared_evidence`). They tell the server which clients are alike,
+        and whatever else they were computed from. None keeps those sent before.
     """
 
     client: ClientId
@@ -75,6 +83,7 @@ class ClientReport:
     down_seconds: float | None = None
     up_seconds: float | None = None
     experts: Mapping[int, ExpertReport] = field(default_factory=dict)
+    features: Sequence[float] | npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,14 @@ class Observation:
         The others, in the order in which they came.
     dropped : tuple of str or int
         Clients of the plan without an accepted report.
+    ignored_features : tuple of str or int
+        Clients whose features have another length than those of others, and were ignored.
     """
 
     accepted: int
     refused: tuple[Refusal, ...]
     dropped: tuple[ClientId, ...]
+    ignored_features: tuple[ClientId, ...] = ()
 
 
 def client_id(value: object) -> ClientId:
@@ -162,6 +174,7 @@ def report_fault(report: ClientReport, n_experts: int, held: frozenset[int]) -> 
         report, samples=AMOUNT, seconds=AMOUNT, down_mb=AMOUNT, up_mb=AMOUNT, down_seconds=AMOUNT,
         up_seconds=AMOUNT,
     )
+    fault = fault or features_fault(report.features)
     if fault:
         return fault
     if not isinstance(report.experts, Mapping):

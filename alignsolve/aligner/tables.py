@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from alignsolve.aligner.capacity import CapacityProfiler
 from alignsolve.aligner.clients import Clients, LastSeen
+from alignsolve.aligner.features import ClientFeatures
 from alignsolve.aligner.fitness import FitnessTracker
 from alignsolve.aligner.intake import Intake
 from alignsolve.aligner.load import LoadMonitor, balance_metrics
@@ -19,7 +20,9 @@ from alignsolve.aligner.policy import Round, Start
 from alignsolve.aligner.reports import ClientId
 from alignsolve.aligner.rows import Rows
 from alignsolve.aligner.settings import Settings
+from alignsolve.aligner.shared_evidence import evidence_of, shared_evidence
 from alignsolve.errors import ProblemError
+from alignsolve.explain import Evidence
 from alignsolve.model.arguments import known_fitness
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, numeric
 from alignsolve.model.labels import by_label
@@ -36,9 +39,10 @@ class Tables:
         self.capacity = CapacityProfiler(settings.capacity, n_experts)
         self.placements = Placements(n_experts)
         self.seen = LastSeen()
+        self.features = ClientFeatures()
         self._rows: dict[str, Rows] = {
             "fitness": self.fitness, "load": self.load, "capacity": self.capacity,
-            "placements": self.placements, "seen": self.seen,
+            "placements": self.placements, "seen": self.seen, "features": self.features,
         }  # fmt: skip
         #: Prices of the last plan that had any: where the next solve starts.
         self.prices: Float64Array = np.zeros(n_experts)
@@ -98,6 +102,15 @@ class Tables:
             "refused": dict(sorted(self.refused.items())),
         }
 
+    def evidence(
+        self, client: ClientId, experts: Mapping[int, str], round_: int
+    ) -> tuple[Evidence, ...]:
+        """Return whose scores the fitness of a client's pairs rests on; see `evidence_of`."""
+        row = self.clients.row.get(client)
+        if row is None:  # forgotten since
+            return ()
+        return evidence_of(self.features, self.fitness, self.clients, row, experts, round_)
+
     # -- the inputs of a round --------------------------------------------------
 
     def inputs(
@@ -123,7 +136,8 @@ class Tables:
             If `fitness` has another shape.
         """
         if fitness is None:
-            matrix = self.fitness.fitness(rows, number)
+            matrix = self.fitness.fitness(
+                rows, number, shared_evidence(self.features, self.fitness, rows, number))
         else:
             matrix = self._given(fitness, rows)
         forbidden = self.capacity.forbidden[rows]
@@ -192,13 +206,15 @@ class Tables:
 
     # -- after a round ------------------------------------------------------------
 
-    def learn(self, intake: Intake) -> BoolArray:
+    def learn(self, intake: Intake) -> tuple[BoolArray, tuple[ClientId, ...]]:
         """Update every table from the accepted reports of a plan.
 
         Returns
         -------
         finished : bool array, shape (n_clients,)
             Participants with an accepted report.
+        ignored : tuple of str or int
+            Clients whose features were ignored.
         """
         plan = intake.plan
         rows = np.array([self.clients.row[client] for client in plan.clients], dtype=np.int64)
@@ -214,7 +230,10 @@ class Tables:
         )
         scored, experts, scores = intake.score_columns()
         self.fitness.update(rows[scored], experts, scores, plan.round)
+        ignored = self.features.update({
+            self.clients.row[client]: report.features for client, report in intake.accepted.items()
+            if report.features is not None})
         self.totals["pairs"] += plan.row_ind.size
         self.totals["placements_changed"] += plan.placements_changed
         self.totals["down_mb"] += plan.down_mb
-        return finished
+        return finished, self.clients.named(np.array(ignored, dtype=np.int64))

@@ -232,10 +232,7 @@ class Auto(Generic[Finished]):
             enough = way == "greedy:first" and self.known is not None
             if not enough and self.ended is None and way not in self.asked:
                 self.asked.add(way)
-                hurry = self.limits.deadline if way == "greedy" else self._soon(backend)
-                self._ask_greedy(way, dataclasses.replace(
-                    limits, deadline=min(limits.deadline, hurry)
-                ))  # fmt: skip
+                self._ask_greedy(way, limits, math.inf if way == "greedy" else self._soon(backend))
         if self.known is None or self.best.pairs is None:
             return limits
         # With an answer in hand no time has to be kept back.
@@ -246,14 +243,16 @@ class Auto(Generic[Finished]):
 
     def _soon(self, backend: Backend) -> float:
         """Return when a first answer comes too late, as an exact backend would have its own."""
+        if self.problem.problem_class == "mip":
+            return math.inf
         expected = expected_seconds(backend, self.problem)
-        if self.problem.problem_class == "mip" or not expected > 0:
+        if not expected > 0:
             return math.inf
         return time.perf_counter() + max(self.params.first_seconds, expected)
 
-    def _ask_greedy(self, way: str, limits: Limits) -> None:
-        """Ask greedy for an answer, in a share of the time left."""
-        soon = time.perf_counter() + self.params.first_share * limits.remaining()
+    def _ask_greedy(self, way: str, limits: Limits, late: float) -> None:
+        """Ask greedy for an answer, in a share of the time left, before it is late."""
+        soon = min(late, time.perf_counter() + self.params.first_share * limits.remaining())
         hurried = dataclasses.replace(limits, deadline=min(limits.deadline, soon))
         try:
             greedy = self.params.find(way)

@@ -56,7 +56,8 @@ class Findings:
     interrupted : bool
         Whether the bench was stopped before its end.
     files : mapping of str to Path
-        What was written: "jsonl", "csv", "json", "text", "svg", "png".
+        What was written: "jsonl", "csv", "json", "text", "svg", "png"; and "html"
+        where jinja2 is installed.
     """
 
     settings: Settings
@@ -95,8 +96,8 @@ def closing_text(report: Findings, width: int, color: bool) -> str:
         _print_class(console, score)
     _print_legend(console, report)
     _print_starts(console, report)
-    _print_list(console, "Failures", _failures(report))
-    _print_list(console, "Not run", _grouped(report.notices))
+    _print_list(console, "Failures", failures(report))
+    _print_list(console, "Not run", grouped(report.notices))
     if report.wrong:
         console.print(Rule(Text(f" {len(report.wrong)} WRONG ANSWERS ", "bold red"), characters="!",
                            style="bold red"))
@@ -112,10 +113,26 @@ def closing_text(report: Findings, width: int, color: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def class_title(score: ClassScore) -> str:
+    """Return how a class is called, and how many instances it has."""
+    title = _TITLES.get(score.problem_class, score.problem_class)
+    return f"{title}: {counted(score.instances, 'instance')}"
+
+
+def class_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
+    """Return the table of a class with all its columns: heads, and a row for each backend."""
+    heads = [" ".join(heading.split()) for heading in _COLUMNS]
+    rows = [[cell(one) for cell in _COLUMNS.values()] for one in score.summaries]
+    if any(one.wrong for one in score.summaries):
+        heads.append("WRONG")
+        for row, one in zip(rows, score.summaries, strict=True):
+            row.append(str(one.wrong or ""))
+    return heads, rows
+
+
 def _print_class(console: Console, score: ClassScore) -> None:
     """Print the table of a class."""
-    title = _TITLES.get(score.problem_class, score.problem_class)
-    console.print(Text(f"{title}: {counted(score.instances, 'instance')}", "bold"))
+    console.print(Text(class_title(score), "bold"))
     columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     for heading in columns:
@@ -139,8 +156,19 @@ def _print_class(console: Console, score: ClassScore) -> None:
 def _print_legend(console: Console, report: Findings) -> None:
     """Say how the figures are made."""
     settings = report.settings
+    console.print(Text(legend(settings)))
+    versions = dict(settings.environment)
+    machine = f"{versions.pop('processor', '?')}, {versions.pop('cores', '?')} cores"
+    system = versions.pop("system", "?")
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    console.print(Text(f"{listed}; {system}, {machine}"))
+    console.print()
+
+
+def legend(settings: Settings) -> str:
+    """Return how the figures are made."""
     limit = settings.time_limit
-    console.print(Text(
+    return (
         f"Each run in a process of its own: {limit:g} s (killed at {settings.kill_after():g} s), "
         f"{settings.memory_limit:g} MiB, {counted(settings.threads, 'thread')}, "
         f"{counted(settings.jobs, 'run')} at a time, seed {settings.seed}. Solved: optimal or "
@@ -149,13 +177,7 @@ def _print_legend(console: Console, report: Findings) -> None:
         f"answer. Times: geometric means shifted by {SHIFT:g} s; proof is all time until solved, "
         f"or {limit:g} s where not. Memory: most that a run took beyond libraries and instance. "
         f"-: too few instances supported to compare."
-    ))
-    versions = dict(settings.environment)
-    machine = f"{versions.pop('processor', '?')}, {versions.pop('cores', '?')} cores"
-    system = versions.pop("system", "?")
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    console.print(Text(f"{listed}; {system}, {machine}"))
-    console.print()
+    )
 
 
 def _print_starts(console: Console, report: Findings) -> None:
@@ -169,7 +191,7 @@ def _print_starts(console: Console, report: Findings) -> None:
         console.print()
 
 
-def _failures(report: Findings) -> list[str]:
+def failures(report: Findings) -> list[str]:
     """Return failures, those alike on one line; wrong answers have a list of their own."""
     failed: dict[tuple[str, str, str], list[str]] = {}
     for one in report.judgements:
@@ -193,7 +215,7 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _grouped(notices: Iterable[str]) -> list[str]:
+def grouped(notices: Iterable[str]) -> list[str]:
     """Return notices ``name: reason``, those with the same reason on one line."""
     names: dict[str, list[str]] = {}
     for notice in notices:

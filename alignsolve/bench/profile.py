@@ -36,15 +36,15 @@ def profile_figure(scores: Sequence[ClassScore]) -> Any:
         return figure
 
 
-def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]:
+def draw_profiles(folder: Path, figure: Any) -> dict[str, Path]:
     """Write ``profile.svg`` and ``profile.png``, one panel per class.
 
     Parameters
     ----------
     folder : Path
         Where to write.
-    scores : sequence of ClassScore
-        Classes without a common instance are left out.
+    figure : matplotlib Figure or None
+        What `profile_figure` returns.
 
     Returns
     -------
@@ -55,7 +55,6 @@ def draw_profiles(folder: Path, scores: Sequence[ClassScore]) -> dict[str, Path]
     ----------
     See `alignsolve.plot.performance.performance_profile`.
     """
-    figure = profile_figure(scores)
     if figure is None:
         return {}
     files = {form: folder / f"profile.{form}" for form in ("svg", "png")}

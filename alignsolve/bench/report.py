@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,15 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from alignsolve.bench.layout import Findings, closing_text
-from alignsolve.bench.profile import draw_profiles
+from alignsolve.bench.page import bench_page
+from alignsolve.bench.profile import draw_profiles, profile_figure
 from alignsolve.bench.records import Instance, Row, Settings, finite
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, judge, score_class
 from alignsolve.bench.store import write_csv, write_whole
+from alignsolve.report import render
 
 #: Name and version of what `BenchReport.to_json` returns.
 SCHEMA = "alignsolve-bench/1"
 
 CLASSES = ("flow", "mip")
+
+#: What is left out without a library, and how to have it.
+OPTIONAL = {
+    "matplotlib": "profile.svg, profile.png: drawn by matplotlib: pip install 'alignsolve[plot]'",
+    "jinja2": "report.html: made by jinja2: pip install 'alignsolve[report]'",
+}
 
 
 class BenchReport(Findings):
@@ -45,6 +54,12 @@ class BenchReport(Findings):
             "json": folder / "report.json",
             "text": folder / "report.txt",
         }
+        missing = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+        notices = [*notices, *(OPTIONAL[name] for name in missing)]
+        figure = None if "matplotlib" in missing else profile_figure(scores)
+        files |= draw_profiles(folder, figure)
+        if "jinja2" not in missing:
+            files["html"] = folder / "report.html"
         report = cls(
             settings=settings,
             backends=tuple(backends),
@@ -54,11 +69,13 @@ class BenchReport(Findings):
             starts=dict(starts),
             notices=tuple(notices),
             interrupted=interrupted,
-            files=files | draw_profiles(folder, scores),
+            files=files,
         )
         write_csv(files["csv"], rows)
         write_whole(files["json"], (json.dumps(report.to_json(), indent=1) + "\n").encode())
         write_whole(files["text"], report.table().encode())
+        if "html" in files:
+            write_whole(files["html"], render(bench_page(report, figure)).encode())
         return report
 
     def table(self, width: int = 100, color: bool = False) -> str:

@@ -20,6 +20,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
 from alignsolve.model.arrays import Float64Array, IntArray, numeric, row_blocks
 from alignsolve.model.feasibility import Assignment, Violation, keeps_loads, violations
+from alignsolve.model.html import facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.offsets import has_large_offsets
 from alignsolve.model.pairs import Pairs
@@ -71,6 +72,14 @@ class Certificate:
     prices: Float64Array | None
     improving_cycle: ImprovingCycle | None
     source: str = ""
+
+    def _repr_html_(self) -> str:
+        by = f"{self.kind} ({self.source})" if self.source else self.kind
+        return facts("Certificate", [
+            ("verdict", self.summary()), ("objective", f"{self.objective_value:.12g}"),
+            ("bound", f"{self.dual_bound:.12g}"), ("gap", f"{self.gap:.3g}"), ("bound by", by),
+            ("broken bounds", len(self.violations) or ""),
+        ])
 
     def summary(self) -> str:
         """Return the verdict in words, one or a few lines."""

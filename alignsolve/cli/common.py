@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -161,7 +160,9 @@ def version_option(program: str) -> Any:
 
     def tell(wanted: bool) -> None:
         if wanted:
-            print_text(f"{program} {version('alignsolve')}")
+            from alignsolve import __version__  # of this code, whatever was installed
+
+            print_text(f"{program} {__version__}")
             raise typer.Exit
 
     return Annotated[

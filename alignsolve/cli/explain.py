@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import click
-import numpy as np
 import typer
 
 from alignsolve.certificate.certificate import certify
@@ -34,7 +32,7 @@ from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.explain import explain as explain_answer
 from alignsolve.explain.explainer import EXACT_SECONDS
-from alignsolve.explain.wording import Bounds, amount
+from alignsolve.explain.wording import remarks
 from alignsolve.io import Solution
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import relaxed_by
@@ -105,7 +103,7 @@ def explain(
     }
     with working("explaining", json):
         found = explain_answer(problem, result, exact=exact, time_limit=exact_seconds, **about)
-    page = found.text("owner") if audience == "owner" else _page(found, result)
+    page = found.text("owner") if audience == "owner" else _page(found)
     report(json, {"file": label, "status": result.status} | vars(found), page)
     return DONE
 
@@ -140,77 +138,11 @@ def result_of(problem: AlignmentProblem, claimed: Solution) -> Result:
 
 # -- tables ---------------------------------------------------------------------
 
-#: What stands before an estimate, and what that says.
-ESTIMATE = "~"
-ESTIMATED = f"{ESTIMATE}: an estimate; --exact settles it where time allows"
 
-
-def _page(found: ClientExplanation | ExpertExplanation | Explanation, result: Result) -> str:
+def _page(found: ClientExplanation | ExpertExplanation | Explanation) -> str:
     """Return an explanation as lines and a table."""
-    if isinstance(found, ClientExplanation):
-        table = _client_table(found)
-    elif isinstance(found, ExpertExplanation):
-        table = _expert_table(found)
-    else:
-        table = _overall_table(found, result)
-    legend = [ESTIMATED] if ESTIMATE in table else []
-    return "\n".join([found.summary(), table, *legend, *(f"note: {note}" for note in found.notes)])
-
-
-def _client_table(found: ClientExplanation) -> str:
-    """Return what a client holds and does not hold, as a table."""
-    names = {part.expert: part.name for part in found.held}
-    names |= {part.expert: part.name for part in found.alternatives}
-
-    def other(expert: int | None, margin: float) -> str:
-        return "" if math.isinf(margin) else "nothing" if expert is None else names[expert]
-
-    rows = [(part.name, "held", amount(part.value), amount(part.price),
-             _spelled(part.margin, part.exact, part.bounds), other(part.runner_up, part.margin), "")
-            for part in found.held]
-    rows += [(part.name, "", amount(part.value), amount(part.price),
-              _spelled(part.missing, part.exact, part.bounds),
-              other(part.in_place_of, part.missing),
-              _mark(part.slot_exact) + ("yes" if part.slot_suffices else "no"))
-             for part in found.alternatives]
-    heads = ("expert", "", "value", "price", "changes beyond", "exchanged for", "with one slot")
-    return _table(heads, rows)
-
-
-def _expert_table(found: ExpertExplanation) -> str:
-    """Return the clients that hold an expert, or nearly do, as a table."""
-    rows = [(part.name, word, amount(part.value), _spelled(part.margin, part.exact, part.bounds))
-            for word, parts in (("holds it", found.weakest), ("does not", found.nearest))
-            for part in parts]
-    return _table(("client", "", "value", "changes beyond"), rows)
-
-
-def _overall_table(found: Explanation, result: Result) -> str:
-    """Return all experts as a table, those whose slots are worth most first."""
-    problem = result.relaxed_problem or result.problem
-    low, high = problem.holder_bounds()
-    rows = [
-        (found.expert_names[j], f"{result.loads[j]:,}", f"{low[j]:,} to {high[j]:,}",
-         amount(float(found.prices[j])),
-         *(_spelled(float(getattr(found, name)[j]), name not in found.estimates)
-           for name in ("slot_worth", "minimum_worth")))
-        for j in np.argsort(-found.slot_worth, kind="stable").tolist()
-    ]
-    heads = ("expert", "holders", "allowed", "price", "one slot more", "one needed less")
-    return _table(heads, rows)
-
-
-def _mark(exact: bool) -> str:
-    return "" if exact else ESTIMATE
-
-
-def _spelled(value: float, exact: bool = True, bounds: Bounds = None) -> str:
-    if math.isinf(value):
-        return "never"
-    if not exact and bounds is not None:
-        low, high = bounds
-        return f"{amount(low)} or more" if math.isinf(high) else f"{amount(low)} - {amount(high)}"
-    return _mark(exact) + amount(value)
+    table = found.table()
+    return "\n".join([found.summary(), _table(*table), *remarks(table, found.notes)])
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,7 +18,19 @@ from alignsolve.explain.owner import (
     places,
     rounded,
 )
-from alignsolve.explain.wording import SHOWN, Audience, Bounds, amount, known, with_notes
+from alignsolve.explain.wording import (
+    SHOWN,
+    Audience,
+    Bounds,
+    Table,
+    amount,
+    known,
+    mark,
+    remarks,
+    spelled,
+    with_notes,
+)
+from alignsolve.model import html
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, listing
 
@@ -163,6 +175,40 @@ class Wording:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Whose scores the fitness of a pair rests on; the rest is its prior.
+
+    Attributes
+    ----------
+    expert : int
+        The expert.
+    name : str
+        How messages call it.
+    own : float
+        Weight of the client's own scores.
+    others : tuple of (str, float)
+        Clients alike and the weights of their scores, the largest first. A weight is negative
+        where a score above what was expected speaks against the pair.
+    """
+
+    expert: int
+    name: str
+    own: float
+    others: tuple[tuple[str, float], ...]
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        shown = [f"{name} {weight:.0%}" for name, weight in self.others[:SHOWN]]
+        rest = self.others[SHOWN:]
+        if rest:
+            total = sum(weight for _, weight in rest)
+            shown.append(f"{counted(len(rest), 'more client')} {total:.0%}")
+        return f"{self.name}: own scores count {self.own:.0%}" + (
+            f"; of clients alike, {listing(shown)}" if shown else "")
+
+
+@dataclass(frozen=True)
 class ClientExplanation:
     """Why a client holds what it holds.
 
@@ -199,6 +245,9 @@ class ClientExplanation:
         Which of these worths are estimates, as ``"slot_worth"`` or ``"budget_worth.seconds"``.
     sense : {"max", "min"}
         Whether values are fitness or cost.
+    evidence : tuple of Evidence
+        Of what it holds: whose scores counted. Empty where fitness was not learnt from
+        clients' features, as for any `explain` but an aligner's.
     """
 
     client: int
@@ -216,6 +265,7 @@ class ClientExplanation:
     budget_worth: Mapping[str, float] = field(default_factory=dict)
     estimates: tuple[str, ...] = ()
     sense: Literal["max", "min"] = "max"
+    evidence: tuple[Evidence, ...] = ()
 
     def summary(self) -> str:
         """Return what is said of the client, without its experts, one sentence a line."""
@@ -239,6 +289,31 @@ class ClientExplanation:
             lines.append(f"{counted(self.forbidden, 'expert')} forbidden to it")
         return "\n".join(lines)
 
+    def table(self) -> Table:
+        """Return what the client holds and does not hold, as heads and rows of text."""
+        names = {part.expert: part.name for part in self.held}
+        names |= {part.expert: part.name for part in self.alternatives}
+
+        def other(expert: int | None, margin: float) -> str:
+            return "" if math.isinf(margin) else "nothing" if expert is None else names[expert]
+
+        rows = [(part.name, "held", amount(part.value), amount(part.price),
+                 spelled(part.margin, part.exact, part.bounds),
+                 other(part.runner_up, part.margin), "")
+                for part in self.held]
+        rows += [(part.name, "", amount(part.value), amount(part.price),
+                  spelled(part.missing, part.exact, part.bounds),
+                  other(part.in_place_of, part.missing),
+                  mark(part.slot_exact) + ("yes" if part.slot_suffices else "no"))
+                 for part in self.alternatives]
+        heads = ("expert", "", "value", "price", "changes beyond", "exchanged for",
+                 "with one slot")
+        return heads, rows
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
+
     def text(self, audience: Audience = "engineer") -> str:
         """Return the explanation in sentences, one a line.
 
@@ -259,6 +334,7 @@ class ClientExplanation:
         more = len(self.alternatives) - SHOWN
         if more > 0:
             lines.append(f"and {counted(more, 'expert')} farther away")
+        lines += [part.text for part in self.evidence]
         return with_notes(lines, self.notes)
 
 

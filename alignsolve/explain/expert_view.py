@@ -13,7 +13,18 @@ from alignsolve.explain.owner import (
     is_audience,
     rounded,
 )
-from alignsolve.explain.wording import SHOWN, Audience, Bounds, amount, known, with_notes
+from alignsolve.explain.wording import (
+    SHOWN,
+    Audience,
+    Bounds,
+    Table,
+    amount,
+    known,
+    remarks,
+    spelled,
+    with_notes,
+)
+from alignsolve.model import html
 from alignsolve.model.text import counted
 
 
@@ -126,6 +137,19 @@ class ExpertExplanation:
             lines.append(f"a minimum lower by one would be worth {self._worth('minimum_worth')}")
         return "\n".join(lines)
 
+    def table(self) -> Table:
+        """Return the clients that hold the expert, or nearly do, as heads and rows of text."""
+        rows = [
+            (part.name, word, amount(part.value), spelled(part.margin, part.exact, part.bounds))
+            for word, parts in (("holds it", self.weakest), ("does not", self.nearest))
+            for part in parts
+        ]
+        return ("client", "", "value", "changes beyond"), rows
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
+
     def text(self, audience: Audience = "engineer") -> str:
         """Return the explanation in sentences, one a line; see `ClientExplanation.text`."""
         if is_audience(audience):
@@ -150,7 +174,9 @@ def _by(part: Contender) -> str:
 def _expert_text(found: ExpertExplanation) -> str:
     """Return why an expert has its clients, one sentence or two a line."""
     name = capital(bare(found.name))
-    limit = f"no fewer than {found.load_min} and no more than {found.load_max} may"
+    limit = f"at most {found.load_max:,} may"
+    if found.load_min > 0:
+        limit = f"no fewer than {found.load_min:,} and no more than {found.load_max:,} may"
     lines = [f"{name} is trained by {counted(found.load, 'client')}; {limit}.",
              f"{counted(found.wanted, 'client')} would choose it if places did not matter."]
     if found.slot_worth > 0:

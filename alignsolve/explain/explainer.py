@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,15 +78,28 @@ class Explainer:
                 f"{result.problem.n_experts} experts, the problem has {problem.n_clients} x "
                 f"{problem.n_experts}"
             )
-        if not (isinstance(time_limit, (int, float)) and time_limit >= 0):
-            raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0")
         self.result = result
         self.problem = problem if result.relaxed_problem is None else result.relaxed_problem
         is_flow = self.problem.problem_class == "flow"
         self.exact = is_flow and result.status is Status.OPTIMAL
-        self.settles, self.time_limit = exact and not self.exact, time_limit
         self.wording = Wording(self.problem)
+        self._settle(exact, time_limit)
+
+    def _settle(self, exact: bool, time_limit: float) -> None:
+        """Say whether estimates are settled, and in what time."""
+        if not (isinstance(time_limit, (int, float)) and time_limit >= 0):
+            raise ProblemError(f"time_limit is {time_limit!r}; give seconds >= 0")
+        self.settles, self.time_limit = exact and not self.exact, time_limit
         self.notes = tuple(self._notes())
+
+    def settling(self, exact: bool, time_limit: float = EXACT_SECONDS) -> Explainer:
+        """Return an explainer of the same answer that settles estimates, or does not.
+
+        It shares what is computed already. The parameters are those of the class.
+        """
+        other = copy.copy(self)
+        other._settle(exact, time_limit)
+        return other
 
     def _notes(self) -> list[str]:
         """Say what is to be known of the numbers."""
@@ -350,6 +364,9 @@ class Explainer:
             notes=self.notes,
             load_prices={name: self._stated(price) for name, price in named.items()},
             estimates=self._estimates("slot_worth", "minimum_worth", "client_slot_worth"),
+            loads=found.loads,
+            load_min=found.low,
+            load_max=found.high,
         )
         return self._settled(explained, "settle_overall")
 

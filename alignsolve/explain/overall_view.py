@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from alignsolve.explain.owner import (
     NAMED,
     ROUNDING,
@@ -13,8 +15,18 @@ from alignsolve.explain.owner import (
     is_audience,
     rounded,
 )
-from alignsolve.explain.wording import SHOWN, Audience, amount, known, with_notes
-from alignsolve.model.arrays import Float64Array
+from alignsolve.explain.wording import (
+    SHOWN,
+    Audience,
+    Table,
+    amount,
+    known,
+    remarks,
+    spelled,
+    with_notes,
+)
+from alignsolve.model import html
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.text import counted
 
 
@@ -53,6 +65,8 @@ class Explanation:
         Price of a unit of each named load, in the problem's own sense.
     estimates : tuple of str
         Which worths are estimates, as ``"client_slot_worth"``.
+    loads, load_min, load_max : int64 array, shape (n_experts,)
+        Holders of each expert, and their whole bounds; at most the number of clients.
     """
 
     objective_value: float
@@ -69,6 +83,9 @@ class Explanation:
     notes: tuple[str, ...] = ()
     load_prices: Mapping[str, Float64Array] = field(default_factory=dict, repr=False)
     estimates: tuple[str, ...] = ()
+    loads: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    load_min: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    load_max: IntArray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def summary(self) -> str:
         """Return what balance costs, one sentence a line."""
@@ -84,6 +101,22 @@ class Explanation:
             lines.append(f"one more slot for a client would be worth {about}{amount(gains.min())} "
                          f"to {amount(gains.max())}, on average {amount(gains.mean())}")
         return "\n".join(lines)
+
+    def table(self) -> Table:
+        """Return all experts, those whose slots are worth most first, as heads and rows of text."""
+        exact = [name not in self.estimates for name in ("slot_worth", "minimum_worth")]
+        rows = [
+            (self.expert_names[j], f"{self.loads[j]:,}",
+             f"{self.load_min[j]:,} to {self.load_max[j]:,}", amount(float(self.prices[j])),
+             spelled(float(self.slot_worth[j]), exact[0]),
+             spelled(float(self.minimum_worth[j]), exact[1]))
+            for j in np.argsort(-self.slot_worth, kind="stable").tolist()
+        ]
+        return ("expert", "holders", "allowed", "price", "one slot more", "one needed less"), rows
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
 
     def text(self, audience: Audience = "engineer") -> str:
         """Return the explanation in sentences, one a line; see `ClientExplanation.text`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alignsolve.model.bounds import FAMILY_LIMIT, Bound, BoundSet
+from alignsolve.model.html import table
 from alignsolve.model.problem import AlignmentProblem
 
 #: Added to the sentence where the reduction was not completed.
@@ -42,6 +43,12 @@ class Conflict:
     experts: tuple[int, ...] = ()
     needed: float | None = None
     possible: float | None = None
+
+    def _repr_html_(self) -> str:
+        rows = [(bound.kind, bound.name or "", _whose(bound), f"{bound.value:.6g}")
+                for bound in self.bounds]
+        notes = ["without any one of them the others can hold"] if self.irreducible else []
+        return table(f"Conflict: {self.text}", ("bound", "of", "whose", "value"), rows, notes)
 
     @classmethod
     def of(
@@ -102,3 +109,11 @@ class DeletionParams:
 
 #: What is taken where nothing else is given.
 DEFAULTS = DeletionParams()
+
+
+def _whose(bound: Bound) -> str:
+    """Return the client or expert that a bound is of, or how many clients."""
+    if bound.expert is not None:
+        return f"expert {bound.expert}"
+    who = f"client {bound.client}" if bound.clients is None else f"{len(bound.clients):,} clients"
+    return who if bound.group is None else f"{who}, group {bound.group}"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import json
 import os
 import re
 import stat
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +77,9 @@ def read_bytes(path: str | Path, limit: int = MAX_TEXT_BYTES, first: int | None 
 
 def _unpacked(path: str | Path, stream: IO[bytes], limit: int, first: int | None) -> bytes:
     """Return what a gzip file holds, or the `first` bytes of it."""
+    import gzip  # with zlib only where there is something to unpack
+    import zlib
+
     size = os.fstat(stream.fileno()).st_size
     limit = min(limit, max(LIMITS.free_bytes, LIMITS.unpacked_ratio * size))
     try:

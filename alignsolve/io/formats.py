@@ -63,7 +63,7 @@ FORMATS = {
         Format("matrix", "matrix", (".npy", ".arrow", ".feather", ".ipc"), writes=False,
                asks_sense=True, is_text=False),
         Format("dimacs", "dimacs", (".min", ".dmx", ".dimacs")),
-        Format("mps", "mps", (".mps",), reads=False),
+        Format("mps", "mps", (".mps",)),
         Format("lp", "lp", (".lp",), reads=False),
         Format("orlib", "orlib", (), writes=False, asks_sense=True),
         Format("spec", "specs", (".toml",), writes=False),

@@ -1,4 +1,4 @@
-"""Write problems as free MPS, for HiGHS, SCIP, CPLEX, Gurobi and others."""
+"""Write problems as free MPS, for HiGHS, SCIP, CPLEX, Gurobi and others, and read them back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 
 from alignsolve.io.files import write_text
 from alignsolve.io.linear_rows import LinearFile, entries, linear_file
+from alignsolve.io.mps_reading import read
 from alignsolve.model.problem import AlignmentProblem
+
+__all__ = ["read", "write"]
 
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:

@@ -31,7 +31,6 @@ from alignsolve.io.files import (
 from alignsolve.io.limits import MAX_JSON_BYTES, check_size
 from alignsolve.io.native_json import array_from_json, ids_from_json, plain
 from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
-from alignsolve.io.solution_pairs import SUFFIXES, csv_pairs, parquet_pairs, write_pairs
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
@@ -43,6 +42,9 @@ from alignsolve.result import Result
 from alignsolve.status import Status, Termination
 
 FORMAT = "alignsolve-solution"
+
+#: Suffixes of tables of pairs.
+SUFFIXES = (".csv", ".tsv", ".parquet")
 
 #: Version 2 has the key "relaxations", version 3 "settings" and ids. A file is written in the
 #: lowest version that has its keys.
@@ -185,6 +187,8 @@ def write_solution(
     if check_solution_path(path) == ".json":
         write_text(path, [json_text(solution_document(solution, problem))])
     else:
+        from alignsolve.io.solution_pairs import write_pairs  # with what reads tables
+
         write_pairs(problem, solution.row_ind, solution.col_ind, path)
 
 
@@ -223,6 +227,8 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
         If the file is malformed, is for another problem, or names a pair that
         the problem has not.
     """
+    from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
+
     with located(path):
         if Path(path).suffix.lower() == ".parquet":
             return Solution(**vars(parquet_pairs(path, problem)))

@@ -22,9 +22,6 @@ from alignsolve.model.long_tables import Ids
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
-#: Suffixes of tables of pairs.
-SUFFIXES = (".csv", ".tsv", ".parquet")
-
 _AXES = ("client", "expert")
 
 

@@ -52,6 +52,7 @@ SECONDS: dict[str, dict[str, float]] = {
     "backends.lagrangian.best_response_kernels.clearing_prices": {"float64": 0.3},
     "elastic.moves.improve": {"float64": 1.7},
     "elastic.moves.exchange": {"float64": 1.0},
+    "backends.lagrangian.annealing_kernels.anneal": {"float64": 1.3},
     "backends.lagrangian.knapsack.best_knapsacks": {"float64": 1.4},
     "backends.lagrangian.tree_bound.write_losses": {"float64": 1.0},
     "backends.lagrangian.tree_kernels.search": {"float64": 7.6},

@@ -19,7 +19,7 @@ from alignsolve.model.arguments import (
     known_fitness,
     opposite,
 )
-from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, entries
+from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
 from alignsolve.model.features import (
     FLOW_FEATURES,
     Feature,
@@ -27,17 +27,19 @@ from alignsolve.model.features import (
     features_in_use,
     problem_class,
 )
-from alignsolve.model.frames import FrameKind, long_arguments, with_labels
+from alignsolve.model.frames import FrameKind, with_labels
+from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
 from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.base import FitnessSource, Negated
+from alignsolve.model.valuation import Valued
 from alignsolve.model.whole_bounds import tolerance
 
 __all__ = ["FLOW_FEATURES", "AlignmentProblem", "Feature", "Load", "Resource", "tolerance"]
 
 
-class AlignmentProblem:
+class AlignmentProblem(Valued):
     """Capacity-constrained, load-balanced client-expert assignment.
 
     Maximise total fitness, less load penalties and switching costs, over
@@ -182,7 +184,8 @@ class AlignmentProblem:
             Ids of client and expert (texts or whole numbers), the value of the pair, and any of
             the columns ``held`` (0 or 1), ``switch_cost`` and ``size:NAME``. Others are refused.
         client, expert, fitness : str
-            Names of columns. A column ``cost`` in place of fitness is minimised.
+            Names of columns, also in the other frames. A column ``cost`` in place of fitness is
+            minimised.
         clients, experts : data frame, optional
             A row per client, or expert, in the problem's order. Their columns are the arguments
             per client and per expert, as in the tables of ``docs/formats.md``: ``max_experts``,
@@ -204,6 +207,8 @@ class AlignmentProblem:
         Without `clients`, or `experts`, ids come in the order of their numbers where all are
         whole numbers, else of first appearance. Needs the extra ``frames`` (narwhals).
         """
+        from alignsolve.model.long_frames import long_arguments  # with what reads tables
+
         values = {"fitness": fitness} if cost is None else {"cost": cost}
         sense, found, kind = long_arguments(
             {"frame": frame, "clients": clients, "experts": experts},
@@ -264,17 +269,15 @@ class AlignmentProblem:
             f"{self.sense}, {self.fitness.dtype}, class {self.problem_class}: {self.class_reason})"
         )
 
+    def _repr_html_(self) -> str:
+        return problem_facts(self)
+
     # -- size and class ---------------------------------------------------
 
     @property
     def n_clients(self) -> int:
         """Number of clients."""
         return int(self.fitness.shape[0])
-
-    @property
-    def n_experts(self) -> int:
-        """Number of experts."""
-        return int(self.fitness.shape[1])
 
     @property
     def streamed(self) -> bool:
@@ -285,11 +288,6 @@ class AlignmentProblem:
     def n_groups(self) -> int:
         """Number of expert groups; 0 without groups."""
         return 0 if self.group_max is None else int(self.group_max.shape[1])
-
-    @property
-    def sign(self) -> float:
-        """+1 where the problem maximises, -1 where it minimises."""
-        return 1.0 if self.sense == "max" else -1.0
 
     @property
     def problem_class(self) -> Literal["flow", "mip"]:
@@ -317,82 +315,6 @@ class AlignmentProblem:
         Read-only.
         """
         return self._slot_bounds
-
-    # -- values -------------------------------------------------------------
-
-    def values(self, rows: slice | IntArray) -> Float64Array:
-        """Return fitness less switching cost of some clients, float64, a fresh array.
-
-        Parameters
-        ----------
-        rows : slice or int array
-            Clients; a slice must have step 1.
-
-        Returns
-        -------
-        values : float64 array, shape (len(rows), n_experts)
-            ``-inf`` where the pair is forbidden.
-        """
-        return self.less_switching(rows, self.fitness[rows])
-
-    def less_switching(self, rows: slice | IntArray, fitness: FloatArray) -> Float64Array:
-        """Return the fitness of some clients less their switching costs; see `values`."""
-        block = fitness.astype(np.float64)
-        if Feature.SWITCHING in self.features:
-            cost = self.switch_cost[rows]
-            if self.held is not None:
-                cost = np.where(self.held.mask(rows), 0.0, cost)
-            block -= cost
-        return block
-
-    def pair_fitness(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
-        """Return fitness (max sense) of the given pairs, float64."""
-        rows, cols = np.asarray(row_ind, np.int64), np.asarray(col_ind, np.int64)
-        return entries(self.fitness, rows, cols).astype(np.float64, copy=False)
-
-    def pair_values(self, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
-        """Return fitness less switching cost of the given pairs, float64."""
-        values = self.pair_fitness(row_ind, col_ind)
-        if Feature.SWITCHING in self.features:
-            cost = self.switch_cost[row_ind, col_ind]
-            if self.held is not None:
-                cost = np.where(self.held.contains(row_ind, col_ind), 0.0, cost)
-            values -= cost
-        return values
-
-    def objective(
-        self, row_ind: IntArray, col_ind: IntArray, values: Float64Array | None = None
-    ) -> float:
-        """Return the objective of an assignment, in the problem's own sense.
-
-        `values` are its `pair_values` where they are known already.
-        """
-        if values is None:
-            values = self.pair_values(row_ind, col_ind)
-        return self.stated(float(values.sum()) - self.penalty(row_ind, col_ind), row_ind)
-
-    def stated(self, value: float, row_ind: IntArray) -> float:
-        """Return the value of an assignment in max sense as the objective that it is."""
-        if self.integers is not None:
-            value = self.integers.added_to(value, row_ind)
-        return self.sign * value
-
-    def penalty(self, row_ind: IntArray, col_ind: IntArray) -> float:
-        """Return the sum of all load penalties of an assignment, >= 0."""
-        total = self.holder_penalty(np.bincount(col_ind, minlength=self.n_experts))
-        for name, load in self.loads.items():
-            amount = self.load_amounts(name, row_ind, col_ind)
-            slope, target = np.asarray(load.penalty), np.asarray(load.target)
-            total += float((slope * (amount - target) ** 2).sum())
-        return total
-
-    def holder_penalty(self, holders: IntArray) -> float:
-        """Return the sum of the penalties on some numbers of holders, shape (n_experts,)."""
-        return float((self.load_penalty * (holders - self.load_target) ** 2).sum())
-
-    def load_amounts(self, name: str, row_ind: IntArray, col_ind: IntArray) -> Float64Array:
-        """Return the named load of every expert under an assignment, float64."""
-        return self.loads[name].amounts(row_ind, col_ind, self.n_experts)
 
     # -- names --------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Shortest time that a profile tells apart, in seconds.
 CLOCK = 1e-3
+
+#: Columns of the text below a profile.
+RULE_COLUMNS = 62
 
 
 class Score(Protocol):
@@ -139,7 +143,9 @@ def _rule(score: Score) -> str:
     """Say which backends are shown, and who is not."""
     others = [one.backend for one in score.summaries if one.backend not in score.profile]
     rule = f"shown: backends that support half of the {score.instances:,} instances or more"
-    return f"{rule}\nnot shown: {listing(others)}" if others else rule
+    if not others:
+        return rule
+    return "\n".join([rule, *textwrap.wrap(f"not shown: {listing(others)}", RULE_COLUMNS)])
 
 
 def _ticks(axes: Axes, right: float) -> None:

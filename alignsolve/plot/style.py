@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -32,10 +33,17 @@ def line_styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
+def need_matplotlib() -> None:
+    """Raise `ImportError` with the line that installs matplotlib, unless it is there."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("pictures are drawn by matplotlib: pip install 'alignsolve[plot]'")
+
+
 def axes_or_new(axes: Axes | None) -> Axes:
     """Return the caller's Axes, or those of a new figure of pyplot's."""
     if axes is not None:
         return axes
+    need_matplotlib()
     from matplotlib import pyplot
 
     made: Axes = pyplot.subplots(layout="constrained")[1]
@@ -44,6 +52,7 @@ def axes_or_new(axes: Axes | None) -> Axes:
 
 def new_figure(width: float, height: float, dpi: int = 150) -> Any:
     """Return a figure, in inches, that pyplot does not keep and no screen is needed for."""
+    need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -81,10 +81,6 @@ class Entry:
         """Return whether experts have slices of it; otherwise one expert has all, or everybody."""
         return self.layer is not None and self.expert is None
 
-    def owners(self, n_experts: int) -> Tensor:
-        """Return the expert of every position along the axis, int64 (shape[axis],)."""
-        return _owners(self.layout, self.shape[self.axis], n_experts)
-
     def positions(self, held: list[int], n_experts: int) -> Tensor:
         """Return where along the axis the held experts lie, int64, ascending.
 

@@ -186,8 +186,8 @@ class ExpertMap(ExpertIndex):
 
         Notes
         -----
-        Differences to the server's tensors are averaged in double precision, one tensor
-        at a time.
+        Differences to the server's tensors are averaged in double precision; memory is that
+        of a few copies of the state.
         """
         self._check(state)
         return merge(self, state, updates, weights, expert_weights)
@@ -200,7 +200,8 @@ class ExpertMap(ExpertIndex):
         Parameters
         ----------
         part : mapping of str to Tensor
-            The whole state, or what `take` cut out of it or of some of its tensors.
+            The whole state, or what `take` cut out of it or of some of its tensors; routers
+            may be whole.
         experts : iterable of int, optional
             The experts of which `part` is; by default all.
 

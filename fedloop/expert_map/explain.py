@@ -128,16 +128,17 @@ def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
 def _count(name: str, matches: list[_Match], family: Family, n_experts: int | None) -> int:
     """Return E of a layer, on which all its tensors must agree."""
     where = f"{family.name}, layer {name!r}" if name else family.name
-    counts = {len(own) for own in _stems(matches).values()}
+    counts = {len(own): stem for stem, own in _stems(matches).items()}
     for match in matches:
         axis = match.rule.drawing.axis
         if match.rule.drawing.layout == "stacked" and axis is not None and axis < match.tensor.ndim:
-            counts.add(match.tensor.shape[axis])
+            counts[match.tensor.shape[axis]] = match.name
     if n_experts is not None:
-        counts.add(n_experts)
+        counts[n_experts] = "n_experts"
     if len(counts) != 1 or 0 in counts:
         raise ExpertMapError(
-            f"{where}: tensors speak of {' and '.join(map(str, sorted(counts)))} experts"
+            f"{where}: tensors speak of "
+            f"{' and '.join(f'{n} experts ({counts[n]})' for n in sorted(counts))}"
             if counts else f"{where}: no tensor tells the number of experts; give n_experts")
     for stem, experts in _stems(matches).items():
         if experts != set(range(len(experts))):
@@ -147,7 +148,7 @@ def _count(name: str, matches: list[_Match], family: Family, n_experts: int | No
     if family.router and n_experts is None and not any(match.rule.router for match in matches):
         raise ExpertMapError(f"{where}: experts, but no router; its rows may have other names, "
                              "which ExpertMap.describe(router=...) takes")
-    return counts.pop()
+    return next(iter(counts))
 
 
 def _stems(matches: list[_Match]) -> dict[str, set[int]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from fedloop.errors import ExpertMapError
-from fedloop.expert_map.entries import Cut, Entry
 from fedloop.expert_map.index import ExpertIndex
+from fedloop.expert_map.pieces import join, owner, split
 
 #: A client's experts, and its tensors as `ExpertMap.take` returns them.
 Update = tuple[Iterable[int], Mapping[str, Tensor]]
@@ -25,70 +24,53 @@ def merge(
     if not len(updates) == len(weights) == len(expert_weights):
         raise ExpertMapError(f"{len(updates)} updates have {len(weights)} weights and "
                              f"{len(expert_weights)} of their experts; give one each")
-    clients = [_Client(index, state, experts, part, number, weights[number], expert_weights[number])
-               for number, (experts, part) in enumerate(updates)]
-    return {name: _average(index.entries[name], whole, clients) for name, whole in state.items()}
+    everything = range(index.n_experts)
+    mean = Mean(split(index, state, everything))
+    for number, (experts, part) in enumerate(updates):
+        held = set(experts)
+        try:
+            pieces = split(index, part, held)
+        except ExpertMapError as error:
+            raise ExpertMapError(f"update {number}: {error}") from None
+        weight, own = float(weights[number]), expert_weights[number]
+        by_expert = {expert: float(own.get(expert, weight)) for expert in held}
+        mean.add(pieces, {
+            piece: by_expert.get(expert, weight) if (expert := owner(index, piece)) is not None
+            else weight for piece in pieces}.__getitem__)
+    return join(index, mean.result(), everything)
 
 
-class _Client:
-    """A client's part, with where its tensors belong and how much they count."""
+class Mean:
+    """Weighted means of tensors, of which every client adds some.
 
-    def __init__(
-        self, index: ExpertIndex, state: Mapping[str, Tensor], experts: Iterable[int],
-        part: Mapping[str, Tensor], number: int, weight: float, by_expert: Mapping[int, float],
-    ) -> None:
-        self.part, self.weight = part, weight
-        held = list(experts)
-        known = {cut.name: cut for cut in index.cuts(state, held)}
-        whole = {cut.name: cut for cut in index.cuts(state, held, all_router_rows=True)}
-        self.cuts: dict[str, Cut] = {}
-        for name, tensor in part.items():
-            shape = tuple(tensor.shape)
-            cut = next((c for c in (known.get(name), whole.get(name)) if c and c.shape == shape),
-                       None)
-            if cut is None:
-                right = f"{known[name].shape}" if name in known else "no such tensor"
-                raise ExpertMapError(f"update {number}: {name} has shape {shape}, and the client's "
-                                     f"experts have {right}")
-            self.cuts[cut.entry.name] = cut
-        #: Weight of every expert, by layer.
-        self.of_expert = [torch.full((layer.n_experts,), float(weight), dtype=torch.float64)
-                          for layer in index.layers]
-        for at, (layer, own) in enumerate(zip(index.layers, index.by_layer(held), strict=True)):
-            for expert in own:
-                self.of_expert[at][expert] = float(by_expert.get(layer.first + expert, weight))
+    Parameters
+    ----------
+    model : mapping of str to Tensor
+        The server's; what nobody adds stays, and so do whole numbers.
 
-    def weight_in(self, entry: Entry) -> Tensor:
-        """Return the client's weight in a tensor, or at each of its positions along the axis."""
-        if entry.layer is None:
-            return torch.tensor(float(self.weight), dtype=torch.float64)
-        weight_E = self.of_expert[entry.layer]
-        if entry.expert is not None:
-            return weight_E[entry.expert]
-        positions = self.cuts[entry.name].positions
-        weight = weight_E[entry.owners(len(weight_E))]
-        return weight if positions is None else weight[positions]
+    Notes
+    -----
+    Differences to the model are averaged, in double precision, since means of many clients
+    would lose digits in half precision, and as running means, since sums could overflow.
+    """
 
+    def __init__(self, model: Mapping[str, Tensor]) -> None:
+        self._model = model
+        self._mean: dict[str, Tensor] = {}
+        self._weight: dict[str, float] = {}
 
-def _average(entry: Entry, whole: Tensor, clients: Sequence[_Client]) -> Tensor:
-    """Return a tensor plus the weighted mean of the clients' differences to it."""
-    clients = [client for client in clients if entry.name in client.cuts]
-    if not clients or not whole.is_floating_point():
-        return whole
-    moved = torch.zeros_like(whole, dtype=torch.float64)
-    rows = moved.movedim(entry.axis, 0) if entry.sliced else moved[None]  # views of it
-    total = torch.zeros(len(rows), dtype=torch.float64, device=whole.device)
-    for client in clients:
-        cut, weight = client.cuts[entry.name], client.weight_in(entry).to(whole.device)
-        step = client.part[cut.name].to(moved) - cut.of(whole)
-        step = step.movedim(entry.axis, 0) if entry.sliced else step[None]
-        at = slice(None) if cut.positions is None else cut.positions.to(whole.device)
-        rows[at] += _column(weight, step) * step
-        total[at] += weight
-    rows /= _column(total.where(total > 0, torch.ones_like(total)), rows)
-    return (whole + moved).to(whole.dtype)
+    def add(self, update: Mapping[str, Tensor], weight_of: Callable[[str], float]) -> None:
+        """Add a client's tensors, each with its weight."""
+        for name, value in update.items():
+            weight = weight_of(name)
+            if weight > 0 and value.is_floating_point():
+                total = self._weight[name] = self._weight.get(name, 0.0) + weight
+                step = value.double().to(self._model[name].device) - self._model[name]
+                if weight < total:
+                    step = self._mean[name] * (1 - weight / total) + step * (weight / total)
+                self._mean[name] = step
 
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    """Return a vector shaped to multiply the rows of `like`."""
-    return values.view(-1, *[1] * (like.ndim - 1))
+    def result(self) -> dict[str, Tensor]:
+        """Return the model with what was added averaged."""
+        return {name: value if name not in self._mean else
+                (value + self._mean[name]).to(value.dtype) for name, value in self._model.items()}

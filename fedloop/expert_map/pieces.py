@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor
 
 from fedloop.errors import ExpertMapError
-from fedloop.expert_map.entries import Cut, positions_of
+from fedloop.expert_map.entries import Cut, Entry, positions_of
 from fedloop.expert_map.index import ExpertIndex
 
 
@@ -24,14 +24,18 @@ def split(
     for cut, pieces in _pieces(index, experts):
         if (tensor := rest.pop(cut.name, None)) is None:
             continue
-        if tuple(tensor.shape) != cut.shape:
-            raise ExpertMapError(f"{cut.name} has shape {tuple(tensor.shape)}, and these experts "
-                                 f"have {cut.shape}")
+        shape, entry = tuple(tensor.shape), cut.entry
+        if entry.router and entry.sliced and shape == entry.shape and entry.layer is not None:
+            pieces = [f"{entry.name}@{at}" for at in index.layers[entry.layer].columns]
+        elif shape != cut.shape:
+            raise ExpertMapError(f"{cut.name} has shape {shape}, and these experts have "
+                                 f"{cut.shape}")
         for rank, name in enumerate(pieces):
             found[name] = tensor if cut.positions is None else tensor.index_select(
-                cut.entry.axis, _places(cut, len(pieces), rank).to(tensor.device))
-    if rest:
-        raise ExpertMapError(f"{next(iter(rest))} is no tensor of these experts")
+                entry.axis, _places(entry, shape, len(pieces), rank).to(tensor.device))
+    for name, tensor in rest.items():
+        raise ExpertMapError(f"{name} has shape {tuple(tensor.shape)}, and these experts have no "
+                             "such tensor")
     return found
 
 
@@ -51,8 +55,8 @@ def join(
         if cut.positions is not None:
             whole = having[0].new_empty(cut.shape)
             for rank, piece in enumerate(having):
-                whole.index_copy_(cut.entry.axis, _places(cut, len(names), rank).to(whole.device),
-                                  piece)
+                places = _places(cut.entry, cut.shape, len(names), rank)
+                whole.index_copy_(cut.entry.axis, places.to(whole.device), piece)
             found[cut.name] = whole
     return found
 
@@ -80,5 +84,5 @@ def _pieces(index: ExpertIndex, experts: Iterable[int]) -> Iterator[tuple[Cut, l
             yield cut, [f"{entry.name}@{first + expert}" for expert in held[entry.layer]]
 
 
-def _places(cut: Cut, n_held: int, rank: int) -> Tensor:
-    return positions_of(cut.entry.layout, cut.shape[cut.entry.axis], n_held, (rank,))
+def _places(entry: Entry, shape: tuple[int, ...], n_held: int, rank: int) -> Tensor:
+    return positions_of(entry.layout, shape[entry.axis], n_held, (rank,))

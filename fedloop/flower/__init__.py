@@ -20,11 +20,11 @@ check_versions()
 
 from fedloop.flower.nodes import Nodes, exchange  # noqa: E402
 from fedloop.flower.records import record_of, state_of, trainable  # noqa: E402
+from fedloop.flower.rules import numbered  # noqa: E402
 
 if TYPE_CHECKING:
     from fedloop.flower.serving import serve as serve
     from fedloop.flower.strategy import AlignedStrategy as AlignedStrategy
-    from fedloop.flower.strategy import numbered as numbered
 
 __all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "serve",
            "state_of", "trainable"]
@@ -32,10 +32,10 @@ __all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "ser
 
 def __getattr__(name: str) -> Any:
     """Import what only the server needs when it is used: clients may lack its packages."""
-    if name in ("AlignedStrategy", "numbered"):
-        from fedloop.flower import strategy
+    if name == "AlignedStrategy":
+        from fedloop.flower.strategy import AlignedStrategy
 
-        return getattr(strategy, name)
+        return AlignedStrategy
     if name == "serve":
         from fedloop.flower.serving import serve
 

@@ -20,7 +20,7 @@ from fedloop.plot import draw_history
 SERVERS = ("num-server-rounds", "min-nodes", "timeout", "max-experts", "checkpoint", "resume",
            "history", "picture")
 
-#: Seconds that nodes have to connect at the beginning.
+#: Seconds that nodes have to connect at the beginning, or as long as a round if that is more.
 PATIENCE = 120.0
 
 
@@ -47,7 +47,8 @@ def serve(
         Returns figures of such parameters, before the first round and after each.
     """
     strategy.checkpoint = Path(str(config["checkpoint"])) if config["checkpoint"] else None
-    for client in strategy.nodes.wait(grid, int(config["min-nodes"]), PATIENCE):
+    patience = max(PATIENCE, float(config["timeout"]))
+    for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
         strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
     arrays = record_of(state)
     if config["resume"]:

@@ -7,9 +7,8 @@ return; here clients return different parameters, so each expert is averaged ove
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from logging import INFO, WARNING
 from pathlib import Path
@@ -28,6 +27,7 @@ from fedloop.checkpoint import load_checkpoint, save_checkpoint, writing
 from fedloop.config import ServerSettings
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.expert_map import ExpertMap
+from fedloop.expert_map.merge import Mean
 from fedloop.flower.messages import (
     ARRAYS,
     MalformedReplyError,
@@ -45,48 +45,10 @@ from fedloop.flower.messages import (
 from fedloop.flower.nodes import Nodes
 from fedloop.flower.receivers import Receivers
 from fedloop.flower.records import record_of, state_of
+from fedloop.flower.rules import NamingRule, Weight, weight_by
 from fedloop.payload import Encoding, packed_bytes
 from fedloop.saving import arrays_of
 from fedloop.server.optimisers import server_step
-
-#: The expert that a parameter belongs to, by its name; None where all clients share it.
-NamingRule = Callable[[str], int | None]
-
-#: How much a client counts in an expert, or for None in what all share.
-Weight = Callable[[al.ClientReport, int | None], float]
-
-
-def numbered(pattern: str, per_layer: int | None = None) -> NamingRule:
-    r"""Return the rule that reads an expert's number out of a parameter's name.
-
-    Parameters
-    ----------
-    pattern : str
-        A regular expression, searched for in the name. Its last group is the
-        expert's number; with two groups the first is its layer's.
-    per_layer : int, optional
-        Experts of a layer, needed with two groups: expert j of layer l is number
-        ``l * per_layer + j``.
-
-    Examples
-    --------
-    >>> rule = numbered(r"layers\.(\d+)\.experts\.(\d+)\.", per_layer=8)
-    >>> rule("layers.1.experts.3.up.weight"), rule("layers.1.norm.weight")
-    (11, None)
-    """
-    compiled = re.compile(pattern)
-    if compiled.groups not in (1, 2) or (compiled.groups == 2) != (per_layer is not None):
-        raise ValueError(f"{pattern!r} has {compiled.groups} groups; give one, or two and "
-                         "per_layer")
-
-    def rule(name: str) -> int | None:
-        match = compiled.search(name)
-        if match is None:
-            return None
-        numbers = [int(group) for group in match.groups()]
-        return numbers[-1] if per_layer is None else numbers[0] * per_layer + numbers[1]
-
-    return rule
 
 
 class AlignedStrategy(Strategy):
@@ -149,7 +111,7 @@ class AlignedStrategy(Strategy):
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.evaluate_clients = evaluate_clients
         self.server = server or ServerSettings()
-        self.weight: Weight = weight or _weight_by(self.server.weighting)
+        self.weight: Weight = weight or weight_by(self.server.weighting)
         #: Rounds played before this start.
         self.rounds_before = 0
         self._model: Parameters = {}
@@ -337,6 +299,8 @@ class AlignedStrategy(Strategy):
 
         Who reports a list under such a name, or more than 1e12, is refused.
         """
+        if not self.evaluate_clients:
+            return None  # what was refused of the training stays
         self.refused = {}
         records: list[tuple[int, MetricRecord]] = []
         for message in replies:
@@ -419,49 +383,3 @@ def _averages(records: list[MetricRecord], names: Iterable[str]) -> MetricRecord
                 [record[name] for record in having],
                 weights=[record["num-examples"] for record in having]))
     return MetricRecord(means)
-
-
-def _weight_by(weighting: str) -> Weight:
-    """Return the weight that settings name."""
-    def weight(report: al.ClientReport, expert: int | None) -> float:
-        if expert is None:
-            return float(report.samples)
-        seen = report.experts.get(expert)
-        if seen is None or weighting == "mean":
-            return float(seen is not None)
-        usage = seen.gate_usage if weighting == "usage" else None
-        return float(seen.samples) * (1.0 if usage is None else usage)
-
-    return weight
-
-
-class Mean:
-    """Weighted means of parameters, of which every client adds some.
-
-    Parameters
-    ----------
-    model : mapping of str to Tensor
-        The server's; parameters that nobody adds stay.
-    """
-
-    def __init__(self, model: Parameters) -> None:
-        self._model = model
-        self._mean: Parameters = {}
-        self._weight: dict[str, float] = {}
-
-    def add(self, update: Parameters, weight_of: Callable[[str], float]) -> None:
-        """Add a client's parameters."""
-        for name, value in update.items():
-            weight = weight_of(name)
-            if weight > 0 and value.is_floating_point():
-                # Means of many clients would lose digits in half precision, and sums overflow.
-                total = self._weight[name] = self._weight.get(name, 0.0) + weight
-                part = value.double()
-                if weight < total:
-                    part = self._mean[name] * (1 - weight / total) + part * (weight / total)
-                self._mean[name] = part
-
-    def result(self) -> Parameters:
-        """Return the model with what was added averaged."""
-        return {**self._model, **{name: mean.to(self._model[name])
-                                  for name, mean in self._mean.items()}}

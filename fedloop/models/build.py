@@ -48,7 +48,10 @@ def build_model(
     own = module is None and settings.name == "own"
     if module is None:
         module = _named(settings, shape, n_classes, seed)
-    layout = Layout.of(module)
+    trained = {name for name, value in module.named_parameters() if value.requires_grad}
+    if not trained:
+        raise ConfigError("the model has no parameters that require gradients")
+    layout = Layout.of(module).only(trained)
     top_k = settings.top_k if own else min(_top_k(module) or settings.top_k, layout.n_experts)
     weight = getattr(getattr(module, "config", None), "router_aux_loss_coef", None) or 0.0
     return ExpertModel(module.eval(), layout, top_k, own, weight)

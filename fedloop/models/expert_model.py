@@ -6,18 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fedloop.errors import ConfigError
 from fedloop.models.layout import Layout, Params
 from fedloop.models.moe import route
 
 #: For every layer bool, shape (..., E or S): which rows may be used; None allows all.
 Allowed = Sequence[Tensor] | None
+
+
+class Router(Protocol):
+    """Scores the experts of a layer."""
+
+    def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
+        """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class ExpertModel:
     balance_weight : float
         Weight of the load-balancing loss [1]_ in training, such as ``router_aux_loss_coef``
         of transformers; 0 for none.
+    router : Router, optional
+        Adds to what the module's routers score.
 
     References
     ----------
@@ -51,6 +62,7 @@ class ExpertModel:
     top_k: int
     sliceable: bool
     balance_weight: float = 0.0
+    router: Router | None = None
 
     @property
     def n_experts(self) -> int:
@@ -73,9 +85,21 @@ class ExpertModel:
         return {name: value.ndim for name, value in self.initial().items()}
 
     def initial(self) -> Params:
-        """Return copies of the module's parameters, experts along the first axis."""
-        found = self.layout.rows(dict(self.module.named_parameters()))
+        """Return copies of the parameters that are trained, experts along the first axis.
+
+        Others, such as those under adapters, stay as the module has them, and never travel.
+        """
+        found = self.layout.rows({name: value for name, value in self.module.named_parameters()
+                                  if value.requires_grad})
         return {name: value.detach().clone() for name, value in found.items()}
+
+    def router_inputs(self, params: Mapping[str, Tensor], batch: Tensor) -> list[Tensor]:
+        """Return what every layer's router is given, float (examples or tokens, H)."""
+        tensors = self.layout.tensors(params)
+        with Routing(self, tensors, None, False, batch) as routing:
+            torch.func.functional_call(self.module, tensors, (batch,))
+        seen: list[Tensor] = routing.seen
+        return seen
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed = None,
@@ -101,13 +125,24 @@ class ExpertModel:
             For every layer float, shape (S,): the mean weight of every row.
         balance : Tensor
             The load-balancing loss times its weight, a scalar to be added to the loss.
+
+        Raises
+        ------
+        ConfigError
+            If a router's scores were not met, and so not masked.
         """
         tensors = self.layout.tensors(params)
-        with Routing(self, tensors, allowed, observed) as routing:
+        with Routing(self, tensors, allowed, observed, batch) as routing:
             output: Any = torch.func.functional_call(self.module, tensors, (batch,))
+        if missed := [name for layer, name in enumerate(self.layout.routers)
+                      if layer not in routing.met]:
+            raise ConfigError(f"no scores are computed from {missed[0]} by a linear function, so "
+                              "experts cannot be left out: call torch.nn.functional.linear with it "
+                              "as it is, without an adapter")
         if not isinstance(output, Tensor):
             output = output.logits if hasattr(output, "logits") else output[0]
-        return output, tuple(routing.usage), self.balance_weight * routing.balance()
+        balance = routing.balance() if self.balance_weight and observed else output.new_zeros(())
+        return output, tuple(routing.usage), self.balance_weight * balance
 
 
 class Routing(TorchFunctionMode):
@@ -119,16 +154,21 @@ class Routing(TorchFunctionMode):
 
     def __init__(
         self, model: ExpertModel, tensors: Mapping[str, Tensor], allowed: Allowed,
-        observed: bool,
+        observed: bool, batch: Tensor,
     ) -> None:
         super().__init__()
-        self._weights = [tensors[name] for name in model.layout.routers]
+        self._router, self._batch = model.router, batch
+        #: What routers were given, (examples or tokens, H) of every layer.
+        self.seen: list[Tensor] = [torch.empty(0)] * len(model.layout.routers)
+        self._weights = [tensors[name] if name in tensors else model.module.get_parameter(name)
+                         for name in model.layout.routers]
         self._allowed = allowed
         self._top_k = model.top_k
         self._observed = observed
         self._balanced = observed and model.balance_weight > 0
         self._chosen: list[Tensor] = []
         self._likely: list[Tensor] = []
+        self.met: set[int] = set()
         self.usage: list[Tensor] = [torch.empty(0)] * len(self._weights)
 
     def __torch_function__(
@@ -139,6 +179,10 @@ class Routing(TorchFunctionMode):
             return output
         for layer, weight in enumerate(self._weights):
             if args[1] is weight:
+                self.met.add(layer)
+                self.seen[layer] = args[0].detach().flatten(0, -2)
+                if self._router is not None:
+                    output = output + self._router(layer, self._batch, args[0]).view_as(output)
                 if self._allowed is not None:
                     output = output.masked_fill(~self._allowed[layer], -math.inf)
                 if self._observed:
@@ -164,8 +208,6 @@ class Routing(TorchFunctionMode):
         0 in every layer, layers are averaged before the product, and its factor is the number
         of rows held, where a mask alone would leave that of all.
         """
-        if not self._chosen:
-            return torch.zeros(())
         chosen, likely = (torch.stack(of).mean(dim=0) for of in (self._chosen, self._likely))
         if self._allowed is None:
             held: Tensor | int = len(chosen)

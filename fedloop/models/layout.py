@@ -8,25 +8,19 @@ module for each expert; both are the same rows, and train alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from fedloop.errors import ConfigError
+from fedloop.errors import ConfigError, ExpertMapError
 from fedloop.expert_map import ExpertMap
 
 Params = dict[str, Tensor]
 
-#: A module for each expert: what stands before and after its number.
-NUMBERED = re.compile(r"^(.*\bexperts\.)(\d+)(\..+)$")
-
-#: A tensor with all experts of a layer along its first axis.
-STACKED = re.compile(r"^(.*\bexperts\.)[^.]+(\.[^.]+)*$")
-
 #: What scores a layer's experts.
-ROUTER = re.compile(r"^(.*)\b(router|gate)\.(weight|bias)$")
+ROUTER = re.compile(r"^(.*)\b(router|gate)\.weight$")
 
 #: What is told where layers differ.
 UNEQUAL = "the model's layers have {} experts; fedloop needs as many in every layer"
@@ -106,6 +100,15 @@ class Layout:
                 found[name] = value
         return found
 
+    def only(self, names: Container[str]) -> Layout:
+        """Return the layout of some of the module's tensors, such as those that are trained."""
+        members = {row: parts for row, parts in self.members.items()
+                   if all(part in names for part in parts)}
+        layer_of = {name: layer for name, layer in self.layer_of.items()
+                    if name in members or name in names}
+        return replace(self, layer_of=layer_of, members=members, folded={
+            name: how for name, how in self.folded.items() if name in layer_of})
+
     @staticmethod
     def from_map(map: ExpertMap) -> Layout:
         """Return the rows that a map of a model's experts describes.
@@ -154,45 +157,29 @@ class Layout:
         ConfigError
             If there are no experts, or a layer lacks its router.
         """
-        if hasattr(module, "config"):
-            return Layout.from_map(ExpertMap.of(dict(module.named_parameters())))
-        shapes = {name: tuple(value.shape) for name, value in module.named_parameters()}
-        routers = [name for name in shapes if _scores(name, shapes)]
-        places = [ROUTER.match(name)[1] for name in routers]  # type: ignore[index]
-        if not routers:
-            raise ConfigError(
-                "the model has no parameters of experts next to a router: name them "
-                "'...experts.3...' or '...experts.weight' (with the experts along the first axis), "
-                "and '...router.weight' or '...gate.weight' beside them")
-        n_experts = {shapes[name][0] for name in routers}
-        if len(n_experts) > 1:
-            raise ConfigError(UNEQUAL.format(sorted(n_experts)))
-        layer_of: dict[str, int] = {}
-        members: dict[str, dict[int, str]] = {}
-        for name, shape in shapes.items():
-            layer = next((at for at, place in enumerate(places)
-                          if name.startswith(f"{place}experts.")), None)
-            router = ROUTER.match(name)
-            if layer is None and router is not None and router[1] in places:
-                layer_of[name] = places.index(router[1])
-            elif layer is not None and (found := NUMBERED.match(name)):
-                row = f"{found[1]}*{found[3]}"
-                members.setdefault(row, {})[int(found[2])] = name
-                layer_of[row] = layer
-            elif layer is not None and STACKED.match(name) and shape[0] in n_experts:
-                layer_of[name] = layer
-            elif layer is not None:
-                raise ConfigError(f"the model's {name} {shape} is among experts and has no row for "
-                                  "each of them")
-        return Layout(n_experts.pop(), len(routers), layer_of, tuple(routers), {
-            row: tuple(found[number] for number in sorted(found))
-            for row, found in members.items()}, scorers=frozenset(
-                name for name in layer_of if name in shapes and ROUTER.match(name)
-                and ROUTER.match(name)[1] in places))  # type: ignore[index]
+        params = dict(module.named_parameters())
+        places = [match[1] for name in params if (match := _scores(name, params))]
+        try:
+            if hasattr(module, "config"):
+                return Layout.from_map(ExpertMap.of(params))
+            if not places:
+                raise ConfigError(
+                    "the model has no parameters of experts next to a router: name them "
+                    "'...experts.3...' or '...experts.weight' (with the experts along the first "
+                    "axis), and '...router.weight' or '...gate.weight' beside them")
+            place = "|".join(map(re.escape, places))
+            return Layout.from_map(ExpertMap.describe(
+                params, router={rf"^({place})(?:router|gate)\.(?:weight|bias)$": "E ..."},
+                experts={rf"^({place})experts\.(\d+)\.": "...", rf"^({place})experts\.": "E ..."},
+                shared=[rf"^(?!(?:{place})(?:experts|router|gate)\.)"]))
+        except ExpertMapError as error:
+            raise ConfigError(f"the model's experts: {error}") from None
 
 
-def _scores(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Return whether a parameter is the weight of a router with experts beside it."""
+def _scores(name: str, params: Mapping[str, Tensor]) -> re.Match[str] | None:
+    """Return the match of the weight of a router that has experts beside it."""
     match = ROUTER.match(name)
-    return (match is not None and match[3] == "weight" and len(shapes[name]) == 2
-            and any(other.startswith(f"{match[1]}experts.") for other in shapes))
+    if match and params[name].ndim == 2 and any(
+            other.startswith(f"{match[1]}experts.") for other in params):
+        return match
+    return None

@@ -1,15 +1,20 @@
 """What importing costs and needs, and which paths keep working."""
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
 
+import fedloop.cli as fedloop_cli
 from tests.files import ROOT
 
-HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarrow", "ray")
+main_module = sys.modules["alignsolve.cli.main"]
+
+HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarrow", "ray",
+         "pandas", "polars", "narwhals")
 
 CODE = f"""
 import sys
@@ -46,6 +51,18 @@ def test_reporting_needs_none_of_the_solvers():
 )  # fmt: skip
 def test_documented_paths_of_0_1_keep_working(module, name):
     assert hasattr(importlib.import_module(module), name)
+
+
+def test_messages_offer_only_extras_and_commands_that_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    commands = {program: {command.__name__.replace("_", "-") for command, *_ in module.COMMANDS}
+                for program, module in (("alignsolve", main_module), ("fedloop", fedloop_cli))}
+    for path in [*(ROOT / "alignsolve").rglob("*.py"), *(ROOT / "fedloop").rglob("*.py")]:
+        text = path.read_text()
+        for extras in re.findall(r"pip install '\.?(?:alignsolve)?\[([\w,-]+)\]'", text):
+            assert set(extras.split(",")) <= set(project["optional-dependencies"]), path
+        for program, command in re.findall(r"`(alignsolve|fedloop) ([a-z-]+)", text):
+            assert command in commands[program], f"{path}: {program} {command}"
 
 
 def test_entry_points_exist():

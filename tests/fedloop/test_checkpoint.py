@@ -67,7 +67,7 @@ def test_a_checkpoint_of_another_layout_is_refused_with_both(tmp_path, monkeypat
     monkeypatch.setattr("fedloop.checkpoint.FORMAT", 2)
     save_checkpoint(path, {"round": 1})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match=r"written by fedloop [\d.]+ \(layout 2, not 3\)"):
+    with pytest.raises(CheckpointError, match=r"written by fedloop \S+ \(layout 2, not 3\)"):
         load_checkpoint(path)
 
 

@@ -33,6 +33,7 @@ from fedloop.errors import DataError
 from fedloop.metrics import estimate, paired_change, summary, worst_decile
 from fedloop.tasks.data import load_dataset
 from fedloop.tasks.download import SOURCES, download
+from tests.alignsolve.report.test_page import check_page
 from tests.files import ROOT
 
 TINY = [
@@ -51,6 +52,8 @@ def test_run_ends_with_figures_and_a_picture(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "5% after 1 rounds" in printed and "99% not reached" in printed
     assert png(out / "run.png")
+    outline = check_page((out / "report.html").read_text())
+    assert outline.tags.count("svg") == 1 and "partition.clients" in outline.cells
     before = (out / "rounds.jsonl").read_bytes()
     assert main(["run", "--out", str(out), "--json", *TINY]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -145,6 +148,9 @@ def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     assert main([*words, *TINY]) == 0
     printed = capsys.readouterr().out
     assert "optimal" in printed and "never (3/3)" in printed and png(tmp_path / "compare.png")
+    outline = check_page((tmp_path / "report.html").read_text())
+    assert {"random", "never (3/3)", "rounds to 99%", "partition.clients"} <= set(outline.cells)
+    assert f"report: {tmp_path / 'report.html'}" in printed
     assert (tmp_path / "random" / "seed-5" / "rounds.jsonl").exists()
     assert main([*words, "--json", *TINY]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

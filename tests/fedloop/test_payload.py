@@ -1,6 +1,8 @@
 """What travels: bytes, types, rounding, and what is kept of it."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,3 +118,14 @@ def test_pieces_are_what_is_taken(model):
     assert again.keys() == own.keys() and all(torch.equal(again[n], own[n]) for n in own)
     whole = experts.join(pieces)
     assert all(torch.equal(whole[name], tensors[name]) for name in tensors)
+
+
+def test_what_clients_need_is_torch_and_numpy():
+    """Where Flower is installed, `tests/fedloop/flower/test_client.py` trains a client so."""
+    code = """
+import sys
+for absent in ("numba", "ortools", "scipy", "networkx", "matplotlib", "pydantic", "safetensors"):
+    sys.modules[absent] = None  # importing it raises
+import fedloop.expert_map, fedloop.payload, fedloop.privacy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -48,7 +48,7 @@ def _command(main: Callable[[], int], name: str, *words: object) -> int:
 def federated(folder: Path, counter: Counter, rounds: int, command: str = "run") -> int:
     """Run `fedloop run`."""
     counter.around(fedloop.experiment, "play_round")
-    counter.around(fedloop.plot, "draw_run", counter.end)
+    counter.around(fedloop.plot, "run_figure", counter.end)
     settings = SMALL | {"rounds": rounds}
     more = ("--strategies", "optimal,random", "--seeds", "0") if command == "compare" else ()
     return _command(fedloop_main, "fedloop", command, "--json", "--out", folder, *more,

@@ -54,8 +54,8 @@ class ExchangeBackend(Backend):
     which clients share slots together, all others on their own; see
     `alignsolve.backends.exchange.components`.
 
-    Takes fitness without groups from a source, block by block, too: see
-    `alignsolve.backends.exchange.streaming`.
+    Takes fitness from a source, block by block, too, unless groups share slots: see
+    `alignsolve.backends.exchange.streaming`. Each component reads the source.
 
     Reads the matrix a handful of times and never copies it. Answers are exact
     in float64, and depend on the seed alone, not on the number of threads. Values
@@ -90,11 +90,12 @@ class ExchangeBackend(Backend):
         """Return why the backend cannot take a problem, or None if it can."""
         if problem.largest > LARGEST_VALUE:
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
-        if problem.streamed and problem.expert_group is not None:
-            return "does not support expert groups over a source; give an array"
-        if problem.expert_group is not None and problem.fitness.size > FEW_SHARED_PAIRS:
+        if problem.expert_group is not None:
             shared = components_of(problem).most_shared
-            if problem.n_clients < CLIENTS_PER_SHARED * shared:
+            if shared and problem.streamed:
+                return "does not support expert groups that share slots over a source"
+            few = problem.fitness.size <= FEW_SHARED_PAIRS
+            if not few and problem.n_clients < CLIENTS_PER_SHARED * shared:
                 return (f"takes groups that share slots for {CLIENTS_PER_SHARED} clients an expert "
                         f"or more; {shared:,} experts share slots of {problem.n_clients:,} clients")
         return super().refusal(problem)
@@ -129,9 +130,9 @@ class ExchangeBackend(Backend):
             from alignsolve.backends.exchange.streaming import solve_source
 
             solve = partial(solve_source, largest=problem.largest)
-        elif problem.expert_group is not None:
-            ready = self.preparation(problem) == 0.0
-            solve = partial(solve_in_groups, components_of(problem), ready=ready)
+        if problem.expert_group is not None:
+            ready = self.preparation(problem) == 0.0 and not problem.streamed
+            solve = partial(solve_in_groups, components_of(problem), solve, ready=ready)
         found = solve(
             problem.fitness, *problem.slot_bounds(), switch=switch_of(problem),
             threads=limits.threads, params=self.params, **task_of(problem, limits),
@@ -142,14 +143,15 @@ class ExchangeBackend(Backend):
 
 
 def solve_in_groups(
-    components: Components, fitness: npt.NDArray[Any], *bounds: Any, **options: Any
-) -> ExchangeAnswer:
-    """Do as `solve_exchange` for a problem with groups; slots are those of the components."""
+    components: Components, solve: Callable[..., ExchangeAnswer],
+    fitness: npt.NDArray[Any] | FitnessSource, *slots: Any, **options: Any,
+) -> ExchangeAnswer:  # fmt: skip
+    """Let `solve` do as `solve_exchange` for each component, whose slots are its own."""
     from alignsolve.backends.exchange.layers import solve_layers
 
     if components.conflict_client >= 0:
         return ExchangeAnswer("infeasible", conflict_client=components.conflict_client)
-    return solve_layers(fitness, components, **options)
+    return solve_layers(fitness, components, solve, **options)
 
 
 def components_of(problem: AlignmentProblem) -> Components:

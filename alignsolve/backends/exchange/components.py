@@ -17,6 +17,7 @@ from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.contradictions import impossible_clients
 
 Counts = npt.NDArray[np.int32]
+AnyCounts = npt.NDArray[np.signedinteger[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +100,11 @@ class Components:
         if self.conflict_client >= 0:
             return
         fewest, most = slots
-        low = np.maximum(bounds[0], 0).astype(np.int32)
-        high = bounds[1].astype(np.int32)
+        kind = np.int16 if of_expert.size < 2**15 else np.int32
+        low, high = np.maximum(bounds[0], 0).astype(kind), bounds[1].astype(kind)
         all_low, all_high = low.sum(axis=1), high.sum(axis=1)
-        self.low = np.maximum(low, (fewest - all_high)[:, None] + high).astype(np.int32)
-        self.high = np.minimum(high, (most - all_low)[:, None] + low).astype(np.int32)
+        self.low: AnyCounts = np.maximum(low, (fewest - all_high)[:, None] + high).astype(kind)
+        self.high: AnyCounts = np.minimum(high, (most - all_low)[:, None] + low).astype(kind)
         self.fewest = np.maximum(fewest, self.low.sum(axis=1))
         self.most = np.minimum(most, self.high.sum(axis=1))
         coupled = (self.low.sum(axis=1) < self.fewest) | (self.most < self.high.sum(axis=1))
@@ -135,16 +136,16 @@ class Components:
         """Return a component with its bounds."""
         part, experts = self.members[number], self.experts(number)
         if part.size == 1:
-            low, high = (bound[:, part[0]].astype(np.int64) for bound in (self.low, self.high))
-            return Component(experts, low, high, None)
-        size = self._starts[part + 1] - self._starts[part]
-        low, high = self.low[:, part], self.high[:, part]
+            fewest, most = (bound[:, part[0]].astype(np.int64) for bound in (self.low, self.high))
+            return Component(experts, fewest, most, None)
+        low, high = (bound[:, part].astype(np.int32) for bound in (self.low, self.high))
         # Elsewhere a client holds a fixed number, or what it holds there leaves its slots alone.
         others = self.low.sum(axis=1) - low.sum(axis=1)
         rest = self.high.sum(axis=1) - high.sum(axis=1)
         fewest = np.maximum(self.fewest - rest, low.sum(axis=1))
         most = np.minimum(self.most - others, high.sum(axis=1))
-        return Component(experts, fewest, most, Groups(starts_of(size), low, high))
+        start = starts_of(self._starts[part + 1] - self._starts[part])
+        return Component(experts, fewest, most, Groups(start, low, high))
 
 
 def _connected(shares: npt.NDArray[np.bool_]) -> list[Ints]:

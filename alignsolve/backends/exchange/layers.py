@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.api import solve_exchange
 from alignsolve.backends.exchange.components import Component, Components
 from alignsolve.backends.exchange.inputs import Ints
 from alignsolve.backends.exchange.outcome import ExchangeAnswer
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.kernels import SMALL, Kernel, cores
 from alignsolve.model.arrays import starts_of
+from alignsolve.model.sources.base import FitnessSource
 
 #: What is said of all components by one of them, the first that applies.
 _STATUSES = ("infeasible", "stalled", "stopped", "optimal")
@@ -78,10 +78,12 @@ class Layers:
 
     Parameters
     ----------
-    fitness : float32 or float64 array, shape (n, m)
+    fitness : float32 or float64 array, or FitnessSource, shape (n, m)
         Values.
     components : Components
         What to solve.
+    solve_part : callable
+        `solve_exchange`, or what does the same over a source.
     switch : tuple or None
         As `solve_exchange`.
     options : dict
@@ -89,10 +91,12 @@ class Layers:
     """
 
     def __init__(
-        self, fitness: npt.NDArray[Any], components: Components,
-        switch: tuple[Any, Ints, Ints] | None, options: dict[str, Any],
+        self, fitness: npt.NDArray[Any] | FitnessSource, components: Components,
+        solve_part: Callable[..., ExchangeAnswer], switch: tuple[Any, Ints, Ints] | None,
+        options: dict[str, Any],
     ) -> None:  # fmt: skip
         self.fitness, self.components, self.switch = fitness, components, switch
+        self.solve_part = solve_part
         self.options = options
         self.n_parts = len(components.members)
         self.home = components.of_group[components.of_expert]
@@ -134,10 +138,13 @@ class Layers:
         given = self.options | options | self._of_experts(part.experts)
         if self._warm is not None:
             given["warm_rows"], given["warm_cols"] = self._warm.part(number)
-        return solve_exchange(
-            columns(self.fitness, part.experts), part.slot_min, part.slot_max,
-            switch=self._switch(part, number), groups=part.groups, **given,
-        )  # fmt: skip
+        if part.groups is not None:
+            given["groups"] = part.groups
+        fitness = (self.fitness.of_experts(part.experts) if isinstance(self.fitness, FitnessSource)
+                   else columns(self.fitness, part.experts))  # fmt: skip
+        return self.solve_part(
+            fitness, part.slot_min, part.slot_max, switch=self._switch(part, number), **given
+        )
 
     def _of_experts(self, experts: Ints) -> dict[str, Any]:
         """Return the arguments that have an entry per expert, for some of them."""
@@ -170,7 +177,8 @@ def columns(matrix: npt.NDArray[Any], experts: Ints) -> npt.NDArray[Any]:
 
 
 def solve_layers(
-    fitness: npt.NDArray[Any], components: Components, *,
+    fitness: npt.NDArray[Any] | FitnessSource, components: Components,
+    solve_part: Callable[..., ExchangeAnswer], *,
     switch: tuple[Any, Ints, Ints] | None, threads: int | None, ready: bool,
     should_stop: Callable[[], bool] | None, params: ExchangeParams, **options: Any,
 ) -> ExchangeAnswer:  # fmt: skip
@@ -180,6 +188,8 @@ def solve_layers(
     ----------
     components : Components
         The parts of the problem.
+    solve_part : callable
+        `solve_exchange`, or what does the same over a source.
     ready : bool
         Whether nothing has to compile, so that components may be solved at the same time.
     fitness, switch, threads, should_stop, params, **options
@@ -192,7 +202,7 @@ def solve_layers(
     the columns of as many components as are solved at once.
     """
     started = time.perf_counter()
-    layers = Layers(fitness, components, switch, options)
+    layers = Layers(fitness, components, solve_part, switch, options)
     layers.prepare()
     stop, count = SharedStop(should_stop), layers.n_parts
     apart = ready and fitness.shape[0] <= 2 * params.block_rows and fitness.size > count * SMALL
@@ -277,18 +287,39 @@ def join(
         named = None if part.conflict_experts is None else experts[part.conflict_experts]
         return ExchangeAnswer(status, conflict_experts=named, stats=stats,
                               conflict_client=part.conflict_client)  # fmt: skip
-    feasible = all(part.feasible for part in found)
-    rows, cols = [], []
     prices = np.zeros(components.of_expert.size)
     for number, part in enumerate(found):
-        experts = components.experts(number)
         if part.prices is not None:
-            prices[experts] = part.prices
-        if part.row_ind is not None and part.col_ind is not None:
-            rows.append(part.row_ind)
-            cols.append(experts[part.col_ind])
-    row_ind, col_ind = (np.concatenate(rows), np.concatenate(cols)) if feasible else (None, None)
+            prices[components.experts(number)] = part.prices
+    feasible = all(part.feasible for part in found)
+    row_ind, col_ind = _pairs(found, components) if feasible else (None, None)
     return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)
+
+
+def _pairs(found: list[ExchangeAnswer], components: Components) -> tuple[Ints, Ints]:
+    """Return the pairs of all components by row, and where experts are in order by column.
+
+    Empties `found`: memory for all pairs is needed once and for those of a component.
+    """
+    n = components.fewest.size
+    # Where the next pair of each client belongs.
+    place = starts_of(np.sum([np.bincount(rows, minlength=n) for rows, _ in map(_held, found)], 0))
+    total, place = int(place[-1]), place[:-1]
+    row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
+    for number in range(len(found)):
+        rows, cols = _held(found[number])
+        count = np.bincount(rows, minlength=n)
+        at = np.arange(rows.size) + np.repeat(place - starts_of(count)[:-1], count)
+        row_ind[at], col_ind[at] = rows, components.experts(number)[cols]
+        place += count
+        found[number] = ExchangeAnswer(found[number].status)
+    return row_ind, col_ind
+
+
+def _held(part: ExchangeAnswer) -> tuple[Ints, Ints]:
+    """Return the pairs of a feasible answer."""
+    assert part.row_ind is not None and part.col_ind is not None
+    return part.row_ind, part.col_ind
 
 
 def _added(parts: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
@@ -58,6 +59,8 @@ class GapSearch:
         Where answers and bounds go.
     others : OtherSolvers
         Solvers for a first answer, and for cores.
+    annealing : Annealing
+        Finds answers soon; goes on from where it is.
     parts : collection of str
         "search" to dive, "tree" to prove, "exact" to ask exact solvers.
     params : GapSearchParams
@@ -71,9 +74,11 @@ class GapSearch:
 
     def __init__(
         self, relaxation: Relaxation, priced: Responses, best: SharedIncumbent,
-        others: OtherSolvers, parts: Collection[str], params: GapSearchParams = DEFAULTS,
+        others: OtherSolvers, annealing: Annealing, parts: Collection[str],
+        params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
         assert relaxation.whole is not None
+        self.annealing = annealing
         self.best, self.others, self.parts, self.params = best, others, parts, params
         self.size, self.cap = relaxation.whole
         self.prices = priced.prices[0]
@@ -105,7 +110,6 @@ class GapSearch:
 
     def run(self) -> None:
         """Search until it is over."""
-        compile_kernels()
         searches = []
         if "tree" in self.parts:
             searches.append(self._prove())
@@ -257,20 +261,27 @@ class GapSearch:
                     yield
             wider = 1.4 if np.isfinite(best.value) else 4.0
             slack = slack * 0.6 if status == "found" else slack * wider
-            if not np.isfinite(best.value):
-                if self.dives == 1:
-                    self._ask_greedy()
-                elif "exact" in self.parts and self.dives == params.barren_dives:
-                    self._ask_exact()
+            none_yet = not np.isfinite(best.value) and self.dives == params.barren_dives
+            if none_yet and "exact" in self.parts:
+                self._ask_exact()
             yield
-            yield from self._polish(time.perf_counter() - began)
+            dived = time.perf_counter() - began
+            yield from self._anneal(params.anneal_share * dived)
+            yield from self._polish(params.polish_share * dived)
             barren = barren + 1 if best.value == known else 0
             known = best.value
+
+    def _anneal(self, seconds: float) -> Iterator[None]:
+        """Go on with annealing for some time."""
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until and not self.best.is_over:
+            self.annealing.step()
+            yield
 
     def _polish(self, seconds: float) -> Iterator[None]:
         """Free some experts of the best answer at a time, and search what they can do better."""
         best, params = self.best, self.params
-        until = time.perf_counter() + params.polish_share * seconds
+        until = time.perf_counter() + seconds
         while best.pairs is not None and time.perf_counter() < until and not best.is_over:
             clients, experts = best.pairs
             holder = np.empty(experts.size, dtype=np.int64)
@@ -304,15 +315,6 @@ class GapSearch:
         chosen = np.zeros(m, dtype=np.bool_)
         chosen[np.argsort(keys, kind="stable")[:k]] = True
         return chosen
-
-    def _ask_greedy(self) -> None:
-        """Take a first answer that is easy to find."""
-        best, params = self.best, self.params
-        left = params.greedy_share * best.limits.remaining()
-        answer = self.others.greedy(min(params.greedy_seconds, left))
-        if answer.termination is Termination.INTERRUPTED:
-            best.interrupted = True
-            best.stop()
 
     def _ask_exact(self) -> None:
         """Let another solver find a first answer, or prove that there is none."""
@@ -363,12 +365,16 @@ class GapSearch:
 
 
 def compile_kernels() -> None:
-    """Compile the tree search, if need be: in threads, a time limit would leave that behind."""
+    """Compile the searches, if need be: in threads, a time limit would leave that behind."""
+    from alignsolve.backends.lagrangian.annealing_kernels import anneal
+
     ones = np.ones((2, 2))
     sizes = np.ones((2, 2), dtype=np.int64)
     tree = AssignmentTree(ones, sizes, sizes[0], ones > 0, np.zeros(2), 0.0)
     tree.run(0)
     tree.dive(1.0, 0, 0.0, 0)
+    jobs = np.zeros((2, 1), dtype=np.int64)
+    anneal(ones, ones, sizes, sizes[0], *ones, jobs, 1.0, 0, 0, jobs[:, 0], 0.0, jobs[:, 0])
 
 
 def first_distance(values: Float64Array) -> float:

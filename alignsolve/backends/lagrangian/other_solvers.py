@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import time
 
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.errors import AlignSolveError
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
 
 logger = logging.getLogger(__name__)
@@ -35,16 +33,6 @@ class OtherSolvers:
 
     def __init__(self, best: SharedIncumbent, ask: Subsolver) -> None:
         self.best, self._ask = best, ask
-
-    def greedy(self, seconds: float) -> Outcome:
-        """Ask for an answer that is easy to find, without progress reports."""
-        best, now = self.best, time.perf_counter()
-        ask = best.limits.report
-        report = None if ask is None else Reporter(best.problem, None, now, ask.call)
-        limits = dataclasses.replace(
-            best.limits, deadline=now + seconds, warm_start=None, report=report
-        )
-        return self._first(("greedy",), self.best.problem, limits)
 
     def core(self, core: AlignmentProblem, limits: Limits) -> Outcome:
         """Ask for an exact answer to a problem whose answers are answers to the whole one."""

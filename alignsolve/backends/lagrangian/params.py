@@ -6,6 +6,41 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class AnnealingParams:
+    """Parameters of `alignsolve.backends.lagrangian.annealing.Annealing`.
+
+    Attributes
+    ----------
+    price_rounds : int
+        Steps towards prices of the budgets.
+    agents : int
+        Agents that a job is moved to.
+    first_moves, growth : int, float
+        Moves of the first round, and by what factor rounds grow.
+    steps, most_moves : int
+        Steps of a round, and most moves of one, between looks at the clock.
+    factors : tuple of float
+        Temperatures at which rounds start, in turn, as shares of the mean loss of a move.
+    cooling : float
+        Temperature at a round's end, as a share of that at its start.
+    first_weight, last_weight : float
+        What a budget that is out of balance costs: at first for a typical job, in
+        temperatures, and at last as a multiple of the budget's price.
+    """
+
+    price_rounds: int = 200
+    agents: int = 10
+    first_moves: int = 400_000
+    growth: float = 1.5
+    steps: int = 60
+    most_moves: int = 200_000
+    factors: tuple[float, ...] = (0.05, 0.1, 0.025)
+    cooling: float = 0.3
+    first_weight: float = 2.0
+    last_weight: float = 20.0
+
+
+@dataclass(frozen=True)
 class GapSearchParams:
     """Parameters of `alignsolve.backends.lagrangian.gap_search.GapSearch`.
 
@@ -30,8 +65,12 @@ class GapSearchParams:
         Nodes of the tree for each try.
     first_freed, fewest_freed : int
         Experts that are freed for it, at first and at least.
-    greedy_seconds, greedy_share : float
-        Most time for a first answer by greedy: seconds, and a share of what is left.
+    annealing : AnnealingParams
+        What steers annealing.
+    anneal_alone : float
+        Seconds for which prices are sought before annealing begins beside that.
+    anneal_share : float
+        Time for annealing after a dive, as a share of the dive's.
     core_seconds, core_growth : float
         Seconds at a level after which an exact solver gets the core, for as long; the next
         time after this many times as long.
@@ -50,8 +89,9 @@ class GapSearchParams:
     polish_nodes: int = 60
     first_freed: int = 40
     fewest_freed: int = 8
-    greedy_seconds: float = 3.0
-    greedy_share: float = 0.1
+    annealing: AnnealingParams = AnnealingParams()
+    anneal_alone: float = 0.5
+    anneal_share: float = 1.0
     core_seconds: float = 2.0
     core_growth: float = 4.0
     core_pairs: int = 1 << 16

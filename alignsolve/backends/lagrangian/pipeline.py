@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from alignsolve.backends.base import library_version
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian import (
+    annealing_kernels,
     best_response_kernels,
     gap_search,
     knapsack,
@@ -19,6 +22,7 @@ from alignsolve.backends.lagrangian import (
     proximal_newton,
     tree_kernels,
 )
+from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
@@ -45,8 +49,9 @@ LARGEST_EXCESS, LATE_STEP = 0.02, 0.02
 #: Share of the time limit that the prices may take, and that prices and answers together
 #: may take where clients are few.
 PRICE_SHARE, FEW_SHARE = 0.4, 0.8
-#: Distance of the first target from the bound, for subgradient steps.
-FIRST_DISTANCE = 0.05
+#: Distance of the first target from the bound, for subgradient steps: prices of the budgets
+#: bound nearly as well as the linear relaxation.
+FIRST_DISTANCE = 2e-4
 #: Pairs up to which an exact solver is asked for what is left open: with a time limit, and
 #: without one, as it may then take very long.
 EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
@@ -91,7 +96,8 @@ def solve_lagrangian(
 def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
     """Return the kernels that most problems need, or generalized assignment."""
     if is_assignment:
-        return knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive
+        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive,
+                annealing_kernels.anneal)  # fmt: skip
     responses = best_response_kernels
     return (multidimensional_knapsack.best_sets, responses.respond, responses.respond_in_turn,
             responses.clearing_prices)  # fmt: skip
@@ -128,18 +134,22 @@ class _Run:
 
     def _solve_generalized_assignment(self, relaxation: Relaxation) -> None:
         """Price generalized assignment, then search for answers and proofs."""
-        priced = self._ascend(relaxation)
+        gap_search.compile_kernels()
+        annealing = Annealing(relaxation, self.best, self.params.annealing)
+        if self.best.is_over:
+            return
+        priced = self._price_and_anneal(relaxation, annealing)
         if not self._is_priced(relaxation, priced):
             return
         search = gap_search.GapSearch(
-            relaxation, priced, self.best, self.others, self.parts, self.params
+            relaxation, priced, self.best, self.others, annealing, self.parts, self.params
         )
         try:
             search.run()
         finally:
             self.stats |= {
                 "nodes": search.nodes, "dives": search.dives, "polishes": search.polishes,
-                "cores": search.cores,
+                "cores": search.cores, "anneals": annealing.rounds,
             }  # fmt: skip
 
     def _solve_loads(self, relaxation: Relaxation) -> None:
@@ -238,17 +248,48 @@ class _Run:
                 break
         return best
 
-    def _ascend(self, relaxation: Relaxation) -> Responses:
-        """Find good prices where clients are few and responses jump."""
+    def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Responses:
+        """Find good prices, and answers meanwhile where that takes long."""
+        prices = annealing.job_prices
+        if "search" not in self.parts:
+            return self._ascend(relaxation, prices, self._seen_all)
+        alone = self.params.anneal_alone
+        if relaxation.threads == 1:
+
+            def seen(priced: Responses) -> bool:
+                if time.perf_counter() - self.started - alone > 2 * annealing.seconds:
+                    annealing.step()
+                return self._seen_all(priced)
+
+            return self._ascend(relaxation, prices, seen)
+        ended = threading.Event()
+
+        def anneal() -> None:
+            ended.wait(alone)
+            while not ended.is_set() and not self.best.is_over:
+                annealing.step()
+
+        with ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(anneal)
+            try:
+                return self._ascend(relaxation, prices, self._seen_all)
+            finally:
+                ended.set()
+                beside.result()
+
+    def _ascend(
+        self, relaxation: Relaxation, prices: Float64Array, seen: Callable[[Responses], bool]
+    ) -> Responses:
+        """Find good prices where clients are few and responses jump, from some to start with."""
         deadline = time.perf_counter() + PRICE_SHARE * self.limits.remaining()
-        start = relaxation.responses(np.zeros(relaxation.shape))
+        start = relaxation.responses(prices[None, :])
         if start.infeasible:
             return start
         values = self.problem.values(slice(0, self.problem.n_clients))
         scale = max(abs(start.bound), gap_search.first_distance(values))
         return subgradient_ascent(
             relaxation, start, distance=FIRST_DISTANCE * scale, deadline=deadline,
-            max_passes=SUBGRADIENT_PASSES, seen=self._seen_all,
+            max_passes=SUBGRADIENT_PASSES, seen=seen,
         )  # fmt: skip
 
     def _seen(self) -> bool:

@@ -106,6 +106,10 @@ class FitnessSource(ABC):
         """Return blocks ``first`` to ``last - 1`` as a source that can be sent elsewhere."""
         return _Part(self, first, last)
 
+    def of_experts(self, experts: IntArray) -> FitnessSource:
+        """Return a source of some of the experts, whose blocks are read from this one's."""
+        return _Columns(self, experts)
+
     def in_memory(self) -> FloatArray:
         """Return the whole matrix, read into memory."""
         matrix = np.empty(self.shape, self.dtype)
@@ -207,6 +211,25 @@ class _Part(FitnessSource):
         return self.whole.pairs(row_ind + self.start, col_ind)
 
 
+class _Columns(FitnessSource):
+    """Some experts of another source."""
+
+    def __init__(self, whole: FitnessSource, experts: IntArray) -> None:
+        super().__init__((whole.shape[0], experts.size), whole.dtype, whole.edges)
+        self.whole = whole
+        self.experts = experts
+        self.random_access = whole.random_access
+
+    def block(self, k: int) -> FloatArray:
+        return self.whole.block(k).take(self.experts, axis=1)
+
+    def rows(self, index: IntArray) -> FloatArray:
+        return self.whole.rows(index).take(self.experts, axis=1)
+
+    def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
+        return self.whole.pairs(row_ind, self.experts[col_ind])
+
+
 class Negated(FitnessSource):
     """A source of costs as one of fitness: every entry times -1."""
 
@@ -231,6 +254,10 @@ class Negated(FitnessSource):
     def part(self, first: int, last: int) -> FitnessSource:
         """Return some blocks, negated."""
         return Negated(self.cost.part(first, last))
+
+    def of_experts(self, experts: IntArray) -> FitnessSource:
+        """Return some experts, negated."""
+        return Negated(self.cost.of_experts(experts))
 
 
 def map_blocks(

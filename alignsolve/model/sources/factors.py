@@ -91,6 +91,10 @@ class FactorSource(FitnessSource):
         start, stop = self.edges[[first, last]]
         return FactorSource(self.features.array[start:stop], self.weights.T, self.block_rows)
 
+    def of_experts(self, experts: IntArray) -> FitnessSource:
+        """Return the products for some of the experts alone."""
+        return FactorSource(self.features, self.weights.T[experts], self.block_rows)
+
 
 def kernels() -> Any:
     """Return the compiled part; numba is slow to import."""

@@ -217,6 +217,11 @@ def test_explain():
     for wrong in ({"client": 3}, {"client": 1, "expert": 0}, {"expert": 9}):
         with pytest.raises(al.ProblemError):
             aligner.explain(**wrong)
+    floors = al.Aligner(2, policy=al.PolicySettings(fitness_floor=0.5))
+    floors.plan(["a", "b"], fitness=[[3.0, 1.0], [2.0, 1.5]])
+    estimated, settled = floors.explain("a"), floors.explain("a", exact=True, time_limit=20)
+    assert (estimated.exact, settled.exact) == (False, True)
+    assert "estimates" in floors.explain("a").text()
     greedy = al.Aligner(2, strategy="greedy")
     greedy.plan(["a"])
     with pytest.raises(al.ProblemError, match="strategy that solves"):

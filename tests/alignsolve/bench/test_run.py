@@ -17,16 +17,20 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 import alignsolve as al
 from alignsolve.backends import registry
 from alignsolve.bench import pool as workers
 from alignsolve.bench import run_bench
+from alignsolve.bench.layout import class_table, failures
 from alignsolve.bench.pool import Pool, Worker, WorkerLostError
+from alignsolve.bench.report import BenchReport
 from alignsolve.bench.store import CSV_FIELDS
 from alignsolve.io import write_instance
 from alignsolve.io.specs import new_spec, write_spec
+from tests.alignsolve.report.test_page import check_page
 
 HERE = Path(__file__).parent
 LIMITS = {"time_limit": 1.0, "memory_limit": 400.0, "plugins": ["bench_backends"]}
@@ -241,6 +245,29 @@ def test_pictures_are_pictures(report):
     assert report.files["svg"].read_text().count("common instance") >= 1
 
 
+def test_the_page_has_every_table_and_the_profile(report):
+    page = report.files["html"].read_text()
+    outline = check_page(page)
+    heads = [heads for heads, _ in map(class_table, report.scores)]
+    for backend in BACKENDS:
+        assert outline.cells.count(backend) >= 2
+    assert all(head in outline.cells for head in heads[0] if head)
+    assert outline.tags.count("svg") == 1
+    assert all(escape(line) in page for line in failures(report))
+
+
+def test_what_lacks_a_library_is_left_out_and_said_so(report, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    again = BenchReport.write(tmp_path, report.settings, report.backends, report.instances,
+                              report.rows, report.starts, [], False)
+    assert set(again.files) == {"jsonl", "csv", "json", "text"}
+    assert {path.name for path in tmp_path.iterdir()} <= {path.name for path in
+                                                         again.files.values()}
+    said = " ".join(again.table().split())
+    assert "pip install 'alignsolve[report]'" in said
+    assert "pip install 'alignsolve[plot]'" in said
+
+
 def test_start_up_is_shown_apart(report):
     assert report.starts["honest"] >= 0.0
     assert "First use in a fresh process" in report.table()
@@ -430,4 +457,4 @@ def test_a_folder_of_nothing_readable_still_reports(tmp_path):
     report = run_bench([tmp_path], backends=["empty"], out=tmp_path / "out", **LIMITS)
     assert report.rows == ()
     assert "a.json" in report.table()
-    assert set(report.files) == {"jsonl", "csv", "json", "text"}
+    assert set(report.files) == {"jsonl", "csv", "json", "text", "html"}

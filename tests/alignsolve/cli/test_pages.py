@@ -16,20 +16,20 @@ PROBLEM = al.AlignmentProblem(
 ])
 def test_pages(about, page):
     result = al.solve(PROBLEM, "ortools-mcf")
-    assert _page(al.explain(PROBLEM, result, **about), result) == PAGES[page].strip("\n")
+    assert _page(al.explain(PROBLEM, result, **about)) == PAGES[page].strip("\n")
 
 
 def test_what_is_not_exact_is_marked_until_it_is_settled():
     problem = PROBLEM.replace(resources={"mb": al.Resource([1, 2, 3], [3, 1, 3])})
     result = al.solve(problem, "scipy-milp")
-    estimated = _page(al.explain(problem, result, client="ann"), result)
+    estimated = _page(al.explain(problem, result, client="ann"))
     rows = [line for line in estimated.splitlines() if line.startswith("expert '")]
     assert len(rows) == 3
     assert all("~" in row for row in rows)
-    assert "~: an estimate; --exact settles it" in estimated
+    assert "~: an estimate; exact=True, or --exact, settles it" in estimated
     for about in ({"client": "ann"}, {"expert": "x"}, {}):
-        page = _page(al.explain(problem, result, **about), result)
-        settled = _page(al.explain(problem, result, exact=True, **about), result)
+        page = _page(al.explain(problem, result, **about))
+        settled = _page(al.explain(problem, result, exact=True, **about))
         assert "?" not in page + settled
         assert "~" not in settled and "note:" not in settled
 
@@ -38,7 +38,7 @@ def test_what_is_not_exact_is_marked_until_it_is_settled():
     ({"client": "cy"}, "Cy trains z.\nY would suit it better by 1 in fitness, but its only place "
                        "went to clients who gain at least 1 more.\nX would suit it better by 1 in "
                        "fitness, but its only place went to clients who gain at least 4 more."),
-    ({"expert": "y"}, "Y is trained by 1 client; no fewer than 0 and no more than 1 may.\n"
+    ({"expert": "y"}, "Y is trained by 1 client; at most 1 may.\n"
                       "0 clients would choose it if places did not matter.\n"
                       "One more place would be worth 1, and go to cy."),
     ({}, "To share the experts out, the clients give up 3, 23.1% of it all.\n"

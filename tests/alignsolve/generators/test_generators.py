@@ -55,6 +55,8 @@ DIGESTS = {
         "sha256:391aa90fcf6cf26685f4c5935719b0296e4dfed3cd60b74052f61f34ef0a97b3",
     "multi-layer":
         "sha256:4431894ec7a3dd92c7c4eade53e0989bc668f656424994cb56d0998a3a2b3995",
+    "deep":
+        "sha256:5c2a4ed4e53997553faf90c7f9f5963a34380f0cb12c83eb90c9a52469a49055",
     "sticky":
         "sha256:f7317ed6dcb6405d302da30cccab8c72ccf50b38624916c3283af125afee95c8",
     "forbidden":
@@ -294,7 +296,7 @@ def planted(family, seed, values, problem):
     clients = np.arange(n)
     if family == "forbidden":
         return clients, Draws(seed, (family,)).stream("deal").order(n) % m
-    if family == "multi-layer":
+    if family in ("multi-layer", "deep"):
         layers, size = values["layers"], values["experts"]
         columns = clients[:, None] % size + size * np.arange(layers)
         return np.repeat(clients, layers), columns.ravel()
@@ -414,6 +416,19 @@ def test_multi_layer_groups():
     assert problem.problem_class == "flow"
 
 
+def test_deep_budgets_bind_over_all_layers():
+    problem = generate("deep", layers=6, experts=6, clients=100, spare=2)
+    assert problem.problem_class == "mip" and problem.n_groups == 6
+    free = al.solve(problem.replace(resources={}))
+    for resource in problem.resources.values():
+        size, used = np.asarray(resource.size)[0], np.zeros(100)
+        np.add.at(used, free.row_ind, size[free.col_ind])
+        # Without budgets most clients would hold more than fits.
+        assert (used > resource.budget).mean() > 0.5
+        one_of_each = size.reshape(6, 6).max(axis=1).sum()
+        assert (resource.budget >= one_of_each).all() and resource.budget.min() < 1.5 * one_of_each
+
+
 def test_sticky_rounds_are_one_sequence():
     rounds = [generate("sticky", seed=5, round=t, drift=0.05) for t in range(4)]
     assert rounds[0].held is None
@@ -463,7 +478,7 @@ def test_infeasible_problems_are_proved_so(cause):
 
 @pytest.mark.parametrize("family", [f.name for f in FAMILIES.values() if f.feasible])
 def test_feasible_problems_are_solved(family):
-    sizes = {"layers": 2, "experts": 4} if family == "multi-layer" else {"experts": 6}
+    sizes = {"layers": 2, "experts": 4} if family in ("multi-layer", "deep") else {"experts": 6}
     result = al.solve(generate(family, seed=2, clients=18, **sizes), time_limit=30)
     assert result.status is al.Status.OPTIMAL
 

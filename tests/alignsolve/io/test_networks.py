@@ -13,8 +13,9 @@ import alignsolve as al
 from alignsolve import io
 from alignsolve.generators import generate
 from alignsolve.io.optima import read_optima
+from tests.enumeration import Enumeration
 from tests.files import assert_read_or_refused, damaged, error_of
-from tests.strategies import brute_force, flow_problems, mip_problems
+from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
 
 WHOLE = ("integers", "ties")
 
@@ -256,6 +257,75 @@ def test_a_linear_file_has_our_optimum(suffix, parse, problem, tmp_path_factory)
     assert (found is None) == (best is None)
     if found is not None:
         assert found == pytest.approx(best, rel=1e-6, abs=1e-6)
+
+
+def kept(problem):
+    """Return the value of every feasible answer."""
+    found = Enumeration(problem)
+    return {answer.tobytes(): gain for answer, gain in
+            zip(found.answers[found.kept], found.gains[found.kept], strict=True)}
+
+
+@settings(max_examples=100)
+@given(problem=any_problems())
+def test_an_mps_file_of_ours_is_read_back(problem, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mps") / "p.mps"
+    if error_of(io.write_instance, problem, path) is not None:
+        return
+    again = io.read_instance(path)
+    assert again.sense == problem.sense
+    assert kept(again) == pytest.approx(kept(problem), rel=1e-9, abs=1e-9)
+
+
+def test_what_an_mps_file_says_of_a_problem(tmp_path):
+    problem = al.AlignmentProblem(
+        [[3, 1, -np.inf], [2, 2.5, 0]], 2, load_max=[2, 1, 1], load_penalty=[0, 0.5, 0.25],
+        load_target=1, loads={"s\n's": al.Load([1, 2], max=[2, 3, 2])},
+        resources={"mb": al.Resource([1, 2, 0.5], [2.5, 2])}, expert_group=[1, 0, 1],
+        group_max=[1, 1], client_fitness_min=[1, -np.inf], switch_cost=0.5, held=([0], [0]))
+    io.write_instance(problem, tmp_path / "p.mps")
+    again = io.read_instance(tmp_path / "p.mps")
+    assert set(again.loads) == set(problem.loads)
+    assert again.loads["s\n's"].weight.tolist() == [1, 2]
+    assert again.resources["mb"].budget.tolist() == [2.5, 2]
+    assert again.expert_group.tolist() == [0, 1, 0]
+    assert again.fitness[0].tolist() == [3, 1, -np.inf]
+    assert again.switch_cost[0].tolist() == [0, 0.5, 0]
+    assert kept(again) == pytest.approx(kept(problem))
+
+
+MPS = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, min_experts=1, load_max=1)
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("* Align", "* Other", ":1: is an MPS file of another writer"),
+    ("2 clients", "99999999 clients", "at most 10,000,000 of each are read"),
+    (" E slots_0", " E slots_7", ":8: 'slots_7' is nothing that alignsolve writes here"),
+    (" E slots_0", " E steps_0", ":8: 'E steps_0' is nothing"),
+    ("x_1_1 objective 2.5", "x_1_1 objective much", ":28: 'much' is nothing"),
+    ("x_1_1 objective", "x_1_9 objective", ":28: 'x_1_9' is nothing"),
+    ("ENDATA", "RANGES", "'RANGES' is nothing that"), ("ENDATA\n", "", "ends before ENDATA"),
+    ("rhs slots_0 1.0", "rhs slots_9 1.0", "'rhs slots_9 1.0' is nothing"),
+    ("BV bound x_0_0", "FR bound x_0_0", "'FR bound x_0_0' is nothing"),
+    (" MAX", " MIN", "'MIN' is nothing"),
+])  # fmt: skip
+def test_other_mps_files_are_refused(old, new, message, tmp_path):
+    path = tmp_path / "p.mps"
+    io.write_instance(MPS, path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(al.ProblemError) as raised:
+        io.read_instance(path)
+    assert message in str(raised.value)
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_damaged_mps_files_never_raise_anything_else(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mps") / "p.mps"
+    io.write_instance(MPS, path)
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    assert_read_or_refused(path, io.read_instances, path)
 
 
 def test_names_of_loads_do_not_reach_row_names(tmp_path):

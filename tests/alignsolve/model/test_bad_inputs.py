@@ -575,7 +575,11 @@ FILES = [
      "f.min: no node has a supply, or none a demand; give lines `n NODE SUPPLY` of both"),
     ("m.mps",
      "NAME x\n",
-     "m.mps: has format MPS, which is written for other solvers but not read"),
+     "m.mps:1: is an MPS file of another writer; alignsolve reads back those that it wrote, which "
+     "begin with what they are"),
+    ("m.lp",
+     "Minimize\n",
+     "m.lp: has format LP, which is written for other solvers but not read"),
     ("x.bin",
      b'\x00\x01\x02',
      "x.bin: is in no known format; it starts with '\\x00\\x01\\x02'"),
@@ -717,7 +721,7 @@ def folder(tmp_path, monkeypatch):
     Path("negative.txt").write_text("1 2\n1 2\n1 -1\n5\n")
     Path("bad.json").write_text("{}")
     Path("plan.csv").write_text("client,expert\n0,7\n")
-    Path("three.csv").write_text("client;expert;fitness\n")
+    Path("three.csv").write_text("client;holder;fitness\n")
 
 
 @pytest.mark.parametrize(("expression", "message"), CONSTRUCTOR + FUNCTIONS)

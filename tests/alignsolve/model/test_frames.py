@@ -170,6 +170,14 @@ class TestWide:
         plain = al.AlignmentProblem(np.array(values), 1)
         assert problem_digest(al.AlignmentProblem(frame, 1)) == problem_digest(plain)
 
+    def test_a_column_of_texts_has_a_place_to_go(self):
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame({"client": ["a"], "x": [1.0]})
+        for build in (al.AlignmentProblem, al.AlignmentProblem.from_cost):
+            with pytest.raises(al.ProblemError, match=r"from_frame, .* \.set_index\('client'\)"):
+                build(frame, 1)
+        assert al.AlignmentProblem(frame.set_index("client"), 1).client_ids == ("a",)
+
     def test_what_pandas_labels_comes_in_the_order_of_the_frame(self):
         pd = pytest.importorskip("pandas")
         frame = pd.DataFrame([[1.0, 2.0], [3.0, 4.0]], index=["a", "b"], columns=["x", "y"])

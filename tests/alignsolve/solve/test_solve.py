@@ -377,6 +377,27 @@ def test_auto_has_an_answer_before_a_slow_backend_begins(
     assert (result.backend, result.objective_value) == ("exchange", 5.5)
 
 
+@pytest.mark.parametrize(("problem", "most"), [(PROBLEM, 50.0), (MIP, math.inf)])
+def test_greedy_gets_no_more_time_than_an_exact_backend_takes(
+    problem: AlignmentProblem, most: float
+) -> None:
+    class Estimated(SlowBackend):
+        def estimated_seconds(self, problem: AlignmentProblem) -> float:
+            return 50.0
+
+    asked: list[float] = []
+
+    def greedy(_: AlignmentProblem, options: base.Limits) -> base.Outcome:
+        asked.append(options.deadline)
+        return pairs([0, 1], [1, 0])
+
+    backends = {"exchange": Estimated(lambda *_: pairs([0, 1], [1, 0], bound=5.5)),
+                "greedy": FakeBackend(greedy)}  # fmt: skip
+    started = time.perf_counter()
+    solve_by(backends, problem)
+    assert started + most <= asked[0] <= time.perf_counter() + most
+
+
 def test_ctrl_c_while_a_backend_loads_keeps_the_answer() -> None:
     class Loading(SlowBackend):
         def estimated_seconds(self, problem: AlignmentProblem) -> float:

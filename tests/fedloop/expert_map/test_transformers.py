@@ -9,7 +9,7 @@ import torch
 
 from fedloop import ExpertMap
 from fedloop.config import build_config
-from fedloop.errors import ExpertMapError
+from fedloop.errors import ConfigError, ExpertMapError
 from fedloop.models.build import build_model
 from tests.fedloop.expert_map import tiny
 from tests.fedloop.expert_map.states import SHAPES, state
@@ -203,6 +203,32 @@ def test_the_loop_has_the_balancing_loss_of_the_sub_model(held):
     output, _, balance = run.run(run.initial(), token, allowed)
     assert torch.allclose(output, right.logits, atol=ROUNDING)
     assert torch.allclose(balance, 0.3 * right.aux_loss, atol=ROUNDING)
+
+
+def test_the_loop_refuses_adapters_on_routers():
+    model = model_of("lora_mixtral")
+    run = build_model(build_config({}).model, (10,), 32, 0, model)
+    with pytest.raises(ConfigError, match="without an adapter"):
+        run.run(run.initial(), batch())
+
+
+def test_the_loop_trains_and_sends_adapters_alone():
+    model, token, held = model_of("lora_olmoe"), batch(), [1, 3, 5, 6]
+    found = ExpertMap.of(model)
+    run = build_model(build_config({}).model, (10,), 32, 0, model)
+    params = {key: value.requires_grad_() for key, value in run.initial().items()}
+    assert params and all("lora_" in key for key in params)
+    before = {key: value.clone() for key, value in run.module.state_dict().items()}
+    allowed = [torch.tensor([at in own for at in range(4)]) for own in found.by_layer(held)]
+    output, *_ = run.run(params, token, allowed)
+    assert torch.allclose(output, found.sub_model(model, held).eval()(token).logits, atol=ROUNDING)
+    slopes = torch.autograd.grad(output.square().sum(), list(params.values()))
+    assert all(slope.abs().max() > 0 for slope in slopes)
+    for key, slope in zip(params, slopes, strict=True):
+        if key in run.layout.layer_of:
+            layer = run.layout.layer_of[key]
+            assert not slope[~allowed[layer]].any()
+    assert all(torch.equal(value, before[key]) for key, value in run.module.state_dict().items())
 
 
 def test_a_correction_bias_cannot_bring_in_experts_that_are_away():

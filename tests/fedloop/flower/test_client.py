@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -162,6 +161,35 @@ def test_rounded_differences_follow_what_is_meant(with_map):
         assert bytes_["int8"][kind] <= 0.3 * bytes_["native"][kind]  # of rows of 6 and 32
 
 
+@pytest.mark.parametrize("judged", [True, False])
+def test_differences_are_to_what_a_node_has_also_from_its_evaluation(judged):
+    state = stacked()
+    found, seen = mapped(state), []
+
+    def evaluate(task):
+        seen.append(task.state["body"])
+        return 5, {"loss": 0.5}
+
+    strategy = AlignedStrategy(aligner(), found, encoding="int8", evaluate_clients=judged)
+    grid, arrays = Playing(client_app(trained, found, evaluate)), record_of(state)
+    for number in (1, 2):
+        messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
+        based = {message.content["config"]["payload-based-on"] for message in messages}
+        assert (based == {0}) == (number == 1)
+        replies = [grid.ask(message) for message in messages]
+        if number == 2:
+            replies[0].content[ARRAYS]["body"].data += b"x"
+        arrays, figures = strategy.aggregate_train(number, replies)
+        assert figures["accepted"] == 4 - number
+        asked = strategy.configure_evaluate(number, arrays, ConfigRecord(), grid)
+        found_figures = strategy.aggregate_evaluate(number, [grid.ask(one) for one in asked])
+        assert (found_figures == {"loss": 0.5, "seconds": pytest.approx(0, abs=60)}) == judged
+    assert len(seen) == 6 * judged
+    assert bool(strategy.refused) != judged  # the reason stays where nobody is judged
+    for body in seen[3:]:
+        torch.testing.assert_close(body, state_of(arrays)["body"], atol=2e-2, rtol=0)
+
+
 def test_who_lost_its_version_says_so_and_gets_everything_again():
     state = stacked()
     found = mapped(state)
@@ -220,19 +248,13 @@ def test_the_average_is_the_users(tmp_path):
 
 def test_clients_need_only_torch_and_flower():
     """As with ``pip install --no-deps alignsolve`` beside torch and flwr."""
-    code = textwrap.dedent("""
-        import sys
-
-        class Absent:
-            NAMES = {"numba", "llvmlite", "ortools", "scipy", "networkx", "matplotlib", "sklearn",
-                     "safetensors", "pandas", "transformers", "pydantic"}
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in self.NAMES:
-                    raise ModuleNotFoundError(f"No module named {name!r}")
-
-        sys.meta_path.insert(0, Absent())
-        from tests.fedloop.flower import restricted
-    """)
+    code = """
+import sys
+for absent in ("numba", "llvmlite", "ortools", "scipy", "networkx", "matplotlib", "sklearn",
+               "safetensors", "pandas", "transformers", "pydantic"):
+    sys.modules[absent] = None  # importing it raises
+from tests.fedloop.flower import restricted
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "trained and reported\n"

@@ -1,6 +1,7 @@
 """The apps of examples, deployed, and resumed; run by `make test-engines`."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ EXAMPLES = ROOT / "examples"
 FAULTY_LM = Path(__file__).parent / "faulty_lm"
 
 #: Seconds to wait for the clients of a round; one without failures takes 20 on two idle cores.
-TIMEOUT = 75.0
+TIMEOUT = float(os.environ.get("ENGINE_TEST_TIMEOUT", "75"))
 
 
 def lines_of(history):
@@ -32,7 +33,7 @@ def test_examples_are_short():
 
 
 @pytest.mark.engines
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 6 * TIMEOUT)
 def test_the_example_trains_and_goes_on_from_its_checkpoint(tmp_path):
     history, checkpoint = tmp_path / "history.jsonl", tmp_path / "model.safetensors"
     config = {"num-server-rounds": 1, "history": str(history), "checkpoint": str(checkpoint),
@@ -53,7 +54,7 @@ def test_the_example_trains_and_goes_on_from_its_checkpoint(tmp_path):
 
 
 @pytest.mark.engines
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600 + 6 * TIMEOUT)
 def test_a_model_of_transformers_trains_through_failures(tmp_path, monkeypatch):
     """Three nodes: one too slow, one damaged, one killed, and then the server killed."""
     pytest.importorskip("transformers")
@@ -66,7 +67,7 @@ def test_a_model_of_transformers_trains_through_failures(tmp_path, monkeypatch):
     with Deployment(faults, tmp_path / "logs") as deployment:
 
         def interfere():
-            if marker.exists() and deployment.ports:
+            if marker.exists():
                 marker.unlink()
                 deployment.kill_node(2)
                 deployment.start_node(2, {})

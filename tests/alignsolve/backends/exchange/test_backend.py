@@ -6,7 +6,6 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend
-from alignsolve.errors import UnsupportedProblemError
 from alignsolve.status import Limits
 from tests.strategies import brute_force, flow_problems
 
@@ -58,13 +57,6 @@ def test_warm_start_from_a_result():
     again = al.solve(problem.replace(fitness=fitness + 0.0), "exchange", warm_start=first)
     assert again.status is al.Status.OPTIMAL
     assert again.stats["passes"] < first.stats["passes"]
-
-
-def test_declines_groups_over_a_source_with_a_reason():
-    source = al.FunctionSource(lambda a, b: np.ones((b - a, 4)), (4, 4))
-    problem = al.AlignmentProblem(source, 2, expert_group=[0, 0, 1, 1], group_max=1)
-    with pytest.raises(UnsupportedProblemError, match="groups over a source"):
-        al.solve(problem, "exchange")
 
 
 def test_hands_over_where_it_stalls(monkeypatch):

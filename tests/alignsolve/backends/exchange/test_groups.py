@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.backends import get_backend
-from alignsolve.backends.exchange import ExchangeAnswer, layers
+from alignsolve.backends.exchange import ExchangeAnswer, layers, solve_exchange
 from alignsolve.backends.exchange.backend import components_of
 from alignsolve.backends.exchange.params import DEFAULTS
 from alignsolve.kernels import compiled
@@ -136,6 +136,24 @@ def test_threads_change_nothing(deep, monkeypatch):
         assert (other.prices == found[0].prices).all()
 
 
+@pytest.mark.parametrize("group", [np.arange(32) // 8, np.arange(32) % 4])
+def test_layers_over_a_source(deep, group):
+    changed = deep[0].replace(expert_group=group, load_penalty=0.001)
+    rng, n = np.random.default_rng(0), changed.n_clients
+    sources = [
+        al.FunctionSource(lambda a, b: changed.fitness[a:b], (n, 32), np.float32, 700),
+        al.FactorSource(rng.random((n, 3)), rng.random((32, 3)), 700),
+    ]
+    for source in sources:
+        streamed = changed.replace(fitness=source)
+        inside = changed.replace(fitness=source.in_memory())
+        ours, theirs = al.solve(streamed, "exchange"), al.solve(inside, "exchange")
+        assert ours.status is theirs.status is al.Status.OPTIMAL
+        assert ours.objective_value == pytest.approx(theirs.objective_value, rel=1e-12)
+    with pytest.raises(al.UnsupportedProblemError, match="share slots over a source"):
+        al.solve(deep[1].replace(fitness=sources[0]), "exchange")
+
+
 def test_a_component_without_an_answer_names_its_experts():
     problem = al.AlignmentProblem(
         np.ones((6, 4)), 2, min_experts=2, **TWO, group_max=1, load_max=[9, 2, 9, 3]
@@ -151,8 +169,9 @@ def test_stopped_answers_keep_every_bound(deep, questions):
     for problem in deep:
         left = iter(range(questions))
         found = backend.solve_in_groups(
-            components_of(problem), problem.fitness, *problem.slot_bounds(), switch=None,
-            threads=1, ready=True, should_stop=lambda left=left: next(left, None) is None,
+            components_of(problem), solve_exchange, problem.fitness, *problem.slot_bounds(),
+            switch=None, threads=1, ready=True,
+            should_stop=lambda left=left: next(left, None) is None,
             params=dataclasses.replace(DEFAULTS, grace=0.0),
             **backend.task_of(problem, Limits()),
         )  # fmt: skip
@@ -182,18 +201,20 @@ def test_repair_brings_shared_slots_within_bounds(deep):
 
 def test_very_many_shared_experts_are_left_to_others(monkeypatch):
     monkeypatch.setattr(backend, "FEW_SHARED_PAIRS", 0)
-    problem = al.AlignmentProblem(np.ones((7, 4)), 3, **TWO, group_min=1, load_max=6)
+
+    def problem(n):
+        return al.AlignmentProblem(np.ones((n, 4)), 3, **TWO, group_min=1, load_max=6)
+
     with pytest.raises(al.UnsupportedProblemError, match="4 experts share slots of 7 clients"):
-        al.solve(problem, "exchange")
-    assert al.solve(problem).backend == "ortools-mcf"
-    wider = problem.replace(fitness=np.ones((8, 4)))
-    assert al.solve(wider, "exchange").status is al.Status.OPTIMAL
+        al.solve(problem(7), "exchange")
+    assert al.solve(problem(7)).backend == "ortools-mcf"
+    assert al.solve(problem(8), "exchange").status is al.Status.OPTIMAL
 
 
 def test_a_stalled_component_leaves_the_problem_to_others():
     problem = al.AlignmentProblem(np.ones((2, 4)), 2, **TWO, group_max=1)
     one = ExchangeAnswer("optimal", np.array([0]), np.array([1]), np.ones(2), feasible=True)
-    stalled = ExchangeAnswer("stalled", prices=np.array([2.0, 3.0]), feasible=True)
+    stalled = ExchangeAnswer("stalled", prices=np.array([2.0, 3.0]))
     found = layers.join([one, stalled], components_of(problem), 0.5)
     assert found.status == "stalled"
     assert found.prices.tolist() == [1, 2, 1, 3]

@@ -1,0 +1,148 @@
+"""Answers to generalized assignment by annealing: what binds is priced, then enforced.
+
+At prices of the budgets every job has a few agents where it loses little. Each round starts
+where budgets hardly count, so that jobs lose next to nothing, and makes what a budget is out of
+balance by cost more and more, while shifts and swaps keep the jobs' losses low (S. Kirkpatrick,
+C. D. Gelatt and M. P. Vecchi, Optimization by simulated annealing, 1983,
+doi:10.1126/science.220.4598.671, with penalties in place of the temperature). Rounds take
+longer and longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.backends.lagrangian.bound import Relaxation
+from alignsolve.backends.lagrangian.params import AnnealingParams
+from alignsolve.model.arrays import Float64Array, IntArray
+
+
+class Annealing:
+    """The search; see the module.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        A problem of generalized assignment.
+    best : SharedIncumbent
+        Where answers go.
+    params : AnnealingParams
+        What steers the search.
+
+    Attributes
+    ----------
+    rounds, seconds : int, float
+        What was done so far, and how long that took.
+    """
+
+    def __init__(
+        self, relaxation: Relaxation, best: SharedIncumbent, params: AnnealingParams
+    ) -> None:
+        assert relaxation.whole is not None
+        self.best, self.params = best, params
+        self.size, self.cap = relaxation.whole
+        self.values = relaxation.problem.values(slice(0, self.cap.size))
+        self.values[self.size > self.cap[:, None]] = -np.inf
+        self.rng = np.random.default_rng(best.limits.seed)
+        #: A job that fits no agent is a proof.
+        best.infeasible |= not (self.values.max(axis=0) > -np.inf).all()
+        #: What a unit of each budget is worth, near enough to the best such prices.
+        self.prices = self._price_budgets()
+        self.rounds, self.seconds = 0, 0.0
+        self._steps = self._search()
+
+    def _price_budgets(self) -> Float64Array:
+        """Return prices of the budgets, by subgradient steps as in `subgradient`; O(n m) each."""
+        price, best = np.zeros(self.cap.size), np.inf
+        trial, direction = price, np.zeros_like(price)
+        distance, reference, idle = -1.0, np.inf, 0
+        for _ in range(self.params.price_rounds):
+            if self.best.is_over:
+                break
+            worth = self.values - trial[:, None] * self.size
+            agent, jobs = worth.argmax(axis=0), np.arange(worth.shape[1])
+            bound = float(worth[agent, jobs].sum() + trial @ self.cap)
+            excess = np.bincount(agent, self.size[agent, jobs], self.cap.size) - self.cap
+            if bound < best:
+                price, best = trial, bound
+            if distance < 0:
+                distance = 0.05 * abs(bound)
+            idle += 1
+            if best <= reference - 0.1 * distance:
+                distance *= 1.5 if idle < 5 else 1.0
+                idle, reference = 0, best
+            elif idle >= 8:
+                distance *= 0.5
+                idle, reference = 0, best
+                trial, direction = price, np.zeros_like(price)
+                continue
+            direction = excess + 0.7 * direction
+            direction[(trial <= 0) & (direction < 0)] = 0.0
+            length = float(direction @ direction)
+            if length == 0:
+                break
+            trial = np.maximum(0.0, trial + (bound - best + distance) / length * direction)
+        return price
+
+    @property
+    def job_prices(self) -> Float64Array:
+        """Prices of the jobs at which no agent can gain more than its budget is worth."""
+        worth: Float64Array = (self.values - self.prices[:, None] * self.size).max(axis=0)
+        return worth
+
+    def step(self) -> None:
+        """Go on for less than a tenth of a second or so."""
+        began = time.perf_counter()
+        next(self._steps, None)
+        self.seconds += time.perf_counter() - began
+
+    def _search(self) -> Iterator[None]:
+        """Run one round after the other, each longer than the one before; yield in between."""
+        params = self.params
+        prices, typical = self.prices, np.maximum(self.size.mean(axis=1), 1.0)
+        loss = prices[:, None] * self.size - self.values
+        likely = np.argsort(loss, axis=0, kind="stable").T
+        likely = np.ascontiguousarray(likely[:, : params.agents])
+        ordered = np.take_along_axis(loss.T, likely, axis=1)
+        # Where few agents may hold a job, its best one stands for the others.
+        likely = np.where(np.isfinite(ordered), likely, likely[:, :1])
+        regret = ordered - ordered[:, :1]
+        scale = float(regret[np.isfinite(regret)].mean()) or 1.0
+        # A budget that the prices leave free binds where nothing costs anything.
+        prices = np.maximum(prices, 0.05 * scale / typical)
+        moves = params.first_moves
+        while True:
+            factor = params.factors[self.rounds % len(params.factors)]
+            yield from self._round(loss, likely, prices, typical, factor * scale, moves)
+            self.rounds += 1
+            moves = int(moves * params.growth)
+
+    def _round(
+        self, loss: Float64Array, likely: IntArray, prices: Float64Array, typical: Float64Array,
+        hot: float, moves: int,
+    ) -> Iterator[None]:  # fmt: skip
+        """Run one round, in steps of the same temperature."""
+        from alignsolve.backends.lagrangian.annealing_kernels import anneal
+
+        params = self.params
+        owner, found = likely[:, 0].copy(), np.empty(len(likely), dtype=np.int64)
+        steps = max(params.steps, moves // params.most_moves)
+        # At first a typical job too much costs a few times what is accepted.
+        first = params.first_weight * hot / float((prices * typical).mean())
+        for part in np.linspace(0.0, 1.0, steps):
+            temperature = hot * params.cooling**part
+            weight = first * (params.last_weight / first) ** part
+            over, under = weight * prices, min(weight, 1.0) * prices
+            before = self.best.value
+            value = anneal(
+                loss, self.values, self.size, self.cap, over, under, likely, temperature,
+                moves // steps, int(self.rng.integers(1 << 31)), owner, before, found,
+            )  # fmt: skip
+            if value > before:
+                order = np.lexsort((np.arange(found.size), found))
+                self.best.offer(found[order], order)
+            yield

@@ -1,0 +1,77 @@
+"""Annealing for generalized assignment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import alignsolve as al
+from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.backends.lagrangian.annealing import Annealing
+from alignsolve.backends.lagrangian.bound import Relaxation
+from alignsolve.backends.lagrangian.params import AnnealingParams
+from alignsolve.generators import generate
+from alignsolve.status import Limits
+
+SHORT = AnnealingParams(first_moves=100_000)
+
+
+def annealed(problem: al.AlignmentProblem, rounds: int, seed: int = 0) -> SharedIncumbent:
+    """Return what some rounds find."""
+    best = SharedIncumbent(problem, Limits(seed=seed))
+    annealing = Annealing(Relaxation(problem, 1), best, SHORT)
+    while annealing.rounds < rounds and not best.infeasible:
+        annealing.step()
+    return best
+
+
+def generalized_assignment(cost: np.ndarray, size: np.ndarray, budget: list[int]):
+    """Return a problem of given costs, sizes and budgets."""
+    return al.AlignmentProblem.from_cost(
+        cost, cost.shape[1], load_min=1, load_max=1,
+        resources={"capacity": al.Resource(size, np.array(budget))},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "share"), [("c", 0.03), ("d", 0.015), ("e", 0.015)])
+def test_comes_close_to_the_best_value_soon(kind: str, share: float) -> None:
+    problem = generate(f"gap-{kind}", seed=1, agents=10, jobs=100)
+    bound = al.solve(problem, "lagrangian:bound").dual_bound
+    found = annealed(problem, 3)
+    assert bound <= -found.value <= (1 + share) * bound
+
+
+def test_the_same_seed_and_work_give_the_same_answer() -> None:
+    problem = generate("gap-d", seed=2, agents=8, jobs=60)
+    first, second, other = (annealed(problem, 2, seed).pairs for seed in (3, 3, 4))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_a_swap_is_found_that_no_shift_leads_to() -> None:
+    # Both agents are full whoever holds which of the two large jobs, and small ones fill up.
+    cost = np.array([[1, 9, 5, 5, 5, 5, 5, 5], [9, 1, 5, 5, 5, 5, 5, 5]], dtype=float)
+    size = np.array([[6, 6, 1, 1, 1, 1, 1, 1]] * 2)
+    best = annealed(generalized_assignment(cost, size, [9, 9]), 1)
+    assert best.value == -32
+
+
+def test_budgets_that_never_bind_cost_nothing() -> None:
+    cost = np.arange(24.0).reshape(3, 8) % 7
+    best = annealed(generalized_assignment(cost, np.ones((3, 8), dtype=int), [8, 8, 8]), 1)
+    assert best.value == -cost.min(axis=0).sum()
+
+
+def test_a_job_that_fits_no_agent_is_a_proof() -> None:
+    size = np.ones((2, 8), dtype=int)
+    size[:, 3] = 10
+    assert annealed(generalized_assignment(np.ones((2, 8)), size, [9, 9]), 1).infeasible
+
+
+def test_forbidden_pairs_are_not_held() -> None:
+    problem = generate("gap-c", seed=3, agents=5, jobs=40)
+    fitness = problem.fitness.copy()
+    fitness[::2, ::3] = -np.inf
+    best = annealed(problem.replace(fitness=fitness), 2)
+    assert best.pairs is not None
+    assert np.isfinite(fitness[best.pairs]).all()

@@ -1,0 +1,149 @@
+"""Features of updates, experts that clients are served with, and the router of all experts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+import alignsolve as al
+from fedloop.config import build_config
+from fedloop.experiment import RECENT, best_experts, run_training
+from fedloop.local.client import Training
+from fedloop.models.layout import Layout
+from fedloop.server import router as routers
+from fedloop.server.features import update_features
+from fedloop.server.router import client_weights, closed_form_router, discriminant
+from tests.fedloop.worlds import images, spec
+
+SMALL = {"rounds": 6, "data": {"limit": 600}, "partition": {"clients": 6, "test_images": 10},
+         "local": {"steps": 2, "batch_size": 8, "probe_images": 8}}
+
+
+@pytest.fixture(scope="module")
+def played():
+    return run_training(build_config(SMALL))
+
+
+def features_of(changes, known=None, sound=None):
+    """Return features of clients that changed one matrix by `changes`, (N, inputs, outputs)."""
+    n = len(changes)
+    aligner = al.Aligner(2)
+    aligner.plan(range(n))
+    if known is not None:
+        aligner.tables.features.update(known)
+    sent = {"trunk": torch.ones(changes.shape[1:])}
+    training = Training(tuple(range(n)), [], {"trunk": sent["trunk"] + changes}, torch.zeros(n),
+                        [], [], [])
+    sound = np.ones(n, np.bool_) if sound is None else sound
+    return update_features(sent, training, Layout(2, 1, {}, ("router",)), sound, aligner, 0)
+
+
+def test_clients_of_like_inputs_are_alike_whatever_experts_did_to_derivatives():
+    generator = torch.Generator().manual_seed(0)
+    kinds = torch.randn(2, 20, 3, generator=generator)  # inputs of two kinds
+    turns = torch.randn(8, 3, 6, generator=generator)   # derivatives, other for every client
+    found = features_of(torch.stack([kinds[i % 2] @ turns[i] for i in range(8)]))
+    assert len(found) == 8 and all(vector.dtype == np.float32 for vector in found.values())
+    moments = np.stack([found[i][64:] for i in range(8)])
+    alike = moments @ moments.T
+    same = np.arange(8)[:, None] % 2 == np.arange(8) % 2
+    assert alike[same].min() > 0.3 > 0 > alike[~same].max()
+
+
+def test_features_are_running_means_of_two_unit_vectors():
+    changes = torch.randn(4, 20, 6, generator=torch.Generator().manual_seed(1))
+    new = features_of(changes)[2]
+    assert np.linalg.norm(new[:64]) == pytest.approx(1) == np.linalg.norm(new[64:])
+    old = np.linspace(-1, 1, new.size)
+    assert features_of(changes, {2: old})[2] == pytest.approx(0.9 * old + 0.1 * new, abs=1e-6)
+
+
+def test_damaged_or_lonely_updates_have_no_features():
+    changes = torch.randn(3, 20, 6, generator=torch.Generator().manual_seed(1))
+    changes[1] = torch.nan
+    found = features_of(changes, sound=np.array([True, False, True]))
+    assert sorted(found) == [0, 2] and np.isfinite(np.stack(list(found.values()))).all()
+    assert features_of(changes, sound=np.array([True, False, False])) == {}
+    assert features_of(torch.zeros(3, 20, 6)) == {}
+
+
+def test_a_run_fills_the_features_of_its_clients(played):
+    _, state = played
+    assert state.aligner.tables.features.known[:6].all()
+    _, without = run_training(build_config(
+        SMALL | {"rounds": 2, "alignment": {"shared_evidence": False}}))
+    assert not without.aligner.tables.features.known.any()
+
+
+def test_clients_are_served_with_the_best_of_what_they_trained_lately(played):
+    world, state = played
+    served = best_experts(world, state, state.held)
+    fitness = state.aligner.fitness(range(6))
+    for client, device in enumerate(world.fleet):
+        lately = {expert for record in state.records[-RECENT:]
+                  for expert in record["held"][str(client)]}
+        best = sorted(lately, key=lambda expert: -fitness[client, expert])[:device.slots]
+        assert np.flatnonzero(served[client]).tolist() == sorted(best)
+
+
+def test_discriminant_is_that_of_scikit_learn(monkeypatch):
+    monkeypatch.setattr(routers, "SHRINKAGE", 0.0)
+    rng = np.random.default_rng(0)
+    label = rng.integers(3, size=200)
+    x = rng.standard_normal((200, 4)) + np.array([[0, 0, 0, 0], [2, 0, 1, 0], [0, 2, 0, 1]])[label]
+    one = np.eye(3)[label]
+    sums = one.sum(axis=0), one.T @ x, x.T @ x
+    weight, bias = discriminant(*map(torch.from_numpy, sums))
+    ours = torch.from_numpy(x).float() @ weight.T + bias
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(x, label).predict_log_proba(x)
+    np.testing.assert_allclose(ours.log_softmax(dim=1).numpy(), theirs, atol=1e-3)
+
+
+def test_an_expert_without_examples_is_never_chosen():
+    number, total = torch.tensor([4.0, 0.0]).double(), torch.zeros(2, 3).double()
+    weight, bias = discriminant(number, total, torch.eye(3).double())
+    assert bias[1] == -torch.inf and weight.isfinite().all()
+
+
+def test_weights_of_experts_follow_fitness_among_candidates():
+    weight = client_weights(np.array([[0.4, 0.2, 0.9, 0.1]]),
+                            np.array([[True, True, False, True]]), 2)
+    assert weight[0, 0] == pytest.approx(np.exp([0, -1]) / (1 + np.exp(-1)))
+    assert weight[0, 1].tolist() == [0.0, 1.0]
+
+
+def test_the_router_sends_examples_to_the_experts_of_clients_alike():
+    model, data = spec(experts=2, top_k=1), images(4, 50)
+    half = torch.arange(200) // 50 % 2 == 0
+    data.input[half] += 1.0  # clients 0 and 2 have lighter images
+    weights = np.eye(2)[np.arange(4) % 2][:, None]
+    found = closed_form_router(model, model.initial(), data, weights, 0)
+    routed = dataclasses.replace(model, router=found)
+    _, (usage,), _ = routed.run(model.initial(), data.input[half])
+    assert usage.tolist() == [1.0, 0.0]
+    _, (usage,), _ = routed.run(model.initial(), data.input[~half])
+    assert usage.tolist() == [0.0, 1.0]
+
+
+def test_many_features_are_projected(monkeypatch):
+    monkeypatch.setattr(routers, "MOST", 20)
+    model, data = spec(experts=2), images(3)
+    found = closed_form_router(model, model.initial(), data, np.full((3, 1, 2), 0.5), 0)
+    assert found.weight[0].shape == (2, 20) and found.projection.shape == (36, 20)
+    output, *_ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
+    assert output.isfinite().all()
+
+
+def test_text_is_routed_by_what_layers_are_given():
+    config = build_config({
+        "rounds": 1, "data": {"name": "text", "limit": 20_000, "window": 16},
+        "partition": {"kind": "domains", "clients": 4, "test_images": 4},
+        "model": {"layers": 2, "experts": 3, "width": 16, "expert_width": 8},
+        "local": {"steps": 1, "batch_size": 4, "probe_images": 4}})
+    world, state = run_training(config)
+    found = closed_form_router(world.spec, state.model, world.partition.train,
+                               np.full((4, 2, 3), 1 / 3), 0)
+    assert not found.of_input and [w.shape for w in found.weight] == [(3, 16)] * 2
+    assert np.isfinite(state.records[0]["bits_per_byte_all"])
