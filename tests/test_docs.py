@@ -59,3 +59,9 @@ def test_reference_has_every_export_and_backend() -> None:
     assert told >= set(al.__all__) - {"plot"} | set(al.plot.__all__)
     backends = (ROOT / "docs" / "backends.md").read_text()
     assert all(f"`{name}`" in backends for name in BACKEND_NAMES)
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = "".join((ROOT / "docs" / name).read_text() for name in
+                       ("index.md", "howto/index.md"))
+    assert not [page.stem for page in PAGES if page.stem not in contents and page.stem != "index"]
