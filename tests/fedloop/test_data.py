@@ -57,6 +57,13 @@ def test_real_mnist():
     assert np.bincount(data.label).tolist()[:3] == [980, 1135, 1032]
 
 
+@pytest.mark.parametrize("start", [b"\0\0\x09\1", b"\0\0\x08\0", b"\0\0\x08\5", b"\0\0"])
+def test_what_does_not_start_like_idx_is_refused(tmp_path, start):
+    (tmp_path / "x").write_bytes(start + bytes([0, 0, 0, 1, 7]))
+    with pytest.raises(DataError, match="not an IDX file of unsigned bytes: it starts with"):
+        read_idx(tmp_path / "x")
+
+
 @given(st.binary(max_size=40), st.integers(0, 40))
 def test_damaged_idx_is_refused(tmp_path_factory, junk, cut):
     path = tmp_path_factory.mktemp("idx") / "x"

@@ -52,6 +52,15 @@ def test_prices_of_the_budgets_divide_the_jobs():
     assert state.excess() == 0
 
 
+def test_penalties_of_a_change_are_the_difference_of_two_squares():
+    problem = al.AlignmentProblem(np.zeros((4, 1)), 1, load_penalty=0.25, load_target=0.5)
+    state = State(problem)
+    state.hold(np.arange(2), np.zeros(2, dtype=np.int64))
+    # Of 2 holders at a target of 1/2: (5/2)^2 - (3/2)^2 = 4, and (1/2)^2 - (3/2)^2 = -2.
+    found = [float(state.expert_change(0, [np.array(change)])) for change in (1.0, -1.0)]
+    assert found == [0.25 * 4, 0.25 * -2]
+
+
 def test_an_expert_that_nobody_may_hold_stays_empty_and_others_are_filled():
     fitness = [[-np.inf, 1.0, 2.0], [-np.inf, 5.0, 3.0]]
     state = State(al.AlignmentProblem(fitness, 1, load_min=[1, 1, 1]), DEFAULTS)
