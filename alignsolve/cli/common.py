@@ -23,6 +23,7 @@ from alignsolve.io.native_json import plain
 from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.text import listing
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -124,13 +125,30 @@ def only_one(file: str, chosen: list[Chosen]) -> tuple[AlignmentProblem, str]:
 
 
 def open_solution(
-    path: str, file: str, problem: AlignmentProblem
-) -> tuple[AlignmentProblem, Solution]:
-    """Return a solution, and its problem: that of `file`, with the solution's settings."""
+    path: str, file: str, problem: AlignmentProblem, settings: list[str] | None
+) -> tuple[AlignmentProblem, Solution, list[str]]:
+    """Return a solution, its problem, and remarks on what of the problem it says.
+
+    The problem is that of `file`, which has the settings of ``--set``, with the solution's.
+
+    Raises
+    ------
+    ProblemError
+        If the solution cannot be read, is for another problem, or was found with another value
+        of a setting than ``--set`` gives.
+    """
     if path == file == STANDARD:
         raise ProblemError("standard input holds one file; give the problem or the solution a name")
     solution = read_from(path, lambda place: read_solution(place, problem))
-    return solution.problem_of(problem), solution
+    given = settings_of(settings)
+    for name, value in solution.settings.items():
+        if given.get(name, value) != value:
+            raise ProblemError(f"{path}: was found with {name}={value:g}, and --set gives "
+                               f"{name}={given[name]:g}; drop --set {name}, or solve again")
+    further = [f"{name}={value:g}" for name, value in solution.settings.items()
+               if name not in given]
+    remarks = [f"with {listing(further)}, as the solution says"] if further else []
+    return solution.problem_of(problem), solution, remarks
 
 
 def settings_of(texts: list[str] | None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import click
@@ -89,8 +90,9 @@ def explain(
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
     problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
+    remarks: list[str] = []
     if solution is not None:
-        problem, claimed = open_solution(solution, file, problem)
+        problem, claimed, remarks = open_solution(solution, file, problem, settings)
         result = result_of(problem, claimed)
     else:
         with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
@@ -103,7 +105,8 @@ def explain(
     }
     with working("explaining", json):
         found = explain_answer(problem, result, exact=exact, time_limit=exact_seconds, **about)
-    page = found.text("owner") if audience == "owner" else _page(found)
+    found = replace(found, notes=(*remarks, *found.notes))
+    page = _page(found) if audience == "engineer" else "\n".join([found.text("owner"), *remarks])
     report(json, {"file": label, "status": result.status} | vars(found), page)
     return DONE
 

@@ -243,16 +243,17 @@ def check(
     the solution breaks a bound or claims what is not so.
     """
     problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
-    problem, claimed = open_solution(solution, file, problem)
+    problem, claimed, remarks = open_solution(solution, file, problem, settings)
     with working("checking", json):
         found = verdict(problem, claimed)
+    remarks = [*remarks, *found.remarks]
     lines = [f"failed: {failure}" for failure in found.failures]
     if found.certificate is not None and found.certificate.feasible:
         lines.append(found.certificate.summary() if found.claim is None
                      else found.claim.summary(found.certificate.objective_value))
-    lines += found.remarks if found.failures else [*found.remarks, "ok"]
+    lines += remarks if found.failures else [*remarks, "ok"]
     report(json, {"file": label, "solution": solution, "ok": not found.failures,
-                  "failures": found.failures, "remarks": found.remarks} | _certified(found),
+                  "failures": found.failures, "remarks": remarks} | _certified(found),
            "\n".join(lines))
     return FAILED if found.failures else DONE
 

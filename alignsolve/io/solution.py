@@ -94,7 +94,8 @@ class Solution:
         problem that they loosen.
     settings : mapping of str to float
         Arguments of the problem that were replaced by a number before it was solved, as by
-        ``--set``; see `problem_of`.
+        ``--set``; see `problem_of`. Those of a file that are not in the problem that its digest
+        names are passed over.
     client_ids, expert_ids : tuple of str, or None
         Ids of the problem's clients and experts. Of a table that was read without a problem,
         ids that the table has.
@@ -247,7 +248,7 @@ def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
     if problem is None:
         problem, multipliers = _unknown(document), None
     else:
-        _refuse_another(document, problem, settings)
+        settings = _settings_for(document, problem, settings)
     index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
     rows, cols = sorted_pairs(problem, *index)
     relaxations = expect("relaxations", document.get("relaxations", []), list, "a list")
@@ -268,21 +269,25 @@ def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
     )
 
 
-def _refuse_another(
-    document: dict[str, Any], problem: AlignmentProblem, settings: Mapping[str, float]
-) -> None:
-    """Refuse a document that is for another problem, also with the settings made."""
+def _settings_for(
+    document: dict[str, Any], problem: AlignmentProblem, settings: dict[str, float]
+) -> dict[str, float]:
+    """Return the settings with which a document is for a problem, or refuse another's document.
+
+    A document whose digest is that of the problem as given changes nothing of it.
+    """
     for key, size in (("n_clients", problem.n_clients), ("n_experts", problem.n_experts)):
         if document.get(key) != size:
             raise ProblemError(f"is for another problem: {stated(document, key)}, not {size}")
-    digest = problem_digest(problem)
-    if document.get("problem") == digest:
-        return
-    also = ""
+    digest, wanted, also = problem_digest(problem), document.get("problem"), ""
+    if not settings and wanted == digest:
+        return settings
     if settings:
         changed = problem_digest(problem.replace(**settings))
-        if document.get("problem") == changed:
-            return
+        if wanted == changed:
+            return settings
+        if wanted == digest:
+            return {}
         listed = " ".join(f"{name}={value:g}" for name, value in settings.items())
         also = f", and {changed!r} with {listed}"
     raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "

@@ -20,6 +20,7 @@ from alignsolve import io
 from alignsolve.certificate.best_responses import Multipliers
 from alignsolve.cli.main import COMMANDS, app, main
 from alignsolve.generators import FAMILIES
+from alignsolve.model.digest import problem_digest
 from alignsolve.status import Termination
 
 FLOW = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1, client_ids=["Anna", "Bob"])
@@ -279,13 +280,36 @@ def test_set_replaces_arguments(folder, capsys):
 def test_a_solution_remembers_what_set_replaced(folder, capsys):
     words = ("--set", "max_experts=2", "--set", "load_max=1")
     assert run(capsys, "solve", "scores.csv", *words, "--out", "plan.json")[0] == 0
-    for more in ((), words):
-        assert run(capsys, "check", "scores.csv", "plan.json", *more)[0] == 0
-        code, document = run_json(capsys, "explain", "scores.csv", "--solution", "plan.json", *more)
+    for more, said in (
+        ((), "max_experts=2 and load_max=1"), (words[:2], "load_max=1"), (words, ""),
+    ):  # fmt: skip
+        code, out, _ = run(capsys, "check", "scores.csv", "plan.json", *more)
+        assert (code, f"with {said}, as the solution says\nok\n" in out) == (0, bool(said))
+        _, checked = run_json(capsys, "check", "scores.csv", "plan.json", *more)
+        explain = ("explain", "scores.csv", "--solution", "plan.json", *more)
+        code, document = run_json(capsys, *explain)
         assert (code, document["objective_value"]) == (0, 5)
+        for remarks in (checked["remarks"], document["notes"]):
+            assert remarks == ([f"with {said}, as the solution says"] if said else [])
+        assert ("as the solution says" in run(capsys, *explain, "--for", "owner")[1]) == bool(said)
     code, _, err = run(capsys, "check", "scores.csv", "plan.json", "--set", "load_min=1")
     assert code == 2
     assert "is for another problem" in err
+
+
+def test_a_solution_does_not_choose_the_problem(folder, capsys):
+    words = ("--set", "max_experts=2", "--out", "plan.json")
+    assert run(capsys, "solve", "scores.csv", *words)[0] == 0
+    code, _, err = run(capsys, "check", "scores.csv", "plan.json", "--set", "max_experts=1")
+    assert code == 2
+    assert "was found with max_experts=2, and --set gives max_experts=1" in err
+    document = json.loads(Path("plan.json").read_text())
+    document["problem"] = problem_digest(io.read_instance("scores.csv"))
+    Path("plan.json").write_text(json.dumps(document))
+    code, out, _ = run(capsys, "check", "scores.csv", "plan.json")
+    assert code == 1
+    assert "client 'a'" in out
+    assert "as the solution says" not in out
 
 
 def test_columns_of_other_names(folder, capsys):
