@@ -104,9 +104,13 @@ class Alternative:
     bounds : tuple of float, or None
         Proved bounds of `missing` where it is not exact and they are known.
     gain : float
-        What the client itself would gain by the expert in place of `in_place_of`.
+        What the client itself would gain by the expert in place of `in_place_of`; where no
+        answer has the pair, in place of what it values least, or 0 where that is not known.
     holders, places : int
         Holders of the expert, and its upper load bound; at most the number of clients.
+    displaces : bool
+        Whether the client could take the place of each holder, which then held nothing more, or
+        what the client gives up; each gains at least `missing` more than the client then.
     """
 
     expert: int
@@ -124,6 +128,7 @@ class Alternative:
     gain: float = 0.0
     holders: int = 0
     places: int = 0
+    displaces: bool = False
 
 
 class Wording:
@@ -157,14 +162,16 @@ class Wording:
         text = f"not {self._pair(part)}"
         if math.isinf(part.missing):
             text += "; no answer with this pair exists"
+            link, is_so = ", but one", "does"
         else:
             given = part.in_place_of
             over = "" if given is None else f" in place of {self._name(given)}"
             by = known(part.missing, part.exact, part.bounds)
             text += f"; {self.better} by more than {by}, it is given{over}"
+            link, is_so = "; so it", "is"
         if part.slot_suffices:
             likely = "" if part.slot_exact else "likely "
-            text += f"; so it {likely}is with one more slot for the expert"
+            text += f"{link} {likely}{is_so} with one more slot for the expert"
         return replace(part, text=text)
 
     def _pair(self, part: HeldExpert | Alternative) -> str:
@@ -349,7 +356,7 @@ def _client_text(found: ClientExplanation) -> str:
     unit = "fitness" if found.sense == "max" else "cost"
     lines += [_passed_over(part, unit) for part in better[:NAMED]]
     if not better:
-        lines.append("No other expert would suit it better.")
+        lines.append(_none_better(found, unit, least))
     for name, worth in found.budget_worth.items():
         if worth > least:
             about = about_unless(f"budget_worth.{name}" not in found.estimates)
@@ -364,6 +371,16 @@ def _client_text(found: ClientExplanation) -> str:
     return "\n".join(lines)
 
 
+def _none_better(found: ClientExplanation, unit: str, least: float) -> str:
+    """Return what is said where no plan with another expert gives a client more."""
+    if found.regret <= least:
+        return "No other expert would suit it better."
+    line = f"Other experts would suit it better by {rounded(found.regret)} in {unit}, but no "
+    if all(math.isinf(part.missing) for part in found.alternatives):
+        return f"{line}plan within all limits gives it those."
+    return f"{line}best plan with one of them gives it more."
+
+
 def _passed_over(part: Alternative, unit: str) -> str:
     """Return why a client does not get an expert that would suit it better."""
     name = capital(bare(part.name))
@@ -375,6 +392,10 @@ def _passed_over(part: Alternative, unit: str) -> str:
         return f"{line}no plan within all limits gives it that one."
     if part.holders < part.places:
         return f"{line}that would cost the others at least {about}{more} more than it gains."
-    if more == "0":
-        return f"{line}its {places(part.places)} went to clients who gain as much."
-    return f"{line}its {places(part.places)} went to clients who gain at least {about}{more} more."
+    if part.displaces and part.exact:
+        much = "as much" if more == "0" else f"at least {more} more"
+        return f"{line}its {places(part.places)} went to clients who gain {much}."
+    taken = "is taken; giving it away" if part.places == 1 else "are taken; giving one away"
+    much = "gain all together nothing" if more == "0" else (
+        f"cost all together {about or 'at least '}{more}")
+    return f"{line}its {places(part.places)} {taken} would {much}."

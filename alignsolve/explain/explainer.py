@@ -267,11 +267,39 @@ class Explainer:
             price_cut=cut,
             slot_suffices=self.found.slot_suffices(i, j, missing),
             exact=self.exact or math.isinf(missing),
-            slot_exact=self.exact or math.isinf(missing),
-            gain=float(changes.gain[0, j]) if math.isfinite(missing) else 0.0,
+            slot_exact=self.exact,
+            gain=(float(changes.gain[0, j]) if math.isfinite(missing)
+                  else self._gain_alone(i, float(values[j]), values[held])),
             holders=int(self.found.loads[j]),
             places=int(self.found.high[j]),
+            displaces=self._displaces(j, _expert_or_none(changes.given[0, j])),
         ))
+
+    def _gain_alone(self, i: int, value: float, held: Float64Array) -> float:
+        """Return what a client would gain by an expert out of reach; 0 where sets count."""
+        if not self.exact or self.problem.expert_group is not None:
+            return 0.0
+        given = 0.0 if held.size < self.problem.max_experts[i] else held.min(initial=np.inf)
+        return max(0.0, value - float(given))
+
+    def _displaces(self, j: int, given: int | None) -> bool:
+        """Tell whether each holder can leave its place for nothing, or for what is given up."""
+        problem, found = self.problem, self.found
+        if not self.exact or problem.expert_group is not None:
+            return False
+        holders = found.rows[found.cols == j]
+        leaves = self._held_counts[holders] > problem.min_experts[holders]
+        if given is None:
+            return bool(leaves.all())
+        leaves &= found.loads[given] > found.low[given] and problem.load_penalty[given] == 0
+        takes = problem.pair_values(holders, np.full(holders.size, given)) > -np.inf
+        takes &= ~np.isin(holders, found.rows[found.cols == given])
+        return bool((leaves | takes).all())
+
+    @cached_property
+    def _held_counts(self) -> IntArray:
+        """How many experts each client holds."""
+        return np.bincount(self.found.rows, minlength=self.problem.n_clients)
 
     def _price_cut(
         self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array

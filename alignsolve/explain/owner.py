@@ -39,8 +39,8 @@ def experts(names: Iterable[str]) -> str:
 
 
 def capital(text: str) -> str:
-    """Begin a sentence."""
-    return text[:1].upper() + text[1:]
+    """Begin a sentence with a client or an expert; ids stay as they are."""
+    return text.capitalize() if re.fullmatch(r"(client|expert) \d+", text) else text
 
 
 def places(count: int) -> str:

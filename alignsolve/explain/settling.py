@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -220,7 +219,7 @@ def _without(part: HeldExpert, client: int, resolver: Resolver, left: int) -> He
 def _with(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
     """Settle what an answer with another expert loses, and what its client gives up for it."""
     if part.exact:
-        return part
+        return _with_slot(part, client, resolver, left - 1)
     optimum = resolver.with_pair(client, part.expert, left)
     new = _with_slot(_margin(part, "missing", resolver, optimum), client, resolver, left - 1)
     if optimum is None or optimum.answer is None:
@@ -233,8 +232,6 @@ def _with(part: Alternative, client: int, resolver: Resolver, left: int) -> Alte
 
 def _with_slot(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
     """Settle whether one more place of an expert gives it to the client in a best answer."""
-    if math.isinf(part.missing):
-        return replace(part, slot_suffices=False, slot_exact=part.exact)
     changes = _load_changes(resolver, part.expert).get("slot_worth")
     if changes is None:
         return replace(part, slot_suffices=False, slot_exact=True)

@@ -35,10 +35,10 @@ def test_what_is_not_exact_is_marked_until_it_is_settled():
 
 
 @pytest.mark.parametrize(("about", "text"), [
-    ({"client": "cy"}, "Cy trains z.\nY would suit it better by 1 in fitness, but its only place "
-                       "went to clients who gain at least 1 more.\nX would suit it better by 1 in "
+    ({"client": "cy"}, "cy trains z.\ny would suit it better by 1 in fitness, but its only place "
+                       "went to clients who gain at least 1 more.\nx would suit it better by 1 in "
                        "fitness, but its only place went to clients who gain at least 4 more."),
-    ({"expert": "y"}, "Y is trained by 1 client; at most 1 may.\n"
+    ({"expert": "y"}, "y is trained by 1 client; at most 1 may.\n"
                       "0 clients would choose it if places did not matter.\n"
                       "One more place would be worth 1, and go to cy."),
     ({}, "To share the experts out, the clients give up 3, 23.1% of it all.\n"
@@ -58,12 +58,39 @@ def test_owners_hear_why_and_in_round_numbers():
     # In place of expert 2: 0.913 - 0.48. Client 2 would lose 0.92 for 0.3: 0.62, 0.187 more.
     assert found.text("owner").splitlines() == [
         "Client 0 trains experts 1 and 2.",
-        "Expert 0 would suit it better by 0.43 in fitness, but its only place went to clients who "
-        "gain at least 0.18 more.",
+        "Expert 0 would suit it better by 0.43 in fitness, but its only place is taken; giving it "
+        "away would cost all together at least 0.18.",
         "Without its limit on memory_mb all together would gain 0.42 in fitness.",
     ]
     with pytest.raises(al.ProblemError, match="audience is 'judge'"):
         al.explain(problem, al.solve(problem), client=0).text("judge")
+
+
+def test_owners_do_not_hear_of_gains_that_others_lose():
+    # c could take k for j, worth 0.1 less, but then d loses 10 and not c: i costs all of them 9.6.
+    inf = np.inf
+    problem = al.AlignmentProblem(
+        [[0.1, 0, -inf], [-inf, 10, -inf], [0.5, -inf, 0]], 1, min_experts=[1, 0, 1], load_max=1,
+        client_ids=list("cdi"), expert_ids=list("jkl"))
+    text = al.explain(problem, al.solve(problem), client="i").text("owner")
+    assert ("j would suit it better by 0.5 in fitness, but its only place is taken; giving it away "
+            "would cost all together at least 9.6.") in text
+
+
+@pytest.mark.parametrize("more", [{}, {"resources": {"r": al.Resource([1, 1], [9, 1])}}])
+def test_an_expert_out_of_reach_may_need_one_place_more(more):
+    problem = al.AlignmentProblem([[1, -np.inf], [5, 0]], 1, min_experts=[1, 0], load_max=[1, 2],
+                                  **more)
+    found = al.explain(problem, al.solve(problem), client=1, exact=True)
+    part = found.alternatives[-1]
+    assert (part.expert, part.missing, part.exact) == (0, np.inf, True)
+    assert (part.slot_suffices, part.slot_exact, found.exact) == (True, True, True)
+    assert part.text.endswith("; no answer with this pair exists, but one does with one more slot "
+                              "for the expert")
+    text = found.text("owner")
+    assert "No other expert" not in text
+    assert text.endswith("Expert 0 would suit it better by 5 in fitness, but no plan within all "
+                         "limits gives it that one.")
 
 
 PAGES = (
