@@ -20,13 +20,17 @@ from alignsolve.model.arrays import Float64Array
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import one_line
 
-_SIZE = re.compile(r"AlignmentProblem\((\d+) clients x (\d+) experts, (max|min), ")
-_PAIR = re.compile(r"x_(\d+)_(\d+)")
-_ROW = re.compile(r"(slots|holders|group|fairness|load_sum|penalty|load\d+|resource\d+)"
-                  r"_(\d+)(?:_(\d+))?(?:_min|_max)?")
-_NAMED = re.compile(r"((?:load|resource)\d+): (?:load|resource) (.*)")
+_SIZE = re.compile(r"AlignmentProblem\((\d{1,9}) clients x (\d{1,9}) experts, (max|min), ")
+_PAIR = re.compile(r"x_(\d{1,9})_(\d{1,9})")
+_COLUMN = re.compile(r"(load|penalty)_(\d{1,9})")
+_ROW = re.compile(r"(slots|holders|group|fairness|load_sum|penalty|load\d{1,9}|resource\d{1,9})"
+                  r"_(\d{1,9})(?:_(\d{1,9}))?(?:_min|_max)?")
+_NAMED = re.compile(r"((?:load|resource)\d{1,9}): (?:load|resource) (.*)")
 
 Pair = tuple[int, int]
+
+#: Kinds of rows of clients; others are of experts.
+OF_CLIENTS = ("slots", "group", "fairness", "resource")
 
 
 @dataclass
@@ -119,6 +123,9 @@ class _Parser:
         if section != "ENDATA":
             self.line += 1
             fail(self.path, "the file ends before ENDATA", self.line)
+        for row in self.model.of("penalty"):
+            if not any(name.startswith("penalty_") for name in row.others):
+                self._refuse(f"penalty_{row.key[0]} without a column penalty_")
 
     def _row(self, words: list[str]) -> None:
         match words:
@@ -139,7 +146,7 @@ class _Parser:
 
     def _check(self, row: _Row) -> None:
         """Refuse a row of a client or expert that there is not."""
-        of_client = row.kind.startswith(("slots", "group", "fairness", "resource"))
+        of_client = row.kind.startswith(OF_CLIENTS)
         most = self.model.n_clients if of_client else self.model.n_experts
         named = row.kind in self.model.names or not row.kind[-1].isdigit()
         wrong = row.kind != "penalty" and row.key[0] >= most
@@ -156,26 +163,47 @@ class _Parser:
         """Return the pair that a column stands for; None for loads and penalties."""
         found = _PAIR.fullmatch(name)
         if found is None:
-            return None if name.startswith(("load_", "penalty_")) else self._refuse(name)
+            self._further(name)
+            return None
         pair = int(found[1]), int(found[2])
         inside = pair[0] < self.model.n_clients and pair[1] < self.model.n_experts
         return pair if inside else self._refuse(name)
+
+    def _further(self, name: str) -> tuple[str, int]:
+        """Return what a column that is no pair counts, "load" or "penalty", and of which expert."""
+        found = _COLUMN.fullmatch(name)
+        if found is None or int(found[2]) >= self.model.n_experts:
+            self._refuse(name)
+        return found[1], int(found[2])
 
     def _entry(self, words: list[str]) -> None:
         if len(words) != 3 or (words[1] != "objective" and words[1] not in self.model.rows):
             return None if words[1:2] == ["'MARKER'"] else self._refuse(" ".join(words))
         value, pair = self._number(words[2]), self._pair(words[0])
-        if words[1] == "objective":
-            if pair is not None:
-                self.model.objective[pair] = value
+        if words[1] != "objective":
+            row = self.model.rows[words[1]]
+            fits = (self._further_fits(row, words[0], value) if pair is None
+                    else _pair_fits(row, pair, value))
         elif pair is None:
-            self.model.rows[words[1]].others[words[0]] = value
+            loss = -1 if self.model.sense == "max" else 1
+            fits = value == (loss if words[0].startswith("penalty") else 0)
         else:
-            self.model.rows[words[1]].pairs[pair] = value
-        return None
+            self.model.objective[pair] = value
+            return None
+        return None if fits else self._refuse(" ".join(words))
+
+    def _further_fits(self, row: _Row, name: str, value: float) -> bool:
+        """Add an entry of a column that is no pair to a row; tell whether it belongs there."""
+        kind, expert = self._further(name)
+        row.others[name] = value
+        if row.kind == "load_sum":
+            return (kind, expert, value) == ("load", row.key[0], -1)
+        alike = all(self._further(other)[1] == expert for other in row.others)
+        return row.kind == "penalty" and alike and (kind == "load" or value == 1)
 
     def _side(self, words: list[str]) -> None:
-        if len(words) != 3 or words[1] not in self.model.rows:
+        if (len(words) != 3 or words[1] not in self.model.rows
+                or self.model.rows[words[1]].kind == "load_sum"):
             self._refuse(" ".join(words))
         row, value = self.model.rows[words[1]], self._number(words[2])
         row.low = value if row.low > -math.inf else row.low
@@ -183,12 +211,23 @@ class _Parser:
 
     def _bound(self, words: list[str]) -> None:
         match words:
-            case ["BV" | "PL", "bound", _]:
+            case ["BV", "bound", name] if self._pair(name) is not None:
                 return
+            case ["PL", "bound", name]:
+                self._further(name)
             case ["LO" | "UP" as side, "bound", name, value]:
+                self._further(name)
                 self.model.bounds[name][side == "UP"] = self._number(value)
             case _:
                 self._refuse(" ".join(words))
+
+
+def _pair_fits(row: _Row, pair: Pair, value: float) -> bool:
+    """Add an entry of a pair to a row; tell whether it belongs there."""
+    row.pairs[pair] = value
+    counts = row.kind in ("slots", "holders", "group", "load_sum")
+    side = 0 if row.kind.startswith(OF_CLIENTS) else 1
+    return row.kind != "penalty" and row.key[0] == pair[side] and (value == 1 or not counts)
 
 
 def read(path: str | Path) -> AlignmentProblem:
@@ -310,7 +349,7 @@ def _add_penalties(model: _Model, arguments: dict[str, Any]) -> None:
         else:
             here, there = (max(0.0, found[0][1] + first * load) for load in (low, low + 1))
             root = math.sqrt(here) + math.sqrt(there)
-            penalty[expert] = root**2
+            penalty[expert] = root * root
             target[expert] = low + (math.sqrt(here) / root if root else 0.0)
     arguments |= {"load_penalty": penalty, "load_target": target}
 

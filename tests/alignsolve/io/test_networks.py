@@ -295,6 +295,7 @@ def test_what_an_mps_file_says_of_a_problem(tmp_path):
 
 
 MPS = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, min_experts=1, load_max=1)
+PENALISED = MPS.replace(load_penalty=0.5, load_target=0.5)
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
@@ -319,11 +320,35 @@ def test_other_mps_files_are_refused(old, new, message, tmp_path):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(("old", "new"), [
+    ("BV bound x_0_0", "UP bound x_0_0 0"), ("BV bound x_0_0", "PL bound x_0_0"),
+    ("BV bound x_0_0", f"BV bound x_{'9' * 5000}_0"), ("x_0_0 slots_0 1.0", "x_0_0 slots_0 7.0"),
+    ("x_0_0 slots_0 1.0", "x_1_0 slots_0 1.0"), ("x_0_0 slots_0 1.0", "load_0 slots_0 1.0"),
+    ("x_0_0 load_sum_0 1.0", "x_0_0 load_sum_0 2.0"),
+    ("load_0 load_sum_0 -1.0", "load_0 load_sum_0 -2.0"),
+    ("load_0 load_sum_0", "load_z load_sum_0"),
+    ("load_0 load_sum_0", "load_9 load_sum_0"), ("load_0 load_sum_0", "load_1 load_sum_0"),
+    ("load_0 objective 0.0", "load_0 objective 1.0"),
+    ("penalty_0 objective -1.0", "penalty_0 objective -2.0"),
+    ("penalty_0 penalty_0_min 1.0", "penalty_0 penalty_0_min 2.0"),
+    ("UP bound load_0", "UP bound load_7"), ("RHS", "RHS\n rhs load_sum_0 1.0"),
+    ("COLUMNS", " G penalty_99\nCOLUMNS"), (" penalty_0 penalty_0_min 1.0\n", ""),
+    ("2 clients", "9" * 5000 + " clients"),
+])  # fmt: skip
+def test_changed_lines_of_mps_files_are_refused(old, new, tmp_path):
+    path = tmp_path / "p.mps"
+    io.write_instance(PENALISED, path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(al.ProblemError, match=r"nothing that alignsolve writes|another writer"):
+        io.read_instance(path)
+
+
 @settings(max_examples=100)
 @given(data=st.data())
 def test_damaged_mps_files_never_raise_anything_else(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("mps") / "p.mps"
-    io.write_instance(MPS, path)
+    io.write_instance(PENALISED, path)
     path.write_bytes(data.draw(damaged(path.read_bytes())))
     assert_read_or_refused(path, io.read_instances, path)
 
