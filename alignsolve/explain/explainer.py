@@ -24,6 +24,7 @@ from alignsolve.explain.client_view import (
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.digest import problem_digest
 from alignsolve.model.ids import alike, escaped
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted
@@ -78,6 +79,10 @@ class Explainer:
                 f"{result.problem.n_experts} experts, the problem has {problem.n_clients} x "
                 f"{problem.n_experts}"
             )
+        if (problem not in (result.problem, result.relaxed_problem)
+                and problem_digest(problem) != problem_digest(result.problem)):
+            raise ProblemError("the result is for a problem of other content; give that problem, "
+                               "result.problem")
         self.result = result
         self.problem = problem if result.relaxed_problem is None else result.relaxed_problem
         is_flow = self.problem.problem_class == "flow"

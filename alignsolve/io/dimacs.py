@@ -19,7 +19,7 @@ import numpy as np
 
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.io.files import fail, located, read_text, write_text
-from alignsolve.io.limits import MAX_SIDE, check_size
+from alignsolve.model.limits import MAX_SIDE, check_size
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 

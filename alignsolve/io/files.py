@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from alignsolve.errors import ProblemError
-from alignsolve.io.limits import LIMITS, MAX_TEXT_BYTES
+from alignsolve.model.limits import LIMITS, MAX_TEXT_BYTES
 from alignsolve.model.text import one_line
 from alignsolve.model.whole_files import replacing
 

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from alignsolve.io.files import fail, located, read_text
-from alignsolve.io.limits import check_size
 from alignsolve.io.linear_rows import HEADING
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import Float64Array
+from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import one_line
 

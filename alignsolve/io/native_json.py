@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import json_text, parse_json, read_text, write_text
-from alignsolve.io.limits import MAX_JSON_BYTES
 from alignsolve.io.schema import expect, from_document, json_kind, to_document
 from alignsolve.model.large_integers import EXACT
+from alignsolve.model.limits import MAX_JSON_BYTES
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 

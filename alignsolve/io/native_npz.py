@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import atomic_write, fail, located, parse_json, read_bytes
-from alignsolve.io.limits import LIMITS, ReadLimits
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
 from alignsolve.io.seal import BLANK, is_sealed, seal
+from alignsolve.model.limits import LIMITS, ReadLimits
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 

@@ -26,10 +26,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from alignsolve.io.files import fail, located, position, read_text
-from alignsolve.io.limits import check_size
 from alignsolve.io.optima import find_optima
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import BoolArray, Float64Array
+from alignsolve.model.limits import check_size
 from alignsolve.model.long_tables import first_repeated
 from alignsolve.model.problem import AlignmentProblem, Resource, problem_of
 from alignsolve.model.text import one_line

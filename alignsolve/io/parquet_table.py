@@ -14,8 +14,8 @@ from alignsolve.errors import ProblemError
 from alignsolve.io import table
 from alignsolve.io.arrow_columns import ids_in, numbers_in
 from alignsolve.io.files import atomic_write, fail, read_bytes
-from alignsolve.io.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.io.table import Column
+from alignsolve.model.limits import LIMITS, MAX_SIDE, ReadLimits
 from alignsolve.model.long_tables import (
     NO_NAMES,
     Ids,

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import located
-from alignsolve.io.limits import check_size
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.large_integers import has_large_integers
+from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
 from alignsolve.model.text import nearest, one_line
 

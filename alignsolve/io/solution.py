@@ -28,13 +28,13 @@ from alignsolve.io.files import (
     read_text,
     write_text,
 )
-from alignsolve.io.limits import MAX_JSON_BYTES, check_size
 from alignsolve.io.native_json import array_from_json, ids_from_json, plain
 from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
+from alignsolve.model.limits import MAX_JSON_BYTES, check_size
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import FunctionSource
 from alignsolve.model.text import one_line
@@ -309,7 +309,7 @@ def _unknown(document: dict[str, Any]) -> AlignmentProblem:
         if type(size) is not int or size < 0:
             raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
         sizes.append(size)
-    check_size("it", *sizes)
+    check_size("", *sizes)
     clients, experts = (ids_from_json(key, document[key]) if key in document else None
                         for key in ("client_ids", "expert_ids"))  # fmt: skip
     nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, sizes[1])),

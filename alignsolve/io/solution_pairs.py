@@ -13,11 +13,11 @@ import numpy as np
 from alignsolve.io import csv_table, parquet_table
 from alignsolve.io.csv_table import csv_reader, filled_rows, read_header
 from alignsolve.io.files import fail
-from alignsolve.io.limits import MAX_SIDE
 from alignsolve.io.table import Column, shown_ids
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.ids import alike
+from alignsolve.model.limits import MAX_SIDE
 from alignsolve.model.long_tables import Ids
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line

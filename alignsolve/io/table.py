@@ -17,7 +17,6 @@ import numpy.typing as npt
 from alignsolve.io.companions import companion_of, three_paths
 from alignsolve.io.files import fail, located
 from alignsolve.io.formats import detect
-from alignsolve.io.limits import check_size
 from alignsolve.io.schema import compact
 from alignsolve.io.sets import as_written, write_set
 from alignsolve.model.arguments import MATRIX
@@ -84,10 +83,7 @@ def read_tables(
         clients = beside("clients", "client", CLIENT_COLUMNS)
         experts = beside("experts", "expert", EXPERT_COLUMNS)
     refuse_unused(headers, names)
-    sense, arguments = to_arguments(
-        pairs, clients, experts, sense,
-        lambda n, m, listed: check_size(path, n, m, listed=listed),
-    )  # fmt: skip
+    sense, arguments = to_arguments(pairs, clients, experts, sense)
     with located(path):
         return problem_of(sense, arguments)
 

@@ -7,8 +7,8 @@ came from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class FrameKind:
     library: str
     whole: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
+
+    def with_new_ids(self, given: Collection[str]) -> FrameKind:
+        """Return the kind where some of ``client_ids`` and ``expert_ids`` are given anew: texts."""
+        return replace(self, whole=self.whole - {name.removesuffix("_ids") for name in given})
 
     def ids(self, axis: str, ids: Sequence[str] | None, index: IntArray) -> Any:
         """Return the ids of some clients (or experts) as a column; without ids, the index."""

@@ -26,6 +26,7 @@ from alignsolve.model.arguments import MATRIX, Load, Resource
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.ids import first_fault
 from alignsolve.model.large_integers import has_large_integers
+from alignsolve.model.limits import check_size
 from alignsolve.model.text import nearest, one_line
 
 #: Columns of the table of clients; ``NAME`` is that of a load or resource, or a group number.
@@ -209,7 +210,7 @@ def first_repeated(keys: IntArray) -> tuple[int, int] | None:
 
 def to_arguments(
     pairs: Table, clients: Table | None = None, experts: Table | None = None,
-    sense: str | None = None, check_size: Callable[[int, int, int], None] | None = None,
+    sense: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """Return the sense and the arguments of the problem of a table and its two companions.
 
@@ -219,8 +220,6 @@ def to_arguments(
         The table of pairs, and where there are any those of clients and of experts.
     sense : {"max", "min"}, optional
         What the caller takes the sense to be.
-    check_size : callable, optional
-        Refuses a number of clients, of experts and of rows, before memory is taken for them.
 
     Returns
     -------
@@ -237,8 +236,7 @@ def to_arguments(
     rows, client_names = _coded(pairs, "client", clients)
     cols, expert_names = _coded(pairs, "expert", experts)
     n, m = len(client_names), len(expert_names)
-    if check_size is not None:
-        check_size(n, m, rows.size)
+    check_size(pairs.origin.name, n, m, listed=rows.size)
     _refuse_repeated(pairs, rows, cols, m, n * m)
     forbidden = -np.inf if matrix == "fitness" else np.inf
 

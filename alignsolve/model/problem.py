@@ -372,8 +372,9 @@ class AlignmentProblem(Valued):
             If both of such two are given, or the arguments do not fit each other.
         """
         ids = {"client_ids": self.client_ids, "expert_ids": self.expert_ids}
+        kind = None if self.frame_kind is None else self.frame_kind.with_new_ids(changes)
         changes = in_sense(self.sense, by_label(**(ids | changes)))
-        return problem_of(self.sense, self.arguments() | changes, self.frame_kind)
+        return problem_of(self.sense, self.arguments() | changes, kind)
 
 
 def problem_of(

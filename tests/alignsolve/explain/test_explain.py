@@ -210,6 +210,14 @@ def test_hostile_arguments_are_refused(arguments, message):
         al.explain(problem, result, **arguments)
 
 
+def test_an_answer_to_another_problem_is_refused():
+    problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_max=1)
+    result = al.solve(problem)
+    assert al.explain(problem.replace(load_max=[1, 1]), result).exact
+    with pytest.raises(al.ProblemError, match="is for a problem of other content"):
+        al.explain(problem.replace(load_max=2), result)
+
+
 def test_no_answer_is_refused_with_the_reason():
     problem = al.AlignmentProblem([[3, 1], [2, 2.5]], 1, load_min=2)
     with pytest.raises(al.ProblemError, match="infeasible"):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.io import native_npz
-from alignsolve.io.limits import ReadLimits
 from alignsolve.io.schema import stated
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.limits import ReadLimits
 from tests.files import ROOT, assert_read_or_refused, damaged
 from tests.strategies import any_problems
 

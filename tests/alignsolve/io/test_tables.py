@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.io import csv_table, parquet_table
-from alignsolve.io.limits import ReadLimits
 from alignsolve.model.digest import problem_digest
+from alignsolve.model.limits import ReadLimits
 from tests.files import assert_read_or_refused, damaged
 from tests.strategies import any_problems
 

@@ -62,6 +62,20 @@ class TestLong:
         assert al.AlignmentProblem.from_frame(
             frame, "phone", "skill", "score").max_experts.tolist() == [1, 1]
 
+    def test_ids_given_anew_are_texts(self, make):
+        frame = make(client=[1, 2], expert=[5, 6], fitness=[1.0, 2.0])
+        problem = al.AlignmentProblem.from_frame(frame).replace(client_ids=["x", "y"])
+        columns = al.solve(problem).pair_columns()
+        assert columns["client"] == ["x", "y"]
+        assert list(columns["expert"]) == [5, 6]
+        assert len(al.solve(problem).to_frame()) == 2
+
+    def test_as_few_cells_as_of_files(self, make):
+        ids = np.arange(20_000)
+        frame = make(client=ids, expert=ids, fitness=np.ones(ids.size))
+        with pytest.raises(al.ProblemError, match="frame: declares 20,000 x 20,000"):
+            al.AlignmentProblem.from_frame(frame)
+
     def test_costs(self, make):
         for frame, named in ((make(client=[0, 1], expert=[0, 0], cost=[1, 2]), {}),
                              (make(client=[0, 1], expert=[0, 0], dear=[1, 2]), {"cost": "dear"})):

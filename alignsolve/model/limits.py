@@ -1,4 +1,4 @@
-"""How much is read: sizes of files, and what they may stand for."""
+"""How much is read: sizes of files, and what they and frames may stand for."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def check_size(path: str | Path, n_clients: int, n_experts: int, listed: int | N
 
     Parameters
     ----------
+    path : path
+        The file or frame, for errors; empty where another adds it.
     n_clients, n_experts : int
         Declared size.
     listed : int, optional
@@ -59,11 +61,12 @@ def check_size(path: str | Path, n_clients: int, n_experts: int, listed: int | N
         forbidden: the matrix may have `LIMITS.free_cells` cells, or
         `LIMITS.cells_per_pair` times as many as are listed.
     """
+    place = f"{path}: " if str(path) else ""
     if max(n_clients, n_experts) > MAX_SIDE:
-        raise ProblemError(f"{path}: declares {n_clients:,} clients x {n_experts:,} experts; at "
+        raise ProblemError(f"{place}declares {n_clients:,} clients x {n_experts:,} experts; at "
                            f"most {MAX_SIDE:,} of each are read")
     cells = n_clients * n_experts
     if listed is not None and cells > max(LIMITS.free_cells, LIMITS.cells_per_pair * listed):
-        raise ProblemError(f"{path}: declares {n_clients:,} x {n_experts:,} pairs and lists "
+        raise ProblemError(f"{place}declares {n_clients:,} x {n_experts:,} pairs and lists "
                            f"{listed:,}; at most {LIMITS.cells_per_pair} cells are made for each "
                            f"listed pair")
