@@ -7,11 +7,11 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import click
 import typer
@@ -24,6 +24,8 @@ from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import listing
+
+Value = TypeVar("Value", str, float)
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -105,7 +107,7 @@ def open_problems(
         the name of a column is wrong.
     """
     path, index = split_index(file, index)
-    names = dict(map(_column, columns or []))
+    names = columns_of(columns)
     problems = read_from(path, lambda place: read_instances(place, sense, names))
     if not problems:
         raise ProblemError(f"{path}: holds no problem; give a file that holds one")
@@ -151,9 +153,24 @@ def open_solution(
     return solution.problem_of(problem), solution, remarks
 
 
+def columns_of(texts: list[str] | None) -> dict[str, str]:
+    """Return what ``--column`` says that tables call their columns."""
+    return _each_once("--column", map(_column, texts or []))
+
+
 def settings_of(texts: list[str] | None) -> dict[str, float]:
     """Return what ``--set`` replaces."""
-    return dict(map(_setting, texts or []))
+    return _each_once("--set", map(_setting, texts or []))
+
+
+def _each_once(option: str, pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    """Return names and values, or raise `ProblemError` where a name is given twice."""
+    found: dict[str, Value] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ProblemError(f"{option} {name}=... is given twice; give one")
+        found[name] = value
+    return found
 
 
 def _column(text: str) -> tuple[str, str]:

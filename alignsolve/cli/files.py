@@ -19,6 +19,7 @@ from alignsolve.cli.common import (
     JsonOption,
     SenseOption,
     SetOption,
+    columns_of,
     noting_warnings,
     only_one,
     open_problems,
@@ -188,7 +189,7 @@ def info(
     found = [{"index": part.number, **plain(describe(part.problem)),
               "digest": problem_digest(part.problem), "known": plain(optima.get(part.number))}
              for part in chosen]
-    form = read_from(path, instance_format)
+    form = read_from(path, lambda place: instance_format(place, columns_of(columns)))
     heading = f"{path}: {form}, {counted(total, 'problem')}"
     report(json, {"file": path, "format": form, "problems": found},
            "\n".join([heading, *map(_described, found)]))

@@ -57,7 +57,7 @@ def read_instances(
     """
     if sense not in (None, "max", "min"):
         raise ProblemError(f"sense is {sense!r}; give 'max', 'min' or None")
-    found = detect(path)
+    found = detect(path, columns or {})
     if not found.reads:
         fail(path, f"has format {found.name.upper()}, which is written for other solvers but not "
                    f"read")
@@ -119,12 +119,12 @@ def write_instance(problem: AlignmentProblem, path: str | Path) -> None:
     for_writing(path).function("write")(problem, path)
 
 
-def instance_format(path: str | Path) -> str:
-    """Return the name of a file's format, as in `FORMATS`.
+def instance_format(path: str | Path, columns: Mapping[str, str] | None = None) -> str:
+    """Return the name of a file's format, as in `FORMATS`; `columns` as in `read_instances`.
 
     Raises
     ------
     ProblemError
         If the file cannot be read, or is in no known format.
     """
-    return detect(path).name
+    return detect(path, columns or {}).name

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignsolve.io.files import fail, read_bytes
+from alignsolve.model.long_tables import NO_NAMES
 from alignsolve.model.text import one_line
 
 
@@ -82,13 +83,22 @@ _STARTS = (
     (re.compile(rb"(\xef\xbb\xbf)?\s*\{"), "json"),
     (re.compile(rb"(\xef\xbb\xbf)?\s*(c\s|p +min\s)"), "dimacs"),
     (re.compile(rb"(\xef\xbb\xbf)?\s*[-+.0-9]+\s"), "orlib"),
-    (re.compile(rb"(\xef\xbb\xbf)?[\s,;]*[^\n]*\bclient\b[^\n]*\bexpert\b"), "csv"),
-    (re.compile(rb"(\xef\xbb\xbf)?[\s,;]*[^\n]*\bexpert\b[^\n]*\bclient\b"), "csv"),
+    (re.compile(rb"\* AlignmentProblem\("), "mps"),
 )
 
+#: A first line that is not blank, and the words in it.
+_FILLED = re.compile(rb"[^\s,;][^\n]*")
+_WORDS = re.compile(rb"\w+")
 
-def detect(path: str | Path) -> Format:
+
+def detect(path: str | Path, columns: Mapping[str, str] = NO_NAMES) -> Format:
     """Return the format of a file that exists.
+
+    Parameters
+    ----------
+    path : path
+    columns : mapping of str to str, optional
+        What the caller says that tables call a column; only these have columns.
 
     Raises
     ------
@@ -106,8 +116,12 @@ def detect(path: str | Path) -> Format:
                        f"with gunzip")
         return by_suffix
     for pattern, name in _STARTS:
-        if pattern.match(start + b"\n"):
+        # A table whose columns have other names may start like these: "c", or a number.
+        if pattern.match(start + b"\n") and not (columns and name in ("dimacs", "orlib")):
             return FORMATS[name]
+    first = _FILLED.search(start.removeprefix(b"\xef\xbb\xbf"))
+    if columns or (first and {b"client", b"expert"}.issubset(_WORDS.findall(first[0]))):
+        return FORMATS["csv"]
     return fail(path, f"is in no known format; it starts with {ascii(start[:20])[1:]}")
 
 

@@ -183,6 +183,9 @@ def write_solution(
         solution, problem = Solution.from_result(result, settings), result.problem
     else:
         solution = result
+        if settings:
+            raise ProblemError("write_solution got settings beside a Solution, which has its own; "
+                               "give dataclasses.replace(solution, settings=...)")
     if problem is None:
         raise ProblemError("write_solution needs the problem of a Solution")
     if check_solution_path(path) == ".json":

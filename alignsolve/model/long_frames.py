@@ -112,7 +112,10 @@ def _ids(origin: Origin, column: Any) -> Ids:
     ):
         origin.fail(f"column {one_line(column.name)} has type {kind}; give strings or whole "
                     f"numbers")
-    return Ids.of(words)
+    try:
+        return Ids.of(words)
+    except ProblemError as error:
+        origin.fail(f"column {one_line(column.name)}: {error}")
 
 
 def _numbers(origin: Origin, name: str, column: Any) -> npt.NDArray[Any]:

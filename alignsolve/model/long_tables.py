@@ -100,12 +100,14 @@ class Ids:
 
     @classmethod
     def of(cls, words: Iterable[object]) -> Ids:
-        """Return the ids of the rows, as text."""
+        """Return the ids of the rows, as text; 1 and "1" in one column are refused."""
         codes: dict[object, int] = {}
         index = np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
         names = list(map(str, codes))
-        if len(set(names)) < len(names):  # 1 and "1" in one column
-            return cls.of([names[code] for code in index.tolist()])
+        if len(set(names)) < len(names):
+            both = next(name for at, name in enumerate(names) if name in names[:at])
+            raise ProblemError(f"id {one_line(both)} is there as a number and as text; make all "
+                               f"ids of the column texts, or whole numbers")
         return cls(index, names)
 
 
@@ -175,12 +177,17 @@ def known_names(
 
 
 def check_names(columns: Mapping[str, str]) -> None:
-    """Refuse other names for columns that there are not."""
+    """Refuse other names for columns that there are not, and one for two of them."""
     plain = ["client", "expert", *PAIR_COLUMNS, *CLIENT_COLUMNS, *EXPERT_COLUMNS]
     for own in columns:
         kind = re.sub(":.+", ":NAME", own, flags=re.DOTALL)
         if kind not in plain:
             raise ProblemError(f"columns names {one_line(own)}; {nearest(kind, plain)}")
+    taken: dict[str, str] = {}
+    for own, other in columns.items():
+        if taken.setdefault(other, own) != own:
+            raise ProblemError(f"column {one_line(other)} is to be both {taken[other]} and {own}; "
+                               f"give one")
 
 
 def refuse_unused(headers: Sequence[tuple[Origin, Sequence[str]]], columns: Mapping[str, str]) -> (

@@ -209,6 +209,8 @@ class AlignmentProblem(Valued):
         """
         from alignsolve.model.long_frames import long_arguments  # with what reads tables
 
+        if cost is not None and fitness != "fitness":
+            raise ProblemError(f"from_frame got fitness={fitness!r} and cost={cost!r}; give one")
         values = {"fitness": fitness} if cost is None else {"cost": cost}
         sense, found, kind = long_arguments(
             {"frame": frame, "clients": clients, "experts": experts},

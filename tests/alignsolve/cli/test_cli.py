@@ -312,6 +312,16 @@ def test_a_solution_does_not_choose_the_problem(folder, capsys):
     assert "as the solution says" not in out
 
 
+@pytest.mark.parametrize(("words", "message"), [
+    (("--set", "load_max=1", "--set", "load_max=2"), "--set load_max=... is given twice"),
+    (("--column", "fitness=a", "--column", "fitness=b"), "--column fitness=... is given twice"),
+    (("--column", "fitness=a", "--column", "cost=a"), "column 'a' is to be both fitness and cost"),
+])
+def test_options_that_contradict_each_other(words, message, folder, capsys):
+    code, _, err = run(capsys, "info", "scores.csv", *words)
+    assert (code, message in err) == (2, True)
+
+
 def test_columns_of_other_names(folder, capsys):
     Path("phones.csv").write_text("phone,expert,score\na,x,3\na,y,2\nb,x,1\n")
     names = ("--column", "client=phone", "--column", "fitness=score")

@@ -53,6 +53,17 @@ def test_binary_formats_are_known_by_their_content(ask, tmp_path):
     assert (code, json.loads(out)["objective"]) == (0, 5.5)
 
 
+def test_tables_with_other_names_and_mps_are_known_by_their_content(ask, tmp_path):
+    names = ("--column", "client=c", "--column", "expert=skill", "--column", "fitness=score")
+    for table in (b"c,skill,score\na,x,3\n", b"\nc\tskill\tscore\na\tx\t3\n"):
+        code, facts, err = ask("info", "-", "--json", *names, given=table)
+        assert (code, json.loads(facts)["format"]) == (0, "csv"), err
+    assert ask("info", "-", "--json", given=b'\n"expert";fitness;"client"\nx;3;a\n')[0] == 0
+    al.write_instance(PROBLEM, tmp_path / "fleet.mps")
+    code, out, _ = ask("solve", "-", "--json", given=(tmp_path / "fleet.mps").read_bytes())
+    assert (code, json.loads(out)["objective"]) == (0, 5.5)
+
+
 @pytest.mark.parametrize(("words", "given", "message"), [
     (("solve", "-"), b"", "error: standard input: is empty; give an instance"),
     (("solve", "-"), b"{", "error: standard input:1:2: not JSON"),

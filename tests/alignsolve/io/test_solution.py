@@ -167,6 +167,9 @@ def test_settings_are_remembered(tmp_path):
     changed = PROBLEM.replace(max_experts=2, load_max=2)
     made = {"max_experts": 2.0, "load_max": 2.0}
     io.write_solution(al.solve(changed), tmp_path / "s.json", settings=made)
+    with pytest.raises(al.ProblemError, match="got settings beside a Solution"):
+        io.write_solution(io.Solution.from_result(al.solve(changed)), tmp_path / "t.json", changed,
+                          settings=made)
     for problem in (PROBLEM, changed):
         found = io.read_solution(tmp_path / "s.json", problem)
         assert problem_digest(found.problem_of(problem)) == problem_digest(changed)

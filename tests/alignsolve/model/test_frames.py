@@ -76,6 +76,11 @@ class TestLong:
         with pytest.raises(al.ProblemError, match="frame: declares 20,000 x 20,000"):
             al.AlignmentProblem.from_frame(frame)
 
+    def test_one_value_column(self, make):
+        with pytest.raises(al.ProblemError, match=r"got fitness='a' and cost='a'; give one"):
+            al.AlignmentProblem.from_frame(make(client=["a"], expert=["x"], a=[1.0]), fitness="a",
+                                           cost="a")
+
     def test_costs(self, make):
         for frame, named in ((make(client=[0, 1], expert=[0, 0], cost=[1, 2]), {}),
                              (make(client=[0, 1], expert=[0, 0], dear=[1, 2]), {"cost": "dear"})):
@@ -150,7 +155,9 @@ class TestLong:
             problem = al.AlignmentProblem.from_frame(pd.DataFrame({"client": ids, **columns}))
             assert problem.client_ids == ("b", "a")
         frame = pd.DataFrame({"client": pd.Series([1, "1"], dtype=object), **columns})
-        assert al.AlignmentProblem.from_frame(frame).n_clients == 1
+        with pytest.raises(al.ProblemError, match="'client': id '1' is there as a number and as"):
+            al.AlignmentProblem.from_frame(frame)
+        frame["client"] = ["a", "b"]
         frame["fitness"] = pd.array([1, None], dtype="Int64")
         with pytest.raises(al.ProblemError, match="frame, row 1: fitness is missing"):
             al.AlignmentProblem.from_frame(frame)
