@@ -251,8 +251,9 @@ class Result:
         lines += [f"  not {step.backend}: {step.reason}" for step in self.fallbacks]
         if self.has_answer:
             word = "fitness" if self.problem.sense == "max" else "cost"
-            lines.append(f"objective    {self.objective_value:.12g} ({word})")
-            bound = f"{self.dual_bound:.12g} (gap {self.gap:.3g})"
+            # Adding 0 turns -0.0 into 0.0.
+            lines.append(f"objective    {0 + self.objective_value:.12g} ({word})")
+            bound = f"{0 + self.dual_bound:.12g} (gap {self.gap:.3g})"
             lines.append(f"bound        {'no bound' if math.isinf(self.gap) else bound}")
             if self.loads.size:
                 lines.append(

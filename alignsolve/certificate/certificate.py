@@ -87,8 +87,8 @@ class Certificate:
             listed = [violation.message for violation in self.violations[:5]]
             more = len(self.violations) - len(listed)
             return "infeasible: " + "; ".join(listed) + (f"; and {more} more" if more else "")
-        objective = f"objective {self.objective_value:.12g}"
-        value = f"{objective}, bound {self.dual_bound:.12g}"
+        objective = f"objective {0 + self.objective_value:.12g}"
+        value = f"{objective}, bound {0 + self.dual_bound:.12g}"
         by = f"solver ({self.source})" if self.kind == "solver" else self.kind
         if self.optimal:
             return f"optimal, certified by {by}: {value}, gap_abs {self.gap_abs:.3g}"

@@ -55,6 +55,8 @@ def read_rows(
     library = _library() if len(data) - start >= LARGE else None
     if library is None:
         return None
+    if data.startswith(b"\xef\xbb\xbf", start):  # which libraries take for a mark of the file
+        return None
     rows = memoryview(data)[start:]
     quoted = _is_quoted(np.frombuffer(rows, dtype=np.uint8), ord(delimiter))
     if quoted is None or (b"\r" in data and data.count(b"\r") != data.count(b"\r\n")):

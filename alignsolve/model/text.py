@@ -13,7 +13,7 @@ LISTED, SHOWN = 5, 3
 
 def number(value: float) -> str:
     """Spell a number with thousands separators and without needless digits."""
-    return f"{value:,.12g}"
+    return f"{0 + value:,.12g}"  # adding 0 turns -0.0 into 0.0
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

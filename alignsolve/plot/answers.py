@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def assignment(
     ProblemError
         If there is no answer, or not a label for each client.
     """
-    problem = _problem(result)
+    problem, title = _problem(result), _title("assignment", result, axes)
     axes = axes_or_new(axes)
     row, names = _rows(result, groups)
     size = np.bincount(row, minlength=len(names))
@@ -66,7 +67,7 @@ def assignment(
         _thin(axes, len(names))
     _name_experts(axes, result)
     alike = "" if groups is not None else ", those that hold alike together"
-    axes.set(ylabel=f"clients{alike}", title=_title("assignment", result))
+    axes.set(ylabel=f"clients{alike}", title=title)
     return axes
 
 
@@ -79,7 +80,8 @@ def _rows(result: Result, groups: Sequence[object] | None) -> tuple[IntArray, li
         number: dict[object, int] = {}
         row = np.array([number.setdefault(label, len(number)) for label in groups], np.int64)
         size = np.bincount(row, minlength=len(number)).tolist()
-        return row, [f"{label} ({count:,})" for label, count in zip(number, size, strict=True)]
+        return row, [_plain(f"{label} ({count:,})")
+                     for label, count in zip(number, size, strict=True)]
     # By the first experts that they hold: those that hold alike are neighbours.
     held = result.matrix().astype(np.int64)
     first = np.full(n, problem.n_experts)
@@ -111,7 +113,7 @@ def loads(result: Result, axes: Axes | None = None) -> Axes:
     ProblemError
         If there is no answer.
     """
-    problem = _problem(result)
+    problem, title = _problem(result), _title("loads", result, axes)
     axes = axes_or_new(axes)
     at = np.arange(problem.n_experts)
     axes.bar(at, result.loads, color=COLOURS[5], label="holders")
@@ -126,8 +128,10 @@ def loads(result: Result, axes: Axes | None = None) -> Axes:
         axes.plot(at[aims], problem.load_target[aims], "_", color=COLOURS[1], markersize=12,
                   label="target")
     _name_experts(axes, result)
-    axes.set(ylabel="holders", title=_title("loads", result))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False)
+    axes.set(ylabel="holders")
+    # Above the axes: below them are the names of the experts. The title stands above the legend.
+    axes.set_title(title, pad=24)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     return axes
 
 
@@ -161,12 +165,13 @@ def prices(
     if shown.shape != (problem.n_experts,):
         raise ProblemError(f"prices has shape {shown.shape}; give ({problem.n_experts},), one "
                            f"per expert")
+    title = _title("prices", result, axes)
     axes = axes_or_new(axes)
     axes.bar(np.arange(problem.n_experts), shown, color=COLOURS[0])
     axes.axhline(0.0, color=COLOURS[6], linewidth=0.8)
     _name_experts(axes, result)
     unit = "fitness" if problem.sense == "max" else "cost"
-    axes.set(ylabel=f"price of a holder ({unit})", title=_title("prices", result))
+    axes.set(ylabel=f"price of a holder ({unit})", title=title)
     return axes
 
 
@@ -177,10 +182,14 @@ def _problem(result: Result) -> AlignmentProblem:
     return result.relaxed_problem or result.problem
 
 
-def _title(what: str, result: Result) -> str:
+def _title(what: str, result: Result, axes: Axes | None) -> str:
+    """Return a title: short for the caller's Axes, of which there may be several side by side."""
+    if axes is not None:
+        return f"{what}: {result.status.value}"
     problem = result.problem
-    return (f"{what}: {counted(problem.n_clients, 'client')} x "
-            f"{counted(problem.n_experts, 'expert')}, {result.status.value}, {result.backend}")
+    return textwrap.fill(
+        f"{what}: {counted(problem.n_clients, 'client')} x "
+        f"{counted(problem.n_experts, 'expert')}, {result.status.value}, {result.backend}", 56)
 
 
 def _name_experts(axes: Axes, result: Result) -> None:
@@ -202,5 +211,10 @@ def _thin(axes: Axes, count: int) -> None:
 def _short(name: str) -> str:
     """Return an id or a number, without the word before it and the marks around it."""
     text = name.partition(" ")[2].strip("'\"")
-    # No markup of matplotlib's: a dollar stays a dollar.
-    return (text if len(text) <= 16 else f"{text[:15]}…").replace("$", r"\$")
+    # In the middle: ids of one kind often begin alike.
+    return _plain(text if len(text) <= 16 else f"{text[:6]}…{text[-9:]}")
+
+
+def _plain(text: str) -> str:
+    """Return text without markup of matplotlib's: a dollar stays a dollar."""
+    return text.replace("$", r"\$")

@@ -322,6 +322,12 @@ def test_options_that_contradict_each_other(words, message, folder, capsys):
     assert (code, message in err) == (2, True)
 
 
+def test_minus_zero_is_zero():
+    result = al.solve(al.AlignmentProblem.from_cost([[0.0]], 1, min_experts=1, load_max=1))
+    assert "objective    0 (cost)\nbound        0 (" in result.summary()
+    assert "-0" not in result.summary()
+
+
 def test_columns_of_other_names(folder, capsys):
     Path("phones.csv").write_text("phone,expert,score\na,x,3\na,y,2\nb,x,1\n")
     names = ("--column", "client=phone", "--column", "fitness=score")

@@ -82,6 +82,8 @@ def texts(draw):
 @example(text='client,expert,fitness\n"a",x,1\n"a",x,2\n')
 @example(text="client,expert,fitness\na,x,9007199254740993\na,y,-9007199254740993\n")
 @example(text="client,expert\n,\n")
+@example(text="client,expert,fitness\n\ufeffa,x,1\n")
+@example(text="fitness,client,expert\n\ufeff1,a,x\n")
 @example(text="client,expert,fitness\n" + "a" * 131073 + ",x,1\n")
 @example(text='client,expert,fitness\n"' + "a\n" * 70000 + '",x,1\n')
 @example(text="client,expert,fitness\na,x," + "1" + "0" * 131073 + "\n")

@@ -201,6 +201,14 @@ def test_an_earlier_answer_is_read_without_its_problem(suffix, ids, tmp_path):
     assert (warm.stats["warm_start_pairs"], warm.stats["warm_start_used"]) == (2, 2)
 
 
+def test_an_earlier_answer_of_a_size_beyond_all_limits_is_refused(tmp_path):
+    path = tmp_path / "s.json"
+    io.write_solution(al.solve(PROBLEM), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_clients": 10**9}))
+    with pytest.raises(al.ProblemError, match=r"s\.json: declares 1,000,000,000 clients"):
+        io.read_solution(path)
+
+
 def test_columns_in_any_order_beside_others(tmp_path):
     columns = {"margin": np.array([0.5, 1]), "expert": ["0", "1"], "client": ["a", "b"]}
     csv_table.write_columns(columns, tmp_path / "s.csv")

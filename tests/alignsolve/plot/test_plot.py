@@ -40,9 +40,25 @@ def test_assignments_are_shares_of_each_row(result, axes):
     assert image.get_clim() == (0, 1)
     assert [text.get_text() for text in axes.get_yticklabels()] == [r"a\$", "b", "c", "d"]
     assert labels(axes) == ("expert", "clients, those that hold alike together")
-    assert "4 clients x 3 experts, optimal, ortools-mcf" in axes.get_title()
+    assert axes.get_title() == "assignment: optimal"
     assert image.colorbar.ax.get_ylabel() == "share of the clients that hold it"
     assert figure_bytes(axes.figure, "png").startswith(b"\x89PNG")
+
+
+def test_new_figures_say_what_they_are_of_and_names_do_not_run_into_legends():
+    names = [f"hospital-expert-{at:02}" for at in range(9)]
+    problem = al.AlignmentProblem(np.eye(9), 1, load_max=2, expert_ids=names)
+    axes = al.plot.loads(al.solve(problem, "ortools-mcf"))
+    assert axes.get_title() == "loads: 9 clients x 9 experts, optimal, ortools-mcf"
+    assert [text.get_text() for text in axes.get_xticklabels()][:2] == [
+        "hospit…expert-00", "hospit…expert-01"]
+    axes.figure.canvas.draw()
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+    al.plot.assignment(al.solve(problem), axes, groups=["$\\frac$"] * 9)
+    assert [text.get_text() for text in axes.get_yticklabels()] == [r"\$\frac\$ (9)"]
+    figure_bytes(axes.figure, "png")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.close(axes.figure)
 
 
 def test_groups_are_rows_and_many_clients_share_them(result, axes):
