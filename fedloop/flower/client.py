@@ -167,8 +167,9 @@ def outgoing(
         return trained
     lost = state_of(context.state.array_records[LOST]) if LOST in context.state else {}
     packed = pack_differences(
-        {name: value.float() - pieces[name] if value.is_floating_point() else value
-         for name, value in trained.items()}, lost)
+        # The base is what the model loaded: rounded to its type, such as bfloat16.
+        {name: value.float() - pieces[name].to(value.dtype).float()
+         if value.is_floating_point() else value for name, value in trained.items()}, lost)
     context.state[LOST] = record_of(lost)
     return packed
 

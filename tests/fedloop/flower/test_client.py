@@ -161,6 +161,19 @@ def test_rounded_differences_follow_what_is_meant(with_map):
         assert bytes_["int8"][kind] <= 0.3 * bytes_["native"][kind]  # of rows of 6 and 32
 
 
+def test_a_client_that_trains_nothing_changes_no_rounded_bfloat16_model():
+    state = stacked(torch.bfloat16)
+    found = mapped(state)
+
+    def keep(task):
+        return Update({name: value.to(state[name].dtype) for name, value in task.state.items()},
+                      5, {})
+
+    strategy = AlignedStrategy(aligner(), found, encoding="int8")
+    arrays, _ = play(strategy, Playing(client_app(keep, found)), record_of(state), 2)
+    assert all(torch.equal(value, state[name]) for name, value in state_of(arrays).items())
+
+
 @pytest.mark.parametrize("judged", [True, False])
 def test_differences_are_to_what_a_node_has_also_from_its_evaluation(judged):
     state = stacked()
