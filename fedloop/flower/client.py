@@ -29,6 +29,9 @@ from fedloop.payload import Packed, pack_differences
 #: In a node's context: what it has, which version that is, and what rounding took.
 HAS, OWN, LOST = "payload-arrays", "payload-version", "payload-lost"
 
+#: Where a node's configuration says how many clients there are.
+CLIENTS = "num-partitions"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -104,12 +107,13 @@ def client_app(
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
-        record = MetricRecord({CLIENT: int(context.node_config[CLIENT])})
+        record = MetricRecord({CLIENT: node_number(context, CLIENT)})
         return Message(RecordDict({METRICS: record}), reply_to=message)
 
     @app.train()
     def on_train(message: Message, context: Context) -> Message:
         begun, map = time.perf_counter(), map_of(message)
+        node_number(context, CLIENTS)
         pieces, task = receive(message, context, map)
         update = train(task)
         state = {name: update.state[name].detach() for name in task.state}
@@ -121,6 +125,7 @@ def client_app(
         @app.evaluate()
         def on_evaluate(message: Message, context: Context) -> Message:
             begun = time.perf_counter()
+            node_number(context, CLIENTS)
             examples, figures = evaluate(receive(message, context, map_of(message))[1])
             return reply(message, {}, examples, time.perf_counter() - begun, {}, figures)
 
@@ -155,8 +160,24 @@ def receive(
     experts = [int(expert) for expert in config["experts"]]
     return pieces, Task(
         pieces if map is None else map.join(pieces, experts), experts,
-        int(config["server-round"]), int(context.node_config[CLIENT]),
-        int(context.node_config.get("num-partitions", 0)), config)
+        int(config["server-round"]), node_number(context, CLIENT),
+        int(context.node_config.get(CLIENTS, 0)), config)
+
+
+def node_number(context: Context, name: str) -> int:
+    """Return a whole number of a node's configuration, such as which client it is.
+
+    Raises
+    ------
+    EngineError
+        If it has none.
+    """
+    value = context.node_config.get(name)
+    if not isinstance(value, int):
+        raise EngineError(f"the node's configuration has no whole number {name}; start it with "
+                          f"--node-config '{CLIENT}=0 {CLIENTS}=3', or 1, 2, ... of as many as "
+                          "there are")
+    return value
 
 
 def outgoing(

@@ -163,6 +163,10 @@ class AlignedStrategy(Strategy):
         self._client_of = {node: client for client, node in node_of.items()}
         self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
         messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
+        if not messages:
+            log(WARNING, "round %s: nothing is trained: none of %s clients got an expert; see "
+                "their max_experts and memory, and the aligner's groups and deadline",
+                self.aligner.round, len(node_of))
         self.sent_bytes = sum(payload(m.content[ARRAYS]) for m in messages)
         self.whole_bytes = len(messages) * sum(map(packed_bytes, self._model.values()))
         return messages

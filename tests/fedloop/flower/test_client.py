@@ -14,6 +14,7 @@ from flwr.app import ConfigRecord, Context, RecordDict
 import alignsolve as al
 from fedloop import ExpertMap
 from fedloop.config import ServerSettings
+from fedloop.errors import EngineError
 from fedloop.flower import AlignedStrategy, numbered, record_of, state_of
 from fedloop.flower.client import Update, client_app
 from fedloop.flower.messages import ARRAYS
@@ -218,6 +219,18 @@ def test_who_lost_its_version_says_so_and_gets_everything_again():
     assert figures["accepted"] == 2
     _, [(_, _, figures)] = play(strategy, grid, arrays, 1)
     assert figures["accepted"] == 3
+
+
+@pytest.mark.parametrize("missing", ["partition-id", "num-partitions"])
+def test_a_node_must_say_which_client_it_is_of_how_many(missing):
+    state = stacked()
+    found = mapped(state)
+    strategy = AlignedStrategy(aligner(), found)
+    grid = Playing(client_app(trained, found))
+    message, *_ = strategy.configure_train(1, record_of(state), ConfigRecord(), grid)
+    del grid.contexts[message.metadata.dst_node_id].node_config[missing]
+    with pytest.raises(EngineError, match=f"no whole number {missing}; start it with"):
+        grid.app(message, grid.contexts[message.metadata.dst_node_id])
 
 
 def test_rounding_a_lie_takes_no_more_memory_than_was_asked():
