@@ -80,8 +80,8 @@ def accuracy(records: Sequence[Record], axes: Any = None) -> Any:
     axes = axes_or_new(axes)
     rounds = [record["round"] for record in records]
     for (name, text), style in zip(
-        (("accuracy", "with the experts held"), ("accuracy_all", "with all experts"),
-         ("worst_decile", "worst tenth of the clients, experts held")),
+        (("accuracy", "as served"), ("accuracy_all", "with all experts"),
+         ("worst_decile", "worst tenth of the clients, as served")),
         line_styles(("a", "b", "c")).values(), strict=True,
     ):  # fmt: skip
         axes.plot(rounds, [record[name] for record in records], label=text, **style)

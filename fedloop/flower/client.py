@@ -197,7 +197,8 @@ def outgoing(
 
 @torch.no_grad()
 def losses_alone(
-    model: nn.Module, experts: Iterable[int], loss: Callable[[], float]
+    model: nn.Module, experts: Iterable[int], loss: Callable[[], float],
+    map: ExpertMap | None = None,
 ) -> dict[int, float]:
     """Return a loss with every expert as the only one of its layer, by expert.
 
@@ -209,12 +210,23 @@ def losses_alone(
         Their numbers in the whole model.
     loss : callable
         Runs the model and returns a loss, such as the mean over some examples.
+    map : ExpertMap, optional
+        Of this model, for one that `ExpertMap.of` does not know.
+
+    Notes
+    -----
+    The model is in the mode of evaluation meanwhile: nothing is dropped out.
     """
-    map = ExpertMap.of(model)
-    found = {}
-    for layer in map.layers:
-        others = [at for at in range(map.n_experts) if at not in layer.columns]
-        for at in layer.columns:
-            with map.mask(model, [*others, at]):
-                found[at] = loss()
+    map = ExpertMap.of(model) if map is None else map
+    found, modes = {}, {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        for layer in map.layers:
+            others = [at for at in range(map.n_experts) if at not in layer.columns]
+            for at in layer.columns:
+                with map.mask(model, [*others, at]):
+                    found[at] = loss()
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
     return {expert: found[at] for at, expert in enumerate(sorted(experts))}

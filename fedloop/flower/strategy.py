@@ -339,8 +339,8 @@ class AlignedStrategy(Strategy):
         Raises
         ------
         CheckpointError
-            If the checkpoint is damaged or of another model, or another strategy is
-            writing it.
+            If the checkpoint is damaged, or of another model, map or naming rule, or another
+            strategy is writing it.
         """
         self._keep_others_out()
         if self.checkpoint is None or not self.checkpoint.exists():
@@ -355,6 +355,9 @@ class AlignedStrategy(Strategy):
         model = {name: torch.from_numpy(value).to(like[name])
                  for name, value in saved["model"].items()}
         pieces = self._pieces(model)
+        if unknown := {*saved.get("velocity", {}), *saved.get("square", {})} - pieces.keys():
+            raise CheckpointError(f"{self.checkpoint}: has running numbers of {min(unknown)}, "
+                                  "which is no piece here: written with another map or naming rule")
         velocity, square = (
             {name: torch.from_numpy(value).to(pieces[name]) for name, value in
              saved.get(kind, {}).items()} for kind in ("velocity", "square"))

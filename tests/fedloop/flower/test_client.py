@@ -14,9 +14,9 @@ from flwr.app import ConfigRecord, Context, RecordDict
 import alignsolve as al
 from fedloop import ExpertMap
 from fedloop.config import ServerSettings
-from fedloop.errors import EngineError
+from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower import AlignedStrategy, numbered, record_of, state_of
-from fedloop.flower.client import Update, client_app
+from fedloop.flower.client import Update, client_app, losses_alone
 from fedloop.flower.messages import ARRAYS
 from tests.fedloop.flower.replies import Grid, identity  # noqa: F401
 
@@ -270,6 +270,33 @@ def test_the_average_is_the_users(tmp_path):
     expected, _ = play(strategy, grid, resumed, 1)
     assert {name: array.data for name, array in expected.items()} == {
         name: array.data for name, array in arrays.items()}
+
+
+def test_running_numbers_of_another_map_are_refused(tmp_path):
+    state = {"gate": torch.ones(4, 2), "experts.w": torch.ones(4, 3)}
+    path, server = tmp_path / "s.safetensors", ServerSettings(optimiser="fedavgm")
+    ruled = AlignedStrategy(aligner(), lambda name: 3 if name == "experts.w" else None,
+                            server=server, checkpoint=path)
+    play(ruled, Playing(client_app(trained)), record_of(state), 1)
+    found = ExpertMap.describe(state, router={"^gate": "E H"},
+                               experts={"^experts": "E ..."})
+    with pytest.raises(CheckpointError, match=r"running numbers of experts\.w, .* another map"):
+        AlignedStrategy(aligner(), found, server=server, checkpoint=path).resume(record_of(state))
+
+
+def test_losses_of_experts_alone_are_of_a_model_in_the_mode_of_evaluation():
+    model = torch.nn.ModuleDict({
+        "gate": torch.nn.Linear(4, 3),
+        "experts": torch.nn.ModuleList([torch.nn.Linear(4, 2) for _ in range(3)])})
+    model["gate"].eval()
+    found, modes = ExpertMap.of(model), []
+
+    def loss():
+        modes.extend(part.training for part in model.modules())
+        return float(len(modes))
+
+    assert sorted(losses_alone(model, [4, 0, 7], loss, found)) == [0, 4, 7]
+    assert not any(modes) and model.training and not model["gate"].training
 
 
 def test_clients_need_only_torch_and_flower():
