@@ -48,7 +48,6 @@ def run_command(
     thread is woken by the signal itself, and ends the process. In other threads than the
     main one, and where the program has its own handler, nothing is done.
     """
-
     unsaid = threading.Lock()
 
     def say() -> None:  # by whoever comes first, once
