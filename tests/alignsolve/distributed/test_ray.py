@@ -234,7 +234,7 @@ def test_nothing_to_do():
 
 def test_what_it_does_not_take():
     groups = al.AlignmentProblem(FITNESS, 2, expert_group=[0] * 4 + [1] * 4, group_max=1)
-    with pytest.raises(UnsupportedProblemError, match="groups; use engine='local'"):
+    with pytest.raises(UnsupportedProblemError, match="groups on Ray; use engine='local'"):
         al.solve(groups, engine="ray")
     plain = al.AlignmentProblem(FITNESS, 1)
     with pytest.raises(UnsupportedProblemError, match="greedy"):

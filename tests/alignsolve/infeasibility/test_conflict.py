@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve import infeasibility
+from alignsolve import infeasibility, kernels
 from alignsolve.infeasibility import Bound, Conflict, ConflictCheck
 from alignsolve.infeasibility.farkas import bound_rows, linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
@@ -440,7 +440,8 @@ def test_a_conflict_takes_a_byte_a_pair():
         return al.AlignmentProblem(np.zeros((n, m), np.float32), 1, load_min=load_min)
 
     problem = short(1000, 2000)
-    find_conflict(problem)  # compiles
+    with kernels.compiled():  # small ones, too
+        find_conflict(problem)
     tracemalloc.start()
     try:
         find_conflict(problem)

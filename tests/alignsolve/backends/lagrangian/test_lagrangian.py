@@ -344,7 +344,7 @@ def test_a_core_proves_no_more_than_its_bound(
         return exact if exact.infeasible else Outcome.nothing(ended, bound=exact.bound)
 
     # Compiles outside the limit.
-    al.solve(problem, "lagrangian:bound")
+    al.solve(problem, "lagrangian:search")
     idle_tree(monkeypatch)
     outcome = solve_with(problem, CORES, vague, seconds=2)
     assert min(levels) == pytest.approx(best)
