@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 #: Figures of a record that are drawn: its key -> title.
 FIGURES = {
-    "accuracy": "accuracy/experts held", "accuracy_all": "accuracy/all experts",
+    "accuracy": "accuracy/as served", "accuracy_all": "accuracy/all experts",
     "worst_decile": "accuracy/worst tenth of the clients", "loss": "loss",
     "load_cv": "load/cv", "finished": "clients/finished", "down_bytes": "bytes/down",
     "up_bytes": "bytes/up", "seconds": "seconds",

@@ -43,7 +43,8 @@ from fedloop.world import Record, State, World, build_world, start
 #: those that answered, in order; None where nobody did.
 Trainer = Callable[[World, State, list[int], dict[int, list[int]], int], Training | None]
 
-#: Times of training from which a client's experts are chosen to serve it.
+#: Rounds before the last one from which a client's experts are chosen to serve it, where all
+#: clients take part in each.
 RECENT = 5
 
 
@@ -292,7 +293,9 @@ def evaluate(world: World, state: State) -> Record:
     """Return figures of held-out examples: as clients are served, and with all experts.
 
     `accuracy` is that of the experts that a client is served with, `accuracy_held` of those
-    that it trained last; a client that trained none of a layer is judged with all of that layer.
+    that its last plan gave it, finished or not. A client that no plan gave any of a layer is judged
+    with all of that layer in `accuracy_held`, and where `alignment.serve` is ``held``; else
+    with the best of that layer for all clients, as many as it has room for.
     """
     n_layers, n_experts = world.spec.n_layers, world.spec.n_experts
     layers = state.held.reshape(len(state.held), n_layers, n_experts)
@@ -329,8 +332,9 @@ def best_experts(world: World, state: State, held: np.ndarray) -> np.ndarray:
     """Return with which experts clients are served: bool, shape (clients, experts).
 
     Of every layer those that are best by its own reports, as many as the client has room for, among
-    those that it trained the last `RECENT` times: it is not served with what it only tries out,
-    nor with what is not known to suit it now.
+    those that its plans gave it in the last round and in about `RECENT` before it in which it
+    took part, finished or not: it is not served with what it only tries out, nor with what is
+    not known to suit it now.
     """
     config, spec = world.config, world.spec
     candidates = held.copy()

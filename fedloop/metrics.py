@@ -41,7 +41,7 @@ def summary(records: Sequence[Mapping[str, Any]], targets: Sequence[float]) -> d
         ``rounds_to``, ``bytes_to`` and ``seconds_to``: target, in percent, as
         text -> rounds, bytes (down and up) or simulated seconds until the
         clients' mean accuracy first reached it, None where it never did. Final
-        ``accuracy``, ``worst_decile`` (with the experts held), ``accuracy_all``
+        ``accuracy``, ``worst_decile`` (as served), ``accuracy_all``
         (with all), ``load_cv``, of text ``bits_per_byte`` and ``bits_per_byte_all``;
         ``rounds``, ``bytes``, ``seconds`` in total.
     """

@@ -113,7 +113,8 @@ def pack_differences(meant: Mapping[str, Tensor], lost: dict[str, Tensor]) -> di
     meant : mapping of str to Tensor
         Whole numbers are not rounded.
     lost : dict of str to Tensor
-        The sender's memory, float32: what rounding took so far. It is changed.
+        The sender's memory, float32: what rounding took so far. It is changed, except for
+        tensors whose numbers are not all finite.
     """
     found = {}
     for name, value in meant.items():
@@ -121,7 +122,9 @@ def pack_differences(meant: Mapping[str, Tensor], lost: dict[str, Tensor]) -> di
             value = value.float() + lost[name]
         found[name] = pack(value, "int8")
         if value.is_floating_point():
-            lost[name] = value.float() - unpack(found[name], found[name])
+            left = value.float() - unpack(found[name], found[name])
+            if left.isfinite().all():  # one update that is not finite costs no later ones
+                lost[name] = left
     return found
 
 

@@ -80,8 +80,8 @@ def accuracy(records: Sequence[Record], axes: Any = None) -> Any:
     axes = axes_or_new(axes)
     rounds = [record["round"] for record in records]
     for (name, text), style in zip(
-        (("accuracy", "with the experts held"), ("accuracy_all", "with all experts"),
-         ("worst_decile", "worst tenth of the clients, experts held")),
+        (("accuracy", "as served"), ("accuracy_all", "with all experts"),
+         ("worst_decile", "worst tenth of the clients, as served")),
         line_styles(("a", "b", "c")).values(), strict=True,
     ):  # fmt: skip
         axes.plot(rounds, [record[name] for record in records], label=text, **style)
@@ -260,12 +260,17 @@ def comparison_figure(
 
 
 def draw_history(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw every figure that an app's rounds have, one below the other."""
+    """Draw every figure that an app's last round has, one below the other.
+
+    Where an earlier round lacks it, there is a gap.
+    """
     names = [name for name, value in lines[-1].items()
              if name != "round" and isinstance(value, int | float)]
     figure = new_figure(7, 2.2 * len(names))
     for axes, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
-        axes.plot([line["round"] for line in lines], [line[name] for line in lines])
+        values = [line.get(name) for line in lines]
+        axes.plot([line["round"] for line in lines],
+                  [value if isinstance(value, int | float) else np.nan for value in values])
         axes.set(xlabel="round", ylabel=name)
     save(figure, path)
 

@@ -69,11 +69,11 @@ def told(found: dict[str, Any]) -> str:
     lines = [
         f"rounds {found['rounds']}, moved {found['bytes'] / 1e6:.1f} MB, simulated time "
         f"{found['seconds']:.1f} s, load CV {found['load_cv']:.4f}",
-        f"accuracy {found['accuracy']:.3f} with the experts held (worst tenth of the clients "
+        f"accuracy {found['accuracy']:.3f} as served (worst tenth of the clients "
         f"{found['worst_decile']:.3f}), {found['accuracy_all']:.3f} with all experts",
     ]
     if "bits_per_byte" in found:
-        lines.append(f"{found['bits_per_byte']:.3f} bits per byte with the experts held, "
+        lines.append(f"{found['bits_per_byte']:.3f} bits per byte as served, "
                      f"{found['bits_per_byte_all']:.3f} with all experts")
     for target, rounds in found["rounds_to"].items():
         lines.append(f"{target}% not reached" if rounds is None else

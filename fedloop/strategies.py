@@ -13,6 +13,7 @@ import numpy as np
 
 import alignsolve as al
 from fedloop.config import Config
+from fedloop.errors import ConfigError
 from fedloop.fleet import MEGA, Device, Times
 from fedloop.local.client import Training
 from fedloop.models.expert_model import ExpertModel
@@ -36,8 +37,17 @@ def build_aligner(
         Bytes of each expert, its row of a shared gate included.
     fleet : sequence of Device
         The clients' devices; client i is called i.
+
+    Raises
+    ------
+    ConfigError
+        If the strategy is "oracle", and there are fewer experts than domains.
     """
     settings = config.alignment
+    if config.strategy == "oracle" and spec.n_experts < config.partition.domains:
+        raise ConfigError(f"strategy is 'oracle', which knows an expert for every domain, and the "
+                          f"model has {spec.n_experts} experts for {config.partition.domains} "
+                          "domains: take more experts, or another strategy")
     layers = np.repeat(np.arange(spec.n_layers), spec.n_experts)
     aligner = al.Aligner(
         spec.total_experts,

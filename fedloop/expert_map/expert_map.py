@@ -231,7 +231,13 @@ class ExpertMap(ExpertIndex):
         return join(self, pieces, range(self.n_experts) if experts is None else experts)
 
     def owner(self, piece: str) -> int | None:
-        """Return the expert that a piece belongs to; None where all clients share it."""
+        """Return the expert that a piece belongs to; None where all clients share it.
+
+        Raises
+        ------
+        ExpertMapError
+            If there is no such piece.
+        """
         return owner(self, piece)
 
     def _check(self, state: Mapping[str, Tensor]) -> None:

@@ -63,13 +63,21 @@ def join(
 
 def owner(index: ExpertIndex, piece: str) -> int | None:
     """Do what `ExpertMap.owner` says."""
+    entry = index.entries.get(piece)
+    if entry is not None and not entry.sliced:
+        if entry.expert is None or entry.layer is None:
+            return None
+        return index.layers[entry.layer].first + entry.expert
     name, _, number = piece.rpartition("@")
-    if name in index.entries:
-        return int(number)
-    entry = index.entries[piece]
-    if entry.expert is None or entry.layer is None:
-        return None
-    return index.layers[entry.layer].first + entry.expert
+    entry = index.entries.get(name)
+    if entry is None or entry.layer is None or not entry.sliced:
+        raise ExpertMapError(f"{piece} is no piece of this map: it is neither a tensor that is "
+                             "whole, nor one that experts have slices of, with @ and a number")
+    columns = index.layers[entry.layer].columns
+    if not number.isdecimal() or int(number) not in columns:
+        raise ExpertMapError(f"{piece} is no piece of this map: {name} is of the experts "
+                             f"{columns[0]} to {columns[-1]}")
+    return int(number)
 
 
 def _pieces(index: ExpertIndex, experts: Iterable[int]) -> Iterator[tuple[Cut, list[str]]]:

@@ -29,6 +29,9 @@ from fedloop.payload import Packed, pack_differences
 #: In a node's context: what it has, which version that is, and what rounding took.
 HAS, OWN, LOST = "payload-arrays", "payload-version", "payload-lost"
 
+#: Where a node's configuration says how many clients there are.
+CLIENTS = "num-partitions"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -104,12 +107,13 @@ def client_app(
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
-        record = MetricRecord({CLIENT: int(context.node_config[CLIENT])})
+        record = MetricRecord({CLIENT: node_number(context, CLIENT)})
         return Message(RecordDict({METRICS: record}), reply_to=message)
 
     @app.train()
     def on_train(message: Message, context: Context) -> Message:
         begun, map = time.perf_counter(), map_of(message)
+        node_number(context, CLIENTS)
         pieces, task = receive(message, context, map)
         update = train(task)
         state = {name: update.state[name].detach() for name in task.state}
@@ -121,6 +125,7 @@ def client_app(
         @app.evaluate()
         def on_evaluate(message: Message, context: Context) -> Message:
             begun = time.perf_counter()
+            node_number(context, CLIENTS)
             examples, figures = evaluate(receive(message, context, map_of(message))[1])
             return reply(message, {}, examples, time.perf_counter() - begun, {}, figures)
 
@@ -155,8 +160,24 @@ def receive(
     experts = [int(expert) for expert in config["experts"]]
     return pieces, Task(
         pieces if map is None else map.join(pieces, experts), experts,
-        int(config["server-round"]), int(context.node_config[CLIENT]),
-        int(context.node_config.get("num-partitions", 0)), config)
+        int(config["server-round"]), node_number(context, CLIENT),
+        int(context.node_config.get(CLIENTS, 0)), config)
+
+
+def node_number(context: Context, name: str) -> int:
+    """Return a whole number of a node's configuration, such as which client it is.
+
+    Raises
+    ------
+    EngineError
+        If it has none.
+    """
+    value = context.node_config.get(name)
+    if not isinstance(value, int):
+        raise EngineError(f"the node's configuration has no whole number {name}; start it with "
+                          f"--node-config '{CLIENT}=0 {CLIENTS}=3', or 1, 2, ... of as many as "
+                          "there are")
+    return value
 
 
 def outgoing(
@@ -167,15 +188,17 @@ def outgoing(
         return trained
     lost = state_of(context.state.array_records[LOST]) if LOST in context.state else {}
     packed = pack_differences(
-        {name: value.float() - pieces[name] if value.is_floating_point() else value
-         for name, value in trained.items()}, lost)
+        # The base is what the model loaded: rounded to its type, such as bfloat16.
+        {name: value.float() - pieces[name].to(value.dtype).float()
+         if value.is_floating_point() else value for name, value in trained.items()}, lost)
     context.state[LOST] = record_of(lost)
     return packed
 
 
 @torch.no_grad()
 def losses_alone(
-    model: nn.Module, experts: Iterable[int], loss: Callable[[], float]
+    model: nn.Module, experts: Iterable[int], loss: Callable[[], float],
+    map: ExpertMap | None = None,
 ) -> dict[int, float]:
     """Return a loss with every expert as the only one of its layer, by expert.
 
@@ -187,12 +210,23 @@ def losses_alone(
         Their numbers in the whole model.
     loss : callable
         Runs the model and returns a loss, such as the mean over some examples.
+    map : ExpertMap, optional
+        Of this model, for one that `ExpertMap.of` does not know.
+
+    Notes
+    -----
+    The model is in the mode of evaluation meanwhile: nothing is dropped out.
     """
-    map = ExpertMap.of(model)
-    found = {}
-    for layer in map.layers:
-        others = [at for at in range(map.n_experts) if at not in layer.columns]
-        for at in layer.columns:
-            with map.mask(model, [*others, at]):
-                found[at] = loss()
+    map = ExpertMap.of(model) if map is None else map
+    found, modes = {}, {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        for layer in map.layers:
+            others = [at for at in range(map.n_experts) if at not in layer.columns]
+            for at in layer.columns:
+                with map.mask(model, [*others, at]):
+                    found[at] = loss()
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
     return {expert: found[at] for at, expert in enumerate(sorted(experts))}

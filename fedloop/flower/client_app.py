@@ -17,8 +17,7 @@ from flwr.clientapp import ClientApp
 
 import alignsolve as al
 from fedloop.config import build_config
-from fedloop.errors import EngineError
-from fedloop.flower.client import outgoing, receive
+from fedloop.flower.client import node_number, outgoing, receive
 from fedloop.flower.messages import METRICS, reply
 from fedloop.flower.nodes import CLIENT
 from fedloop.flower.pieces import params_of, pieces_of
@@ -42,26 +41,11 @@ def world_of(settings: str) -> World:
     return build_world(build_config(json.loads(settings)))
 
 
-def client_number(context: Context) -> int:
-    """Return which client a node is.
-
-    Raises
-    ------
-    EngineError
-        If its configuration does not say.
-    """
-    value = context.node_config.get(CLIENT)
-    if not isinstance(value, int):
-        raise EngineError(f"the node's configuration has no {CLIENT}; start it with "
-                          f"--node-config '{CLIENT}=0', 1, 2, ...")
-    return value
-
-
 @app.query()
 def introduce(message: Message, context: Context) -> Message:
     """Say which client this is, and keep the run's settings."""
     context.state[SETTINGS] = ConfigRecord(dict(message.content.config_records[SETTINGS]))
-    record = MetricRecord({CLIENT: client_number(context)})
+    record = MetricRecord({CLIENT: node_number(context, CLIENT)})
     return Message(RecordDict({METRICS: record}), reply_to=message)
 
 
@@ -73,7 +57,7 @@ def train(message: Message, context: Context) -> Message:
     config = world.config
     torch.set_num_threads(config.threads)
     pieces, asked = receive(message, context, None)
-    client, experts, number = client_number(context), asked.experts, asked.round
+    client, experts, number = node_number(context, CLIENT), asked.experts, asked.round
     sent = {name: value.to(config.device)
             for name, value in params_of(world.spec, pieces, experts).items()}
     training = train_one(

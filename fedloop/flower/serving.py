@@ -11,6 +11,8 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from alignsolve.io.files import write_text
+from fedloop.errors import CheckpointError
 from fedloop.flower.messages import Parameters
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.strategy import AlignedStrategy
@@ -38,34 +40,53 @@ def serve(
         The run's: ``num-server-rounds``; ``min-nodes`` to wait for; ``timeout`` of a round in
         seconds; ``max-experts`` that a client can hold; ``checkpoint``, a file, and
         ``resume``, whether to go on from it; ``history``, a file that gets a line of JSON for
-        every round, and ``picture``, one for its curves. Clients are told what else it has.
+        every round, and ``picture``, one for its curves. These four may be missing or empty. A
+        run that does not resume writes the history anew. Clients are told what else it has.
     strategy : AlignedStrategy
         Plays them.
     state : mapping of str to Tensor
         The parameters that are trained, as at the beginning.
     judge : callable
         Returns figures of such parameters, before the first round and after each.
+
+    Raises
+    ------
+    CheckpointError
+        If the run resumes, and there is no checkpoint.
     """
-    strategy.checkpoint = Path(str(config["checkpoint"])) if config["checkpoint"] else None
+    if config.get("checkpoint"):
+        strategy.checkpoint = Path(str(config["checkpoint"]))
+    resumes = bool(config.get("resume"))
+    if resumes and (strategy.checkpoint is None or not strategy.checkpoint.exists()):
+        raise CheckpointError(f"{strategy.checkpoint or 'no checkpoint is named'}: nothing to "
+                              "resume; start with resume=false")
     patience = max(PATIENCE, float(config["timeout"]))
     for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
         strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
     arrays = record_of(state)
-    if config["resume"]:
+    if resumes:
         arrays = strategy.resume(arrays)
-    history = Path(str(config["history"])) if config["history"] else None
+    history = Path(str(config["history"])) if config.get("history") else None
+    lines = {}
+    if history is not None:
+        lines = played(history, strategy.rounds_before) if resumes else {}
+        write_text(history, (json.dumps(line) + "\n" for number, line in lines.items()
+                             if number < strategy.rounds_before))
 
     def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord:
         found = dict(judge(state_of(arrays)))
-        line = {"round": strategy.rounds_before + number, **found,
+        number += strategy.rounds_before
+        line = {"round": number, **found,
                 "sent_bytes": strategy.sent_bytes, "received_bytes": strategy.received_bytes,
                 "refused": {str(client): reason for client, reason in strategy.refused.items()}}
+        if number in lines:  # a resumed run judges the model that it begins with once more
+            line = {**lines[number], **found}
+        lines[number] = line
         if history is not None:
             with history.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
-            if config["picture"]:
-                lines = history.read_text(encoding="utf-8").splitlines()
-                draw_history([json.loads(one) for one in lines], Path(str(config["picture"])))
+            if config.get("picture"):
+                draw_history(list(lines.values()), Path(str(config["picture"])))
         return MetricRecord(found)
 
     strategy.start(
@@ -73,3 +94,21 @@ def serve(
         timeout=float(config["timeout"]), evaluate_fn=evaluate,
         train_config=ConfigRecord({key: value for key, value in config.items()
                                    if key not in SERVERS}))
+
+
+def played(history: Path, last: int) -> dict[int, dict[str, Any]]:
+    """Return a history's lines by round, ascending, up to a last one.
+
+    What is no such line, as the one that was being written when a server was killed, is left
+    out; of a round with several lines the last one counts.
+    """
+    found = {}
+    text = history.read_text(encoding="utf-8", errors="replace") if history.exists() else ""
+    for one in text.splitlines():
+        try:
+            line = json.loads(one)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("round"), int) and line["round"] <= last:
+            found[line["round"]] = line
+    return dict(sorted(found.items()))

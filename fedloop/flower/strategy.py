@@ -163,6 +163,10 @@ class AlignedStrategy(Strategy):
         self._client_of = {node: client for client, node in node_of.items()}
         self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
         messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
+        if not messages:
+            log(WARNING, "round %s: nothing is trained: none of %s clients got an expert; see "
+                "their max_experts and memory, and the aligner's groups and deadline",
+                self.aligner.round, len(node_of))
         self.sent_bytes = sum(payload(m.content[ARRAYS]) for m in messages)
         self.whole_bytes = len(messages) * sum(map(packed_bytes, self._model.values()))
         return messages
@@ -335,8 +339,8 @@ class AlignedStrategy(Strategy):
         Raises
         ------
         CheckpointError
-            If the checkpoint is damaged or of another model, or another strategy is
-            writing it.
+            If the checkpoint is damaged, or of another model, map or naming rule, or another
+            strategy is writing it.
         """
         self._keep_others_out()
         if self.checkpoint is None or not self.checkpoint.exists():
@@ -351,6 +355,9 @@ class AlignedStrategy(Strategy):
         model = {name: torch.from_numpy(value).to(like[name])
                  for name, value in saved["model"].items()}
         pieces = self._pieces(model)
+        if unknown := {*saved.get("velocity", {}), *saved.get("square", {})} - pieces.keys():
+            raise CheckpointError(f"{self.checkpoint}: has running numbers of {min(unknown)}, "
+                                  "which is no piece here: written with another map or naming rule")
         velocity, square = (
             {name: torch.from_numpy(value).to(pieces[name]) for name, value in
              saved.get(kind, {}).items()} for kind in ("velocity", "square"))

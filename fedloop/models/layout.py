@@ -101,7 +101,18 @@ class Layout:
         return found
 
     def only(self, names: Container[str]) -> Layout:
-        """Return the layout of some of the module's tensors, such as those that are trained."""
+        """Return the layout of some of the module's tensors, such as those that are trained.
+
+        Raises
+        ------
+        ConfigError
+            If they have some experts' tensors of a kind, and not the others'.
+        """
+        for parts in self.members.values():
+            absent = [part for part in parts if part not in names]
+            if 0 < len(absent) < len(parts):
+                raise ConfigError(f"{absent[0]} is not trained, and that of other experts of its "
+                                  "layer is: all must require gradients, or none")
         members = {row: parts for row, parts in self.members.items()
                    if all(part in names for part in parts)}
         layer_of = {name: layer for name, layer in self.layer_of.items()

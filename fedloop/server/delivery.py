@@ -18,6 +18,7 @@ from fedloop.local.pairs import Pairs, pairs_of
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import Params
 from fedloop.payload import transmitted
+from fedloop.server.aggregation import column
 
 
 def deliver(
@@ -54,14 +55,19 @@ def collect(
 ) -> tuple[Training, Params]:
     """Return training as the server gets it, and what rounding took by now.
 
-    What counts is the change since a client was sent its parameters, added to the server's.
+    What counts is the change since a client was sent its parameters, as it loaded them in the
+    model's type, added to the server's.
     """
     params, new = dict(training.params), dict(lost)
     for name, old in lost.items():
         at = _places(spec, name, training.clients, training.pairs)
-        meant = params[name].float() - received[name][at] + old[at]
+        base = received[name][at].to(model[name].dtype).float()
+        meant = params[name].float() - base + old[at]
         got = transmitted(meant, leading=1)
-        new[name] = old.index_put(at, meant - got)
+        left = meant - got
+        # As in `pack_differences`: what is not finite leaves a tensor's memory as it was.
+        finite = column(left.isfinite().reshape(len(left), -1).all(dim=1), left)
+        new[name] = old.index_put(at, left.where(finite, old[at]))
         rows = _rows(spec, name, model[name], training.pairs)
         params[name] = (rows.float() + got).to(model[name].dtype)
     return dataclasses.replace(training, params=params), new

@@ -44,7 +44,7 @@ def server_step(
     rows : container of str
         Names of parameters with a row for each expert.
     personal : frozenset of str
-        Clients' own parameters, which stay as they are.
+        Clients' own parameters, which stay as they were averaged; so do whole numbers.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def server_step(
         return dict(new), dict(velocity), dict(square)
     model, runs, squares = dict(new), dict(velocity), dict(square)
     for name, value in new.items():
-        if name in personal:
+        if name in personal or not value.is_floating_point():
             continue
         change = value - old[name]
         moved = change != 0

@@ -30,6 +30,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,22 +67,23 @@ class ClosedFormRouter:
         For every layer float32, shape (E, D).
     bias : list of Tensor
         For every layer float32, shape (E,).
-    projection : Tensor or None
-        float32, shape (features, D): what features are multiplied by.
+    projection : dict of int to Tensor
+        By number of features, where there are more than 512 of them: float32, shape
+        (features, D), what they are multiplied by.
     of_input : bool
         Whether features are an example itself, or what the layer's router is given.
     """
 
     weight: list[Tensor]
     bias: list[Tensor]
-    projection: Tensor | None
+    projection: dict[int, Tensor]
     of_input: bool
 
     def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
         """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
         x = (batch.flatten(1) if self.of_input else hidden).float()
-        if self.projection is not None:
-            x = x @ self.projection
+        if x.shape[1] in self.projection:
+            x = x @ self.projection[x.shape[1]]
         score = x @ self.weight[layer].T + self.bias[layer]
         if self.of_input:  # every token of an example has its score
             score = score.repeat_interleave(hidden.flatten(0, -2).shape[0] // len(batch), dim=0)
@@ -139,25 +141,33 @@ def closed_form_router(
     of_input = data.input.is_floating_point()
     params = {name: value[0] if value.ndim > model.ndim[name] else value
               for name, value in server.items()}
-    projection: Tensor | None = None
+    projection: dict[int, Tensor] = {}
     sums: list[list[Tensor]] = [[] for _ in range(model.n_layers)]
     for client in range(len(weights)):
         first, size = int(data.first[client]), min(data.size(client), EXAMPLES)
         batch = data.input[first:first + size]
         seen = [batch.flatten(1).float()] * model.n_layers if of_input else [
             part[:: -(-len(part) // ROWS)].float() for part in model.router_inputs(params, batch)]
-        if projection is None and seen[0].shape[1] > MOST:
-            generator = torch.Generator().manual_seed(seed * 16 + STREAM)
-            projection = torch.randn(seen[0].shape[1], MOST, generator=generator).to(seen[0]) / (
-                seen[0].shape[1] ** 0.5)
         for layer, x in enumerate(seen):
-            x = (x if projection is None else x @ projection).double()
+            size = x.shape[1]
+            if size > MOST:
+                if size not in projection:
+                    projection[size] = projected(size, seed).to(x)
+                x = x @ projection[size]
+            x = x.double()
             q = torch.from_numpy(weights[client, layer]).to(x)
             mine = [q * len(x), q[:, None] * x.sum(dim=0), x.T @ x]
             before = sums[layer] or [torch.zeros_like(part) for part in mine]
             sums[layer] = [a + b for a, b in zip(before, mine, strict=True)]
     found = [discriminant(*parts) for parts in sums]
     return ClosedFormRouter([w for w, _ in found], [b for _, b in found], projection, of_input)
+
+
+def projected(size: int, seed: int) -> Tensor:
+    """Return a random projection of so many features, float32, shape (size, 512)."""
+    generator = torch.Generator().manual_seed(seed * 16 + STREAM)
+    normal = torch.randn(size, MOST, generator=generator)
+    return normal / math.sqrt(size)
 
 
 def discriminant(number: Tensor, total: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:

@@ -104,7 +104,7 @@ class Task(Protocol):
         Parameters
         ----------
         loss, loss_all : ndarray
-            float64, shape (clients,): mean loss on held-out examples with the experts held,
+            float64, shape (clients,): mean loss on held-out examples as clients are served,
             and with all.
         """
         ...

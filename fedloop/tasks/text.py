@@ -114,7 +114,7 @@ class LanguageModelling:
         return (output.argmax(dim=-1) == target).float().mean(dim=1)
 
     def metrics(self, loss: np.ndarray, loss_all: np.ndarray) -> Mapping[str, float]:
-        """Return bits per byte with the experts held, and with all."""
+        """Return bits per byte as clients are served, and with all."""
         return {"bits_per_byte": float(loss.mean()) / math.log(2),
                 "bits_per_byte_all": float(loss_all.mean()) / math.log(2)}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import fedloop.experiment
 from fedloop.config import build_config
 from fedloop.experiment import run_training, train_here
 from fedloop.payload import pack_differences, quantise, unpack
@@ -103,3 +104,38 @@ def test_what_is_sent_sums_up_to_what_is_meant():
     for name in meant:
         largest = quantise(change[name], leading=1)[1].max()
         assert (meant[name] - sent[name]).abs().max() <= 1.5 * largest
+
+
+def test_an_update_that_is_not_finite_is_refused_in_its_round_only(monkeypatch):
+    plain = fedloop.experiment.together
+
+    def damaged(*arguments):
+        training = plain(*arguments)
+        if arguments[-1] == 2:
+            for value in training.params.values():
+                value[0] = torch.nan
+        return training
+
+    monkeypatch.setattr(fedloop.experiment, "together", damaged)
+    state = run_training(settings(local={"steps": 1, "batched": True}))[1]
+    assert [record["refused"] for record in state.records] == [[], [0], []]
+    assert all(value.isfinite().all() for value in state.lost.values())
+
+
+def test_a_client_that_trains_nothing_changes_no_bfloat16_model():
+    """The model loads its type's rounding of what was received: the change is to that."""
+    world = build_world(settings())
+    spec, state, held = world.spec, start(world), {client: [1] for client in range(4)}
+    model = {name: value.bfloat16() for name, value in state.model.items()}
+    training = train_here(world, start(world), list(held), held, 1)
+    received = deliver(spec, model, state.received, list(held), held)
+    loaded = {name: (value[:, 1] if name in spec.layout.layer_of else value).bfloat16()
+              for name, value in received.items()}
+    assert any((value.float() != (received[name][:, 1] if name in spec.layout.layer_of
+                                  else received[name])).any() for name, value in loaded.items())
+    found, lost = collect(spec, model, received, state.lost,
+                          dataclasses.replace(training, params=loaded))
+    assert not any(value.any() for value in lost.values())
+    for name, value in found.params.items():
+        row = model[name][[1]] if name in spec.layout.layer_of else model[name]
+        assert torch.equal(value, row.expand(value.shape)), name

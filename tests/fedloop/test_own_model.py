@@ -115,6 +115,18 @@ def test_a_router_with_a_bias_is_of_its_layer():
     assert layout.layer_of == {"gate.weight": 0, "gate.bias": 0, "experts.weight": 0}
 
 
+def test_experts_of_a_layer_are_trained_together():
+    found = Balanced()
+    for value in found.experts[2].parameters():
+        value.requires_grad_(False)
+    with pytest.raises(ConfigError, match=r"experts\.2\.weight is not trained, .* or none"):
+        build_model(build_config({}).model, (4,), 2, 0, found)
+    for value in found.experts.parameters():
+        value.requires_grad_(False)
+    assert build_model(build_config({}).model, (4,), 2, 0, found).layout.layer_of == {
+        "gate.weight": 0}
+
+
 def unequal():
     return nn.ModuleList([MoE(4), MoE(3)])
 

@@ -86,6 +86,18 @@ def test_sums_of_a_hundred_rounds_differ_by_less_than_a_step(seed, size):
     assert ((meant - sent) - lost["w"].double()).abs().max() <= 1e-5 * size
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_update_that_is_not_finite_leaves_the_feedback_as_it_was(bad):
+    lost = {}
+    pack_differences({"x": torch.tensor([1.0, 0.3])}, lost)
+    before = lost["x"].clone()
+    assert before.any()
+    packed = pack_differences({"x": torch.tensor([bad, 0.3])}, lost)["x"]
+    assert not unpack(packed, packed).isfinite().all() and torch.equal(lost["x"], before)
+    packed = pack_differences({"x": torch.tensor([1.0, 0.3])}, lost)["x"]
+    assert unpack(packed, packed).isfinite().all()
+
+
 @pytest.mark.parametrize("change", [
     {"dtype": "float32"}, {"shape": (4, 3)}, {"stype": INT8}, {"data": b""},
     {"data": bytes(2**20)}, {"stype": "torch.tensor"}, {"shape": (10**9, 10**9)},

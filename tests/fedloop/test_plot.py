@@ -77,3 +77,11 @@ def test_comparisons_name_data_strategies_and_seeds_and_share_scales(tmp_path):
     assert panels[0].get_ylim()[1] >= 6
     plot.save(figure, tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_history_whose_older_rounds_lack_figures_has_gaps(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: figures.append(figure))
+    plot.draw_history([{"round": 0}, {"round": 1, "a": None}, {"round": 2, "a": 0.5}],
+                      tmp_path / "h.png")
+    np.testing.assert_array_equal(figures[0].axes[0].lines[0].get_ydata(), [np.nan, np.nan, 0.5])

@@ -192,3 +192,13 @@ def test_momentum_is_worked_out_by_hand():
     assert velocity[expert].tolist() == [[2, 4], [4, 4]]
     assert model[expert].tolist() == [[3, 5], [2, 2]]
     assert torch.equal(model[gate], new[gate]) and gate not in velocity
+
+
+@pytest.mark.parametrize("optimiser", ["fedavgm", "fedadam"])
+def test_whole_numbers_are_no_business_of_the_optimiser(optimiser):
+    old = {"x": torch.zeros(3), "seen": torch.tensor(3)}
+    new = {"x": torch.ones(3), "seen": torch.tensor(5)}
+    model, velocity, square = server_step(old, new, {}, {}, ServerSettings(optimiser=optimiser),
+                                          ())
+    assert model["seen"].dtype == torch.int64 and model["seen"] == 5
+    assert model["x"].all() and "seen" not in velocity and "seen" not in square

@@ -1,6 +1,7 @@
 """Features of updates, experts that clients are served with, and the router of all experts."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import alignsolve as al
 from fedloop.config import build_config
+from fedloop.errors import ConfigError
 from fedloop.experiment import RECENT, best_experts, run_training
 from fedloop.local.client import Training
 from fedloop.models.layout import Layout
@@ -131,9 +133,27 @@ def test_many_features_are_projected(monkeypatch):
     monkeypatch.setattr(routers, "MOST", 20)
     model, data = spec(experts=2), images(3)
     found = closed_form_router(model, model.initial(), data, np.full((3, 1, 2), 0.5), 0)
-    assert found.weight[0].shape == (2, 20) and found.projection.shape == (36, 20)
+    assert found.weight[0].shape == (2, 20) and found.projection[36].shape == (36, 20)
     output, *_ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
     assert output.isfinite().all()
+
+
+def test_layers_of_different_widths_are_projected_each(monkeypatch):
+    monkeypatch.setattr(routers, "MOST", 20)
+    draw = torch.Generator().manual_seed(0)
+    hidden = [torch.randn(12, width, generator=draw) for width in (24, 16, 30)]
+    model = SimpleNamespace(n_layers=3, ndim={}, router_inputs=lambda params, batch: hidden)
+    data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=[0], size=lambda i: 4)
+    found = closed_form_router(model, {}, data, np.full((1, 3, 2), 0.5), 0)
+    assert {width: part.shape for width, part in found.projection.items()} == {
+        24: (24, 20), 30: (30, 20)}
+    assert [found(layer, data.input, x).shape for layer, x in enumerate(hidden)] == [(12, 2)] * 3
+
+
+def test_the_oracle_needs_an_expert_for_every_domain():
+    config = build_config(SMALL | {"strategy": "oracle", "model": {"experts": 3}})
+    with pytest.raises(ConfigError, match="the model has 3 experts for 4 domains"):
+        run_training(config)
 
 
 def test_text_is_routed_by_what_layers_are_given():

@@ -19,6 +19,9 @@ def main(grid, context):
     whole, experts = model.of(config)
     # Configurations of transformers have one number of experts for all layers.
     each = config["max-experts"] // len(experts.layers)
+    if each < 1:
+        raise ValueError(f"max-experts is {config['max-experts']}, and the model has "
+                         f"{len(experts.layers)} layers: a client needs an expert in each")
     aligner = al.Aligner(
         experts.n_experts, expert_mb=experts.expert_mb,
         **experts.groups() | {"group_min": each, "group_max": each},

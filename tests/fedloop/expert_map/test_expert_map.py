@@ -209,3 +209,13 @@ def test_weights_that_are_not_one_each_are_refused():
 def test_importing_fedloop_imports_no_torch():
     script = "import sys, fedloop; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("piece", ["nonsense", "up@x", "up@", "up@999", "up@-1", "up", "body@1"])
+def test_what_is_no_piece_has_no_owner(piece):
+    shapes = {"up": (4, 3), "gate": (4, 3), "body": (2,)}
+    experts = ExpertMap.describe({name: torch.ones(shape) for name, shape in shapes.items()},
+                                 router={"^gate": "E H"}, experts={"^up": "E ..."})
+    assert experts.owner("up@3") == 3 and experts.owner("body") is None
+    with pytest.raises(ExpertMapError, match=f"{piece} is no piece"):
+        experts.owner(piece)

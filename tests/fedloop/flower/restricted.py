@@ -33,7 +33,8 @@ message = Message(RecordDict({
     "arrays": ArrayRecord({name: Array(value)
                            for name, value in pieces.items()}),
     "config": ConfigRecord({"experts": [1], "server-round": 1})}), 5, "train")
-answer = client_app(train, experts)(message, Context(1, 5, {"partition-id": 0}, RecordDict(), {}))
+node = {"partition-id": 0, "num-partitions": 1}
+answer = client_app(train, experts)(message, Context(1, 5, node, RecordDict(), {}))
 for name, value in pieces.items():
     np.testing.assert_allclose(answer.content["arrays"][name].numpy(), value + 1)
 assert list(answer.content["metrics"]["experts"]) == [1]

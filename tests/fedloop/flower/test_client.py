@@ -14,8 +14,9 @@ from flwr.app import ConfigRecord, Context, RecordDict
 import alignsolve as al
 from fedloop import ExpertMap
 from fedloop.config import ServerSettings
+from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower import AlignedStrategy, numbered, record_of, state_of
-from fedloop.flower.client import Update, client_app
+from fedloop.flower.client import Update, client_app, losses_alone
 from fedloop.flower.messages import ARRAYS
 from tests.fedloop.flower.replies import Grid, identity  # noqa: F401
 
@@ -161,6 +162,19 @@ def test_rounded_differences_follow_what_is_meant(with_map):
         assert bytes_["int8"][kind] <= 0.3 * bytes_["native"][kind]  # of rows of 6 and 32
 
 
+def test_a_client_that_trains_nothing_changes_no_rounded_bfloat16_model():
+    state = stacked(torch.bfloat16)
+    found = mapped(state)
+
+    def keep(task):
+        return Update({name: value.to(state[name].dtype) for name, value in task.state.items()},
+                      5, {})
+
+    strategy = AlignedStrategy(aligner(), found, encoding="int8")
+    arrays, _ = play(strategy, Playing(client_app(keep, found)), record_of(state), 2)
+    assert all(torch.equal(value, state[name]) for name, value in state_of(arrays).items())
+
+
 @pytest.mark.parametrize("judged", [True, False])
 def test_differences_are_to_what_a_node_has_also_from_its_evaluation(judged):
     state = stacked()
@@ -207,6 +221,18 @@ def test_who_lost_its_version_says_so_and_gets_everything_again():
     assert figures["accepted"] == 3
 
 
+@pytest.mark.parametrize("missing", ["partition-id", "num-partitions"])
+def test_a_node_must_say_which_client_it_is_of_how_many(missing):
+    state = stacked()
+    found = mapped(state)
+    strategy = AlignedStrategy(aligner(), found)
+    grid = Playing(client_app(trained, found))
+    message, *_ = strategy.configure_train(1, record_of(state), ConfigRecord(), grid)
+    del grid.contexts[message.metadata.dst_node_id].node_config[missing]
+    with pytest.raises(EngineError, match=f"no whole number {missing}; start it with"):
+        grid.app(message, grid.contexts[message.metadata.dst_node_id])
+
+
 def test_rounding_a_lie_takes_no_more_memory_than_was_asked():
     state = stacked()
     found = mapped(state)
@@ -244,6 +270,33 @@ def test_the_average_is_the_users(tmp_path):
     expected, _ = play(strategy, grid, resumed, 1)
     assert {name: array.data for name, array in expected.items()} == {
         name: array.data for name, array in arrays.items()}
+
+
+def test_running_numbers_of_another_map_are_refused(tmp_path):
+    state = {"gate": torch.ones(4, 2), "experts.w": torch.ones(4, 3)}
+    path, server = tmp_path / "s.safetensors", ServerSettings(optimiser="fedavgm")
+    ruled = AlignedStrategy(aligner(), lambda name: 3 if name == "experts.w" else None,
+                            server=server, checkpoint=path)
+    play(ruled, Playing(client_app(trained)), record_of(state), 1)
+    found = ExpertMap.describe(state, router={"^gate": "E H"},
+                               experts={"^experts": "E ..."})
+    with pytest.raises(CheckpointError, match=r"running numbers of experts\.w, .* another map"):
+        AlignedStrategy(aligner(), found, server=server, checkpoint=path).resume(record_of(state))
+
+
+def test_losses_of_experts_alone_are_of_a_model_in_the_mode_of_evaluation():
+    model = torch.nn.ModuleDict({
+        "gate": torch.nn.Linear(4, 3),
+        "experts": torch.nn.ModuleList([torch.nn.Linear(4, 2) for _ in range(3)])})
+    model["gate"].eval()
+    found, modes = ExpertMap.of(model), []
+
+    def loss():
+        modes.extend(part.training for part in model.modules())
+        return float(len(modes))
+
+    assert sorted(losses_alone(model, [4, 0, 7], loss, found)) == [0, 4, 7]
+    assert not any(modes) and model.training and not model["gate"].training
 
 
 def test_clients_need_only_torch_and_flower():

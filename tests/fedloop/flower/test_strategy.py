@@ -147,6 +147,17 @@ def test_a_naming_rule_that_finds_nothing_is_named():
         chosen.configure_train(1, model(), ConfigRecord(), Grid(NODES))
 
 
+def test_a_round_in_which_nobody_trains_is_logged(monkeypatch):
+    told = []
+    monkeypatch.setattr("fedloop.flower.strategy.log", lambda *words: told.append(words))
+    chosen = strategy()
+    chosen.aligner.policy = al.PolicySettings(min_experts=0)
+    for client in NODES.values():
+        chosen.aligner.declare(client, max_experts=0)
+    assert not chosen.configure_train(1, model(), ConfigRecord(), Grid(NODES))
+    assert len(told) == 1 and "nothing is trained" in told[0][1] and told[0][2:] == (1, 3)
+
+
 def test_a_restarted_node_takes_the_place_of_the_old_one():
     chosen, grid = strategy(), Grid(dict(NODES))
     assert chosen.nodes.find(grid) == {0: 907, 1: 12, 2: 455}
