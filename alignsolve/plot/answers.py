@@ -129,9 +129,11 @@ def loads(result: Result, axes: Axes | None = None) -> Axes:
                   label="target")
     _name_experts(axes, result)
     axes.set(ylabel="holders")
-    # Above the axes: below them are the names of the experts. The title stands above the legend.
-    axes.set_title(title, pad=24)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
+    # Above the axes: below them are the names of the experts. The title stands above the legend,
+    # whose rows are of 16 points.
+    n_rows = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    axes.set_title(title, pad=12 + 16 * n_rows)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return axes
 
 
