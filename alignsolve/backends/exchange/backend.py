@@ -157,11 +157,14 @@ def solve_in_groups(
 def components_of(problem: AlignmentProblem) -> Components:
     """Return the components of a problem with groups; those of the latest one are kept."""
     global _latest
-    if _latest is None or _latest[0]() is not problem:
-        assert problem.expert_group is not None
-        found = Components(problem.slot_bounds(), problem.expert_group, group_ranges(problem)[:2])
-        _latest = weakref.ref(problem), found
-    return _latest[1]
+    # Read once: other threads may put another problem there at any time.
+    latest = _latest
+    if latest is not None and latest[0]() is problem:
+        return latest[1]
+    assert problem.expert_group is not None
+    found = Components(problem.slot_bounds(), problem.expert_group, group_ranges(problem)[:2])
+    _latest = weakref.ref(problem), found
+    return found
 
 
 def task_of(problem: AlignmentProblem, limits: Limits) -> dict[str, Any]:

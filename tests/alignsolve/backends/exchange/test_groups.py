@@ -36,6 +36,20 @@ def test_groups_whose_bounds_imply_the_slots_are_apart():
     assert parts(4) == [[0], [1]]
 
 
+def test_another_thread_that_asks_for_other_components_changes_none(monkeypatch):
+    mine, other = (al.AlignmentProblem(np.ones((2, 4)), 3, **TWO | more)
+                   for more in ({}, {"group_max": 1}))
+    found = components_of(mine)
+
+    def switched():
+        backend._latest = None
+        components_of(other)
+        return mine
+
+    monkeypatch.setattr(backend, "_latest", (switched, found))
+    assert components_of(mine) is found
+
+
 def test_groups_share_slots_where_a_client_has_a_choice():
     assert parts(3, group_min=1) == [[0, 1]]
     assert parts(4, min_experts=3) == [[0, 1]]
