@@ -89,7 +89,8 @@ class FitnessSettings:
         Weight of the uncertainty bonus; 0 for none.
     kernel_width : float, default 1
         Distance between clients' features over which likeness fades, in units of their
-        median distance from the centre; from 0.001 to 1e6. See `alignsolve.aligner.shared_evidence`.
+        median distance from the centre; from 0.001 to 1e6.
+        See `alignsolve.aligner.shared_evidence`.
     """
 
     score: ScoreName | Score = "loss"
