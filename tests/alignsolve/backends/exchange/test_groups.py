@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -235,3 +237,48 @@ def test_a_stalled_component_leaves_the_problem_to_others():
     assert backend.answer_of(found, Limits()).row_ind is None
     both = layers.join([one, one], components_of(problem), 0.5)
     assert (both.row_ind.tolist(), both.col_ind.tolist()) == ([0, 0], [2, 3])
+
+
+def test_the_caller_is_asked_while_it_waits_for_other_threads():
+    caller, asked, begun = threading.get_ident(), threading.Event(), threading.Event()
+
+    def wish():
+        assert threading.get_ident() == caller
+        if begun.is_set():
+            asked.set()
+        return asked.is_set()
+
+    stop = layers.SharedStop(wish)
+
+    def solve(_):
+        if threading.get_ident() == caller:
+            # The other thread has a component of its own by then, and the caller nothing to do.
+            assert begun.wait(60)
+        else:
+            begun.set()
+            assert asked.wait(60)
+        return ExchangeAnswer("stopped")
+
+    assert len(layers._each(solve, 2, 2, stop)) == 2
+    assert asked.is_set() and stop.stopped
+
+
+def test_what_one_thread_raises_stops_the_others():
+    caller, begun = threading.get_ident(), threading.Event()
+    stop, done = layers.SharedStop(None), []
+
+    def solve(number):
+        if threading.get_ident() != caller:
+            assert begun.wait(60)
+            raise MemoryError("no memory")
+        begun.set()
+        waited = time.perf_counter()
+        while not stop():
+            assert time.perf_counter() < waited + 60
+            time.sleep(0.001)
+        done.append(number)
+        return ExchangeAnswer("stopped")
+
+    with pytest.raises(MemoryError, match="no memory"):
+        layers._each(solve, 20, 2, stop)
+    assert len(done) == 1
