@@ -57,7 +57,9 @@ class ExchangeBackend(Backend):
     Takes fitness from a source, block by block, too, unless groups share slots: see
     `alignsolve.backends.exchange.streaming`. Each component reads the source.
 
-    Reads the matrix a handful of times and never copies it. Answers are exact
+    Reads the matrix a handful of times and never copies it, but with groups: then there are
+    copies of the columns of as many components as are solved at once, unless these stand side by
+    side. Answers are exact
     in float64, and depend on the seed alone, not on the number of threads. Values
     and bounds are known at the end only, so that until then a callback hears of time
     alone.
