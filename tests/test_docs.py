@@ -39,7 +39,7 @@ def test_readme_is_read_in_two_minutes() -> None:
     text = without_code(README.read_text())
     text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
     assert len(text.split()) <= 700
-    first = " ".join(README.read_text().split()[:95])
+    first = " ".join(README.read_text().split()[:80])
     assert all(line in first for line in ("pip install .", "make bench", "make test"))
 
 
@@ -64,4 +64,5 @@ def test_reference_has_every_export_and_backend() -> None:
 def test_every_page_is_in_the_contents() -> None:
     contents = "".join((ROOT / "docs" / name).read_text() for name in
                        ("index.md", "howto/index.md"))
-    assert not [page.stem for page in PAGES if page.stem not in contents and page.stem != "index"]
+    listed = {line.rpartition("/")[2] for line in contents.splitlines()}
+    assert not {page.stem for page in PAGES} - listed - {"index"}

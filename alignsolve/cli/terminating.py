@@ -48,13 +48,18 @@ def run_command(
     thread is woken by the signal itself, and ends the process. In other threads than the
     main one, and where the program has its own handler, nothing is done.
     """
+    unsaid = threading.Lock()
+
+    def say() -> None:  # by whoever comes first, once
+        if last_word and unsaid.acquire(blocking=False):
+            note(last_word)
 
     def run() -> int:
         code = INTERRUPTED
         with suppress(KeyboardInterrupt):
             code = command()
-        if last_word and (came or code == INTERRUPTED):
-            note(last_word)
+        if came or code == INTERRUPTED:
+            say()
         return code
 
     came = False
@@ -69,7 +74,7 @@ def run_command(
             interrupts.deliver(frame, gently=True)
 
     code = INTERRUPTED
-    woken = nullcontext() if seconds is None else _woken(seconds, last_word)
+    woken = nullcontext() if seconds is None else _woken(seconds, say)
     with woken, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, take)
         code = run()
@@ -89,12 +94,12 @@ def _end() -> None:
 
 
 @contextmanager
-def _woken(seconds: float, last_word: str) -> Iterator[None]:
+def _woken(seconds: float, say: Callable[[], None]) -> Iterator[None]:
     """End the process some seconds after SIGTERM, whatever its main thread is at."""
     global _fd
     read, write = socket.socketpair()
     write.setblocking(False)
-    watching = threading.Thread(target=_watch, args=(read, seconds, last_word), daemon=True)
+    watching = threading.Thread(target=_watch, args=(read, seconds, say), daemon=True)
     watching.start()
     before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     _fd = write.fileno()
@@ -109,16 +114,15 @@ def _woken(seconds: float, last_word: str) -> Iterator[None]:
         watching.join(0.2)  # after SIGTERM it sleeps
 
 
-def _watch(read: socket.socket, seconds: float, last_word: str) -> None:
+def _watch(read: socket.socket, seconds: float, say: Callable[[], None]) -> None:
     """Read the numbers of signals until the other end is closed, or it is SIGTERM."""
     with read:
         while number := read.recv(1):
             if number[0] == signal.SIGTERM:
                 time.sleep(seconds)
-                if last_word:  # nobody may read it
-                    saying = threading.Thread(target=note, args=(last_word,), daemon=True)
-                    saying.start()
-                    saying.join(0.2)
+                saying = threading.Thread(target=say, daemon=True)  # nobody may read it
+                saying.start()
+                saying.join(0.2)
                 os._exit(TERMINATED)
 
 

@@ -194,7 +194,8 @@ def test_a_template_says_what_the_defaults_say(tmp_path, capsys):
     text = path.read_text()
     assert read_config(path) == build_config({})
     assert "# Share held out.\ntest_fraction = 0.2" in text
-    assert "One of optimal, random, round-robin, greedy, flex-moe,\n# fedamole, oracle, everything.\nstrategy" in text
+    assert ("One of optimal, random, round-robin, greedy, flex-moe,\n"
+            "# fedamole, oracle, everything.\nstrategy") in text
     for name, group in build_config({}):
         for setting in getattr(type(group), "model_fields", ()):
             assert re.search(rf"^(# )?{setting} =", text.partition(f"[{name}]")[2], re.MULTILINE)
