@@ -253,7 +253,7 @@ class AlignmentSettings(Settings):
         Whether clients whose updates are alike learn from each other's scores
         (`fedloop.server.features`).
     kernel_width : float
-        How far apart such clients may be, in units of the median distance.
+        How far apart such clients may be, in units of the median distance, from 0.001 to 1e6.
     serve : {"best", "held"}
         Whether clients are served, and judged, with the best experts of their last rounds, or
         with those that they trained last, tried out or not.
@@ -275,7 +275,7 @@ class AlignmentSettings(Settings):
     prior_weight: Positive = 0.1
     exploration: NotNegative = 0.1
     shared_evidence: bool = True
-    kernel_width: Positive = 1.0
+    kernel_width: Annotated[float, Field(ge=1e-3, le=1e6)] = 1.0
     serve: Literal["best", "held"] = "best"
     slack: NotNegative = 0.0
     deficits: bool = True

@@ -314,7 +314,8 @@ class Aligner(Members, Shared):
         ClientExplanation, ExpertExplanation or Explanation
             See `alignsolve.explain`; ``text()`` says it in words. Fitness is what the
             plan was made with: bonus for exploration and price on samples included. With
-            features, a client's `evidence` says whose scores so far count in it.
+            features, a client's `evidence` says whose scores count in it: until `observe` or
+            `forget` change these, and not where `plan` was given fitness.
 
         Raises
         ------
@@ -329,6 +330,9 @@ class Aligner(Members, Shared):
         explainer = self._last.explainer.settling(exact, time_limit)
         if client is not None:
             found = explainer.client(self._last.row_of(client))
+            inputs = self._open_inputs
+            if inputs is None or not inputs.tracked:
+                return found
             held = {part.expert: part.name for part in found.held}
             return replace(found, evidence=self.tables.evidence(client, held, self.round))
         return explainer.overall() if expert is None else explainer.expert(expert)

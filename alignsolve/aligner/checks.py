@@ -58,6 +58,7 @@ ANY = Range("a finite number", -_LARGEST, _LARGEST)
 NON_NEGATIVE = Range("a finite number >= 0", 0.0, _LARGEST)
 POSITIVE = Range("a number > 0", _LEAST, math.inf)
 FINITE_POSITIVE = Range("a finite number > 0", _LEAST, _LARGEST)
+KERNEL_WIDTH = Range("a number from 0.001 to 1e+06", 1e-3, 1e6)
 POSITIVE_SHARE = Range("a number > 0, at most 1", _LEAST, 1.0)
 
 

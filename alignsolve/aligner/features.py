@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,12 @@ FARTHEST = 3.0
 
 #: Share of a landmark's variance that the others must leave open.
 NEW = 1e-4
+
+#: What is added to the variance of each landmark, so that the kernel can be inverted.
+JITTER = 1e-6
+
+#: Distance from the centre, as a share of the centre's length, that is rounding of float32.
+ROUNDING = 1e-6
 
 
 def features_fault(value: object) -> str:
@@ -49,8 +55,8 @@ class ClientFeatures(Rows):
 
     Notes
     -----
-    All have one length, which most clients of the first round with features have; of
-    others they are ignored.
+    All have one length, which most clients with features have: vectors of others are ignored,
+    and those known so far are dropped once more clients have features of another length.
     """
 
     ROWS: ClassVar[dict[str, float]] = {"vector": 0, "known": False}
@@ -63,20 +69,32 @@ class ClientFeatures(Rows):
         """Take in features by row; return the rows of which they have another length."""
         vectors = {row: np.asarray(numeric("features", found[row]), np.float32)
                    for row in sorted(found)}
-        if vectors and not self.vector.shape[1]:
-            lengths = Counter(vector.size for vector in vectors.values())
-            most = max(lengths, key=lambda size: (lengths[size], -size))
-            self.vector = np.zeros((self.vector.shape[0], most), dtype=np.float32)
-        length = self.vector.shape[1]
+        length = self._most_common(vectors)
+        if length != self.vector.shape[1]:
+            self.vector = np.zeros((self.vector.shape[0], length), dtype=np.float32)
+            self.known[:] = False
         for row, vector in vectors.items():
             if vector.size == length:
                 self.vector[row], self.known[row] = vector, True
         return tuple(row for row, vector in vectors.items() if vector.size != length)
 
+    def _most_common(self, vectors: Mapping[int, FloatArray]) -> int:
+        """Return the length that most clients have; today's among equals, then the shortest."""
+        today = self.vector.shape[1]
+        lengths = Counter(vector.size for vector in vectors.values())
+        lengths[today] += int(self.known.sum() - self.known[list(vectors)].sum())
+        return max(lengths, key=lambda size: (lengths[size], size == today, -size))
+
     def load_arrays(
         self, arrays: dict[str, npt.NDArray[Any]], prefix: str, n_clients: int
     ) -> None:
-        """Take over arrays that `arrays` returned; states before features have none."""
+        """Take over arrays that `arrays` returned; states before features have none.
+
+        Raises
+        ------
+        ProblemError
+            If they are none that `update` leaves behind.
+        """
         if f"{prefix}vector" not in arrays:
             fresh = ClientFeatures()
             fresh.grow(n_clients)
@@ -85,6 +103,14 @@ class ClientFeatures(Rows):
         # Of any length.
         self.vector = np.zeros((0, found.shape[1] if found.ndim == 2 else 0), dtype=np.float32)
         super().load_arrays(arrays, prefix, n_clients)
+        known = self.vector[self.known]
+        # False for NaN.
+        if known.size < len(known) or not (np.abs(known) <= LARGEST).all():
+            raise ProblemError(f"the state's features are not all numbers up to {LARGEST:g}; "
+                               "take a copy, or start with a new aligner")
+        if known.size > LONGEST * len(known):
+            raise ProblemError(f"the state has {known.shape[1]} features of a client; at most "
+                               f"{LONGEST} are right; take a copy, or start with a new aligner")
 
     def all_known(self) -> IntArray:
         """Return the rows of clients whose features are known, int64."""
@@ -100,13 +126,14 @@ class Kernel:
     centre : float32 array, shape (d,)
         Median of each feature.
     scale : float
-        Median distance from the centre: the unit of `width`.
+        Median distance from the centre: the unit of `width`. Where that is 0 but for rounding, as
+        half of the clients send the same vector, the median of the other distances.
     width : float
         Distance over which likeness fades.
-    landmarks : float32 array, shape (r, d)
+    landmarks : float64 array, shape (r, d)
         Scaled features of some clients.
-    root : float32 array, shape (r, r)
-        With ``K`` the kernel of the landmarks, ``root @ root.T = K**-1``.
+    root : float64 array, shape (r, r)
+        With ``K`` the kernel of the landmarks, ``root @ root.T = (K + JITTER I)**-1``.
 
     Notes
     -----
@@ -127,43 +154,44 @@ class Kernel:
     centre: FloatArray
     scale: float
     width: float
-    landmarks: FloatArray
-    root: FloatArray
+    landmarks: Float64Array
+    root: Float64Array
 
     @classmethod
     def of(cls, features: FloatArray, width: float) -> Kernel:
         """Return the kernel of some clients' features, float32 (n, d), n >= 1."""
         sample = features[:: -(-len(features) // SAMPLE)]
         centre = np.median(sample, axis=0)
-        scale = float(np.median(np.linalg.norm(sample - centre, axis=1))) or 1.0
-        none = np.zeros((0, 0), dtype=np.float32)
-        bare = cls(centre, scale, width, none, none)
+        none = np.zeros((0, 0))
+        bare = cls(centre, _typical_distance(sample, centre), width, none, none)
         scaled = bare._scaled(sample)
-        pivots = bare._pivots(scaled)
-        landmarks = scaled[pivots]
-        inner = bare._likeness(landmarks, landmarks).astype(np.float64)
-        lower = np.linalg.cholesky(inner + 1e-6 * np.eye(len(pivots)))
-        root = np.linalg.inv(lower).T.astype(np.float32)
-        return cls(centre, scale, width, landmarks, root)
+        landmarks = scaled[bare._pivots(scaled)]
+        inner = bare._likeness(landmarks, landmarks)
+        np.fill_diagonal(inner, 1.0)
+        # Rounding leaves eigenvalues a little below 0 where landmarks are nearly the same.
+        value, vector = np.linalg.eigh(inner)
+        root = vector / np.sqrt(np.maximum(value, 0.0) + JITTER)
+        return replace(bare, landmarks=landmarks, root=root)
 
     def embed(self, features: FloatArray) -> FloatArray:
         """Return float32 (n, r) of features (n, d); rows have at most about unit length."""
-        return self._likeness(self._scaled(features), self.landmarks) @ self.root
+        embedded = self._likeness(self._scaled(features), self.landmarks) @ self.root
+        return embedded.astype(np.float32)
 
-    def _scaled(self, features: FloatArray) -> FloatArray:
-        # In double precision nothing overflows.
+    def _scaled(self, features: FloatArray) -> Float64Array:
+        # In double precision nothing overflows, and small widths tell neighbours apart.
         away = (features.astype(np.float64) - self.centre) / self.scale
         length = np.linalg.norm(away, axis=1, keepdims=True)
-        scaled: FloatArray = away * np.minimum(1.0, FARTHEST / np.maximum(length, 1e-30))
-        return scaled.astype(np.float32)
+        scaled: Float64Array = away * np.minimum(1.0, FARTHEST / np.maximum(length, 1e-30))
+        return scaled
 
-    def _likeness(self, a: FloatArray, b: FloatArray) -> FloatArray:
-        """Return k of all pairs of scaled features, float32."""
+    def _likeness(self, a: Float64Array, b: Float64Array) -> Float64Array:
+        """Return k of all pairs of scaled features."""
         away = 2.0 * (a @ b.T) - (a * a).sum(axis=1)[:, None] - (b * b).sum(axis=1)
-        likeness: FloatArray = np.exp(np.minimum(away, 0.0) * np.float32(0.5 / self.width**2))
+        likeness: Float64Array = np.exp(np.minimum(away, 0.0) * (0.5 / self.width**2))
         return likeness
 
-    def _pivots(self, scaled: FloatArray) -> list[int]:
+    def _pivots(self, scaled: Float64Array) -> list[int]:
         """Return the rows of landmarks."""
         most = min(LANDMARKS, len(scaled))
         open_: Float64Array = np.ones(len(scaled))
@@ -180,3 +208,15 @@ class Kernel:
             pivots.append(pivot)
             open_[pivots] = 0.0
         return pivots
+
+
+def _typical_distance(sample: FloatArray, centre: FloatArray) -> float:
+    """Return the median distance of a sample from its centre; see `Kernel.scale`."""
+    away = np.linalg.norm(sample.astype(np.float64) - centre, axis=1)
+    least = ROUNDING * float(np.linalg.norm(centre.astype(np.float64)))
+    typical = float(np.median(away))
+    if typical <= least:
+        # A share of the largest distance in place of `least` would be set by a single client.
+        beyond = away[away > least]
+        typical = float(np.median(beyond)) if beyond.size else 1.0
+    return typical

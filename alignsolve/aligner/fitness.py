@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from alignsolve.aligner.checks import (
     ANY,
-    FINITE_POSITIVE,
+    KERNEL_WIDTH,
     NON_NEGATIVE,
     POSITIVE,
     POSITIVE_SHARE,
@@ -89,7 +89,8 @@ class FitnessSettings:
         Weight of the uncertainty bonus; 0 for none.
     kernel_width : float, default 1
         Distance between clients' features over which likeness fades, in units of their
-        median distance from the centre; see `alignsolve.aligner.shared_evidence`.
+        median distance from the centre; from 0.001 to 1e6.
+        See `alignsolve.aligner.shared_evidence`.
     """
 
     score: ScoreName | Score = "loss"
@@ -109,7 +110,7 @@ class FitnessSettings:
         require(
             self, alpha=POSITIVE, smoothing=POSITIVE_SHARE, half_life=POSITIVE,
             prior_weight=POSITIVE, exploration=NON_NEGATIVE, initial=ANY,
-            kernel_width=FINITE_POSITIVE,
+            kernel_width=KERNEL_WIDTH,
         )
 
     def scorer(self) -> Score:

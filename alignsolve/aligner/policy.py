@@ -75,6 +75,8 @@ class Round:
         Bounds on expected samples.
     sample_costs : float64 array, shape (n, n_experts), or None
         What pairs cost on account of samples.
+    tracked : bool
+        Whether `fitness` is what the tracker tells, of the clients that are still known.
     """
 
     settings: Settings
@@ -95,6 +97,7 @@ class Round:
     load_max: Float64Array = field(default_factory=lambda: np.zeros(0))
     sample_bounds: tuple[Float64Array, Float64Array] | None = None
     sample_costs: Float64Array | None = None
+    tracked: bool = False
 
     @property
     def allowed(self) -> BoolArray:

@@ -76,6 +76,7 @@ class Tables:
                 table.keep(kept)
             if waiting is not None:
                 waiting.rows = (np.cumsum(~gone) - 1)[waiting.rows]
+                waiting.tracked = False
         return names
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -155,7 +156,7 @@ class Tables:
             # Without any knowledge of samples, holders are what is balanced.
             samples=np.where(np.isnan(rates["samples"]), 1.0, rates["samples"]),
             placed=placed, current=self.placements.current(rows), planned=self.load.planned,
-            start=Start(held[0], held[1], self.prices),
+            start=Start(held[0], held[1], self.prices), tracked=fitness is None,
         )  # fmt: skip
         self._add_budgets(round_, rates, deadline_s)
         self.add_load_bounds(round_)

@@ -77,7 +77,8 @@ def solve_by(name: str, problem: AlignmentProblem, limits: Limits) -> Outcome:
 
 
 def takes_warm_start(name: str) -> bool:
-    """Tell whether a backend declares that it starts from an earlier answer."""
+    """Tell whether a backend, named with parts or without, declares `Capabilities.warm_start`."""
+    name = name.partition(":")[0]
     return name in _CLASSES and _backend_class(name).capabilities.warm_start
 
 

@@ -77,8 +77,10 @@ def solve(
         An earlier answer; it may be infeasible here. Of the first three clients and experts are
         matched by id, by position only where either side has no ids, and what no longer fits is
         dropped: see `alignsolve.solve.warm_start.matched`. Ignored by backends that do not
-        declare `warm_start`. ``stats`` says how many pairs there were (``warm_start_pairs``) and
-        were used (``warm_start_used``), and how they were matched (``warm_start_by``).
+        declare `warm_start`. ``stats`` says how many pairs there were (``warm_start_pairs``), how
+        many of them fit and were handed to the backend that answered (``warm_start_used``; 0 where
+        it is not declared, and a backend may still start elsewhere), and how they were matched
+        (``warm_start_by``).
     engine : {"local", "ray"} or RayEngine, default "local"
         Where the clients are while "exchange" solves: in this process, or spread
         over the workers of a Ray cluster, which read, solve and prove them there.
@@ -307,9 +309,10 @@ class _Solve:
             engine = RayEngine()
         if not isinstance(engine, RayEngine):
             raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
-        refusal = self.params.auto.find("exchange").refusal(problem)
-        if problem.expert_group is not None:
-            refusal = "does not support expert groups on Ray"
+        # Asked first: finding the components of the groups takes time.
+        refusal: str | None = "does not support expert groups on Ray"
+        if problem.expert_group is None:
+            refusal = self.params.auto.find("exchange").refusal(problem)
         if backend not in ("auto", "exchange") or refusal is not None:
             reason = refusal or f"and not {backend!r} runs on Ray"
             raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.errors import ProblemError
+from alignsolve.model.arrays import Float64Array, IntArray, numeric, refuse
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.result import Result
 
@@ -63,7 +64,8 @@ def matched(
         The problem to solve.
     earlier : Result, or as `EarlierAnswer`
         An answer with pairs. Clients, and experts, are matched by their ids where both sides
-        have some, else by position.
+        have some, else by position. Prices of other answers than a result, which do not tell
+        the sense of their problem, are taken to be of that of `problem`.
 
     Returns
     -------
@@ -72,34 +74,80 @@ def matched(
         there, and beyond the client's slots, of which those of largest value stay. Loads,
         budgets and groups may be broken: backends repair them.
     prices : float64 array, shape (n_experts,), or None
-        Prices of the earlier answer, 0 for new experts.
+        Prices of the earlier answer in the sense of `problem`, 0 for new experts.
     stats : dict
-        For `Result.stats`: ``warm_start_pairs`` of the earlier answer, ``warm_start_used`` of
-        them, and ``warm_start_by``, "ids" or "positions".
+        For `Result.stats`: ``warm_start_pairs`` of the earlier answer, ``warm_start_used``, how
+        many of them fit, and ``warm_start_by``, "ids" or "positions".
+
+    Raises
+    ------
+    ProblemError
+        If pairs, prices or ids of the earlier answer do not fit each other.
 
     Notes
     -----
     O(n_pairs + n_clients + n_experts) time, and a sort where slots are exceeded.
     """
     source = earlier.problem if isinstance(earlier, Result) else earlier
-    axes = (source.client_ids, problem.client_ids), (source.expert_ids, problem.expert_ids)
-    given_rows, given_cols = (np.asarray(index, np.int64)
-                              for index in (earlier.row_ind, earlier.col_ind))
+    axes = ((_ids("client_ids", source.client_ids), problem.client_ids),
+            (_ids("expert_ids", source.expert_ids), problem.expert_ids))
+    given_rows = _indices("row_ind", earlier.row_ind, axes[0][0])
+    given_cols = _indices("col_ind", earlier.col_ind, axes[1][0])
+    if given_rows.size != given_cols.size:
+        raise ProblemError(f"warm_start has {given_rows.size} row_ind and {given_cols.size} "
+                           "col_ind; give one of each for every pair")
     rows = _moved(given_rows, *axes[0], problem.n_clients)
     cols = _moved(given_cols, *axes[1], problem.n_experts)
     pairs = _fitting(problem, rows, cols)
     prices = None
     if earlier.prices is not None:
-        place = _moved(np.arange(len(earlier.prices)), *axes[1], problem.n_experts)
+        given = _prices(earlier.prices, axes[1][0])
+        if isinstance(earlier, Result) and earlier.problem.sign != problem.sign:
+            given = -given
+        place = _moved(np.arange(given.size), *axes[1], problem.n_experts)
         known = place >= 0
         if known.any():
             prices = np.zeros(problem.n_experts)
-            prices[place[known]] = np.asarray(earlier.prices)[known]
+            prices[place[known]] = given[known]
     by_ids = any(old is not None and new is not None for old, new in axes)
     return pairs, prices, {
         "warm_start_pairs": int(given_rows.size), "warm_start_used": int(pairs[0].size),
         "warm_start_by": "ids" if by_ids else "positions",
     }  # fmt: skip
+
+
+def _ids(name: str, value: Any) -> Sequence[str] | None:
+    """Return the ids of an earlier answer, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ProblemError(f"warm_start {name} is {value!r}; give a sequence of ids, or None")
+    ids = tuple(value)
+    for at, one in enumerate(ids):
+        if not isinstance(one, str):
+            raise ProblemError(f"warm_start {name}[{at}] is {one!r}; give ids as str")
+    return ids
+
+
+def _indices(name: str, value: object, ids: Sequence[str] | None) -> IntArray:
+    """Return the clients (or experts) of an earlier answer's pairs."""
+    name, array = f"warm_start {name}", numeric(f"warm_start {name}", value)
+    if array.ndim != 1:
+        raise ProblemError(f"{name} has shape {array.shape}; give one index for every pair")
+    most = 2**53 if ids is None else len(ids)
+    right = (array >= 0) & (array < most) & (np.floor(array) == array)
+    refuse(name, array, ~right, f"give whole numbers >= 0, below {most}")
+    return array.astype(np.int64)
+
+
+def _prices(value: object, ids: Sequence[str] | None) -> Float64Array:
+    """Return the prices of an earlier answer."""
+    array = numeric("warm_start prices", value).astype(np.float64)
+    if array.ndim != 1 or (ids is not None and array.size != len(ids)):
+        wanted = "one for every expert" if ids is None else f"shape ({len(ids)},), as expert_ids"
+        raise ProblemError(f"warm_start prices has shape {array.shape}; give {wanted}")
+    refuse("warm_start prices", array, ~np.isfinite(array), "give finite prices")
+    return array
 
 
 def _moved(

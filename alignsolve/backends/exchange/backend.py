@@ -57,7 +57,9 @@ class ExchangeBackend(Backend):
     Takes fitness from a source, block by block, too, unless groups share slots: see
     `alignsolve.backends.exchange.streaming`. Each component reads the source.
 
-    Reads the matrix a handful of times and never copies it. Answers are exact
+    Reads the matrix a handful of times and never copies it, but with groups: then there are
+    copies of the columns of as many components as are solved at once, unless these stand side by
+    side. Answers are exact
     in float64, and depend on the seed alone, not on the number of threads. Values
     and bounds are known at the end only, so that until then a callback hears of time
     alone.
@@ -157,11 +159,14 @@ def solve_in_groups(
 def components_of(problem: AlignmentProblem) -> Components:
     """Return the components of a problem with groups; those of the latest one are kept."""
     global _latest
-    if _latest is None or _latest[0]() is not problem:
-        assert problem.expert_group is not None
-        found = Components(problem.slot_bounds(), problem.expert_group, group_ranges(problem)[:2])
-        _latest = weakref.ref(problem), found
-    return _latest[1]
+    # Read once: other threads may put another problem there at any time.
+    latest = _latest
+    if latest is not None and latest[0]() is problem:
+        return latest[1]
+    assert problem.expert_group is not None
+    found = Components(problem.slot_bounds(), problem.expert_group, group_ranges(problem)[:2])
+    _latest = weakref.ref(problem), found
+    return found
 
 
 def task_of(problem: AlignmentProblem, limits: Limits) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,9 @@ from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.kernels import SMALL, Kernel, cores
 from alignsolve.model.arrays import starts_of
 from alignsolve.model.sources.base import FitnessSource
+
+#: Seconds between two questions to the caller whether to stop, while others work.
+ASK_SECONDS = 0.05
 
 #: What is said of all components by one of them, the first that applies.
 _STATUSES = ("infeasible", "stalled", "stopped", "optimal")
@@ -238,27 +241,38 @@ def kernels_for(components: Components) -> tuple[Kernel, ...]:
 def _each(
     solve: Callable[[int], ExchangeAnswer], count: int, workers: int, stop: SharedStop
 ) -> list[ExchangeAnswer]:
-    """Return what ``solve(number)`` returns for each number; this thread is one of the workers."""
+    """Return what ``solve(number)`` returns for each number; this thread is one of the workers.
+
+    It asks the caller while it waits for the others. What one of them raises stops all.
+    """
     if workers == 1:
         return [solve(number) for number in range(count)]
-    numbers, found = iter(range(count)), dict[int, ExchangeAnswer]()
+    numbers: Iterator[int] = iter(range(count))
+    found: dict[int, ExchangeAnswer] = {}
     lock = threading.Lock()
 
     def work() -> None:
-        while True:
+        nonlocal numbers
+        try:
+            while True:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                found[number] = solve(number)
+        except BaseException:
             with lock:
-                number = next(numbers, None)
-            if number is None:
-                return
-            found[number] = solve(number)
+                stop.stopped, numbers = True, iter(())
+            raise
 
     with ThreadPoolExecutor(workers - 1) as pool:
         others = [pool.submit(work) for _ in range(workers - 1)]
         try:
             work()
+            while wait(others, ASK_SECONDS).not_done:
+                stop()
         except BaseException:
-            stop.stopped = True
-            numbers = iter(())
+            stop.stopped, numbers = True, iter(())
             raise
         for other in others:
             other.result()

@@ -19,6 +19,7 @@ from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import AnnealingParams
 from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.standard_form import ROUNDING
 
 
 class Annealing:
@@ -56,31 +57,40 @@ class Annealing:
         self._steps = self._search()
 
     def _price_budgets(self) -> Float64Array:
-        """Return prices of the budgets, by subgradient steps as in `subgradient`; O(n m) each."""
+        """Return prices of the budgets, by subgradient steps as in `subgradient`; O(n m) each.
+
+        Their bounds are valid, and told.
+        """
+        params = self.params
+        deadline = time.perf_counter() + params.price_share * self.best.limits.remaining()
         price, best = np.zeros(self.cap.size), np.inf
         trial, direction = price, np.zeros_like(price)
         distance, reference, idle = -1.0, np.inf, 0
-        for _ in range(self.params.price_rounds):
-            if self.best.is_over:
+        for step in range(params.price_rounds):
+            if self.best.is_over or (step and time.perf_counter() >= deadline):
                 break
             worth = self.values - trial[:, None] * self.size
             agent, jobs = worth.argmax(axis=0), np.arange(worth.shape[1])
             bound = float(worth[agent, jobs].sum() + trial @ self.cap)
-            excess = np.bincount(agent, self.size[agent, jobs], self.cap.size) - self.cap
+            used = np.bincount(agent, self.size[agent, jobs], self.cap.size)
+            summed = float(np.abs(self.values[agent, jobs]).sum() + trial @ (used + self.cap))
+            self.best.lower(bound + ROUNDING * summed)
+            self.best.report()
+            excess = used - self.cap
             if bound < best:
                 price, best = trial, bound
             if distance < 0:
-                distance = 0.05 * abs(bound)
+                distance = params.price_distance * abs(bound)
             idle += 1
-            if best <= reference - 0.1 * distance:
-                distance *= 1.5 if idle < 5 else 1.0
+            if best <= reference - params.price_progress * distance:
+                distance *= params.price_longer if idle < params.price_quick else 1.0
                 idle, reference = 0, best
-            elif idle >= 8:
-                distance *= 0.5
+            elif idle >= params.price_patience:
+                distance *= params.price_shorter
                 idle, reference = 0, best
                 trial, direction = price, np.zeros_like(price)
                 continue
-            direction = excess + 0.7 * direction
+            direction = excess + params.price_momentum * direction
             direction[(trial <= 0) & (direction < 0)] = 0.0
             length = float(direction @ direction)
             if length == 0:
@@ -105,15 +115,13 @@ class Annealing:
         params = self.params
         prices, typical = self.prices, np.maximum(self.size.mean(axis=1), 1.0)
         loss = prices[:, None] * self.size - self.values
-        likely = np.argsort(loss, axis=0, kind="stable").T
-        likely = np.ascontiguousarray(likely[:, : params.agents])
-        ordered = np.take_along_axis(loss.T, likely, axis=1)
+        likely, ordered = _least(loss.T, min(params.agents, len(loss)))
         # Where few agents may hold a job, its best one stands for the others.
         likely = np.where(np.isfinite(ordered), likely, likely[:, :1])
         regret = ordered - ordered[:, :1]
         scale = float(regret[np.isfinite(regret)].mean()) or 1.0
         # A budget that the prices leave free binds where nothing costs anything.
-        prices = np.maximum(prices, 0.05 * scale / typical)
+        prices = np.maximum(prices, params.free_price * scale / typical)
         moves = params.first_moves
         while True:
             factor = params.factors[self.rounds % len(params.factors)]
@@ -130,7 +138,8 @@ class Annealing:
 
         params = self.params
         owner, found = likely[:, 0].copy(), np.empty(len(likely), dtype=np.int64)
-        steps = max(params.steps, moves // params.most_moves)
+        agents, jobs = loss.shape
+        steps = max(params.steps, moves * jobs // (agents * params.most_looks))
         # At first a typical job too much costs a few times what is accepted.
         first = params.first_weight * hot / float((prices * typical).mean())
         for part in np.linspace(0.0, 1.0, steps):
@@ -146,3 +155,12 @@ class Annealing:
                 order = np.lexsort((np.arange(found.size), found))
                 self.best.offer(found[order], order)
             yield
+
+
+def _least(loss: Float64Array, count: int) -> tuple[IntArray, Float64Array]:
+    """Return the columns of the least entries of each row, ascending, and these entries."""
+    # In order of columns first, so that the first of equals leads.
+    some = np.sort(np.argpartition(loss, count - 1, axis=1)[:, :count], axis=1)
+    entries = np.take_along_axis(loss, some, axis=1)
+    order = np.argsort(entries, axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1), np.take_along_axis(entries, order, axis=1)

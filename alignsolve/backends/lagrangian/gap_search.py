@@ -178,6 +178,9 @@ class GapSearch:
 
     def _run(self, tree: AssignmentTree, most: float, until: float) -> Iterator[str]:
         """Run a tree in chunks; yield "open" until it ends, or a better answer is known."""
+        if self.best.is_over:
+            # Building the tree took what time was left.
+            return
         chunk = 1
         while tree.nodes < most:
             began, before = time.perf_counter(), tree.nodes
@@ -249,6 +252,8 @@ class GapSearch:
             slack = min(slack, 0.75 * gap)
             least = max(best.bound - slack, best.value + (best.unit or best.tolerance))
             tree = self._tree(least)
+            if best.is_over:
+                return
             noise = 0.0 if self.dives == 0 else 0.5
             share = params.dive_share / (1 + self.dives % 3)
             found = tree.dive(share, params.dive_left, noise, self.seed + self.dives)

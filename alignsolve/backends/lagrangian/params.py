@@ -11,14 +11,24 @@ class AnnealingParams:
 
     Attributes
     ----------
-    price_rounds : int
-        Steps towards prices of the budgets.
+    price_rounds, price_share : int, float
+        Steps towards prices of the budgets, and their share of the time that is left.
+    price_distance, price_momentum : float
+        Distance of the first target from the bound, relative, and weight of the last direction.
+    price_progress, price_patience, price_shorter : float, int, float
+        Share of the distance by which the bound has to fall, after how many steps without that
+        the distance shrinks, and to which share.
+    price_quick, price_longer : int, float
+        Where the bound falls in fewer steps, the distance grows by a factor.
+    free_price : float
+        Least price of a budget, in mean losses of a move for a typical job.
     agents : int
         Agents that a job is moved to.
     first_moves, growth : int, float
         Moves of the first round, and by what factor rounds grow.
-    steps, most_moves : int
-        Steps of a round, and most moves of one, between looks at the clock.
+    steps, most_looks : int
+        Steps of a round, and how many jobs the moves of one may look at, m / n for each move,
+        between looks at the clock.
     factors : tuple of float
         Temperatures at which rounds start, in turn, as shares of the mean loss of a move.
     cooling : float
@@ -29,11 +39,20 @@ class AnnealingParams:
     """
 
     price_rounds: int = 200
+    price_share: float = 0.1
+    price_distance: float = 0.05
+    price_momentum: float = 0.7
+    price_progress: float = 0.1
+    price_patience: int = 8
+    price_shorter: float = 0.5
+    price_quick: int = 5
+    price_longer: float = 1.5
+    free_price: float = 0.05
     agents: int = 10
     first_moves: int = 400_000
     growth: float = 1.5
     steps: int = 60
-    most_moves: int = 200_000
+    most_looks: int = 2_000_000
     factors: tuple[float, ...] = (0.05, 0.1, 0.025)
     cooling: float = 0.3
     first_weight: float = 2.0

@@ -147,6 +147,52 @@ def test_features_of_another_length_are_ignored_and_told():
     assert aligner.tables.features.vector[:4].tolist() == [[0, 0], [1, 2], [3, 4], [0, 0]]
 
 
+def test_the_length_of_features_is_that_of_most_clients():
+    features = ClientFeatures()
+    features.grow(5)
+    assert features.update({0: [1.0]}) == ()
+    # One against one: the length stays.
+    assert features.update({1: [1.0, 2.0]}) == (1,)
+    assert features.update({2: [1.0, 2.0], 3: [3.0, 4.0], 4: [5.0]}) == (2, 3)
+    assert features.known.tolist() == [True, False, False, False, True]
+    assert features.update({1: [1.0, 2.0], 2: [3.0, 4.0], 3: [5.0, 6.0]}) == ()
+    assert features.known.tolist() == [False, True, True, True, False]
+    assert features.vector[1:4].tolist() == [[1, 2], [3, 4], [5, 6]]
+    # Clients that send another length count for that one alone.
+    assert features.update({1: [1.0], 2: [2.0]}) == ()
+    assert features.known.tolist() == [False, True, True, False, False]
+    features.keep(np.array([0, 3]))
+    assert features.update({0: [1.0, 2.0, 3.0]}) == ()
+
+
+@pytest.mark.parametrize("width", [1e-3, 0.05, 1e6])
+def test_features_that_nearly_agree_have_a_kernel_of_any_width(width):
+    rng = np.random.default_rng(0)
+    near = np.ones((60, 3)) + 1e-6 * rng.standard_normal((60, 3))
+    vectors = np.concatenate([near, rng.standard_normal((60, 3))]).astype(np.float32)
+    kernel = Kernel.of(vectors, width)
+    phi = kernel.embed(kernel.landmarks * kernel.scale + kernel.centre)
+    away = ((kernel.landmarks[:, None] - kernel.landmarks[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(phi @ phi.T, np.exp(-away / (2 * width**2)), atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-25, 1e-200, 1e200, math.nan, math.inf])
+def test_widths_that_no_kernel_has_are_refused(width):
+    with pytest.raises(al.ProblemError, match=r"kernel_width is .*; give a number from 0\.001"):
+        al.FitnessSettings(kernel_width=width)
+
+
+def test_the_unit_is_that_of_the_clients_that_differ():
+    rng = np.random.default_rng(0)
+    differ = 100 + rng.standard_normal((40, 3)).astype(np.float32)
+    same = np.full((60, 3), 100.0, dtype=np.float32)
+    same[::2, 0] = np.nextafter(np.float32(100), np.float32(101))
+    hostile = np.full((4, 3), 1e12, dtype=np.float32)
+    scale = Kernel.of(np.concatenate([same, differ, hostile]), 1.0).scale
+    assert 1 < scale < 3
+    assert Kernel.of(same, 1.0).scale == Kernel.of(same[:1], 1.0).scale == 1.0
+
+
 def test_features_beyond_all_others_change_little_for_the_rest():
     def hostile(client):
         return [1e12 * (-1) ** client, -1e12] if client >= 30 else kind_of(client)
@@ -172,6 +218,20 @@ def test_state_holds_features_and_older_states_have_none(tmp_path):
     assert not old.tables.features.known.any()
 
 
+@pytest.mark.parametrize("wrong", [
+    np.full((12, 2), np.nan, np.float32), np.full((12, 2), 2e12, np.float32),
+    np.zeros((12, 0), np.float32), np.zeros((12, 1025), np.float32),
+])  # fmt: skip
+def test_states_of_features_that_are_no_features_are_refused(wrong):
+    aligner, _ = served(1, kind_of)
+    state = aligner.state_dict()
+    state["arrays"]["features.vector"] = wrong
+    with pytest.raises(al.ProblemError, match="features"):
+        al.Aligner(4).load_state_dict(state)
+    state["arrays"]["features.known"][:] = False
+    al.Aligner(4).load_state_dict(state)
+
+
 def test_features_go_with_the_clients_that_are_forgotten():
     aligner, _ = served(2, kind_of)
     aligner.forget([0, 5])
@@ -190,6 +250,16 @@ def test_explanations_say_whose_evidence_counted():
         assert 0 < part.own <= 1 and alike and all(int(name) % 2 == 0 for name in alike)
         assert part.own + sum(weight for _, weight in part.others) <= 1.05
         assert part.text in found.text() and "own scores count" in part.text
+    aligner.declare(99)
+    aligner.forget([99])
+    assert aligner.explain(2).evidence == ()
+    plan = aligner.plan(range(12))
+    plan = aligner.replan(plan, [3])
+    assert aligner.explain(2).evidence
+    aligner.observe(plan, [al.ClientReport(2, plan.round, 8, 1.0)])
+    assert aligner.explain(2).evidence == ()
+    aligner.plan(range(12), fitness=np.ones((12, 4)))
+    assert aligner.explain(2).evidence == ()
     without, _ = served(2, lambda _: None)
     without.plan(range(12))
     assert without.explain(2).evidence == ()

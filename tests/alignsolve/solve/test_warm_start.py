@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,8 @@ def test_stats_say_that_a_backend_made_no_use_of_it():
     assert (stats["warm_start_pairs"], stats["warm_start_used"]) == (3, 0)
     stats = al.solve(OLD, "exchange", warm_start=(old.row_ind, old.col_ind)).stats
     assert (stats["warm_start_used"], stats["warm_start_by"]) == (3, "positions")
+    stats = al.solve(OLD, "lagrangian:search", warm_start=old).stats
+    assert (stats["warm_start_pairs"], stats["warm_start_used"]) == (3, 3)
     assert "warm_start_pairs" not in al.solve(OLD).stats
     nothing = al.solve(OLD.replace(load_max=0))
     assert "warm_start_pairs" not in al.solve(OLD, warm_start=nothing).stats
@@ -127,3 +131,34 @@ def test_any_earlier_answer_is_cut_down_to_what_the_problem_has(problem, data):
 def test_what_is_no_answer_is_refused(odd):
     with pytest.raises(al.ProblemError, match="neither a Result, a Plan or a Solution nor a tuple"):
         al.solve(OLD, warm_start=odd)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"row_ind": None}, "row_ind is None"),
+    ({"row_ind": [0]}, "1 row_ind and 2 col_ind"),
+    ({"row_ind": [[0, 1]]}, "row_ind has shape"),
+    ({"row_ind": [0, 3]}, "row_ind.*below 3"),
+    ({"row_ind": [-1, 0]}, "row_ind.*below 3"),
+    ({"col_ind": [0.5, 1.0]}, "col_ind.*whole"),
+    ({"col_ind": ["x", "y"]}, "col_ind holds text"),
+    ({"prices": [1.0, 2.0]}, "prices has shape"),
+    ({"prices": [1.0, 2.0, np.nan]}, "prices.*finite"),
+    ({"prices": "abc"}, "prices"),
+    ({"client_ids": 3}, "client_ids is 3"),
+    ({"client_ids": ["a", ["b"], "c"]}, "client_ids"),
+])  # fmt: skip
+def test_answers_whose_parts_do_not_fit_each_other_are_refused(wrong, message):
+    right = {"row_ind": [0, 1], "col_ind": [0, 1], "prices": [1.0, 2.0, 3.0],
+             "client_ids": ["a", "b", "c"], "expert_ids": ["x", "y", "z"]}
+    assert matched(OLD, SimpleNamespace(**right))[2]["warm_start_used"] == 2
+    with pytest.raises(al.ProblemError, match=f"warm_start.*{message}"):
+        al.solve(OLD, warm_start=SimpleNamespace(**(right | wrong)))
+
+
+def test_prices_of_a_result_follow_the_sense():
+    wanted = np.array([[5.0, 0.0, 0.0], [4.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
+    old = al.solve(OLD.replace(fitness=wanted), "exchange")
+    assert old.prices.any()
+    same = al.AlignmentProblem.from_cost(-old.problem.fitness, 1, min_experts=1, load_max=1)
+    assert matched(same, old)[1].tolist() == (-old.prices).tolist()
+    assert matched(old.problem, old)[1].tolist() == old.prices.tolist()

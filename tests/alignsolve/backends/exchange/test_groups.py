@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -34,6 +36,20 @@ def test_groups_whose_bounds_imply_the_slots_are_apart():
     assert parts(2, group_min=1) == [[0], [1]]
     assert parts(4, min_experts=2, group_max=1) == [[0], [1]]
     assert parts(4) == [[0], [1]]
+
+
+def test_another_thread_that_asks_for_other_components_changes_none(monkeypatch):
+    mine, other = (al.AlignmentProblem(np.ones((2, 4)), 3, **TWO | more)
+                   for more in ({}, {"group_max": 1}))
+    found = components_of(mine)
+
+    def switched():
+        backend._latest = None
+        components_of(other)
+        return mine
+
+    monkeypatch.setattr(backend, "_latest", (switched, found))
+    assert components_of(mine) is found
 
 
 def test_groups_share_slots_where_a_client_has_a_choice():
@@ -221,3 +237,48 @@ def test_a_stalled_component_leaves_the_problem_to_others():
     assert backend.answer_of(found, Limits()).row_ind is None
     both = layers.join([one, one], components_of(problem), 0.5)
     assert (both.row_ind.tolist(), both.col_ind.tolist()) == ([0, 0], [2, 3])
+
+
+def test_the_caller_is_asked_while_it_waits_for_other_threads():
+    caller, asked, begun = threading.get_ident(), threading.Event(), threading.Event()
+
+    def wish():
+        assert threading.get_ident() == caller
+        if begun.is_set():
+            asked.set()
+        return asked.is_set()
+
+    stop = layers.SharedStop(wish)
+
+    def solve(_):
+        if threading.get_ident() == caller:
+            # The other thread has a component of its own by then, and the caller nothing to do.
+            assert begun.wait(60)
+        else:
+            begun.set()
+            assert asked.wait(60)
+        return ExchangeAnswer("stopped")
+
+    assert len(layers._each(solve, 2, 2, stop)) == 2
+    assert asked.is_set() and stop.stopped
+
+
+def test_what_one_thread_raises_stops_the_others():
+    caller, begun = threading.get_ident(), threading.Event()
+    stop, done = layers.SharedStop(None), []
+
+    def solve(number):
+        if threading.get_ident() != caller:
+            assert begun.wait(60)
+            raise MemoryError("no memory")
+        begun.set()
+        waited = time.perf_counter()
+        while not stop():
+            assert time.perf_counter() < waited + 60
+            time.sleep(0.001)
+        done.append(number)
+        return ExchangeAnswer("stopped")
+
+    with pytest.raises(MemoryError, match="no memory"):
+        layers._each(solve, 20, 2, stop)
+    assert len(done) == 1

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import alignsolve as al
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian.annealing import Annealing
+from alignsolve.backends.lagrangian.annealing import Annealing, _least
+from alignsolve.backends.lagrangian.annealing_kernels import anneal
 from alignsolve.backends.lagrangian.bound import Relaxation
+from alignsolve.backends.lagrangian.gap_search import GapSearch
 from alignsolve.backends.lagrangian.params import AnnealingParams
 from alignsolve.generators import generate
 from alignsolve.status import Limits
@@ -52,8 +57,51 @@ def test_a_swap_is_found_that_no_shift_leads_to() -> None:
     # Both agents are full whoever holds which of the two large jobs, and small ones fill up.
     cost = np.array([[1, 9, 5, 5, 5, 5, 5, 5], [9, 1, 5, 5, 5, 5, 5, 5]], dtype=float)
     size = np.array([[6, 6, 1, 1, 1, 1, 1, 1]] * 2)
-    best = annealed(generalized_assignment(cost, size, [9, 9]), 1)
-    assert best.value == -32
+    owner, found = np.array([1, 0, 0, 0, 0, 1, 1, 1]), np.empty(8, dtype=np.int64)
+    likely = np.array([[0, 1]] * 8)
+    # Nothing that loses is accepted, and any shift alone breaks a budget.
+    value = anneal(cost, -cost, size, np.array([9, 9]), np.full(2, 1e6), np.ones(2), likely,
+                   0.0, 1000, 0, owner, -np.inf, found)
+    assert value == -32
+    assert found.tolist() == owner.tolist() == [0, 1, 0, 0, 0, 1, 1, 1]
+
+
+def test_prices_bound_and_report_and_keep_to_their_share_of_the_time() -> None:
+    problem = generate("gap-d", seed=2, agents=8, jobs=60)
+    least = -al.solve(problem, "lagrangian:bound").dual_bound
+
+    def priced(**wanted: float) -> tuple[SharedIncumbent, int]:
+        calls: list[float] = []
+
+        def report(value: float, bound: float) -> bool:
+            calls.append(bound)
+            return False
+
+        limits = Limits(deadline=time.perf_counter() + 1000.0, report=report)  # type: ignore[arg-type]
+        best = SharedIncumbent(problem, limits)
+        Annealing(Relaxation(problem, 1), best, AnnealingParams(**wanted))  # type: ignore[arg-type]
+        assert calls == sorted(calls, reverse=True) and calls[-1] == best.bound
+        return best, len(calls)
+
+    best, reports = priced(price_rounds=40)
+    assert reports == 40 and least <= best.bound <= 0.97 * least < 0
+    assert priced(price_share=0.0)[1] == 1
+
+
+def test_the_likeliest_agents_are_in_order_and_the_first_of_equals_leads() -> None:
+    loss = np.random.default_rng(0).integers(0, 4, (50, 12)).astype(float)
+    loss[0, :9] = np.inf
+    columns, entries = _least(loss, 5)
+    rest = np.sort(loss, axis=1)
+    assert np.array_equal(entries, rest[:, :5])
+    assert np.array_equal(np.take_along_axis(loss, columns, axis=1), entries)
+    tied = entries[:, 1:] == entries[:, :-1]
+    assert (np.diff(columns, axis=1)[tied] > 0).all()
+
+
+def test_no_tree_runs_once_the_search_is_over() -> None:
+    over = SimpleNamespace(best=SimpleNamespace(is_over=True))
+    assert not list(GapSearch._run(over, SimpleNamespace(nodes=0), np.inf, np.inf))  # type: ignore[arg-type]
 
 
 def test_budgets_that_never_bind_cost_nothing() -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
 from alignsolve.backends.lagrangian import gap_search, pipeline
+from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
@@ -215,6 +216,7 @@ def idle_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let our own search of generalized assignment come to nothing."""
     monkeypatch.setattr(AssignmentTree, "dive", lambda *_: Search("none"))
     monkeypatch.setattr(AssignmentTree, "run", lambda *_: Search("open"))
+    monkeypatch.setattr(Annealing, "step", lambda _: time.sleep(0.001))
 
 
 #: Cores at once, and nothing but cores.
