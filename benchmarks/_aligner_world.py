@@ -133,7 +133,8 @@ class Fleet:
             found.append(al.ClientReport(
                 client, plan.round, self.samples[client], seconds, down_mb=down, up_mb=up,
                 down_seconds=times[0], up_seconds=times[1],
-                features=None if said is None else said[row],
+                # Older versions, measured beside this one, know no features.
+                **({} if said is None else {"features": said[row]}),
                 experts={
                     expert: al.ExpertReport(self.samples[client], accuracy=accuracy)
                     for expert, accuracy in zip(held.tolist(), right.tolist(), strict=True)
