@@ -75,12 +75,14 @@ def run_command(
 
     code = INTERRUPTED
     woken = nullcontext() if seconds is None else _woken(seconds, say)
-    with woken, suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGTERM, take)
-        code = run()
-    if came:
-        _end()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with woken, suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, take)
+            code = run()
+        if came:
+            _end()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return code
 
 

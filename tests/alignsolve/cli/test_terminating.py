@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import alignsolve as al
+from alignsolve.cli.terminating import run_command
 from alignsolve.generators import generate
 from tests.files import ROOT
 
@@ -106,3 +107,9 @@ def test_a_childs_sigterm_is_its_own_and_the_handler_goes_with_the_command():
     command = start(QUICK)
     assert command.communicate(timeout=100) == ("3 True\n", "told to end\n")
     assert command.returncode == 143
+
+
+def test_what_fails_leaves_no_handler():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 // 0)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
