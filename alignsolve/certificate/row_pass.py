@@ -140,6 +140,7 @@ def prove_all(
     whole = True
 
     def of_rows(rows: slice, values: FloatArray) -> tuple[float, float, Stakes | None]:
+        """Sum the residuals of some rows, and what they could gain or lose."""
         nonlocal whole
         ends = indptr[rows.start : rows.stop + 1]
         residual, largest = residual_of(rows, values, ends)

@@ -55,6 +55,7 @@ def run_command(
             note(last_word)
 
     def run() -> int:
+        """Run the command, and say the last word where it was interrupted."""
         code = INTERRUPTED
         with suppress(KeyboardInterrupt):
             code = command()

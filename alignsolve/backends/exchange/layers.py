@@ -252,6 +252,7 @@ def _each(
     lock = threading.Lock()
 
     def work() -> None:
+        """Solve components until none is left, or a thread has failed."""
         nonlocal numbers
         try:
             while True:

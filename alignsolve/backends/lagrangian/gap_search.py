@@ -124,6 +124,7 @@ class GapSearch:
         ended = [threading.Event() for _ in searches]
 
         def follow(search: Iterator[None], mark: threading.Event) -> None:
+            """Step a search until it ends or the answer is good enough; then set its mark."""
             try:
                 for _ in search:
                     if self.best.is_over:
