@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.explain import own_problem
+from alignsolve.explain.estimates import Estimates
 from alignsolve.model.problem import tolerance
 from tests.alignsolve.explain.test_explain import TAME, close, optimum, plus, with_value
 from tests.strategies import any_problems, brute_force, mip_problems
@@ -204,3 +206,20 @@ def test_prices_are_near_what_slots_are_worth(few, monkeypatch):
 
 def test_brute_force_is_of_the_same_problem():
     assert brute_force(FLEET)[0] == al.solve(FLEET).objective_value
+
+
+def test_worths_of_bounds_count_where_these_bind():
+    problem = al.AlignmentProblem(
+        np.ones((3, 4)), 2, load_min=[0, 1, 1, 0], load_max=[1, 3, 1, 2],
+        resources={"mb": al.Resource(1.0, 2.0)})
+    estimates = Estimates(problem, al.solve(problem, "scipy-milp"))
+    estimates.loads = np.array([1, 1, 1, 0])
+    estimates.prices = SimpleNamespace(holder=lambda: np.array([0.5, -0.25, -0.75, -0.125]))
+    # A further slot is worth the price where all are taken, one fewer costs it; a minimum is
+    # worth what it pays its holders where it is just met. Expert 2 must have exactly one.
+    assert estimates.slot_worth.tolist() == [0.5, 0, 0, 0]
+    assert estimates.slot_loss.tolist() == [0.5, 0, np.inf, 0]
+    assert estimates.need_worth.tolist() == [0, 0.25, 0.75, 0]
+    estimates.prices = SimpleNamespace(holder=lambda: np.full(4, 0.5))
+    assert estimates.slot_worth.tolist() == [0.5, 0, 0.5, 0]
+    assert estimates.need_worth.tolist() == [0, 0, 0, 0]

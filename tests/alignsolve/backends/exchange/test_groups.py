@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.backends import get_backend
-from alignsolve.backends.exchange import ExchangeAnswer, layers, solve_exchange
+from alignsolve.backends.exchange import ExchangeAnswer, group_rows, layers, solve_exchange
 from alignsolve.backends.exchange.backend import components_of
 from alignsolve.backends.exchange.params import DEFAULTS
 from alignsolve.kernels import compiled
@@ -282,3 +282,38 @@ def test_what_one_thread_raises_stops_the_others():
     with pytest.raises(MemoryError, match="no memory"):
         layers._each(solve, 20, 2, stop)
     assert len(done) == 1
+
+
+@pytest.mark.parametrize(("low", "high", "slots", "reduced", "held", "slack"), [
+    # The one slot must be used: giving up 0.5 for nothing would cost 0.5, and is no choice.
+    ([0, 0], [1, 1], (1, 1), [0.5, -1, -1, -1], [0], 1.5),
+    ([0, 0], [1, 1], (0, 1), [0.5, -1, -1, -1], [0], 0.5),
+    # Group 0 must have one: group 1 has a nearer expert.
+    ([1, 0], [1, 1], (1, 1), [0.5, -1, -0.25, -1], [0], 1.5),
+    ([0, 0], [1, 1], (1, 1), [0.5, -1, -0.25, -1], [0], 0.75),
+    # Both groups are full, and only swaps within them are left.
+    ([0, 0], [1, 1], (2, 4), [4, 2, 3, 0], [0, 2], 2.0),
+    ([0, 0], [1, 2], (2, 4), [4, 2, 3, 0.5], [0, 2, 3], 0.5),
+])  # fmt: skip
+def test_the_slack_within_groups_is_the_least_loss_of_a_swap(
+    low, high, slots, reduced, held, slack
+):
+    fitness = np.array([reduced], dtype=np.float64)
+    none = np.zeros((0, 0)), np.zeros(1), np.zeros(1), np.zeros(2, np.int64), np.zeros(0, np.int32)
+    found, count = np.zeros(4, np.int32), np.zeros(1, np.int32)
+    least, other, load = np.zeros(1, np.float32), np.zeros(1, np.int32), np.zeros(4, np.int64)
+    bad = group_rows.respond_in_groups.py_func(
+        fitness, *none, np.zeros(0, np.int64), np.array([slots[0]]), np.array([slots[1]]),
+        np.array([0, 2, 4]), np.array([low]), np.array([high]), np.zeros(0, np.int64), 0, 1,
+        np.zeros(4), np.full(4, 0.25), False, np.zeros(1, np.int64), found, count, least, other,
+        load)
+    assert bad == -1
+    assert sorted(found[:count[0]].tolist()) == held
+    assert least[0] == pytest.approx(slack, rel=1e-6)
+
+
+def test_sizes_of_large_groups_do_not_wrap():
+    problem = al.AlignmentProblem(np.zeros((1, 300)), 200, min_experts=200,
+                                  expert_group=np.arange(300) % 2)
+    found = components_of(problem)
+    assert (found.low.tolist(), found.high.tolist()) == ([[50, 50]], [[150, 150]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -123,3 +124,19 @@ def test_forbidden_pairs_are_not_held() -> None:
     best = annealed(problem.replace(fitness=fitness), 2)
     assert best.pairs is not None
     assert np.isfinite(fitness[best.pairs]).all()
+
+
+def test_the_first_bound_is_no_less_than_the_sum_it_rounds() -> None:
+    cost = np.random.default_rng(0).random((3, 200))
+    problem = generalized_assignment(cost, np.ones((3, 200), dtype=int), [100] * 3)
+    best = SharedIncumbent(problem, Limits())
+    Annealing(Relaxation(problem, 1), best, AnnealingParams(price_rounds=1))
+    exact = -sum(map(Fraction, cost.min(axis=0).tolist()))
+    assert 0 < Fraction(best.bound) - exact < 1e-9
+
+
+def test_a_job_may_fill_its_agent() -> None:
+    size = np.full((3, 8), 10)
+    size[0, :7], size[1, 7], size[2, 0] = 1, 9, 1
+    best = annealed(generalized_assignment(np.ones((3, 8)), size, [9, 9, 9]), 1)
+    assert (best.infeasible, best.value) == (False, -8)
