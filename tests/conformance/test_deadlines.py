@@ -2,6 +2,7 @@
 
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from alignsolve.backends.lagrangian.best_response_search import BestResponseSear
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.proximal_newton import Curvature, clear
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
+from alignsolve.backends.milp import linear_solve
 from alignsolve.certificate import subgradient
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.polish import polish
@@ -260,3 +262,9 @@ def test_clients_respond_until_the_deadline(clock):
         prices, pull = np.zeros(relaxation.shape), np.zeros(len(relaxation.loads.names))
         amounts = search._amounts(held)
         assert search._sweep(prices, held, known, amounts, 1e3, pull) == changed
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(10.0, 9.95), (0.5, 0.475), (math.inf, math.inf)])
+def test_a_solver_of_linear_models_leaves_time_for_what_follows(clock, seconds, left):
+    task = linear_solve._task(SimpleNamespace(pairs=None), None, Limits(NOW + seconds))
+    assert task.limits.deadline == pytest.approx(NOW + left)

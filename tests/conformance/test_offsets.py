@@ -272,3 +272,20 @@ def test_the_first_client_alone_shows_that_values_have_offsets() -> None:
 
     assert solve_accurately(problem, Limits(np.inf), solve).status is al.Status.OPTIMAL
     assert [float(np.abs(given.fitness).max()) for given in asked] == [2.0]
+
+
+def test_a_gap_of_the_mip_class_is_relative_to_the_problem_with_its_offsets() -> None:
+    values = 2.0**40 + np.array([[3, 1], [2, 2.5]])
+    problem = al.AlignmentProblem(values, 1, min_experts=1,
+                                  resources={"mb": al.Resource(1.0, 1.0)})
+
+    def solve(given: al.AlignmentProblem) -> al.Result:
+        proof = al.certify(given, [0, 1], [1, 1])
+        return al.Result.proved(given, np.arange(2), np.ones(2, dtype=np.int64), proof,
+                                al.Termination.HEURISTIC_DONE, backend="exchange")
+
+    result = solve_accurately(problem, Limits(np.inf), solve)
+    # Alone the clients could have 3 and 2.5 above the base, where they have 1 and 2.5.
+    assert (result.status, result.gap_abs) == (al.Status.FEASIBLE, 2.0)
+    assert result.gap == 2.0 / (2.0**41 + 3.5)
+    assert result.dual_bound == 2.0**41 + 5.5

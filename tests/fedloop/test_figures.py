@@ -9,6 +9,7 @@ from fedloop.config import FleetSettings
 from fedloop.errors import ConfigError
 from fedloop.fleet import TIERS, Device, Luck, draw_fleet, draw_luck, round_times
 from fedloop.metrics import (
+    Estimate,
     balance,
     estimate,
     first_reaching,
@@ -16,7 +17,7 @@ from fedloop.metrics import (
     summary,
     worst_decile,
 )
-from fedloop.printing import told
+from fedloop.printing import comparison_tables, told
 
 
 def test_times_of_a_round():
@@ -86,3 +87,14 @@ def test_the_figures_of_a_run_in_words():
         "2.500 bits per byte as served, 3.125 with all experts",
         "50% after 3 rounds, 0.2 MB, 4.5 simulated s", "90% not reached",
         "reported statistics: epsilon 6.57 at delta 1e-05 for a client in every round"]
+
+
+def test_intervals_in_tables():
+    known = {"accuracy": Estimate(0.75, 0.0125, 0, 3), "rounds_to_80": Estimate(30.0, 1.5, 1, 3),
+             "load_cv": Estimate(0.25, math.nan, 0, 1), "bytes_to_80": Estimate(9, 0, 2, 2),
+             "fewer_rounds_to_80": Estimate(0.25, 0.1, 2, 2)}
+    (_, ((*first,),)), (heads, ((*last,),)) = comparison_tables(
+        [{"strategy": "greedy", **known}], [0.8], "optimal")
+    assert first == ["greedy", "> 30.0 ± 1.5 (1/3)", "unknown"]
+    assert heads == ["strategy", "MB to 80%", "accuracy", "worst tenth", "all experts", "load CV"]
+    assert last == ["greedy", "never (2/2)", "75.0 ± 1.2%", "", "", "0.2500"]

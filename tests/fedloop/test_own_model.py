@@ -13,6 +13,7 @@ from fedloop import ExpertMap
 from fedloop.config import build_config
 from fedloop.errors import CheckpointError, ConfigError, DataError
 from fedloop.models.build import build_model
+from fedloop.models.classifier import GROUPS, ResidualBlock
 from fedloop.models.layout import Layout
 from fedloop.tasks.readers import Dataset
 from tests.fedloop.expert_map.states import SHAPES, state
@@ -267,3 +268,8 @@ def test_rows_of_known_models_are_those_of_their_map(model):
               for name, value in rows.items() if name not in layout.members}
     for name, value in layout.tensors(second).items():
         assert torch.equal(part[name], value)
+
+
+def test_a_residual_block_halves_the_image():
+    block = ResidualBlock(3, 2 * GROUPS, torch.Generator().manual_seed(0))
+    assert block(torch.zeros(2, 3, 8, 6)).shape == (2, 2 * GROUPS, 4, 3)

@@ -12,6 +12,7 @@ from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.distributed import engine as engines
 from alignsolve.distributed.params import RayParams
 from alignsolve.distributed.shards import cut_blocks
+from alignsolve.distributed.worker import Behind, Worker, pack
 from alignsolve.errors import BackendError
 
 
@@ -124,3 +125,18 @@ def test_an_error_of_a_worker_is_told(monkeypatch):
 ])
 def test_shards_are_cut_between_blocks(edges, shards, cuts):
     assert cut_blocks(np.array(edges), shards).tolist() == cuts
+
+
+def test_a_worker_does_nothing_twice_and_answers_to_its_own_state_alone():
+    done = []
+    worker = Worker()
+    worker.shard = SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))
+    log = [("store", pack((1,))), ("store", pack((2,))), ("hold", pack(()))]
+    worker.repeat(log[:2])
+    worker.repeat(log)
+    assert done == [1, 2, "hold"]
+    for changes in (2, 4):
+        with pytest.raises(Behind):
+            worker.call(changes, "hold", pack(()))
+    worker.call(3, "hold", pack(()))
+    assert (done[-1], worker.changes) == ("hold", 4)

@@ -169,3 +169,11 @@ def test_the_lines_of_the_documentation_describe_a_model():
     assert names["held"] == [1, 2, 3]
     assert names["part"]["moe.1.down"].shape == (1, WIDTH, 5)
     assert names["aligner"].n_experts == 6
+
+
+def test_the_first_rule_that_fits_a_tensor_is_taken():
+    model = stacked()
+    found = ExpertMap.describe(
+        model, experts={r"(\d+)\.up": "E H F", r"(\d+)\.u": "H E F"},
+        router={r"(\d+)\.gate": "H E"})
+    assert found.n_experts == 2 * EXPERTS
