@@ -68,6 +68,8 @@ def test_damaged_or_lonely_updates_have_no_features():
     found = features_of(changes, sound=np.array([True, False, True]))
     assert sorted(found) == [0, 2] and np.isfinite(np.stack(list(found.values()))).all()
     assert features_of(changes, sound=np.array([True, False, False])) == {}
+    known = {0: np.ones(found[0].size)}
+    assert features_of(changes, known, np.array([True, False, False])) == {}
     assert features_of(torch.zeros(3, 20, 6)) == {}
 
 
@@ -103,6 +105,21 @@ def test_discriminant_is_that_of_scikit_learn(monkeypatch):
     np.testing.assert_allclose(ours.log_softmax(dim=1).numpy(), theirs, atol=1e-3)
 
 
+def test_the_covariance_is_shrunk_towards_its_mean_variance():
+    # Means (1, 0) and (-1, 0), covariance within diag(1, 3), whose mean variance is 2.
+    number, total = torch.tensor([1.0, 1.0]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    sums = number, total, 2 * torch.diag(torch.tensor([1.0 + 1.0, 3.0]))
+    weight, bias = discriminant(*(part.double() for part in sums))
+    assert weight.numpy() == pytest.approx(np.array([[1, 0], [-1, 0]]) / 1.05)
+    assert bias.tolist() == pytest.approx([np.log(0.5) - 0.5 / 1.05] * 2)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), sums[2].flip(0, 1))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 1.05)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), 2 * torch.diag(torch.tensor([1.0, 3.0 + 1.0])))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 2.95)
+
+
 def test_an_expert_without_examples_is_never_chosen():
     number, total = torch.tensor([4.0, 0.0]).double(), torch.zeros(2, 3).double()
     weight, bias = discriminant(number, total, torch.eye(3).double())
@@ -127,6 +144,22 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     assert usage.tolist() == [1.0, 0.0]
     _, (usage,), _ = routed.run(model.initial(), data.input[~half])
     assert usage.tolist() == [0.0, 1.0]
+
+
+def test_only_the_first_examples_of_a_client_count(monkeypatch):
+    monkeypatch.setattr(routers, "EXAMPLES", 3)
+    model, data = spec(experts=2), images(3)
+    weights = np.eye(2)[[0, 1, 0]][:, None]
+    found = closed_form_router(model, model.initial(), data, weights, 0)
+    later = np.ones(len(data.input), np.bool_)
+    later[np.add.outer(data.first[:-1], np.arange(3))] = False
+    data.input[torch.from_numpy(later)] = 7.0
+    again = closed_form_router(model, model.initial(), data, weights, 0)
+    assert torch.equal(found.weight[0], again.weight[0])
+    hidden = torch.zeros(3, 5, dtype=torch.bfloat16)
+    score = found(0, data.input[:3], hidden)
+    # The best score is 0, near which half precision has digits.
+    assert score.dtype == torch.bfloat16 and score.amax(dim=1).tolist() == [0, 0, 0]
 
 
 def test_many_features_are_projected(monkeypatch):
