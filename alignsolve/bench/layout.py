@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from alignsolve.bench.quality import GAPS
 from alignsolve.bench.records import Instance, Row, Settings
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, Summary
 from alignsolve.model.text import counted
@@ -130,16 +131,20 @@ def class_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
     return heads, rows
 
 
+def quality_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
+    """Return the time to quality of the compared backends: heads, and a row for each."""
+    heads = ["backend", *(f"to {gap}" for gap in GAPS), "integral"]
+    return heads, [
+        [one.backend, *map(_seconds, one.quality.figures().values())]
+        for one in score.summaries if one.compared
+    ]
+
+
 def _print_class(console: Console, score: ClassScore) -> None:
     """Print the table of a class."""
     console.print(Text(class_title(score), "bold"))
     columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
-    for heading in columns:
-        left = heading == _BACKEND
-        table.add_column(
-            heading, justify="left" if left else "right", no_wrap=True, min_width=13 if left else 5
-        )
+    table = _table(columns)
     wrong = any(summary.wrong for summary in score.summaries)
     if wrong:
         table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
@@ -151,6 +156,21 @@ def _print_class(console: Console, score: ClassScore) -> None:
     console.print(table)
     common = f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} "
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
+    heads, rows = quality_table(score)
+    if rows:
+        table = _table(["quality, s", *heads[1:]])
+        for row in rows:
+            table.add_row(*row)
+        console.print(Padding(table, (0, 0, 1, 0)))
+
+
+def _table(heads: Sequence[str]) -> Table:
+    """Return an empty table, of backends and figures."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for at, head in enumerate(heads):
+        table.add_column(head, justify="right" if at else "left", no_wrap=True,
+                         min_width=5 if at else 13)
+    return table
 
 
 def _print_legend(console: Console, report: Findings) -> None:
@@ -175,7 +195,9 @@ def legend(settings: Settings) -> str:
         f"infeasible with proof; proved here: prices or conflict recomputed without a solver. "
         f"At best: value equals the best known. Gap: mean distance from it, 100% without an "
         f"answer. Times: geometric means shifted by {SHIFT:g} s; proof is all time until solved, "
-        f"or {limit:g} s where not. Memory: most that a run took beyond libraries and instance. "
+        f"or {limit:g} s where not. Quality: time until an answer is within {', '.join(GAPS)} of "
+        f"the best bound, {limit:g} s where never; integral: of the gap to the best known value "
+        f"over {limit:g} s. Memory: most that a run took beyond libraries and instance. "
         f"-: too few instances supported to compare."
     )
 
@@ -263,11 +285,9 @@ def _tally(name: str) -> Callable[[Summary], str]:
     return lambda one: str(getattr(one, name)) if one.supported else "-"
 
 
-_BACKEND = "\nbackend"
-
 #: Cells by heading. Counts of what should not happen are blank where it did not.
 _COLUMNS: dict[str, Callable[[Summary], str]] = {
-    _BACKEND: lambda one: one.backend,
+    "\nbackend": lambda one: one.backend,
     "\nsolved": lambda one: f"{one.solved}/{one.supported}" if one.supported else "-",
     "proved\nhere": _tally("proved_here"),
     "by\nsolver": _tally("proved_by_solver"),
