@@ -120,20 +120,20 @@ def class_title(score: ClassScore) -> str:
     return f"{title}: {counted(score.instances, 'instance')}"
 
 
-def class_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
-    """Return the table of a class with all its columns: heads, and a row for each backend."""
-    heads = [" ".join(heading.split()) for heading in _COLUMNS]
-    rows = [[cell(one) for cell in _COLUMNS.values()] for one in score.summaries]
+def class_table(score: ClassScore, wide: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Return the table of a class: heads, and a row for each backend.
+
+    Where it is not to be `wide`, what is least asked for is left out.
+    """
+    columns = {head: cell for head, cell in _COLUMNS.items() if wide or head not in _EXTRA}
     if any(one.wrong for one in score.summaries):
-        heads.append("WRONG")
-        for row, one in zip(rows, score.summaries, strict=True):
-            row.append(str(one.wrong or ""))
-    return heads, rows
+        columns[_WRONG] = lambda one: str(one.wrong or "")
+    return list(columns), [[cell(one) for cell in columns.values()] for one in score.summaries]
 
 
 def quality_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
     """Return the time to quality of the compared backends: heads, and a row for each."""
-    heads = ["backend", *(f"to {gap}" for gap in GAPS), "integral"]
+    heads = ["quality, s", *(f"to {gap}" for gap in GAPS), "integral"]
     return heads, [
         [one.backend, *map(_seconds, one.quality.figures().values())]
         for one in score.summaries if one.compared
@@ -143,22 +143,18 @@ def quality_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
 def _print_class(console: Console, score: ClassScore) -> None:
     """Print the table of a class."""
     console.print(Text(class_title(score), "bold"))
-    columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
-    table = _table(columns)
-    wrong = any(summary.wrong for summary in score.summaries)
-    if wrong:
-        table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
     fastest = min((one.proof_seconds for one in score.summaries if one.compared), default=math.nan)
-    for summary in score.summaries:
-        cells = [_COLUMNS[heading](summary) for heading in columns]
-        style = "bold" if summary.compared and summary.proof_seconds == fastest else ""
-        table.add_row(*cells, *([str(summary.wrong or "")] if wrong else []), style=style)
+    heads, rows = class_table(score, console.width >= WIDE)
+    table = _table(heads)
+    for summary, row in zip(score.summaries, rows, strict=True):
+        bold = summary.compared and summary.proof_seconds == fastest
+        table.add_row(*row, style="bold" if bold else "")
     console.print(table)
     common = f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} "
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
     heads, rows = quality_table(score)
     if rows:
-        table = _table(["quality, s", *heads[1:]])
+        table = _table(heads)
         for row in rows:
             table.add_row(*row)
         console.print(Padding(table, (0, 0, 1, 0)))
@@ -169,7 +165,7 @@ def _table(heads: Sequence[str]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
     for at, head in enumerate(heads):
         table.add_column(head, justify="right" if at else "left", no_wrap=True,
-                         min_width=5 if at else 13)
+                         min_width=5 if at else 13, style="bold red" if head == _WRONG else "")
     return table
 
 
@@ -301,6 +297,9 @@ _COLUMNS: dict[str, Callable[[Summary], str]] = {
     "\nfailed": lambda one: str(one.failed or ""),
     "not\nsupp.": lambda one: str(one.unsupported or ""),
 }
+
+#: Wrong answers have a column where there are any.
+_WRONG = "\nWRONG"
 
 #: Columns left out where the terminal is narrower than `WIDE`.
 _EXTRA = ("build\ns", "solve\ns", "memory\nMiB")

@@ -64,6 +64,7 @@ def bench_page(report: Findings, figures: Mapping[str, Any]) -> Page:
 def _class_section(score: ClassScore) -> Section:
     """Return the table of a class, with all its backends."""
     heads, rows = layout.class_table(score)
+    heads = [" ".join(head.split()) for head in heads]
     title, _, what = layout.class_title(score).partition(" (")
     note = (f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} that all "
             f"compared backends support")

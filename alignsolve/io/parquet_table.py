@@ -73,7 +73,7 @@ def _library(path: str | Path) -> tuple[Any, Any]:
 def read_table(
     path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
     columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
-) -> tuple[Table, list[str]]:
+) -> Table:
     """Read a Parquet file into columns of ids and of numbers."""
     origin = Origin(str(path), 1, lambda row: row + 1)
     with _opened(path, limits) as (arrow, file):
@@ -84,7 +84,8 @@ def read_table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},
             {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
-        ), header
+            header,
+        )
 
 
 def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
