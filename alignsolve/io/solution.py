@@ -242,11 +242,11 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
 
     with located(path):
         if Path(path).suffix.lower() == ".parquet":
-            return parquet_pairs(path, problem)
+            return Solution(**parquet_pairs(path, problem))
         text = read_text(path, MAX_JSON_BYTES)
         if text.lstrip().startswith("{"):
             return _from_document(parse_json(path, text), problem)
-        return csv_pairs(path, text, problem)
+        return Solution(**csv_pairs(path, text, problem))
 
 
 def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:

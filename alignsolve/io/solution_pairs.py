@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from alignsolve.io import csv_table, parquet_table
 from alignsolve.io.csv_table import csv_reader, filled_rows, read_header
 from alignsolve.io.files import fail
-from alignsolve.io.solution import Solution
 from alignsolve.io.table import Column, shown_ids
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import sorted_pairs
@@ -23,6 +22,9 @@ from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
 _AXES = ("client", "expert")
+
+#: Fields of a `Solution`: sorted pairs of the problem, or of the ids, and the ids.
+PairFields = dict[str, Any]
 
 
 def write_pairs(
@@ -37,13 +39,13 @@ def write_pairs(
     write(columns, path)
 
 
-def parquet_pairs(path: str | Path, problem: AlignmentProblem | None) -> Solution:
+def parquet_pairs(path: str | Path, problem: AlignmentProblem | None) -> PairFields:
     """Return the pairs of a Parquet file, which may have further columns, in any order."""
     words = parquet_table.read_words(path, _AXES)
     return _pairs(path, enumerate(words, start=1), problem)
 
 
-def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> Solution:
+def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> PairFields:
     """Return the pairs of a CSV file, which may have further columns, in any order."""
     reader = csv_reader(text)
     try:
@@ -66,7 +68,7 @@ def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> 
 def _pairs(
     path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]],
     problem: AlignmentProblem | None,
-) -> Solution:
+) -> PairFields:
     """Return the pairs of numbered rows."""
     if problem is None:
         return _by_themselves(path, words)
@@ -80,10 +82,11 @@ def _pairs(
         pairs.append((index[0][row[0]], index[1][row[1]]))
     array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     rows, cols = sorted_pairs(problem, array[:, 0], array[:, 1])
-    return Solution(rows, cols, client_ids=problem.client_ids, expert_ids=problem.expert_ids)
+    return {"row_ind": rows, "col_ind": cols, "client_ids": problem.client_ids,
+            "expert_ids": problem.expert_ids}
 
 
-def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]]) -> Solution:
+def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]]) -> PairFields:
     """Return the pairs of numbered rows by the ids that the rows have."""
     found: list[tuple[str, ...]] = []
     for line, row in words:
@@ -92,8 +95,8 @@ def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]
         found.append(row)
     clients, experts = (_numbered(Ids.of([row[axis] for row in found])) for axis in (0, 1))
     order = np.lexsort((experts.codes, clients.codes))
-    return Solution(clients.codes[order], experts.codes[order], client_ids=tuple(clients.names),
-                    expert_ids=tuple(experts.names))
+    return {"row_ind": clients.codes[order], "col_ind": experts.codes[order],
+            "client_ids": tuple(clients.names), "expert_ids": tuple(experts.names)}
 
 
 def _numbered(ids: Ids) -> Ids:
