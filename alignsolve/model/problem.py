@@ -108,9 +108,6 @@ class AlignmentProblem(Valued):
     5.5
     """
 
-    sense: Literal["max", "min"]
-    #: A matrix, or a source that reads like one by rows; see `source`.
-    fitness: FloatArray
     #: The source that was given as fitness, or None. A source over an array, in memory
     #: or mapped, stands beside that array; any other is `fitness` itself.
     source: FitnessSource | None
@@ -118,22 +115,14 @@ class AlignmentProblem(Valued):
     min_experts: IntArray
     load_min: Float64Array
     load_max: Float64Array
-    load_target: Float64Array
-    load_penalty: Float64Array
-    loads: Mapping[str, Load]
     resources: Mapping[str, Resource]
     expert_group: IntArray | None
     group_min: IntArray | None
     group_max: IntArray | None
     client_fitness_min: Float64Array
-    held: Pairs | None
-    switch_cost: Float64Array
     client_ids: tuple[str, ...] | None
     expert_ids: tuple[str, ...] | None
-    features: frozenset[Feature]
     largest: float
-    #: Whole numbers beyond 2**53; `fitness` is then relative to each client's best one.
-    integers: OffsetMatrix | None
     #: The kind of data frame that the matrix came in, or None.
     frame_kind: FrameKind | None
     _holder_bounds: tuple[IntArray, IntArray]
