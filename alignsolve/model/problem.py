@@ -19,7 +19,7 @@ from alignsolve.model.arguments import (
     known_fitness,
     opposite,
 )
-from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.features import (
     FLOW_FEATURES,
     Feature,
@@ -31,7 +31,6 @@ from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
-from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.base import FitnessSource, Negated
 from alignsolve.model.valuation import Valued
 from alignsolve.model.whole_bounds import tolerance
