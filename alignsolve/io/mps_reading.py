@@ -14,7 +14,7 @@ import numpy as np
 
 from alignsolve.io.files import fail, located, read_text
 from alignsolve.io.linear_rows import HEADING
-from alignsolve.model.arguments import MATRIX
+from alignsolve.model.arguments import FLOOR, MATRIX
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -384,4 +384,4 @@ def _add_floors(model: _Model, arguments: dict[str, Any]) -> None:
             cost[pair], values[pair] = max(0.0, sign * (bare - values[pair])), bare
     floor, _ = _bounds(rows, model.n_clients)
     arguments["switch_cost"] = cost
-    arguments["client_fitness_min" if sign > 0 else "client_cost_max"] = sign * floor
+    arguments[FLOOR[model.sense]] = sign * floor

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import located
-from alignsolve.model.arguments import MATRIX
+from alignsolve.model.arguments import FLOOR, MATRIX
 from alignsolve.model.large_integers import has_large_integers
 from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -35,7 +35,6 @@ _ARRAYS = (
     "expert_group", "group_min", "group_max", "client_fitness_min", "client_cost_max",
     "switch_cost",
 )
-_FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 _IDS = ("client_ids", "expert_ids")
 _PARTS: dict[str, type[Load] | type[Resource]] = {"loads": Load, "resources": Resource}
 _AXES = ("rows", "cols")
@@ -119,11 +118,11 @@ def from_document(
         shape = _checked_head(path, document)
         sense = document["sense"]
         other_sense, matrix = "min" if sense == "max" else "max", MATRIX[sense]
-        for names in (MATRIX, _FLOOR):
+        for names in (MATRIX, FLOOR):
             if names[other_sense] in document:
                 raise ProblemError(f'key "{names[other_sense]}" is there, but sense "{sense}" '
                                    f'takes "{names[sense]}" in its place')
-        known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[other_sense]}
+        known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {FLOOR[other_sense]}
         check_keys("", document, sorted(known), required=(matrix, "max_experts"))
         arguments: dict[str, Any] = {
             name: decode(name, document[name]) for name in _ARRAYS if name in document

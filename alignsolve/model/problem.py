@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arguments import (
+    FLOOR,
+    MATRIX,
     Load,
     Resource,
     bound_array,
@@ -31,7 +33,7 @@ from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
-from alignsolve.model.sources.base import FitnessSource, Negated
+from alignsolve.model.sources.base import FitnessSource
 from alignsolve.model.valuation import Valued
 from alignsolve.model.whole_bounds import tolerance
 
@@ -335,20 +337,13 @@ class AlignmentProblem(Valued):
         arguments = {name: getattr(self, name) for name in names.split()}
         arguments["loads"] = dict(self.loads)
         arguments["resources"] = dict(self.resources)
+        values: Any = self.fitness if self.source is None else self.source
+        floor = self.client_fitness_min
         if self.sense == "min":
-            arguments["cost"] = (
-                self.integers.given() if self.integers is not None
-                else self.source.cost if isinstance(self.source, Negated)
-                else np.subtract(0, self.fitness)
-            )
-            arguments["client_cost_max"] = 0 - self.client_fitness_min
-        else:
-            arguments["fitness"] = (
-                self.integers.given() if self.integers is not None
-                else self.fitness if self.source is None else self.source
-            )
-            arguments["client_fitness_min"] = self.client_fitness_min
-        return arguments
+            values, floor = opposite("fitness", values), 0 - floor
+        if self.integers is not None:
+            values = self.integers.given()
+        return arguments | {MATRIX[self.sense]: values, FLOOR[self.sense]: floor}
 
     def replace(self, **changes: Any) -> AlignmentProblem:
         """Return a problem with some constructor arguments changed, same sense.
