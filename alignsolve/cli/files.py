@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -221,10 +220,12 @@ def _percent(share: float) -> str:
 
 def _describe_installation(json: bool) -> None:
     """Print versions, and every backend or the line that installs it."""
+    from alignsolve import __version__  # of this code, whatever was installed
+
     backends = available_backends()
-    versions = {"alignsolve": version("alignsolve"), "python": platform.python_version(),
+    versions = {"alignsolve": __version__, "python": platform.python_version(),
                 "numpy": np.__version__}
-    lines = [", ".join(f"{name} {version}" for name, version in versions.items())]
+    lines = [", ".join(f"{name} {number}" for name, number in versions.items())]
     facts: dict[str, dict[str, Any]] = {}
     for name, found in backends.items():
         if isinstance(found, str):
