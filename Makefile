@@ -55,7 +55,7 @@ $(VENV)/.flower: $(VENV)/.dev
 	@touch $@
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
-	@$(BIN)/python -m pytest -m '' tests/fedloop/flower tests/fedloop/expert_map
+	@$(BIN)/python -m pytest -m "" tests/fedloop/flower tests/fedloop/expert_map fedloop/flower
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import enum
+import inspect
 import re
+import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 import alignsolve as al
+import fedloop
 from alignsolve.backends import BACKEND_NAMES
 from tests.files import ROOT
 
 README = ROOT / "README.md"
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md")
                if not {"_build", "jupyter_execute", "generated"} & set(page.parts))
+
+EXPORTS = [f"alignsolve.{name}" for name in al.__all__ if name != "plot"]
+EXPORTS += [f"alignsolve.plot.{name}" for name in al.plot.__all__]
+EXPORTS += [f"fedloop.{name}" for name in fedloop.__all__]
 
 #: Words of 0.1 that only its authors understood.
 PRIVATE = re.compile(
@@ -56,9 +65,25 @@ def test_links_lead_somewhere_and_words_are_plain(page: Path) -> None:
 def test_reference_has_every_export_and_backend() -> None:
     reference = (ROOT / "docs" / "reference" / "api.md").read_text()
     told = set(re.findall(r"^   (\w+)$", reference, re.MULTILINE))
-    assert told >= set(al.__all__) - {"plot"} | set(al.plot.__all__)
+    assert told >= {name.rpartition(".")[2] for name in EXPORTS}
     backends = (ROOT / "docs" / "backends.md").read_text()
     assert all(f"`{name}`" in backends for name in BACKEND_NAMES)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_export_has_numpydoc_and_an_example(name: str) -> None:
+    export = reduce(getattr, name.split(".")[1:], sys.modules[name.split(".")[0]])
+    text = export.__doc__ or ""
+    assert re.search(r"^    Examples\n    -{8}\n.*^    >>> ", text, re.MULTILINE | re.DOTALL)
+    is_class = inspect.isclass(export)
+    if is_class and issubclass(export, (enum.Enum, Exception)):
+        return
+    signature = inspect.signature(export)
+    given = {parameter for parameter in signature.parameters if not parameter.startswith("_")}
+    lines = re.findall(r"^    (\w[\w, *]*?)(?: : .*)?$", text, re.MULTILINE)
+    told = {parameter for line in lines for parameter in re.split(r", ", line)}
+    assert given <= told
+    assert is_class or signature.return_annotation == "None" or "Returns\n    -------" in text
 
 
 def test_every_page_is_in_the_contents() -> None:
