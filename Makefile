@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
+.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired budgets test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ BASE ?= 1f231c7
 bench-paired: $(VENV)/.dev ## An older commit (BASE=1f231c7) against this tree, at most 1.10 (about 10 min); KEEP: folder for it
 	@$(BIN)/python benchmarks/paired.py --base $(BASE) --instances $(INSTANCES) --at-most 1.10 \
 	  $(if $(KEEP),--keep $(KEEP))
+
+budgets: $(VENV)/.dev ## Limits on cold starts, imports, signals and the tests again (about 12 min); ONLY="import cold" for some
+	@$(BIN)/python benchmarks/budgets.py $(ONLY)
 
 PROCESSES ?= 2
 test: $(VENV)/.dev ## Run the tests in PROCESSES=2 at once, a file of tests in one

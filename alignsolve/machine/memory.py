@@ -14,7 +14,6 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -128,8 +127,8 @@ def live_within_limits() -> None:
     sys.meta_path.insert(0, _Importer())
 
 
-class _Importer(MetaPathFinder):
-    """Finds nothing; raises `MemoryError` where there is no room for what is imported."""
+class _Importer:
+    """Finds no module; raises `MemoryError` where there is no room for what is imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
