@@ -8,10 +8,12 @@ import pytest
 
 from alignsolve.machine import processes
 
-#: Starts a process of its own, and says that one's number.
+#: Starts a process that waits, and says that one's number.
 PARENT = """
 import subprocess, sys
-with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+code = "print(flush=True); input()"
+with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as child:
+    child.stdout.readline()
     print(child.pid, flush=True)
     input()
     child.communicate(b"1\\n")
