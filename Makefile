@@ -81,6 +81,7 @@ $(VENV)/.docs: $(VENV)/.dev
 	@touch $@
 
 docs: $(VENV)/.docs ## Build the documentation in docs/_build, and run the code of its pages (a few minutes)
+	@$(BIN)/python -m pytest tests/test_docs.py
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html docs docs/_build
 	@echo "open docs/_build/index.html"
 
