@@ -94,6 +94,16 @@ def run_training(
     CheckpointError
         If the folder holds a checkpoint that is damaged or of other settings, or
         another run is writing it.
+
+    Examples
+    --------
+    Two rounds of handwritten digits:
+
+    >>> import fedloop
+    >>> from fedloop.config import Config
+    >>> world, state = fedloop.run_training(Config(rounds=2))
+    >>> [record["round"] for record in state.records]
+    [1, 2]
     """
     if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
         raise ConfigError(f"{fault}, or None")
