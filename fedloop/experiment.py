@@ -131,15 +131,13 @@ def train_here(
     execute = together if config.local.batched else one_by_one
     sent, rounded = state.model, config.payload != "native"
     if rounded:
-        state.received = deliver(world.spec, sent, state.received, clients, held)
-        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
+        sent = deliver(world.spec, sent, state.received, clients, held, config.partition.clients)
     training = execute(
         world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
     if rounded:
-        training, state.lost = collect(world.spec, state.model, state.received, state.lost,
-                                       training)
+        training = collect(world.spec, state.model, state.received, state.lost, training)
     return protect(training, config.privacy, config.seed, number)
 
 
@@ -338,7 +336,7 @@ def best_experts(world: World, state: State) -> np.ndarray:
     """
     spec = world.spec
     layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
-    layers = np.where(layers.any(axis=2, keepdims=True), layers, True)
+    layers |= ~layers.any(axis=2, keepdims=True)
     fitness = state.aligner.fitness(range(len(layers))).reshape(layers.shape)
     fitness = np.where(layers, fitness, -np.inf)
     rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)

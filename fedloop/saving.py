@@ -77,7 +77,8 @@ def contents(world: World, state: State) -> dict[str, Any]:
         "config": identity_of(world.config),
         "model": arrays_of(state.model), "velocity": arrays_of(state.velocity),
         "square": arrays_of(state.square),
-        "received": arrays_of(state.received), "lost": arrays_of(state.lost),
+        **{kind: {client: arrays_of(pieces) for client, pieces in getattr(state, kind).items()}
+           for kind in ("received", "lost")},
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
@@ -115,8 +116,8 @@ def restore(world: World, state: State, folder: Path) -> None:
         {name: torch.from_numpy(value).to(like[name]) for name, value in saved[kind].items()}
         for kind in ("model", "velocity", "square"))
     state.received, state.lost = (
-        {name: torch.from_numpy(value).to(like[name].device)
-         for name, value in saved[kind].items()} for kind in ("received", "lost"))
+        {int(client): {name: torch.from_numpy(value) for name, value in pieces.items()}
+         for client, pieces in saved[kind].items()} for kind in ("received", "lost"))
     state.aligner.load_state_dict(saved["aligner"])
     state.holders, state.held = saved["holders"], saved["held"]
     # Runs of older versions may hold infinite losses.

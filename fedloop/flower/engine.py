@@ -35,12 +35,11 @@ from fedloop.flower.messages import (
     task,
 )
 from fedloop.flower.nodes import Nodes, exchange
-from fedloop.flower.pieces import params_of, pieces_of
 from fedloop.flower.receivers import Receivers
 from fedloop.local.client import Training, join
-from fedloop.local.executors import take
 from fedloop.local.pairs import Pairs, pairs_of
 from fedloop.models.expert_model import ExpertModel
+from fedloop.models.layout import part_of
 from fedloop.train import train
 from fedloop.world import Record, State, World
 
@@ -70,7 +69,8 @@ class FlowerClients:
         check_settings(config)
         self._grid = grid
         self._timeout = timeout
-        self._nodes = Nodes({SETTINGS: config_json(config)}, min(timeout, PATIENCE))
+        self._nodes = Nodes(timeout=min(timeout, PATIENCE))
+        self._settings = {SETTINGS: config_json(config)}
         self._receivers = Receivers(config.payload)
         self._n_clients = config.partition.clients
         self._started = False
@@ -83,16 +83,15 @@ class FlowerClients:
     ) -> Training | None:
         """Train the clients whose nodes are connected; return what came back sound."""
         node_of, spec = self._find(), world.spec
-        packed = {client: self._receivers.pack(client, pieces_of(
-                      spec, take(spec, state.model, held[client]), held[client]))
+        model = spec.layout.pieces(state.model)
+        packed = {client: self._receivers.pack(client, part_of(model, held[client]))
                   for client in clients if client in node_of}
         replies = exchange(self._grid, {
-            client: Message(task(arrays, how, held[client], number), node_of[client],
-                            MessageType.TRAIN, ttl=self._timeout)
+            client: Message(task(arrays, {**self._settings, **how}, held[client], number),
+                            node_of[client], MessageType.TRAIN, ttl=self._timeout)
             for client, (arrays, how) in packed.items()
         }, self._timeout)
         self.sent_bytes.append(sum(payload(arrays) for arrays, _ in packed.values()))
-        model = pieces_of(spec, state.model, range(spec.total_experts))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
@@ -138,7 +137,7 @@ def _update(
     MalformedReplyError
         If the reply is not what `fedloop.flower.client_app` sends.
     """
-    params = params_of(spec, trained, held)
+    params = spec.layout.joined(trained, spec.initial(), held)
     report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedloop.errors import EngineError
@@ -64,8 +64,6 @@ class Nodes:
 
     Parameters
     ----------
-    settings : mapping of str to str, optional
-        Told to every node with the query; it keeps them for the run.
     timeout : float, default 30
         Seconds that nodes have to answer the query.
 
@@ -75,10 +73,7 @@ class Nodes:
     client, and takes the old one's place.
     """
 
-    def __init__(
-        self, settings: Mapping[str, str] | None = None, timeout: float = 30.0
-    ) -> None:
-        self._settings = dict(settings or {})
+    def __init__(self, timeout: float = 30.0) -> None:
         self._timeout = timeout
         self._client_of: dict[int, int] = {}
 
@@ -119,8 +114,7 @@ class Nodes:
         return found
 
     def _query(self, node: int) -> Message:
-        content = RecordDict({"settings": ConfigRecord(dict(self._settings))})
-        return Message(content, node, MessageType.QUERY, ttl=self._timeout)
+        return Message(RecordDict(), node, MessageType.QUERY, ttl=self._timeout)
 
 
 def client_of(reply: Message) -> int | None:

@@ -9,7 +9,7 @@ from flwr.app import Array
 from torch import Tensor
 
 from fedloop.flower.messages import Parameters, as_array
-from fedloop.payload import Encoding, pack, unpack
+from fedloop.payload import Encoding, changed, pack_for
 
 #: Settings of a message with differences: the receiver's version afterwards, and before; 0 for
 #: none, where differences are to zero.
@@ -44,13 +44,7 @@ class Receivers:
             return {name: self._once(name, value) for name, value in pieces.items()}, {}
         before, old = self._has.get(client, (0, {}))
         self._sent += 1
-        packed, new = {}, {}
-        for name, value in pieces.items():
-            rounded = value.is_floating_point()
-            meant = value.float() - old[name] if rounded and name in old else value
-            packed[name] = pack(meant, "int8")
-            got = unpack(packed[name], packed[name])
-            new[name] = old[name] + got if rounded and name in old else got
+        packed, new = pack_for(pieces, old)
         self._has[client] = self._sent, new
         return ({name: as_array(value) for name, value in packed.items()},
                 {ENCODING: self._encoding, VERSION: self._sent, BASED_ON: before})
@@ -62,14 +56,8 @@ class Receivers:
         return self._native[name][1]
 
     def trained(self, reply: Parameters, model: Parameters) -> Parameters:
-        """Return what a client has trained: its reply, or the model plus the change in it.
-
-        Not what the client had plus that: what rounding took on the way down is no change.
-        """
-        if self._encoding == "native":
-            return reply
-        return {name: model[name].float() + value if value.is_floating_point() else value
-                for name, value in reply.items()}
+        """Return what a client has trained: its reply, or the model plus the change in it."""
+        return reply if self._encoding == "native" else changed(model, reply)
 
     def forget(self, clients: Iterable[int]) -> None:
         """Take it that clients have nothing: they did not answer, or not as they should."""

@@ -162,31 +162,6 @@ def together(
     return join(parts, _pairs(model, held, data))
 
 
-def train_one(
-    model: ExpertModel, task: Task, sent: Mapping[str, Tensor], data: Examples, client: int,
-    held: Sequence[int], settings: LocalSettings, seed: int, round_: int,
-) -> Training:
-    """Train a client that has only what it was sent, as from `take`."""
-    server = dict(sent)
-    for layer, pair in enumerate(_pairs(model, [held], data)):
-        for name in model.layout.of_layer(layer):
-            whole = sent[name].new_zeros(model.n_experts, *sent[name].shape[1:])
-            server[name] = whole.index_copy(0, pair.expert, sent[name])
-    return _train(Alone(model), task, server, data, [client], [held], settings, seed, round_)
-
-
-def take(
-    model: ExpertModel, server: Mapping[str, Tensor], held: Sequence[int]
-) -> Params:
-    """Return a copy of what one client holds: what is shared, and its rows of every layer."""
-    params = {name: value.clone() for name, value in server.items()}
-    for layer, pair in enumerate(pairs_of([held], model.n_layers, model.n_experts,
-                                          next(iter(server.values())).device)):
-        for name in model.layout.of_layer(layer):
-            params[name] = server[name][pair.expert]
-    return params
-
-
 def _pairs(model: ExpertModel, held: Sequence[Sequence[int]], data: Examples) -> list[Pairs]:
     return pairs_of(held, model.n_layers, model.n_experts, data.input.device)
 
@@ -200,12 +175,8 @@ def _train(
     model: ExpertModel = runner.model  # type: ignore[attr-defined]
     pairs = _pairs(model, held, data)
     some = _send(model, server, clients, pairs, *positions(data, clients, seed, round_, settings))
-    seen = train_clients(runner, task, data, some, settings, learning_rate(settings, round_))
-    params = dict(some.params)
-    for layer, valid in enumerate(some.valid):
-        for name in model.layout.of_layer(layer):
-            params[name] = params[name][valid]
-    return Training(tuple(clients), pairs, params, seen.loss, seen.usage, seen.before, seen.after)
+    return train_clients(runner, task, data, some, settings, learning_rate(settings, round_),
+                         clients, pairs, model.layout)
 
 
 def _send(

@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import Strategy
 import alignsolve as al
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower import AlignedStrategy, numbered
-from fedloop.flower.messages import read_task, reply
+from fedloop.flower.messages import reply
 from fedloop.flower.quiet import QUIET
 from tests.fedloop.flower.replies import (  # noqa: F401
     NODES,
@@ -19,6 +19,7 @@ from tests.fedloop.flower.replies import (  # noqa: F401
     answer,
     identity,
     model,
+    read_task,
     strategy,
 )
 
