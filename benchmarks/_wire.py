@@ -29,6 +29,12 @@ class CountingProxy:
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Return the bytes so far, to the server and to the nodes."""
+        with self._lock:
+            return self.to_server, self.to_nodes
+
     def _accept(self) -> None:
         while True:
             try:
