@@ -176,6 +176,7 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
             before, begun = deployed.proxy.counts, time.perf_counter()
             found = play(deployed, config, folder, timeout=300.0, on_round=clock)
             seconds = time.perf_counter() - begun
+            requests = dict(deployed.proxy.requests)
             wire = [now - then for now, then in zip(deployed.proxy.counts, before, strict=True)]
         lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
@@ -194,6 +195,7 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
                      "superlink": traffic["outbound-bytes"]},
         },
         "wire_over_ours": {"up": wire[0] / ours["up"], "down": wire[1] / ours["down"]},
+        "requests_up": requests,
         "idle_bytes_per_s": {"up": idle[0], "down": idle[1]},
         "wire_less_idle_over_ours": {
             way: (sent - seconds * rate) / ours[way]

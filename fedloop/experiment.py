@@ -280,8 +280,8 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
     new = aggregate(state.model, training, spec.layout, good, samples, config.server.weighting)
     personal = frozenset(name for name, value in new.items() if value.ndim > spec.ndim[name])
     state.model, state.velocity, state.square = server_step(
-        state.model, new, state.velocity, state.square, config.server, spec.layout.layer_of,
-        personal)
+        state.model, new, state.velocity, state.square, config.server,
+        dict.fromkeys(spec.layout.layer_of, 1), personal)
     for layer, pair in enumerate(training.pairs):
         finished = layer * spec.n_experts + pair.expert[good[pair.client]]
         np.add.at(state.holders, finished.cpu().numpy(), 1)
@@ -335,10 +335,10 @@ def best_experts(world: World, state: State) -> np.ndarray:
     with what is not known to suit it now.
     """
     spec = world.spec
-    layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
-    layers |= ~layers.any(axis=2, keepdims=True)
-    fitness = state.aligner.fitness(range(len(layers))).reshape(layers.shape)
-    fitness = np.where(layers, fitness, -np.inf)
+    trained = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
+    candidates = trained | ~trained.any(axis=2, keepdims=True)
+    fitness = state.aligner.fitness(range(len(trained))).reshape(trained.shape)
+    fitness = np.where(candidates, fitness, -np.inf)
     rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)
     slots = np.array([device.slots for device in world.fleet])[:, None, None]
     served: np.ndarray = (rank < slots) & (fitness > -np.inf)
@@ -355,7 +355,7 @@ def trained_lately(world: World, state: State) -> np.ndarray:
     trained = np.zeros((config.partition.clients, world.spec.total_experts), np.bool_)
     since = RECENT * config.partition.clients // (config.participants or config.partition.clients)
     for ago, record in enumerate(reversed(state.records)):
-        has_some = trained.any(axis=1)
+        has_some = np.asarray(trained.any(axis=1))
         if ago > since and has_some.all():
             break
         missed = {*record["late"], *record["failed"], *record["refused"], *record["idle"]}

@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from alignsolve.bench.store import read_lines
 from alignsolve.io.files import write_text
 from fedloop.errors import CheckpointError
 from fedloop.flower.messages import Parameters
@@ -102,13 +103,7 @@ def played(history: Path, last: int) -> dict[int, dict[str, Any]]:
     What is no such line, as the one that was being written when a server was killed, is left
     out; of a round with several lines the last one counts.
     """
-    found = {}
-    text = history.read_text(encoding="utf-8", errors="replace") if history.exists() else ""
-    for one in text.splitlines():
-        try:
-            line = json.loads(one)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and isinstance(line.get("round"), int) and line["round"] <= last:
-            found[line["round"]] = line
+    lines = read_lines(history)[0] if history.exists() else []
+    found = {line["round"]: line for line in lines
+             if isinstance(line.get("round"), int) and line["round"] <= last}
     return dict(sorted(found.items()))

@@ -238,16 +238,9 @@ class AlignedStrategy(Strategy):
 
     def _step(self, mean: Parameters) -> None:
         """Make a step of the server's optimiser; an expert moves as one, or not at all."""
-        def rows(pieces: Parameters) -> Parameters:
-            return {name: value if self.expert_of(name) is None else value[None]
-                    for name, value in pieces.items()}
-
-        experts = {name for name in self._model if self.expert_of(name) is not None}
-        velocity, square = map(rows, self._running)
-        found = server_step(rows(self._model), rows(mean), velocity, square, self.server, experts)
-        self._model, *running = (
-            {name: value[0] if name in experts else value for name, value in pieces.items()}
-            for pieces in found)
+        experts = {name: 0 for name in self._model if self.expert_of(name) is not None}
+        self._model, *running = server_step(
+            self._model, mean, *self._running, self.server, experts)
         self._running = running[0], running[1]
 
     def _whole(self) -> Parameters:

@@ -31,10 +31,13 @@ class Runner(Protocol):
         """Return outputs (N, B, ...), weights of rows (N, S) by layer, and balance losses (N,)."""
         ...
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
+        """Return outputs (N, K, B, ...) under each of K masks.
+
+        A layer's mask is (N, K, S), or (N, S) where it is the same in all.
+        """
         ...
 
 
@@ -161,7 +164,11 @@ def _judge(
     batch, target = data.pick(clients.probes)
     judged = []
     for layer, rows in enumerate(clients.valid):
-        output = runner.alone(params, batch, clients.valid, layer)
+        held = rows.any(dim=0)  # by some client
+        only = torch.eye(len(held), dtype=torch.bool, device=held.device)[held]
+        masks = [*clients.valid]
+        masks[layer] = only.expand(len(rows), *only.shape)
+        output = runner.each(params, batch, masks)[rows[:, held]]
         owner = torch.nonzero(rows)[:, 0]
         flat = output.flatten(0, 1), target[owner].flatten(0, 1)
         judged.append(torch.stack([

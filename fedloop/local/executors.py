@@ -37,22 +37,24 @@ class Alone:
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Do what `Runner.run` says."""
-        own = {name: value[0] if value.ndim > self.model.ndim[name] else value
-               for name, value in params.items()}
         rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage, balance = self.model.run(own, batch[0], rows)
+        output, usage, balance = self.model.run(self._own(params), batch[0], rows)
         return output[None], [shares[None] for shares in usage], balance[None]
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
-        found = []
-        for row in torch.nonzero(valid[layer][0]):
-            only = torch.zeros_like(valid[layer])
-            only[0, row] = True
-            found.append(self.run(params, batch, [*valid[:layer], only, *valid[layer + 1:]])[0])
-        return torch.cat(found)
+        """Do what `Runner.each` says."""
+        own = self._own(params)
+        number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
+        return torch.stack([
+            self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
+                                           for rows in masks], observed=False)[0]
+            for k in range(number)])[None]
+
+    def _own(self, params: Mapping[str, Tensor]) -> Params:
+        return {name: value[0] if value.ndim > self.model.ndim[name] else value
+                for name, value in params.items()}
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,20 @@ class Stacked:
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one.
+        """Do what `Runner.each` says.
 
-        What does not depend on the row is computed once, since only the mask has an axis
-        of rows.
+        What does not depend on masks that differ is computed once.
         """
-        size = valid[layer].shape[1]
-        only = torch.eye(size, dtype=torch.bool, device=valid[layer].device)
+        axes = [0 if rows.ndim == 3 else None for rows in masks]
 
-        def one(params: Params, batch: Tensor, valid: list[Tensor]) -> Tensor:
-            def with_row(row: Tensor) -> Tensor:
-                return self.model.run(params, batch, [*valid[:layer], row, *valid[layer + 1:]],
-                                      observed=False)[0]
+        def one(params: Params, batch: Tensor, masks: list[Tensor]) -> Tensor:
+            return torch.vmap(lambda rows: self.model.run(params, batch, rows, observed=False)[0],
+                              (axes,))(masks)
 
-            return torch.vmap(with_row)(only)
-
-        output = torch.vmap(one, (self._axes(params), 0, 0))(
-            dict(params), batch, list(valid))
-        return output[valid[layer]]
+        return torch.vmap(one, (self._axes(params), 0, 0))(dict(params), batch, list(masks))
 
     def _axes(self, params: Mapping[str, Tensor]) -> dict[str, int | None]:
         return {name: None if value.ndim == self.model.ndim[name] else 0

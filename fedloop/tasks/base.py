@@ -35,10 +35,9 @@ class Examples:
     @staticmethod
     def of(inputs: Iterable[np.ndarray], targets: Sequence[np.ndarray]) -> Examples:
         """Put arrays of inputs and of targets, int64, of every client one after the other."""
-        stacked = (torch.from_numpy(np.ascontiguousarray(np.concatenate(list(parts))))
-                   for parts in (inputs, targets))
-        first = np.cumsum([0, *map(len, targets)], dtype=np.int64)
-        return Examples(*stacked, first)
+        data, answers = (torch.from_numpy(np.ascontiguousarray(np.concatenate(list(parts))))
+                         for parts in (inputs, targets))
+        return Examples(data, answers, np.cumsum([0, *map(len, targets)], dtype=np.int64))
 
     def size(self, client: int) -> int:
         """Return the number of a client's examples."""
