@@ -18,6 +18,7 @@ from alignsolve.io.files import append_text
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
+from fedloop.models.layout import Params
 
 if TYPE_CHECKING:
     from fedloop.world import Record, State, World
@@ -91,6 +92,11 @@ def arrays_of(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
             for name, value in params.items()}
 
 
+def tensors_of(arrays: Mapping[str, np.ndarray], like: Mapping[str, torch.Tensor]) -> Params:
+    """Return what `arrays_of` made arrays of, in the type and on the device of the like."""
+    return {name: torch.from_numpy(value).to(like[name]) for name, value in arrays.items()}
+
+
 def restore(world: World, state: State, folder: Path) -> None:
     """Put a folder's checkpoint into a state.
 
@@ -111,10 +117,8 @@ def restore(world: World, state: State, folder: Path) -> None:
     if {name: value.shape for name, value in saved["model"].items()} != shapes:
         raise CheckpointError(f"{path}: made with another model; choose another folder, or remove "
                               "this one")
-    like = state.model
     state.model, state.velocity, state.square = (
-        {name: torch.from_numpy(value).to(like[name]) for name, value in saved[kind].items()}
-        for kind in ("model", "velocity", "square"))
+        tensors_of(saved[kind], state.model) for kind in ("model", "velocity", "square"))
     state.received, state.lost = (
         {int(client): {name: torch.from_numpy(value) for name, value in pieces.items()}
          for client, pieces in saved[kind].items()} for kind in ("received", "lost"))

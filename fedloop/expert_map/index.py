@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedloop.errors import ExpertMapError
-from fedloop.expert_map.entries import Cut, Entry, Layer
+from fedloop.expert_map.entries import Cut, Entry, Layer, positions_of
 
 #: Bytes of a megabyte, as `alignsolve.Aligner` counts memory.
 _MEGA = 1e6
@@ -99,7 +99,8 @@ class ExpertIndex:
             if entry.layer is None or (entry.router and entry.sliced and all_router_rows):
                 yield Cut(entry, tensor)
             elif entry.expert is None:
-                own, n_experts = held[entry.layer], self.layers[entry.layer].n_experts
-                yield Cut(entry, tensor, entry.positions(own, n_experts))
+                yield Cut(entry, tensor, positions_of(
+                    entry.layout, entry.shape[entry.axis], self.layers[entry.layer].n_experts,
+                    tuple(held[entry.layer])))
             elif entry.expert in held[entry.layer]:
                 yield Cut(entry, entry.renamed(held[entry.layer].index(entry.expert)))

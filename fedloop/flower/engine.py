@@ -37,7 +37,7 @@ from fedloop.flower.messages import (
 from fedloop.flower.nodes import Nodes, exchange
 from fedloop.flower.receivers import Receivers
 from fedloop.local.client import Training, join
-from fedloop.local.pairs import Pairs, pairs_of
+from fedloop.local.pairs import pairs_of
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import part_of
 from fedloop.train import train
@@ -108,7 +108,7 @@ class FlowerClients:
         if not updates:
             return None
         answered = sorted(updates)
-        pairs = _pairs(world.spec, [held[client] for client in answered])
+        pairs = pairs_of(spec.layout, [held[client] for client in answered])
         return join([updates[client] for client in answered], pairs)
 
     def _find(self) -> dict[int, int]:
@@ -146,17 +146,13 @@ def _update(
         raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
     columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
-    pairs = _pairs(spec, [held])
+    pairs = pairs_of(spec.layout, [held])
     usage, before, after = (
         list(torch.split(column, [len(pair.expert) for pair in pairs])) for column in columns)
     stacked = {name: value if name in spec.layout.layer_of else value[None]
                for name, value in params.items()}
     return Training((client,), pairs, {name: stacked[name] for name in spec.ndim},
                     torch.tensor([loss]), usage, before, after)
-
-
-def _pairs(spec: ExpertModel, held: list[list[int]]) -> list[Pairs]:
-    return pairs_of(held, spec.n_layers, spec.n_experts, torch.device("cpu"))
 
 
 def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:

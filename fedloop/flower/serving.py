@@ -13,15 +13,15 @@ from torch import Tensor
 
 from alignsolve.bench.store import read_lines
 from alignsolve.io.files import write_text
-from fedloop.errors import CheckpointError
+from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.messages import Parameters
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.strategy import AlignedStrategy
 from fedloop.plot import draw_history
 
-#: Settings of the server alone; clients are told all others.
-SERVERS = ("num-server-rounds", "min-nodes", "timeout", "max-experts", "checkpoint", "resume",
-           "history", "picture")
+#: Settings that an app must have, and those of the server alone; clients are told all others.
+NEEDED = ("num-server-rounds", "min-nodes", "timeout", "max-experts")
+SERVERS = (*NEEDED, "checkpoint", "resume", "history", "picture")
 
 #: Seconds that nodes have to connect at the beginning, or as long as a round if that is more.
 PATIENCE = 120.0
@@ -54,7 +54,12 @@ def serve(
     ------
     CheckpointError
         If the run resumes, and there is no checkpoint.
+    ConfigError
+        If the app lacks a setting that it needs.
     """
+    if missing := [name for name in NEEDED if name not in config]:
+        raise ConfigError(f"the app has no setting {', '.join(missing)}: write it into the part "
+                          "[tool.flwr.app.config] of its pyproject.toml, as examples/flower does")
     if config.get("checkpoint"):
         strategy.checkpoint = Path(str(config["checkpoint"]))
     resumes = bool(config.get("resume"))

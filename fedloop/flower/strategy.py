@@ -8,14 +8,13 @@ return; here clients return different parameters, so each expert is averaged ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
@@ -47,7 +46,7 @@ from fedloop.flower.receivers import Receivers
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.rules import NamingRule, Weight, weight_by
 from fedloop.payload import Encoding, packed_bytes
-from fedloop.saving import arrays_of
+from fedloop.saving import arrays_of, tensors_of
 from fedloop.server.optimisers import server_step
 
 
@@ -257,19 +256,24 @@ class AlignedStrategy(Strategy):
             client = self._client_of.get(message.metadata.src_node_id)
             if client is None or client in reports or client in self.refused:
                 continue
-            try:
-                with refusing():
-                    check_error(message)
-                    update = self._receivers.trained(
-                        read_arrays(message, self._asked.get(client, {})), self._model)
-                    check_finite(update)
-                    reports[client] = read_report(message, client, plan.round,
-                                                  self.aligner.n_experts)
-                    updates[client] = update
-                    self.received_bytes += payload(message.content.array_records[ARRAYS])
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
+            with self._refusing(client):
+                check_error(message)
+                update = self._receivers.trained(
+                    read_arrays(message, self._asked.get(client, {})), self._model)
+                check_finite(update)
+                reports[client] = read_report(message, client, plan.round, self.aligner.n_experts)
+                updates[client] = update
+                self.received_bytes += payload(message.content.array_records[ARRAYS])
         return dict(sorted(reports.items())), updates
+
+    @contextmanager
+    def _refusing(self, client: object) -> Iterator[None]:
+        """Refuse a client whose reply is not what it should be."""
+        try:
+            with refusing():
+                yield
+        except MalformedReplyError as error:
+            self._refuse(client, str(error))
 
     def _refuse(self, client: object, reason: str) -> None:
         """Remember and log why a client's reply does not count."""
@@ -303,23 +307,18 @@ class AlignedStrategy(Strategy):
         for message in replies:
             node = message.metadata.src_node_id
             client = self._client_of.get(node, node)
-            try:
-                with refusing():
-                    check_error(message)
-                    records.append((client, read_evaluation(message)))
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
+            with self._refusing(client):
+                check_error(message)
+                records.append((client, read_evaluation(message)))
         self._receivers.forget(self._asked.keys() - {client for client, _ in records})
         counts = Counter(name for _, record in records for name, value in record.items()
                          if isinstance(value, float))
         names = sorted(name for name, count in counts.items() if 2 * count >= len(records))
         sound = []
         for client, record in records:
-            try:
+            with self._refusing(client):
                 check_figures(record, names)
                 sound.append(record)
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
         return _averages(sound, names)
 
     # -- going on ------------------------------------------------------------------
@@ -345,16 +344,13 @@ class AlignedStrategy(Strategy):
             raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")
         self.aligner.load_state_dict(saved["aligner"])
         self.rounds_before = saved["round"]
-        model = {name: torch.from_numpy(value).to(like[name])
-                 for name, value in saved["model"].items()}
+        model = tensors_of(saved["model"], like)
         pieces = self._pieces(model)
         if unknown := {*saved.get("velocity", {}), *saved.get("square", {})} - pieces.keys():
             raise CheckpointError(f"{self.checkpoint}: has running numbers of {min(unknown)}, "
                                   "which is no piece here: written with another map or naming rule")
-        velocity, square = (
-            {name: torch.from_numpy(value).to(pieces[name]) for name, value in
-             saved.get(kind, {}).items()} for kind in ("velocity", "square"))
-        self._running = velocity, square
+        self._running = (tensors_of(saved.get("velocity", {}), pieces),
+                         tensors_of(saved.get("square", {}), pieces))
         return record_of(model)
 
     def _save(self, number: int) -> None:

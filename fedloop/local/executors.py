@@ -100,7 +100,7 @@ def one_by_one(
         _train(Alone(model), task, server, data, [client], [experts], settings, seed, round_)
         for client, experts in zip(clients, held, strict=True)
     ]
-    return join(parts, _pairs(model, held, data))
+    return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
 def together(
@@ -154,11 +154,7 @@ def together(
             raise ConfigError(
                 "the model cannot be trained for many clients at once "
                 f"({str(error).splitlines()[0]}); set local.batched = false") from error
-    return join(parts, _pairs(model, held, data))
-
-
-def _pairs(model: ExpertModel, held: Sequence[Sequence[int]], data: Examples) -> list[Pairs]:
-    return pairs_of(held, model.n_layers, model.n_experts, data.input.device)
+    return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
 def _train(
@@ -168,7 +164,7 @@ def _train(
 ) -> Training:
     """Send to some clients, train them, and keep what they hold."""
     model: ExpertModel = runner.model  # type: ignore[attr-defined]
-    pairs = _pairs(model, held, data)
+    pairs = pairs_of(model.layout, held, data.input.device)
     some = _send(model, server, clients, pairs, *positions(data, clients, seed, round_, settings))
     return train_clients(runner, task, data, some, settings, learning_rate(settings, round_),
                          clients, pairs, model.layout)
