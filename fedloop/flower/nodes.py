@@ -74,7 +74,7 @@ class Nodes:
     """
 
     def __init__(self, timeout: float = 30.0) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._client_of: dict[int, int] = {}
 
     def find(self, grid: Grid) -> dict[int, int]:
@@ -83,7 +83,7 @@ class Nodes:
         unknown = [node for node in online if node not in self._client_of]
         if unknown:
             # There is no client yet to call them by.
-            replies = exchange(grid, {node: self._query(node) for node in unknown}, self._timeout)
+            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout)
             self._client_of |= {
                 node: client for node, reply in replies.items()
                 if (client := client_of(reply)) is not None
@@ -114,7 +114,7 @@ class Nodes:
         return found
 
     def _query(self, node: int) -> Message:
-        return Message(RecordDict(), node, MessageType.QUERY, ttl=self._timeout)
+        return Message(RecordDict(), node, MessageType.QUERY, ttl=self.timeout)
 
 
 def client_of(reply: Message) -> int | None:

@@ -66,7 +66,9 @@ def serve(
     if resumes and (strategy.checkpoint is None or not strategy.checkpoint.exists()):
         raise CheckpointError(f"{strategy.checkpoint or 'no checkpoint is named'}: nothing to "
                               "resume; start with resume=false")
-    patience = max(PATIENCE, float(config["timeout"]))
+    timeout = float(config["timeout"])
+    strategy.nodes.timeout = max(strategy.nodes.timeout, timeout)  # a query takes a process as well
+    patience = max(PATIENCE, timeout)
     for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
         strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
     arrays = record_of(state)
@@ -97,7 +99,7 @@ def serve(
 
     strategy.start(
         grid, arrays, num_rounds=int(config["num-server-rounds"]) - strategy.rounds_before,
-        timeout=float(config["timeout"]), evaluate_fn=evaluate,
+        timeout=timeout, evaluate_fn=evaluate,
         train_config=ConfigRecord({key: value for key, value in config.items()
                                    if key not in SERVERS}))
 
