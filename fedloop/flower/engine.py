@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from logging import WARNING
 from pathlib import Path
-from typing import Any
 
 import torch
 from flwr.app import Message, MessageType
@@ -168,7 +167,7 @@ def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
 
 def train_on(
     grid: Grid, config: Config, folder: Path | None = None, *, timeout: float,
-    data: Any = None, on_round: Callable[[Record], None] | None = None,
+    on_round: Callable[[Record], None] | None = None,
 ) -> tuple[World, State, FlowerClients]:
     """Run, or resume, a training on Flower's nodes; as `fedloop.train.train` does in process.
 
@@ -182,5 +181,5 @@ def train_on(
         Seconds to wait for the clients of a round.
     """
     clients = FlowerClients(grid, config, timeout)
-    world, state = train(config, folder, data=data, on_round=on_round, trainer=clients)
+    world, state = train(config, folder, on_round=on_round, trainer=clients)
     return world, state, clients

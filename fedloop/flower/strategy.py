@@ -105,6 +105,10 @@ class AlignedStrategy(Strategy):
         #: The expert of a piece, by its name.
         self.expert_of: NamingRule = (
             expert_of.owner if isinstance(expert_of, ExpertMap) else expert_of)
+        if self.map is not None and len(self.map.layers) > 1 and aligner.settings.groups is None:
+            log(WARNING, "the map has %s layers, and the aligner no groups: a client may get no "
+                "expert of a layer, and no model runs so; give al.Aligner(..., **map.groups())",
+                len(self.map.layers))
         self.nodes = nodes or Nodes()
         self.deadline_s = deadline_s
         self.checkpoint = None if checkpoint is None else Path(checkpoint)

@@ -2,7 +2,7 @@
 
 `one_by_one` is the reference, as a device would do it. `together` trains all clients of a
 round in one program, by `torch.vmap` over their parameters, and gives the same numbers
-within rounding. On Flower every node runs `train_one`.
+within rounding. On Flower every node runs `one_by_one` for its client.
 """
 
 from __future__ import annotations
