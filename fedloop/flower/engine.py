@@ -175,7 +175,7 @@ def train_on(
     ----------
     grid : Grid
         Flower's connection to the nodes.
-    config, folder, data, on_round
+    config, folder, on_round
         As for `fedloop.train.train`. The nodes load their images themselves.
     timeout : float
         Seconds to wait for the clients of a round.
