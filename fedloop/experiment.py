@@ -335,10 +335,10 @@ def best_experts(world: World, state: State) -> np.ndarray:
     with what is not known to suit it now.
     """
     spec = world.spec
-    trained = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
-    candidates = trained | ~trained.any(axis=2, keepdims=True)
-    fitness = state.aligner.fitness(range(len(trained))).reshape(trained.shape)
-    fitness = np.where(candidates, fitness, -np.inf)
+    layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
+    layers = np.where(layers.any(axis=2, keepdims=True), layers, True)
+    fitness = state.aligner.fitness(range(len(layers))).reshape(layers.shape)
+    fitness = np.where(layers, fitness, -np.inf)
     rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)
     slots = np.array([device.slots for device in world.fleet])[:, None, None]
     served: np.ndarray = (rank < slots) & (fitness > -np.inf)

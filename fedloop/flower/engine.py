@@ -28,10 +28,8 @@ from fedloop.flower.messages import (
     MalformedReplyError,
     Parameters,
     payload,
-    read_arrays,
     read_report,
     refusing,
-    task,
 )
 from fedloop.flower.nodes import Nodes, exchange
 from fedloop.flower.receivers import Receivers
@@ -83,27 +81,27 @@ class FlowerClients:
         """Train the clients whose nodes are connected; return what came back sound."""
         node_of, spec = self._find(), world.spec
         model = spec.layout.pieces(state.model)
-        packed = {client: self._receivers.pack(client, part_of(model, held[client]))
-                  for client in clients if client in node_of}
+        contents = {
+            client: self._receivers.task(client, part_of(model, held[client]), self._settings,
+                                         held[client], number)
+            for client in clients if client in node_of}
         replies = exchange(self._grid, {
-            client: Message(task(arrays, {**self._settings, **how}, held[client], number),
-                            node_of[client], MessageType.TRAIN, ttl=self._timeout)
-            for client, (arrays, how) in packed.items()
+            client: Message(content, node_of[client], MessageType.TRAIN, ttl=self._timeout)
+            for client, content in contents.items()
         }, self._timeout)
-        self.sent_bytes.append(sum(payload(arrays) for arrays, _ in packed.values()))
+        self.sent_bytes.append(sum(payload(content[ARRAYS]) for content in contents.values()))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
                 with refusing():
                     received += payload(message.content.array_records.get(ARRAYS, {}))
-                    trained = self._receivers.trained(
-                        read_arrays(message, packed[client][0]), model)
+                    trained = self._receivers.trained(client, message, model)
                     updates[client] = _update(
                         message, spec, client, number, trained, held[client])
             except MalformedReplyError as error:
                 log(WARNING, "round %s: client %s: %s", number, client, error)
         self.received_bytes.append(received)
-        self._receivers.forget(packed.keys() - updates.keys())
+        self._receivers.settle(updates)
         if not updates:
             return None
         answered = sorted(updates)

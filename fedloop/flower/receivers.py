@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from flwr.app import Array
+from flwr.app import Array, Message, RecordDict
 from torch import Tensor
 
-from fedloop.flower.messages import Parameters, as_array
+from fedloop.flower.messages import Parameters, as_array, read_arrays, task
 from fedloop.payload import Encoding, changed, pack_for
 
 #: Settings of a message with differences: the receiver's version afterwards, and before; 0 for
@@ -34,9 +34,19 @@ class Receivers:
         self._encoding = encoding
         self._has: dict[int, tuple[int, Parameters]] = {}
         self._sent = 0
+        self._asked: dict[int, dict[str, Array]] = {}
         self._native: dict[str, tuple[Tensor, Array]] = {}
 
-    def pack(
+    def task(
+        self, client: int, pieces: Mapping[str, Tensor], config: Mapping[str, Any],
+        experts: Sequence[int], number: int,
+    ) -> RecordDict:
+        """Return the content of a message with pieces for a client; see `messages.task`."""
+        arrays, how = self._pack(client, pieces)
+        self._asked[client] = arrays
+        return task(arrays, {**config, **how}, experts, number)
+
+    def _pack(
         self, client: int, pieces: Mapping[str, Tensor]
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return pieces as they travel to a client, and settings that tell how to read them."""
@@ -55,11 +65,20 @@ class Receivers:
             self._native[name] = value, as_array(value)
         return self._native[name][1]
 
-    def trained(self, reply: Parameters, model: Parameters) -> Parameters:
-        """Return what a client has trained: its reply, or the model plus the change in it."""
-        return reply if self._encoding == "native" else changed(model, reply)
+    def trained(self, client: int, reply: Message, model: Parameters) -> Parameters:
+        """Return what a client has trained: what it replies, or the model plus the change in it.
 
-    def forget(self, clients: Iterable[int]) -> None:
-        """Take it that clients have nothing: they did not answer, or not as they should."""
-        for client in clients:
-            self._has.pop(client, None)
+        Raises
+        ------
+        MalformedReplyError
+            If its arrays are not those that it was sent.
+        """
+        arrays = read_arrays(reply, self._asked.get(client, {}))
+        return arrays if self._encoding == "native" else changed(model, arrays)
+
+    def settle(self, answered: Container[int]) -> None:
+        """End a round; clients that did not answer, or not as they should, have nothing."""
+        for client in self._asked:
+            if client not in answered:
+                self._has.pop(client, None)
+        self._asked = {}

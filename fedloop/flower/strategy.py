@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
@@ -35,11 +35,9 @@ from fedloop.flower.messages import (
     check_figures,
     check_finite,
     payload,
-    read_arrays,
     read_evaluation,
     read_report,
     refusing,
-    task,
 )
 from fedloop.flower.nodes import Nodes
 from fedloop.flower.receivers import Receivers
@@ -122,7 +120,6 @@ class AlignedStrategy(Strategy):
         self._plan: al.Plan | None = None
         self._client_of: dict[int, int] = {}
         self._receivers = Receivers(encoding)
-        self._asked: dict[int, dict[str, Array]] = {}
         self._claim = ExitStack()
         self._claimed = False
         #: Why replies did not count when replies were last aggregated, by client.
@@ -194,13 +191,11 @@ class AlignedStrategy(Strategy):
     ) -> list[Message]:
         """Return a message for every client of a plan that is connected and holds experts."""
         messages = []
-        self._asked = {}
         for client in map(int, plan.clients):
             experts = plan.experts_of(client).tolist()
             if experts and client in node_of:
-                arrays, how = self._receivers.pack(client, self._part(experts))
-                self._asked[client] = arrays
-                content = task(arrays, {**config, **how}, experts, plan.round)
+                content = self._receivers.task(
+                    client, self._part(experts), config, experts, plan.round)
                 messages.append(Message(content, node_of[client], kind))
         return messages
 
@@ -222,7 +217,7 @@ class AlignedStrategy(Strategy):
             self._refuse(refusal.client, refusal.reason)
         updates = {client: update for client, update in updates.items()
                    if client not in self.refused}
-        self._receivers.forget(self._asked.keys() - updates.keys())
+        self._receivers.settle(updates)
         mean = Mean(self._model)
         for client in sorted(updates):
             mean.add(updates[client], lambda name, client=client: self.weight(  # type: ignore[misc]
@@ -262,8 +257,7 @@ class AlignedStrategy(Strategy):
                 continue
             with self._refusing(client):
                 check_error(message)
-                update = self._receivers.trained(
-                    read_arrays(message, self._asked.get(client, {})), self._model)
+                update = self._receivers.trained(client, message, self._model)
                 check_finite(update)
                 reports[client] = read_report(message, client, plan.round, self.aligner.n_experts)
                 updates[client] = update
@@ -314,7 +308,7 @@ class AlignedStrategy(Strategy):
             with self._refusing(client):
                 check_error(message)
                 records.append((client, read_evaluation(message)))
-        self._receivers.forget(self._asked.keys() - {client for client, _ in records})
+        self._receivers.settle({client for client, _ in records})
         counts = Counter(name for _, record in records for name, value in record.items()
                          if isinstance(value, float))
         names = sorted(name for name, count in counts.items() if 2 * count >= len(records))
