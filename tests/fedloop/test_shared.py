@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 import alignsolve as al
 from fedloop.config import build_config
 from fedloop.errors import ConfigError
-from fedloop.experiment import RECENT, best_experts, run_training
+from fedloop.experiment import RECENT, best_experts, run_training, trained_lately
 from fedloop.local.client import Training
 from fedloop.models.layout import Layout
 from fedloop.server import router as routers
@@ -83,13 +83,31 @@ def test_a_run_fills_the_features_of_its_clients(played):
 
 def test_clients_are_served_with_the_best_of_what_they_trained_lately(played):
     world, state = played
-    served = best_experts(world, state, state.held)
+    served = best_experts(world, state)
     fitness = state.aligner.fitness(range(6))
     for client, device in enumerate(world.fleet):
-        lately = {expert for record in state.records[-RECENT:]
+        lately = {expert for record in state.records[-RECENT - 1:]
                   for expert in record["held"][str(client)]}
         best = sorted(lately, key=lambda expert: -fitness[client, expert])[:device.slots]
         assert np.flatnonzero(served[client]).tolist() == sorted(best)
+
+
+def test_only_what_a_client_trained_counts_for_serving():
+    """The plan of a client that is late, fails, idles or is refused gave it nothing to serve."""
+    world = SimpleNamespace(
+        config=build_config({"partition": {"clients": 5}}), spec=SimpleNamespace(total_experts=4))
+    records = [{"held": {str(client): [number % 4] for client in range(5)},
+                "late": [], "failed": [], "refused": [], "idle": []}
+               for number in range(RECENT + 3)]
+    for record in records[1:]:
+        record |= {"late": [0], "failed": [1]}
+    for record in records[-2:]:
+        record |= {"refused": [2], "idle": [3]}
+    found = trained_lately(world, SimpleNamespace(records=records))
+    in_old, before_two, in_all = ({number % 4 for number in rounds} for rounds in (
+        [0], range(2, RECENT + 1), range(2, RECENT + 3)))
+    assert [set(np.flatnonzero(row)) for row in found] == [
+        in_old, in_old, before_two, before_two, in_all]
 
 
 def test_discriminant_is_that_of_scikit_learn(monkeypatch):
