@@ -47,6 +47,9 @@ Trainer = Callable[[World, State, list[int], dict[int, list[int]], int], Trainin
 #: clients take part in each.
 RECENT = 5
 
+#: Least fitness, as a share of the best of the layer, of an expert that serves a client.
+LEAST = 0.3
+
 
 def run_training(
     config: Config, model: nn.Module | None = None, data: Any = None,
@@ -334,7 +337,8 @@ def best_experts(world: World, state: State) -> np.ndarray:
 
     Of every layer those that are best by its own reports, as many as the client has room for, among
     those that it trained (`trained_lately`): it is not served with what it only tries out, nor
-    with what is not known to suit it now.
+    with what is not known to suit it now. Those below `LEAST` of the best are left out even
+    where there is room: routers send them examples that the others would get right.
     """
     spec = world.spec
     layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
@@ -343,7 +347,8 @@ def best_experts(world: World, state: State) -> np.ndarray:
     fitness = np.where(layers, fitness, -np.inf)
     rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)
     slots = np.array([device.slots for device in world.fleet])[:, None, None]
-    served: np.ndarray = (rank < slots) & (fitness > -np.inf)
+    enough = fitness >= LEAST * fitness.max(axis=2, keepdims=True)
+    served: np.ndarray = (rank == 0) | ((rank < slots) & enough)
     return served.reshape(len(served), spec.total_experts)
 
 

@@ -87,7 +87,22 @@ def test_clients_are_served_with_the_best_of_what_they_trained_lately(played):
         lately = {expert for record in state.records[-RECENT - 1:]
                   for expert in record["held"][str(client)]}
         best = sorted(lately, key=lambda expert: -fitness[client, expert])[:device.slots]
-        assert np.flatnonzero(served[client]).tolist() == sorted(best)
+        least = 0.3 * fitness[client, best[0]]
+        assert np.flatnonzero(served[client]).tolist() == sorted(
+            expert for expert in best if fitness[client, expert] >= least)
+
+
+def test_experts_far_below_the_best_of_their_layer_serve_nobody():
+    fitness = np.array([[0.6, 0.19, 0.17, 0.05, 0.02, 0.05], [-0.1, -0.2, -0.01, 0.3, 0.2, 0.1]])
+    world = SimpleNamespace(
+        config=build_config({"partition": {"clients": 2}}), fleet=[SimpleNamespace(slots=3)] * 2,
+        spec=SimpleNamespace(n_layers=2, n_experts=3, total_experts=6))
+    nobody = {kind: [] for kind in ("late", "failed", "refused", "idle")}
+    records = [{"held": {"0": [0, 1, 2, 3, 4, 5], "1": [0, 1, 3, 4, 5]}} | nobody]
+    state = SimpleNamespace(records=records,
+                            aligner=SimpleNamespace(fitness=lambda clients: fitness))
+    served = [np.flatnonzero(row).tolist() for row in best_experts(world, state)]
+    assert served == [[0, 1, 3, 4, 5], [0, 3, 4, 5]]
 
 
 def test_only_what_a_client_trained_counts_for_serving():
