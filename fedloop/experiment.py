@@ -34,7 +34,7 @@ from fedloop.server.aggregation import aggregate, sound_updates
 from fedloop.server.delivery import collect, deliver
 from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
-from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
+from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router, example_sums
 from fedloop.strategies import known_fitness, make_reports
 from fedloop.tasks.base import Task
 from fedloop.world import Record, State, World, build_world, start
@@ -327,9 +327,10 @@ def evaluate(world: World, state: State) -> Record:
 def global_router(world: World, state: State, served: np.ndarray) -> ClosedFormRouter:
     """Return a router of all experts from what clients are served with and their data's sums."""
     fitness = state.aligner.fitness(range(len(served)))
-    return closed_form_router(
-        world.spec, state.model, world.partition.train,
-        client_weights(fitness, served, world.spec.n_layers), world.config.seed)
+    weights = client_weights(fitness, served, world.spec.n_layers)
+    sums = world.image_sums or example_sums(world.spec, state.model, world.partition.train,
+                                            world.config.seed)
+    return closed_form_router(sums, weights)
 
 
 def best_experts(world: World, state: State) -> np.ndarray:
@@ -362,7 +363,7 @@ def trained_lately(world: World, state: State) -> np.ndarray:
     trained = np.zeros((config.partition.clients, world.spec.total_experts), np.bool_)
     since = RECENT * config.partition.clients // (config.participants or config.partition.clients)
     for ago, record in enumerate(reversed(state.records)):
-        has_some = trained.any(axis=1)
+        has_some = np.asarray(trained.any(axis=1))
         if ago > since and has_some.all():
             break
         missed = {*record["late"], *record["failed"], *record["refused"], *record["idle"]}

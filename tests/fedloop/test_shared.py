@@ -16,7 +16,7 @@ from fedloop.local.client import Training
 from fedloop.models.layout import Layout
 from fedloop.server import router as routers
 from fedloop.server.features import update_features
-from fedloop.server.router import client_weights, closed_form_router, discriminant
+from fedloop.server.router import client_weights, closed_form_router, discriminant, example_sums
 from tests.fedloop.worlds import images, spec
 
 SMALL = {"rounds": 6, "data": {"limit": 600}, "partition": {"clients": 6, "test_images": 10},
@@ -154,7 +154,7 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     half = torch.arange(200) // 50 % 2 == 0
     data.input[half] += 1.0  # clients 0 and 2 have lighter images
     weights = np.eye(2)[np.arange(4) % 2][:, None]
-    found = closed_form_router(model, model.initial(), data, weights, 0)
+    found = closed_form_router(example_sums(model, {}, data, 0), weights)
     routed = dataclasses.replace(model, router=found)
     _, (usage,), _ = routed.run(model.initial(), data.input[half])
     assert usage.tolist() == [1.0, 0.0]
@@ -162,24 +162,38 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     assert usage.tolist() == [0.0, 1.0]
 
 
-def test_many_features_are_projected(monkeypatch):
-    monkeypatch.setattr(routers, "MOST", 20)
-    model, data = spec(experts=2), images(3)
-    found = closed_form_router(model, model.initial(), data, np.full((3, 1, 2), 0.5), 0)
-    assert found.weight[0].shape == (2, 20) and found.projection[36].shape == (36, 20)
-    output, *_ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
-    assert output.isfinite().all()
+def test_sums_over_clients_are_those_of_all_examples():
+    model, data = spec(experts=2), images(3, 20)
+    sums = example_sums(model, {}, data, 0)
+    (number, total, square), = sums.layers
+    z = routers.features(data.input.flatten(1), sums.directions[36]).double()
+    assert z.shape == (60, 36 + 512) and number.tolist() == [20] * 3
+    torch.testing.assert_close(total, z.view(3, 20, -1).sum(dim=1))
+    torch.testing.assert_close(square, z.T @ z, rtol=1e-4, atol=1e-3)
 
 
-def test_layers_of_different_widths_are_projected_each(monkeypatch):
+def test_rectified_sums_tell_apart_what_no_plane_does():
+    """Dark or light halves: clients of one kind have either half dark, of the other none."""
+    model, data = spec(experts=2, top_k=1), images(2, 200)
+    sign = (torch.arange(400) % 2 * 2.0 - 1.0)[:, None, None, None]
+    data.input[:200, :, :3] += sign[:200]
+    data.input[:200, :, 3:] -= sign[:200]
+    data.input[200:] += sign[200:]
+    found = closed_form_router(example_sums(model, {}, data, 0), np.eye(2)[:, None])
+    routed = dataclasses.replace(model, router=found)
+    for kind in range(2):
+        _, (usage,), _ = routed.run(model.initial(), data.input[200 * kind:200 * (kind + 1)])
+        assert usage[kind] > 0.95
+
+
+def test_of_wide_inputs_random_sums_take_the_place(monkeypatch):
     monkeypatch.setattr(routers, "MOST", 20)
     draw = torch.Generator().manual_seed(0)
     hidden = [torch.randn(12, width, generator=draw) for width in (24, 16, 30)]
     model = SimpleNamespace(n_layers=3, ndim={}, router_inputs=lambda params, batch: hidden)
-    data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=[0], size=lambda i: 4)
-    found = closed_form_router(model, {}, data, np.full((1, 3, 2), 0.5), 0)
-    assert {width: part.shape for width, part in found.projection.items()} == {
-        24: (24, 20), 30: (30, 20)}
+    data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=np.array([0, 4]))
+    found = closed_form_router(example_sums(model, {}, data, 0), np.full((1, 3, 2), 0.5))
+    assert [weight.shape for weight in found.weight] == [(2, 40), (2, 36), (2, 40)]
     assert [found(layer, data.input, x).shape for layer, x in enumerate(hidden)] == [(12, 2)] * 3
 
 
@@ -196,7 +210,8 @@ def test_text_is_routed_by_what_layers_are_given():
         "model": {"layers": 2, "experts": 3, "width": 16, "expert_width": 8},
         "local": {"steps": 1, "batch_size": 4, "probe_images": 4}})
     world, state = run_training(config)
-    found = closed_form_router(world.spec, state.model, world.partition.train,
-                               np.full((4, 2, 3), 1 / 3), 0)
-    assert not found.of_input and [w.shape for w in found.weight] == [(3, 16)] * 2
+    sums = example_sums(world.spec, state.model, world.partition.train, 0)
+    assert not sums.of_input and world.image_sums is None
+    found = closed_form_router(sums, np.full((4, 2, 3), 1 / 3))
+    assert [weight.shape for weight in found.weight] == [(3, 16 + 512)] * 2
     assert np.isfinite(state.records[0]["bits_per_byte_all"])
