@@ -50,8 +50,8 @@ from fedloop.tasks.base import Examples
 #: Random sums of an example; with more numbers than this, they take the place of its own.
 MOST = 512
 
-#: Most images of a client that enter the sums; of text most windows, and most tokens of them.
-IMAGES, WINDOWS, TOKENS = 1024, 128, 2048
+#: Most images, or tokens, of a client that enter the sums.
+ROWS = 2048
 
 #: Share of the mean variance in the covariance.
 SHRINKAGE = 0.05
@@ -169,13 +169,12 @@ def example_sums(
     params = {name: value[0] if value.ndim > model.ndim[name] else value
               for name, value in server.items()}
     directions: dict[int, Tensor] = {}
-    n_routed = 1 if of_input else model.n_layers
+    n_routed, each = (1, 1) if of_input else (model.n_layers, data.input[0].numel())
     own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(n_routed)]
     square: list[Tensor] = []
     for first, after in zip(data.first[:-1].tolist(), data.first[1:].tolist(), strict=True):
-        batch = data.input[first:min(after, first + (IMAGES if of_input else WINDOWS))]
-        routed = [batch.flatten(1)] if of_input else [
-            x[:: -(-len(x) // TOKENS)] for x in model.router_inputs(params, batch)]
+        batch = data.input[first:after:-(-(after - first) * each // ROWS)]
+        routed = [batch.flatten(1)] if of_input else model.router_inputs(params, batch)
         for layer, x in enumerate(routed):
             if x.shape[1] not in directions:
                 directions[x.shape[1]] = random_directions(x.shape[1], seed).to(x.device)
