@@ -1,5 +1,6 @@
 """The steps of an elastic solve, each through its own interface, by hand-worked numbers."""
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -172,3 +173,19 @@ def test_a_time_out_is_no_proof_that_bounds_must_give_way(ended, status, bound, 
     assert result.stats["violation"] == pytest.approx(10.1)
     assert result.stats["violation_bound"] == pytest.approx(bound)
     assert Outcome.nothing(ended).infeasible is False
+
+
+@pytest.mark.parametrize("sense", ["max", "min"])
+def test_the_bound_of_least_violation_is_on_the_better_side_of_the_value(sense):
+    build = al.AlignmentProblem if sense == "max" else al.AlignmentProblem.from_cost
+    problem = build(np.array([[1.0, 2.0], [3.0, 4.0]]), 1, load_min=[0, 3],
+                    resources={"mb": al.Resource(1.0, 1.0)})
+
+    def unproved_plain(problem, limits, backend=None):
+        return dataclasses.replace(plain(problem, limits), gap_abs=2.0)
+
+    result = solve_elastic(problem, checked_weights(problem, True), Limits(), unproved_plain)
+    # Both clients hold expert 1, which lacks a third one.
+    assert result.col_ind.tolist() == [1, 1]
+    assert result.stats["fitness_bound"] == 6.0 + problem.sign * 2.0
+    assert (result.status, result.gap_abs) == (Status.FEASIBLE, 2.0)
