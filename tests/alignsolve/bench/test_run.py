@@ -296,7 +296,8 @@ def test_a_second_run_does_nothing_and_says_the_same(report, folder):
 
 def test_a_store_without_answers_on_the_way_is_taken_up(report, folder, tmp_path):
     records = [json.loads(line) for line in report.files["jsonl"].read_text().splitlines()]
-    assert any([record.pop("incumbents", None) for record in records])
+    removed = [record.pop("incumbents", None) for record in records]
+    assert any(removed)
     text = "".join(f"{json.dumps(record)}\n" for record in records)
     (tmp_path / "results.jsonl").write_text(text)
     again = run_bench([folder / "flow.json"], backends=["honest"], jobs=2, out=tmp_path, **LIMITS)
