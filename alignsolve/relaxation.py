@@ -37,6 +37,14 @@ class Relaxation:
         answer has.
     text : str
         The same in a sentence.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=[1, 2])
+    >>> relaxation = al.solve(problem, elastic=True).relaxations[0]
+    >>> relaxation.bound.kind, relaxation.bound.expert, relaxation.amount, relaxation.value
+    ('load_min', 1, 1.0, 1.0)
     """
 
     bound: Bound

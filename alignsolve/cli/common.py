@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +221,47 @@ def note(text: str) -> None:
     """Print a remark to standard error, if that takes any."""
     with suppress(OSError):
         print(ascii(text)[1:-1] if not text.isprintable() else text, file=sys.stderr)
+
+
+def run_app(
+    app: Callable[..., Any], words: Sequence[str], program: str, package: str = ""
+) -> int:
+    """Run a program's commands; turn errors into a line and an exit code.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        Its commands.
+    words : sequence of str
+        What follows its name.
+    program : str
+        This name.
+    package : str
+        What to install where a module is missing; without it, such an error is raised.
+    """
+    try:
+        code = app(list(words), prog_name=program, standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError:
+        return BAD_INPUT  # the help is printed already
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = f"; see {context.command_path} --help" if context else ""
+        # typer and click both add the same hint.
+        text = re.sub(r"( Did you mean [^?]*\?)\1", r"\1", error.format_message()).rstrip(".")
+        message, code = f"{text[:1].lower()}{text[1:]}{usage}", BAD_INPUT
+    except click.Abort:  # some versions of typer make it of Ctrl-C
+        return INTERRUPTED
+    except Exception as error:
+        if package and isinstance(error, ModuleNotFoundError):
+            message, code = f"{error.name} is missing: pip install '{package}'", BAD_INPUT
+        else:
+            message, code = ending(error)
+    line = " ".join(message.split())
+    note(f"error: {line}")
+    if "--json" in words:
+        print_json({"error": line})
+    return code
 
 
 def ending(error: Exception) -> tuple[str, int]:

@@ -106,6 +106,17 @@ class Solution:
     client_ids, expert_ids : tuple of str, or None
         Ids of the problem's clients and experts. Of a table that was read without a problem,
         ids that the table has.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     al.write_solution(al.solve(problem), f"{folder}/answer.json")
+    ...     solution = al.read_solution(f"{folder}/answer.json", problem)
+    >>> solution.status.value, solution.col_ind.tolist()
+    ('optimal', [0, 1])
     """
 
     row_ind: IntArray
@@ -185,6 +196,17 @@ def write_solution(
     ------
     ProblemError
         If the suffix is another, or the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     al.write_solution(al.solve(problem), Path(folder, "pairs.csv"))
+    ...     print(Path(folder, "pairs.csv").read_text().splitlines())
+    ['client,expert', '0,0', '1,1']
     """
     if isinstance(result, Result):
         solution, problem = Solution.from_result(result, settings), result.problem
@@ -221,7 +243,7 @@ def check_solution_path(path: str | Path) -> str:
 
 
 def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> Solution:
-    """Read a solution file for a problem.
+    r"""Read a solution file for a problem.
 
     Parameters
     ----------
@@ -232,11 +254,31 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
         What the solution is for, with or without the `Solution.settings` made. Without it the
         file is read as an earlier answer, for ``solve(another, warm_start=...)``.
 
+    Returns
+    -------
+    Solution
+        What the file says; nothing of it is believed.
+
     Raises
     ------
     ProblemError
         If the file is malformed, is for another problem, or names a pair that
         the problem has not.
+
+    Examples
+    --------
+    A table of pairs that another program wrote, which is proved here:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "pairs.csv")
+    ...     size = path.write_text("client,expert\n0,0\n1,1\n")
+    ...     solution = al.read_solution(path, problem)
+    >>> al.certify(problem, solution.row_ind, solution.col_ind).optimal
+    True
     """
     from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
 

@@ -47,6 +47,17 @@ class Load:
         fills its slots.
     penalty : array_like, shape (n_experts,), default 0
         Convex penalty ``penalty * (load - target)**2``, in units of fitness.
+
+    Examples
+    --------
+    Each expert is to see 100 samples at least:
+
+    >>> import alignsolve as al
+    >>> samples = al.Load(weight=[80, 120, 60], min=[100, 100])
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5], [2, 1]], max_experts=1, loads={"samples": samples})
+    >>> al.solve(problem).col_ind.tolist()
+    [0, 1, 0]
     """
 
     weight: npt.ArrayLike
@@ -71,6 +82,16 @@ class Resource:
         seconds.
     budget : array_like, shape (n_clients,)
         What a client has, in the unit of `size`; +inf for no limit.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> memory = al.Resource(size=[4.0, 1.0], budget=[4.5, 2.0])
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5]], max_experts=2, resources={"memory": memory})
+    >>> result = al.solve(problem)
+    >>> list(zip(result.row_ind.tolist(), result.col_ind.tolist()))
+    [(0, 0), (1, 1)]
     """
 
     size: npt.ArrayLike

@@ -43,6 +43,18 @@ class Bound:
     clients : tuple of int, or None
         The clients of a family, ascending; `client` is then None. Families
         stand in conflicts with more than `FAMILY_LIMIT` bounds of clients.
+
+    Examples
+    --------
+    Bounds name what an infeasible problem's conflict is about:
+
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=2))
+    >>> for bound in result.conflict.bounds:
+    ...     print(bound.kind, bound.client, bound.expert, bound.value)
+    load_min None 0 2.0
+    load_min None 1 2.0
+    max_experts 0 None 1.0
     """
 
     kind: str

@@ -119,6 +119,15 @@ def profile(
     ProblemError
         If no class, or not the class asked for, has instances in common, or there is no such
         gap.
+
+    Examples
+    --------
+    A bench of the bundled small instances takes a minute (`make docs` runs one like it):
+
+    >>> import alignsolve as al
+    >>> from alignsolve.bench import run_bench
+    >>> report = run_bench(["instances/small"], time_limit=2.0)  # doctest: +SKIP
+    >>> axes = al.plot.profile(report, problem_class="mip")  # doctest: +SKIP
     """
     found = [(score, _seconds(score, gap)) for score in report.scores
              if problem_class in (None, score.problem_class)]

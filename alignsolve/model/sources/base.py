@@ -51,6 +51,23 @@ class FitnessSource(ABC):
     Blocks are fixed, and reading a row twice must give the same bits: answers
     and certificates compare values for equality. A source is read by several
     threads at once.
+
+    Examples
+    --------
+    A source of one's own, whose rows come from anywhere:
+
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> class Nearness(al.FitnessSource):
+    ...     def __init__(self, places):
+    ...         super().__init__((len(places), 3), np.float64)
+    ...         self.places = np.asarray(places, dtype=float)
+    ...     def block(self, k):
+    ...         start, stop = self.edges[k : k + 2]
+    ...         return 2 - abs(self.places[start:stop, None] - np.arange(3.0))
+    >>> problem = al.AlignmentProblem(Nearness([0.1, 1.8, 1.2]), max_experts=1, load_max=1)
+    >>> al.solve(problem).col_ind.tolist()
+    [0, 2, 1]
     """
 
     #: Whether single rows cost no more than their share of a block.
