@@ -9,13 +9,7 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.bounds import (
-    EXPERT_KINDS,
-    Bound,
-    client_values,
-    expert_values,
-    require_bounds,
-)
+from alignsolve.model.bounds import EXPERT_KINDS, Bound, bound_values, require_bounds
 from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, number
@@ -121,7 +115,7 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
 
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
-    return getattr(problem, kind) if name is None else expert_values(problem, kind, name)
+    return getattr(problem, kind) if name is None else bound_values(problem, kind, name)
 
 
 def bounds_beside(
@@ -158,8 +152,7 @@ def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Rela
     found = []
     for part in parts:
         of_expert = part.kind in EXPERT_KINDS
-        stated = (expert_values(problem, part.kind, part.name) if of_expert
-                  else client_values(problem, part.kind, part.name, part.group))[part.index]
+        stated = bound_values(problem, part.kind, part.name, part.group)[part.index]
         sign = problem.sign if part.kind == "client_fitness_min" else 1.0
         for at, bound, has, amount in zip(
             part.index.tolist(), stated.tolist(), (sign * part.has).tolist(),

@@ -142,10 +142,10 @@ def best_responses(
         for group in range(problem.n_groups):
             columns = np.flatnonzero(problem.expert_group == group)
             low, high = problem.group_min[rows, group], problem.group_max[rows, group]
-            rank = _ranks(reduced[:, columns])
+            own = reduced[:, columns]
             possible &= (low <= high) & (allowed[:, columns].sum(axis=1) >= low)
-            forced[:, columns] = (rank < low[:, None]) & allowed[:, columns]
-            allowed[:, columns] &= rank < high[:, None]
+            forced[:, columns] = _largest(own, low) & allowed[:, columns]
+            allowed[:, columns] &= _largest(own, high)
     n_forced = forced.sum(axis=1)
     candidates = np.where(allowed & ~forced, reduced, -np.inf)
     available = (candidates > -np.inf).sum(axis=1)
@@ -153,13 +153,19 @@ def best_responses(
     possible &= (most >= 0) & (fewest <= most)
     worth = 0.0 if empty is None else empty[:, None]
     take = np.clip((candidates > worth).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
-    chosen = forced | (_ranks(candidates) < take[:, None])
+    chosen = forced | _largest(candidates, take)
     return chosen & allowed, possible
 
 
-def _ranks(block: Float64Array) -> IntArray:
-    """Return the rank of each entry within its row, 0 for the largest."""
-    order = np.argsort(-block, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(block.shape[1])[None, :], axis=1)
-    return ranks
+def _largest(block: Float64Array, count: IntArray) -> BoolArray:
+    """Tell which entries are among the so many largest of their row, of equal ones the first."""
+    count = np.clip(count, 0, block.shape[1])
+    most = int(count.max(initial=0))
+    if most == 0:
+        return np.zeros(block.shape, dtype=np.bool_)
+    # Partial sorting: few experts of many are chosen, most often.
+    top = -np.sort(np.partition(-block, most - 1, axis=1)[:, :most], axis=1)
+    bar = top[np.arange(count.size), np.maximum(count, 1) - 1][:, None]
+    above, level = block > bar, block == bar
+    wanted = count[:, None] - above.sum(axis=1, keepdims=True)
+    return np.asarray((above | (level & (level.cumsum(axis=1) <= wanted))) & (count > 0)[:, None])

@@ -29,12 +29,19 @@ from alignsolve.io.files import (
     write_text,
 )
 from alignsolve.io.native_json import array_from_json, ids_from_json, plain
-from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
+from alignsolve.io.schema import (
+    check_format,
+    check_keys,
+    declared_shape,
+    expect,
+    json_kind,
+    stated,
+)
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
-from alignsolve.model.limits import MAX_JSON_BYTES, check_size
+from alignsolve.model.limits import MAX_JSON_BYTES
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import FunctionSource
 from alignsolve.model.text import one_line
@@ -277,11 +284,11 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
 
     with located(path):
         if Path(path).suffix.lower() == ".parquet":
-            return Solution(**vars(parquet_pairs(path, problem)))
+            return Solution(**parquet_pairs(path, problem))
         text = read_text(path, MAX_JSON_BYTES)
         if text.lstrip().startswith("{"):
             return _from_document(parse_json(path, text), problem)
-        return Solution(**vars(csv_pairs(path, text, problem)))
+        return Solution(**csv_pairs(path, text, problem))
 
 
 def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
@@ -348,17 +355,11 @@ def _settings(value: Any) -> dict[str, float]:
 
 def _unknown(document: dict[str, Any]) -> AlignmentProblem:
     """Return a problem of the size and with the ids that a document states, and no more."""
-    sizes = []
-    for key in ("n_clients", "n_experts"):
-        size = document.get(key)
-        if type(size) is not int or size < 0:
-            raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
-        sizes.append(size)
-    check_size("", *sizes)
+    shape = declared_shape("", document)
     clients, experts = (ids_from_json(key, document[key]) if key in document else None
                         for key in ("client_ids", "expert_ids"))  # fmt: skip
-    nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, sizes[1])),
-                             (sizes[0], sizes[1]), np.float64)  # fmt: skip
+    nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, shape[1])), shape,
+                             np.float64)
     nothing.facts = False, 0.0  # so that nothing is read
     return AlignmentProblem(nothing, 1, client_ids=clients, expert_ids=experts)
 

@@ -101,6 +101,9 @@ class Resource:
 #: The matrix of values that a problem of each sense is made of.
 MATRIX = {"max": "fitness", "min": "cost"}
 
+#: The bound on each client's total in a problem of each sense.
+FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
+
 #: Arguments for which one number can stand.
 SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
             "switch_cost")
@@ -247,8 +250,8 @@ def in_sense(sense: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         If both of ``fitness`` and ``cost`` are given, or of the floors' two names.
     """
     found = dict(changes)
-    for names in (("fitness", "cost"), ("client_fitness_min", "client_cost_max")):
-        own, other = names if sense == "max" else names[::-1]
+    for names in (MATRIX, FLOOR):
+        own, other = names[sense], names["min" if sense == "max" else "max"]
         if other not in found:
             continue
         if own in found:

@@ -13,6 +13,7 @@ from tests.files import ROOT
 
 def test_defaults_survive_json():
     config = read_config(None)
+    assert config.threads == 1  # the fastest for small models
     assert build_config(json.loads(config_json(config))) == config
 
 

@@ -79,19 +79,24 @@ class TableSource(FitnessSource):
         return out
 
 
+def pyarrow_for(path: str | Path) -> Any:
+    """Return pyarrow with its module ``parquet``, or raise `ProblemError` with the pip line."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ProblemError(
+            f"{path}: Parquet needs pyarrow: pip install 'alignsolve[parquet]'"
+        ) from None
+    return pyarrow
+
+
 class _Reader:
     """What is in one file, by row group or record batch."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise ProblemError(
-                f"{path}: Parquet needs pyarrow: pip install 'alignsolve[parquet]'"
-            ) from None
-        self.arrow: Any = pyarrow
+        self.arrow = pyarrow = pyarrow_for(path)
         try:
             if path.endswith(ARROW_SUFFIXES):
                 self.file = pyarrow.ipc.open_file(pyarrow.memory_map(path))
