@@ -195,7 +195,8 @@ class _Run:
         n = self.problem.n_clients
         share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
         deadline = time.perf_counter() + share * self.limits.remaining()
-        curvature = proximal_newton.Curvature.guess(relaxation)
+        few_prices = math.prod(relaxation.shape) <= proximal_newton.MOST_PRICES
+        curvature = proximal_newton.Curvature.guess(relaxation) if few_prices else None
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, search, deadline)
             if priced is None or priced.infeasible or self.best.is_over:
@@ -210,7 +211,7 @@ class _Run:
                 if self._seen():
                     break
             prices = descent.mean
-            while 2 * size < n and not self.best.is_over:
+            while curvature is not None and 2 * size < n and not self.best.is_over:
                 prices = proximal_newton.clear(
                     relaxation, prices, curvature, deadline=deadline, max_passes=PASSES,
                     sample=np.sort(order[:size]), seen=lambda _: self._seen(),
@@ -219,6 +220,12 @@ class _Run:
             if self.best.is_over:
                 # A pass over many clients would take far longer than what is left.
                 return None
+        if curvature is None:
+            start = relaxation.responses(prices)
+            return subgradient_ascent(
+                relaxation, start, distance=FIRST_DISTANCE * abs(start.bound), deadline=deadline,
+                max_passes=PASSES, seen=self._seen_all,
+            )  # fmt: skip
         return proximal_newton.clear(
             relaxation, prices, curvature, deadline=deadline, max_passes=PASSES,
             seen=self._seen_all,
