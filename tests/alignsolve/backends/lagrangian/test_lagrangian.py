@@ -200,6 +200,16 @@ def test_very_many_prices_are_found_without_a_matrix(
     own_problem._dual_prices(problem, known.objective_value)
 
 
+def test_mixing_answers_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = fleet()
+    before = al.solve(problem, "lagrangian:search", seed=3)
+    monkeypatch.setattr(pipeline, "EXACT_PAIRS_UNLIMITED", 0)
+    monkeypatch.setattr(pipeline, "MIXES", 8)
+    first, second = (al.solve(problem, "lagrangian:search", seed=3) for _ in range(2))
+    assert before.objective_value < first.objective_value <= before.dual_bound
+    assert first.objective_value == second.objective_value
+
+
 def test_flat_curvature_learns_nothing() -> None:
     curvature = Curvature(np.eye(2))
     for step in (np.zeros(2), np.array([1e-200, 0.0]), np.array([1e200, 0.0])):
