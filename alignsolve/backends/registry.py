@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
 
@@ -27,6 +28,7 @@ _CLASSES: Mapping[str, str] = {
 BACKEND_NAMES = tuple(_CLASSES)
 
 
+@functools.cache
 def _backend_class(name: str) -> type[Backend]:
     """Return the class behind a name, or raise `BackendNotFoundError`."""
     if name not in _CLASSES:
