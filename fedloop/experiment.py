@@ -34,7 +34,7 @@ from fedloop.server.aggregation import aggregate, sound_updates
 from fedloop.server.delivery import collect, deliver
 from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
-from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
+from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router, example_sums
 from fedloop.strategies import known_fitness, make_reports
 from fedloop.tasks.base import Task
 from fedloop.world import Record, State, World, build_world, start
@@ -46,6 +46,9 @@ Trainer = Callable[[World, State, list[int], dict[int, list[int]], int], Trainin
 #: Rounds before the last one from which a client's experts are chosen to serve it, where all
 #: clients take part in each.
 RECENT = 5
+
+#: Least fitness, as a share of the best of the layer, of an expert that serves a client.
+LEAST = 0.3
 
 
 def run_training(
@@ -94,6 +97,16 @@ def run_training(
     CheckpointError
         If the folder holds a checkpoint that is damaged or of other settings, or
         another run is writing it.
+
+    Examples
+    --------
+    Two rounds of handwritten digits:
+
+    >>> import fedloop
+    >>> from fedloop.config import Config
+    >>> world, state = fedloop.run_training(Config(rounds=2))
+    >>> [record["round"] for record in state.records]
+    [1, 2]
     """
     if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
         raise ConfigError(f"{fault}, or None")
@@ -322,9 +335,10 @@ def evaluate(world: World, state: State) -> Record:
 def global_router(world: World, state: State, served: np.ndarray) -> ClosedFormRouter:
     """Return a router of all experts from what clients are served with and their data's sums."""
     fitness = state.aligner.fitness(range(len(served)))
-    return closed_form_router(
-        world.spec, state.model, world.partition.train,
-        client_weights(fitness, served, world.spec.n_layers), world.config.seed)
+    weights = client_weights(fitness, served, world.spec.n_layers)
+    sums = world.image_sums or example_sums(world.spec, state.model, world.partition.train,
+                                            world.config.seed)
+    return closed_form_router(sums, weights)
 
 
 def best_experts(world: World, state: State) -> np.ndarray:
@@ -332,7 +346,8 @@ def best_experts(world: World, state: State) -> np.ndarray:
 
     Of every layer those that are best by its own reports, as many as the client has room for, among
     those that it trained (`trained_lately`): it is not served with what it only tries out, nor
-    with what is not known to suit it now.
+    with what is not known to suit it now. Those below `LEAST` of the best are left out even
+    where there is room: routers send them examples that the others would get right.
     """
     spec = world.spec
     layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
@@ -341,7 +356,8 @@ def best_experts(world: World, state: State) -> np.ndarray:
     fitness = np.where(layers, fitness, -np.inf)
     rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)
     slots = np.array([device.slots for device in world.fleet])[:, None, None]
-    served: np.ndarray = (rank < slots) & (fitness > -np.inf)
+    enough = fitness >= LEAST * fitness.max(axis=2, keepdims=True)
+    served: np.ndarray = (rank == 0) | ((rank < slots) & enough)
     return served.reshape(len(served), spec.total_experts)
 
 

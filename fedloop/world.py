@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedloop.models.build import build_model
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import Params
 from fedloop.payload import number_bytes
+from fedloop.server.router import ExampleSums, example_sums
 from fedloop.strategies import build_aligner
 from fedloop.tasks.base import Partition, Task
 from fedloop.tasks.choose import task_of
@@ -37,6 +39,14 @@ class World:
     fleet: list[Device]
     trunk_bytes: int
     expert_bytes: list[int]
+
+    @cached_property
+    def image_sums(self) -> ExampleSums | None:
+        """Return the sums that images are routed by, the same in every round; of text None."""
+        data = self.partition.train
+        if not data.input.is_floating_point():
+            return None
+        return example_sums(self.spec, {}, data, self.config.seed)
 
 
 @dataclass

@@ -87,6 +87,11 @@ def takes_warm_start(name: str) -> bool:
 def available_backends() -> dict[str, Capabilities | str]:
     """Return every backend's capabilities, or the reason why it is missing.
 
+    Returns
+    -------
+    dict of str to Capabilities or str
+        By the name that `alignsolve.solve` takes.
+
     Examples
     --------
     >>> import alignsolve as al

@@ -7,11 +7,11 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import click
 import typer
@@ -24,8 +24,6 @@ from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import listing
-
-Value = TypeVar("Value", str, float)
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -155,39 +153,34 @@ def open_solution(
 
 def columns_of(texts: list[str] | None) -> dict[str, str]:
     """Return what ``--column`` says that tables call their columns."""
-    return _each_once("--column", map(_column, texts or []))
+    return _each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
 
 
 def settings_of(texts: list[str] | None) -> dict[str, float]:
     """Return what ``--set`` replaces."""
-    return _each_once("--set", map(_setting, texts or []))
+    found = {}
+    form = f"NAME=VALUE with one of {', '.join(SETTABLE)}"
+    for name, value in _each_once("--set", texts, form, SETTABLE).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ProblemError(f"--set {f'{name}={value}'!r} does not give a number") from None
+    return found
 
 
-def _each_once(option: str, pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
-    """Return names and values, or raise `ProblemError` where a name is given twice."""
-    found: dict[str, Value] = {}
-    for name, value in pairs:
+def _each_once(
+    option: str, texts: list[str] | None, form: str, known: Collection[str] = ()
+) -> dict[str, str]:
+    """Return names and values of texts ``NAME=VALUE``, with each name once."""
+    found: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and (known or value)) or (known and name not in known):
+            raise ProblemError(f"{option} {text!r} is not {form}")
         if name in found:
             raise ProblemError(f"{option} {name}=... is given twice; give one")
         found[name] = value
     return found
-
-
-def _column(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not (name and equals and column):
-        raise ProblemError(f"--column {text!r} is not NAME=COLUMN, such as fitness=score")
-    return name, column
-
-
-def _setting(text: str) -> tuple[str, float]:
-    name, equals, value = text.partition("=")
-    if not equals or name not in SETTABLE:
-        raise ProblemError(f"--set {text!r} is not NAME=VALUE with one of {', '.join(SETTABLE)}")
-    try:
-        return name, float(value)
-    except ValueError:
-        raise ProblemError(f"--set {text!r} does not give a number") from None
 
 
 def version_option(program: str) -> Any:

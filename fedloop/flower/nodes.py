@@ -71,6 +71,13 @@ class Nodes:
     -----
     A node that comes back after a restart has another number and the same
     client, and takes the old one's place.
+
+    Examples
+    --------
+    Nodes have ten seconds to say which client they are, and are told a setting:
+
+    >>> from fedloop.flower import Nodes
+    >>> nodes = Nodes({"batch-size": "32"}, timeout=10.0)
     """
 
     def __init__(self, timeout: float = 30.0) -> None:

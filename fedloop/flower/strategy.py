@@ -90,6 +90,16 @@ class AlignedStrategy(Strategy):
     Parameters of a map travel in pieces of one expert each (`ExpertMap.split`). Memory and
     time of a round grow with the parameters sent; as they are each is serialised once,
     however many clients it goes to, rounded ones once for each client.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> from fedloop.flower import AlignedStrategy
+    >>> def expert_of(name):
+    ...     return int(name.split(".")[1]) if name.startswith("experts.") else None
+    >>> strategy = AlignedStrategy(al.Aligner(n_experts=4), expert_of)
+    >>> strategy.refused
+    {}
     """
 
     def __init__(

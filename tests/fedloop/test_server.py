@@ -7,7 +7,7 @@ from fedloop.config import LocalSettings, ServerSettings
 from fedloop.local.client import Training
 from fedloop.local.executors import together
 from fedloop.local.pairs import Pairs
-from fedloop.server.aggregation import aggregate, sound_updates
+from fedloop.server.aggregation import _average_experts, aggregate, sound_updates
 from fedloop.server.optimisers import server_step
 from fedloop.tasks.images import ImageClassification
 from tests.fedloop.worlds import images, spec
@@ -202,3 +202,11 @@ def test_whole_numbers_are_no_business_of_the_optimiser(optimiser):
                                           {})
     assert model["seen"].dtype == torch.int64 and model["seen"] == 5
     assert model["x"].all() and "seen" not in velocity and "seen" not in square
+
+
+def test_half_precision_is_averaged_in_single():
+    rows = torch.full((300, 1), 3.0, dtype=torch.bfloat16)
+    old, share = torch.zeros(1, 1, dtype=torch.bfloat16), torch.ones(300)
+    found = _average_experts(old, rows, torch.zeros(300, dtype=torch.int64), share)
+    # In bfloat16 sums of 3 would stop at 1024, and 1 / 300 has an error of 0.2%.
+    assert found.dtype == torch.bfloat16 and found.item() == 3
