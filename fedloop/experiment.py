@@ -97,6 +97,16 @@ def run_training(
     CheckpointError
         If the folder holds a checkpoint that is damaged or of other settings, or
         another run is writing it.
+
+    Examples
+    --------
+    Two rounds of handwritten digits:
+
+    >>> import fedloop
+    >>> from fedloop.config import Config
+    >>> world, state = fedloop.run_training(Config(rounds=2))
+    >>> [record["round"] for record in state.records]
+    [1, 2]
     """
     if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
         raise ConfigError(f"{fault}, or None")
@@ -134,15 +144,13 @@ def train_here(
     execute = together if config.local.batched else one_by_one
     sent, rounded = state.model, config.payload != "native"
     if rounded:
-        state.received = deliver(world.spec, sent, state.received, clients, held)
-        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
+        sent = deliver(world.spec, sent, state.received, clients, held, config.partition.clients)
     training = execute(
         world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
     if rounded:
-        training, state.lost = collect(world.spec, state.model, state.received, state.lost,
-                                       training)
+        training = collect(world.spec, state.model, state.received, state.lost, training)
     return protect(training, config.privacy, config.seed, number)
 
 
@@ -285,8 +293,8 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
     new = aggregate(state.model, training, spec.layout, good, samples, config.server.weighting)
     personal = frozenset(name for name, value in new.items() if value.ndim > spec.ndim[name])
     state.model, state.velocity, state.square = server_step(
-        state.model, new, state.velocity, state.square, config.server, spec.layout.layer_of,
-        personal)
+        state.model, new, state.velocity, state.square, config.server,
+        dict.fromkeys(spec.layout.layer_of, 1), personal)
     for layer, pair in enumerate(training.pairs):
         finished = layer * spec.n_experts + pair.expert[good[pair.client]]
         np.add.at(state.holders, finished.cpu().numpy(), 1)

@@ -98,11 +98,11 @@ PATCHES: list[Patch] = [
     ),
     *_of(
         "infeasibility/max_flow_kernels.py", FLOW,
-        ("if client_level[i] == distance + 2 and client_room[i] > 0:",
-         "if client_level[i] == distance + 2:"),
-        ("                group_back[i, group[j]] -= 1\n", ""),
-        ("        need[experts[depth]] += 1\n", "        need[experts[depth]] += 0\n"),
-        ("            client_room[i] -= 1\n", ""),
+        ("if net.client_level[i] == distance + 2 and net.client_room[i] > 0:",
+         "if net.client_level[i] == distance + 2:"),
+        ("                net.group_back[i, net.group[j]] -= 1\n", ""),
+        ("        net.need[experts[depth]] += 1\n", "        net.need[experts[depth]] += 0\n"),
+        ("            net.client_room[i] -= 1\n", ""),
         ("while total < client_low[i]:", "while total < client_low[i] - 1:"),
     ),
     *_of(
@@ -130,10 +130,10 @@ PATCHES: list[Patch] = [
         ("for c in range(cap + 1):\n        best", "for c in range(cap):\n        best"),
     ),
     *_of(
-        "backends/lagrangian/multidimensional_knapsack.py", SETS,
+        "backends/lagrangian/set_search.py", SETS,
         ("if use > work.cap[i] or use < work.cap[i] - work.room[i]:", "if use > work.cap[i]:"),
-        ("            work.least[at, i] = work.least[at + 1, i] + min(0.0, a)",
-         "            work.least[at, i] = work.least[at + 1, i] + a"),
+        ("        below += min(0.0, a)", "        below += a"),
+        ("        smallest = min(smallest, a)", "        smallest = a"),
         ("        if gain <= -room:\n", "        if gain <= room:\n"),
     ),
     *_of(

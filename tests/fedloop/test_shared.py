@@ -68,6 +68,8 @@ def test_damaged_or_lonely_updates_have_no_features():
     found = features_of(changes, sound=np.array([True, False, True]))
     assert sorted(found) == [0, 2] and np.isfinite(np.stack(list(found.values()))).all()
     assert features_of(changes, sound=np.array([True, False, False])) == {}
+    known = {0: np.ones(found[0].size)}
+    assert features_of(changes, known, np.array([True, False, False])) == {}
     assert features_of(torch.zeros(3, 20, 6)) == {}
 
 
@@ -134,6 +136,21 @@ def test_discriminant_is_that_of_scikit_learn(monkeypatch):
     ours = torch.from_numpy(x).float() @ weight.T + bias
     theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(x, label).predict_log_proba(x)
     np.testing.assert_allclose(ours.log_softmax(dim=1).numpy(), theirs, atol=1e-3)
+
+
+def test_the_covariance_is_shrunk_towards_its_mean_variance():
+    # Means (1, 0) and (-1, 0), covariance within diag(1, 3), whose mean variance is 2.
+    number, total = torch.tensor([1.0, 1.0]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    sums = number, total, 2 * torch.diag(torch.tensor([1.0 + 1.0, 3.0]))
+    weight, bias = discriminant(*(part.double() for part in sums))
+    assert weight.numpy() == pytest.approx(np.array([[1, 0], [-1, 0]]) / 1.05)
+    assert bias.tolist() == pytest.approx([np.log(0.5) - 0.5 / 1.05] * 2)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), sums[2].flip(0, 1))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 1.05)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), 2 * torch.diag(torch.tensor([1.0, 3.0 + 1.0])))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 2.95)
 
 
 def test_an_expert_without_examples_is_never_chosen():
