@@ -84,6 +84,9 @@ PATCHES: list[Patch] = [
         "backends/exchange/heaps.py", EXCHANGE,
         ("if u == m and count[k] <= slot_min[i]:", "if u == m and count[k] < slot_min[i]:"),
         ("                        sentinel[h, u] = loss\n", ""),
+    ),
+    *_of(
+        "backends/exchange/swaps.py", EXCHANGE,
         ("wanted = takes_null and g != m and (all_new or h == m)",
          "wanted = takes_null and g != m and all_new"),
     ),
