@@ -151,11 +151,17 @@ def read_room(k, i, slot_min, group, high, ptr, held, count, room):
         room.open[held[q]] = False
     room.open[m] = count[k] > slot_min[i]
     if group.size > 0:
-        room.size[:] = 0
-        for q in range(ptr[k], ptr[k] + count[k]):
-            room.size[group[held[q]]] += 1
-        for u in range(m):
-            room.full[u] = room.size[group[u]] >= high[i, group[u]]
+        read_full(k, i, group, high, ptr, held, count, room)
+
+
+@kernel(called=False)
+def read_full(k, i, group, high, ptr, held, count, room):
+    """Write how many experts of each group a client holds, and which groups are full."""
+    room.size[:] = 0
+    for q in range(ptr[k], ptr[k] + count[k]):
+        room.size[group[held[q]]] += 1
+    for u in range(group.size):
+        room.full[u] = room.size[group[u]] >= high[i, group[u]]
 
 
 @kernel(called=False)
@@ -236,7 +242,9 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
     m = fitness.shape[1]
     value = np.empty(m + 1, np.float64)
     room = new_room(m, low.shape[1])
-    takes = room.takes if group.size > 0 else room.open
+    is_open, grouped = room.open, group.size > 0
+    is_open[:] = True
+    takes = room.takes if grouped else is_open
     mine = np.empty(m + 1, np.int64)
     gives = np.zeros(m + 1, np.bool_)
     for h in range(m + 1):
@@ -261,11 +269,16 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             return c
         read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
         value[m] = 0.0
-        read_room(k, i, slot_min, group, high, ptr, held, count, room)
+        # As `read_room`, but a call for each client would cost more than its row.
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_open[held[q]] = False
+        is_open[m] = count[k] > slot_min[i]
+        if grouped:
+            read_full(k, i, group, high, ptr, held, count, room)
         for q in range(n_mine):
             h = mine[q]
             v = value[h]
-            if group.size > 0:
+            if grouped:
                 read_takes(h, i, group, low, room)
             for u in range(m + 1):
                 loss = v - value[u]
@@ -279,6 +292,8 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
                     listed[h, u] += 1
                     push(h, u, loss, k, head, loss_top, arc, sentinel,
                           pool, meta)  # fmt: skip
+        for q in range(ptr[k], ptr[k] + count[k]):
+            is_open[held[q]] = True
     return chosen.size
 
 

@@ -193,6 +193,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         `POOL_FULL` or `MORE`.
     """
     m = fitness.shape[1]
+    grouped = group.size > 0
     value, is_held = np.empty(m + 1, np.float64), np.zeros(m + 1, np.bool_)
     room, before = new_room(m, low.shape[1]), new_room(m, low.shape[1])
     dist, hops = np.empty(m + 1, np.float64), np.empty(m + 1, np.int64)
@@ -203,7 +204,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
             return DONE
         settled, found, reach, cut = _search(
             m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
-            group.size > 0, dist, hops, parent, kind, done, order)  # fmt: skip
+            grouped, dist, hops, parent, kind, done, order)  # fmt: skip
         meta[SEARCHES] += 1
         if found == 0 and not cut:
             return INFEASIBLE
@@ -227,11 +228,12 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                 x = sink
                 while parent[x] >= 0:
                     h = parent[x]
-                    # A client's other swaps on a path that is not the first may not apply any
-                    # more: what was moved up to here stays moved.
-                    if x != sink and not is_free(h, x, kind[x] == LOAD_ARC, m, price, arc, loss_top,
-                                                 load, load_min, load_max, penalty,
-                                                 goal):  # fmt: skip
+                    # Within groups a client's other swaps on a path that is not the first may not
+                    # apply any more: what was moved up to here stays moved.
+                    if grouped and x != sink and not is_free(
+                        h, x, kind[x] == LOAD_ARC, m, price, arc, loss_top, load, load_min,
+                        load_max, penalty, goal,
+                    ):  # fmt: skip
                         break
                     excess[h] -= 1
                     excess[x] += 1
@@ -240,7 +242,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                             load[h] += 1
                         else:
                             load[x] -= 1
-                    elif group.size == 0:
+                    elif not grouped:
                         swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
                              slot_min, slot_max, group, low, high, price, ptr, held, count, slack,
                              value, is_held, head, loss_top, arc, sentinel, pool,
