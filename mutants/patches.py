@@ -101,11 +101,11 @@ PATCHES: list[Patch] = [
     ),
     *_of(
         "infeasibility/max_flow_kernels.py", FLOW,
-        ("if client_level[i] == distance + 2 and client_room[i] > 0:",
-         "if client_level[i] == distance + 2:"),
-        ("                group_back[i, group[j]] -= 1\n", ""),
-        ("        need[experts[depth]] += 1\n", "        need[experts[depth]] += 0\n"),
-        ("            client_room[i] -= 1\n", ""),
+        ("if net.client_level[i] == distance + 2 and net.client_room[i] > 0:",
+         "if net.client_level[i] == distance + 2:"),
+        ("                net.group_back[i, net.group[j]] -= 1\n", ""),
+        ("        net.need[experts[depth]] += 1\n", "        net.need[experts[depth]] += 0\n"),
+        ("            net.client_room[i] -= 1\n", ""),
         ("while total < client_low[i]:", "while total < client_low[i] - 1:"),
     ),
     *_of(

@@ -26,6 +26,20 @@ class Multipliers:
         Price >= 0 of a unit of each resource.
     fairness : float64 array, shape (n_clients,), optional
         Price >= 0 of a unit of each client's fairness floor.
+
+    Examples
+    --------
+    Prices bound the optimum of a problem with budgets, whatever solver they come from:
+
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5]], max_experts=2, load_max=1,
+    ...     resources={"memory": al.Resource(size=[2.0, 1.0], budget=[2.0, 2.0])})
+    >>> prices = al.Multipliers(np.array([0.5, 0.0]), budgets={"memory": np.array([1.0, 0.5])})
+    >>> certificate = al.certify(problem, [0, 1], [0, 1], prices)
+    >>> certificate.objective_value, certificate.dual_bound
+    (5.5, 6.5)
     """
 
     experts: Float64Array
@@ -128,10 +142,10 @@ def best_responses(
         for group in range(problem.n_groups):
             columns = np.flatnonzero(problem.expert_group == group)
             low, high = problem.group_min[rows, group], problem.group_max[rows, group]
-            rank = _ranks(reduced[:, columns])
+            own = reduced[:, columns]
             possible &= (low <= high) & (allowed[:, columns].sum(axis=1) >= low)
-            forced[:, columns] = (rank < low[:, None]) & allowed[:, columns]
-            allowed[:, columns] &= rank < high[:, None]
+            forced[:, columns] = _largest(own, low) & allowed[:, columns]
+            allowed[:, columns] &= _largest(own, high)
     n_forced = forced.sum(axis=1)
     candidates = np.where(allowed & ~forced, reduced, -np.inf)
     available = (candidates > -np.inf).sum(axis=1)
@@ -139,13 +153,19 @@ def best_responses(
     possible &= (most >= 0) & (fewest <= most)
     worth = 0.0 if empty is None else empty[:, None]
     take = np.clip((candidates > worth).sum(axis=1), np.maximum(fewest, 0), np.maximum(most, 0))
-    chosen = forced | (_ranks(candidates) < take[:, None])
+    chosen = forced | _largest(candidates, take)
     return chosen & allowed, possible
 
 
-def _ranks(block: Float64Array) -> IntArray:
-    """Return the rank of each entry within its row, 0 for the largest."""
-    order = np.argsort(-block, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(block.shape[1])[None, :], axis=1)
-    return ranks
+def _largest(block: Float64Array, count: IntArray) -> BoolArray:
+    """Tell which entries are among the so many largest of their row, of equal ones the first."""
+    count = np.clip(count, 0, block.shape[1])
+    most = int(count.max(initial=0))
+    if most == 0:
+        return np.zeros(block.shape, dtype=np.bool_)
+    # Partial sorting: few experts of many are chosen, most often.
+    top = -np.sort(np.partition(-block, most - 1, axis=1)[:, :most], axis=1)
+    bar = top[np.arange(count.size), np.maximum(count, 1) - 1][:, None]
+    above, level = block > bar, block == bar
+    wanted = count[:, None] - above.sum(axis=1, keepdims=True)
+    return np.asarray((above | (level & (level.cumsum(axis=1) <= wanted))) & (count > 0)[:, None])

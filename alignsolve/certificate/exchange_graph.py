@@ -28,6 +28,9 @@ from alignsolve.model.problem import AlignmentProblem
 #: Witness of an arc that no client makes: slack of an expert's bounds.
 NO_CLIENT = -1
 
+#: Rounds of `bellman_ford` after which it looks for a cycle among the paths found so far.
+ROUNDS_PER_LOOK = 32
+
 
 @dataclass(frozen=True, eq=False)
 class ExchangeGraph:
@@ -241,15 +244,16 @@ def bellman_ford(weight: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[int] 
 
     Notes
     -----
-    O(k**3) at worst. Rounding of floats can make a cycle of weight zero look negative by
-    some ulps; such a cycle is not reported, and the residuals at the potentials
-    then show what the rounding is worth.
+    O(k**3) at worst; a negative cycle is most often found after a few rounds, each O(k**2).
+    The distances are then on their way only. Rounding of floats can make a cycle of weight
+    zero look negative by some ulps; such a cycle is not reported, and the residuals at the
+    potentials then show what the rounding is worth.
     """
     k = weight.shape[0]
     distance = np.zeros(k, dtype=weight.dtype)
-    parent = np.full(k, -1)
-    for _ in range(k + 1):
-        through = distance[:, None] + weight
+    parent, through = np.full(k, -1), np.empty_like(weight)
+    for number in range(1, k + 2):
+        np.add(distance[:, None], weight, out=through)
         best = through.argmin(axis=0)
         shorter = through[best, np.arange(k)]
         improved = shorter < distance
@@ -257,14 +261,21 @@ def bellman_ford(weight: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], list[int] 
             return distance, None
         distance = np.where(improved, shorter, distance)
         parent = np.where(improved, best, parent)
+        if number % ROUNDS_PER_LOOK == 0:
+            cycle = _negative_cycle(weight, parent)
+            if cycle is not None:
+                return distance, cycle
+    return distance, _negative_cycle(weight, parent)
+
+
+def _negative_cycle(weight: npt.NDArray[Any], parent: IntArray) -> list[int] | None:
+    """Return a cycle of the parent pointers, unless it is negative by rounding alone."""
     cycle = _cycle_of_parents(parent)
-    if cycle is None:
-        return distance, None
-    if weight.dtype == object:
-        return distance, cycle
+    if cycle is None or weight.dtype == object:
+        return cycle
     arcs = [weight[u, v] for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)]
     noise = 8 * np.finfo(float).eps * max(abs(arc) for arc in arcs)
-    return distance, cycle if math.fsum(arcs) < -noise else None
+    return cycle if math.fsum(arcs) < -noise else None
 
 
 def _cycle_of_parents(parent: IntArray) -> list[int] | None:

@@ -244,7 +244,7 @@ class FeasibleFlow:
 
     def _move(self, deadline: float) -> bool | None:
         """Take holders away until no expert has too many, or add until none has too few."""
-        from alignsolve.infeasibility.max_flow_kernels import FREE, HELD, augment, search
+        from alignsolve.infeasibility.max_flow_kernels import FREE, HELD, Network, augment, search
 
         bounds, group, total = self.bounds, self.group, self._count.sum(axis=1)
         up, down = bounds.group_high - self._count, self._count - bounds.group_low
@@ -255,18 +255,20 @@ class FeasibleFlow:
             free, held, need = FREE, HELD, bounds.load_low - self._load
             client_room, group_room, group_back = bounds.client_high - total, up, down
         self._expert_level = np.full(group.size, -1, dtype=np.int32)
-        levels = self._expert_level, np.empty(total.size, np.int32), np.empty_like(up)
-        network = self.state, free, held, group, client_room, group_room, group_back, need, *levels
+        network = Network(
+            self.state, free, held, group, client_room, group_room, group_back, need,
+            self._expert_level, np.empty(total.size, np.int32), np.empty_like(up),
+        )  # fmt: skip
         done: bool | None = True
         while (need > 0).any():
             if time.perf_counter() > deadline:
                 done = None
                 break
-            best = search(*network)
+            best = search(network)
             if best < 0:
                 done = False
                 break
-            met = augment(*network, best)
+            met = augment(network, best)
             assert met > 0, "a labelled path could not be filled"
         self._count = bounds.group_high - up
         self._load = bounds.load_high + need if self.crowded else bounds.load_low - need

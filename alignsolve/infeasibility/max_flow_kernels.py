@@ -11,10 +11,6 @@ labels nodes by distance and `augment` fills along shortest paths.
 With ``free`` and ``held``, and room and back, exchanged, the same kernels take
 holders away from experts that have too many.
 
-Shapes: ``state`` (n, m) uint8; ``client_*`` (n,) and ``need`` (m,) int64;
-``group_*`` (n, G) int32; levels int32, -1 for not reached, -2 for exhausted.
-``room`` is how much more a client or group may take, ``back`` how much a group
-may give up; ``need`` is what an expert lacks, negative for what it can spare.
 
 References
 ----------
@@ -24,6 +20,7 @@ power estimation, Soviet Mathematics Doklady 11, 1970, 1277-1280.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -35,6 +32,16 @@ FORBIDDEN, FREE, HELD = 0, 1, 2
 
 #: Where at most so many units are missing, a search stops once it saw enough sources.
 FEW_UNITS = 1024
+
+#: What moves and what limits it. state (n, m) uint8, with the codes of pairs that may be taken,
+#: free, and of those taken, held; group (m,), of each expert; room: how much more a client (n,)
+#: or a group (n, G) may take; group_back (n, G): how much it may give up; need (m,): what an
+#: expert lacks, negative for what it can spare; levels, int32: -1 for not reached, -2 for
+#: exhausted.
+Network = namedtuple(
+    "Network", "state free held group client_room group_room group_back need "
+    "expert_level client_level group_level",
+)
 
 #: Level of a node without a path on, and the expert that stands for the source.
 EXHAUSTED, SOURCE = -2, -1
@@ -124,10 +131,7 @@ def _take_neediest(
 
 
 @kernel
-def search(
-    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
-    group_back: Any, need: Any, expert_level: Any, client_level: Any, group_level: Any,
-) -> int:
+def search(net: Any) -> int:
     """Label nodes by their distance from the experts in need.
 
     Returns
@@ -140,117 +144,99 @@ def search(
     -----
     One pass over the clients per distance, O(n m) labelling work in all.
     """
-    n, m = state.shape
-    expert_level[:] = -1
-    client_level[:] = -1
-    group_level[:] = -1
+    n, m = net.state.shape
+    net.expert_level[:] = -1
+    net.client_level[:] = -1
+    net.group_level[:] = -1
     missing = 0
     for k in range(m):
-        if need[k] > 0:
-            expert_level[k] = 0
-            missing += need[k]
+        if net.need[k] > 0:
+            net.expert_level[k] = 0
+            missing += net.need[k]
     frontier = np.empty(m, np.int64)
     distance, best = 0, -1
     while best < 0 or distance + 3 <= best:
         size, seen = 0, False
         for k in range(m):
-            if expert_level[k] == distance:
+            if net.expert_level[k] == distance:
                 frontier[size] = k
                 size += 1
-            seen |= expert_level[k] > distance
+            seen |= net.expert_level[k] > distance
         if size == 0 and not seen:
             break
         found = 0
         for i in range(n):
-            if not _reach_groups(
-                state, free, group, i, distance, frontier[:size], group_level
-            ):
+            if not _reach_groups(net, i, distance, frontier[:size]):
                 continue
-            has_room = _reach_client(
-                i, distance, client_room, group_room, group_back, client_level, group_level
-            )
-            reaches = _reach_experts(
-                state, held, group, i, distance, need, expert_level, group_level
-            )
+            has_room = _reach_client(net, i, distance)
+            reaches = _reach_experts(net, i, distance)
             # A client stands for one unit at least: one expert may have much to spare.
             if has_room or reaches:
                 found += 1
             if found >= missing and missing <= FEW_UNITS:
                 break
-        best = _source_distance(best, distance, client_room, client_level, need, expert_level)
+        best = _source_distance(net, best, distance)
         distance += 2
     return best
 
 
 @kernel
-def _reach_groups(
-    state: Any, free: int, group: Any, i: int, distance: int, frontier: Any, group_level: Any
-) -> bool:
+def _reach_groups(net: Any, i: int, distance: int, frontier: Any) -> bool:
     """Label the groups of client i that can take an expert of the frontier."""
     reached = False
     for k in frontier:
-        if state[i, k] == free and group_level[i, group[k]] == -1:
-            group_level[i, group[k]] = distance + 1
+        if net.state[i, k] == net.free and net.group_level[i, net.group[k]] == -1:
+            net.group_level[i, net.group[k]] = distance + 1
             reached = True
     return reached
 
 
 @kernel
-def _reach_client(
-    i: int, distance: int, client_room: Any, group_room: Any, group_back: Any,
-    client_level: Any, group_level: Any,
-) -> bool:
+def _reach_client(net: Any, i: int, distance: int) -> bool:
     """Label client i and the groups that it can reduce; tell whether it has room itself."""
-    if client_level[i] != -1:
+    if net.client_level[i] != -1:
         return False
-    for g in range(group_level.shape[1]):
-        if group_level[i, g] == distance + 1 and group_room[i, g] > 0:
-            client_level[i] = distance + 2
-    if client_level[i] == -1:
+    for g in range(net.group_level.shape[1]):
+        if net.group_level[i, g] == distance + 1 and net.group_room[i, g] > 0:
+            net.client_level[i] = distance + 2
+    if net.client_level[i] == -1:
         return False
-    for g in range(group_level.shape[1]):
-        if group_level[i, g] == -1 and group_back[i, g] > 0:
-            group_level[i, g] = distance + 3
-    return bool(client_room[i] > 0)
+    for g in range(net.group_level.shape[1]):
+        if net.group_level[i, g] == -1 and net.group_back[i, g] > 0:
+            net.group_level[i, g] = distance + 3
+    return bool(net.client_room[i] > 0)
 
 
 @kernel
-def _reach_experts(
-    state: Any, held: int, group: Any, i: int, distance: int, need: Any,
-    expert_level: Any, group_level: Any,
-) -> bool:
+def _reach_experts(net: Any, i: int, distance: int) -> bool:
     """Label the experts that client i can give up; tell whether one can be spared."""
     reaches = False
-    for j in range(state.shape[1]):
-        if state[i, j] == held:
-            level = group_level[i, group[j]]
+    for j in range(net.state.shape[1]):
+        if net.state[i, j] == net.held:
+            level = net.group_level[i, net.group[j]]
             if level == distance + 1 or level == distance + 3:
-                reaches |= need[j] < 0
-                if expert_level[j] == -1 or expert_level[j] > level + 1:
-                    expert_level[j] = level + 1
+                reaches |= net.need[j] < 0
+                if net.expert_level[j] == -1 or net.expert_level[j] > level + 1:
+                    net.expert_level[j] = level + 1
     return reaches
 
 
 @kernel
-def _source_distance(
-    best: int, distance: int, client_room: Any, client_level: Any, need: Any, expert_level: Any
-) -> int:
+def _source_distance(net: Any, best: int, distance: int) -> int:
     """Return the least distance of the source known after a pass."""
-    for j in range(need.size):
-        if need[j] < 0 and expert_level[j] >= 0 and (best < 0 or expert_level[j] + 1 < best):
-            best = expert_level[j] + 1
+    for j in range(net.need.size):
+        level = net.expert_level[j]
+        if net.need[j] < 0 and level >= 0 and (best < 0 or level + 1 < best):
+            best = level + 1
     if best < 0 or distance + 3 < best:
-        for i in range(client_level.size):
-            if client_level[i] == distance + 2 and client_room[i] > 0:
+        for i in range(net.client_level.size):
+            if net.client_level[i] == distance + 2 and net.client_room[i] > 0:
                 return distance + 3
     return best
 
 
 @kernel
-def augment(
-    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
-    group_back: Any, need: Any, expert_level: Any, client_level: Any, group_level: Any, best: int,
-) -> int:
+def augment(net: Any, best: int) -> int:
     """Meet needs along paths of the labelled distance until there are no more.
 
     Returns
@@ -258,66 +244,59 @@ def augment(
     met : int
         Units met; at least 1 after a search that found the source.
     """
-    m = state.shape[1]
+    m = net.state.shape[1]
     pointer = np.zeros(m, np.int64)
     # A path alternates experts and the clients between them.
     experts, clients = np.empty(m + 2, np.int64), np.empty(m + 2, np.int64)
     met = 0
     for start in range(m):
-        while need[start] > 0 and expert_level[start] == 0:
+        while net.need[start] > 0 and net.expert_level[start] == 0:
             experts[0] = start
             depth = 0
             while depth >= 0:
                 k = experts[depth]
-                if k == SOURCE or (depth and need[k] < 0 and expert_level[k] + 1 == best):
+                if k == SOURCE or (depth and net.need[k] < 0 and net.expert_level[k] + 1 == best):
                     break
-                i, j = _next_hop(
-                    state, free, held, group, client_room, group_room, group_back, need, k,
-                    pointer, expert_level, client_level, group_level, best,
-                )
+                i, j = _next_hop(net, k, pointer, best)
                 if i < 0:
-                    expert_level[k] = EXHAUSTED
+                    net.expert_level[k] = EXHAUSTED
                     depth -= 1
                 else:
                     clients[depth] = i
                     depth += 1
                     experts[depth] = j
             if depth > 0:
-                _apply(
-                    state, free, held, group, client_room, group_room, group_back, need, experts,
-                    clients, depth,
-                )
+                _apply(net, experts, clients, depth)
                 met += 1
     return met
 
 
 @kernel
-def _next_hop(
-    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
-    group_back: Any, need: Any, k: int, pointer: Any, expert_level: Any, client_level: Any,
-    group_level: Any, best: int,
-) -> tuple[int, int]:
+def _next_hop(net: Any, k: int, pointer: Any, best: int) -> tuple[int, int]:
     """Return a client that can take expert k, and what it gives up (SOURCE: nothing)."""
+    state, group, expert_level, group_level = (
+        net.state, net.group, net.expert_level, net.group_level
+    )
     level = expert_level[k]
     g = group[k]
     if level + 3 > best:
         return -1, -1
     for i in range(pointer[k], state.shape[0]):
-        if group_level[i, g] != level + 1 or state[i, k] != free:
+        if group_level[i, g] != level + 1 or state[i, k] != net.free:
             continue
         pointer[k] = i
-        through = group_room[i, g] > 0 and client_level[i] == level + 2
-        if through and client_room[i] > 0 and level + 3 == best:
+        through = net.group_room[i, g] > 0 and net.client_level[i] == level + 2
+        if through and net.client_room[i] > 0 and level + 3 == best:
             return i, SOURCE
         for j in range(state.shape[1]):
-            if state[i, j] != held or expert_level[j] < 0:
+            if state[i, j] != net.held or expert_level[j] < 0:
                 continue
             h = group[j]
             if h == g and expert_level[j] == level + 2:
                 return i, j
             if (
                 through and h != g and expert_level[j] == level + 4
-                and group_level[i, h] == level + 3 and group_back[i, h] > 0
+                and group_level[i, h] == level + 3 and net.group_back[i, h] > 0
             ):
                 return i, j
         group_level[i, g] = EXHAUSTED
@@ -326,25 +305,22 @@ def _next_hop(
 
 
 @kernel
-def _apply(
-    state: Any, free: int, held: int, group: Any, client_room: Any, group_room: Any,
-    group_back: Any, need: Any, experts: Any, clients: Any, depth: int,
-) -> None:
+def _apply(net: Any, experts: Any, clients: Any, depth: int) -> None:
     """Move one unit along a path of `depth` clients."""
     for at in range(depth):
         k, i, j = experts[at], clients[at], experts[at + 1]
-        g = group[k]
-        state[i, k] = held
+        g = net.group[k]
+        net.state[i, k] = net.held
         if j == SOURCE:
-            client_room[i] -= 1
+            net.client_room[i] -= 1
         else:
-            state[i, j] = free
-        if j == SOURCE or group[j] != g:
-            group_room[i, g] -= 1
-            group_back[i, g] += 1
+            net.state[i, j] = net.free
+        if j == SOURCE or net.group[j] != g:
+            net.group_room[i, g] -= 1
+            net.group_back[i, g] += 1
             if j != SOURCE:
-                group_room[i, group[j]] += 1
-                group_back[i, group[j]] -= 1
-    need[experts[0]] -= 1
+                net.group_room[i, net.group[j]] += 1
+                net.group_back[i, net.group[j]] -= 1
+    net.need[experts[0]] -= 1
     if experts[depth] != SOURCE:
-        need[experts[depth]] += 1
+        net.need[experts[depth]] += 1

@@ -39,10 +39,10 @@ class GroupedSubproblem(Subproblem):
 
     matrix: GroupedMatrix
 
-    @cached_property
+    @property
     def per_swap(self) -> int:
         """Most entries that a swap makes: of what is held and the unused slot, all may be new."""
-        return 1 + int(np.diff(self.ptr).max(initial=0))
+        return 1 + self.widest
 
     def respond_rows(
         self, chosen: Ints, lo: int, hi: int, price: Floats, share: Floats, keep: bool

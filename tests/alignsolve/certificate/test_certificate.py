@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve.backends import base
-from alignsolve.certificate.best_responses import Multipliers, best_responses
+from alignsolve.certificate.best_responses import Multipliers, _largest, best_responses
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.duality_gap import client_sums, dual_gap
 from alignsolve.certificate.exchange_graph import apply_steps, bellman_ford
@@ -342,6 +342,32 @@ def test_bellman_ford_ignores_rounding_but_not_a_real_cycle() -> None:
     cycle = bellman_ford(weight)[1]
     assert cycle is not None
     assert sorted(cycle) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rounds_per_look", [1, 10**9])
+def test_a_cycle_is_found_early_or_at_the_end(rounds_per_look, monkeypatch) -> None:
+    monkeypatch.setattr("alignsolve.certificate.exchange_graph.ROUNDS_PER_LOOK", rounds_per_look)
+    rng = np.random.default_rng(0)
+    for size in (2, 5, 40):
+        potential = rng.random(size)
+        # Every cycle weighs what its arcs weigh beside the potentials: more than 0.
+        weight = rng.random((size, size)) + potential - potential[:, None]
+        distance, cycle = bellman_ford(weight)
+        assert cycle is None
+        assert (distance[:, None] + weight >= distance - 1e-12).all()
+        weight[1, 0] = -weight[0, 1] - 0.5
+        cycle = bellman_ford(weight)[1]
+        assert sum(weight[u, v] for u, v in zip(cycle, cycle[1:] + cycle[:1], strict=True)) < 0
+
+
+def test_the_largest_of_a_row_are_the_first_of_equals() -> None:
+    block = np.array([[1.0, 3, 3, -np.inf, 3], [2.0, 2, 1, 0, 0], [0.0, 1, 2, 3, 4]])
+    for count in ([2, 1, 0], [4, 3, 9], [5, -1, 4], [0, 0, 0]):
+        wanted = np.zeros(block.shape, dtype=np.bool_)
+        for row, k in enumerate(count):
+            wanted[row, np.argsort(-block[row], kind="stable")[: max(k, 0)]] = True
+        assert np.array_equal(_largest(block, np.array(count)), wanted)
+    assert _largest(np.empty((2, 0)), np.array([1, 0])).shape == (2, 0)
 
 
 def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:

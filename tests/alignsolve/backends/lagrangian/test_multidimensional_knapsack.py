@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import alignsolve as al
+from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.backends.lagrangian.multidimensional_knapsack import (
     MINIMA,
     MIXED,
@@ -16,6 +18,7 @@ from alignsolve.backends.lagrangian.multidimensional_knapsack import (
     best_set,
     new_work,
 )
+from alignsolve.standard_form import Margin
 
 
 def all_sets(m):
@@ -110,6 +113,20 @@ def test_bounds_hold_where_the_search_ends_early(client, nodes, gap):
             reduced, sizes, cap, room, known, kind, 10**6, 0.0, least, best, work
         )
         assert value == (pytest.approx(expected) if expected > least else -np.inf)
+
+
+def test_the_rows_of_clients_by_hand() -> None:
+    problem = al.AlignmentProblem(
+        [[3, 1], [2, 2.5]], 2, resources={"mb": al.Resource([[1, 2], [3, 4]], [5, 6])})
+    found = Clients.of(problem, Margin.NONE)
+    assert (found.kind, found.capacity.tolist()) == (PLAIN, [[5], [6]])
+    least = Clients.of(problem.replace(min_experts=1), Margin.NONE)
+    assert (least.kind, least.capacity.tolist()) == (MINIMA, [[5, 2], [6, 2]])
+    assert least.room.tolist() == [[np.inf, 1], [np.inf, 1]]
+    # A floor is a row of fitness less than 0, bounded from above, and comes last.
+    floor = Clients.of(problem.replace(client_fitness_min=[2, -np.inf]), Margin.NONE)
+    assert (floor.kind, floor.capacity.tolist()) == (MIXED, [[5, -2], [6, np.inf]])
+    assert floor.sizes(slice(0, 2)).tolist() == [[[1, 2], [-3, -1]], [[3, 4], [-2, -2.5]]]
 
 
 def test_finds_a_set_of_many_layers_in_few_nodes():
