@@ -82,7 +82,8 @@ PATCHES: list[Patch] = [
     ),
     *_of(
         "backends/exchange/heaps.py", EXCHANGE,
-        ("if u == m and count[k] <= slot_min[i]:", "if u == m and count[k] < slot_min[i]:"),
+        ("if u == m and (h == m or count[k] <= slot_min[i]):",
+         "if u == m and (h == m or count[k] < slot_min[i]):"),
         ("                        sentinel[h, u] = loss\n", ""),
     ),
     *_of(
