@@ -14,7 +14,8 @@ SAME = 1e-9
 
 def tables(records: list[Record], ours: str) -> Iterator[str]:
     """Yield the lines of all tables there are records for."""
-    parts = {"gap": gap_table, "yagiura": yagiura_table, "fleets": fleet_table}
+    parts = {"gap": gap_table, "yagiura": yagiura_table, "fleets": fleet_table,
+             "generated": generated_table}
     for group, table in parts.items():
         limits = sorted({r["limit"] for r in records if r["group"] == group})
         for limit in limits:
@@ -147,3 +148,41 @@ def fleet_table(records: list[Record], ours: str) -> Iterator[str]:
         ])
     yield from lines(["fleet", "backend", "seconds to 1%", "to 0.1%", "gap at the end", "seconds",
                       "peak GiB", "budgets that bind", "load bounds that bind"], rows)
+
+
+def generated_table(records: list[Record], ours: str) -> Iterator[str]:
+    """Yield gaps to the best bound of any backend and times to gaps, by type and size."""
+    def case(r: Record) -> tuple[str, int]:
+        return r["name"], r["seed"]
+
+    bounds: dict[tuple[str, int], float] = {}
+    for r in records:
+        if r.get("bound") is not None:
+            # Costs are minimised.
+            bounds[case(r)] = max(r["bound"], bounds.get(case(r), r["bound"]))
+    rows = []
+    parameters = {r["name"]: r["parameters"] for r in records}
+    names = sorted(parameters, key=lambda name: (name[0], *parameters[name].values()))
+    for name in names:
+        for backend in sorted({r["backend"] for r in records}, key=lambda b: (b != ours, b)):
+            part = [r for r in records if (r["name"], r["backend"]) == (name, backend)]
+            gaps = [apart(r.get("value"), bounds.get(case(r))) for r in part]
+            if part:
+                known = sorted(gap for gap in gaps if gap is not None)
+                rows.append([
+                    name, backend, f"{len(known)} of {len(part)}",
+                    percent(statistics.median(known) if known else None),
+                    percent(known[-1] if known else None),
+                    *(middle(part, key) for key in (
+                        "to_1_percent", "to_0.1_percent", "to_0.02_percent", "primal_integral")),
+                ])
+    yield from lines(["type, agents x jobs", "backend", "answers", "gap, median", "worst",
+                      "seconds to 1%", "to 0.1%", "to 0.02%", "primal integral"], rows)
+
+
+def middle(records: list[Record], key: str) -> str:
+    """Spell a median of what is known; "-" where less than half is."""
+    known = [r.get(key) for r in records]
+    ranked = sorted(float("inf") if value is None else value for value in known)
+    found = ranked[len(ranked) // 2] if ranked else float("inf")
+    return spelled(None if found == float("inf") else found)

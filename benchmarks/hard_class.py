@@ -13,6 +13,8 @@ kernels compiled before the time starts::
         --backends lagrangian:search,lagrangian:search+tree
     python benchmarks/hard_class.py fleets
     python benchmarks/hard_class.py fleets --clients 1000 --backends auto,ortools-cpsat
+    python benchmarks/hard_class.py generated --quick
+    python benchmarks/hard_class.py generated --kinds d --limits 10
     python benchmarks/hard_class.py report
 
 The instances are third-party files, which ``OPTIMA.csv`` beside them or above them
@@ -21,6 +23,7 @@ has to list with their senses and best known values.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -45,6 +48,14 @@ PEERS = "ortools-cpsat,ortools-scip,ortools-mip"
 GAP_FILES = tuple(f"gap{number}" for number in (1, 2, 3, 4, 5, 6, "a", "b"))
 FLEETS = (1_000, 10_000, 100_000)
 EXPERTS = 64
+
+#: Types and sizes of generated problems, the seeds that are judged (nothing is tuned on
+#: them), seconds, and the cases of which every third is given to the peers too.
+KINDS = "c,d,e"
+SIZES = ((5, 100), (5, 200), (10, 100), (10, 200), (20, 100), (20, 200), (10, 400), (20, 400),
+         (40, 400), (15, 900), (30, 900), (60, 900), (20, 1600), (40, 1600), (80, 1600))
+QUICK_SIZES = ((5, 100), (20, 100), (20, 200), (40, 400), (60, 900), (80, 1600))
+SEEDS = (7, 8)
 
 #: A process that is still there this long after its limit is ended.
 PATIENCE = 120.0
@@ -174,6 +185,28 @@ def fleets(
                     "parameters": {"clients": size, "experts": EXPERTS}}
             measure(f"fleets/{size}x{EXPERTS}-{seed}/{backend}/{limit:g}", task,
                     {"group": "fleets", "name": f"{size:,} x {EXPERTS}"}, again)
+
+
+@app.command()
+def generated(
+    kinds: Annotated[str, typer.Option(help="Types, separated by commas.")] = KINDS,
+    limits: Annotated[str, typer.Option(help="Seconds, separated by commas.")] = "1,10,60",
+    quick: Annotated[bool, typer.Option(help="Six sizes, one seed and 10 seconds.")] = False,
+    peers: Annotated[str, typer.Option(help="Backends for every third case; may be none.")] = PEERS,
+    again: Again = False,
+) -> None:
+    """Solve generated generalized assignment of seeds that nothing was tuned on."""
+    sizes, seeds = (QUICK_SIZES, SEEDS[:1]) if quick else (SIZES, SEEDS)
+    cases = itertools.product(kinds.split(","), sizes, seeds)
+    for number, (kind, (agents, jobs), seed) in enumerate(cases):
+        others = [peer for peer in peers.split(",") if peer] if number % 3 == 0 else []
+        for limit in [10.0] if quick else map(float, limits.split(",")):
+            for backend in (OURS, *others):
+                name = f"{kind} {agents} x {jobs}"
+                task = {"backend": backend, "limit": limit, "family": f"gap-{kind}", "seed": seed,
+                        "parameters": {"agents": agents, "jobs": jobs}}
+                measure(f"generated/{name}-{seed}/{backend}/{limit:g}", task,
+                        {"group": "generated", "name": name}, again)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -29,6 +30,8 @@ myst_heading_anchors = 4
 autosummary_generate = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
+# Sphinx would show the arguments of its `__new__`, which takes any.
+alignsolve.Aligner.__signature__ = inspect.signature(alignsolve.Aligner)
 
 # Every page runs in a process and a folder of its own, with the commands of this environment.
 nb_execution_mode = "force"

@@ -87,7 +87,8 @@ def _dual_prices(problem: AlignmentProblem, value: float) -> Float64Array:
         return priced.bound <= enough
 
     start = relaxation.responses(np.zeros(relaxation.shape))
-    if problem.n_clients <= FEW:
+    many_prices = math.prod(relaxation.shape) > proximal_newton.MOST_PRICES
+    if problem.n_clients <= FEW or many_prices:
         distance = FIRST_DISTANCE * max(abs(start.bound), relaxation.spread)
         return subgradient_ascent(
             relaxation, start, distance=distance, deadline=math.inf, max_passes=PASSES, seen=seen

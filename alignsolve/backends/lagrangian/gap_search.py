@@ -32,6 +32,8 @@ from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
 
+#: Searches that yield between steps, and what tells their present shares of the time.
+Searches = list[tuple[Iterator[None], Callable[[], float]]]
 #: What sums of values and prices lose to rounding at most, relative.
 ROUNDING = 1e-11
 
@@ -96,6 +98,8 @@ class GapSearch:
         #: What giving each pair costs the bound.
         self.loss = self._losses()
         self.root = priced.bound
+        #: When the proof began its present level, and by how much that is below the bound.
+        self.level_began, self.step = np.inf, 0.0
 
     def _losses(self) -> Float64Array:
         """Return what giving each pair costs the bound; 0 for clients that time is short for."""
@@ -111,31 +115,29 @@ class GapSearch:
 
     def run(self) -> None:
         """Search until it is over."""
-        searches = []
-        if "tree" in self.parts:
-            searches.append(self._prove())
-        if "search" in self.parts:
-            searches.append(self._dive())
+        prove = [(self._prove(), self._share_of_proof)] if "tree" in self.parts else []
+        dive = [(self._dive(), lambda: 1.0)] if "search" in self.parts else []
         if self.threads == 1:
-            self._alternate(searches)
+            self._alternate(prove + dive)
             return
+        if prove and dive:
+            prove.append((self._dive(beside=True), lambda: float(self._is_stuck)))
+        workers = [searches for searches in (prove, dive) if searches]
         errors: list[BaseException] = []
         # Not `Thread.is_alive`: see `alignsolve.interruptible.waiting`.
-        ended = [threading.Event() for _ in searches]
+        ended = [threading.Event() for _ in workers]
 
-        def follow(search: Iterator[None], mark: threading.Event) -> None:
-            """Step a search until it ends or the answer is good enough; then set its mark."""
+        def follow(searches: Searches, mark: threading.Event) -> None:
+            """Step searches until they end or the answer is good enough; then set their mark."""
             try:
-                for _ in search:
-                    if self.best.is_over:
-                        return
+                self._alternate(searches)
             except BaseException as error:
                 errors.append(error)
                 self.best.stop()
             finally:
                 mark.set()
 
-        for pair in zip(searches, ended, strict=True):
+        for pair in zip(workers, ended, strict=True):
             threading.Thread(target=follow, args=pair, daemon=True).start()
         try:
             while not self.best.is_over and not all(mark.is_set() for mark in ended):
@@ -148,17 +150,30 @@ class GapSearch:
         if errors:
             raise errors[0]
 
-    def _alternate(self, searches: list[Iterator[None]]) -> None:
-        """Run both in this thread, the one that has had less time next."""
+    def _alternate(self, searches: Searches) -> None:
+        """Run searches in turn, next the one that has had least of its share, until one ends."""
         spent = [0.0] * len(searches)
-        while searches and not self.best.is_over:
-            at = int(np.argmin(spent))
+        while not self.best.is_over:
+            shares = [share() for _, share in searches]
+            parts = [s / w if w else np.inf for s, w in zip(spent, shares, strict=True)]
+            at = int(np.argmin(parts))
             began = time.perf_counter()
-            if next(searches[at], "ended") == "ended":
-                del searches[at], spent[at]
-                continue
+            if next(searches[at][0], "ended") == "ended":
+                return
             spent[at] += time.perf_counter() - began
-            self.best.report()
+            if self.threads == 1:
+                self.best.report()
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether the proof would need more time than is left, had each level as much as this."""
+        seconds = time.perf_counter() - self.level_began
+        levels = (self.best.bound - self.best.value) / max(self.step, 1e-300)
+        late = seconds > self.params.core_seconds
+        return late and self.best.limits.remaining() < seconds * levels < np.inf
+
+    def _share_of_proof(self) -> float:
+        return self.params.stuck_share if self._is_stuck else 1.0
 
     def _allowed(self, least: float) -> BoolArray:
         """Return the pairs that an answer of at least a value may hold, as the prices tell."""
@@ -211,17 +226,17 @@ class GapSearch:
         """Lower the bound level by level until it meets the best answer."""
         best, params = self.best, self.params
         least_value = float(np.where(self.values > -np.inf, self.values, np.inf).min(axis=0).sum())
-        step, patience = best.unit, params.core_seconds
+        self.step, patience = best.unit, params.core_seconds
         while not best.proved:
-            if step == 0:
+            if self.step == 0:
                 gap = best.bound - best.value
-                step = gap / 8 if np.isfinite(gap) else 1e-5 * max(1.0, abs(best.bound))
+                self.step = gap / 8 if np.isfinite(gap) else 1e-5 * max(1.0, abs(best.bound))
             lowest = best.value + (best.unit or 0.9 * best.tolerance)
-            least = max(best.bound - step + best.unit, lowest)
-            status, began, by_core = "open", time.perf_counter(), False
+            least = max(best.bound - self.step + best.unit, lowest)
+            status, by_core, self.level_began = "open", False, time.perf_counter()
             for status in self._run(self._tree(least), np.inf, least):
                 yield
-                late = time.perf_counter() - began > patience
+                late = time.perf_counter() - self.level_began > patience
                 if status == "open" and late and "exact" in self.parts:
                     asked = time.perf_counter()
                     status = self._solve_core(least, patience)
@@ -236,19 +251,22 @@ class GapSearch:
                 if least <= least_value:
                     best.infeasible = not np.isfinite(best.value)
                 # Levels that cost nothing are taken several at a time; cores hardly take longer.
-                quick = by_core or time.perf_counter() - began < params.chunk_seconds
+                quick = by_core or time.perf_counter() - self.level_began < params.chunk_seconds
                 if quick or not np.isfinite(best.value):
-                    step *= 2
-                elif best.unit == 0 or step > best.unit:
-                    step = max(best.unit, step / 2)
+                    self.step *= 2
+                elif best.unit == 0 or self.step > best.unit:
+                    self.step = max(best.unit, self.step / 2)
             elif best.unit == 0:
-                step = 0.0
+                self.step = 0.0
             else:
-                step = best.unit
+                self.step = best.unit
             yield
 
-    def _dive(self) -> Iterator[None]:
-        """Dive for better answers, each time aiming between the best one and the bound."""
+    def _dive(self, beside: bool = False) -> Iterator[None]:
+        """Dive for better answers, each time aiming between the best one and the bound.
+
+        Beside another such search, nothing is annealed.
+        """
         best, params = self.best, self.params
         slack = max(2 * best.unit, params.first_slack * abs(self.root))
         known, barren = best.value, 0
@@ -261,10 +279,10 @@ class GapSearch:
             tree = self._tree(least)
             if best.is_over:
                 return
-            noise = 0.0 if self.dives == 0 else 0.5
-            share = params.dive_share / (1 + self.dives % 3)
-            found = tree.dive(share, params.dive_left, noise, self.seed + self.dives)
+            number = self.dives
             self.dives += 1
+            share, noise = params.dive_share / (1 + number % 3), 0.5 if number else 0.0
+            found = tree.dive(share, params.dive_left, noise, self.seed + number)
             yield
             status = found.status
             if found.clients is not None:
@@ -274,12 +292,13 @@ class GapSearch:
                     yield
             wider = 1.4 if np.isfinite(best.value) else 4.0
             slack = slack * 0.6 if status == "found" else slack * wider
-            none_yet = not np.isfinite(best.value) and self.dives == params.barren_dives
+            none_yet = not np.isfinite(best.value) and number + 1 == params.barren_dives
             if none_yet and "exact" in self.parts:
                 self._ask_exact()
             yield
             dived = time.perf_counter() - began
-            yield from self._anneal(params.anneal_share * dived)
+            if not beside:
+                yield from self._anneal(params.anneal_share * dived)
             yield from self._polish(params.polish_share * dived)
             barren = barren + 1 if best.value == known else 0
             known = best.value

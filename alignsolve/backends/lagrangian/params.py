@@ -65,6 +65,9 @@ class GapSearchParams:
         Seconds of a call of the tree search between looks at the clock.
     first_slack : float
         First aim of a dive below the bound, relative.
+    stuck_share : float
+        Time for the proof, as a share of that for answers, once the levels that are left would
+        take longer than the time that is left.
     dive_share, dive_left : float, int
         Share of the free experts that a dive fixes at a time, and how many experts it
         leaves to the tree.
@@ -95,6 +98,7 @@ class GapSearchParams:
 
     chunk_seconds: float = 0.1
     first_slack: float = 4e-4
+    stuck_share: float = 0.1
     dive_share: float = 0.1
     dive_left: int = 40
     dive_nodes: int = 400

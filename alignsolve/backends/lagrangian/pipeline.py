@@ -56,6 +56,10 @@ FIRST_DISTANCE = 2e-4
 #: without one, as it may then take very long.
 EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 
+#: Answers that are mixed of the best one and the clients' responses to the prices, where clients
+#: are few and pairs too many for an exact solver to end soon; least and largest share of responses.
+MIXES, MIX_SHARES = 60, (0.02, 0.6)
+
 
 def solve_lagrangian(
     problem: AlignmentProblem, limits: Limits, parts: Collection[str], ask: Subsolver,
@@ -168,6 +172,8 @@ class _Run:
             descent.sweep()
             held = descent.held
         self._improve(search, priced.prices, held)
+        if len(held) <= 2 * SAMPLE and held.size > EXACT_PAIRS_UNLIMITED:
+            self._mix(search, priced)
         self.stats["sweeps"] = search.sweeps
         self.best.report()
         limited = math.isfinite(self.limits.deadline)
@@ -180,6 +186,19 @@ class _Run:
         """Make sets an answer, if answers are sought."""
         if "search" in self.parts:
             search.improve(prices, held)
+
+    def _mix(self, search: BestResponseSearch, priced: Responses) -> None:
+        """Let some clients of the best answer respond to the prices, and make that an answer."""
+        rng = np.random.default_rng(self.limits.seed)
+        for _ in range(MIXES):
+            if self.best.is_over or self.best.pairs is None:
+                return
+            held = np.zeros_like(priced.held)
+            held[self.best.pairs] = True
+            again = rng.random(len(held)) < rng.uniform(*MIX_SHARES)
+            held[again] = priced.held[again]
+            self._improve(search, priced.prices, held)
+            self.best.report()
 
     def _is_priced(self, relaxation: Relaxation, priced: Responses) -> bool:
         """Take what the prices prove; tell whether to go on from them."""
@@ -195,7 +214,8 @@ class _Run:
         n = self.problem.n_clients
         share = FEW_SHARE if n <= 2 * SAMPLE else PRICE_SHARE
         deadline = time.perf_counter() + share * self.limits.remaining()
-        curvature = proximal_newton.Curvature.guess(relaxation)
+        few_prices = math.prod(relaxation.shape) <= proximal_newton.MOST_PRICES
+        curvature = proximal_newton.Curvature.guess(relaxation) if few_prices else None
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, search, deadline)
             if priced is None or priced.infeasible or self.best.is_over:
@@ -210,7 +230,7 @@ class _Run:
                 if self._seen():
                     break
             prices = descent.mean
-            while 2 * size < n and not self.best.is_over:
+            while curvature is not None and 2 * size < n and not self.best.is_over:
                 prices = proximal_newton.clear(
                     relaxation, prices, curvature, deadline=deadline, max_passes=PASSES,
                     sample=np.sort(order[:size]), seen=lambda _: self._seen(),
@@ -219,6 +239,12 @@ class _Run:
             if self.best.is_over:
                 # A pass over many clients would take far longer than what is left.
                 return None
+        if curvature is None:
+            start = relaxation.responses(prices)
+            return subgradient_ascent(
+                relaxation, start, distance=FIRST_DISTANCE * abs(start.bound), deadline=deadline,
+                max_passes=PASSES, seen=self._seen_all,
+            )  # fmt: skip
         return proximal_newton.clear(
             relaxation, prices, curvature, deadline=deadline, max_passes=PASSES,
             seen=self._seen_all,

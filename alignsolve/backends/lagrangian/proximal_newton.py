@@ -21,6 +21,8 @@ import numpy as np
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses, best_loads
 from alignsolve.model.arrays import Float64Array, IntArray
 
+#: Prices beyond which the model's matrix takes too long to make, and its steps to look at a clock.
+MOST_PRICES = 1 << 11
 #: Predicted gain of a step, relative to the bound, at which steps end.
 FINEST = 1e-6
 #: Factor of the damping after a step that gains nothing, and passes without gain that end.

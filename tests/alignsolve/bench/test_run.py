@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
 import json
@@ -291,6 +292,19 @@ def test_a_second_run_does_nothing_and_says_the_same(report, folder):
     assert report.files["csv"].read_bytes() == csv_before
     assert again.rows == report.rows
     assert again.table() == report.table()
+
+
+def test_a_store_without_answers_on_the_way_is_taken_up(report, folder, tmp_path):
+    records = [json.loads(line) for line in report.files["jsonl"].read_text().splitlines()]
+    removed = [record.pop("incumbents", None) for record in records]
+    assert any(removed)
+    text = "".join(f"{json.dumps(record)}\n" for record in records)
+    (tmp_path / "results.jsonl").write_text(text)
+    again = run_bench([folder / "flow.json"], backends=["honest"], jobs=2, out=tmp_path, **LIMITS)
+    assert (tmp_path / "results.jsonl").read_text() == text
+    (one,) = again.judgements
+    assert one.row == dataclasses.replace(rows(report, "flow.json")["honest"], incumbents=())
+    assert set(one.quality.seconds.values()) == {one.row.total_seconds}
 
 
 def test_other_settings_are_run_anew_and_a_changed_file_too(tmp_path):

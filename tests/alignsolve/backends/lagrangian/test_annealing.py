@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +16,7 @@ from alignsolve.backends.lagrangian.annealing import Annealing, _least
 from alignsolve.backends.lagrangian.annealing_kernels import anneal
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.gap_search import GapSearch
-from alignsolve.backends.lagrangian.params import AnnealingParams
+from alignsolve.backends.lagrangian.params import AnnealingParams, GapSearchParams
 from alignsolve.generators import generate
 from alignsolve.status import Limits
 
@@ -138,3 +140,35 @@ def test_forbidden_pairs_are_not_held() -> None:
     best = annealed(problem.replace(fitness=fitness), 2)
     assert best.pairs is not None
     assert np.isfinite(fitness[best.pairs]).all()
+
+
+@pytest.mark.parametrize(("seconds", "value", "remaining", "stuck"), [
+    (1.0, -20.0, 3.0, False), (3.0, -20.0, 20.0, True), (3.0, -20.0, 40.0, False),
+    (3.0, -11.0, 20.0, False), (3.0, -np.inf, 20.0, False), (3.0, -20.0, np.inf, False),
+])  # fmt: skip
+def test_a_proof_is_stuck_where_its_levels_take_longer_than_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, value: float, remaining: float, stuck: bool
+) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: 100.0)
+    limits = SimpleNamespace(remaining=lambda: remaining)
+    search = SimpleNamespace(
+        best=SimpleNamespace(bound=-10.0, value=value, limits=limits), step=1.0,
+        level_began=100.0 - seconds, params=GapSearchParams(core_seconds=2.0),
+    )  # fmt: skip
+    assert GapSearch._is_stuck.fget(search) == stuck  # type: ignore[attr-defined]
+
+
+def test_searches_have_their_shares_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, steps = itertools.count(), [0, 0, 0]
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    best = SimpleNamespace(is_over=False)
+
+    def stepped(at: int) -> Iterator[None]:
+        while True:
+            steps[at] += 1
+            best.is_over = sum(steps) == 110
+            yield
+
+    searches = [(stepped(at), lambda share=share: share) for at, share in enumerate((1, 0.1, 0))]
+    GapSearch._alternate(SimpleNamespace(best=best, threads=2), searches)  # type: ignore[arg-type]
+    assert steps[2] == 0 and 98 <= steps[0] <= 101

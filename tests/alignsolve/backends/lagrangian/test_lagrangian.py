@@ -15,13 +15,14 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
-from alignsolve.backends.lagrangian import gap_search, pipeline
+from alignsolve.backends.lagrangian import gap_search, pipeline, proximal_newton
 from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.proximal_newton import Curvature
 from alignsolve.backends.lagrangian.tree import AssignmentTree, Search
+from alignsolve.explain import own_problem
 from alignsolve.generators import generate
 from alignsolve.io import read_instances
 from alignsolve.kernels import Kernel
@@ -184,6 +185,31 @@ def test_prices_without_limit_end_as_infeasible() -> None:
         assert result.status is al.Status.INFEASIBLE
 
 
+@pytest.mark.parametrize("sample", [2000, 20])
+def test_very_many_prices_are_found_without_a_matrix(
+    monkeypatch: pytest.MonkeyPatch, sample: int
+) -> None:
+    problem = fleet(n=60)
+    known = al.solve(problem, "lagrangian:search")
+    monkeypatch.setattr(proximal_newton, "MOST_PRICES", 20)
+    monkeypatch.setattr(pipeline, "SAMPLE", sample)
+    monkeypatch.setattr(Curvature, "guess", lambda _: pytest.fail("made a matrix"))
+    result = al.solve(problem, "lagrangian:search")
+    assert result.has_answer
+    assert known.objective_value - 1e-9 <= result.dual_bound <= 1.05 * known.dual_bound
+    own_problem._dual_prices(problem, known.objective_value)
+
+
+def test_mixing_answers_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = fleet()
+    before = al.solve(problem, "lagrangian:search", seed=3)
+    monkeypatch.setattr(pipeline, "EXACT_PAIRS_UNLIMITED", 0)
+    monkeypatch.setattr(pipeline, "MIXES", 8)
+    first, second = (al.solve(problem, "lagrangian:search", seed=3) for _ in range(2))
+    assert before.objective_value < first.objective_value <= before.dual_bound
+    assert first.objective_value == second.objective_value
+
+
 def test_flat_curvature_learns_nothing() -> None:
     curvature = Curvature(np.eye(2))
     for step in (np.zeros(2), np.array([1e-200, 0.0]), np.array([1e200, 0.0])):
@@ -295,6 +321,7 @@ LEAVE_HIGHS = """
 import builtins, threading, time
 import alignsolve as al
 from alignsolve.backends import Limits, get_backend
+from alignsolve.explain import own_problem
 from alignsolve.generators import generate
 problem = generate("gap-d", agents=20, jobs=200)
 options = Limits(deadline=time.perf_counter() + 60, threads=1)
