@@ -82,8 +82,12 @@ PATCHES: list[Patch] = [
     ),
     *_of(
         "backends/exchange/heaps.py", EXCHANGE,
-        ("if u == m and count[k] <= slot_min[i]:", "if u == m and count[k] < slot_min[i]:"),
+        ("if u == m and (h == m or count[k] <= slot_min[i]):",
+         "if u == m and (h == m or count[k] < slot_min[i]):"),
         ("                        sentinel[h, u] = loss\n", ""),
+    ),
+    *_of(
+        "backends/exchange/swaps.py", EXCHANGE,
         ("wanted = takes_null and g != m and (all_new or h == m)",
          "wanted = takes_null and g != m and all_new"),
     ),

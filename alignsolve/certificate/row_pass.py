@@ -187,10 +187,16 @@ def _residuals(
     moved = of_column is not problem.expert_group
 
     def in_groups(rows: slice, values: FloatArray, ends: IntArray) -> tuple[float, float]:
-        return group_pass_kernels.residual_sum_in_groups(
-            values.take(order, axis=1) if moved else values, prices, ends, col_ind,
-            (low[rows], high[rows]), of_column, (least[rows], most[rows]), held,
-        )  # fmt: skip
+        sums = []
+        # Of columns that move, a part of the rows is copied at a time.
+        for part in row_blocks(*values.shape) if moved else [slice(0, len(values))]:
+            some = slice(rows.start + part.start, rows.start + part.stop)
+            sums.append(group_pass_kernels.residual_sum_in_groups(
+                values[part].take(order, axis=1) if moved else values, prices,
+                ends[part.start : part.stop + 1], col_ind, (low[some], high[some]), of_column,
+                (least[some], most[some]), held,
+            ))  # fmt: skip
+        return math.fsum(part for part, _ in sums), max((top for _, top in sums), default=0.0)
 
     return in_groups
 

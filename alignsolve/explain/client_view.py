@@ -93,7 +93,8 @@ class Alternative:
         What the client would then give up; None for nothing.
     price_cut : float or None
         The expert's price would have to be lower by this, all other prices as
-        they are, for the client to want it; 0 where it is indifferent.
+        they are, for the client to want it; 0 where it is indifferent. None where no price
+        suffices, or prices prove nothing.
     slot_suffices : bool or None
         Whether the client gets the expert in a best answer where the expert's
         upper load bound is one higher.

@@ -318,11 +318,15 @@ class Explainer:
         self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array
     ) -> float | None:
         """Return by how much an expert is too dear for a client at the prices of the others."""
-        if self.problem.expert_group is not None or not isinstance(self.found, Exchanges):
+        if not isinstance(self.found, Exchanges):
             return None
-        net = values - paid
-        bar = 0.0 if self.found.moves.may_add[i] else float(net[held].min(initial=math.inf))
-        return None if math.isinf(bar) else max(0.0, bar - float(net[j]))
+        moves, net = self.found.moves, values - paid
+        add, drop = moves.room(np.array([i]))
+        given = [float(net[h]) for h in np.flatnonzero(held).tolist()
+                 if moves.swaps(h, add, drop)[0, j]]  # fmt: skip
+        if moves.may_add[i] and add[0, j]:
+            given.append(0.0)
+        return max(0.0, min(given) - float(net[j])) if given else None
 
     # -- an expert ------------------------------------------------------------------
 

@@ -33,8 +33,6 @@ SECONDS: dict[str, dict[str, float]] = {
     "certificate.row_pass_kernels.regret_rows": {"float32": 0.3, "float64": 0.3},
     "backends.exchange.row_kernels.response_manys": {"float32": 1.1, "float64": 0.7},
     "backends.exchange.group_rows.respond_in_groups": {"float32": 2.3, "float64": 0.9},
-    "backends.exchange.group_paths.list_in_groups": {"float32": 0.7, "float64": 0.5},
-    "backends.exchange.group_paths.augment_in_groups": {"float32": 2.8, "float64": 1.8},
     "certificate.group_pass_kernels.residual_rows_in_groups": {"float32": 1.4, "float64": 0.9},
     "model.sources.factor_kernels.product": {"float64": 0.1},
     "backends.exchange.row_values.write_values": {"float64": 0.1},

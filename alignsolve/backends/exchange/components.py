@@ -138,7 +138,8 @@ class Components:
         if part.size == 1:
             fewest, most = (bound[:, part[0]].astype(np.int64) for bound in (self.low, self.high))
             return Component(experts, fewest, most, None)
-        low, high = (bound[:, part].astype(np.int32) for bound in (self.low, self.high))
+        # In order of rows: kernels are compiled for one layout.
+        low, high = (bound[:, part].astype(np.int32, order="C") for bound in (self.low, self.high))
         # Elsewhere a client holds a fixed number, or what it holds there leaves its slots alone.
         others = self.low.sum(axis=1) - low.sum(axis=1)
         rest = self.high.sum(axis=1) - high.sum(axis=1)

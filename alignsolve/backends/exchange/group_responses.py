@@ -1,16 +1,16 @@
-"""Clients whose slots several layer groups share: the kernels for them in place of the others."""
+"""Clients whose slots several layer groups share: best responses by kernels of their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from alignsolve.backends.exchange import algorithm, group_paths, group_repair, group_rows
+from alignsolve.backends.exchange import algorithm, group_rows
 from alignsolve.backends.exchange.components import Groups
-from alignsolve.backends.exchange.inputs import Bounds, Floats, Ints, Matrix
+from alignsolve.backends.exchange.inputs import Floats, Ints, Matrix
 from alignsolve.backends.exchange.subproblem import Subproblem
 from alignsolve.kernels import Kernel
 
@@ -27,6 +27,12 @@ class GroupedMatrix(Matrix):
 
     groups: Groups = field(kw_only=True)
 
+    @cached_property
+    def limits(self) -> tuple[Any, ...]:
+        """What bounds a client's experts, as `Matrix.limits`."""
+        groups = self.groups
+        return self.slot_min, self.slot_max, groups.of_expert, groups.low, groups.high
+
 
 class GroupedSubproblem(Subproblem):
     """A level of clients that share slots between groups."""
@@ -34,10 +40,9 @@ class GroupedSubproblem(Subproblem):
     matrix: GroupedMatrix
 
     @property
-    def _groups(self) -> tuple[Any, ...]:
-        """Group of each expert and bounds of the groups, as kernels take them."""
-        groups = self.matrix.groups
-        return groups.of_expert, groups.low, groups.high
+    def per_swap(self) -> int:
+        """Most entries that a swap makes: of what is held and the unused slot, all may be new."""
+        return 1 + self.widest
 
     def respond_rows(
         self, chosen: Ints, lo: int, hi: int, price: Floats, share: Floats, keep: bool
@@ -58,42 +63,6 @@ class GroupedSubproblem(Subproblem):
             *self.held_so_far, self.slack,
         )  # fmt: skip
 
-    def swap_exists(self, lo: int, hi: int, price: Floats) -> npt.NDArray[np.bool_]:
-        """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
-        exists = np.zeros((price.size, price.size), np.bool_)
-        group_paths.swap_exists_in_groups(
-            self.matrix.fitness, *self.slots, *self._groups, lo, hi, price, *self.held_so_far,
-            exists,
-        )  # fmt: skip
-        return exists
-
-    def list_swaps(self, chosen: Ints, first: int, *into: Any) -> int:
-        """List swaps of chosen clients; see `group_paths.list_in_groups`."""
-        price, pairs, cap, listed, *lists = into
-        return int(group_paths.list_in_groups(
-            *self.matrix.read, *self.slots, *self._groups, chosen, first, price, pairs, cap,
-            listed, *self.held_so_far, *lists,
-        ))  # fmt: skip
-
-    def augment(
-        self, load: Ints, bounds: Bounds, excess: Ints, price: Floats, *graph: Any
-    ) -> int:
-        """Move excess along paths; see `group_paths.augment_in_groups`."""
-        *lists, phases, frontier = graph
-        return int(group_paths.augment_in_groups(
-            *self.matrix.read, *self.slots, *self._groups, price, load, bounds.load_min,
-            bounds.load_max, bounds.penalty, bounds.goal, excess, *self.held_so_far, self.slack,
-            *lists, self.widest, phases, frontier,
-        ))  # fmt: skip
-
-    def keep_loads(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> int:
-        """Bring loads, which are updated, within bounds; return how many are still wrong."""
-        matrix = self.matrix
-        return int(group_repair.keep_loads_in_groups(
-            *matrix.read, matrix.slot_min, matrix.slot_max, *self._groups, price,
-            *self.held_so_far, load, load_min, load_max,
-        ))  # fmt: skip
-
 
 class InGroups(algorithm.InMemory):
     """Clients in memory that share slots between groups."""
@@ -102,6 +71,5 @@ class InGroups(algorithm.InMemory):
 
 
 def kernels_in_groups() -> tuple[Kernel, ...]:
-    """Return the kernels that a large problem needs in place of those without groups."""
-    return (group_rows.respond_in_groups, group_paths.list_in_groups,
-            group_paths.augment_in_groups)  # fmt: skip
+    """Return the kernels that a large problem needs."""
+    return (group_rows.respond_in_groups, *algorithm.kernels_for(1)[1:])

@@ -8,9 +8,14 @@ Entries are deleted lazily, when they come to the top and no longer apply.
 
 Heaps are complete only up to ``sentinel[h, u]``: every client not listed there
 would lose at least that much.
+
+Where groups share slots, whether a client may swap depends on how many it holds of each
+group, so that a swap can make others of its swaps possible that were not.
 """
 
 from __future__ import annotations
+
+from collections import namedtuple
 
 import numpy as np
 
@@ -27,6 +32,11 @@ ENTRY = np.dtype((np.record, np.dtype(
 # Slots of `meta`: entries made, first entry free for use again; counts of searches,
 # swaps and paths.
 FRESH, FREE, SEARCHES, SWAPS, PATHS = range(5)
+
+#: What a client may take: `open` (m + 1,) marks what it may for some node, `full` (m + 1,) what of
+#: that for an expert of the same group alone, `takes` (m + 1,) what for a certain node; `size`
+#: (n_groups,) counts what it holds of each group. Without groups `open` is all there is.
+Room = namedtuple("Room", "open full takes size")
 
 
 @kernel
@@ -84,13 +94,17 @@ def push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
     arc[h, u] = min(pool[root].key, sentinel[h, u])
 
 
-@kernel
-def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
-    """Say whether client k of the level, client i of the problem, can still swap h for u."""
-    holds = False
-    if h == m:
-        holds = count[k] < slot_max[i]
-    if u == m and count[k] <= slot_min[i]:
+@kernel(called=False)
+def may_swap(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
+    """Say whether slots let client k of the level, client i of the problem, swap h for u.
+
+    Parameters
+    ----------
+    h, u : int
+        Nodes; m stands for an unused slot.
+    """
+    holds = h == m and count[k] < slot_max[i]
+    if u == m and (h == m or count[k] <= slot_min[i]):
         return False
     for q in range(ptr[k], ptr[k] + count[k]):
         if held[q] == u:
@@ -100,15 +114,77 @@ def _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
     return holds
 
 
-@kernel
-def _clean(h, u, m, rows, slot_min, slot_max, ptr, held, count,
-           head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
+@kernel(called=False)
+def groups_allow(k, i, h, u, m, group, low, high, ptr, held, count):
+    """Say whether groups let client k of the level, client i of the problem, swap h for u.
+
+    Parameters
+    ----------
+    group : int32 array, shape (m,) or (0,)
+        Group of each expert; empty where no groups share slots.
+    low, high : int32 arrays, shape (n, n_groups) or (0, 0)
+        Fewest and most experts of each group.
+    """
+    if group.size == 0 or (h < m and u < m and group[h] == group[u]):
+        return True
+    given, taken = 0, 0
+    for q in range(ptr[k], ptr[k] + count[k]):
+        given += h < m and group[held[q]] == group[h]
+        taken += u < m and group[held[q]] == group[u]
+    return (h == m or given > low[i, group[h]]) and (u == m or taken < high[i, group[u]])
+
+
+@kernel(called=False)
+def new_room(m, n_groups):
+    """Return room for what `read_room` writes."""
+    return Room(np.zeros(m + 1, np.bool_), np.zeros(m + 1, np.bool_), np.zeros(m + 1, np.bool_),
+                np.empty(n_groups, np.int64))  # fmt: skip
+
+
+@kernel(called=False)
+def read_room(k, i, slot_min, group, high, ptr, held, count, room):
+    """Write what client k of the level, client i of the problem, may take."""
+    m = room.open.size - 1
+    for u in range(m):
+        room.open[u] = True
+    for q in range(ptr[k], ptr[k] + count[k]):
+        room.open[held[q]] = False
+    room.open[m] = count[k] > slot_min[i]
+    if group.size > 0:
+        read_full(k, i, group, high, ptr, held, count, room)
+
+
+@kernel(called=False)
+def read_full(k, i, group, high, ptr, held, count, room):
+    """Write how many experts of each group a client holds, and which groups are full."""
+    room.size[:] = 0
+    for q in range(ptr[k], ptr[k] + count[k]):
+        room.size[group[held[q]]] += 1
+    for u in range(group.size):
+        room.full[u] = room.size[group[u]] >= high[i, group[u]]
+
+
+@kernel(called=False)
+def read_takes(h, i, group, low, room):
+    """Write what client i, whose room was read, may take for another node h that it can give."""
+    m = room.open.size - 1
+    spare = h == m or room.size[group[h]] > low[i, group[h]]
+    for u in range(m + 1):
+        across = h == m or u == m or group[u] != group[h]
+        room.takes[u] = room.open[u] and not (across and (room.full[u] or not spare))
+
+
+@kernel(called=False)
+def clean(h, u, m, rows, slot_min, slot_max, group, low, high, ptr, held, count,
+          head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Drop entries from the top of a heap until one applies."""
     x = head[h, u]
     while x >= 0:
         k = pool[x].who
         i = rows[k] if rows.size > 0 else k
-        if _applies(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
+        if may_swap(k, i, h, u, m, slot_min, slot_max, ptr, held, count) and (
+            group.size == 0 or groups_allow(k, i, h, u, m, group, low, high, ptr, held, count)
+        ):
             break
         new = without_root(x, pool)
         pool[x].sibling = meta[FREE]
@@ -139,12 +215,14 @@ def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goa
 
 @kernel
 def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                 chosen, first, price, wanted, cap, listed, ptr, held, count,
+                 group, low, high, chosen, first, price, wanted, cap, listed, ptr, held, count,
                  head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
     """Fill the heaps of the wanted pairs from the chosen clients, up to each pair's sentinel.
 
     Parameters
     ----------
+    group, low, high
+        As `groups_allow`.
     chosen : int64 array, shape (c,)
         Clients of the level; all whose slack allows an entry.
     first : int
@@ -163,7 +241,10 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
     """
     m = fitness.shape[1]
     value = np.empty(m + 1, np.float64)
-    is_held = np.zeros(m + 1, np.bool_)
+    room = new_room(m, low.shape[1])
+    is_open, grouped = room.open, group.size > 0
+    is_open[:] = True
+    takes = room.takes if grouped else is_open
     mine = np.empty(m + 1, np.int64)
     gives = np.zeros(m + 1, np.bool_)
     for h in range(m + 1):
@@ -188,16 +269,21 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             return c
         read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
         value[m] = 0.0
+        # As `read_room`, but a call for each client would cost more than its row.
         for q in range(ptr[k], ptr[k] + count[k]):
-            is_held[held[q]] = True
-        is_held[m] = count[k] <= slot_min[i]
+            is_open[held[q]] = False
+        is_open[m] = count[k] > slot_min[i]
+        if grouped:
+            read_full(k, i, group, high, ptr, held, count, room)
         for q in range(n_mine):
             h = mine[q]
             v = value[h]
+            if grouped:
+                read_takes(h, i, group, low, room)
             for u in range(m + 1):
                 loss = v - value[u]
                 if loss <= sentinel[h, u] and wanted[h, u] and loss < np.inf:
-                    if is_held[u] or u == h or price[u] == np.inf:
+                    if not takes[u] or u == h or price[u] == np.inf:
                         continue
                     if listed[h, u] >= cap[h, u]:
                         sentinel[h, u] = loss
@@ -207,13 +293,13 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
                     push(h, u, loss, k, head, loss_top, arc, sentinel,
                           pool, meta)  # fmt: skip
         for q in range(ptr[k], ptr[k] + count[k]):
-            is_held[held[q]] = False
-        is_held[m] = False
+            is_open[held[q]] = True
     return chosen.size
 
 
 @kernel
-def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, count, exists):
+def swap_exists(fitness, rows, slot_min, slot_max, group, low, high, lo, hi, price, ptr, held,
+                count, exists):  # fmt: skip
     """Mark the ordered pairs of nodes that some client ``lo..hi`` could swap at any loss.
 
     Parameters
@@ -222,93 +308,18 @@ def swap_exists(fitness, rows, slot_min, slot_max, lo, hi, price, ptr, held, cou
         Marked, never cleared.
     """
     m = fitness.shape[1]
-    is_held = np.zeros(m + 1, np.bool_)
+    room = new_room(m, low.shape[1])
+    takes = room.takes if group.size > 0 else room.open
     for k in range(lo, hi):
         i = rows[k] if rows.size > 0 else k
-        for q in range(ptr[k], ptr[k] + count[k]):
-            is_held[held[q]] = True
-        takes_null = count[k] > slot_min[i]
+        read_room(k, i, slot_min, group, high, ptr, held, count, room)
         for q in range(ptr[k] - 1, ptr[k] + count[k]):
-            if q < ptr[k]:
-                if count[k] >= slot_max[i]:
-                    continue
-                h = np.int64(m)
-            else:
-                h = np.int64(held[q])
-                if takes_null:
-                    exists[h, m] = True
-            for u in range(m):
-                if not is_held[u] and fitness[i, u] > -np.inf and price[u] < np.inf:
-                    exists[h, u] = True
-        for q in range(ptr[k], ptr[k] + count[k]):
-            is_held[held[q]] = False
-
-
-@kernel(called=False)
-def swap(h, u, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-          price, ptr, held, count, slack, value, is_held,
-          head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
-    """Let the first client listed for it swap h for u, and bring the heaps up to date."""
-    m = fitness.shape[1]
-    k = pool[head[h, u]].who
-    i = rows[k] if rows.size > 0 else k
-    a = slot_min[i]
-    b = slot_max[i]
-    start = ptr[k]
-    before = count[k]
-    after = before
-    if h == m:
-        held[start + before] = u
-        after += 1
-    else:
-        after -= np.int64(u == m)
-        for q in range(start, start + before):
-            if held[q] == h:
-                held[q] = held[start + after] if u == m else u
-                break
-    count[k] = after
-    slack[k] = 0.0
-    read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
-    value[m] = 0.0
-    for j in range(m):
-        if price[j] == np.inf:
-            value[j] = -np.inf
-    # Entries of this client that stopped applying, where they are on top.
-    for t in range(m + 1):
-        for g in (h, m):
-            x = head[g, t]
-            if x >= 0 and pool[x].who == k:
-                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
-                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-    for w in range(after):
-        g = np.int64(held[start + w])
-        for t in (u, m):
-            x = head[g, t]
-            if x >= 0 and pool[x].who == k:
-                _clean(g, t, m, rows, slot_min, slot_max, ptr, held, count,
-                       head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-    for w in range(after):
-        is_held[held[start + w]] = True
-    has_null = after < b
-    takes_null = after > a
-    # Entries that are new: swaps of u, swaps for h, and the null expert's when it changed side.
-    for w in range(-1, after):
-        if w == -1:
-            if not has_null:
+            h = np.int64(m) if q < ptr[k] else np.int64(held[q])
+            if h == m and count[k] >= slot_max[i]:
                 continue
-            g = m
-        else:
-            g = np.int64(held[start + w])
-        all_new = g == u or (g == m and before == b)
-        for t in range(m + 1):
-            if t == m:
-                wanted = takes_null and g != m and (all_new or h == m)
-            else:
-                wanted = not is_held[t] and (all_new or t == h)
-            if wanted:
-                loss = value[g] - value[t]
-                if loss <= sentinel[g, t] and loss < np.inf:
-                    push(g, t, loss, k, head, loss_top, arc, sentinel,
-                          pool, meta)  # fmt: skip
-    for w in range(after):
-        is_held[held[start + w]] = False
+            if group.size > 0:
+                read_takes(h, i, group, low, room)
+            for u in range(m + 1):
+                known = u == m or (fitness[i, u] > -np.inf and price[u] < np.inf)
+                if known and takes[u] and u != h:
+                    exists[h, u] = True

@@ -13,6 +13,8 @@ from alignsolve.model.arrays import row_blocks
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 NONE: Ints = np.empty(0, np.int64)
+#: Group of each expert, and bounds, where no groups share slots; see `heaps.groups_allow`.
+NO_GROUPS = np.empty(0, np.int32), np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
 
 
 class Switch(NamedTuple):
@@ -86,6 +88,11 @@ class Matrix:
     def read(self) -> tuple[Any, ...]:
         """What every kernel that reads rows takes first."""
         return self.fitness, *self.switch
+
+    @property
+    def limits(self) -> tuple[Any, ...]:
+        """What bounds a client's experts, slots and groups, as kernels that swap take it."""
+        return self.slot_min, self.slot_max, *NO_GROUPS
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""

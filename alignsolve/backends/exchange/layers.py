@@ -230,8 +230,7 @@ def kernels_for(components: Components) -> tuple[Kernel, ...]:
     found: dict[Kernel, None] = {}
     for part in components.members:
         if part.size > 1:
-            shared = algorithm.kernels_for(1)[3:]
-            found |= dict.fromkeys((*group_responses.kernels_in_groups(), *shared))
+            found |= dict.fromkeys(group_responses.kernels_in_groups())
         else:
             most = int(components.high[:, part].max(initial=0))
             found |= dict.fromkeys(algorithm.kernels_for(most))

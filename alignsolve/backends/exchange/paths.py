@@ -6,14 +6,19 @@ keep every arc non-negative, as in Dijkstra's algorithm with potentials (Edmonds
 Karp 1972, doi:10.1145/321694.321699). A path that needs more than the heaps are
 complete for ends the work with `WIDEN`, so that no answer depends on how much
 was listed.
+
+Where groups share slots, paths have as few arcs as possible: on such a path a client that makes
+several swaps can make all of them (K Murota, Discrete Convex Analysis, 2003,
+doi:10.1137/1.9780898718508, theorem 9.22 and section 10.4).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.exchange.heaps import FRESH, PATHS, SEARCHES, SWAPS, swap
+from alignsolve.backends.exchange.heaps import FRESH, PATHS, SEARCHES, SWAPS, new_room
 from alignsolve.backends.exchange.row_kernels import TIE
+from alignsolve.backends.exchange.swaps import swap, swap_in_groups
 from alignsolve.kernels import kernel
 
 DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
@@ -47,24 +52,24 @@ def clip(c, w, p, q):
 
 
 @kernel
-def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
-            dist, parent, kind, done, order):  # fmt: skip
+def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess, fewest,
+            dist, hops, parent, kind, done, order):  # fmt: skip
     """Run Dijkstra from all nodes in excess; return (settled nodes, deficits among them, reach).
 
     Distances up to ``reach`` are right. It ends at the first node that only
-    unlisted clients could reach, or when all deficits are reached.
+    unlisted clients could reach, or when all deficits are reached. Of paths as
+    short those of the fewest arcs are found where that is asked for.
     """
     sinks = 0
     for j in range(m + 1):
         dist[j] = 0.0 if excess[j] > 0 else np.inf
+        hops[j] = 0
         parent[j] = -1
         kind[j] = SWAP_ARC
         done[j] = False
         if excess[j] < 0:
             sinks += 1
-    settled = 0
-    found = 0
-    reach = 0.0
+    settled, found, reach = 0, 0, 0.0
     while True:
         h = -1
         near = np.inf
@@ -72,6 +77,10 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
             if not done[j] and dist[j] < near:
                 near = dist[j]
                 h = j
+        if fewest and h >= 0:
+            for j in range(m + 1):
+                if not done[j] and dist[j] == near and hops[j] < hops[h]:
+                    h = j
         if h < 0:
             return settled, found, reach, False
         if kind[h] == UNLISTED_ARC:
@@ -84,25 +93,31 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
             reach = near
             if found == sinks:
                 return settled, found, reach, False
-        p = price[h]
+        p, arcs = price[h], hops[h] + fewest
         for u in range(m + 1):
             w = arc[h, u]
             c = w - p + price[u]
             if near + c < dist[u]:
                 d = near + clip(c, w, p, price[u])
                 if d < dist[u] and not done[u]:
-                    dist[u] = d
-                    parent[u] = h
+                    dist[u], hops[u], parent[u] = d, arcs, h
+                    kind[u] = SWAP_ARC if loss_top[h, u] <= w else UNLISTED_ARC
+        if fewest:
+            for u in range(m + 1):
+                w = arc[h, u]
+                d = near + clip(w - p + price[u], w, p, price[u])
+                if d == dist[u] and arcs < hops[u] and not done[u]:
+                    hops[u], parent[u] = arcs, h
                     kind[u] = SWAP_ARC if loss_top[h, u] <= w else UNLISTED_ARC
         # Load bounds have slack between an expert and the null expert only, whose price is 0.
         for u in range(m if h < m else 0, m + 1 if h < m else m):
             w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
             if w < np.inf and not done[u]:
                 d = near + clip(w - p + price[u], w, p, price[u])
-                if d < dist[u] or (d == dist[u] and kind[u] == UNLISTED_ARC):
-                    dist[u] = d
-                    parent[u] = h
-                    kind[u] = LOAD_ARC
+                # What is listed is better than what is not.
+                late = hops[u] + (kind[u] == UNLISTED_ARC)
+                if d < dist[u] or (d == dist[u] and arcs < late):
+                    dist[u], hops[u], parent[u], kind[u] = d, arcs, h, LOAD_ARC
 
 
 @kernel(called=False)
@@ -120,14 +135,40 @@ def is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, pe
 
 
 @kernel
+def _free_path(sink, excess, parent, kind, m, price, arc, loss_top, load, load_min, load_max,
+               penalty, goal):  # fmt: skip
+    """Return how many arcs lead from excess to a sink, or -1 if not all can be used at no loss."""
+    x, length = sink, 0
+    while parent[x] >= 0:
+        if not is_free(parent[x], x, kind[x] == LOAD_ARC, m, price, arc, loss_top, load, load_min,
+                       load_max, penalty, goal):  # fmt: skip
+            return -1
+        x = parent[x]
+        length += 1
+    return length if excess[x] > 0 else -1
+
+
+@kernel
+def _lower_prices(price, dist, done, reach):
+    """Move prices by the distances found, relative to the null expert's."""
+    m = price.size - 1
+    shift = min(dist[m], reach) if done[m] else reach
+    for j in range(m):
+        if price[j] < np.inf:
+            price[j] += shift - (min(dist[j], reach) if done[j] else reach)
+
+
+@kernel
 def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-            price, load, load_min, load_max, penalty, goal, excess, ptr, held, count, slack,
-            head, loss_top, arc, sentinel, pool, meta, phases,
+            group, low, high, price, load, load_min, load_max, penalty, goal, excess, ptr, held,
+            count, slack, head, loss_top, arc, sentinel, pool, meta, per_swap, phases,
             frontier):  # fmt: skip
     """Move excess to deficits along shortest paths, keeping every response a best one.
 
     Parameters
     ----------
+    group, low, high
+        As `heaps.groups_allow`.
     price : float64 array, shape (m + 1,)
         Prices at which all held responses are best. Updated.
     load : int64 array, shape (m + 1,)
@@ -138,6 +179,8 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         Penalty ``penalty * (load - goal)**2``, in units of fitness.
     excess : int64 array, shape (m + 1,)
         Holders beyond `load`; they sum to 0 with the null expert's. Updated.
+    per_swap : int
+        Most entries that a swap makes, in rows of m + 2.
     phases : int
         Most searches of this call.
     frontier : bool array, shape (m + 1, m + 1)
@@ -150,64 +193,69 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         `POOL_FULL` or `MORE`.
     """
     m = fitness.shape[1]
-    value = np.empty(m + 1, np.float64)
-    is_held = np.zeros(m + 1, np.bool_)
-    dist = np.empty(m + 1, np.float64)
-    parent = np.empty(m + 1, np.int64)
-    kind = np.empty(m + 1, np.int64)
-    done = np.empty(m + 1, np.bool_)
-    order = np.empty(m + 1, np.int64)
+    grouped = group.size > 0
+    value, is_held = np.empty(m + 1, np.float64), np.zeros(m + 1, np.bool_)
+    room, before = new_room(m, low.shape[1]), new_room(m, low.shape[1])
+    dist, hops = np.empty(m + 1, np.float64), np.empty(m + 1, np.int64)
+    parent, kind = np.empty(m + 1, np.int64), np.empty(m + 1, np.int64)
+    done, order = np.empty(m + 1, np.bool_), np.empty(m + 1, np.int64)
     for _ in range(phases):
         if excess.max() <= 0:
             return DONE
         settled, found, reach, cut = _search(
             m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
-            dist, parent, kind, done, order)  # fmt: skip
+            grouped, dist, hops, parent, kind, done, order)  # fmt: skip
         meta[SEARCHES] += 1
         if found == 0 and not cut:
             return INFEASIBLE
-        shift = min(dist[m], reach) if done[m] else reach
         if reach > 0.0:
-            for j in range(m):
-                if price[j] < np.inf:
-                    price[j] += shift - (min(dist[j], reach) if done[j] else reach)
+            _lower_prices(price, dist, done, reach)
         if found == 0:
             for j in range(m + 1):
                 if not done[j] and parent[j] >= 0 and kind[j] == UNLISTED_ARC:
                     frontier[parent[j], j] = True
             return WIDEN
+        moved = False
         for s in range(settled):
             sink = order[s]
             while excess[sink] < 0:
-                length = 0
-                x = sink
-                free = True
-                while parent[x] >= 0:
-                    if not is_free(parent[x], x, kind[x] == LOAD_ARC, m, price, arc, loss_top,
-                                    load, load_min, load_max, penalty, goal):  # fmt: skip
-                        free = False
-                        break
-                    x = parent[x]
-                    length += 1
-                if not free or excess[x] <= 0:
+                length = _free_path(sink, excess, parent, kind, m, price, arc, loss_top, load,
+                                    load_min, load_max, penalty, goal)  # fmt: skip
+                if length < 0:
                     break
-                if meta[FRESH] + length * 4 * (m + 2) > pool.size:
+                if meta[FRESH] + length * per_swap * (m + 2) > pool.size:
                     return POOL_FULL
-                excess[x] -= 1
-                excess[sink] += 1
                 x = sink
                 while parent[x] >= 0:
                     h = parent[x]
+                    # Within groups a client's other swaps on a path that is not the first may not
+                    # apply any more: what was moved up to here stays moved.
+                    if grouped and x != sink and not is_free(
+                        h, x, kind[x] == LOAD_ARC, m, price, arc, loss_top, load, load_min,
+                        load_max, penalty, goal,
+                    ):  # fmt: skip
+                        break
+                    excess[h] -= 1
+                    excess[x] += 1
                     if kind[x] == LOAD_ARC:
                         if x == m:
                             load[h] += 1
                         else:
                             load[x] -= 1
-                    else:
+                    elif not grouped:
                         swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
-                              slot_min, slot_max, price, ptr, held, count, slack, value, is_held,
-                              head, loss_top, arc, sentinel, pool, meta)  # fmt: skip
-                        meta[SWAPS] += 1
+                             slot_min, slot_max, group, low, high, price, ptr, held, count, slack,
+                             value, is_held, head, loss_top, arc, sentinel, pool,
+                             meta)  # fmt: skip
+                    else:
+                        swap_in_groups(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind,
+                                       rows, slot_min, slot_max, group, low, high, price, ptr, held,
+                                       count, slack, value, room, before, head, loss_top, arc,
+                                       sentinel, pool, meta)  # fmt: skip
+                    meta[SWAPS] += np.int64(kind[x] != LOAD_ARC)
                     x = h
+                moved = moved or parent[x] < 0
                 meta[PATHS] += 1
+        if not moved:
+            return WIDEN
     return MORE

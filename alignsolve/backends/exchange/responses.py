@@ -100,6 +100,15 @@ class Responses(Answer):
     matrix: Matrix
     rows: Ints
 
+    @property
+    def per_swap(self) -> int:
+        """Most entries of the heaps that a swap makes, in rows of m + 2.
+
+        Those of what is taken and of the unused slot, and for each expert held one of what was
+        given up and one of the unused slot.
+        """
+        return 4
+
     def become(self, other: Responses) -> None:
         """Share the clients of another one, and what they hold, from now on."""
         vars(self).pop("widest", None)
@@ -142,29 +151,31 @@ class Responses(Answer):
     def swap_exists(self, lo: int, hi: int, price: Floats) -> npt.NDArray[np.bool_]:
         """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""
         exists = np.zeros((price.size, price.size), np.bool_)
-        heaps.swap_exists(self.matrix.fitness, *self.slots, lo, hi, price, *self.held_so_far,
-                          exists)  # fmt: skip
+        heaps.swap_exists(self.matrix.fitness, self.rows, *self.matrix.limits, lo, hi, price,
+                          *self.held_so_far, exists)  # fmt: skip
         return exists
 
     def list_swaps(self, chosen: Ints, first: int, *into: Any) -> int:
         """List swaps of chosen clients; see `heaps.list_clients`, whose arguments these are."""
         price, pairs, cap, listed, *lists = into
         return int(heaps.list_clients(
-            *self.matrix.read, *self.slots, chosen, first, price, pairs, cap, listed,
-            *self.held_so_far, *lists,
+            *self.matrix.read, self.rows, *self.matrix.limits, chosen, first, price, pairs, cap,
+            listed, *self.held_so_far, *lists,
         ))  # fmt: skip
 
     def augment(
         self, load: Ints, bounds: Bounds, excess: Ints, price: Floats, *graph: Any
     ) -> int:
         """Move excess along paths; see `paths.augment`."""
+        *lists, phases, frontier = graph
         return int(paths.augment(
-            *self.matrix.read, *self.slots, price, load, bounds.load_min, bounds.load_max,
-            bounds.penalty, bounds.goal, excess, *self.held_so_far, self.slack, *graph,
+            *self.matrix.read, self.rows, *self.matrix.limits, price, load, bounds.load_min,
+            bounds.load_max, bounds.penalty, bounds.goal, excess, *self.held_so_far, self.slack,
+            *lists, self.per_swap, phases, frontier,
         ))  # fmt: skip
 
     def keep_loads(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> int:
         """Bring loads, which are updated, within bounds; return how many are still wrong."""
         matrix = self.matrix
-        return int(repair.keep_loads(*matrix.read, matrix.slot_min, matrix.slot_max, price,
-                                     *self.held_so_far, load, load_min, load_max))  # fmt: skip
+        return int(repair.keep_loads(*matrix.read, *matrix.limits, price, *self.held_so_far, load,
+                                     load_min, load_max))  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -374,6 +375,27 @@ def test_one_expert_dominates_and_memory_stays_in_blocks() -> None:
     problem = al.AlignmentProblem(fitness, 1, load_max=[60_000, 1, 1])
     rows = np.arange(60_000)
     assert not al.certify(problem, rows, np.zeros_like(rows)).optimal
+
+
+def test_layers_whose_experts_are_mixed_are_proved_block_by_block() -> None:
+    n, m = 10_000, 64
+    fitness = np.random.default_rng(0).random((n, m), dtype=np.float32)
+    group = np.arange(m) % 4
+    problem = al.AlignmentProblem(fitness, 4, expert_group=group, group_min=1, group_max=1)
+    best = np.array([4 * fitness[:, k::4].argmax(axis=1) + k for k in range(4)])
+    other = 4 * fitness[5000:, 0::4].argmin(axis=1)
+    lost = (fitness[5000:].max(axis=1, where=group == 0, initial=0).astype(np.float64)
+            - fitness[np.arange(5000, n), other]).sum()  # fmt: skip
+    best[0, 5000:] = other
+    cols = np.sort(best, axis=0).T.ravel()
+    arguments = problem, np.arange(0, 4 * n + 1, 4), cols, np.zeros(m)
+    prove_all(*arguments)
+    tracemalloc.start()
+    proof = prove_all(*arguments)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert proof.residual == pytest.approx(lost)
+    assert most < fitness.nbytes / 2
 
 
 def compiled_sums(

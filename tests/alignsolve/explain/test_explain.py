@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
+from alignsolve.certificate.best_responses import best_responses
 from alignsolve.certificate.duality_gap import penalty_steps
 from tests.strategies import brute_force, flow_problems
 
@@ -135,6 +136,15 @@ def test_a_slot_suffices_exactly_where_a_best_answer_uses_it_so(problem, data):
             assert optimum(with_value(more, i, part.expert, 0.001)) < best + 0.0009
 
 
+def wanted_worth(problem, result, i, j, cut):
+    """Return what a client's best set is worth at the prices, with one of them lower."""
+    rows = slice(i, i + 1)
+    reduced = problem.values(rows) - problem.sign * result.prices
+    reduced[0, j] += cut
+    chosen, _ = best_responses(problem, rows, reduced)
+    return reduced[chosen].sum()
+
+
 @settings(max_examples=60)
 @given(flow_problems(max_pairs=9, kinds=TAME))
 def test_prices_are_subgradients_and_cuts_make_clients_want(problem):
@@ -154,6 +164,11 @@ def test_prices_are_subgradients_and_cuts_make_clients_want(problem):
         for part in explainer.client(i).alternatives:
             if part.price_cut is not None:
                 assert part.price_cut <= part.missing + 1e-7
+                # Once it is that cheap, each further unit off its price is worth a unit.
+                dearer, cheaper = (wanted_worth(problem, result, i, part.expert, part.price_cut + t)
+                                   for t in (0.0, 1.0))
+                assert close(dearer, wanted_worth(problem, result, i, part.expert, 0.0))
+                assert close(cheaper, dearer + 1.0)
 
 
 @settings(max_examples=60)

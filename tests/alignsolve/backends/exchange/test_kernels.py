@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels, row_values
+from alignsolve.backends.exchange import heaps, newton_kernels, row_values, swaps
 from alignsolve.backends.exchange import row_kernels as rows
+from alignsolve.backends.exchange.inputs import NO_GROUPS
 from tests.alignsolve.backends.exchange.reference import (
     best_set,
     swap_losses,
@@ -181,7 +182,7 @@ def filled(drawn, width, cap=99):
         "meta": np.array([0, -1, 0, 0, 0]),
     }  # fmt: skip
     heaps.list_clients(
-        fitness, *NO_COST, EMPTY, least, most, np.arange(len(fitness)), 0, price,
+        fitness, *NO_COST, EMPTY, least, most, *NO_GROUPS, np.arange(len(fitness)), 0, price,
         ~np.eye(nodes, dtype=bool), np.full((nodes, nodes), cap),
         np.zeros((nodes, nodes), np.int64), *answer, *lists.values(),
     )  # fmt: skip
@@ -248,8 +249,8 @@ class TestLists:
             if not len(possible):
                 return
             h, u = rng.choice(possible)
-            heaps.swap(h, u, fitness, *NO_COST, EMPTY, least, most, price, *answer, slack,
-                       np.empty(nodes), np.zeros(nodes, bool), *lists.values())
+            swaps.swap(h, u, fitness, *NO_COST, EMPTY, least, most, *NO_GROUPS, price, *answer,
+                       slack, np.empty(nodes), np.zeros(nodes, bool), *lists.values())
             tops = lists["top"].copy()
             expected = swaps_of(drawn, answer, sentinel)
             for swap in np.ndindex(nodes, nodes):
@@ -267,7 +268,7 @@ class TestLists:
         if bad >= 0:
             return
         exists = np.zeros((m + 1, m + 1), np.bool_)
-        heaps.swap_exists(fitness, EMPTY, least, most, 0, n, price, *answer, exists)
+        heaps.swap_exists(fitness, EMPTY, least, most, *NO_GROUPS, 0, n, price, *answer, exists)
         expected = np.zeros_like(exists)
         for k, mine in enumerate(sets):
             values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
