@@ -166,7 +166,8 @@ class _Attempts:
         kept = self.rng.random(rows.size) >= self.params.kick_share
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            add_by_expert(state, self.score.copy(), self._budget(self.params.expert_work))
+            budget = self._budget(self.params.expert_work)
+            add_by_expert(state, self.score.copy(), budget, self.params.regret_share)
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
@@ -175,7 +176,8 @@ class _Attempts:
 
     def _first_by_expert(self, state: State) -> None:
         """Keep an answer in which little is taken of budgets, should time not suffice for more."""
-        add_by_expert(state, scores_by_expert(state, "share", self.budget), self.budget)
+        score = scores_by_expert(state, "share", self.budget)
+        add_by_expert(state, score, self.budget, self.params.first_share)
         self._keep(state)
 
     def _construct(self, state: State, way: str) -> None:
@@ -197,7 +199,7 @@ class _Attempts:
             score = scores_by_expert(state, way, self._budget(params.expert_work))
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, self._budget(params.expert_work))
+            add_by_expert(state, score, self._budget(params.expert_work), params.regret_share)
         most = most_at(state, prices)
         if not in_turn:
             add_by_client(state, everyone, prices, self.budget, most)

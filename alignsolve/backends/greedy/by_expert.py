@@ -10,7 +10,7 @@ import numpy as np
 
 from alignsolve.backends.greedy.by_client import addable
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.proposals import budget_share, first_of_each
+from alignsolve.backends.greedy.proposals import budget_share, running
 from alignsolve.backends.greedy.state import State
 from alignsolve.model.arrays import Float64Array, IntArray
 
@@ -88,7 +88,9 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     return np.asarray(np.minimum(part, 1.0))
 
 
-def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None:
+def add_by_expert(
+    state: State, score: Float64Array, budget: WorkBudget, share: float
+) -> None:
     """Fill the experts' minima, the largest regrets first.
 
     Parameters
@@ -99,13 +101,15 @@ def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None
         By what clients are ranked; changed in place.
     budget : WorkBudget
         Charged; ends the work early.
+    share : float
+        Share of the experts that lack holders, those of the largest regrets, that take their
+        best client in a round.
 
     Notes
     -----
     The rule of Martello and Toth for generalized assignment (Knapsack Problems,
     1990, section 7.4): assign next the expert that would lose most by its
-    second best client. Here a share of the experts that lack holders, those of the largest
-    regrets, take their best client at once, no client more than once in a round.
+    second best client. A `share` of 0 is this rule; more per round are quicker.
     O(n_clients n_experts) per round.
     """
     everyone = np.arange(state.n_clients)
@@ -119,10 +123,13 @@ def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None
             return
         with np.errstate(invalid="ignore"):
             gain = second[lacking] - top[lacking]
-        order = np.argsort(gain, kind="stable")
-        order = order[: max(1, int(state.params.regret_share * lacking.size))]
-        chosen = lacking[order[first_of_each(best[lacking[order]], gain[order])]]
-        state.apply(best[chosen], None, chosen)
+        experts = lacking[np.argsort(gain, kind="stable")]
+        experts = experts[: max(1, int(share * experts.size))]
+        turn = running(best[experts], np.ones(experts.size))
+        for number in range(int(turn.max()) + 1):
+            some = experts[turn == number]
+            some = some[state.client_change(best[some], None, some) <= 0]
+            state.apply(best[some], None, some)
 
 
 def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array]:

@@ -68,9 +68,9 @@ class GreedyParams:
         In standard deviations of the values.
     price_reach : float
         By how much of itself a price of a budget changes in a round at most.
-    regret_share : float
+    regret_share, first_share : float
         Share of the experts that lack holders, those of the largest regrets, that take one
-        at once.
+        at once; and the same for a first answer.
     table_entries : int
         Entries that one table of exchanges reads at most; a larger answer is sampled.
     table_experts : int
@@ -120,6 +120,7 @@ class GreedyParams:
     last_blur: float = 0.001
     price_reach: float = 0.5
     regret_share: float = 0.1
+    first_share: float = 0.5
     table_entries: int = 1 << 23
     table_experts: int = 2048
     cycle_experts: int = 256
