@@ -293,7 +293,8 @@ class ClientExplanation(Told):
         return heads, rows
 
     def _details(self) -> list[str]:
-        lines = [part.text for part in (*self.held, *self.alternatives[:SHOWN])]
+        lines = [part.text for part in self.held]
+        lines += [part.text for part in self.alternatives[:SHOWN]]
         more = len(self.alternatives) - SHOWN
         if more > 0:
             lines.append(f"and {counted(more, 'expert')} farther away")
