@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired test test-engines soak flower-deploy fuzz mutants docs check clean
+.PHONY: help install bench bench-large bench-aligner bench-fedloop bench-hard bench-paired budgets test test-engines soak flower-deploy fuzz mutants docs check clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-paired: $(VENV)/.dev ## An older commit (BASE=1f231c7) against this tree, 
 	@$(BIN)/python benchmarks/paired.py --base $(BASE) --instances $(INSTANCES) --at-most 1.10 \
 	  $(if $(KEEP),--keep $(KEEP))
 
+budgets: $(VENV)/.dev ## Limits on cold starts, imports, signals and the tests again (about 12 min); ONLY="import cold" for some
+	@$(BIN)/python benchmarks/budgets.py $(ONLY)
+
 PROCESSES ?= 2
 test: $(VENV)/.dev ## Run the tests in PROCESSES=2 at once, a file of tests in one
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
@@ -55,7 +58,7 @@ $(VENV)/.flower: $(VENV)/.dev
 	@touch $@
 
 test-engines: $(VENV)/.flower ## Run the tests that start Flower and Ray, or train models of transformers
-	@$(BIN)/python -m pytest -m '' tests/fedloop/flower tests/fedloop/expert_map
+	@$(BIN)/python -m pytest -m "" tests/fedloop/flower tests/fedloop/expert_map fedloop/flower
 	@$(BIN)/python -m pytest tests/alignsolve/distributed/test_ray.py
 
 NODES ?= 3
@@ -78,6 +81,7 @@ $(VENV)/.docs: $(VENV)/.dev
 	@touch $@
 
 docs: $(VENV)/.docs ## Build the documentation in docs/_build, and run the code of its pages (a few minutes)
+	@$(BIN)/python -m pytest tests/test_docs.py
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html docs docs/_build
 	@echo "open docs/_build/index.html"
 

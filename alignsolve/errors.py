@@ -11,7 +11,17 @@ Answer = TypeVar("Answer")
 
 
 class AlignSolveError(Exception):
-    """Base class of every error that alignsolve raises on purpose."""
+    """Base class of every error that alignsolve raises on purpose.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> try:
+    ...     al.read_instance("no-such-file.json")
+    ... except al.AlignSolveError as error:
+    ...     print(type(error).__name__)
+    ProblemError
+    """
 
 
 class ProblemError(AlignSolveError, ValueError):
@@ -19,23 +29,82 @@ class ProblemError(AlignSolveError, ValueError):
 
     Contradictory but well-formed bounds are not an error: they make the
     problem infeasible, which `alignsolve.solve` reports as a status.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> try:
+    ...     al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=-1)
+    ... except al.ProblemError as error:
+    ...     print(error)
+    max_experts is -1; give a whole number >= 0
     """
 
 
 class CheckpointError(ProblemError):
-    """Saved state is damaged, of another version or of a different run, or in use."""
+    """Saved state is damaged, of another version or of a different run, or in use.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> with TemporaryDirectory() as folder:
+    ...     state = Path(folder, "aligner.state")
+    ...     al.Aligner(n_experts=4).save(state)
+    ...     size = state.write_bytes(state.read_bytes()[:-9])
+    ...     try:
+    ...         al.Aligner.load(state)
+    ...     except al.CheckpointError as error:
+    ...         print(str(error).removeprefix(f"{state}: ").partition(":")[0])
+    damaged, or of a newer alignsolve
+    """
 
 
 class BackendNotFoundError(AlignSolveError, LookupError):
-    """A backend does not exist or its library is not installed."""
+    """A backend does not exist or its library is not installed.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1)
+    >>> try:
+    ...     al.solve(problem, "simplex")
+    ... except al.BackendNotFoundError as error:
+    ...     print(str(error).partition(";")[0])
+    there is no backend 'simplex'
+    """
 
 
 class UnsupportedProblemError(AlignSolveError):
-    """A backend does not declare a feature that the problem uses."""
+    """A backend does not declare a feature that the problem uses.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=2, load_max=1)
+    >>> try:
+    ...     al.solve(problem, "scipy-lsa")
+    ... except al.UnsupportedProblemError as error:
+    ...     print(error)
+    backend 'scipy-lsa' needs clients with at most one slot; client 0 has 2; use backend='auto'
+    """
 
 
 class BackendError(AlignSolveError, RuntimeError):
-    """A backend failed or gave an answer that does not hold."""
+    """A backend failed or gave an answer that does not hold.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1)
+    >>> try:
+    ...     result = al.solve(problem, "networkx")
+    ... except al.BackendError:
+    ...     result = al.solve(problem)
+    >>> result.status.value
+    'optimal'
+    """
 
 
 class ReportError(AlignSolveError, ImportError):

@@ -32,6 +32,15 @@ class Progress:
         is missing.
     seconds : float
         Seconds since `alignsolve.solve` was called.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> told = []
+    >>> result = al.solve(problem, callback=told.append)
+    >>> told[-1].objective_value, told[-1].gap
+    (5.5, 0.0)
     """
 
     backend: str

@@ -9,13 +9,7 @@ import numpy as np
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.bounds import (
-    EXPERT_KINDS,
-    Bound,
-    client_values,
-    expert_values,
-    require_bounds,
-)
+from alignsolve.model.bounds import EXPERT_KINDS, Bound, bound_values, require_bounds
 from alignsolve.model.feasibility import client_fitness, resource_use
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, number
@@ -43,6 +37,14 @@ class Relaxation:
         answer has.
     text : str
         The same in a sentence.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=[1, 2])
+    >>> relaxation = al.solve(problem, elastic=True).relaxations[0]
+    >>> relaxation.bound.kind, relaxation.bound.expert, relaxation.amount, relaxation.value
+    ('load_min', 1, 1.0, 1.0)
     """
 
     bound: Bound
@@ -113,7 +115,7 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
 
 def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
     """Return a kind of bound, max sense, as an array of the shape of the argument."""
-    return getattr(problem, kind) if name is None else expert_values(problem, kind, name)
+    return getattr(problem, kind) if name is None else bound_values(problem, kind, name)
 
 
 def bounds_beside(
@@ -150,8 +152,7 @@ def relaxations(problem: AlignmentProblem, parts: list[Shortfall]) -> tuple[Rela
     found = []
     for part in parts:
         of_expert = part.kind in EXPERT_KINDS
-        stated = (expert_values(problem, part.kind, part.name) if of_expert
-                  else client_values(problem, part.kind, part.name, part.group))[part.index]
+        stated = bound_values(problem, part.kind, part.name, part.group)[part.index]
         sign = problem.sign if part.kind == "client_fitness_min" else 1.0
         for at, bound, has, amount in zip(
             part.index.tolist(), stated.tolist(), (sign * part.has).tolist(),

@@ -73,6 +73,15 @@ class Result:
     relaxed_problem : AlignmentProblem or None
         The problem with these bounds loosened, of which `status`, `certificate`,
         `dual_bound` and `prices` speak; None where none was relaxed.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1))
+    >>> result.status.value, result.objective_value, result.loads.tolist()
+    ('optimal', 5.5, [1, 1])
+    >>> result.matrix().toarray().tolist()
+    [[True, False], [False, True]]
     """
 
     problem: AlignmentProblem = field(repr=False)

@@ -15,7 +15,15 @@ from alignsolve.progress import Reporter
 
 
 class Status(enum.Enum):
-    """What is known of the problem after a solve."""
+    """What is known of the problem after a solve.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1]], max_experts=1, load_min=1)
+    >>> al.solve(problem).status is al.Status.INFEASIBLE
+    True
+    """
 
     OPTIMAL = "optimal"
     """An answer, and a certificate that none is better."""
@@ -28,7 +36,14 @@ class Status(enum.Enum):
 
 
 class Termination(enum.Enum):
-    """What ended a solve."""
+    """What ended a solve.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> al.solve(al.AlignmentProblem([[3, 1]], max_experts=1)).termination is al.Termination.PROVED
+    True
+    """
 
     PROVED = "proved"
     HEURISTIC_DONE = "heuristic done"
@@ -49,6 +64,13 @@ class Fallback:
         Its name.
     reason : str
         Why it did not give the answer.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> step = al.Fallback("lagrangian", reason="not compiled")
+    >>> print(f"{step.backend} did not answer: {step.reason}")
+    lagrangian did not answer: not compiled
     """
 
     backend: str

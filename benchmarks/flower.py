@@ -13,7 +13,8 @@ Deployment
     SuperNodes and SuperLink go through a proxy that counts them (HTTP bodies, headers,
     idle polling, heartbeats, and the app itself, which every node downloads once), and
     are compared with our own accounting of parameters, ``down_bytes`` and ``up_bytes``
-    of the records. The SuperLink's own count stands beside them.
+    of the records. The SuperLink's own count stands beside them, and what the wire carries
+    beyond what idle nodes exchanged in as many seconds before the run.
 Payloads
     One round of ``examples/flower-hf`` on three SuperNodes, as float32, as bfloat16, rounded
     to int8, and LoRA adapters of rank 4 alone: parameters as counted, and the wire.
@@ -52,6 +53,9 @@ APP = Path(__file__).parents[1] / "examples" / "flower-hf"
 
 #: Width of trunk and experts of the deployed models.
 WIDTHS = {"small": (64, 32), "large": (512, 512), "largest": (1024, 1024)}
+
+#: Seconds that nodes have to connect, and over which their idle traffic is counted.
+SETTLING, IDLE = 20.0, 40.0
 
 
 def settings(clients: int, rounds: int, **model: int) -> dict[str, Any]:
@@ -149,6 +153,15 @@ class Counted(Deployment):
         self.link_port = self.proxy.port
 
 
+def idle_rates(proxy: CountingProxy) -> list[float]:
+    """Return bytes a second to the server and to nodes that have nothing to do."""
+    time.sleep(SETTLING)  # nodes connect
+    before, begun = proxy.counts, time.perf_counter()
+    time.sleep(IDLE)
+    seconds = time.perf_counter() - begun
+    return [(now - then) / seconds for now, then in zip(proxy.counts, before, strict=True)]
+
+
 def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any]:
     """Measure a run on three SuperNodes."""
     width, expert_width = WIDTHS[size]
@@ -159,9 +172,12 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Counted([{}] * 3, folder / "logs") as deployed:
-            idle = deployed.proxy.to_server, deployed.proxy.to_nodes
+            idle = idle_rates(deployed.proxy)
+            before, begun = deployed.proxy.counts, time.perf_counter()
             found = play(deployed, config, folder, timeout=300.0, on_round=clock)
-            wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
+            seconds = time.perf_counter() - begun
+            requests = dict(deployed.proxy.requests)
+            wire = [now - then for now, then in zip(deployed.proxy.counts, before, strict=True)]
         lines = (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     ours = {way: sum(r[f"{way}_bytes"] for r in records) for way in ("up", "down")}
@@ -179,6 +195,11 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
                      "superlink": traffic["outbound-bytes"]},
         },
         "wire_over_ours": {"up": wire[0] / ours["up"], "down": wire[1] / ours["down"]},
+        "requests_up": requests,
+        "idle_bytes_per_s": {"up": idle[0], "down": idle[1]},
+        "wire_less_idle_over_ours": {
+            way: (sent - seconds * rate) / ours[way]
+            for way, sent, rate in zip(("up", "down"), wire, idle, strict=True)},
     }
 
 
@@ -196,10 +217,11 @@ def payloads() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as place:
             history = Path(place) / "history.jsonl"
             with Counted([{}] * 3, Path(place) / "logs") as deployed:
-                idle = deployed.proxy.to_server, deployed.proxy.to_nodes
+                before = deployed.proxy.counts
                 deployed.wait(deployed.submit(APP, {
                     **config, "num-server-rounds": 1, "history": str(history), "timeout": 300.0}))
-                wire = deployed.proxy.to_server - idle[0], deployed.proxy.to_nodes - idle[1]
+                wire = [now - then for now, then in zip(deployed.proxy.counts, before,
+                                                        strict=True)]
             last = json.loads(history.read_text(encoding="utf-8").splitlines()[-1])
         assert not last["refused"], last
         found[name] = {"counted": [last["received_bytes"], last["sent_bytes"]], "wire": wire}

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 import alignsolve  # noqa: E402
 
 project = "alignsolve"
-author = "the alignsolve developers"
+author = copyright = "the alignsolve developers"
 version = release = alignsolve.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]

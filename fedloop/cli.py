@@ -6,7 +6,6 @@ SIGTERM.
 
 from __future__ import annotations
 
-import enum
 import re
 import shlex
 import sys
@@ -18,16 +17,7 @@ from typing import Annotated, Any
 import click
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import (
-    BAD_INPUT,
-    DONE,
-    INTERRUPTED,
-    ending,
-    note,
-    print_json,
-    print_text,
-    version_option,
-)
+from alignsolve.cli.common import DONE, note, print_json, print_text, run_app, version_option
 from alignsolve.cli.terminating import run_command
 from alignsolve.errors import ReportError
 from fedloop.errors import ConfigError
@@ -68,32 +58,9 @@ JsonOption = Annotated[
 ]
 
 
-class Strategies(enum.StrEnum):
-    """Who decides which client trains what; as `fedloop.config.Strategy`."""
-
-    OPTIMAL = "optimal"
-    GREEDY = "greedy"
-    RANDOM = "random"
-    ROUND_ROBIN = "round-robin"
-    FLEX_MOE = "flex-moe"
-    ORACLE = "oracle"
-    EVERYTHING = "everything"
-    FEDAMOLE = "fedamole"
-
-
-class Names(enum.StrEnum):
-    """Data sets that can be fetched."""
-
-    MNIST = "mnist"
-    FASHION_MNIST = "fashion-mnist"
-    CIFAR10 = "cifar10"
-
-
-class Engine(enum.StrEnum):
-    """What trains the clients."""
-
-    INPROCESS = "inprocess"
-    FLOWER = "flower"
+#: Who decides which client trains what; `fedloop.config.Strategy` has the same.
+STRATEGIES = ("optimal", "greedy", "random", "round-robin", "flex-moe", "oracle", "everything",
+              "fedamole")
 
 
 def run(
@@ -103,15 +70,16 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; one that was "
                                                     "interrupted goes on.")] = Path("fedloop-run"),
     again: Annotated[bool, typer.Option("--again", help="Forget the run in that folder.")] = False,
-    strategy: Annotated[Strategies | None,
-                        typer.Option("--strategy", show_default=False,
+    strategy: Annotated[str | None,
+                        typer.Option("--strategy", click_type=click.Choice(STRATEGIES),
+                                     show_default=False,
                                      help="Who decides which client trains what; short for --set "
                                           "strategy=greedy.")] = None,
     device: DeviceOption = None,
     tensorboard: TensorboardOption = False,
-    engine: Annotated[Engine, typer.Option("--engine", help="Train clients in this process, or "
-                                                            "each as a node of Flower's "
-                                                            "simulation.")] = Engine.INPROCESS,
+    engine: Annotated[str, typer.Option("--engine", click_type=click.Choice(
+        ("inprocess", "flower")), help="Train clients in this process, or each as a node of "
+                                       "Flower's simulation.")] = "inprocess",
     json: JsonOption = False,
 ) -> int:
     """Train, and draw what happened.
@@ -120,41 +88,37 @@ def run(
     hidden domains see turned by quarters.
     """
     from fedloop.checkpoint import forget
+    from fedloop.events import open_events
     from fedloop.metrics import summary
-    from fedloop.plot import run_figure, save
-    from fedloop.printing import Progress, told
+    from fedloop.plot import run_figure
+    from fedloop.printing import progress_of_rounds, told
     from fedloop.privacy import stated_loss
+    from fedloop.report import run_page
     from fedloop.train import train
 
     chosen = _settings(config, set_, data_dir, device, strategy)
     if again:
         forget(out)
-    with Progress(chosen.rounds, json) as advance, _events(out, tensorboard) as events:
+    with progress_of_rounds(chosen.rounds, json) as advance, (
+            open_events(out) if tensorboard else nullcontext()) as add_event:
 
         def tell(record: dict[str, Any]) -> None:
             advance(chosen.strategy, record)
-            if events is not None:
-                events.add(record)
+            if add_event is not None:
+                add_event(record)
 
-        if engine is Engine.FLOWER:
+        if engine == "flower":
             from fedloop.flower.simulation import train_simulated
 
             world, state, _ = train_simulated(chosen, out, on_round=tell)
         else:
             world, state = train(chosen, out, on_round=tell)
-    picture = out / "run.png"
     figure = run_figure(world, state.records)
-    save(figure, picture)
     found = summary(state.records, chosen.targets)
     if chosen.privacy.noise_multiplier:
         found["privacy"] = stated_loss(chosen.privacy, len(state.records))
-    files = {"picture": str(picture)} | _report(
-        out, lambda pages: pages.run_page(chosen, found, figure))
-    if json:
-        print_json({**found, **files})
-    else:
-        print_text(told(found))
-        _print_files(files)
+    _finish(out / "run.png", figure, run_page(chosen, found, figure), json, found,
+            lambda: print_text(told(found)))
     return DONE
 
 
@@ -180,14 +144,15 @@ def compare(
     from fedloop.checkpoint import forget, writing
     from fedloop.compare import compare as play
     from fedloop.compare import domains, figures
-    from fedloop.plot import comparison_figure, described, save
-    from fedloop.printing import Progress, print_table
+    from fedloop.plot import comparison_figure, described
+    from fedloop.printing import print_table, progress_of_rounds
+    from fedloop.report import comparison_page
 
     chosen = _settings(config, set_, data_dir, device)
     names = _distinct(strategies.split(","))
     numbers = _numbers(seeds)
     total = chosen.rounds * len(names) * len(numbers)
-    with writing(out), Progress(total, json) as advance:
+    with writing(out), progress_of_rounds(total, json) as advance:
         if again:
             for name in names:
                 for seed in numbers:
@@ -195,31 +160,26 @@ def compare(
         runs = play(chosen, names, numbers, out,
                     lambda name, seed, record: advance(f"{name}, seed {seed}", record))
     rows = figures(runs, chosen.targets, names[0])
-    picture = out / "compare.png"
     figure = comparison_figure(runs, domains(chosen, numbers),
                                chosen.model.experts * chosen.model.layers, described(chosen))
-    save(figure, picture)
-    files = {"picture": str(picture)} | _report(
-        out, lambda pages: pages.comparison_page(chosen, rows, names[0], numbers, figure))
-    if json:
-        print_json({"rows": rows, **files})
-    else:
-        print_table(rows, chosen.targets, names[0])
-        _print_files(files)
+    page = comparison_page(chosen, rows, names[0], numbers, figure)
+    _finish(out / "compare.png", figure, page, json, {"rows": rows},
+            lambda: print_table(rows, chosen.targets, names[0]))
     return DONE
 
 
 def download(
-    name: Annotated[Names, typer.Argument(show_default=False)],
+    name: Annotated[str, typer.Argument(click_type=click.Choice(
+        ("mnist", "fashion-mnist", "cifar10")), show_default=False)],
     to: Annotated[Path | None, typer.Option("--to", show_default=False,
                                             help="Folder; by default data/NAME.")] = None,
 ) -> int:
     """Fetch a published data set, and check its hashes. Needs a network."""
-    from fedloop.printing import Downloading
+    from fedloop.printing import progress_of_bytes
     from fedloop.tasks.download import download as fetch
 
-    with Downloading() as advance:
-        paths = fetch(name.value, to or Path("data") / name.value, advance)
+    with progress_of_bytes() as advance:
+        paths = fetch(name, to or Path("data") / name, advance)
     for path in paths:
         print_text(str(path))
     return DONE
@@ -256,25 +216,27 @@ for command, examples in COMMANDS:
     app.command(epilog="\n\n".join(["Examples:", *examples]))(command)
 
 
-# -- reports ---------------------------------------------------------------------------
+def _finish(
+    picture: Path, figure: Any, page: Any, json: bool, document: dict[str, Any],
+    tell: Callable[[], None],
+) -> None:
+    """Write the picture and the page of runs, and tell their figures and these files."""
+    from fedloop.plot import save
+    from fedloop.report import write_page
 
-
-def _report(out: Path, page: Callable[[Any], Any]) -> dict[str, str]:
-    """Write the page of a run into its folder; return the file by its kind."""
-    import fedloop.report as pages
-
-    path = out / "report.html"
+    save(figure, picture)
+    files = {"picture": str(picture)}
     try:
-        pages.write_page(page(pages), path)
+        write_page(page, report := picture.with_name("report.html"))
+        files["report"] = str(report)
     except ReportError as error:
         note(f"note: no report.html: {error}")
-        return {}
-    return {"report": str(path)}
-
-
-def _print_files(files: dict[str, str]) -> None:
-    for kind, path in files.items():
-        print_text(f"{kind}: {path}")
+    if json:
+        print_json({**document, **files})
+    else:
+        tell()
+        for kind, path in files.items():
+            print_text(f"{kind}: {path}")
 
 
 # -- parsing ---------------------------------------------------------------------------
@@ -282,7 +244,7 @@ def _print_files(files: dict[str, str]) -> None:
 
 def _settings(
     path: Path | None, changes: list[str] | None, data_dir: Path | None, device: str | None,
-    strategy: Strategies | None = None,
+    strategy: str | None = None,
 ) -> Any:
     """Return the settings that the arguments choose."""
     from fedloop.config import build_config, read_config
@@ -290,10 +252,8 @@ def _settings(
     settings = read_config(path, changes or []).model_dump()
     if data_dir is not None:
         settings["data"]["dir"] = data_dir
-    if device is not None:
-        settings["device"] = device
-    if strategy is not None:
-        settings["strategy"] = strategy.value
+    given = {"device": device, "strategy": strategy}
+    settings |= {name: value for name, value in given.items() if value is not None}
     return build_config(settings)
 
 
@@ -316,13 +276,6 @@ def _numbers(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _events(folder: Path, wanted: bool) -> Any:
-    """Return where events go, or a place for none."""
-    from fedloop.events import Events
-
-    return Events(folder) if wanted else nullcontext()
-
-
 # -- running ---------------------------------------------------------------------------
 
 
@@ -337,34 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # What --again forgot must not be forgotten twice.
     same = shlex.join(["fedloop", *(word for word in words if word != "--again")])
-    return run_command(lambda: _run(words),
+    return run_command(lambda: run_app(app, words, "fedloop", "alignsolve[fed]"),
                        f"interrupted; what was begun is kept, and goes on with: {same}")
-
-
-def _run(words: list[str]) -> int:
-    """Run the command line; turn errors into a line and an exit code."""
-    try:
-        code = app(words, prog_name="fedloop", standalone_mode=False)
-        return code if isinstance(code, int) else DONE
-    except click.exceptions.NoArgsIsHelpError:
-        return BAD_INPUT
-    except click.ClickException as error:
-        return _failed(error.format_message(), BAD_INPUT, words)
-    except ModuleNotFoundError as error:
-        return _failed(f"{error.name} is missing: pip install 'alignsolve[fed]'", BAD_INPUT, words)
-    except click.Abort:  # some versions of typer make it of Ctrl-C
-        return INTERRUPTED
-    except Exception as error:
-        return _failed(*ending(error), words)
-
-
-def _failed(message: str, code: int, words: Sequence[str]) -> int:
-    """Report an error in one line."""
-    line = " ".join(message.split())
-    note(f"error: {line}")
-    if "--json" in words:
-        print_json({"error": line})
-    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,7 @@ def compare(
             chosen = build_config(config.model_dump() | {"seed": seed, "strategy": strategy})
             place = None if folder is None else folder / strategy / f"seed-{seed}"
 
-            def tell(record: Record, strategy: str = strategy, seed: int = seed) -> None:
-                if on_round is not None:
-                    on_round(strategy, seed, record)
-
+            tell = None if on_round is None else partial(on_round, strategy, seed)
             _, state = train(chosen, place, data=data, on_round=tell)
             runs[strategy][seed] = state.records
     return runs
@@ -53,9 +51,9 @@ def compare(
 
 def domains(config: Config, seeds: Sequence[int]) -> dict[int, np.ndarray]:
     """Return the clients' domains for every seed."""
-    clients = np.arange(config.partition.clients)
-    shown = clients % config.partition.domains if config.partition.has_domains else 0 * clients
-    return dict.fromkeys(seeds, shown)
+    spec = config.partition
+    number = np.arange(spec.clients) % (spec.domains if spec.has_domains else 1)
+    return dict.fromkeys(seeds, number)
 
 
 def figures(runs: Runs, targets: Sequence[float], ours: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedloop.local.executors import Alone, Stacked
 from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 
@@ -48,7 +49,7 @@ def judge_clients(
         torch.ones(len(sizes), model.total_experts, dtype=torch.bool) if allowed is None
         else torch.from_numpy(allowed) for allowed in held], dim=1).to(device)
     layers = masks.view(*masks.shape[:2], model.n_layers, model.n_experts).unbind(2)
-    personal = {name for name, value in server.items() if value.ndim > model.ndim[name]}
+    runner = Stacked(model) if batched else Alone(model)
     found = np.empty((2, len(held), len(sizes)))
     each = int(sizes.max()) * max(1, test.target[0].numel())
     step = max(1, AT_ONCE // each) if batched else 1
@@ -58,11 +59,9 @@ def judge_clients(
         # Clients with fewer examples get their last one again, which does not count.
         place = np.minimum(np.arange(size.max()), size[:, None] - 1) + test.first[some, None]
         batch, target = test.pick(torch.from_numpy(place).to(device))
-        params = {name: value[some] if name in personal else value
+        params = {name: value[some] if value.ndim > model.ndim[name] else value
                   for name, value in server.items()}
-        allowed = [rows[some] for rows in layers]
-        output = _many(model, params, personal, batch, allowed) if batched else _one(
-            model, params, personal, batch, allowed)
+        output = runner.each(params, batch, [rows[some] for rows in layers])
         targets = target[:, None].expand(-1, len(held), *target.shape[1:])
         for kind, of in enumerate((task.accuracy, task.loss)):
             values = of(output.flatten(0, 2), targets.flatten(0, 2)).double().view(
@@ -70,27 +69,3 @@ def judge_clients(
             counts = np.arange(size.max()) < size[:, None]
             found[kind, :, some] = ((values * counts[:, None]).sum(axis=2) / size[:, None]).T
     return found[0], found[1]
-
-
-def _many(
-    model: ExpertModel, params: dict[str, Tensor], personal: set[str], batch: Tensor,
-    allowed: list[Tensor],
-) -> Tensor:
-    """Return outputs (N, K, B, ...) of clients under each of their K masks."""
-    def one(params: dict[str, Tensor], batch: Tensor, allowed: list[Tensor]) -> Tensor:
-        return torch.vmap(lambda rows: model.run(params, batch, rows, observed=False)[0])(
-            allowed)
-
-    axes = {name: 0 if name in personal else None for name in params}
-    return torch.vmap(one, (axes, 0, 0))(params, batch, allowed)
-
-
-def _one(
-    model: ExpertModel, params: dict[str, Tensor], personal: set[str], batch: Tensor,
-    allowed: list[Tensor],
-) -> Tensor:
-    """Return the same for one client, mask after mask."""
-    own = {name: value[0] if name in personal else value for name, value in params.items()}
-    return torch.stack([
-        model.run(own, batch[0], [rows[0, number] for rows in allowed], observed=False)[0]
-        for number in range(allowed[0].shape[1])])[None]

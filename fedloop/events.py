@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fedloop.errors import ConfigError
@@ -21,8 +21,9 @@ FIGURES = {
 }
 
 
-class Events:
-    """A folder of events; used in a ``with`` statement.
+@contextmanager
+def open_events(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give what writes a round's record as events.
 
     Parameters
     ----------
@@ -40,48 +41,39 @@ class Events:
     written of them before is purged. Events that cannot be written stop no run: there are
     none from then on, after one warning.
     """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError("--tensorboard needs a package: pip install tensorboard") from None
+    place, writer, failed = folder / "tensorboard", None, False
 
-    def __init__(self, folder: Path) -> None:
+    @contextmanager
+    def unless_failed() -> Iterator[None]:
+        nonlocal failed
         try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ConfigError("--tensorboard needs a package: pip install tensorboard") from None
-        self._open: Callable[..., Any] = SummaryWriter
-        self._folder = folder / "tensorboard"
-        self._writer: Any = None
-        self._failed = False
-
-    def __enter__(self) -> Events:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._writer is not None:
-            self._unless_failed(self._writer.close)
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Write a round."""
-        self._unless_failed(lambda: self._add(record))
-
-    def _unless_failed(self, write: Callable[[], None]) -> None:
-        if self._failed:
-            return
-        try:
-            write()
+            yield
         except OSError as error:
-            self._failed = True
+            failed = True
             logger.warning("events in %s cannot be written: %s; the run goes on without them",
-                           self._folder, error.strerror or error)
+                           place, error.strerror or error)
 
-    def _add(self, record: dict[str, Any]) -> None:
-        round_ = record["round"]
-        if self._writer is None:
-            self._writer = self._open(str(self._folder), purge_step=round_)
-        figures = {title: record[key] for key, title in FIGURES.items()}
-        figures |= {f"load/expert {number}": count
-                    for number, count in enumerate(record["holders"])}
-        for title, value in figures.items():
-            if value is not None:  # there is no loss where nobody answered
-                self._writer.add_scalar(title.replace(" ", "_"), value, round_)
+    def add(record: dict[str, Any]) -> None:
+        nonlocal writer
+        if failed:
+            return
+        with unless_failed():
+            if writer is None:
+                writer = SummaryWriter(str(place), purge_step=record["round"])
+            figures = {title: record[key] for key, title in FIGURES.items()}
+            figures |= {f"load/expert {number}": count
+                        for number, count in enumerate(record["holders"])}
+            for title, value in figures.items():
+                if value is not None:  # there is no loss where nobody answered
+                    writer.add_scalar(title.replace(" ", "_"), value, record["round"])
+
+    try:
+        yield add
+    finally:
+        if writer is not None and not failed:
+            with unless_failed():
+                writer.close()

@@ -34,7 +34,7 @@ from fedloop.server.aggregation import aggregate, sound_updates
 from fedloop.server.delivery import collect, deliver
 from fedloop.server.features import update_features
 from fedloop.server.optimisers import server_step
-from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router
+from fedloop.server.router import ClosedFormRouter, client_weights, closed_form_router, example_sums
 from fedloop.strategies import known_fitness, make_reports
 from fedloop.tasks.base import Task
 from fedloop.world import Record, State, World, build_world, start
@@ -46,6 +46,9 @@ Trainer = Callable[[World, State, list[int], dict[int, list[int]], int], Trainin
 #: Rounds before the last one from which a client's experts are chosen to serve it, where all
 #: clients take part in each.
 RECENT = 5
+
+#: Least fitness, as a share of the best of the layer, of an expert that serves a client.
+LEAST = 0.3
 
 
 def run_training(
@@ -94,6 +97,16 @@ def run_training(
     CheckpointError
         If the folder holds a checkpoint that is damaged or of other settings, or
         another run is writing it.
+
+    Examples
+    --------
+    Two rounds of handwritten digits:
+
+    >>> import fedloop
+    >>> from fedloop.config import Config
+    >>> world, state = fedloop.run_training(Config(rounds=2))
+    >>> [record["round"] for record in state.records]
+    [1, 2]
     """
     if stop_after is not None and (fault := COUNT.fault("stop_after", stop_after)):
         raise ConfigError(f"{fault}, or None")
@@ -131,15 +144,13 @@ def train_here(
     execute = together if config.local.batched else one_by_one
     sent, rounded = state.model, config.payload != "native"
     if rounded:
-        state.received = deliver(world.spec, sent, state.received, clients, held)
-        sent = sent | {name: value.to(sent[name]) for name, value in state.received.items()}
+        sent = deliver(world.spec, sent, state.received, clients, held, config.partition.clients)
     training = execute(
         world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
     )
     if rounded:
-        training, state.lost = collect(world.spec, state.model, state.received, state.lost,
-                                       training)
+        training = collect(world.spec, state.model, state.received, state.lost, training)
     return protect(training, config.privacy, config.seed, number)
 
 
@@ -180,7 +191,6 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
         waited.append(deadline or max(times[client].total for client in asked))
     record = {
         "round": number,
-        **evaluate(world, state),
         "loss": mean_loss(training, accepted),
         "load_cv": balance(state.holders),
         "holders": state.holders.tolist(),
@@ -196,6 +206,7 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
         "held": {str(client): experts for client, experts in held.items()},
     }
     state.records.append(record)
+    record |= evaluate(world, state)
     return record
 
 
@@ -282,8 +293,8 @@ def update_model(world: World, state: State, training: Training, accepted: np.nd
     new = aggregate(state.model, training, spec.layout, good, samples, config.server.weighting)
     personal = frozenset(name for name, value in new.items() if value.ndim > spec.ndim[name])
     state.model, state.velocity, state.square = server_step(
-        state.model, new, state.velocity, state.square, config.server, spec.layout.layer_of,
-        personal)
+        state.model, new, state.velocity, state.square, config.server,
+        dict.fromkeys(spec.layout.layer_of, 1), personal)
     for layer, pair in enumerate(training.pairs):
         finished = layer * spec.n_experts + pair.expert[good[pair.client]]
         np.add.at(state.holders, finished.cpu().numpy(), 1)
@@ -295,14 +306,15 @@ def evaluate(world: World, state: State) -> Record:
     `accuracy` is that of the experts that a client is served with, `accuracy_held` of those
     that its last plan gave it, finished or not. A client that no plan gave any of a layer is judged
     with all of that layer in `accuracy_held`, and where `alignment.serve` is ``held``; else
-    with the best of that layer for all clients, as many as it has room for.
+    one that trained none of a layer is served with the best of that layer for all clients, as
+    many as it has room for.
     """
     n_layers, n_experts = world.spec.n_layers, world.spec.n_experts
     layers = state.held.reshape(len(state.held), n_layers, n_experts)
     held = np.where(layers.any(axis=2, keepdims=True), layers, True).reshape(state.held.shape)
     served = held
     if world.config.alignment.serve == "best":
-        served = best_experts(world, state, held)
+        served = best_experts(world, state)
     # Our own models can be judged for all clients at once, whoever trains them.
     batched = world.spec.sliceable or world.config.local.batched
     (own, last), (loss, _) = judge_clients(
@@ -323,28 +335,48 @@ def evaluate(world: World, state: State) -> Record:
 def global_router(world: World, state: State, served: np.ndarray) -> ClosedFormRouter:
     """Return a router of all experts from what clients are served with and their data's sums."""
     fitness = state.aligner.fitness(range(len(served)))
-    return closed_form_router(
-        world.spec, state.model, world.partition.train,
-        client_weights(fitness, served, world.spec.n_layers), world.config.seed)
+    weights = client_weights(fitness, served, world.spec.n_layers)
+    sums = world.image_sums or example_sums(world.spec, state.model, world.partition.train,
+                                            world.config.seed)
+    return closed_form_router(sums, weights)
 
 
-def best_experts(world: World, state: State, held: np.ndarray) -> np.ndarray:
+def best_experts(world: World, state: State) -> np.ndarray:
     """Return with which experts clients are served: bool, shape (clients, experts).
 
     Of every layer those that are best by its own reports, as many as the client has room for, among
-    those that its plans gave it in the last round and in about `RECENT` before it in which it
-    took part, finished or not: it is not served with what it only tries out, nor with what is
-    not known to suit it now.
+    those that it trained (`trained_lately`): it is not served with what it only tries out, nor
+    with what is not known to suit it now. Those below `LEAST` of the best are left out even
+    where there is room: routers send them examples that the others would get right.
     """
-    config, spec = world.config, world.spec
-    candidates = held.copy()
-    since = RECENT * config.partition.clients // (config.participants or config.partition.clients)
-    for record in state.records[-since:]:
-        for client, experts in record["held"].items():
-            candidates[int(client), experts] = True
-    fitness = np.where(candidates, state.aligner.fitness(range(len(held))), -np.inf)
-    layers = fitness.reshape(len(held), spec.n_layers, spec.n_experts)
-    rank = np.argsort(np.argsort(-layers, axis=2, kind="stable"), axis=2)
+    spec = world.spec
+    layers = trained_lately(world, state).reshape(-1, spec.n_layers, spec.n_experts)
+    layers = np.where(layers.any(axis=2, keepdims=True), layers, True)
+    fitness = state.aligner.fitness(range(len(layers))).reshape(layers.shape)
+    fitness = np.where(layers, fitness, -np.inf)
+    rank = np.argsort(np.argsort(-fitness, axis=2, kind="stable"), axis=2)
     slots = np.array([device.slots for device in world.fleet])[:, None, None]
-    served: np.ndarray = ((rank < slots) & (layers > -np.inf)).reshape(held.shape)
-    return served
+    enough = fitness >= LEAST * fitness.max(axis=2, keepdims=True)
+    served: np.ndarray = (rank == 0) | ((rank < slots) & enough)
+    return served.reshape(len(served), spec.total_experts)
+
+
+def trained_lately(world: World, state: State) -> np.ndarray:
+    """Return which experts clients trained of late: bool, shape (clients, experts).
+
+    In the last round and in about `RECENT` before it in which the client took part; of a client
+    of which no update was accepted in them, those of its last one that was.
+    """
+    config = world.config
+    trained = np.zeros((config.partition.clients, world.spec.total_experts), np.bool_)
+    since = RECENT * config.partition.clients // (config.participants or config.partition.clients)
+    for ago, record in enumerate(reversed(state.records)):
+        has_some = np.asarray(trained.any(axis=1))
+        if ago > since and has_some.all():
+            break
+        missed = {*record["late"], *record["failed"], *record["refused"], *record["idle"]}
+        for name, experts in record["held"].items():
+            client = int(name)
+            if client not in missed and (ago <= since or not has_some[client]):
+                trained[client, experts] = True
+    return trained

@@ -70,15 +70,13 @@ class Packed:
     data: bytes
 
 
-def quantise(value: Tensor, leading: int = 0) -> tuple[Tensor, Tensor]:
+def quantise(value: Tensor) -> tuple[Tensor, Tensor]:
     """Round to whole multiples of a scale for every row.
 
     Parameters
     ----------
     value : Tensor
         Floating point, any shape.
-    leading : int
-        Axes in front that count tensors of their own, with rows of their own.
 
     Returns
     -------
@@ -87,7 +85,7 @@ def quantise(value: Tensor, leading: int = 0) -> tuple[Tensor, Tensor]:
     scale : Tensor
         float32, with 1 for the length of rows; not finite where a row is not.
     """
-    rows = value.float() if value.ndim > leading else value.float()[..., None]
+    rows = value.float() if value.ndim else value.float()[None]
     scale = rows.abs().amax(dim=-1, keepdim=True) / LARGEST if rows.shape[-1] else rows.new_zeros(
         *rows.shape[:-1], 1)
     steps = (rows / scale.where(scale > 0, torch.ones_like(scale))).round()
@@ -100,9 +98,38 @@ def dequantise(steps: Tensor, scale: Tensor) -> Tensor:
     return (rows * scale).view(steps.shape)
 
 
-def transmitted(meant: Tensor, leading: int = 0) -> Tensor:
-    """Return what a receiver gets of a difference that travels as ``int8``, float32."""
-    return dequantise(*quantise(meant, leading))
+def pack_for(
+    pieces: Mapping[str, Tensor], has: Mapping[str, Tensor]
+) -> tuple[dict[str, Packed], dict[str, Tensor]]:
+    """Return the bytes, ``int8``, of differences to what a receiver has, and what it then has.
+
+    Of what it has nothing, the difference is to zero.
+    """
+    packed, new = {}, {}
+    for name, value in pieces.items():
+        base = has.get(name) if value.is_floating_point() else None
+        packed[name] = pack(value if base is None else value.cpu().float() - base, "int8")
+        got = unpack(packed[name], packed[name])
+        new[name] = got if base is None else base + got
+    return packed, new
+
+
+def changes(trained: Mapping[str, Tensor], has: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return how what was trained differs from what a client was sent; whole numbers as they are.
+
+    A model loads what it has rounded to its own type, such as bfloat16: that is the base.
+    """
+    return {name: value.cpu().float() - has[name].to(value.dtype).float()
+            if value.is_floating_point() else value for name, value in trained.items()}
+
+
+def changed(model: Mapping[str, Tensor], reply: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the model's tensors plus a client's changes, float32; see `changes`.
+
+    Only what training changed counts: what rounding took of the client's version does not.
+    """
+    return {name: model[name].cpu().float() + value if value.is_floating_point() else value
+            for name, value in reply.items()}
 
 
 def pack_differences(meant: Mapping[str, Tensor], lost: dict[str, Tensor]) -> dict[str, Packed]:

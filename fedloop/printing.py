@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich import progress
@@ -15,53 +16,32 @@ from alignsolve.cli.common import print_text
 TABLE_WIDTH = 100
 
 
-class Progress:
+@contextmanager
+def progress_of_rounds(
+    total: int, quiet: bool
+) -> Iterator[Callable[[str, dict[str, Any]], None]]:
     """Show rounds, accuracy and load CV on a terminal while runs go on."""
-
-    def __init__(self, total: int, quiet: bool) -> None:
-        console = Console(stderr=True)
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description}"), progress.BarColumn(),
-            progress.MofNCompleteColumn(), progress.TimeRemainingColumn(),
-            console=console, disable=quiet or not console.is_terminal,
-        )
-        self._task = self._bar.add_task("loading", total=total)
-
-    def __enter__(self) -> Callable[[str, dict[str, Any]], None]:
-        self._bar.start()
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _advance(self, name: str, record: dict[str, Any]) -> None:
-        self._bar.update(
-            self._task, advance=1,
-            description=f"{name}: accuracy {record['accuracy']:.3f}, "
-                        f"load CV {record['load_cv']:.4f}",
-        )
+    columns = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()
+    with _bar(*columns, quiet=quiet) as bar:
+        task = bar.add_task("loading", total=total)
+        yield lambda name, record: bar.update(
+            task, advance=1, description=f"{name}: accuracy {record['accuracy']:.3f}, "
+                                         f"load CV {record['load_cv']:.4f}")
 
 
-class Downloading:
+@contextmanager
+def progress_of_bytes() -> Iterator[Callable[[str, int, int | None], None]]:
     """Show a file's bytes on a terminal while they arrive."""
+    with _bar(progress.DownloadColumn(), progress.TransferSpeedColumn()) as bar:
+        task = bar.add_task("connecting")
+        yield lambda file, done, size: bar.update(
+            task, description=file, completed=done, total=size)
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._bar = progress.Progress(
-            progress.TextColumn("{task.description}"), progress.DownloadColumn(),
-            progress.TransferSpeedColumn(), console=console, disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("connecting")
 
-    def __enter__(self) -> Callable[[str, int, int | None], None]:
-        self._bar.start()
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _advance(self, file: str, done: int, size: int | None) -> None:
-        self._bar.update(self._task, description=file, completed=done, total=size)
+def _bar(*columns: progress.ProgressColumn, quiet: bool = False) -> progress.Progress:
+    console = Console(stderr=True)
+    return progress.Progress(progress.TextColumn("{task.description}"), *columns,
+                             console=console, disable=quiet or not console.is_terminal)
 
 
 def told(found: dict[str, Any]) -> str:

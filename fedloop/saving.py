@@ -18,6 +18,7 @@ from alignsolve.io.files import append_text
 from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
+from fedloop.models.layout import Params
 
 if TYPE_CHECKING:
     from fedloop.world import Record, State, World
@@ -77,7 +78,8 @@ def contents(world: World, state: State) -> dict[str, Any]:
         "config": identity_of(world.config),
         "model": arrays_of(state.model), "velocity": arrays_of(state.velocity),
         "square": arrays_of(state.square),
-        "received": arrays_of(state.received), "lost": arrays_of(state.lost),
+        **{kind: {client: arrays_of(pieces) for client, pieces in getattr(state, kind).items()}
+           for kind in ("received", "lost")},
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
@@ -88,6 +90,11 @@ def arrays_of(params: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Return arrays of tensors; half precision, which numpy lacks, as what holds it exactly."""
     return {name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
             for name, value in params.items()}
+
+
+def tensors_of(arrays: Mapping[str, np.ndarray], like: Mapping[str, torch.Tensor]) -> Params:
+    """Return what `arrays_of` made arrays of, in the type and on the device of the like."""
+    return {name: torch.from_numpy(value).to(like[name]) for name, value in arrays.items()}
 
 
 def restore(world: World, state: State, folder: Path) -> None:
@@ -110,13 +117,11 @@ def restore(world: World, state: State, folder: Path) -> None:
     if {name: value.shape for name, value in saved["model"].items()} != shapes:
         raise CheckpointError(f"{path}: made with another model; choose another folder, or remove "
                               "this one")
-    like = state.model
     state.model, state.velocity, state.square = (
-        {name: torch.from_numpy(value).to(like[name]) for name, value in saved[kind].items()}
-        for kind in ("model", "velocity", "square"))
+        tensors_of(saved[kind], state.model) for kind in ("model", "velocity", "square"))
     state.received, state.lost = (
-        {name: torch.from_numpy(value).to(like[name].device)
-         for name, value in saved[kind].items()} for kind in ("received", "lost"))
+        {int(client): {name: torch.from_numpy(value) for name, value in pieces.items()}
+         for client, pieces in saved[kind].items()} for kind in ("received", "lost"))
     state.aligner.load_state_dict(saved["aligner"])
     state.holders, state.held = saved["holders"], saved["held"]
     # Runs of older versions may hold infinite losses.

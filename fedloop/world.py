@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fedloop.models.build import build_model
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import Params
 from fedloop.payload import number_bytes
+from fedloop.server.router import ExampleSums, example_sums
 from fedloop.strategies import build_aligner
 from fedloop.tasks.base import Partition, Task
 from fedloop.tasks.choose import task_of
@@ -38,6 +40,14 @@ class World:
     trunk_bytes: int
     expert_bytes: list[int]
 
+    @cached_property
+    def image_sums(self) -> ExampleSums | None:
+        """Return the sums that images are routed by, the same in every round; of text None."""
+        data = self.partition.train
+        if not data.input.is_floating_point():
+            return None
+        return example_sums(self.spec, {}, data, self.config.seed)
+
 
 @dataclass
 class State:
@@ -50,10 +60,9 @@ class State:
         of clients before it.
     velocity, square : dict of str to Tensor
         Running updates of the server's optimiser, and their squares.
-    received, lost : dict of str to Tensor
-        Where the payload is rounded: what every client has of its last message, 0 elsewhere,
-        and what rounding took of its replies, float32 with an axis of clients in front; see
-        `fedloop.server.delivery`.
+    received, lost : dict of int to dict of str to Tensor
+        Where the payload is rounded: what every client has of its last message, and what
+        rounding took of its replies, of clients that took part; see `fedloop.server.delivery`.
     aligner : al.Aligner
         Fitness, load and capacity.
     holders : ndarray
@@ -67,8 +76,8 @@ class State:
     model: Params
     velocity: Params
     square: Params
-    received: Params
-    lost: Params
+    received: dict[int, Params]
+    lost: dict[int, Params]
     aligner: al.Aligner
     holders: np.ndarray
     held: np.ndarray
@@ -144,11 +153,8 @@ def start(world: World) -> State:
             value = model[name]
             model[name] = value.expand(config.partition.clients, *value.shape).clone()
     shape = (config.partition.clients, spec.total_experts)
-    rounded = {} if config.payload == "native" else {
-        name: torch.zeros(config.partition.clients, *value.shape, device=value.device)
-        for name, value in model.items() if value.ndim == spec.ndim[name]}
     return State(
-        model, {}, {}, rounded, dict(rounded),
+        model, {}, {}, {}, {},
         build_aligner(config, spec, world.expert_bytes, world.fleet),
         np.zeros(spec.total_experts, np.int64), np.zeros(shape, np.bool_), [],
     )

@@ -130,10 +130,10 @@ PATCHES: list[Patch] = [
         ("for c in range(cap + 1):\n        best", "for c in range(cap):\n        best"),
     ),
     *_of(
-        "backends/lagrangian/multidimensional_knapsack.py", SETS,
+        "backends/lagrangian/set_search.py", SETS,
         ("if use > work.cap[i] or use < work.cap[i] - work.room[i]:", "if use > work.cap[i]:"),
-        ("            work.least[at, i] = work.least[at + 1, i] + min(0.0, a)",
-         "            work.least[at, i] = work.least[at + 1, i] + a"),
+        ("        below += min(0.0, a)", "        below += a"),
+        ("        smallest = min(smallest, a)", "        smallest = a"),
         ("        if gain <= -room:\n", "        if gain <= room:\n"),
     ),
     *_of(

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from alignsolve.model.bounds import Key, client_values, expert_values
+from alignsolve.model.bounds import Key, bound_values
 from alignsolve.model.problem import tolerance
 
 #: Most pairs that are enumerated: 2**12 answers.
@@ -89,13 +89,13 @@ class Enumeration:
         if kind == "client_fitness_min":
             return problem.client_fitness_min
         if kind in ("load_min", "load_max"):
-            bound = expert_values(problem, kind, name)
+            bound = bound_values(problem, kind, name)
             if name is None:
                 low = kind == "load_min"
                 bound = np.ceil(bound - tolerance(bound)) if low else np.floor(
                     bound + tolerance(bound))
             return bound
-        return np.asarray(client_values(problem, kind, name, group), dtype=np.float64)
+        return np.asarray(bound_values(problem, kind, name, group), dtype=np.float64)
 
     def lacking(self, key: Key):
         """Return by how much answers miss a kind of bound, by client or expert: (answers, k)."""

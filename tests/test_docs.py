@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import enum
+import inspect
 import re
+import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
 
 import alignsolve as al
+import fedloop
 from alignsolve.backends import BACKEND_NAMES
 from tests.files import ROOT
 
 README = ROOT / "README.md"
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md")
                if not {"_build", "jupyter_execute", "generated"} & set(page.parts))
+
+#: Texts beside the site. Those of the past quote the words of their time.
+BESIDE = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md",
+          *sorted((ROOT / "examples").glob("*/README.md"))]
+PAST = [ROOT / "CHANGELOG.md", ROOT / "docs" / "evidence" / "failed.md"]
+
+EXPORTS = [f"alignsolve.{name}" for name in al.__all__ if name != "plot"]
+EXPORTS += [f"alignsolve.plot.{name}" for name in al.plot.__all__]
+EXPORTS += [f"fedloop.{name}" for name in fedloop.__all__]
 
 #: Words of 0.1 that only its authors understood.
 PRIVATE = re.compile(
@@ -43,22 +57,40 @@ def test_readme_is_read_in_two_minutes() -> None:
     assert all(line in first for line in ("pip install .", "make bench", "make test"))
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*BESIDE, PAST[0], *PAGES],
+                         ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere_and_words_are_plain(page: Path) -> None:
     text = without_code(page.read_text())
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target:
             assert (page.parent / target).exists(), target
-    if page.parent.name != "evidence":  # the log of what failed quotes old names
+    if page not in PAST:
         assert not PRIVATE.findall(text)
 
 
 def test_reference_has_every_export_and_backend() -> None:
     reference = (ROOT / "docs" / "reference" / "api.md").read_text()
     told = set(re.findall(r"^   (\w+)$", reference, re.MULTILINE))
-    assert told >= set(al.__all__) - {"plot"} | set(al.plot.__all__)
+    assert told >= {name.rpartition(".")[2] for name in EXPORTS}
     backends = (ROOT / "docs" / "backends.md").read_text()
     assert all(f"`{name}`" in backends for name in BACKEND_NAMES)
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_export_has_numpydoc_and_an_example(name: str) -> None:
+    export = reduce(getattr, name.split(".")[1:], sys.modules[name.split(".")[0]])
+    text = export.__doc__ or ""
+    assert not PRIVATE.findall(text)
+    assert re.search(r"^    Examples\n    -{8}\n.*^    >>> ", text, re.MULTILINE | re.DOTALL)
+    is_class = inspect.isclass(export)
+    if is_class and issubclass(export, (enum.Enum, Exception)):
+        return
+    signature = inspect.signature(export)
+    given = {parameter for parameter in signature.parameters if not parameter.startswith("_")}
+    lines = re.findall(r"^    (\w[\w, *]*?)(?: : .*)?$", text, re.MULTILINE)
+    told = {parameter for line in lines for parameter in re.split(r", ", line)}
+    assert given <= told
+    assert is_class or signature.return_annotation == "None" or "Returns\n    -------" in text
 
 
 def test_every_page_is_in_the_contents() -> None:

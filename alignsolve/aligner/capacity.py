@@ -54,6 +54,13 @@ class CapacitySettings:
         Rounds finished and not finished that a new client is judged by.
     finish_half_life : float, default 20
         Rounds asked after which an old finish counts half.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=4, capacity=al.CapacitySettings(max_experts=3))
+    >>> aligner.plan(["phone"]).experts_of("phone").size
+    3
     """
 
     max_experts: int = 1
@@ -92,6 +99,16 @@ class ClientProfile:
     ------
     ProblemError
         If a field is no finite number >= 0 (slots: no whole number).
+
+    Examples
+    --------
+    `Aligner.declare` takes its fields:
+
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=3, expert_mb=10.0)
+    >>> aligner.declare("phone", max_experts=2, memory_mb=100.0, forbidden=[0])
+    >>> aligner.plan(["phone"]).experts_of("phone").tolist()
+    [1, 2]
     """
 
     max_experts: int | None = None

@@ -91,6 +91,20 @@ class FitnessSettings:
         Distance between clients' features over which likeness fades, in units of their
         median distance from the centre; from 0.001 to 1e6.
         See `alignsolve.aligner.shared_evidence`.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> settings = al.FitnessSettings(score="accuracy", exploration=0.0)
+    >>> aligner = al.Aligner(n_experts=2, fitness=settings)
+    >>> plan = aligner.plan(["phone"])
+    >>> report = al.ClientReport("phone", plan.round, samples=10, seconds=1.0, experts={
+    ...     0: al.ExpertReport(samples=0, accuracy=0.9),
+    ...     1: al.ExpertReport(samples=0, accuracy=0.1)})
+    >>> aligner.observe(plan, [report]).accepted
+    1
+    >>> aligner.fitness(["phone"]).round(2).tolist()
+    [[0.8, 0.2]]
     """
 
     score: ScoreName | Score = "loss"

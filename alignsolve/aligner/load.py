@@ -38,6 +38,15 @@ class LoadSettings:
     carry : bool, default True
         Whether later rounds make up for what earlier ones missed; if not, every
         round is balanced as if it were the first.
+
+    Examples
+    --------
+    Expert 0 shall be trained three times as often as expert 1:
+
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=2, load=al.LoadSettings(share=[3, 1]))
+    >>> aligner.plan(["a", "b", "c", "d"]).loads.tolist()
+    [3, 1]
     """
 
     share: Sequence[float] | None = None

@@ -52,6 +52,13 @@ class Plan:
         The relaxed bounds; empty where all hold.
     deadline_s : float or None
         Seconds that participants have.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> plan = al.Aligner(n_experts=2).plan(["phone", "edge"])
+    >>> plan.round, plan.loads.tolist(), plan.holders_of(0)
+    (1, [1, 1], ('phone',))
     """
 
     round: int

@@ -36,6 +36,12 @@ class ExpertReport:
         Share of the client's tokens that its gate sends to the expert, 0 to 1.
     gradient_norm : float, optional
         Root mean square over samples of the gradient's Euclidean norm.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> al.ExpertReport(samples=120, loss=0.7, loss_before=0.9).loss
+    0.7
     """
 
     samples: float
@@ -72,6 +78,15 @@ class ClientReport:
         origin: clients alike learn from each other's scores
         (`alignsolve.aligner.shared_evidence`). They tell the server which clients are alike,
         and whatever else they were computed from. None keeps those sent before.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> report = al.ClientReport(
+    ...     "phone", round=1, samples=120, seconds=4.0, down_mb=20.0, down_seconds=2.5,
+    ...     experts={3: al.ExpertReport(samples=120, loss=0.7)}, features=[0.2, -1.3])
+    >>> report.experts[3].samples
+    120
     """
 
     client: ClientId
@@ -98,6 +113,16 @@ class Refusal:
         Why, in words.
     kind : {"malformed", "not asked", "late", "duplicate"}
         What refusals are counted by.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=2)
+    >>> plan = aligner.plan(["phone", "edge"])
+    >>> reports = [al.ClientReport(client, plan.round, samples=10, seconds=1.0)
+    ...            for client in ("phone", "laptop")]
+    >>> [(refusal.client, refusal.kind) for refusal in aligner.observe(plan, reports).refused]
+    [('laptop', 'not asked')]
     """
 
     client: object
@@ -119,6 +144,18 @@ class Observation:
         Clients of the plan without an accepted report.
     ignored_features : tuple of str or int
         Clients whose features have another length than those of others, and were ignored.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=2)
+    >>> plan = aligner.plan(["phone", "edge"])
+    >>> expert = int(plan.experts_of("phone")[0])
+    >>> report = al.ClientReport("phone", plan.round, samples=10, seconds=1.0,
+    ...                          experts={expert: al.ExpertReport(samples=10, loss=0.5)})
+    >>> observation = aligner.observe(plan, [report])
+    >>> observation.accepted, observation.dropped
+    (1, ('edge',))
     """
 
     accepted: int

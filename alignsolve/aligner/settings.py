@@ -54,6 +54,16 @@ class PolicySettings:
     time_limit : float, optional
         Seconds for a round. It makes plans depend on the machine's speed; None
         leaves them to gaps and limits on work, so that a restart repeats them.
+
+    Examples
+    --------
+    Every participant trains two experts at least:
+
+    >>> import alignsolve as al
+    >>> aligner = al.Aligner(n_experts=3, capacity=al.CapacitySettings(max_experts=3),
+    ...                      policy=al.PolicySettings(min_experts=2))
+    >>> aligner.plan(["a", "b"]).experts_of("a").size >= 2
+    True
     """
 
     min_experts: int = 1

@@ -7,15 +7,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from alignsolve.aligner.clients import Clients
 from alignsolve.aligner.features import ClientFeatures, Kernel
 from alignsolve.aligner.fitness import FitnessTracker, Shared
 from alignsolve.explain import Evidence
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 #: Most clients whose evidence is shared, the newest; cost grows with it.
 MOST = 4096
@@ -31,6 +34,8 @@ _one_thread = threading.Lock()
 
 @functools.cache
 def _libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
 
@@ -27,6 +28,7 @@ _CLASSES: Mapping[str, str] = {
 BACKEND_NAMES = tuple(_CLASSES)
 
 
+@functools.cache
 def _backend_class(name: str) -> type[Backend]:
     """Return the class behind a name, or raise `BackendNotFoundError`."""
     if name not in _CLASSES:
@@ -84,6 +86,11 @@ def takes_warm_start(name: str) -> bool:
 
 def available_backends() -> dict[str, Capabilities | str]:
     """Return every backend's capabilities, or the reason why it is missing.
+
+    Returns
+    -------
+    dict of str to Capabilities or str
+        By the name that `alignsolve.solve` takes.
 
     Examples
     --------

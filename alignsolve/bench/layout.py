@@ -14,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from alignsolve.bench.quality import GAPS
 from alignsolve.bench.records import Instance, Row, Settings
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, Summary
 from alignsolve.model.text import counted
@@ -119,38 +120,53 @@ def class_title(score: ClassScore) -> str:
     return f"{title}: {counted(score.instances, 'instance')}"
 
 
-def class_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
-    """Return the table of a class with all its columns: heads, and a row for each backend."""
-    heads = [" ".join(heading.split()) for heading in _COLUMNS]
-    rows = [[cell(one) for cell in _COLUMNS.values()] for one in score.summaries]
+def class_table(score: ClassScore, wide: bool = True) -> tuple[list[str], list[list[str]]]:
+    """Return the table of a class: heads, and a row for each backend.
+
+    Where it is not to be `wide`, what is least asked for is left out.
+    """
+    columns = {head: cell for head, cell in _COLUMNS.items() if wide or head not in _EXTRA}
     if any(one.wrong for one in score.summaries):
-        heads.append("WRONG")
-        for row, one in zip(rows, score.summaries, strict=True):
-            row.append(str(one.wrong or ""))
-    return heads, rows
+        columns[_WRONG] = lambda one: str(one.wrong or "")
+    return list(columns), [[cell(one) for cell in columns.values()] for one in score.summaries]
+
+
+def quality_table(score: ClassScore) -> tuple[list[str], list[list[str]]]:
+    """Return the time to quality of the compared backends: heads, and a row for each."""
+    heads = ["quality, s", *(f"to {gap}" for gap in GAPS), "integral"]
+    return heads, [
+        [one.backend, *map(_seconds, one.quality.figures().values())]
+        for one in score.summaries if one.compared
+    ]
 
 
 def _print_class(console: Console, score: ClassScore) -> None:
     """Print the table of a class."""
     console.print(Text(class_title(score), "bold"))
-    columns = [heading for heading in _COLUMNS if console.width >= WIDE or heading not in _EXTRA]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
-    for heading in columns:
-        left = heading == _BACKEND
-        table.add_column(
-            heading, justify="left" if left else "right", no_wrap=True, min_width=13 if left else 5
-        )
-    wrong = any(summary.wrong for summary in score.summaries)
-    if wrong:
-        table.add_column("\nWRONG", justify="right", style="bold red", no_wrap=True)
     fastest = min((one.proof_seconds for one in score.summaries if one.compared), default=math.nan)
-    for summary in score.summaries:
-        cells = [_COLUMNS[heading](summary) for heading in columns]
-        style = "bold" if summary.compared and summary.proof_seconds == fastest else ""
-        table.add_row(*cells, *([str(summary.wrong or "")] if wrong else []), style=style)
+    heads, rows = class_table(score, console.width >= WIDE)
+    table = _table(heads)
+    for summary, row in zip(score.summaries, rows, strict=True):
+        bold = summary.compared and summary.proof_seconds == fastest
+        table.add_row(*row, style="bold" if bold else "")
     console.print(table)
     common = f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} "
     console.print(Padding(Text(common + "that all compared backends support"), (0, 0, 1, 0)))
+    heads, rows = quality_table(score)
+    if rows:
+        table = _table(heads)
+        for row in rows:
+            table.add_row(*row)
+        console.print(Padding(table, (0, 0, 1, 0)))
+
+
+def _table(heads: Sequence[str]) -> Table:
+    """Return an empty table, of backends and figures."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for at, head in enumerate(heads):
+        table.add_column(head, justify="right" if at else "left", no_wrap=True,
+                         min_width=5 if at else 13, style="bold red" if head == _WRONG else "")
+    return table
 
 
 def _print_legend(console: Console, report: Findings) -> None:
@@ -175,7 +191,9 @@ def legend(settings: Settings) -> str:
         f"infeasible with proof; proved here: prices or conflict recomputed without a solver. "
         f"At best: value equals the best known. Gap: mean distance from it, 100% without an "
         f"answer. Times: geometric means shifted by {SHIFT:g} s; proof is all time until solved, "
-        f"or {limit:g} s where not. Memory: most that a run took beyond libraries and instance. "
+        f"or {limit:g} s where not. Quality: time until an answer is within {', '.join(GAPS)} of "
+        f"the best bound, {limit:g} s where never; integral: of the gap to the best known value "
+        f"over {limit:g} s. Memory: most that a run took beyond libraries and instance. "
         f"-: too few instances supported to compare."
     )
 
@@ -263,11 +281,9 @@ def _tally(name: str) -> Callable[[Summary], str]:
     return lambda one: str(getattr(one, name)) if one.supported else "-"
 
 
-_BACKEND = "\nbackend"
-
 #: Cells by heading. Counts of what should not happen are blank where it did not.
 _COLUMNS: dict[str, Callable[[Summary], str]] = {
-    _BACKEND: lambda one: one.backend,
+    "\nbackend": lambda one: one.backend,
     "\nsolved": lambda one: f"{one.solved}/{one.supported}" if one.supported else "-",
     "proved\nhere": _tally("proved_here"),
     "by\nsolver": _tally("proved_by_solver"),
@@ -281,6 +297,9 @@ _COLUMNS: dict[str, Callable[[Summary], str]] = {
     "\nfailed": lambda one: str(one.failed or ""),
     "not\nsupp.": lambda one: str(one.unsupported or ""),
 }
+
+#: Wrong answers have a column where there are any.
+_WRONG = "\nWRONG"
 
 #: Columns left out where the terminal is narrower than `WIDE`.
 _EXTRA = ("build\ns", "solve\ns", "memory\nMiB")

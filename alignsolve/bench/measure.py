@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -21,6 +22,7 @@ from alignsolve.infeasibility import Conflict
 from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem, Feature, Load, Resource
 from alignsolve.model.sources import FunctionSource
+from alignsolve.progress import Progress
 from alignsolve.result import Result
 from alignsolve.solve.solve import solve
 from alignsolve.status import Status
@@ -33,6 +35,42 @@ REPEAT_BELOW = 1.0
 
 #: Outcomes of short runs that are repeated.
 REPEATED = (*ANSWERED, "nothing")
+
+#: Answers are told apart that are found this share of the time, or a millisecond, apart.
+RESOLUTION, LEAST_SECONDS = 0.01, 1e-3
+
+
+class Incumbents:
+    """Keeps when better answers were found; a callback of `alignsolve.solve`.
+
+    Of answers that come at about the same time (`RESOLUTION`) only the last is kept, so that
+    no answer counts too early, and a long search keeps a few hundred.
+
+    Parameters
+    ----------
+    sign : float
+        +1 where larger values are better, -1 where smaller ones are.
+
+    Attributes
+    ----------
+    found : list of (float, float)
+        Seconds and value, each better than the one before.
+    """
+
+    def __init__(self, sign: float) -> None:
+        self.found: list[tuple[float, float]] = []
+        self._sign, self._moment = sign, -1
+
+    def __call__(self, state: Progress) -> None:
+        """Take the state of a search; never ask to stop."""
+        value = state.objective_value
+        if math.isnan(value) or (self.found and self._sign * (value - self.found[-1][1]) <= 0):
+            return
+        moment = int(math.log(max(state.seconds / LEAST_SECONDS, 1.0)) / RESOLUTION)
+        if self.found and moment == self._moment:
+            self.found.pop()
+        self.found.append((state.seconds, value))
+        self._moment = moment
 
 
 def tiny_problem(features: Iterable[Feature], dtype: Any) -> AlignmentProblem:
@@ -171,13 +209,13 @@ def _attempt(
     backend: str, problem: AlignmentProblem, options: dict[str, Any], tell: Tell
 ) -> tuple[dict[str, Any], Conflict | None]:
     """Solve a problem once, measured."""
-    conflict = None
+    conflict, incumbents = None, Incumbents(problem.sign)
     resident = resident_mib(os.getpid())
     _forget_peak()
     tell({"began": resident})
     started = time.perf_counter()
     try:
-        result = solve(problem, backend, on_interrupt="raise", **options)
+        result = solve(problem, backend, on_interrupt="raise", callback=incumbents, **options)
     except Exception as error:
         unsupported = isinstance(error, UnsupportedProblemError)
         lacking = lack_of_memory(error) is not None
@@ -186,6 +224,7 @@ def _attempt(
         fields: dict[str, Any] = {"outcome": outcome, "message": text}
     else:
         fields, conflict = _result_fields(result), result.conflict
+        fields["incumbents"] = incumbents.found
     fields["total_seconds"] = time.perf_counter() - started
     peak = _peak_mib()
     fields |= {"peak_mib": peak, "rise_mib": None if peak is None else peak - resident}

@@ -59,22 +59,23 @@ class Worker:
             more than `grow_to` MiB.
         """
         with self._asking:
-            return self._answer({"do": do, **fields}, seconds, grow_to)
-
-    def _answer(self, request: dict[str, Any], seconds: float, grow_to: float) -> dict[str, Any]:
-        """Send a request and return the reply; see `ask`."""
-        deadline = time.monotonic() + seconds
-        try:
-            self._connection.send(request)
-            while not self._connection.poll(0.1):
-                if time.monotonic() > deadline:
-                    raise WorkerLostError(f"took longer than {seconds:.0f} s")
-                if resident_mib(self._process.pid) > grow_to:
-                    raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} MiB")
-            reply: dict[str, Any] = self._connection.recv()
-        except (EOFError, OSError):
-            raise WorkerLostError(self._last_words()) from None
-        return reply
+            deadline = time.monotonic() + seconds
+            try:
+                self._connection.send({"do": do, **fields})
+                while not self._connection.poll(0.1):
+                    if time.monotonic() > deadline:
+                        raise WorkerLostError(f"took longer than {seconds:.0f} s")
+                    if resident_mib(self._process.pid) > grow_to:
+                        raise WorkerLostError(f"takes more than the memory limit of {grow_to:.0f} "
+                                              f"MiB")
+                reply: dict[str, Any] = self._connection.recv()
+            except (EOFError, OSError):
+                # How it ended, with the end of what it said.
+                how = how_ended(self._process.wait())
+                raise WorkerLostError(
+                    one_line(f"the reading process {how}{last_words(self._errors)}")
+                ) from None
+            return reply
 
     def stop(self) -> None:
         """Kill the worker and its child."""
@@ -85,11 +86,6 @@ class Worker:
         with self._asking:
             self._connection.close()
             self._errors.close()
-
-    def _last_words(self) -> str:
-        """Return how the worker ended, with the end of what it said."""
-        how = how_ended(self._process.wait())
-        return one_line(f"the reading process {how}{last_words(self._errors)}")
 
 
 def in_turn(tasks: Iterable[Task]) -> Callable[[int], Task | None]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from typing import IO
 
-import psutil
+from alignsolve.machine.processes import descendants, resident
 
 MIB = 2.0**20
 
@@ -16,10 +15,7 @@ MESSAGE_LENGTH = 300
 
 def resident_mib(process: int) -> float:
     """Return the resident memory of a process, MiB; 0 once it has ended."""
-    try:
-        return float(psutil.Process(process).memory_info().rss) / MIB
-    except psutil.Error:
-        return 0.0
+    return resident(process) / MIB
 
 
 class Family:
@@ -41,9 +37,7 @@ class Family:
     def resident_mib(self) -> float:
         """Return the resident memory of all, MiB; 0 once they have ended."""
         if self._looks % self.looks == 0:
-            with contextlib.suppress(psutil.Error):
-                found = psutil.Process(self._process).children(recursive=True)
-                self._children = [child.pid for child in found]
+            self._children = descendants(self._process)
         self._looks += 1
         return resident_mib(self._process) + sum(map(resident_mib, self._children))
 

@@ -188,6 +188,8 @@ class Row:
         libraries, instance).
     message : str
         What went wrong, in one line.
+    incumbents : tuple of (float, float)
+        When better answers were told of: seconds since the start of the solve, and value.
     """
 
     key: str
@@ -208,6 +210,11 @@ class Row:
     peak_mib: float | None = None
     rise_mib: float | None = None
     message: str = ""
+    incumbents: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON, and the pipe from a worker, give lists.
+        object.__setattr__(self, "incumbents", tuple(map(tuple, self.incumbents)))
 
     @property
     def value(self) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from alignsolve.bench.layout import Findings, closing_text
 from alignsolve.bench.page import bench_page
-from alignsolve.bench.profile import draw_profiles, profile_figure
+from alignsolve.bench.profile import draw_profiles, profile_figures
 from alignsolve.bench.records import Instance, Row, Settings, finite
 from alignsolve.bench.score import SHIFT, ClassScore, Judgement, judge, score_class
 from alignsolve.bench.store import write_csv, write_whole
@@ -24,7 +24,8 @@ CLASSES = ("flow", "mip")
 
 #: What is left out without a library, and how to have it.
 OPTIONAL = {
-    "matplotlib": "profile.svg, profile.png: drawn by matplotlib: pip install 'alignsolve[plot]'",
+    "matplotlib": "profile.svg, profile.png, quality.svg, quality.png: drawn by matplotlib: "
+                  "pip install 'alignsolve[plot]'",
     "jinja2": "report.html: made by jinja2: pip install 'alignsolve[report]'",
 }
 
@@ -56,8 +57,8 @@ class BenchReport(Findings):
         }
         missing = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
         notices = [*notices, *(OPTIONAL[name] for name in missing)]
-        figure = None if "matplotlib" in missing else profile_figure(scores)
-        files |= draw_profiles(folder, figure)
+        figures = {} if "matplotlib" in missing else profile_figures(scores)
+        files |= draw_profiles(folder, figures)
         if "jinja2" not in missing:
             files["html"] = folder / "report.html"
         report = cls(
@@ -71,11 +72,11 @@ class BenchReport(Findings):
             interrupted=interrupted,
             files=files,
         )
-        write_csv(files["csv"], rows)
+        write_csv(files["csv"], judgements)
         write_whole(files["json"], (json.dumps(report.to_json(), indent=1) + "\n").encode())
         write_whole(files["text"], report.table().encode())
         if "html" in files:
-            write_whole(files["html"], render(bench_page(report, figure)).encode())
+            write_whole(files["html"], render(bench_page(report, figures)).encode())
         return report
 
     def table(self, width: int = 100, color: bool = False) -> str:
@@ -116,8 +117,8 @@ def _class_json(score: ClassScore) -> dict[str, Any]:
         "backends": {
             one.backend: {
                 name: finite(value) if isinstance(value, float) else value
-                for name, value in asdict(one).items()
-                if name != "backend"
+                for name, value in (vars(one) | one.quality.figures()).items()
+                if name not in ("backend", "quality")
             }
             for one in score.summaries
         },
@@ -126,10 +127,12 @@ def _class_json(score: ClassScore) -> dict[str, Any]:
 
 def _row_json(judgement: Judgement) -> dict[str, Any]:
     """Return a row with its verdict as a JSON object."""
-    return asdict(judgement.row) | {
+    row = {name: value for name, value in vars(judgement.row).items() if name != "incumbents"}
+    return row | {
         "solved": judgement.solved,
         "at_best": judgement.at_best,
         "late": judgement.late,
         "gap_to_best": finite(judgement.gap),
         "wrong": judgement.wrong,
+        **{name: finite(value) for name, value in judgement.quality.figures().items()},
     }

@@ -6,7 +6,8 @@
   backend supports and has run. A backend that supports fewer than half of the
   instances of a class is not compared there, and does not shrink the set.
 * Times are shifted geometric means. *Time to proof* charges every row that is
-  not solved the time limit.
+  not solved the time limit, and so does *time to quality* (`alignsolve.bench.quality`)
+  every row that does not get there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from alignsolve.bench.quality import GAPS, UNKNOWN, Quality, best_bound, quality_of
 from alignsolve.bench.records import ANSWERED, FAILED, Instance, Row, Settings
 
 #: Shift of the geometric means, in seconds: differences well below it do not count.
@@ -116,6 +118,8 @@ class Judgement:
         answer; NaN where no value is known.
     wrong : str
         What contradicts it, or "".
+    quality : Quality
+        How soon its answers were good.
     """
 
     row: Row
@@ -124,6 +128,7 @@ class Judgement:
     late: bool
     gap: float
     wrong: str
+    quality: Quality = UNKNOWN
 
     @property
     def failed(self) -> bool:
@@ -137,8 +142,20 @@ def judge(
     """Judge every row of the given instances."""
     by_name = {instance.name: instance for instance in instances}
     best = best_values(instances, rows)
-    return [
+    judged = [
         _judgement(by_name[row.instance], row, best.get(row.instance), settings) for row in rows
+    ]
+    right: dict[str, list[Row]] = {}
+    for one in judged:
+        if not one.wrong:
+            right.setdefault(one.row.instance, []).append(one.row)
+    bounds = {name: best_bound(by_name[name], found) for name, found in right.items()}
+    return [
+        replace(one, quality=quality_of(
+            by_name[one.row.instance], one.row, bounds.get(one.row.instance),
+            best.get(one.row.instance), settings.time_limit, one.failed,
+        ))
+        for one in judged
     ]
 
 
@@ -184,6 +201,8 @@ class Summary:
     rise_mib : float
         Largest memory that a run on any instance took beyond what its process
         held before.
+    quality : Quality
+        Shifted geometric means; where a gap was not reached, the limit counts.
     """
 
     backend: str
@@ -202,6 +221,7 @@ class Summary:
     solve_seconds: float
     proof_seconds: float
     rise_mib: float
+    quality: Quality
 
 
 @dataclass(frozen=True)
@@ -221,6 +241,9 @@ class ClassScore:
     profile : dict of str to sequence of float
         Time to proof on the common instances, +inf where not solved: input of
         `alignsolve.plot.performance.performance_profile`.
+    quality_profiles : dict of str to dict of str to sequence of float
+        Likewise the time to each of `alignsolve.bench.quality.GAPS`, on those common
+        instances that have an answer and a bound that is known.
     """
 
     problem_class: str
@@ -228,6 +251,7 @@ class ClassScore:
     common: tuple[str, ...]
     summaries: tuple[Summary, ...]
     profile: dict[str, list[float]]
+    quality_profiles: dict[str, dict[str, list[float]]]
 
 
 def score_class(
@@ -261,6 +285,13 @@ def score_class(
             backend: [_proof_seconds(table[backend][name], math.inf) for name in common]
             for backend in compared
         },
+        quality_profiles={
+            gap: {
+                backend: _known(table[backend][name].quality.seconds[gap] for name in common)
+                for backend in compared
+            }
+            for gap in GAPS
+        },
     )
 
 
@@ -272,7 +303,7 @@ def _summary(
     solved = [one for one in supported if one.solved]
     by_solver = sum(one.row.proof == "solver" for one in solved)
     shared = [found[name] for name in common]
-    gaps = [one.gap for one in shared if not math.isnan(one.gap)]
+    gaps = _known(one.gap for one in shared)
     limit = settings.time_limit
     return Summary(
         backend=backend, supported=len(supported), unsupported=len(found) - len(supported),
@@ -286,7 +317,22 @@ def _summary(
         solve_seconds=shifted_geometric_mean(_solve_seconds(one.row, limit) for one in shared),
         proof_seconds=shifted_geometric_mean(_proof_seconds(one, limit) for one in shared),
         rise_mib=max((one.row.rise_mib or 0.0 for one in supported), default=math.nan),
+        quality=_mean_quality([one.quality for one in shared], limit),
     )
+
+
+def _mean_quality(found: Sequence[Quality], limit: float) -> Quality:
+    """Return the means of a backend over the common instances."""
+    return Quality(
+        {gap: shifted_geometric_mean(
+            min(limit, seconds) for seconds in _known(one.seconds[gap] for one in found)
+         ) for gap in GAPS},
+        shifted_geometric_mean(_known(one.primal_integral for one in found)),
+    )
+
+
+def _known(figures: Iterable[float]) -> list[float]:
+    return [figure for figure in figures if not math.isnan(figure)]
 
 
 def _solve_seconds(row: Row, limit: float) -> float:

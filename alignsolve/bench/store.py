@@ -7,18 +7,22 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from alignsolve.bench import quality
 from alignsolve.bench.records import Row
+from alignsolve.bench.score import Judgement
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import TornWriteError, append_whole, atomic_write, fail_to_write
 from alignsolve.model.whole_files import hold, remove_leftovers
 
-#: Columns of the CSV file: of `Row`, those that say something on their own.
-CSV_FIELDS = tuple(field.name for field in dataclasses.fields(Row) if field.name != "key")
+#: Columns of the CSV file: of `Row`, those that say something on their own, and time to quality.
+CSV_FIELDS = (*(field.name for field in dataclasses.fields(Row)
+                if field.name not in ("key", "incumbents")), *quality.FIELDS)
 
 
 class Store:
@@ -111,19 +115,20 @@ def read_records(path: Path) -> tuple[dict[tuple[str, str], dict[str, Any]], boo
             for record in found if {"kind", "key"} <= record.keys()}, torn
 
 
-def write_csv(path: Path, rows: Iterable[Row]) -> None:
+def write_csv(path: Path, judgements: Iterable[Judgement]) -> None:
     """Write rows as CSV, in the order given, with numbers short enough to read."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for row in map(dataclasses.asdict, rows):
-        writer.writerow({name: _cell(name, value) for name, value in row.items()})
+    for one in judgements:
+        cells = vars(one.row) | one.quality.figures()
+        writer.writerow({name: _cell(name, value) for name, value in cells.items()})
     write_whole(path, text.getvalue().encode())
 
 
 def _cell(name: str, value: Any) -> Any:
     """Return a CSV cell: milliseconds and tenths of MiB are as much as can be measured."""
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if name.endswith("_seconds"):
         return f"{value:.3f}"

@@ -26,6 +26,20 @@ class Multipliers:
         Price >= 0 of a unit of each resource.
     fairness : float64 array, shape (n_clients,), optional
         Price >= 0 of a unit of each client's fairness floor.
+
+    Examples
+    --------
+    Prices bound the optimum of a problem with budgets, whatever solver they come from:
+
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5]], max_experts=2, load_max=1,
+    ...     resources={"memory": al.Resource(size=[2.0, 1.0], budget=[2.0, 2.0])})
+    >>> prices = al.Multipliers(np.array([0.5, 0.0]), budgets={"memory": np.array([1.0, 0.5])})
+    >>> certificate = al.certify(problem, [0, 1], [0, 1], prices)
+    >>> certificate.objective_value, certificate.dual_bound
+    (5.5, 6.5)
     """
 
     experts: Float64Array

@@ -59,6 +59,15 @@ class Certificate:
         Exchanges that improve a refuted answer.
     source : str
         Solver and version behind a bound of kind "solver".
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> print(al.certify(problem, [0, 1], [0, 1]).summary())
+    optimal, certified by prices: objective 5.5, bound 5.5, gap_abs 0
+    >>> al.certify(problem, [0, 1], [1, 0]).optimal
+    False
     """
 
     kind: Literal["prices", "solver", "none"]

@@ -7,11 +7,11 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import click
 import typer
@@ -24,8 +24,6 @@ from alignsolve.machine.memory import lack_of_memory
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import listing
-
-Value = TypeVar("Value", str, float)
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
@@ -155,39 +153,34 @@ def open_solution(
 
 def columns_of(texts: list[str] | None) -> dict[str, str]:
     """Return what ``--column`` says that tables call their columns."""
-    return _each_once("--column", map(_column, texts or []))
+    return _each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
 
 
 def settings_of(texts: list[str] | None) -> dict[str, float]:
     """Return what ``--set`` replaces."""
-    return _each_once("--set", map(_setting, texts or []))
+    found = {}
+    form = f"NAME=VALUE with one of {', '.join(SETTABLE)}"
+    for name, value in _each_once("--set", texts, form, SETTABLE).items():
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ProblemError(f"--set {f'{name}={value}'!r} does not give a number") from None
+    return found
 
 
-def _each_once(option: str, pairs: Iterable[tuple[str, Value]]) -> dict[str, Value]:
-    """Return names and values, or raise `ProblemError` where a name is given twice."""
-    found: dict[str, Value] = {}
-    for name, value in pairs:
+def _each_once(
+    option: str, texts: list[str] | None, form: str, known: Collection[str] = ()
+) -> dict[str, str]:
+    """Return names and values of texts ``NAME=VALUE``, with each name once."""
+    found: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals and (known or value)) or (known and name not in known):
+            raise ProblemError(f"{option} {text!r} is not {form}")
         if name in found:
             raise ProblemError(f"{option} {name}=... is given twice; give one")
         found[name] = value
     return found
-
-
-def _column(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not (name and equals and column):
-        raise ProblemError(f"--column {text!r} is not NAME=COLUMN, such as fitness=score")
-    return name, column
-
-
-def _setting(text: str) -> tuple[str, float]:
-    name, equals, value = text.partition("=")
-    if not equals or name not in SETTABLE:
-        raise ProblemError(f"--set {text!r} is not NAME=VALUE with one of {', '.join(SETTABLE)}")
-    try:
-        return name, float(value)
-    except ValueError:
-        raise ProblemError(f"--set {text!r} does not give a number") from None
 
 
 def version_option(program: str) -> Any:
@@ -228,6 +221,47 @@ def note(text: str) -> None:
     """Print a remark to standard error, if that takes any."""
     with suppress(OSError):
         print(ascii(text)[1:-1] if not text.isprintable() else text, file=sys.stderr)
+
+
+def run_app(
+    app: Callable[..., Any], words: Sequence[str], program: str, package: str = ""
+) -> int:
+    """Run a program's commands; turn errors into a line and an exit code.
+
+    Parameters
+    ----------
+    app : typer.Typer
+        Its commands.
+    words : sequence of str
+        What follows its name.
+    program : str
+        This name.
+    package : str
+        What to install where a module is missing; without it, such an error is raised.
+    """
+    try:
+        code = app(list(words), prog_name=program, standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError:
+        return BAD_INPUT  # the help is printed already
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        usage = f"; see {context.command_path} --help" if context else ""
+        # typer and click both add the same hint.
+        text = re.sub(r"( Did you mean [^?]*\?)\1", r"\1", error.format_message()).rstrip(".")
+        message, code = f"{text[:1].lower()}{text[1:]}{usage}", BAD_INPUT
+    except click.Abort:  # some versions of typer make it of Ctrl-C
+        return INTERRUPTED
+    except Exception as error:
+        if package and isinstance(error, ModuleNotFoundError):
+            message, code = f"{error.name} is missing: pip install '{package}'", BAD_INPUT
+        else:
+            message, code = ending(error)
+    line = " ".join(message.split())
+    note(f"error: {line}")
+    if "--json" in words:
+        print_json({"error": line})
+    return code
 
 
 def ending(error: Exception) -> tuple[str, int]:

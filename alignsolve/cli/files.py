@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import numpy as np
 import typer
 
@@ -221,10 +220,12 @@ def _percent(share: float) -> str:
 
 def _describe_installation(json: bool) -> None:
     """Print versions, and every backend or the line that installs it."""
+    from alignsolve import __version__  # of this code, whatever was installed
+
     backends = available_backends()
-    versions = {"alignsolve": version("alignsolve"), "python": platform.python_version(),
+    versions = {"alignsolve": __version__, "python": platform.python_version(),
                 "numpy": np.__version__}
-    lines = [", ".join(f"{name} {version}" for name, version in versions.items())]
+    lines = [", ".join(f"{name} {number}" for name, number in versions.items())]
     facts: dict[str, dict[str, Any]] = {}
     for name, found in backends.items():
         if isinstance(found, str):
@@ -241,15 +242,9 @@ def _describe_installation(json: bool) -> None:
     report(json, {"versions": versions, "backends": facts}, "\n".join(lines))
 
 
-class ProblemClass(enum.Enum):
-    """What can be prepared for."""
-
-    FLOW = "flow"
-    MIP = "mip"
-
-
 OnlyOption = Annotated[
-    ProblemClass | None, typer.Option("--only", help="Class of problems to prepare for.")
+    str | None, typer.Option("--only", click_type=click.Choice(("flow", "mip")),
+                             help="Class of problems to prepare for.")
 ]
 
 
@@ -258,17 +253,16 @@ def warm_up(only: OnlyOption = None, json: JsonOption = False) -> int:
 
     Small problems need nothing compiled; large ones compile first, or go to other solvers.
     """
-    chosen = None if only is None else only.value
     seconds: dict[str, float] = {}
     if not json:
-        print_text(f"{expected_seconds(chosen):6.0f} s  of processor time expected")
+        print_text(f"{expected_seconds(only):6.0f} s  of processor time expected")
 
     def report(name: str, took: float) -> None:
         seconds[name] = round(took, 2)
         if not json:
             print_text(f"{took:6.1f} s  {name}")
 
-    compile_kernels(report, only=chosen)
+    compile_kernels(report, only=only)
     if json:
         print_json({"seconds": seconds})
     return DONE

@@ -7,17 +7,14 @@ Exit codes: 0 done; 1 infeasible, or a check failed; 2 bad input or usage;
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 
-import click
 import typer
 
 from alignsolve.cli.bench import bench
-from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, ending, note, version_option
+from alignsolve.cli.common import run_app, version_option
 from alignsolve.cli.explain import explain
 from alignsolve.cli.files import convert, generate, info, warm_up
 from alignsolve.cli.solve import check, solve
@@ -110,37 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where a solver that cannot be stopped works on.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = run_command(lambda: own_stdout()(_run)(words), "interrupted")
+    code = run_command(lambda: own_stdout()(run_app)(app, words, "alignsolve"), "interrupted")
     if arguments is None and left_behind():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    return code
-
-
-def _run(words: list[str]) -> int:
-    """Run the command line; turn errors into a line and an exit code."""
-    try:
-        code = app(words, prog_name="alignsolve", standalone_mode=False)
-        return code if isinstance(code, int) else DONE
-    except click.exceptions.NoArgsIsHelpError:
-        return BAD_INPUT  # the help is printed already
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        usage = f"; see {context.command_path} --help" if context else ""
-        # typer and click both add the same hint.
-        text = re.sub(r"( Did you mean [^?]*\?)\1", r"\1", error.format_message()).rstrip(".")
-        return _failed(f"{text[:1].lower()}{text[1:]}{usage}", BAD_INPUT, words)
-    except click.Abort:  # some versions of typer make it of Ctrl-C
-        return INTERRUPTED
-    except Exception as error:
-        return _failed(*ending(error), words)
-
-
-def _failed(message: str, code: int, words: Sequence[str]) -> int:
-    """Report an error in one line."""
-    line = " ".join(message.split())
-    note(f"error: {line}")
-    if "--json" in words:
-        print(json.dumps({"error": line}))
     return code

@@ -56,6 +56,16 @@ class RayEngine:
     -----
     Workers read a source over files under the same paths as this process; arrays
     in memory are sent, each worker its own rows.
+
+    Examples
+    --------
+    For ``al.solve(problem, engine=engine)``, which then starts two workers on this machine and
+    needs the extra ``ray``:
+
+    >>> import alignsolve as al
+    >>> engine = al.RayEngine(workers=2)
+    >>> engine.workers
+    2
     """
 
     address: str | None = None

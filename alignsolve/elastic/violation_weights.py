@@ -56,6 +56,17 @@ class Elastic:
     For the flow class weights are rounded to multiples of ``2**-30`` of the
     largest one (the smallest of them at least), and everything after that is
     exact.
+
+    Examples
+    --------
+    Two clients cannot be two holders of each expert; a holder too few of expert 1 weighs more:
+
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=2)
+    >>> result = al.solve(problem, elastic=al.Elastic(load=[1.0, 5.0]))
+    >>> for relaxation in result.relaxations:
+    ...     print(relaxation.text)
+    expert 0 has 0 holders, 2 less than the bound 2 asks for
     """
 
     load: npt.ArrayLike = 1.0

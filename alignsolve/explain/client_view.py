@@ -233,6 +233,14 @@ class ClientExplanation(Told):
     evidence : tuple of Evidence
         Of what it holds: whose scores counted. Empty where fitness was not learnt from
         clients' features, as for any `explain` but an aligner's.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> view = al.explain(problem, al.solve(problem), client=1)
+    >>> view.value, view.regret, [part.expert for part in view.held]
+    (2.5, 0.0, [1])
     """
 
     client: int

@@ -80,6 +80,14 @@ class ExpertExplanation(Told):
         Price of a unit of each named load of the expert, in the problem's own sense.
     estimates : tuple of str
         Which worths are estimates, as ``"slot_worth"``.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 1]], max_experts=1, load_max=1)
+    >>> view = al.explain(problem, al.solve(problem), expert=0)
+    >>> view.load, view.wanted, view.slot_worth
+    (1, 2, 1.0)
     """
 
     expert: int

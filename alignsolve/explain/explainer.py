@@ -63,6 +63,14 @@ class Explainer:
     ------
     ProblemError
         If the result has no answer, or is one of another problem, or the limit is no time.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 1]], max_experts=1, load_max=1)
+    >>> explainer = al.Explainer(problem, al.solve(problem))
+    >>> [explainer.client(client).regret for client in (0, 1)]
+    [0.0, 1.0]
     """
 
     def __init__(

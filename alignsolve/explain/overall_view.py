@@ -50,6 +50,14 @@ class Explanation(Told):
         Which worths are estimates, as ``"client_slot_worth"``.
     loads, load_min, load_max : int64 array, shape (n_experts,)
         Holders of each expert, and their whole bounds; at most the number of clients.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 1]], max_experts=1, load_max=1)
+    >>> overall = al.explain(problem, al.solve(problem))
+    >>> overall.free, overall.total, overall.balance
+    (5.0, 4.0, 1.0)
     """
 
     objective_value: float

@@ -80,39 +80,34 @@ def deep(
     return problem.replace(max_experts=layers * layer_max, resources=resources)
 
 
+def _parameters(layers: int, spare: int, meaning_of_spare: str) -> tuple[Parameter, ...]:
+    """Return the parameters of a family of layers; defaults and what is spare differ."""
+    return (
+        *standard(clients=200),
+        Parameter("layers", layers, "number of MoE layers", 1, 1000),
+        Parameter("experts", 8, "number of experts in a layer", 1, 65_536),
+        Parameter("spare", spare, meaning_of_spare, 0, 1000),
+        Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
+        *standard(balance=1.2),
+        Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as many "
+                  "as a layer has experts", 0, 1, step=0.01),
+        Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
+    )
+
+
 FAMILIES = (
     Family(
         "multi-layer",
         "Several MoE layers: every client holds at least one expert of each.",
-        (
-            *standard(clients=200),
-            Parameter("layers", 4, "number of MoE layers", 1, 1000),
-            Parameter("experts", 8, "number of experts in a layer", 1, 65_536),
-            Parameter("spare", 2, "slots of a client beyond one in each layer", 0, 1000),
-            Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
-            *standard(balance=1.2),
-            Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
-                      "many as a layer has experts", 0, 1, step=0.01),
-            Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
-        ),
+        _parameters(4, 2, "slots of a client beyond one in each layer"),
         multi_layer,
         tables=(("clients", "layers", "experts"),),
     ),
     Family(
         "deep",
         "Many MoE layers whose experts share each client's budgets of memory and download.",
-        (
-            *standard(clients=200),
-            Parameter("layers", 8, "number of MoE layers", 1, 1000),
-            Parameter("experts", 8, "number of experts in a layer", 1, 65_536),
-            Parameter("spare", 4, "experts of mean size that budgets leave room for, on average, "
-                      "beyond one in each layer", 0, 1000),
-            Parameter("layer_max", 2, "most experts of a layer that a client may hold", 1, 1000),
-            *standard(balance=1.2),
-            Parameter("fill", 0.5, "least holders of an expert, as a share of one client in as "
-                      "many as a layer has experts", 0, 1, step=0.01),
-            Parameter("exponent", 1.0, "exponent of Zipf's law in each layer", 0, 4, step=0.5),
-        ),
+        _parameters(8, 4, "experts of mean size that budgets leave room for, on average, beyond "
+                          "one in each layer"),
         deep,
         tables=(("clients", "layers", "experts"),),
     ),

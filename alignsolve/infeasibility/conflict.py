@@ -34,6 +34,15 @@ class Conflict:
     needed, possible : float or None
         The contradiction in numbers, where it is one inequality of the listed
         bounds: `needed` exceeds `possible`.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=2))
+    >>> print(result.conflict.text.partition(";")[0])
+    experts 0 and 1 need at least 4 client slots
+    >>> result.conflict.needed, result.conflict.possible
+    (4.0, 3.0)
     """
 
     bounds: tuple[Bound, ...]
@@ -79,6 +88,13 @@ class ConflictCheck:
     Notes
     -----
     For the mip class False also stands for "not shown in time".
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=2)
+    >>> al.check_conflict(problem, al.solve(problem).conflict)
+    ConflictCheck(contradictory=True, irreducible=True)
     """
 
     contradictory: bool

@@ -25,7 +25,7 @@ from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.interruptible import Tell, Waited, call
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values
+from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, bound_values
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -180,7 +180,7 @@ def bound_rows(
             weight = client_sum.entries((clients, experts)).astype(np.float64)
             limit = client_sum.low if lower else client_sum.high
         else:
-            limit = client_values(problem, *key).astype(np.float64)
+            limit = bound_values(problem, *key).astype(np.float64)
         among = slice(None) if g is None else group[experts] == g
         sign = -1.0 if lower else 1.0
         matrix = sp.csr_array(

@@ -7,7 +7,7 @@ import numpy as np
 from alignsolve.infeasibility.hall import FlowConflict
 from alignsolve.infeasibility.max_flow import expert_groups
 from alignsolve.model.arrays import IntArray
-from alignsolve.model.bounds import EXPERT_KINDS, BoundSet, Key, client_values, expert_values
+from alignsolve.model.bounds import BoundSet, Key, bound_values
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import SHOWN, counted, listing, names, number
 from alignsolve.relaxation import load_bounds
@@ -135,8 +135,7 @@ def _kind_text(problem: AlignmentProblem, key: Key, index: IntArray) -> str:
     what = {"resource": "budget", "client_fitness_min": "fitness floor"}.get(kind, kind)
     if kind == "client_fitness_min" and problem.sense == "min":
         what = "cost ceiling"
-    values = (expert_values(problem, kind, name) if kind in EXPERT_KINDS
-              else client_values(problem, *key))[index]
+    values = bound_values(problem, *key)[index]
     if (values == values[0]).all():
         what += f" {number(float(values[0]))}"
     if name is not None:

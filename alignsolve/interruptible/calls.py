@@ -10,7 +10,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
@@ -131,6 +130,8 @@ class Calls:
             if self._is_stopped:
                 return None
             try:
+                import tempfile  # it costs every import of alignsolve
+
                 self._errors = tempfile.TemporaryFile()  # noqa: SIM115
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", COMMAND, *paths], stdin=subprocess.PIPE,

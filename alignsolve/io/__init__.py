@@ -30,7 +30,7 @@ __all__ = [
 def read_instances(
     path: str | Path, sense: str | None = None, columns: Mapping[str, str] | None = None
 ) -> list[AlignmentProblem]:
-    """Read the problems of a file, whatever its format.
+    r"""Read the problems of a file, whatever its format.
 
     Parameters
     ----------
@@ -54,6 +54,20 @@ def read_instances(
     ------
     ProblemError
         Naming file, place and what is wrong, in one line.
+
+    Examples
+    --------
+    A table whose columns have other names:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "scores.csv")
+    ...     size = path.write_text("phone,expert,score\na,0,3\na,1,1\n")
+    ...     problems = al.read_instances(path, columns={"client": "phone", "fitness": "score"})
+    >>> problems[0].client_ids, problems[0].fitness.tolist()
+    (('a',), [[3.0, 1.0]])
     """
     if sense not in (None, "max", "min"):
         raise ProblemError(f"sense is {sense!r}; give 'max', 'min' or None")
@@ -77,12 +91,33 @@ def read_instances(
 def read_instance(
     path: str | Path, sense: str | None = None, columns: Mapping[str, str] | None = None
 ) -> AlignmentProblem:
-    """Read the one problem of a file; see `read_instances`.
+    """Read the one problem of a file.
+
+    Parameters
+    ----------
+    path, sense, columns
+        See `read_instances`.
+
+    Returns
+    -------
+    problem : AlignmentProblem
+        The problem.
 
     Raises
     ------
     ProblemError
         Also if the file holds several problems.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     al.write_instance(problem, f"{folder}/fleet.npz")
+    ...     again = al.read_instance(f"{folder}/fleet.npz")
+    >>> again.fitness.tolist(), again.load_max.tolist()
+    ([[3.0, 1.0], [2.0, 2.5]], [1.0, 1.0])
     """
     problems = read_instances(path, sense, columns)
     if len(problems) > 1:
@@ -110,6 +145,20 @@ def write_instance(problem: AlignmentProblem, path: str | Path) -> None:
     Notes
     -----
     The file appears under its name only when it is complete.
+
+    Examples
+    --------
+    For another solver, here as a linear model:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "fleet.lp")
+    ...     al.write_instance(problem, path)
+    ...     print(path.read_text().splitlines()[3])
+     objective: + 3.0 x_0_0 + 1.0 x_0_1 + 2.0 x_1_0 + 2.5 x_1_1
     """
     if not isinstance(problem, AlignmentProblem):
         raise ProblemError(f"problem is {type(problem).__name__}; give an AlignmentProblem")

@@ -106,7 +106,7 @@ def read_header(reader: Reader) -> tuple[int, list[str]]:
 def read_table(
     path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
     columns: Mapping[str, str] = NO_NAMES,
-) -> tuple[Table, list[str]]:
+) -> Table:
     """Read a CSV file into columns of ids and of numbers."""
     data = read_bytes(path)
     text, header = decoded(path, data), list[str]()
@@ -130,7 +130,7 @@ def read_table(
             found = _read_slowly(origin, reader, names, ids)
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
-    return Table(origin, *found), header
+    return Table(origin, *found, header)
 
 
 def _line_of(text: str, row: int) -> int:

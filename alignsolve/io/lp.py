@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def _lines(file: LinearFile) -> Iterator[str]:
         yield from _sum(name, terms or [(0.0, file.columns[0])], f" {_SIGNS[kind]} {side!r}")
     yield "Bounds"
     for name, lower, upper in file.further_bounds():
-        yield f" {_spelled(lower)} <= {name} <= {_spelled(upper)}"
+        yield f" {lower!r} <= {name} <= {upper!r}"
     binaries = file.model.n_pairs
     yield from _names("Binaries", file.columns[:binaries])
     integers = itertools.compress(file.columns, file.model.is_integer.tolist())
@@ -69,9 +68,3 @@ def _names(section: str, names: list[str]) -> Iterator[str]:
     if names:
         yield section
         yield from (f" {' '.join(names[at : at + _TERMS])}" for at in range(0, len(names), _TERMS))
-
-
-def _spelled(bound: float) -> str:
-    if math.isinf(bound):
-        return "+infinity" if bound > 0 else "-infinity"
-    return repr(bound)

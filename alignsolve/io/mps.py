@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import operator
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,5 +74,5 @@ def _bounds(file: LinearFile) -> Iterator[str]:
     """Yield the bounds of each column, the lower one first."""
     yield from (f" BV bound {name}" for name in file.columns[: file.model.n_pairs])
     for name, lower, upper in file.further_bounds():
-        yield f" LO bound {name} {lower!r}" if lower > -math.inf else f" MI bound {name}"
-        yield f" UP bound {name} {upper!r}" if upper < math.inf else f" PL bound {name}"
+        yield f" LO bound {name} {lower!r}"
+        yield f" UP bound {name} {upper!r}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from alignsolve.io.files import fail, located, read_text
 from alignsolve.io.linear_rows import HEADING
-from alignsolve.model.arguments import MATRIX
+from alignsolve.model.arguments import FLOOR, MATRIX
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -72,6 +72,14 @@ class _Model:
     def of(self, *kinds: str) -> list[_Row]:
         """Return the rows of some kinds."""
         return [row for row in self.rows.values() if row.kind in kinds]
+
+    def of_each(self, what: str) -> dict[str, list[_Row]]:
+        """Return the rows of each "load" or "resource", by its name."""
+        found: dict[str, list[_Row]] = defaultdict(list)
+        for kind, name in self.names.items():
+            if kind.startswith(what):
+                found[name] += self.of(kind)
+        return found
 
 
 class _Parser:
@@ -254,8 +262,8 @@ def _arguments(model: _Model) -> dict[str, Any]:
     """Return the arguments of the problem of a model."""
     n, m = model.n_clients, model.n_experts
     forbidden = -np.inf if model.sense == "max" else np.inf
-    low, high = _bounds(model, "slots", n)
-    load_min, load_max = _bounds(model, "holders", m)
+    low, high = _bounds(model.of("slots"), n)
+    load_min, load_max = _bounds(model.of("holders"), m)
     arguments: dict[str, Any] = {
         MATRIX[model.sense]: _matrix(model, model.objective, forbidden),
         "min_experts": np.maximum(low, 0), "max_experts": np.minimum(high, m),
@@ -277,50 +285,35 @@ def _matrix(model: _Model, values: dict[Pair, float], others: float) -> Float64A
     return matrix
 
 
-def _bounds(model: _Model, kind: str, length: int) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds that rows of a kind state by their first key."""
+def _bounds(rows: list[_Row], length: int) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds that rows state by their first key."""
     low, high = np.full(length, -np.inf), np.full(length, np.inf)
-    for row in model.of(kind):
+    for row in rows:
         low[row.key[0]] = max(low[row.key[0]], row.low)
         high[row.key[0]] = min(high[row.key[0]], row.high)
     return low, high
 
 
-def _kinds(model: _Model, of: str) -> dict[str, list[str]]:
-    """Return the kinds of rows of each load, or resource, by its name."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for kind, name in model.names.items():
-        if kind.startswith(of):
-            kinds[name].append(kind)
-    return kinds
-
-
 def _loads(model: _Model) -> dict[str, Load]:
     """Return the named loads; clients without a pair in any row weigh nothing."""
     found = {}
-    for name, kinds in _kinds(model, "load").items():
+    for name, rows in model.of_each("load").items():
         weight = np.zeros(model.n_clients)
-        low, high = np.full(model.n_experts, -np.inf), np.full(model.n_experts, np.inf)
-        for kind in kinds:
-            for row in model.of(kind):
-                for (client, _), value in row.pairs.items():
-                    weight[client] = value
-            least, most = _bounds(model, kind, model.n_experts)
-            low, high = np.maximum(low, least), np.minimum(high, most)
-        found[name] = Load(weight, min=low, max=high)
+        for row in rows:
+            for (client, _), value in row.pairs.items():
+                weight[client] = value
+        found[name] = Load(weight, *_bounds(rows, model.n_experts))
     return found
 
 
 def _resources(model: _Model) -> dict[str, Resource]:
     """Return the resources; what is in no row takes nothing."""
     found = {}
-    for name, kinds in _kinds(model, "resource").items():
+    for name, rows in model.of_each("resource").items():
         size: dict[Pair, float] = {}
-        budget = np.full(model.n_clients, np.inf)
-        for kind in kinds:
-            for row in model.of(kind):
-                size |= row.pairs
-            budget = np.minimum(budget, _bounds(model, kind, model.n_clients)[1])
+        for row in rows:
+            size |= row.pairs
+        budget = _bounds(rows, model.n_clients)[1]
         found[name] = Resource(_matrix(model, size, 0.0), budget)
     return found
 
@@ -389,6 +382,6 @@ def _add_floors(model: _Model, arguments: dict[str, Any]) -> None:
         for pair in (pair for pair in model.objective if pair[0] == row.key[0]):
             bare = sign * row.pairs.get(pair, 0.0)
             cost[pair], values[pair] = max(0.0, sign * (bare - values[pair])), bare
-    floor, _ = _bounds(model, "fairness", model.n_clients)
+    floor, _ = _bounds(rows, model.n_clients)
     arguments["switch_cost"] = cost
-    arguments["client_fitness_min" if sign > 0 else "client_cost_max"] = sign * floor
+    arguments[FLOOR[model.sense]] = sign * floor

@@ -25,6 +25,7 @@ from alignsolve.model.long_tables import (
     numbers_of,
 )
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.sources.tables import pyarrow_for
 from alignsolve.model.text import one_line
 
 #: Most rows that are read from any file.
@@ -41,39 +42,27 @@ def read(
 
 def write(problem: AlignmentProblem, path: str | Path) -> None:
     """Write a problem as a table of pairs and its two companions."""
-    arrow, parquet = _library(path)
-    table.write_tables(partial(_write_stream, arrow, parquet), problem, path)
+    table.write_tables(partial(_write_stream, pyarrow_for(path)), problem, path)
 
 
 def write_columns(columns: dict[str, Column], path: str | Path) -> None:
     """Write columns of one length as a Parquet file."""
-    arrow, parquet = _library(path)
+    arrow = pyarrow_for(path)
     with atomic_write(path) as stream:
-        _write_stream(arrow, parquet, columns, stream)
+        _write_stream(arrow, columns, stream)
 
 
-def _write_stream(
-    arrow: Any, parquet: Any, columns: dict[str, Column], stream: IO[bytes]
-) -> None:
+def _write_stream(arrow: Any, columns: dict[str, Column], stream: IO[bytes]) -> None:
     # Columns of ids are strings even without rows.
     arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
               arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
-    parquet.write_table(arrow.table(arrays), stream)
-
-
-def _library(path: str | Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        fail(path, "Parquet needs pyarrow: pip install 'alignsolve[parquet]'")
-    return pyarrow, pyarrow.parquet
+    arrow.parquet.write_table(arrow.table(arrays), stream)
 
 
 def read_table(
     path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
     columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
-) -> tuple[Table, list[str]]:
+) -> Table:
     """Read a Parquet file into columns of ids and of numbers."""
     origin = Origin(str(path), 1, lambda row: row + 1)
     with _opened(path, limits) as (arrow, file):
@@ -84,7 +73,8 @@ def read_table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},
             {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
-        ), header
+            header,
+        )
 
 
 def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -103,10 +93,10 @@ def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
 @contextmanager
 def _opened(path: str | Path, limits: ReadLimits) -> Iterator[tuple[Any, Any]]:
     """Give pyarrow and an open file that does not hold far more rows than bytes."""
-    arrow, parquet = _library(path)
+    arrow = pyarrow_for(path)
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     try:
-        with parquet.ParquetFile(path) as file:
+        with arrow.parquet.ParquetFile(path) as file:
             most = min(MAX_ROWS, max(limits.free_cells,
                                      limits.rows_per_byte * Path(path).stat().st_size))
             if file.metadata.num_rows > most:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import located
-from alignsolve.model.arguments import MATRIX
+from alignsolve.model.arguments import FLOOR, MATRIX
 from alignsolve.model.large_integers import has_large_integers
 from alignsolve.model.limits import check_size
 from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_of
@@ -35,7 +35,6 @@ _ARRAYS = (
     "expert_group", "group_min", "group_max", "client_fitness_min", "client_cost_max",
     "switch_cost",
 )
-_FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 _IDS = ("client_ids", "expert_ids")
 _PARTS: dict[str, type[Load] | type[Resource]] = {"loads": Load, "resources": Resource}
 _AXES = ("rows", "cols")
@@ -116,14 +115,14 @@ def from_document(
         Naming the file and the key that is missing, unknown or wrong.
     """
     with located(path):
-        _check_head(path, document)
+        shape = _checked_head(path, document)
         sense = document["sense"]
         other_sense, matrix = "min" if sense == "max" else "max", MATRIX[sense]
-        for names in (MATRIX, _FLOOR):
+        for names in (MATRIX, FLOOR):
             if names[other_sense] in document:
                 raise ProblemError(f'key "{names[other_sense]}" is there, but sense "{sense}" '
                                    f'takes "{names[sense]}" in its place')
-        known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {_FLOOR[other_sense]}
+        known = {*_HEAD, *_IDS, *_PARTS, *_ARRAYS, "held", matrix} - {FLOOR[other_sense]}
         check_keys("", document, sorted(known), required=(matrix, "max_experts"))
         arguments: dict[str, Any] = {
             name: decode(name, document[name]) for name in _ARRAYS if name in document
@@ -138,7 +137,6 @@ def from_document(
             check_keys("held.", held, sorted(_AXES), required=_AXES)
             arguments["held"] = tuple(decode(f"held.{axis}", held[axis]) for axis in _AXES)
         values = decode(matrix, document[matrix])
-        shape = (document["n_clients"], document["n_experts"])
         if values.size == 0 and 0 in shape:
             values = values.reshape(shape)
         if values.shape != shape:
@@ -161,7 +159,7 @@ def check_format(document: Any, name: str, version: int) -> None:
         raise ProblemError(f'{stated(document, "version")}; this alignsolve reads 1 to {version}')
 
 
-def stated(document: dict[str, Any], key: str) -> str:
+def stated(document: Mapping[str, Any], key: str) -> str:
     """Return what a document says under a key, for the start of an error."""
     if key not in document:
         return f'key "{key}" is missing'
@@ -173,17 +171,24 @@ def stated(document: dict[str, Any], key: str) -> str:
     return f'key "{key}" is {json_kind(value)}'
 
 
-def _check_head(path: str | Path, document: Any) -> None:
-    """Check format, version, sense, dtype and size."""
+def _checked_head(path: str | Path, document: Any) -> tuple[int, int]:
+    """Check format, version, sense, dtype and size; return the last."""
     check_format(document, FORMAT, VERSION)
     for key, allowed in (("sense", ("max", "min")), ("dtype", ("float64", "float32"))):
         if document.get(key) not in allowed:
             wanted = " or ".join(f'"{name}"' for name in allowed)
             raise ProblemError(f"{stated(document, key)}; give {wanted}")
+    return declared_shape(path, document)
+
+
+def declared_shape(path: str | Path, document: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the numbers of clients and experts that a document declares, within the limits."""
     for key in ("n_clients", "n_experts"):
         if not _is_count(document.get(key)):
             raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
-    check_size(path, document["n_clients"], document["n_experts"])
+    shape = document["n_clients"], document["n_experts"]
+    check_size(path, *shape)
+    return shape
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -29,12 +29,19 @@ from alignsolve.io.files import (
     write_text,
 )
 from alignsolve.io.native_json import array_from_json, ids_from_json, plain
-from alignsolve.io.schema import check_format, check_keys, expect, json_kind, stated
+from alignsolve.io.schema import (
+    check_format,
+    check_keys,
+    declared_shape,
+    expect,
+    json_kind,
+    stated,
+)
 from alignsolve.model.arguments import SETTABLE
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.feasibility import sorted_pairs
-from alignsolve.model.limits import MAX_JSON_BYTES, check_size
+from alignsolve.model.limits import MAX_JSON_BYTES
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources import FunctionSource
 from alignsolve.model.text import one_line
@@ -99,6 +106,17 @@ class Solution:
     client_ids, expert_ids : tuple of str, or None
         Ids of the problem's clients and experts. Of a table that was read without a problem,
         ids that the table has.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     al.write_solution(al.solve(problem), f"{folder}/answer.json")
+    ...     solution = al.read_solution(f"{folder}/answer.json", problem)
+    >>> solution.status.value, solution.col_ind.tolist()
+    ('optimal', [0, 1])
     """
 
     row_ind: IntArray
@@ -178,6 +196,17 @@ def write_solution(
     ------
     ProblemError
         If the suffix is another, or the file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     al.write_solution(al.solve(problem), Path(folder, "pairs.csv"))
+    ...     print(Path(folder, "pairs.csv").read_text().splitlines())
+    ['client,expert', '0,0', '1,1']
     """
     if isinstance(result, Result):
         solution, problem = Solution.from_result(result, settings), result.problem
@@ -214,7 +243,7 @@ def check_solution_path(path: str | Path) -> str:
 
 
 def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> Solution:
-    """Read a solution file for a problem.
+    r"""Read a solution file for a problem.
 
     Parameters
     ----------
@@ -225,21 +254,41 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
         What the solution is for, with or without the `Solution.settings` made. Without it the
         file is read as an earlier answer, for ``solve(another, warm_start=...)``.
 
+    Returns
+    -------
+    Solution
+        What the file says; nothing of it is believed.
+
     Raises
     ------
     ProblemError
         If the file is malformed, is for another problem, or names a pair that
         the problem has not.
+
+    Examples
+    --------
+    A table of pairs that another program wrote, which is proved here:
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder, "pairs.csv")
+    ...     size = path.write_text("client,expert\n0,0\n1,1\n")
+    ...     solution = al.read_solution(path, problem)
+    >>> al.certify(problem, solution.row_ind, solution.col_ind).optimal
+    True
     """
     from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
 
     with located(path):
         if Path(path).suffix.lower() == ".parquet":
-            return Solution(**vars(parquet_pairs(path, problem)))
+            return Solution(**parquet_pairs(path, problem))
         text = read_text(path, MAX_JSON_BYTES)
         if text.lstrip().startswith("{"):
             return _from_document(parse_json(path, text), problem)
-        return Solution(**vars(csv_pairs(path, text, problem)))
+        return Solution(**csv_pairs(path, text, problem))
 
 
 def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
@@ -306,17 +355,11 @@ def _settings(value: Any) -> dict[str, float]:
 
 def _unknown(document: dict[str, Any]) -> AlignmentProblem:
     """Return a problem of the size and with the ids that a document states, and no more."""
-    sizes = []
-    for key in ("n_clients", "n_experts"):
-        size = document.get(key)
-        if type(size) is not int or size < 0:
-            raise ProblemError(f"{stated(document, key)}; give a whole number >= 0")
-        sizes.append(size)
-    check_size("", *sizes)
+    shape = declared_shape("", document)
     clients, experts = (ids_from_json(key, document[key]) if key in document else None
                         for key in ("client_ids", "expert_ids"))  # fmt: skip
-    nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, sizes[1])),
-                             (sizes[0], sizes[1]), np.float64)  # fmt: skip
+    nothing = FunctionSource(lambda start, stop: np.zeros((stop - start, shape[1])), shape,
+                             np.float64)
     nothing.facts = False, 0.0  # so that nothing is read
     return AlignmentProblem(nothing, 1, client_ids=clients, expert_ids=experts)
 

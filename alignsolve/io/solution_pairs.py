@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,23 +23,8 @@ from alignsolve.model.text import one_line
 
 _AXES = ("client", "expert")
 
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs as a file lists them.
-
-    Attributes
-    ----------
-    row_ind, col_ind : int64 array, shape (n_pairs,)
-        Clients and experts: of the problem where there is one, else of the ids.
-    client_ids, expert_ids : tuple of str, or None
-        Ids of the problem, else those of the file.
-    """
-
-    row_ind: IntArray
-    col_ind: IntArray
-    client_ids: tuple[str, ...] | None
-    expert_ids: tuple[str, ...] | None
+#: Fields of a `Solution`: sorted pairs of the problem, or of the ids, and the ids.
+PairFields = dict[str, Any]
 
 
 def write_pairs(
@@ -55,13 +39,13 @@ def write_pairs(
     write(columns, path)
 
 
-def parquet_pairs(path: str | Path, problem: AlignmentProblem | None) -> Pairs:
+def parquet_pairs(path: str | Path, problem: AlignmentProblem | None) -> PairFields:
     """Return the pairs of a Parquet file, which may have further columns, in any order."""
     words = parquet_table.read_words(path, _AXES)
     return _pairs(path, enumerate(words, start=1), problem)
 
 
-def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> Pairs:
+def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> PairFields:
     """Return the pairs of a CSV file, which may have further columns, in any order."""
     reader = csv_reader(text)
     try:
@@ -84,7 +68,7 @@ def csv_pairs(path: str | Path, text: str, problem: AlignmentProblem | None) -> 
 def _pairs(
     path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]],
     problem: AlignmentProblem | None,
-) -> Pairs:
+) -> PairFields:
     """Return the pairs of numbered rows."""
     if problem is None:
         return _by_themselves(path, words)
@@ -98,10 +82,11 @@ def _pairs(
         pairs.append((index[0][row[0]], index[1][row[1]]))
     array = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     rows, cols = sorted_pairs(problem, array[:, 0], array[:, 1])
-    return Pairs(rows, cols, problem.client_ids, problem.expert_ids)
+    return {"row_ind": rows, "col_ind": cols, "client_ids": problem.client_ids,
+            "expert_ids": problem.expert_ids}
 
 
-def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]]) -> Pairs:
+def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]]) -> PairFields:
     """Return the pairs of numbered rows by the ids that the rows have."""
     found: list[tuple[str, ...]] = []
     for line, row in words:
@@ -110,8 +95,8 @@ def _by_themselves(path: str | Path, words: Iterable[tuple[int, tuple[str, ...]]
         found.append(row)
     clients, experts = (_numbered(Ids.of([row[axis] for row in found])) for axis in (0, 1))
     order = np.lexsort((experts.codes, clients.codes))
-    return Pairs(clients.codes[order], experts.codes[order], tuple(clients.names),
-                 tuple(experts.names))
+    return {"row_ind": clients.codes[order], "col_ind": experts.codes[order],
+            "client_ids": tuple(clients.names), "expert_ids": tuple(experts.names)}
 
 
 def _numbered(ids: Ids) -> Ids:

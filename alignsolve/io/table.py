@@ -25,10 +25,8 @@ from alignsolve.model.long_tables import (
     EXPERT_COLUMNS,
     OF_EXPERTS,
     PAIR_COLUMNS,
-    Origin,
     Table,
     check_names,
-    refuse_unused,
     to_arguments,
 )
 from alignsolve.model.problem import AlignmentProblem, problem_of
@@ -38,9 +36,8 @@ from alignsolve.model.text import one_line
 Column = npt.NDArray[Any] | list[str]
 
 #: Reads one table, given its path, its columns of ids, its other columns, and what it calls
-#: them where those are not their names; returns also the names in the file.
-ReadTable = Callable[[str | Path, tuple[str, ...], tuple[str, ...], Mapping[str, str]],
-                     tuple[Table, list[str]]]
+#: them where those are not their names.
+ReadTable = Callable[[str | Path, tuple[str, ...], tuple[str, ...], Mapping[str, str]], Table]
 
 
 def read_tables(
@@ -63,27 +60,20 @@ def read_tables(
     path = Path(path)
     names = dict(columns or {})
     check_names(names)
-    headers: list[tuple[Origin, list[str]]] = []
-
-    def read(read_one: ReadTable, at: Path, ids: tuple[str, ...], known: tuple[str, ...]) -> Table:
-        found, header = read_one(at, ids, known, names)
-        headers.append((found.origin, header))
-        return found
 
     def beside(what: str, column: str, known: tuple[str, ...]) -> Table | None:
         found = companion_of(path, what)
         if found is None:
             return None
-        own = found in three_paths(path)
-        return read(read_table if own else detect(found).function("read_table"), found, (column,),
-                    known)
+        is_own = found in three_paths(path)
+        read: ReadTable = read_table if is_own else detect(found).function("read_table")
+        return read(found, (column,), known, names)
 
     with as_written(*three_paths(path)):
-        pairs = read(read_table, path, ("client", "expert"), PAIR_COLUMNS)
+        pairs = read_table(path, ("client", "expert"), PAIR_COLUMNS, names)
         clients = beside("clients", "client", CLIENT_COLUMNS)
         experts = beside("experts", "expert", EXPERT_COLUMNS)
-    refuse_unused(headers, names)
-    sense, arguments = to_arguments(pairs, clients, experts, sense)
+    sense, arguments = to_arguments(pairs, clients, experts, sense, names)
     with located(path):
         return problem_of(sense, arguments)
 

@@ -14,11 +14,11 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
 from alignsolve.kernels import cores
+from alignsolve.machine.processes import machine_left, taken
 
 MIB = 2**20
 
@@ -88,13 +88,8 @@ def available() -> float:
     The least of what the machine has left, swap included, and what limits on the process
     and, on Linux, on its control groups leave.
     """
-    import psutil
-
-    left = float(psutil.virtual_memory().available + psutil.swap_memory().free)
-    used = psutil.Process().memory_info()
-    for limit, taken in zip(_limits(), (used.vms, getattr(used, "data", 0)), strict=True):
-        left = min(left, limit - taken)
-    return max(0.0, min(left, *_left_in_groups()))
+    beside = (limit - used for limit, used in zip(_limits(), taken(), strict=True))
+    return max(0.0, min(machine_left(), *beside, *_left_in_groups()))
 
 
 def _limits() -> tuple[float, float]:
@@ -132,8 +127,8 @@ def live_within_limits() -> None:
     sys.meta_path.insert(0, _Importer())
 
 
-class _Importer(MetaPathFinder):
-    """Finds nothing; raises `MemoryError` where there is no room for what is imported."""
+class _Importer:
+    """Finds no module; raises `MemoryError` where there is no room for what is imported."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None

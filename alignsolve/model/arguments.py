@@ -47,6 +47,17 @@ class Load:
         fills its slots.
     penalty : array_like, shape (n_experts,), default 0
         Convex penalty ``penalty * (load - target)**2``, in units of fitness.
+
+    Examples
+    --------
+    Each expert is to see 100 samples at least:
+
+    >>> import alignsolve as al
+    >>> samples = al.Load(weight=[80, 120, 60], min=[100, 100])
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5], [2, 1]], max_experts=1, loads={"samples": samples})
+    >>> al.solve(problem).col_ind.tolist()
+    [0, 1, 0]
     """
 
     weight: npt.ArrayLike
@@ -71,6 +82,16 @@ class Resource:
         seconds.
     budget : array_like, shape (n_clients,)
         What a client has, in the unit of `size`; +inf for no limit.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> memory = al.Resource(size=[4.0, 1.0], budget=[4.5, 2.0])
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1], [2, 2.5]], max_experts=2, resources={"memory": memory})
+    >>> result = al.solve(problem)
+    >>> list(zip(result.row_ind.tolist(), result.col_ind.tolist()))
+    [(0, 0), (1, 1)]
     """
 
     size: npt.ArrayLike
@@ -79,6 +100,9 @@ class Resource:
 
 #: The matrix of values that a problem of each sense is made of.
 MATRIX = {"max": "fitness", "min": "cost"}
+
+#: The bound on each client's total in a problem of each sense.
+FLOOR = {"max": "client_fitness_min", "min": "client_cost_max"}
 
 #: Arguments for which one number can stand.
 SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target", "load_penalty",
@@ -226,8 +250,8 @@ def in_sense(sense: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         If both of ``fitness`` and ``cost`` are given, or of the floors' two names.
     """
     found = dict(changes)
-    for names in (("fitness", "cost"), ("client_fitness_min", "client_cost_max")):
-        own, other = names if sense == "max" else names[::-1]
+    for names in (MATRIX, FLOOR):
+        own, other = names[sense], names["min" if sense == "max" else "max"]
         if other not in found:
             continue
         if own in found:

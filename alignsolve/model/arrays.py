@@ -126,23 +126,26 @@ def float_matrix(array: npt.NDArray[Any]) -> FloatArray:
 
 
 def refuse(
-    name: str, array: npt.NDArray[Any], bad: BoolArray, would_be_right: str, first_row: int = 0
+    name: str, array: npt.NDArray[Any], bad: BoolArray,
+    would_be_right: str | Callable[[Any], str], first_row: int = 0,
 ) -> None:
     """Raise `ProblemError` naming the first entry of `array` where `bad` holds.
 
-    The array is the part from row `first_row` of what is called `name`.
+    The array is the part from row `first_row` of what is called `name`. What would be right
+    may depend on the entry.
     """
     if bad.any():
         first = np.unravel_index(int(np.argmax(bad)), bad.shape)
         index = [int(position) for position in first]
         if index:
             index[0] += first_row
-        raise ProblemError(f"{name}{index or ''} is {array[first]}; {would_be_right}")
+        right = would_be_right if isinstance(would_be_right, str) else would_be_right(array[first])
+        raise ProblemError(f"{name}{index or ''} is {array[first]}; {right}")
 
 
 def fitted(
     name: str, value: object, shape: tuple[int, ...], meaning: str, *,
-    valid: Callable[[npt.NDArray[Any]], BoolArray], would_be_right: str,
+    valid: Callable[[npt.NDArray[Any]], BoolArray], would_be_right: str | Callable[[Any], str],
 ) -> Float64Array:
     """Return `value` as float64 broadcast (read-only) to `shape`.
 
@@ -158,8 +161,8 @@ def fitted(
         What the axes are, for errors, such as ``"one per expert"``.
     valid : callable
         Maps the array to a mask of acceptable entries.
-    would_be_right : str
-        End of the error message.
+    would_be_right : str, or callable
+        End of the error message, or what makes it of the entry.
 
     Raises
     ------
@@ -191,9 +194,16 @@ def whole(name: str, value: object, shape: tuple[int, ...], meaning: str) -> Int
     array = fitted(
         name, value, shape, meaning,
         valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
-        would_be_right="give a whole number >= 0",
+        would_be_right=_whole_rule,
     )
     return read_only(array.astype(np.int64))
+
+
+def _whole_rule(entry: Any) -> str:
+    """Return what would be right in place of an entry that `whole` refuses."""
+    if 2**53 <= entry < np.inf:
+        return "give a whole number below 2**53, from where on float64 does not hold them all"
+    return "give a whole number >= 0"
 
 
 def non_negative(

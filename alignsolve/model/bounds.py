@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
 
 #: More bounds of clients than this are listed as families, one per kind.
@@ -43,6 +43,18 @@ class Bound:
     clients : tuple of int, or None
         The clients of a family, ascending; `client` is then None. Families
         stand in conflicts with more than `FAMILY_LIMIT` bounds of clients.
+
+    Examples
+    --------
+    Bounds name what an infeasible problem's conflict is about:
+
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_min=2))
+    >>> for bound in result.conflict.bounds:
+    ...     print(bound.kind, bound.client, bound.expert, bound.value)
+    load_min None 0 2.0
+    load_min None 1 2.0
+    max_experts 0 None 1.0
     """
 
     kind: str
@@ -107,81 +119,62 @@ class BoundSet:
     def bounds(self, problem: AlignmentProblem, limit: int = FAMILY_LIMIT) -> tuple[Bound, ...]:
         """List the bounds; those of clients as families where they exceed `limit`."""
         found: list[Bound] = []
-        for kind, name, group in sorted(self.experts, key=_order):
-            index = self.experts[kind, name, group]
-            values = expert_values(problem, kind, name)[index]
-            found += [
-                Bound(kind, None, j, None, name, value)
-                for j, value in zip(index.tolist(), values.tolist(), strict=True)
-            ]
         families = sum(index.size for index in self.clients.values()) > limit
-        for kind, name, group in sorted(self.clients, key=_order):
-            index = self.clients[kind, name, group]
-            amounts = client_values(problem, kind, name, group)[index]
-            if families and index.size > 1:
-                total = float(amounts.sum())
+        for (kind, name, group), index in sorted(self.items(), key=_order):
+            values = bound_values(problem, kind, name, group)[index]
+            of_expert = kind in EXPERT_KINDS
+            if families and not of_expert and index.size > 1:
+                total = float(values.sum())
                 found.append(Bound(kind, None, None, group, name, total, tuple(index.tolist())))
                 continue
-            found += [
-                Bound(kind, i, None, group, name, float(value))
-                for i, value in zip(index.tolist(), amounts.tolist(), strict=True)
-            ]
+            for at, value in zip(index.tolist(), values.tolist(), strict=True):
+                client, expert = (None, at) if of_expert else (at, None)
+                found.append(Bound(kind, client, expert, group, name, float(value)))
         return tuple(found)
 
 
-def _order(key: Key) -> tuple[int, str, int]:
-    kind, name, group = key
+def _order(item: tuple[Key, IntArray]) -> tuple[int, str, int]:
+    kind, name, group = item[0]
     return (*EXPERT_KINDS, *CLIENT_KINDS).index(kind), name or "", -1 if group is None else group
 
 
-def client_values(
-    problem: AlignmentProblem, kind: str, name: str | None, group: int | None
+def bound_values(
+    problem: AlignmentProblem, kind: str, name: str | None = None, group: int | None = None
 ) -> Float64Array | IntArray:
-    """Return a kind of bound of all clients, shape (n_clients,), own sense."""
+    """Return a kind of bound of all clients, or of all experts, one axis, in own sense."""
     if kind == "resource":
         return np.asarray(problem.resources[str(name)].budget)
     if kind == "client_fitness_min":
         return problem.sign * problem.client_fitness_min
-    if kind in ("group_min", "group_max"):
-        return np.asarray(getattr(problem, kind))[:, group]
-    return np.asarray(getattr(problem, kind))
-
-
-def expert_values(problem: AlignmentProblem, kind: str, name: str | None) -> Float64Array:
-    """Return a kind of bound of all experts, float64 of shape (n_experts,)."""
-    if name is None:
-        return np.asarray(getattr(problem, kind))
-    return np.asarray(getattr(problem.loads[name], kind.removeprefix("load_")))
+    if name is not None:
+        return np.asarray(getattr(problem.loads[name], kind.removeprefix("load_")))
+    values = np.asarray(getattr(problem, kind))
+    return values if group is None else values[:, group]
 
 
 def all_bounds(problem: AlignmentProblem) -> BoundSet:
     """Return every bound that could break for some set of allowed pairs' worth of holding."""
-    n, m = problem.n_clients, problem.n_experts
-    found = BoundSet()
+    return BoundSet.by_kind((key, np.flatnonzero(binds)) for key, binds in _binding(problem))
 
-    def put(part: dict[Key, IntArray], key: Key, binding: object) -> None:
-        index = np.flatnonzero(np.asarray(binding))
-        if index.size:
-            part[key] = index
 
-    put(found.clients, ("min_experts", None, None), problem.min_experts > 0)
-    put(found.clients, ("max_experts", None, None), problem.max_experts < m)
+def _binding(problem: AlignmentProblem) -> Iterator[tuple[Key, BoolArray]]:
+    """Yield every kind of bound, and of whom it could break."""
+    yield ("min_experts", None, None), problem.min_experts > 0
+    yield ("max_experts", None, None), problem.max_experts < problem.n_experts
     if problem.expert_group is not None:
-        assert problem.group_min is not None and problem.group_max is not None
         size = np.bincount(problem.expert_group, minlength=problem.n_groups)
         for g in range(problem.n_groups):
-            put(found.clients, ("group_min", None, g), problem.group_min[:, g] > 0)
-            put(found.clients, ("group_max", None, g), problem.group_max[:, g] < size[g])
+            yield ("group_min", None, g), bound_values(problem, "group_min", None, g) > 0
+            yield ("group_max", None, g), bound_values(problem, "group_max", None, g) < size[g]
     for name, resource in problem.resources.items():
-        put(found.clients, ("resource", name, None), np.isfinite(resource.budget))
-    put(found.clients, ("client_fitness_min", None, None), problem.client_fitness_min > -np.inf)
+        yield ("resource", name, None), np.isfinite(resource.budget)
+    yield ("client_fitness_min", None, None), problem.client_fitness_min > -np.inf
     low, high = problem.holder_bounds()
-    put(found.experts, ("load_min", None, None), low > 0)
-    put(found.experts, ("load_max", None, None), high < n)
+    yield ("load_min", None, None), low > 0
+    yield ("load_max", None, None), high < problem.n_clients
     for name, load in problem.loads.items():
-        put(found.experts, ("load_min", name, None), np.asarray(load.min) > 0)
-        put(found.experts, ("load_max", name, None), np.asarray(load.max) < np.inf)
-    return found
+        yield ("load_min", name, None), np.asarray(load.min) > 0
+        yield ("load_max", name, None), np.asarray(load.max) < np.inf
 
 
 def require_bounds(
@@ -205,18 +198,17 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
         return None
     if bound.group is not None and not 0 <= bound.group < problem.n_groups:
         return None
-    if bound.kind in EXPERT_KINDS:
-        if bound.expert is None or not 0 <= bound.expert < problem.n_experts:
-            return None
-        return float(expert_values(problem, bound.kind, bound.name)[bound.expert])
-    if bound.kind not in CLIENT_KINDS or (bound.kind == "resource") != (bound.name is not None):
+    of_expert = bound.kind in EXPERT_KINDS
+    if not of_expert and (bound.kind not in CLIENT_KINDS
+                          or (bound.kind == "resource") != (bound.name is not None)):
         return None
-    one = () if bound.client is None else (bound.client,)
-    index = np.array(one if bound.clients is None else bound.clients, dtype=np.int64)
-    if not index.size or index.min() < 0 or index.max() >= problem.n_clients:
+    one = bound.expert if of_expert else bound.client
+    listed = bound.clients if bound.clients is not None and not of_expert else (one,)
+    if not listed or None in listed:
         return None
-    values = client_values(problem, bound.kind, bound.name, bound.group)
-    return float(values[index].sum())
+    values, index = bound_values(problem, *bound.key), np.array(listed, dtype=np.int64)
+    inside = index.min() >= 0 and index.max() < values.size
+    return float(values[index].sum()) if inside else None
 
 
 def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProblem, IntArray]:
@@ -243,70 +235,53 @@ def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProb
         clients = np.unique(np.concatenate([clients[:0], *kept.clients.values()]))
     rows: Any = slice(None) if clients.size == problem.n_clients else clients
 
-    def of_clients(key: Key, free: float) -> Float64Array:
-        values = _where_kept(kept.clients.get(key), client_values(problem, *key), free)
-        return np.asarray(values[rows])
+    def of_clients(kind: str, name: str | None = None, group: int | None = None) -> Float64Array:
+        return np.asarray(_kept_values(problem, kept, kind, name, group)[rows])
 
-    floor = problem.sign * of_clients(("client_fitness_min", None, None), -problem.sign * np.inf)
+    floor = problem.sign * of_clients("client_fitness_min")
     fitness = problem.fitness[rows]
     if not (floor > -np.inf).any():
         fitness = np.where(fitness > -np.inf, np.float32(0), np.float32(-np.inf))
     arguments: dict[str, Any] = {}
     if any(kind in ("group_min", "group_max") for kind, _, _ in kept.clients):
-        groups = range(problem.n_groups)
-        low = [of_clients(("group_min", None, g), 0) for g in groups]
-        high = [of_clients(("group_max", None, g), problem.n_experts) for g in groups]
-        arguments["expert_group"] = problem.expert_group
-        arguments["group_min"], arguments["group_max"] = np.stack(low, 1), np.stack(high, 1)
-    resources = {
-        name: Resource(
-            np.asarray(resource.size)[rows], of_clients(("resource", name, None), np.inf)
-        )
-        for name, resource in problem.resources.items()
-        if ("resource", name, None) in kept.clients
-    }
-    reduced = AlignmentProblem(
+        arguments = {
+            kind: np.stack([of_clients(kind, None, g) for g in range(problem.n_groups)], axis=1)
+            for kind in ("group_min", "group_max")
+        } | {"expert_group": problem.expert_group}
+    return AlignmentProblem(
         fitness,
-        of_clients(("max_experts", None, None), problem.n_experts),
-        min_experts=of_clients(("min_experts", None, None), 0),
-        load_min=_of_experts(problem, kept, "load_min", None),
-        load_max=_of_experts(problem, kept, "load_max", None),
-        loads=_loads(problem, kept, rows),
-        resources=resources,
+        of_clients("max_experts"),
+        min_experts=of_clients("min_experts"),
+        load_min=_kept_values(problem, kept, "load_min"),
+        load_max=_kept_values(problem, kept, "load_max"),
+        loads={
+            name: Load(
+                np.asarray(load.weight)[rows],
+                min=_kept_values(problem, kept, "load_min", name),
+                max=_kept_values(problem, kept, "load_max", name),
+            )
+            for name, load in problem.loads.items() if any(key[1] == name for key in kept.experts)
+        },
+        resources={
+            name: Resource(np.asarray(resource.size)[rows], of_clients("resource", name))
+            for name, resource in problem.resources.items()
+            if ("resource", name, None) in kept.clients
+        },
         client_fitness_min=floor,
         **arguments,
-    )
-    return reduced, clients
+    ), clients
 
 
-def _loads(problem: AlignmentProblem, kept: BoundSet, rows: Any) -> dict[str, Load]:
-    """Return the named loads of some clients that have a kept bound, without penalties."""
-    return {
-        name: Load(
-            np.asarray(load.weight)[rows],
-            min=_of_experts(problem, kept, "load_min", name),
-            max=_of_experts(problem, kept, "load_max", name),
-        )
-        for name, load in problem.loads.items()
-        if any(key[1] == name for key in kept.experts)
-    }
-
-
-def _of_experts(
-    problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None
+def _kept_values(
+    problem: AlignmentProblem, kept: BoundSet, kind: str, name: str | None = None,
+    group: int | None = None,
 ) -> Float64Array:
-    """Return a kind of bound of all experts, infinite where it is not kept."""
-    free = -np.inf if kind == "load_min" else np.inf
-    return _where_kept(
-        kept.experts.get((kind, name, None)), expert_values(problem, kind, name), free
-    )
-
-
-def _where_kept(
-    index: IntArray | None, values: Float64Array | IntArray, free: float
-) -> Float64Array:
-    """Return the values at an index, float64, and `free` elsewhere."""
-    found = np.full(values.size, free)
+    """Return a kind of bound where it is kept, float64, and elsewhere one that never breaks."""
+    free = {"load_min": -np.inf, "load_max": np.inf, "resource": np.inf,
+            "client_fitness_min": -problem.sign * np.inf, "min_experts": 0, "group_min": 0}
+    values = bound_values(problem, kind, name, group)
+    found = np.full(values.size, free.get(kind, problem.n_experts), dtype=np.float64)
+    index = (kept.experts if kind in EXPERT_KINDS else kept.clients).get((kind, name, group))
     if index is not None:
         found[index] = values[index]
     return found

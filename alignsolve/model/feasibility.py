@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arrays import Float64Array, IntArray, row_starts, weighted_count
-from alignsolve.model.bounds import EXPERT_KINDS
+from alignsolve.model.bounds import EXPERT_KINDS, bound_values
 from alignsolve.model.features import Feature
 from alignsolve.model.foreign import refuse_mask
 from alignsolve.model.pair_kernel import is_ready, scan
@@ -163,7 +163,8 @@ def violations(
     if values is None:
         rows, cols = sorted_pairs(problem, row_ind, col_ind)
         values = problem.pair_fitness(rows, cols)
-    sums = (violation for one in _sums(problem, rows, cols) for violation in one.broken(problem))
+    sums = (violation for one in _sums(problem, rows, cols) for kind in one[0]
+            for violation in _broken(problem, kind, one))
     found = itertools.chain(_pairs(problem, rows, cols, values), sums)
     return list(itertools.islice(found, limit))
 
@@ -215,73 +216,51 @@ def _pairs(
                         f"{problem.client_name(i)} may not hold {problem.expert_name(j)}")
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """What an assignment adds up to, of every client or expert, and a bound on it.
-
-    Attributes
-    ----------
-    kind, name : str, str or None
-        See `Violation`.
-    side : str
-        `AT_LEAST` or `AT_MOST`.
-    amount, bound : array, shape (n_clients,), (n_experts,) or (n_clients, n_groups)
-        What there is, and what is allowed.
-    verb, noun : str
-        Before and after the amount in a message.
-    """
-
-    kind: str
-    name: str | None
-    side: str
-    amount: npt.NDArray[Any]
-    bound: npt.NDArray[Any]
-    verb: str
-    noun: str
-
-    def broken(self, problem: AlignmentProblem) -> Iterator[Violation]:
-        """Yield where the bound is not kept."""
-        bound = least = most = self.bound
-        form, allow = ("d" if part.dtype.kind == "i" else "g" for part in (self.amount, bound))
-        if allow == "g":
-            slack = tolerance(bound)
-            least, most = bound - slack, bound + slack
-        bad = self.amount < least if self.side == AT_LEAST else self.amount > most
-        for at in zip(*(index.tolist() for index in np.nonzero(bad)), strict=True):
-            client, expert = (None, at[0]) if self.kind in EXPERT_KINDS else (at[0], None)
-            group = at[1] if len(at) > 1 else None
-            value, allowed = self.amount[at], bound[at]
-            who = problem.client_name(at[0]) if expert is None else problem.expert_name(expert)
-            noun = self.noun.removesuffix("s") if form == "d" and value == 1 else self.noun
-            has = f"{self.verb} {value:{form}} {noun}".rstrip()
-            where = "" if group is None else f" of group {group}"
-            rule = (f"its budget is {allowed:{allow}}" if self.kind == "resource"
-                    else f"{self.side} {allowed:{allow}} allowed")
-            yield Violation(self.kind, client, expert, group, self.name, float(value),
-                            float(allowed), f"{who} {has}{where}; {rule}")
+#: Kinds of bounds on one sum, its load or resource, the sum of every client or expert, shape
+#: (n_clients,), (n_experts,) or (n_clients, n_groups), and what messages say around it.
+_Sum = tuple[tuple[str, ...], str | None, npt.NDArray[Any], str, str]
 
 
-def _sums(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[_Sums]:
-    """Yield every kind of bound on sums, with what an assignment adds up to."""
+def _sums(problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> Iterator[_Sum]:
+    """Yield what an assignment adds up to, wherever there are bounds on it."""
     slots = np.bincount(rows, minlength=problem.n_clients)
-    yield _Sums("min_experts", None, AT_LEAST, slots, problem.min_experts, "holds", "experts")
-    yield _Sums("max_experts", None, AT_MOST, slots, problem.max_experts, "holds", "experts")
+    yield ("min_experts", "max_experts"), None, slots, "holds", "experts"
     holders = np.bincount(cols, minlength=problem.n_experts)
-    yield _Sums("load_min", None, AT_LEAST, holders, problem.load_min, "has", "holders")
-    yield _Sums("load_max", None, AT_MOST, holders, problem.load_max, "has", "holders")
+    yield EXPERT_KINDS, None, holders, "has", "holders"
     for name, load in problem.loads.items():
-        amount, noun = load.amounts(rows, cols, problem.n_experts), f"of load {name!r}"
-        yield _Sums("load_min", name, AT_LEAST, amount, np.asarray(load.min), "has", noun)
-        yield _Sums("load_max", name, AT_MOST, amount, np.asarray(load.max), "has", noun)
-    for name, resource in problem.resources.items():
-        use, budget = resource_use(problem, name, rows, cols), np.asarray(resource.budget)
-        yield _Sums("resource", name, AT_MOST, use, budget, "uses", f"of {name!r}")
-    if problem.group_min is not None and problem.group_max is not None:
+        amount = load.amounts(rows, cols, problem.n_experts)
+        yield EXPERT_KINDS, name, amount, "has", f"of load {name!r}"
+    for name in problem.resources:
+        use = resource_use(problem, name, rows, cols)
+        yield ("resource",), name, use, "uses", f"of {name!r}"
+    if problem.expert_group is not None:
         counts = group_counts(problem, rows, cols)
-        yield _Sums("group_min", None, AT_LEAST, counts, problem.group_min, "holds", "experts")
-        yield _Sums("group_max", None, AT_MOST, counts, problem.group_max, "holds", "experts")
+        yield ("group_min", "group_max"), None, counts, "holds", "experts"
     if Feature.FAIRNESS in problem.features:
-        what, side = ("fitness", AT_LEAST) if problem.sense == "max" else ("cost", AT_MOST)
         total = problem.sign * client_fitness(problem, rows, cols)
-        floor = problem.sign * problem.client_fitness_min
-        yield _Sums("client_fitness_min", None, side, total, floor, f"has {what}", "")
+        verb = "has fitness" if problem.sense == "max" else "has cost"
+        yield ("client_fitness_min",), None, total, verb, ""
+
+
+def _broken(problem: AlignmentProblem, kind: str, of: _Sum) -> Iterator[Violation]:
+    """Yield where a sum does not keep a kind of bound."""
+    _, name, amount, verb, noun = of
+    bound = least = most = bound_values(problem, kind, name)
+    form, allow = ("d" if part.dtype.kind == "i" else "g" for part in (amount, bound))
+    if allow == "g":
+        slack = tolerance(bound)
+        least, most = bound - slack, bound + slack
+    is_floor = problem.sense == "max" if kind == "client_fitness_min" else "min" in kind
+    bad = amount < least if is_floor else amount > most
+    for at in zip(*(index.tolist() for index in np.nonzero(bad)), strict=True):
+        client, expert = (None, at[0]) if kind in EXPERT_KINDS else (at[0], None)
+        group = at[1] if len(at) > 1 else None
+        value, allowed = amount[at], bound[at]
+        who = problem.client_name(at[0]) if expert is None else problem.expert_name(expert)
+        what = noun.removesuffix("s") if form == "d" and value == 1 else noun
+        has = f"{verb} {value:{form}} {what}".rstrip()
+        where = "" if group is None else f" of group {group}"
+        rule = (f"its budget is {allowed:{allow}}" if kind == "resource"
+                else f"{AT_LEAST if is_floor else AT_MOST} {allowed:{allow}} allowed")
+        yield Violation(kind, client, expert, group, name, float(value), float(allowed),
+                        f"{who} {has}{where}; {rule}")

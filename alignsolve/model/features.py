@@ -10,7 +10,16 @@ import numpy as np
 
 
 class Feature(enum.Enum):
-    """A part of the model that a problem uses and a backend may support."""
+    """A part of the model that a problem uses and a backend may support.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem(
+    ...     [[3, 1]], max_experts=1, resources={"memory": al.Resource(size=1.0, budget=2.0)})
+    >>> al.Feature.RESOURCES in problem.features
+    True
+    """
 
     MIN_EXPERTS = "client minima"
     LOAD_BOUNDS = "load bounds"

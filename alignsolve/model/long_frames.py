@@ -20,7 +20,6 @@ from alignsolve.model.long_tables import (
     check_names,
     known_names,
     numbers_of,
-    refuse_unused,
     to_arguments,
 )
 from alignsolve.model.text import one_line
@@ -48,7 +47,6 @@ def long_arguments(
     names = {own: other for own, other in columns.items() if own != other}
     check_names(names)
     found: dict[str, Table] = {}
-    headers: list[tuple[Origin, list[str]]] = []
     whole: set[str] = set()
     for name, ids, known in (("frame", ("client", "expert"), PAIR_COLUMNS),
                              ("clients", ("client",), CLIENT_COLUMNS),
@@ -56,14 +54,12 @@ def long_arguments(
         if frames[name] is None and name != "frame":
             continue
         frame = _eager(name, frames[name])
-        origin = Origin(name, before_row=", row ")
-        found[name] = _table(frame, origin, ids, known, names)
-        headers.append((origin, frame.columns))
+        found[name] = _table(frame, Origin(name, before_row=", row "), ids, known, names)
         if name == "frame":
             library = frame.implementation.value
             whole |= {own for own in ids if frame[names.get(own, own)].dtype.is_integer()}
-    refuse_unused(headers, names)
-    sense, arguments = to_arguments(found["frame"], found.get("clients"), found.get("experts"))
+    sense, arguments = to_arguments(found["frame"], found.get("clients"), found.get("experts"),
+                                    names=names)
     _refuse_given_twice(arguments, more, found)
     kind = FrameKind(library, frozenset(whole), frozenset({"client", "expert"} - whole))
     return sense, arguments | dict(more), kind
@@ -98,6 +94,7 @@ def _table(
         {name: _ids(origin, columns[name]) for name in ids},
         {name: _numbers(origin, name, column) for name, column in columns.items()
          if name not in ids},
+        frame.columns,
     )
 
 

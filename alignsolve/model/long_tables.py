@@ -122,11 +122,14 @@ class Table:
     ids : mapping of column to Ids
     numbers : mapping of column to array, shape (n_rows,)
         float64, float32 or whole numbers beyond 2**53.
+    header : sequence of str
+        What the columns are called in the table itself.
     """
 
     origin: Origin
     ids: Mapping[str, Ids]
     numbers: Mapping[str, npt.NDArray[Any]]
+    header: Sequence[str] = ()
 
     def row_of(self, column: str, name: str) -> int:
         """Return the first row with an id."""
@@ -190,15 +193,13 @@ def check_names(columns: Mapping[str, str]) -> None:
                                f"give one")
 
 
-def refuse_unused(headers: Sequence[tuple[Origin, Sequence[str]]], columns: Mapping[str, str]) -> (
-    None
-):
-    """Refuse other names of columns that are in no table's header, the first of the pairs."""
-    for own, other in columns.items():
-        if not any(other in header for _, header in headers):
-            origin, header = headers[0]
-            origin.refuse_header(f"column {one_line(other)}, which is to be {own}, is missing; "
-                                 f"{nearest(other, header)}")
+def _refuse_unused(pairs: Table, others: Sequence[Table | None], names: Mapping[str, str]) -> None:
+    """Refuse other names of columns that are in no table's header."""
+    headers = [table.header for table in (pairs, *others) if table is not None]
+    for own, other in names.items():
+        if not any(other in header for header in headers):
+            pairs.origin.refuse_header(f"column {one_line(other)}, which is to be {own}, is "
+                                       f"missing; {nearest(other, pairs.header)}")
 
 
 def numbers_of(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -217,7 +218,7 @@ def first_repeated(keys: IntArray) -> tuple[int, int] | None:
 
 def to_arguments(
     pairs: Table, clients: Table | None = None, experts: Table | None = None,
-    sense: str | None = None,
+    sense: str | None = None, names: Mapping[str, str] = NO_NAMES,
 ) -> tuple[str, dict[str, Any]]:
     """Return the sense and the arguments of the problem of a table and its two companions.
 
@@ -225,6 +226,8 @@ def to_arguments(
     ----------
     pairs, clients, experts : Table
         The table of pairs, and where there are any those of clients and of experts.
+    names : mapping of str to str, optional
+        What the tables call a column where it is not its name here; each must be in one.
     sense : {"max", "min"}, optional
         What the caller takes the sense to be.
 
@@ -239,6 +242,7 @@ def to_arguments(
     ProblemError
         Naming table, row and column of what is missing, repeated or wrong.
     """
+    _refuse_unused(pairs, (clients, experts), names)
     matrix = _matrix_column(pairs, sense)
     rows, client_names = _coded(pairs, "client", clients)
     cols, expert_names = _coded(pairs, "expert", experts)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.model.arguments import (
+    FLOOR,
+    MATRIX,
     Load,
     Resource,
     bound_array,
@@ -19,7 +21,7 @@ from alignsolve.model.arguments import (
     known_fitness,
     opposite,
 )
-from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.features import (
     FLOW_FEATURES,
     Feature,
@@ -31,8 +33,7 @@ from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
 from alignsolve.model.large_integers import OffsetMatrix
-from alignsolve.model.pairs import Pairs
-from alignsolve.model.sources.base import FitnessSource, Negated
+from alignsolve.model.sources.base import FitnessSource
 from alignsolve.model.valuation import Valued
 from alignsolve.model.whole_bounds import tolerance
 
@@ -108,9 +109,6 @@ class AlignmentProblem(Valued):
     5.5
     """
 
-    sense: Literal["max", "min"]
-    #: A matrix, or a source that reads like one by rows; see `source`.
-    fitness: FloatArray
     #: The source that was given as fitness, or None. A source over an array, in memory
     #: or mapped, stands beside that array; any other is `fitness` itself.
     source: FitnessSource | None
@@ -118,22 +116,14 @@ class AlignmentProblem(Valued):
     min_experts: IntArray
     load_min: Float64Array
     load_max: Float64Array
-    load_target: Float64Array
-    load_penalty: Float64Array
-    loads: Mapping[str, Load]
     resources: Mapping[str, Resource]
     expert_group: IntArray | None
     group_min: IntArray | None
     group_max: IntArray | None
     client_fitness_min: Float64Array
-    held: Pairs | None
-    switch_cost: Float64Array
     client_ids: tuple[str, ...] | None
     expert_ids: tuple[str, ...] | None
-    features: frozenset[Feature]
     largest: float
-    #: Whole numbers beyond 2**53; `fitness` is then relative to each client's best one.
-    integers: OffsetMatrix | None
     #: The kind of data frame that the matrix came in, or None.
     frame_kind: FrameKind | None
     _holder_bounds: tuple[IntArray, IntArray]
@@ -347,20 +337,13 @@ class AlignmentProblem(Valued):
         arguments = {name: getattr(self, name) for name in names.split()}
         arguments["loads"] = dict(self.loads)
         arguments["resources"] = dict(self.resources)
+        values: Any = self.fitness if self.source is None else self.source
+        floor = self.client_fitness_min
         if self.sense == "min":
-            arguments["cost"] = (
-                self.integers.given() if self.integers is not None
-                else self.source.cost if isinstance(self.source, Negated)
-                else np.subtract(0, self.fitness)
-            )
-            arguments["client_cost_max"] = 0 - self.client_fitness_min
-        else:
-            arguments["fitness"] = (
-                self.integers.given() if self.integers is not None
-                else self.fitness if self.source is None else self.source
-            )
-            arguments["client_fitness_min"] = self.client_fitness_min
-        return arguments
+            values, floor = opposite("fitness", values), 0 - floor
+        if self.integers is not None:
+            values = self.integers.given()
+        return arguments | {MATRIX[self.sense]: values, FLOOR[self.sense]: floor}
 
     def replace(self, **changes: Any) -> AlignmentProblem:
         """Return a problem with some constructor arguments changed, same sense.

@@ -21,6 +21,7 @@ class Valued:
     """
 
     sense: Literal["max", "min"]
+    #: A matrix, or a source that reads like one by rows; see `AlignmentProblem.source`.
     fitness: FloatArray
     switch_cost: Float64Array
     held: Pairs | None
@@ -28,6 +29,7 @@ class Valued:
     load_target: Float64Array
     loads: Mapping[str, Load]
     features: frozenset[Feature]
+    #: Whole numbers beyond 2**53; `fitness` is then relative to each client's best one.
     integers: OffsetMatrix | None
 
     @property

@@ -52,6 +52,14 @@ def assignment(
     ------
     ProblemError
         If there is no answer, or not a label for each client.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5], [1, 2]], max_experts=1, load_max=2)
+    >>> axes = al.plot.assignment(al.solve(problem), groups=["hospital", "phone", "phone"])
+    >>> [label.get_text() for label in axes.get_yticklabels()]
+    ['hospital (1)', 'phone (2)']
     """
     problem, title = _problem(result), _title("assignment", result, axes)
     axes = axes_or_new(axes)
@@ -108,10 +116,23 @@ def loads(result: Result, axes: Axes | None = None) -> Axes:
     axes : matplotlib Axes, optional
         Where to draw; by default a new figure.
 
+    Returns
+    -------
+    Axes
+        Triangles are bounds, and dashes targets.
+
     Raises
     ------
     ProblemError
         If there is no answer.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1))
+    >>> axes = al.plot.loads(result)
+    >>> [int(bar.get_height()) for bar in axes.patches]
+    [1, 1]
     """
     problem, title = _problem(result), _title("loads", result, axes)
     axes = axes_or_new(axes)
@@ -152,10 +173,22 @@ def prices(
         In place of the result's; an answer of the mip class has none, and
         ``al.explain(problem, result).prices`` estimates some.
 
+    Returns
+    -------
+    Axes
+        In the problem's own sense, a bar for each expert.
+
     Raises
     ------
     ProblemError
         If there is no answer, or it has no prices and none are given.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> result = al.solve(al.AlignmentProblem([[3, 1], [2, 1]], max_experts=1, load_max=1))
+    >>> al.plot.prices(result).get_ylabel()
+    'price of a holder (fitness)'
     """
     problem = _problem(result)
     shown: Float64Array | None = result.prices

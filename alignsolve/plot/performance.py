@@ -40,7 +40,11 @@ class Score(Protocol):
 
     @property
     def profile(self) -> Mapping[str, Sequence[float]]:
-        """Time of each compared backend on the common instances; +inf where not solved."""
+        """Time to proof of each compared backend on the common instances; +inf where none."""
+
+    @property
+    def quality_profiles(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        """Likewise time to an answer within each gap to the best bound, such as "0.1%"."""
 
 
 def performance_profile(
@@ -80,14 +84,14 @@ def performance_profile(
     return profile
 
 
-def drawable(score: Score) -> bool:
-    """Tell whether several backends have instances of a class in common."""
-    return len(score.profile) > 1 and all(len(times) > 0 for times in score.profile.values())
+def drawable(seconds: Mapping[str, Sequence[float]]) -> bool:
+    """Tell whether several backends have instances in common."""
+    return len(seconds) > 1 and all(len(times) > 0 for times in seconds.values())
 
 
 def profile(
     report: Any, axes: Axes | None = None, *, problem_class: str | None = None,
-    styles: Mapping[str, Mapping[str, str]] | None = None,
+    styles: Mapping[str, Mapping[str, str]] | None = None, gap: str | None = None,
 ) -> Axes:  # fmt: skip
     """Draw the performance profile of a class of problems.
 
@@ -101,6 +105,8 @@ def profile(
         Which class; by default the first with instances that backends have in common.
     styles : mapping of str to mapping, optional
         Colour and dashes of each backend's line, where several pictures share them.
+    gap : {"1%", "0.1%", "0.02%"}, optional
+        Draw the time to an answer within this gap to the best bound; by default to the proof.
 
     Returns
     -------
@@ -111,17 +117,28 @@ def profile(
     Raises
     ------
     ProblemError
-        If no class, or not the class asked for, has instances in common.
+        If no class, or not the class asked for, has instances in common, or there is no such
+        gap.
+
+    Examples
+    --------
+    A bench of the bundled small instances takes a minute (`make docs` runs one like it):
+
+    >>> import alignsolve as al
+    >>> from alignsolve.bench import run_bench
+    >>> report = run_bench(["instances/small"], time_limit=2.0)  # doctest: +SKIP
+    >>> axes = al.plot.profile(report, problem_class="mip")  # doctest: +SKIP
     """
-    scores = [score for score in report.scores
-              if drawable(score) and problem_class in (None, score.problem_class)]
-    if not scores:
+    found = [(score, _seconds(score, gap)) for score in report.scores
+             if problem_class in (None, score.problem_class)]
+    found = [(score, seconds) for score, seconds in found if drawable(seconds)]
+    if not found:
         of = "" if problem_class is None else f" of class {problem_class!r}"
         raise ProblemError(f"no two backends have instances{of} in common; there is no profile")
-    score = scores[0]
+    score, seconds = found[0]
     axes = axes_or_new(axes)
-    styles = styles or line_styles(score.profile)
-    steps = performance_profile(score.profile)
+    styles = styles or line_styles(seconds)
+    steps = performance_profile(seconds)
     right = 2.0 * max(float(ratios[-1]) for ratios, _ in steps.values())
     for name, (ratios, shares) in steps.items():
         axes.step([*ratios, right], [*shares, shares[-1]], where="post", label=name,
@@ -130,13 +147,23 @@ def profile(
     axes.set_xlim(1.0, right)
     axes.set_ylim(-0.02, 1.02)
     _ticks(axes, right)
-    common = len(next(iter(score.profile.values())))
-    axes.set(xlabel=f"time to proof over the fastest backend's\n{_rule(score)}",
-             ylabel="share of instances solved",
+    common = len(next(iter(seconds.values())))
+    reached, counted_as = ("proof", " solved") if gap is None else (f"a gap of {gap}", "")
+    axes.set(xlabel=f"time to {reached} over the fastest backend's\n{_rule(score)}",
+             ylabel=f"share of instances{counted_as}",
              title=f"{score.problem_class} class: {counted(common, 'common instance')}")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.legend(fontsize="small", loc="lower right")
     return axes
+
+
+def _seconds(score: Score, gap: str | None) -> Mapping[str, Sequence[float]]:
+    """Return the times that are drawn of a class."""
+    if gap is None:
+        return score.profile
+    if gap not in score.quality_profiles:
+        raise ProblemError(f"gap is {gap!r}; give one of {', '.join(score.quality_profiles)}")
+    return score.quality_profiles[gap]
 
 
 def _rule(score: Score) -> str:

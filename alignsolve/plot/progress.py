@@ -33,6 +33,15 @@ def gap(trace: Sequence[Progress], axes: Axes | None = None) -> Axes:
     ------
     ProblemError
         If nothing was told.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem([[3, 1], [2, 2.5]], max_experts=1, load_max=1)
+    >>> trace = []
+    >>> result = al.solve(problem, callback=trace.append)
+    >>> al.plot.gap(trace).get_xlabel()
+    'seconds'
     """
     if not trace:
         raise ProblemError("the trace is empty; fill it by solve(problem, callback=trace.append)")

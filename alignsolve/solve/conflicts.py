@@ -49,6 +49,11 @@ def check_conflict(
         Value of ``time.perf_counter()`` at which a check of the mip class ends;
         what it did not show by then is False.
 
+    Returns
+    -------
+    ConflictCheck
+        What was shown.
+
     Raises
     ------
     ProblemError
@@ -61,9 +66,10 @@ def check_conflict(
 
     Examples
     --------
-    >>> import numpy as np, alignsolve as al
-    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), 1, load_min=3)
-    >>> check_conflict(problem, find_conflict(problem))
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> problem = al.AlignmentProblem(np.zeros((5, 2)), max_experts=1, load_min=3)
+    >>> al.check_conflict(problem, al.solve(problem).conflict)
     ConflictCheck(contradictory=True, irreducible=True)
     """
     with Call():

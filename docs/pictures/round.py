@@ -27,9 +27,9 @@ WIDTH, HEIGHT = 2.9, 1.35
 
 def draw() -> Figure:
     """Return the figure."""
-    figure = Figure(figsize=(8.6, 4.3))
+    figure = Figure(figsize=(8.6, 4.6))
     axes: Axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 11.3), ylim=(0.1, 5.7))
+    axes.set(xlim=(0, 11.3), ylim=(0.1, 6.1))
     axes.axis("off")
     for text, (x, y), colour in BOXES.values():
         axes.add_patch(FancyBboxPatch(
@@ -45,13 +45,13 @@ def draw() -> Figure:
         target = y1 + 0.32 * (y0 > y1) - 0.32 * (y0 < y1)
         axes.annotate("", (x1 - half, target), (x0 + half, y0),
                       arrowprops=style | {"connectionstyle": f"arc3,rad={bend}"})
-    x, top = BOXES["training"][1][0], 5.4
+    x, top = BOXES["training"][1][0], 5.65
     line = {"color": "#44505c", "linewidth": 1.6}
     axes.plot([x, x], [2.8 + HEIGHT / 2 + 0.08, top], **line)
     axes.plot([x, 1.6], [top, top], **line)
     axes.annotate("", (1.6, 4.6 + HEIGHT / 2 + 0.05), (1.6, top), arrowprops=style)
-    axes.text(5.6, top - 0.05, "reports: samples, losses, seconds; next round", ha="center",
-              va="top", fontsize=10, color="#1b2733")
+    axes.text(5.6, top + 0.06, "reports: samples, losses, seconds; next round", ha="center",
+              va="bottom", fontsize=10, color="#1b2733")
     return figure
 
 

@@ -81,14 +81,6 @@ class Entry:
         """Return whether experts have slices of it; otherwise one expert has all, or everybody."""
         return self.layer is not None and self.expert is None
 
-    def positions(self, held: list[int], n_experts: int) -> Tensor:
-        """Return where along the axis the held experts lie, int64, ascending.
-
-        Ascending positions keep the layout: a cut tensor is laid out as the whole one
-        is, for as many experts as are held.
-        """
-        return positions_of(self.layout, self.shape[self.axis], n_experts, tuple(held))
-
     def renamed(self, number: int) -> str:
         """Return the name with another expert's number."""
         start, end = self.span
@@ -136,6 +128,10 @@ def _owners(layout: Layout, length: int, n_experts: int) -> Tensor:
 
 @lru_cache(maxsize=4096)
 def positions_of(layout: Layout, length: int, n_experts: int, held: tuple[int, ...]) -> Tensor:
-    """Return where some of the experts lie along an axis of a length, int64, ascending."""
+    """Return where some of the experts lie along an axis of a length, int64, ascending.
+
+    Ascending positions keep the layout: a cut tensor is laid out as the whole one
+    is, for as many experts as are held.
+    """
     wanted = torch.tensor(held, dtype=torch.int64)
     return torch.isin(_owners(layout, length, n_experts), wanted).nonzero()[:, 0]

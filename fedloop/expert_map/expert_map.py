@@ -12,14 +12,13 @@ from fedloop.errors import ExpertMapError, NoExpertsError
 from fedloop.expert_map.entries import Entry, Layer
 from fedloop.expert_map.explain import explain
 from fedloop.expert_map.families import FAMILIES, Family
-from fedloop.expert_map.index import ExpertIndex
 from fedloop.expert_map.mask import mask
-from fedloop.expert_map.merge import Update, merge
-from fedloop.expert_map.pieces import join, owner, split
+from fedloop.expert_map.merge import Mean, Update
+from fedloop.expert_map.pieces import Pieces
 from fedloop.expert_map.sub_model import sub_model
 
 
-class ExpertMap(ExpertIndex):
+class ExpertMap(Pieces):
     """Which slice of which tensor of a state dict belongs to which expert.
 
     Made by `of` for models that are known and by `describe` for others.
@@ -151,7 +150,7 @@ class ExpertMap(ExpertIndex):
         """
         self._check(state)
         return {cut.name: cut.of(state[cut.entry.name])
-                for cut in self.cuts(state, experts, all_router_rows)}
+                for cut in self.cuts(state, self.by_layer(experts), all_router_rows)}
 
     def merge(
         self, state: Mapping[str, Tensor], updates: Sequence[Update],
@@ -190,55 +189,25 @@ class ExpertMap(ExpertIndex):
         of a few copies of the state.
         """
         self._check(state)
-        return merge(self, state, updates, weights, expert_weights)
-
-    def split(
-        self, part: Mapping[str, Tensor], experts: Iterable[int] | None = None
-    ) -> dict[str, Tensor]:
-        """Cut a state into pieces of one expert each.
-
-        Parameters
-        ----------
-        part : mapping of str to Tensor
-            The whole state, or what `take` cut out of it or of some of its tensors; routers
-            may be whole.
-        experts : iterable of int, optional
-            The experts of which `part` is; by default all.
-
-        Returns
-        -------
-        dict of str to Tensor
-            By names that do not depend on `experts`: that of the tensor, and for a slice
-            ``@`` and the expert's number.
-
-        Raises
-        ------
-        ExpertMapError
-            If a tensor is none of these experts'.
-        """
-        return split(self, part, range(self.n_experts) if experts is None else experts)
-
-    def join(
-        self, pieces: Mapping[str, Tensor], experts: Iterable[int] | None = None
-    ) -> dict[str, Tensor]:
-        """Put pieces together again: what `take` would cut out of the whole.
-
-        Raises
-        ------
-        ExpertMapError
-            If a piece of a tensor is missing; tensors without any are left out.
-        """
-        return join(self, pieces, range(self.n_experts) if experts is None else experts)
-
-    def owner(self, piece: str) -> int | None:
-        """Return the expert that a piece belongs to; None where all clients share it.
-
-        Raises
-        ------
-        ExpertMapError
-            If there is no such piece.
-        """
-        return owner(self, piece)
+        weights = [1.0] * len(updates) if weights is None else weights
+        expert_weights = [{}] * len(updates) if expert_weights is None else expert_weights
+        if not len(updates) == len(weights) == len(expert_weights):
+            raise ExpertMapError(f"{len(updates)} updates have {len(weights)} weights and "
+                                 f"{len(expert_weights)} of their experts; give one each")
+        mean = Mean(self.split(state))
+        for number, (experts, part) in enumerate(updates):
+            held = list(experts)
+            try:
+                pieces = self.split(part, held)
+            except ExpertMapError as error:
+                raise ExpertMapError(f"update {number}: {error}") from None
+            weight = float(weights[number])
+            of_expert: dict[int | None, float] = {
+                expert: float(own) for expert, own in expert_weights[number].items()
+                if expert in held}
+            mean.add(pieces, {piece: of_expert.get(self.owner(piece), weight)
+                              for piece in pieces}.__getitem__)
+        return self.join(mean.result())
 
     def _check(self, state: Mapping[str, Tensor]) -> None:
         """Refuse tensors that the map does not know."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedloop.errors import ExpertMapError
-from fedloop.expert_map.entries import Cut, Entry, Layer
+from fedloop.expert_map.entries import Cut, Entry, Layer, positions_of
 
 #: Bytes of a megabyte, as `alignsolve.Aligner` counts memory.
 _MEGA = 1e6
@@ -86,20 +86,21 @@ class ExpertIndex:
 
     def bytes_of(self, experts: Iterable[int]) -> int:
         """Return the bytes of some experts with their router rows, without what is shared."""
-        held = self.columns(dict(enumerate(self.by_layer(experts))))
+        layers = zip(self.layers, self.by_layer(experts), strict=True)
+        held = [layer.first + number for layer, own in layers for number in own]
         return int(self.expert_bytes[held].sum())
 
     def cuts(
-        self, state: Iterable[str], experts: Iterable[int], all_router_rows: bool = False
+        self, state: Iterable[str], held: list[list[int]], all_router_rows: bool = False
     ) -> Iterator[Cut]:
-        """Return where experts lie in every tensor of a state of which they have a part."""
-        held = self.by_layer(experts)
+        """Return where experts, as from `by_layer`, lie in the tensors of which they have some."""
         for tensor in state:
             entry = self.entries[tensor]
             if entry.layer is None or (entry.router and entry.sliced and all_router_rows):
                 yield Cut(entry, tensor)
             elif entry.expert is None:
-                own, n_experts = held[entry.layer], self.layers[entry.layer].n_experts
-                yield Cut(entry, tensor, entry.positions(own, n_experts))
+                yield Cut(entry, tensor, positions_of(
+                    entry.layout, entry.shape[entry.axis], self.layers[entry.layer].n_experts,
+                    tuple(held[entry.layer])))
             elif entry.expert in held[entry.layer]:
                 yield Cut(entry, entry.renamed(held[entry.layer].index(entry.expert)))

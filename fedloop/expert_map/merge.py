@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 
-from fedloop.errors import ExpertMapError
-from fedloop.expert_map.index import ExpertIndex
-from fedloop.expert_map.pieces import join, owner, split
-
 #: A client's experts, and its tensors as `ExpertMap.take` returns them.
 Update = tuple[Iterable[int], Mapping[str, Tensor]]
-
-
-def merge(
-    index: ExpertIndex, state: Mapping[str, Tensor], updates: Sequence[Update],
-    weights: Sequence[float] | None, expert_weights: Sequence[Mapping[int, float]] | None,
-) -> dict[str, Tensor]:
-    """Do what `ExpertMap.merge` says."""
-    weights = [1.0] * len(updates) if weights is None else weights
-    expert_weights = [{}] * len(updates) if expert_weights is None else expert_weights
-    if not len(updates) == len(weights) == len(expert_weights):
-        raise ExpertMapError(f"{len(updates)} updates have {len(weights)} weights and "
-                             f"{len(expert_weights)} of their experts; give one each")
-    everything = range(index.n_experts)
-    mean = Mean(split(index, state, everything))
-    for number, (experts, part) in enumerate(updates):
-        held = set(experts)
-        try:
-            pieces = split(index, part, held)
-        except ExpertMapError as error:
-            raise ExpertMapError(f"update {number}: {error}") from None
-        weight, own = float(weights[number]), expert_weights[number]
-        by_expert = {expert: float(own.get(expert, weight)) for expert in held}
-        mean.add(pieces, {
-            piece: by_expert.get(expert, weight) if (expert := owner(index, piece)) is not None
-            else weight for piece in pieces}.__getitem__)
-    return join(index, mean.result(), everything)
 
 
 class Mean:

@@ -88,8 +88,7 @@ def _cut_tensors(
     """Have slices stand for tensors in the copy."""
     tensors = {**dict(model.named_buffers(remove_duplicate=False)),
                **dict(model.named_parameters(remove_duplicate=False))}
-    columns = index.columns(dict(enumerate(held)))
-    for cut in index.cuts(tensors.keys() & index.entries.keys(), columns):
+    for cut in index.cuts(tensors.keys() & index.entries.keys(), held):
         if cut.positions is not None:
             tensor = tensors[cut.entry.name]
             part = cut.of(tensor.detach())

@@ -11,6 +11,7 @@ usage statistics.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fedloop.flower.quiet import check_versions, turn_reporting_off
@@ -30,14 +31,12 @@ __all__ = ["AlignedStrategy", "Nodes", "exchange", "numbered", "record_of", "ser
            "state_of", "trainable"]
 
 
+#: What only the server needs, imported when it is used: clients may lack its packages.
+_SERVERS = {"AlignedStrategy": "fedloop.flower.strategy", "serve": "fedloop.flower.serving"}
+
+
 def __getattr__(name: str) -> Any:
-    """Import what only the server needs when it is used: clients may lack its packages."""
-    if name == "AlignedStrategy":
-        from fedloop.flower.strategy import AlignedStrategy
-
-        return AlignedStrategy
-    if name == "serve":
-        from fedloop.flower.serving import serve
-
-        return serve
+    """Import what only the server needs when it is used."""
+    if name in _SERVERS:
+        return getattr(import_module(_SERVERS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ from fedloop.flower.messages import ARRAYS, CONFIG, METRICS, Parameters, reply
 from fedloop.flower.nodes import CLIENT
 from fedloop.flower.receivers import BASED_ON, VERSION
 from fedloop.flower.records import record_of, state_of
-from fedloop.payload import Packed, pack_differences
+from fedloop.payload import Packed, changes, pack_differences
 
 #: In a node's context: what it has, which version that is, and what rounding took.
 HAS, OWN, LOST = "payload-arrays", "payload-version", "payload-lost"
@@ -187,10 +187,7 @@ def outgoing(
     if VERSION not in message.content[CONFIG]:
         return trained
     lost = state_of(context.state.array_records[LOST]) if LOST in context.state else {}
-    packed = pack_differences(
-        # The base is what the model loaded: rounded to its type, such as bfloat16.
-        {name: value.float() - pieces[name].to(value.dtype).float()
-         if value.is_floating_point() else value for name, value in trained.items()}, lost)
+    packed = pack_differences(changes(trained, pieces), lost)
     context.state[LOST] = record_of(lost)
     return packed
 

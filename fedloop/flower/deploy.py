@@ -3,26 +3,25 @@
     python -m fedloop.flower.deploy --nodes 3 --set rounds=5
     python -m fedloop.flower.deploy --nodes 3 --app examples/flower --run-config num-server-rounds=5
 
-Without ``--app``, fedloop's own experiment: the records are those of ``fedloop run``.
-Everything that was started is stopped at the end, also after Ctrl-C or a failure.
+See `deploy`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from alignsolve.cli.common import BAD_INPUT, DONE, INTERRUPTED, note, print_json, print_text
+from alignsolve.cli import typer
+from alignsolve.cli.common import DONE, note, print_text, report, run_app
 from alignsolve.cli.terminating import run_command
-from alignsolve.errors import AlignSolveError
 from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
+from fedloop.cli import ConfigArgument, JsonOption, SetOption
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
@@ -133,103 +132,86 @@ def play(
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy, print the curve, stop everything; return the exit code."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _deploy(options), seconds=None)
+def deploy(
+    config: ConfigArgument = None,
+    set_: SetOption = None,
+    nodes: Annotated[int, typer.Option(min=1, help="SuperNodes, one for each client.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("flower-run"),
+    timeout: Annotated[float, typer.Option(
+        help="Seconds to wait for the clients of a round.")] = 60.0,
+    resume: Annotated[bool, typer.Option(
+        "--resume", help="Go on from the folder's checkpoint; Flower itself does not.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Forget the run in that folder.")] = False,
+    app: Annotated[Path | None, typer.Option(help="Folder of another Flower app.")] = None,
+    run_config: Annotated[list[str] | None, typer.Option(
+        metavar="KEY=VALUE", help="Replace a setting of that app.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Deploy on this machine: one SuperLink, SuperNodes, and an app that runs on them.
 
-
-def _deploy(options: argparse.Namespace) -> int:
-    try:
-        _check_options(options)
-        if options.app is not None:
-            return _run_app(options)
-        config = _settings(options)
-        if options.again:
-            forget(options.out)
-        found = train_deployed(config, options.out, timeout=options.timeout, resume=options.resume,
-                               on_round=None if options.json else _print_round)
-    except AlignSolveError as error:
-        note(f"error: {error}")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        note("interrupted; all processes are stopped. With --resume it goes on from the last "
-             "checkpoint")
-        return INTERRUPTED
-    if options.json:
-        print_json(found)
+    Without --app, fedloop's own experiment: the records are those of fedloop run. Everything that
+    was started is stopped at the end, also after Ctrl-C or a failure.
+    """
+    if not 0 < timeout < math.inf:
+        raise ConfigError(f"--timeout is {timeout:g}; give seconds above 0")
+    if resume and again:
+        raise ConfigError("--resume goes on, and --again forgets: give one of them")
+    if app is not None:
+        if resume:
+            raise ConfigError("--resume is for fedloop's own app; another goes on by a setting of "
+                              "its own, such as --run-config resume=true")
+        found = _run_app(app, run_config or [], nodes, out, note if as_json else print_text)
     else:
-        print_text(_told(found))
+        settings = _settings(config, set_ or [], nodes)
+        if again:
+            forget(out)
+        found = train_deployed(settings, out, timeout=timeout, resume=resume,
+                               on_round=None if as_json else _print_round)
+    report(as_json, found, _told(found))
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m fedloop.flower.deploy", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", type=Path, help="settings, as for fedloop run")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="replace a setting")
-    parser.add_argument("--nodes", type=int, default=3, help="SuperNodes, one for each client")
-    parser.add_argument("--out", type=Path, default=Path("flower-run"), help="folder of the run")
-    parser.add_argument("--timeout", type=float, default=60.0,
-                        help="seconds to wait for the clients of a round")
-    going_on = parser.add_mutually_exclusive_group()
-    going_on.add_argument("--resume", action="store_true", help="go on from the folder's "
-                          "checkpoint; Flower itself does not resume")
-    going_on.add_argument("--again", action="store_true", help="forget the run in that folder")
-    parser.add_argument("--app", type=Path, help="folder of another Flower app")
-    parser.add_argument("--run-config", action="append", default=[], metavar="KEY=VALUE",
-                        help="replace a setting of that app")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    return parser
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Deploy, print the curve, stop everything; return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(deploy)
+    return run_command(
+        lambda: run_app(program, words, "python -m fedloop.flower.deploy"),
+        "interrupted; all processes are stopped. With --resume it goes on from the last checkpoint",
+        seconds=None)
 
 
-def _check_options(options: argparse.Namespace) -> None:
-    """Raise `ConfigError` for numbers that Flower would only stumble over later."""
-    if options.nodes < 1:
-        raise ConfigError(f"--nodes is {options.nodes}; give at least 1")
-    if not 0 < options.timeout < math.inf:
-        raise ConfigError(f"--timeout is {options.timeout:g}; give seconds above 0")
-
-
-def _settings(options: argparse.Namespace) -> Config:
+def _settings(path: Path | None, changes: list[str], nodes: int) -> Config:
     """Return the settings that the arguments choose: one client for each SuperNode."""
-    asked = read_config(options.config, options.set).partition
-    if "clients" in asked.model_fields_set and asked.clients != options.nodes:
-        raise ConfigError(f"partition.clients is {asked.clients} and --nodes {options.nodes}; "
-                          f"every SuperNode is one client: give --nodes {asked.clients}, or leave "
-                          "the setting out")
-    changes = [*options.set, f"partition.clients={options.nodes}", "local.batched=false"]
-    return read_config(options.config, changes)
+    asked = read_config(path, changes).partition
+    if "clients" in asked.model_fields_set and asked.clients != nodes:
+        raise ConfigError(f"partition.clients is {asked.clients} and --nodes {nodes}; every "
+                          f"SuperNode is one client: give --nodes {asked.clients}, or leave the "
+                          "setting out")
+    return read_config(path, [*changes, f"partition.clients={nodes}", "local.batched=false"])
 
 
-def _run_app(options: argparse.Namespace) -> int:
-    """Run somebody's own app, and print its server's log."""
-    if options.resume:
-        raise ConfigError("--resume is for fedloop's own app; another goes on by a setting of its "
-                          "own, such as --run-config resume=true")
-    if not (options.app / "pyproject.toml").is_file():
-        raise ConfigError(f"--app {options.app}: there is no pyproject.toml; name the folder of a "
-                          "Flower app")
+def _run_app(
+    app: Path, changes: list[str], nodes: int, out: Path, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run somebody's own app, and tell the lines of its server's log."""
+    if not (app / "pyproject.toml").is_file():
+        raise ConfigError(f"--app {app}: there is no pyproject.toml; name the folder of a Flower "
+                          "app")
     config: dict[str, Any] = {}
-    for change in options.run_config:
+    for change in changes:
         try:
             config |= tomllib.loads(change)
         except tomllib.TOMLDecodeError:
             raise ConfigError(f"--run-config {change!r} is not key=value, with text in "
                               "quotes") from None
-    logs = options.out / "logs"
-    with writing(options.out), Deployment([{}] * options.nodes, logs) as deployment:
-        run = deployment.submit(options.app, config)
-        lines = Lines(logs / f"run-{run}.log", note if options.json else print_text)
+    with writing(out), Deployment([{}] * nodes, out / "logs") as deployment:
+        run = deployment.submit(app, config)
+        lines = Lines(out / "logs" / f"run-{run}.log", tell)
         found = deployment.wait(run, lines)
         lines()
-    if options.json:
-        print_json(found)
-    else:
-        print_text(_told(found))
-    return DONE
+    return found
 
 
 def _print_round(record: Record) -> None:

@@ -56,8 +56,6 @@ class Deployment:
         For every SuperNode its configuration, beside its ``partition-id``.
     logs : Path
         Folder for what the processes print.
-    ports : sequence of int, optional
-        Ports of the SuperLink and of every SuperNode; by default free ones.
 
     Examples
     --------
@@ -67,15 +65,11 @@ class Deployment:
     """
 
     def __init__(
-        self, node_configs: Sequence[Mapping[str, Any]], logs: Path,
-        ports: Sequence[int] | None = None,
+        self, node_configs: Sequence[Mapping[str, Any]], logs: Path
     ) -> None:
         self._configs = [dict(config) for config in node_configs]
         self._logs = logs
-        self.ports = list(ports or free_ports(1 + len(self._configs)))
-        if len(self.ports) != 1 + len(self._configs):
-            raise EngineError(f"{len(self.ports)} ports for one SuperLink and "
-                              f"{len(self._configs)} SuperNodes; give one for each")
+        self.ports = free_ports(1 + len(self._configs))
         #: Where SuperNodes look for the SuperLink.
         self.link_port = self.ports[0]
         self._home = tempfile.TemporaryDirectory(prefix="fedloop-flower-")

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from logging import WARNING
 from pathlib import Path
-from typing import Any
 
 import torch
 from flwr.app import Message, MessageType
@@ -29,18 +28,15 @@ from fedloop.flower.messages import (
     MalformedReplyError,
     Parameters,
     payload,
-    read_arrays,
     read_report,
     refusing,
-    task,
 )
 from fedloop.flower.nodes import Nodes, exchange
-from fedloop.flower.pieces import params_of, pieces_of
 from fedloop.flower.receivers import Receivers
 from fedloop.local.client import Training, join
-from fedloop.local.executors import take
-from fedloop.local.pairs import Pairs, pairs_of
+from fedloop.local.pairs import pairs_of
 from fedloop.models.expert_model import ExpertModel
+from fedloop.models.layout import part_of
 from fedloop.train import train
 from fedloop.world import Record, State, World
 
@@ -70,7 +66,8 @@ class FlowerClients:
         check_settings(config)
         self._grid = grid
         self._timeout = timeout
-        self._nodes = Nodes({SETTINGS: config_json(config)}, min(timeout, PATIENCE))
+        self._nodes = Nodes(timeout=min(timeout, PATIENCE))
+        self._settings = {SETTINGS: config_json(config)}
         self._receivers = Receivers(config.payload)
         self._n_clients = config.partition.clients
         self._started = False
@@ -83,33 +80,32 @@ class FlowerClients:
     ) -> Training | None:
         """Train the clients whose nodes are connected; return what came back sound."""
         node_of, spec = self._find(), world.spec
-        packed = {client: self._receivers.pack(client, pieces_of(
-                      spec, take(spec, state.model, held[client]), held[client]))
-                  for client in clients if client in node_of}
+        model = spec.layout.pieces(state.model)
+        contents = {
+            client: self._receivers.task(client, part_of(model, held[client]), self._settings,
+                                         held[client], number)
+            for client in clients if client in node_of}
         replies = exchange(self._grid, {
-            client: Message(task(arrays, how, held[client], number), node_of[client],
-                            MessageType.TRAIN, ttl=self._timeout)
-            for client, (arrays, how) in packed.items()
+            client: Message(content, node_of[client], MessageType.TRAIN, ttl=self._timeout)
+            for client, content in contents.items()
         }, self._timeout)
-        self.sent_bytes.append(sum(payload(arrays) for arrays, _ in packed.values()))
-        model = pieces_of(spec, state.model, range(spec.total_experts))
+        self.sent_bytes.append(sum(payload(content[ARRAYS]) for content in contents.values()))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
                 with refusing():
                     received += payload(message.content.array_records.get(ARRAYS, {}))
-                    trained = self._receivers.trained(
-                        read_arrays(message, packed[client][0]), model)
+                    trained = self._receivers.trained(client, message, model)
                     updates[client] = _update(
                         message, spec, client, number, trained, held[client])
             except MalformedReplyError as error:
                 log(WARNING, "round %s: client %s: %s", number, client, error)
         self.received_bytes.append(received)
-        self._receivers.forget(packed.keys() - updates.keys())
+        self._receivers.settle(updates)
         if not updates:
             return None
         answered = sorted(updates)
-        pairs = _pairs(world.spec, [held[client] for client in answered])
+        pairs = pairs_of(spec.layout, [held[client] for client in answered])
         return join([updates[client] for client in answered], pairs)
 
     def _find(self) -> dict[int, int]:
@@ -138,7 +134,7 @@ def _update(
     MalformedReplyError
         If the reply is not what `fedloop.flower.client_app` sends.
     """
-    params = params_of(spec, trained, held)
+    params = spec.layout.joined(trained, spec.initial(), held)
     report = read_report(message, client, number, len(held))
     loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):
@@ -147,17 +143,13 @@ def _update(
         raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
     columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
-    pairs = _pairs(spec, [held])
+    pairs = pairs_of(spec.layout, [held])
     usage, before, after = (
         list(torch.split(column, [len(pair.expert) for pair in pairs])) for column in columns)
     stacked = {name: value if name in spec.layout.layer_of else value[None]
                for name, value in params.items()}
     return Training((client,), pairs, {name: stacked[name] for name in spec.ndim},
                     torch.tensor([loss]), usage, before, after)
-
-
-def _pairs(spec: ExpertModel, held: list[list[int]]) -> list[Pairs]:
-    return pairs_of(held, spec.n_layers, spec.n_experts, torch.device("cpu"))
 
 
 def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,7 +165,7 @@ def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
 
 def train_on(
     grid: Grid, config: Config, folder: Path | None = None, *, timeout: float,
-    data: Any = None, on_round: Callable[[Record], None] | None = None,
+    on_round: Callable[[Record], None] | None = None,
 ) -> tuple[World, State, FlowerClients]:
     """Run, or resume, a training on Flower's nodes; as `fedloop.train.train` does in process.
 
@@ -181,11 +173,11 @@ def train_on(
     ----------
     grid : Grid
         Flower's connection to the nodes.
-    config, folder, data, on_round
+    config, folder, on_round
         As for `fedloop.train.train`. The nodes load their images themselves.
     timeout : float
         Seconds to wait for the clients of a round.
     """
     clients = FlowerClients(grid, config, timeout)
-    world, state = train(config, folder, data=data, on_round=on_round, trainer=clients)
+    world, state = train(config, folder, on_round=on_round, trainer=clients)
     return world, state, clients

@@ -44,8 +44,7 @@ MEASURES = ("loss_before", "loss", "accuracy", "gate_usage", "gradient_norm")
 #: Most figures in a client's evaluation.
 MOST_FIGURES = 10_000
 
-#: Parameters by name, as numpy has them, and as they travel.
-Arrays = dict[str, np.ndarray]
+#: Parameters by name.
 Parameters = dict[str, Tensor]
 
 
@@ -79,14 +78,6 @@ def as_array(value: np.ndarray | Tensor | Packed) -> Array:
         return Array(np.asarray(value, order="C"))
     packed = pack(value) if isinstance(value, Tensor) else value
     return Array(packed.dtype, packed.shape, packed.stype, packed.data)
-
-
-def read_task(message: Message) -> tuple[Arrays, list[int], int]:
-    """Return the parameters, the experts and the round that a message holds."""
-    config = message.content.config_records[CONFIG]
-    arrays = {name: array.numpy() for name, array in
-              message.content.array_records[ARRAYS].items()}
-    return arrays, list(config["experts"]), int(config["server-round"])
 
 
 def reply(

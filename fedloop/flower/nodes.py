@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedloop.errors import EngineError
@@ -64,8 +64,6 @@ class Nodes:
 
     Parameters
     ----------
-    settings : mapping of str to str, optional
-        Told to every node with the query; it keeps them for the run.
     timeout : float, default 30
         Seconds that nodes have to answer the query.
 
@@ -73,13 +71,17 @@ class Nodes:
     -----
     A node that comes back after a restart has another number and the same
     client, and takes the old one's place.
+
+    Examples
+    --------
+    Nodes have ten seconds to say which client they are, and are told a setting:
+
+    >>> from fedloop.flower import Nodes
+    >>> nodes = Nodes({"batch-size": "32"}, timeout=10.0)
     """
 
-    def __init__(
-        self, settings: Mapping[str, str] | None = None, timeout: float = 30.0
-    ) -> None:
-        self._settings = dict(settings or {})
-        self._timeout = timeout
+    def __init__(self, timeout: float = 30.0) -> None:
+        self.timeout = timeout
         self._client_of: dict[int, int] = {}
 
     def find(self, grid: Grid) -> dict[int, int]:
@@ -88,7 +90,7 @@ class Nodes:
         unknown = [node for node in online if node not in self._client_of]
         if unknown:
             # There is no client yet to call them by.
-            replies = exchange(grid, {node: self._query(node) for node in unknown}, self._timeout)
+            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout)
             self._client_of |= {
                 node: client for node, reply in replies.items()
                 if (client := client_of(reply)) is not None
@@ -119,8 +121,7 @@ class Nodes:
         return found
 
     def _query(self, node: int) -> Message:
-        content = RecordDict({"settings": ConfigRecord(dict(self._settings))})
-        return Message(content, node, MessageType.QUERY, ttl=self._timeout)
+        return Message(RecordDict(), node, MessageType.QUERY, ttl=self.timeout)
 
 
 def client_of(reply: Message) -> int | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
+
+from packaging.specifiers import SpecifierSet
 
 from fedloop.errors import EngineError
 
@@ -16,11 +17,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",    # usage statistics of Ray
 }
 
-#: First Flower release that this is written for, and the first that it is not.
-OLDEST, TOO_NEW = (1, 41), (1, 43)
-
-#: What Flower allows of the packages that others like newer: the first release too new.
-CAPS = {"typer": (0, 21), "rich": (15,)}
+#: Releases that this is written for, and what Flower allows of packages that others like newer.
+NEEDED = {"flwr": ">=1.41,<1.43", "typer": "<0.21", "rich": "<15"}
 
 HINT = "pip install 'alignsolve[flower]'"
 
@@ -44,46 +42,18 @@ def check_versions() -> None:
         If not. pip installs a Flower of years ago, without a word, where another
         package asks for a typer or a rich above Flower's caps.
     """
-    try:
-        found = version("flwr")
-    except PackageNotFoundError:
-        raise EngineError(f"the engine flower needs Flower: {HINT}") from None
-    conflicts = [text for name, cap in CAPS.items() if (text := _above(name, cap))]
-    told = f"; {', '.join(conflicts)}" if conflicts else ""
-    if not OLDEST <= _release(found) < TOO_NEW:
-        raise EngineError(
-            f"Flower {found} is installed, and {_spelled(OLDEST)} or newer, below "
-            f"{_spelled(TOO_NEW)}, is needed{told}. pip takes an old Flower where another package "
-            f"asks for a newer typer or rich than Flower allows ({_caps()}): {HINT} in an "
-            "environment of its own, or lower that package")
-    if conflicts:
-        raise EngineError(f"Flower {found} allows only {_caps()}{told}: {HINT}, and lower or "
-                          "leave out the package that asked for more")
-
-
-def _above(name: str, cap: tuple[int, ...]) -> str:
-    """Return what is said of a package that is at its cap or above; else nothing."""
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        return ""
-    return f"{name} {found} is installed" if _release(found) >= cap else ""
-
-
-def _release(text: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with, two at most.
-
-    Examples
-    --------
-    >>> _release("1.41.0"), _release("15.0.0rc1")
-    ((1, 41), (15, 0))
-    """
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
-
-
-def _spelled(numbers: tuple[int, ...]) -> str:
-    return ".".join(str(number) for number in numbers)
-
-
-def _caps() -> str:
-    return ", ".join(f"{name} < {_spelled(cap)}" for name, cap in CAPS.items())
+    wrong = []
+    for name, needed in NEEDED.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            if name == "flwr":
+                raise EngineError(f"the engine flower needs Flower: {HINT}") from None
+        else:
+            if not SpecifierSet(needed).contains(found, prereleases=True):
+                wrong.append(f"{name} {found} is installed, and {needed} is needed")
+    if wrong:
+        caps = " and ".join(name + NEEDED[name] for name in ("typer", "rich"))
+        raise EngineError(f"{'; '.join(wrong)}. pip takes an old Flower where another package asks "
+                          f"for more than Flower allows, {caps}: {HINT} in an environment of its "
+                          "own, or lower that package")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from flwr.app import Array
+from flwr.app import Array, Message, RecordDict
 from torch import Tensor
 
-from fedloop.flower.messages import Parameters, as_array
-from fedloop.payload import Encoding, pack, unpack
+from fedloop.flower.messages import Parameters, as_array, read_arrays, task
+from fedloop.payload import Encoding, changed, pack_for
 
 #: Settings of a message with differences: the receiver's version afterwards, and before; 0 for
 #: none, where differences are to zero.
@@ -34,9 +34,19 @@ class Receivers:
         self._encoding = encoding
         self._has: dict[int, tuple[int, Parameters]] = {}
         self._sent = 0
+        self._asked: dict[int, dict[str, Array]] = {}
         self._native: dict[str, tuple[Tensor, Array]] = {}
 
-    def pack(
+    def task(
+        self, client: int, pieces: Mapping[str, Tensor], config: Mapping[str, Any],
+        experts: Sequence[int], number: int,
+    ) -> RecordDict:
+        """Return the content of a message with pieces for a client; see `messages.task`."""
+        arrays, how = self._pack(client, pieces)
+        self._asked[client] = arrays
+        return task(arrays, {**config, **how}, experts, number)
+
+    def _pack(
         self, client: int, pieces: Mapping[str, Tensor]
     ) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return pieces as they travel to a client, and settings that tell how to read them."""
@@ -44,13 +54,7 @@ class Receivers:
             return {name: self._once(name, value) for name, value in pieces.items()}, {}
         before, old = self._has.get(client, (0, {}))
         self._sent += 1
-        packed, new = {}, {}
-        for name, value in pieces.items():
-            rounded = value.is_floating_point()
-            meant = value.float() - old[name] if rounded and name in old else value
-            packed[name] = pack(meant, "int8")
-            got = unpack(packed[name], packed[name])
-            new[name] = old[name] + got if rounded and name in old else got
+        packed, new = pack_for(pieces, old)
         self._has[client] = self._sent, new
         return ({name: as_array(value) for name, value in packed.items()},
                 {ENCODING: self._encoding, VERSION: self._sent, BASED_ON: before})
@@ -61,17 +65,20 @@ class Receivers:
             self._native[name] = value, as_array(value)
         return self._native[name][1]
 
-    def trained(self, reply: Parameters, model: Parameters) -> Parameters:
-        """Return what a client has trained: its reply, or the model plus the change in it.
+    def trained(self, client: int, reply: Message, model: Parameters) -> Parameters:
+        """Return what a client has trained: what it replies, or the model plus the change in it.
 
-        Not what the client had plus that: what rounding took on the way down is no change.
+        Raises
+        ------
+        MalformedReplyError
+            If its arrays are not those that it was sent.
         """
-        if self._encoding == "native":
-            return reply
-        return {name: model[name].float() + value if value.is_floating_point() else value
-                for name, value in reply.items()}
+        arrays = read_arrays(reply, self._asked.get(client, {}))
+        return arrays if self._encoding == "native" else changed(model, arrays)
 
-    def forget(self, clients: Iterable[int]) -> None:
-        """Take it that clients have nothing: they did not answer, or not as they should."""
-        for client in clients:
-            self._has.pop(client, None)
+    def settle(self, answered: Container[int]) -> None:
+        """End a round; clients that did not answer, or not as they should, have nothing."""
+        for client in self._asked:
+            if client not in answered:
+                self._has.pop(client, None)
+        self._asked = {}

@@ -11,16 +11,17 @@ from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
+from alignsolve.bench.store import read_lines
 from alignsolve.io.files import write_text
-from fedloop.errors import CheckpointError
+from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.messages import Parameters
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.strategy import AlignedStrategy
 from fedloop.plot import draw_history
 
-#: Settings of the server alone; clients are told all others.
-SERVERS = ("num-server-rounds", "min-nodes", "timeout", "max-experts", "checkpoint", "resume",
-           "history", "picture")
+#: Settings that an app must have, and those of the server alone; clients are told all others.
+NEEDED = ("num-server-rounds", "min-nodes", "timeout", "max-experts")
+SERVERS = (*NEEDED, "checkpoint", "resume", "history", "picture")
 
 #: Seconds that nodes have to connect at the beginning, or as long as a round if that is more.
 PATIENCE = 120.0
@@ -53,14 +54,21 @@ def serve(
     ------
     CheckpointError
         If the run resumes, and there is no checkpoint.
+    ConfigError
+        If the app lacks a setting that it needs.
     """
+    if missing := [name for name in NEEDED if name not in config]:
+        raise ConfigError(f"the app has no setting {', '.join(missing)}: write it into the part "
+                          "[tool.flwr.app.config] of its pyproject.toml, as examples/flower does")
     if config.get("checkpoint"):
         strategy.checkpoint = Path(str(config["checkpoint"]))
     resumes = bool(config.get("resume"))
     if resumes and (strategy.checkpoint is None or not strategy.checkpoint.exists()):
         raise CheckpointError(f"{strategy.checkpoint or 'no checkpoint is named'}: nothing to "
                               "resume; start with resume=false")
-    patience = max(PATIENCE, float(config["timeout"]))
+    timeout = float(config["timeout"])
+    strategy.nodes.timeout = max(strategy.nodes.timeout, timeout)  # a query takes a process as well
+    patience = max(PATIENCE, timeout)
     for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
         strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
     arrays = record_of(state)
@@ -91,7 +99,7 @@ def serve(
 
     strategy.start(
         grid, arrays, num_rounds=int(config["num-server-rounds"]) - strategy.rounds_before,
-        timeout=float(config["timeout"]), evaluate_fn=evaluate,
+        timeout=timeout, evaluate_fn=evaluate,
         train_config=ConfigRecord({key: value for key, value in config.items()
                                    if key not in SERVERS}))
 
@@ -102,13 +110,7 @@ def played(history: Path, last: int) -> dict[int, dict[str, Any]]:
     What is no such line, as the one that was being written when a server was killed, is left
     out; of a round with several lines the last one counts.
     """
-    found = {}
-    text = history.read_text(encoding="utf-8", errors="replace") if history.exists() else ""
-    for one in text.splitlines():
-        try:
-            line = json.loads(one)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and isinstance(line.get("round"), int) and line["round"] <= last:
-            found[line["round"]] = line
+    lines = read_lines(history)[0] if history.exists() else []
+    found = {line["round"]: line for line in lines
+             if isinstance(line.get("round"), int) and line["round"] <= last}
     return dict(sorted(found.items()))

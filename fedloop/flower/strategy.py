@@ -8,15 +8,14 @@ return; here clients return different parameters, so each expert is averaged ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.common import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
@@ -36,18 +35,16 @@ from fedloop.flower.messages import (
     check_figures,
     check_finite,
     payload,
-    read_arrays,
     read_evaluation,
     read_report,
     refusing,
-    task,
 )
 from fedloop.flower.nodes import Nodes
 from fedloop.flower.receivers import Receivers
 from fedloop.flower.records import record_of, state_of
 from fedloop.flower.rules import NamingRule, Weight, weight_by
 from fedloop.payload import Encoding, packed_bytes
-from fedloop.saving import arrays_of
+from fedloop.saving import arrays_of, tensors_of
 from fedloop.server.optimisers import server_step
 
 
@@ -93,6 +90,16 @@ class AlignedStrategy(Strategy):
     Parameters of a map travel in pieces of one expert each (`ExpertMap.split`). Memory and
     time of a round grow with the parameters sent; as they are each is serialised once,
     however many clients it goes to, rounded ones once for each client.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> from fedloop.flower import AlignedStrategy
+    >>> def expert_of(name):
+    ...     return int(name.split(".")[1]) if name.startswith("experts.") else None
+    >>> strategy = AlignedStrategy(al.Aligner(n_experts=4), expert_of)
+    >>> strategy.refused
+    {}
     """
 
     def __init__(
@@ -106,6 +113,10 @@ class AlignedStrategy(Strategy):
         #: The expert of a piece, by its name.
         self.expert_of: NamingRule = (
             expert_of.owner if isinstance(expert_of, ExpertMap) else expert_of)
+        if self.map is not None and len(self.map.layers) > 1 and aligner.settings.groups is None:
+            log(WARNING, "the map has %s layers, and the aligner no groups: a client may get no "
+                "expert of a layer, and no model runs so; give al.Aligner(..., **map.groups())",
+                len(self.map.layers))
         self.nodes = nodes or Nodes()
         self.deadline_s = deadline_s
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
@@ -119,7 +130,6 @@ class AlignedStrategy(Strategy):
         self._plan: al.Plan | None = None
         self._client_of: dict[int, int] = {}
         self._receivers = Receivers(encoding)
-        self._asked: dict[int, dict[str, Array]] = {}
         self._claim = ExitStack()
         self._claimed = False
         #: Why replies did not count when replies were last aggregated, by client.
@@ -191,13 +201,11 @@ class AlignedStrategy(Strategy):
     ) -> list[Message]:
         """Return a message for every client of a plan that is connected and holds experts."""
         messages = []
-        self._asked = {}
         for client in map(int, plan.clients):
             experts = plan.experts_of(client).tolist()
             if experts and client in node_of:
-                arrays, how = self._receivers.pack(client, self._part(experts))
-                self._asked[client] = arrays
-                content = task(arrays, {**config, **how}, experts, plan.round)
+                content = self._receivers.task(
+                    client, self._part(experts), config, experts, plan.round)
                 messages.append(Message(content, node_of[client], kind))
         return messages
 
@@ -219,7 +227,7 @@ class AlignedStrategy(Strategy):
             self._refuse(refusal.client, refusal.reason)
         updates = {client: update for client, update in updates.items()
                    if client not in self.refused}
-        self._receivers.forget(self._asked.keys() - updates.keys())
+        self._receivers.settle(updates)
         mean = Mean(self._model)
         for client in sorted(updates):
             mean.add(updates[client], lambda name, client=client: self.weight(  # type: ignore[misc]
@@ -238,16 +246,9 @@ class AlignedStrategy(Strategy):
 
     def _step(self, mean: Parameters) -> None:
         """Make a step of the server's optimiser; an expert moves as one, or not at all."""
-        def rows(pieces: Parameters) -> Parameters:
-            return {name: value if self.expert_of(name) is None else value[None]
-                    for name, value in pieces.items()}
-
-        experts = {name for name in self._model if self.expert_of(name) is not None}
-        velocity, square = map(rows, self._running)
-        found = server_step(rows(self._model), rows(mean), velocity, square, self.server, experts)
-        self._model, *running = (
-            {name: value[0] if name in experts else value for name, value in pieces.items()}
-            for pieces in found)
+        experts = {name: 0 for name in self._model if self.expert_of(name) is not None}
+        self._model, *running = server_step(
+            self._model, mean, *self._running, self.server, experts)
         self._running = running[0], running[1]
 
     def _whole(self) -> Parameters:
@@ -264,19 +265,23 @@ class AlignedStrategy(Strategy):
             client = self._client_of.get(message.metadata.src_node_id)
             if client is None or client in reports or client in self.refused:
                 continue
-            try:
-                with refusing():
-                    check_error(message)
-                    update = self._receivers.trained(
-                        read_arrays(message, self._asked.get(client, {})), self._model)
-                    check_finite(update)
-                    reports[client] = read_report(message, client, plan.round,
-                                                  self.aligner.n_experts)
-                    updates[client] = update
-                    self.received_bytes += payload(message.content.array_records[ARRAYS])
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
+            with self._refusing(client):
+                check_error(message)
+                update = self._receivers.trained(client, message, self._model)
+                check_finite(update)
+                reports[client] = read_report(message, client, plan.round, self.aligner.n_experts)
+                updates[client] = update
+                self.received_bytes += payload(message.content.array_records[ARRAYS])
         return dict(sorted(reports.items())), updates
+
+    @contextmanager
+    def _refusing(self, client: object) -> Iterator[None]:
+        """Refuse a client whose reply is not what it should be."""
+        try:
+            with refusing():
+                yield
+        except MalformedReplyError as error:
+            self._refuse(client, str(error))
 
     def _refuse(self, client: object, reason: str) -> None:
         """Remember and log why a client's reply does not count."""
@@ -310,23 +315,18 @@ class AlignedStrategy(Strategy):
         for message in replies:
             node = message.metadata.src_node_id
             client = self._client_of.get(node, node)
-            try:
-                with refusing():
-                    check_error(message)
-                    records.append((client, read_evaluation(message)))
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
-        self._receivers.forget(self._asked.keys() - {client for client, _ in records})
+            with self._refusing(client):
+                check_error(message)
+                records.append((client, read_evaluation(message)))
+        self._receivers.settle({client for client, _ in records})
         counts = Counter(name for _, record in records for name, value in record.items()
                          if isinstance(value, float))
         names = sorted(name for name, count in counts.items() if 2 * count >= len(records))
         sound = []
         for client, record in records:
-            try:
+            with self._refusing(client):
                 check_figures(record, names)
                 sound.append(record)
-            except MalformedReplyError as error:
-                self._refuse(client, str(error))
         return _averages(sound, names)
 
     # -- going on ------------------------------------------------------------------
@@ -352,16 +352,13 @@ class AlignedStrategy(Strategy):
             raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")
         self.aligner.load_state_dict(saved["aligner"])
         self.rounds_before = saved["round"]
-        model = {name: torch.from_numpy(value).to(like[name])
-                 for name, value in saved["model"].items()}
+        model = tensors_of(saved["model"], like)
         pieces = self._pieces(model)
         if unknown := {*saved.get("velocity", {}), *saved.get("square", {})} - pieces.keys():
             raise CheckpointError(f"{self.checkpoint}: has running numbers of {min(unknown)}, "
                                   "which is no piece here: written with another map or naming rule")
-        velocity, square = (
-            {name: torch.from_numpy(value).to(pieces[name]) for name, value in
-             saved.get(kind, {}).items()} for kind in ("velocity", "square"))
-        self._running = velocity, square
+        self._running = (tensors_of(saved.get("velocity", {}), pieces),
+                         tensors_of(saved.get("square", {}), pieces))
         return record_of(model)
 
     def _save(self, number: int) -> None:

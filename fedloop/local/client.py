@@ -18,7 +18,7 @@ from fedloop.config import LocalSettings
 from fedloop.local.optimisers import Optimiser
 from fedloop.local.pairs import Pairs
 from fedloop.models.expert_model import Allowed
-from fedloop.models.layout import Params
+from fedloop.models.layout import Layout, Params
 from fedloop.tasks.base import Examples, Task
 
 
@@ -31,10 +31,13 @@ class Runner(Protocol):
         """Return outputs (N, B, ...), weights of rows (N, S) by layer, and balance losses (N,)."""
         ...
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
+        """Return outputs (N, K, B, ...) under each of K masks.
+
+        A layer's mask is (N, K, S), or (N, S) where it is the same in all.
+        """
         ...
 
 
@@ -69,79 +72,6 @@ class Clients:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What clients saw while they trained; as in `Training`."""
-
-    loss: Tensor
-    usage: list[Tensor]
-    before: list[Tensor]
-    after: list[Tensor]
-
-
-def train_clients(
-    runner: Runner, task: Task, data: Examples, clients: Clients, settings: LocalSettings,
-    rate: float,
-) -> Seen:
-    """Train some clients in place.
-
-    Parameters
-    ----------
-    runner : Runner
-        Runs the model.
-    task : Task
-        Its loss is what is descended on.
-    data : Examples
-        Training examples.
-    clients : Clients
-        Who, and with what.
-    settings : LocalSettings
-        How.
-    rate : float
-        Size of the steps.
-    """
-    before = _judge(runner, task, data, clients, clients.sent)
-    leaves = [value.requires_grad_() for value in clients.params.values()]
-    optimiser = Optimiser(settings, rate, leaves)
-    total: Tensor | None = None
-    usage: list[Tensor] = []
-    allowed = clients.allowed
-    for chosen in clients.steps.unbind(dim=1):
-        batch, target = data.pick(chosen)
-        output, shares, balance_N = runner.run(clients.params, batch, allowed)
-        loss_N = task.loss(output.flatten(0, 1), target.flatten(0, 1)).view(
-            target.shape[:2]).mean(dim=1)
-        optimiser.step(torch.autograd.grad((loss_N + balance_N).sum(), leaves,
-                                           materialize_grads=True))
-        total = loss_N.detach() if total is None else total + loss_N.detach()
-        usage = [a + b for a, b in zip(usage, shares, strict=True)] if usage else list(shares)
-    for value in leaves:
-        value.requires_grad_(False)
-    assert total is not None
-    steps = clients.steps.shape[1]
-    return Seen(total.float() / steps,
-                [shares[rows].float() / steps
-                 for shares, rows in zip(usage, clients.valid, strict=True)],
-                before, _judge(runner, task, data, clients, clients.params))
-
-
-@torch.no_grad()
-def _judge(
-    runner: Runner, task: Task, data: Examples, clients: Clients, params: Mapping[str, Tensor]
-) -> list[Tensor]:
-    """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
-    batch, target = data.pick(clients.probes)
-    judged = []
-    for layer, rows in enumerate(clients.valid):
-        output = runner.alone(params, batch, clients.valid, layer)
-        owner = torch.nonzero(rows)[:, 0]
-        flat = output.flatten(0, 1), target[owner].flatten(0, 1)
-        judged.append(torch.stack([
-            of(*flat).float().view(output.shape[:2]).mean(dim=1)
-            for of in (task.loss, task.accuracy)], dim=1))
-    return judged
-
-
-@dataclass(frozen=True)
 class Training:
     """What the participants of a round have after training, and what they saw.
 
@@ -170,6 +100,81 @@ class Training:
     usage: list[Tensor]
     before: list[Tensor]
     after: list[Tensor]
+
+
+def train_clients(
+    runner: Runner, task: Task, data: Examples, clients: Clients, settings: LocalSettings,
+    rate: float, numbers: Sequence[int], pairs: list[Pairs], layout: Layout,
+) -> Training:
+    """Train some clients in place.
+
+    Parameters
+    ----------
+    runner : Runner
+        Runs the model.
+    task : Task
+        Its loss is what is descended on.
+    data : Examples
+        Training examples.
+    clients : Clients
+        Who, and with what.
+    settings : LocalSettings
+        How.
+    rate : float
+        Size of the steps.
+    numbers : sequence of int
+        The clients' numbers.
+    pairs : list of Pairs
+        Who of them holds what.
+    layout : Layout
+        Which parameters have a row for each expert.
+    """
+    before = _judge(runner, task, data, clients, clients.sent)
+    leaves = [value.requires_grad_() for value in clients.params.values()]
+    optimiser = Optimiser(settings, rate, leaves)
+    total: Tensor | None = None
+    usage: list[Tensor] = []
+    allowed = clients.allowed
+    for chosen in clients.steps.unbind(dim=1):
+        batch, target = data.pick(chosen)
+        output, shares, balance_N = runner.run(clients.params, batch, allowed)
+        loss_N = task.loss(output.flatten(0, 1), target.flatten(0, 1)).view(
+            target.shape[:2]).mean(dim=1)
+        optimiser.step(torch.autograd.grad((loss_N + balance_N).sum(), leaves,
+                                           materialize_grads=True))
+        total = loss_N.detach() if total is None else total + loss_N.detach()
+        usage = [a + b for a, b in zip(usage, shares, strict=True)] if usage else list(shares)
+    for value in leaves:
+        value.requires_grad_(False)
+    assert total is not None
+    steps = clients.steps.shape[1]
+    usage = [shares[rows].float() / steps
+             for shares, rows in zip(usage, clients.valid, strict=True)]
+    params = {name: value if (layer := layout.layer_of.get(name)) is None
+              else value[clients.valid[layer]] for name, value in clients.params.items()}
+    return Training(tuple(numbers), pairs, params, total.float() / steps, usage, before,
+                    _judge(runner, task, data, clients, clients.params))
+
+
+@torch.no_grad()
+def _judge(
+    runner: Runner, task: Task, data: Examples, clients: Clients, params: Mapping[str, Tensor]
+) -> list[Tensor]:
+    """Return for every layer loss and accuracy (P, 2) with one expert as the layer's only one."""
+    batch, target = data.pick(clients.probes)
+    judged = []
+    for layer, rows in enumerate(clients.valid):
+        held = rows.any(dim=0)  # by some client
+        only = torch.eye(len(held), dtype=torch.bool, device=held.device)[held]
+        masks = [*clients.valid]
+        masks[layer] = only.expand(len(rows), *only.shape)
+        output = runner.each(params, batch, masks)[rows[:, held]]
+        owner = torch.nonzero(rows)[:, 0]
+        flat = output.flatten(0, 1), target[owner].flatten(0, 1)
+        judged.append(torch.stack([
+            of(*flat).float().view(output.shape[:2]).mean(dim=1)
+            for of in (task.loss, task.accuracy)], dim=1))
+    return judged
 
 
 def join(parts: Sequence[Training], pairs: list[Pairs]) -> Training:

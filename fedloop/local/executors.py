@@ -2,7 +2,7 @@
 
 `one_by_one` is the reference, as a device would do it. `together` trains all clients of a
 round in one program, by `torch.vmap` over their parameters, and gives the same numbers
-within rounding. On Flower every node runs `train_one`.
+within rounding. On Flower every node runs `one_by_one` for its client.
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ class Alone:
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Do what `Runner.run` says."""
-        own = {name: value[0] if value.ndim > self.model.ndim[name] else value
-               for name, value in params.items()}
         rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage, balance = self.model.run(own, batch[0], rows)
+        output, usage, balance = self.model.run(self._own(params), batch[0], rows)
         return output[None], [shares[None] for shares in usage], balance[None]
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one."""
-        found = []
-        for row in torch.nonzero(valid[layer][0]):
-            only = torch.zeros_like(valid[layer])
-            only[0, row] = True
-            found.append(self.run(params, batch, [*valid[:layer], only, *valid[layer + 1:]])[0])
-        return torch.cat(found)
+        """Do what `Runner.each` says."""
+        own = self._own(params)
+        number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
+        return torch.stack([
+            self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
+                                           for rows in masks], observed=False)[0]
+            for k in range(number)])[None]
+
+    def _own(self, params: Mapping[str, Tensor]) -> Params:
+        return {name: value[0] if value.ndim > self.model.ndim[name] else value
+                for name, value in params.items()}
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,20 @@ class Stacked:
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
-    def alone(
-        self, params: Mapping[str, Tensor], batch: Tensor, valid: Sequence[Tensor], layer: int
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Return outputs (P, B, ...), one for each valid row of a layer as its only one.
+        """Do what `Runner.each` says.
 
-        What does not depend on the row is computed once, since only the mask has an axis
-        of rows.
+        What does not depend on masks that differ is computed once.
         """
-        size = valid[layer].shape[1]
-        only = torch.eye(size, dtype=torch.bool, device=valid[layer].device)
+        axes = [0 if rows.ndim == 3 else None for rows in masks]
 
-        def one(params: Params, batch: Tensor, valid: list[Tensor]) -> Tensor:
-            def with_row(row: Tensor) -> Tensor:
-                return self.model.run(params, batch, [*valid[:layer], row, *valid[layer + 1:]],
-                                      observed=False)[0]
+        def one(params: Params, batch: Tensor, masks: list[Tensor]) -> Tensor:
+            return torch.vmap(lambda rows: self.model.run(params, batch, rows, observed=False)[0],
+                              (axes,))(masks)
 
-            return torch.vmap(with_row)(only)
-
-        output = torch.vmap(one, (self._axes(params), 0, 0))(
-            dict(params), batch, list(valid))
-        return output[valid[layer]]
+        return torch.vmap(one, (self._axes(params), 0, 0))(dict(params), batch, list(masks))
 
     def _axes(self, params: Mapping[str, Tensor]) -> dict[str, int | None]:
         return {name: None if value.ndim == self.model.ndim[name] else 0
@@ -105,7 +100,7 @@ def one_by_one(
         _train(Alone(model), task, server, data, [client], [experts], settings, seed, round_)
         for client, experts in zip(clients, held, strict=True)
     ]
-    return join(parts, _pairs(model, held, data))
+    return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
 def together(
@@ -159,36 +154,7 @@ def together(
             raise ConfigError(
                 "the model cannot be trained for many clients at once "
                 f"({str(error).splitlines()[0]}); set local.batched = false") from error
-    return join(parts, _pairs(model, held, data))
-
-
-def train_one(
-    model: ExpertModel, task: Task, sent: Mapping[str, Tensor], data: Examples, client: int,
-    held: Sequence[int], settings: LocalSettings, seed: int, round_: int,
-) -> Training:
-    """Train a client that has only what it was sent, as from `take`."""
-    server = dict(sent)
-    for layer, pair in enumerate(_pairs(model, [held], data)):
-        for name in model.layout.of_layer(layer):
-            whole = sent[name].new_zeros(model.n_experts, *sent[name].shape[1:])
-            server[name] = whole.index_copy(0, pair.expert, sent[name])
-    return _train(Alone(model), task, server, data, [client], [held], settings, seed, round_)
-
-
-def take(
-    model: ExpertModel, server: Mapping[str, Tensor], held: Sequence[int]
-) -> Params:
-    """Return a copy of what one client holds: what is shared, and its rows of every layer."""
-    params = {name: value.clone() for name, value in server.items()}
-    for layer, pair in enumerate(pairs_of([held], model.n_layers, model.n_experts,
-                                          next(iter(server.values())).device)):
-        for name in model.layout.of_layer(layer):
-            params[name] = server[name][pair.expert]
-    return params
-
-
-def _pairs(model: ExpertModel, held: Sequence[Sequence[int]], data: Examples) -> list[Pairs]:
-    return pairs_of(held, model.n_layers, model.n_experts, data.input.device)
+    return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
 def _train(
@@ -198,14 +164,10 @@ def _train(
 ) -> Training:
     """Send to some clients, train them, and keep what they hold."""
     model: ExpertModel = runner.model  # type: ignore[attr-defined]
-    pairs = _pairs(model, held, data)
+    pairs = pairs_of(model.layout, held, data.input.device)
     some = _send(model, server, clients, pairs, *positions(data, clients, seed, round_, settings))
-    seen = train_clients(runner, task, data, some, settings, learning_rate(settings, round_))
-    params = dict(some.params)
-    for layer, valid in enumerate(some.valid):
-        for name in model.layout.of_layer(layer):
-            params[name] = params[name][valid]
-    return Training(tuple(clients), pairs, params, seen.loss, seen.usage, seen.before, seen.after)
+    return train_clients(runner, task, data, some, settings, learning_rate(settings, round_),
+                         clients, pairs, model.layout)
 
 
 def _send(

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from fedloop.config import LocalSettings
 
@@ -54,45 +56,31 @@ class Optimiser:
     """
 
     def __init__(self, settings: LocalSettings, rate: float, params: Sequence[Tensor]) -> None:
-        self._settings, self._rate, self._params = settings, rate, params
+        self._settings, self._rate, self._params = settings, rate, list(params)
         self._sent = [value.detach().clone() for value in params] if settings.prox else []
-        self._mean: list[Tensor] = []
-        self._square: list[Tensor] = []
-        self._steps = 0
+        self._buffers: list[Tensor | None] = [None] * len(self._params)
+        adaptive = params if settings.optimiser == "adamw" else []
+        self._mean = [torch.zeros_like(value) for value in adaptive]
+        self._square = [torch.zeros_like(value) for value in adaptive]
+        self._steps = [torch.zeros(()) for _ in adaptive]
 
     @torch.no_grad()
     def step(self, slopes: Sequence[Tensor]) -> None:
         """Move the parameters, given their derivatives, which may be overwritten."""
-        settings = self._settings
+        settings, slopes = self._settings, list(slopes)
         if settings.prox:
             slopes = [slope + settings.prox * (value - sent) for slope, value, sent
                       in zip(slopes, self._params, self._sent, strict=True)]
         if settings.clip:
             _clip(slopes, settings.clip)
-        if not self._mean and (settings.optimiser == "adamw" or settings.momentum):
-            self._mean = [torch.zeros_like(slope) for slope in slopes]
         if settings.optimiser == "adamw":
-            self._adamw(slopes)
-            return
-        if settings.momentum:
-            for run, slope in zip(self._mean, slopes, strict=True):
-                run.mul_(settings.momentum).add_(slope)
-            slopes = self._mean
-        for value, slope in zip(self._params, slopes, strict=True):
-            value.sub_(slope, alpha=self._rate)
-
-    def _adamw(self, slopes: Sequence[Tensor]) -> None:
-        if not self._square:
-            self._square = [torch.zeros_like(slope) for slope in slopes]
-        self._steps += 1
-        by_mean, by_square = 1.0 - BETA1**self._steps, 1.0 - BETA2**self._steps
-        for value, slope, mean, square in zip(self._params, slopes, self._mean, self._square,
-                                              strict=True):
-            value.mul_(1.0 - self._rate * self._settings.weight_decay)
-            mean.lerp_(slope, 1.0 - BETA1)
-            square.mul_(BETA2).addcmul_(slope, slope, value=1.0 - BETA2)
-            below = square.sqrt().div_(math.sqrt(by_square)).add_(EPSILON)
-            value.addcdiv_(mean, below, value=-self._rate / by_mean)
+            adamw(self._params, slopes, self._mean, self._square, [], self._steps, foreach=False,
+                  amsgrad=False, beta1=BETA1, beta2=BETA2, lr=self._rate, eps=EPSILON,
+                  weight_decay=settings.weight_decay, maximize=False)
+        else:
+            sgd(self._params, slopes, self._buffers, foreach=False, lr=self._rate,
+                momentum=settings.momentum, weight_decay=0.0, dampening=0.0, nesterov=False,
+                maximize=False)
 
 
 def _clip(slopes: Sequence[Tensor], most: float) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedloop.models.layout import Layout
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -29,27 +31,27 @@ class Pairs:
 
 
 def pairs_of(
-    held: Sequence[Sequence[int]], n_layers: int, n_experts: int, device: torch.device
+    layout: Layout, held: Sequence[Sequence[int]], device: torch.device | str = "cpu"
 ) -> list[Pairs]:
     """Return the pairs of every layer.
 
     Parameters
     ----------
+    layout : Layout
+        Layers, and experts of each.
     held : sequence of sequence of int
         For every client the experts that it holds, numbered through all layers.
-    n_layers, n_experts : int
-        Layers, and experts of each.
     device : torch.device
         Where the tensors go.
     """
     layers = []
-    for layer in range(n_layers):
-        first = layer * n_experts
+    for layer in range(layout.n_layers):
+        first = layer * layout.n_experts
         rows = [
             (client, expert - first, slot)
             for client, experts in enumerate(held)
             for slot, expert in enumerate(
-                sorted(e for e in experts if first <= e < first + n_experts)
+                sorted(e for e in experts if first <= e < first + layout.n_experts)
             )
         ]
         client, expert, slot = torch.tensor(rows, dtype=torch.int64, device=device).T.contiguous()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from inspect import signature
 from typing import Any
@@ -81,16 +81,15 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
 
 def _imported(path: str) -> Callable[..., Any]:
     """Return what ``package.module:function`` names."""
-    place, colon, name = path.partition(":")
-    if not colon:
+    if ":" not in path:
         raise ConfigError(f"model.name is {path!r}; give own, or package.module:function")
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(place), name)
+        found: Callable[..., Any] = pkgutil.resolve_name(path)
     except ModuleNotFoundError as error:
         raise ConfigError(f"model.name: {path}: there is no module {error.name!r}; "
                           "is its folder on PYTHONPATH?") from None
-    except AttributeError:
-        raise ConfigError(f"model.name: {place} has no {name!r}") from None
+    except (AttributeError, ValueError) as error:
+        raise ConfigError(f"model.name: {path}: {error}") from None
     return found
 
 

@@ -22,6 +22,9 @@ Params = dict[str, Tensor]
 #: What scores a layer's experts.
 ROUTER = re.compile(r"^(.*)\b(router|gate)\.weight$")
 
+#: Of a piece (`Layout.pieces`), the expert.
+OWNER = re.compile(r"@(\d+)$")
+
 #: What is told where layers differ.
 UNEQUAL = "the model's layers have {} experts; fedloop needs as many in every layer"
 
@@ -98,6 +101,34 @@ class Layout:
                 found[name] = value.movedim(0, axis + interleaved).flatten(axis, axis + 1)
             else:
                 found[name] = value
+        return found
+
+    def pieces(self, rows: Mapping[str, Tensor], held: Iterable[int] | None = None) -> Params:
+        """Return rows, of all experts or of those held, apart: ``@`` and the expert in the name."""
+        found: Params = {}
+        experts = range(self.total_experts) if held is None else sorted(held)
+        for name, value in rows.items():
+            layer = self.layer_of.get(name)
+            if layer is None:
+                found[name] = value
+            else:
+                own = [expert for expert in experts if expert // self.n_experts == layer]
+                found |= {f"{name}@{expert}": row for expert, row in zip(own, value, strict=True)}
+        return found
+
+    def joined(
+        self, pieces: Mapping[str, Tensor], like: Mapping[str, Tensor],
+        held: Iterable[int] | None = None,
+    ) -> Params:
+        """Return pieces together again, of the type of `like`; rows without a piece are 0."""
+        found: Params = {}
+        experts = range(self.total_experts) if held is None else sorted(held)
+        for name, value in like.items():
+            layer = self.layer_of.get(name)
+            row = pieces[name] if layer is None else torch.stack([
+                pieces.get(f"{name}@{expert}", torch.zeros_like(value[0]))
+                for expert in experts if expert // self.n_experts == layer])
+            found[name] = row.to(value)
         return found
 
     def only(self, names: Container[str]) -> Layout:
@@ -185,6 +216,12 @@ class Layout:
                 shared=[rf"^(?!(?:{place})(?:experts|router|gate)\.)"]))
         except ExpertMapError as error:
             raise ConfigError(f"the model's experts: {error}") from None
+
+
+def part_of(pieces: Mapping[str, Tensor], held: Container[int]) -> Params:
+    """Return the pieces that a client with some experts needs: theirs, and what all share."""
+    return {name: value for name, value in pieces.items()
+            if not (match := OWNER.search(name)) or int(match[1]) in held}
 
 
 def _scores(name: str, params: Mapping[str, Tensor]) -> re.Match[str] | None:

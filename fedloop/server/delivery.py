@@ -1,31 +1,28 @@
 """Send the model and take back what was trained, where both are rounded on the way.
 
-Both directions are differences: down, to what the client has of its last message, 0 where it
-has nothing; up, to what it was sent. The same arithmetic as `fedloop.payload` does with bytes,
-for all clients of a round at once.
+Both directions are differences, as `fedloop.payload` packs them: down, to what the client has
+of its last message; up, to what it was sent.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-
-import torch
-from torch import Tensor
+from collections.abc import Iterable, Mapping, Sequence
 
 from fedloop.local.client import Training
-from fedloop.local.pairs import Pairs, pairs_of
 from fedloop.models.expert_model import ExpertModel
-from fedloop.models.layout import Params
-from fedloop.payload import transmitted
-from fedloop.server.aggregation import column
+from fedloop.models.layout import Params, part_of
+from fedloop.payload import changed, changes, pack_differences, pack_for, unpack
+
+#: Pieces of the model (`fedloop.models.layout.Layout.pieces`), float32, by client.
+OfClients = dict[int, Params]
 
 
 def deliver(
-    spec: ExpertModel, model: Params, received: Params, clients: Sequence[int],
-    held: Mapping[int, Sequence[int]],
+    spec: ExpertModel, model: Params, received: OfClients, clients: Iterable[int],
+    held: Mapping[int, Sequence[int]], n_clients: int,
 ) -> Params:
-    """Return what all clients have after some were sent what they hold.
+    """Send some clients what they hold; return the model as each has it.
 
     Parameters
     ----------
@@ -33,62 +30,52 @@ def deliver(
         Who owns which rows.
     model : dict of str to Tensor
         The server's.
-    received : dict of str to Tensor
-        What clients had; float32, an axis of clients in front. Personal routers are missing.
-    clients : sequence of int
+    received : dict of int to dict of str to Tensor
+        What clients have of their last messages; changed. Personal routers never travel.
+    clients : iterable of int
         Who is sent something.
     held : mapping of int to sequence of int
         Their experts.
+    n_clients : int
+        Clients in all.
+
+    Returns
+    -------
+    dict of str to Tensor
+        With an axis of all clients in front; 0 where a client has nothing.
     """
-    new = {}
-    pairs = _pairs(spec, clients, held, model)
-    for name, old in received.items():
-        at, rows = _places(spec, name, clients, pairs), _rows(spec, name, model[name], pairs)
-        new[name] = old.clone()
-        new[name][list(clients)] = 0.0
-        new[name][at] = old[at] + transmitted(rows.float() - old[at], leading=1)
-    return new
+    travels = _travels(spec, model)
+    pieces = spec.layout.pieces(travels)
+    sent = model | {name: value.new_zeros(n_clients, *value.shape)
+                    for name, value in travels.items()}
+    for client in clients:
+        _, received[client] = pack_for(part_of(pieces, held[client]), received.get(client, {}))
+        for name, value in spec.layout.joined(received[client], travels).items():
+            sent[name][client] = value
+    return sent
 
 
 def collect(
-    spec: ExpertModel, model: Params, received: Params, lost: Params, training: Training
-) -> tuple[Training, Params]:
-    """Return training as the server gets it, and what rounding took by now.
-
-    What counts is the change since a client was sent its parameters, as it loaded them in the
-    model's type, added to the server's.
-    """
-    params, new = dict(training.params), dict(lost)
-    for name, old in lost.items():
-        at = _places(spec, name, training.clients, training.pairs)
-        base = received[name][at].to(model[name].dtype).float()
-        meant = params[name].float() - base + old[at]
-        got = transmitted(meant, leading=1)
-        left = meant - got
-        # As in `pack_differences`: what is not finite leaves a tensor's memory as it was.
-        finite = column(left.isfinite().reshape(len(left), -1).all(dim=1), left)
-        new[name] = old.index_put(at, left.where(finite, old[at]))
-        rows = _rows(spec, name, model[name], training.pairs)
-        params[name] = (rows.float() + got).to(model[name].dtype)
-    return dataclasses.replace(training, params=params), new
-
-
-def _pairs(
-    spec: ExpertModel, clients: Sequence[int], held: Mapping[int, Sequence[int]], model: Params
-) -> list[Pairs]:
-    return pairs_of([held[client] for client in clients], spec.n_layers, spec.n_experts,
-                    next(iter(model.values())).device)
+    spec: ExpertModel, model: Params, received: OfClients, lost: OfClients, training: Training
+) -> Training:
+    """Return training as the server gets it; what rounding took by now is put into `lost`."""
+    travels = _travels(spec, model)
+    pieces = spec.layout.pieces(travels)
+    params = training.params | {name: training.params[name].clone() for name in travels}
+    for number, client in enumerate(training.clients):
+        own = [pair.client == number for pair in training.pairs]
+        place = {name: number if layer is None else own[layer] for name in travels
+                 for layer in [spec.layout.layer_of.get(name)]}
+        experts = [layer * spec.n_experts + expert for layer, pair in enumerate(training.pairs)
+                   for expert in pair.expert[own[layer]].tolist()]
+        trained = spec.layout.pieces({name: params[name][at] for name, at in place.items()},
+                                     experts)
+        packed = pack_differences(changes(trained, received[client]), lost.setdefault(client, {}))
+        got = changed(pieces, {name: unpack(array, array) for name, array in packed.items()})
+        for name, value in spec.layout.joined(got, travels, experts).items():
+            params[name][place[name]] = value
+    return dataclasses.replace(training, params=params)
 
 
-def _places(
-    spec: ExpertModel, name: str, clients: Sequence[int], pairs: Sequence[Pairs]
-) -> tuple[Tensor, ...]:
-    """Return where the tensors of a name lie: clients, and for rows of experts these as well."""
-    owner = torch.tensor(clients, device=pairs[0].client.device)
-    layer = spec.layout.layer_of.get(name)
-    return (owner,) if layer is None else (owner[pairs[layer].client], pairs[layer].expert)
-
-
-def _rows(spec: ExpertModel, name: str, value: Tensor, pairs: Sequence[Pairs]) -> Tensor:
-    layer = spec.layout.layer_of.get(name)
-    return value[None] if layer is None else value[pairs[layer].expert]
+def _travels(spec: ExpertModel, model: Params) -> Params:
+    return {name: value for name, value in model.items() if value.ndim == spec.ndim[name]}

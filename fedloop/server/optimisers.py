@@ -13,7 +13,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ MOMENTUM = {"fedavg": 0.0, "fedavgm": 0.9, "fedadam": 0.9}
 
 def server_step(
     old: Mapping[str, Tensor], new: Mapping[str, Tensor], velocity: Mapping[str, Tensor],
-    square: Mapping[str, Tensor], settings: ServerSettings, rows: Container[str],
+    square: Mapping[str, Tensor], settings: ServerSettings, rows: Mapping[str, int],
     personal: frozenset[str] = frozenset(),
 ) -> tuple[Params, Params, Params]:
     """Return the model after a round, and the running numbers.
@@ -41,8 +41,8 @@ def server_step(
         Running change of every parameter, and its running square; missing ones are 0.
     settings : ServerSettings
         Which optimiser, and its numbers.
-    rows : container of str
-        Names of parameters with a row for each expert.
+    rows : mapping of str to int
+        Of parameters of experts: 1 where there is a row for each, 0 where it is of one expert.
     personal : frozenset of str
         Clients' own parameters, which stay as they were averaged; so do whole numbers.
 
@@ -63,7 +63,7 @@ def server_step(
         change = value - old[name]
         moved = change != 0
         if name in rows:
-            moved = column(moved.flatten(1).any(dim=1), value)
+            moved = column(moved.flatten(1).any(dim=1), value) if rows[name] else moved.any()
         run = velocity.get(name, torch.zeros_like(value))
         if adaptive:
             power = square.get(name, torch.zeros_like(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -31,6 +31,13 @@ class Examples:
     input: Tensor
     target: Tensor
     first: np.ndarray
+
+    @staticmethod
+    def of(inputs: Iterable[np.ndarray], targets: Sequence[np.ndarray]) -> Examples:
+        """Put arrays of inputs and of targets, int64, of every client one after the other."""
+        data, answers = (torch.from_numpy(np.ascontiguousarray(np.concatenate(list(parts))))
+                         for parts in (inputs, targets))
+        return Examples(data, answers, np.cumsum([0, *map(len, targets)], dtype=np.int64))
 
     def size(self, client: int) -> int:
         """Return the number of a client's examples."""

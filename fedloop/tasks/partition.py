@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import torch
 
 from fedloop.config import PartitionSettings
 from fedloop.errors import ConfigError, DataError
@@ -174,11 +173,8 @@ def _seen(
     spec: PartitionSettings,
 ) -> Examples:
     """Return all clients' images as their domains see them."""
-    images = []
-    for d, part in zip(domain, owned, strict=True):
-        image = data.image[part]
-        images.append(turned(image, d * 360 / spec.domains) if spec.kind == "rotation" else image)
-    label = np.concatenate([names[d][data.label[p]] for d, p in zip(domain, owned, strict=True)])
-    first = np.concatenate([[0], np.cumsum([len(part) for part in owned])]).astype(np.int64)
-    stacked = np.ascontiguousarray(np.concatenate(images), np.float32)
-    return Examples(torch.from_numpy(stacked), torch.from_numpy(label.astype(np.int64)), first)
+    of_client = list(zip(domain, owned, strict=True))
+    images = (turned(data.image[part], d * 360 / spec.domains) if spec.kind == "rotation"
+              else data.image[part] for d, part in of_client)
+    labels = [names[d][data.label[part]].astype(np.int64) for d, part in of_client]
+    return Examples.of((image.astype(np.float32, copy=False) for image in images), labels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedloop.config import Config
 from fedloop.errors import DataError
@@ -52,12 +51,12 @@ def deal_partitions(data: Any, config: Config) -> Partition:
         raise DataError("the partitions have images of different sizes")
     n_classes = 1 + max(int(label.max()) for _, label in kept + held)
     counts = np.stack([np.bincount(label, minlength=n_classes) for _, label in kept])
-    return Partition(_examples(kept), _examples(held), np.zeros(len(kept), np.int64), counts,
-                     n_classes, {"data": type(data).__name__, "kind": "given",
-                                 "seed": config.seed, "clients": [
-                                     {"train": len(own[1]), "test": len(judged[1]),
-                                      "labels": row.tolist()}
-                                     for own, judged, row in zip(kept, held, counts, strict=True)]})
+    clients = [{"train": len(own[1]), "test": len(judged[1]), "labels": row.tolist()}
+               for own, judged, row in zip(kept, held, counts, strict=True)]
+    return Partition(
+        Examples.of(*zip(*kept, strict=True)), Examples.of(*zip(*held, strict=True)),
+        np.zeros(len(kept), np.int64), counts, n_classes,
+        {"data": type(data).__name__, "kind": "given", "seed": config.seed, "clients": clients})
 
 
 def _columns(part: Any, client: int) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +74,3 @@ def _columns(part: Any, client: int) -> tuple[np.ndarray, np.ndarray]:
         pixels = pixels.astype(np.float32) / 255
     return (np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32),
             np.asarray(part[label], np.int64))
-
-
-def _examples(parts: list[tuple[np.ndarray, np.ndarray]]) -> Examples:
-    images, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    first = np.concatenate([[0], np.cumsum([len(label) for _, label in parts])]).astype(np.int64)
-    return Examples(torch.from_numpy(images), torch.from_numpy(labels), first)

@@ -7,13 +7,11 @@ nothing but arrays, numbers, strings and containers of these.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import math
 import pickle
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from alignsolve.errors import ProblemError
+from alignsolve.io.files import read_bytes
 from fedloop.errors import DataError
 
 #: Most bytes that are unpacked from one file.
@@ -82,19 +82,9 @@ def file_hash(path: Path) -> str:
 def _open(path: Path) -> bytes:
     """Return a file's bytes, unpacked where it is gzip."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if data[:2] != b"\x1f\x8b":
-        return data
-    try:
-        with gzip.open(io.BytesIO(data)) as stream:
-            unpacked = stream.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged gzip file: {error}") from None
-    if len(unpacked) > MAX_BYTES:
-        raise DataError(f"{path}: unpacks to more than {MAX_BYTES:,} bytes")
-    return unpacked
+        return read_bytes(path, MAX_BYTES)
+    except ProblemError as error:
+        raise DataError(str(error)) from None
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -131,9 +130,8 @@ def _windows(text: bytes, name: str, window: int, fraction: float) -> tuple[np.n
 
 
 def _examples(parts: list[np.ndarray]) -> Examples:
-    stacked = torch.from_numpy(np.concatenate(parts).astype(np.int64))
-    first = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return Examples(stacked[:, :-1].contiguous(), stacked[:, 1:].contiguous(), first)
+    return Examples.of((part[:, :-1].astype(np.int64) for part in parts),
+                       [part[:, 1:].astype(np.int64) for part in parts])
 
 
 def _kinds(part: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.model.offsets import without_offsets
+from alignsolve.solve.offsets import solve_accurately
+from alignsolve.status import Limits
 from tests.conformance.asking import assert_sound, exact_backends, examples
 from tests.enumeration import Enumeration
 from tests.fuzz.claims import false_claims
@@ -234,3 +236,39 @@ def test_whole_numbers_that_cannot_be_exact_are_refused_by_row() -> None:
         al.AlignmentProblem(values, 1, min_experts=1, client_fitness_min=3)
     small = al.AlignmentProblem([[2**53, 1], [3, 2**53 - 1]], 1)
     assert small.integers is None
+
+
+@pytest.mark.parametrize("sense", ["fitness", "cost"])
+def test_prices_of_the_problem_without_offsets_are_those_of_the_answer(sense: str) -> None:
+    values = 2.0**40 + np.array([[3, 1], [2, 2.5]])
+    build = al.AlignmentProblem if sense == "fitness" else al.AlignmentProblem.from_cost
+    problem = build(values if sense == "fitness" else -values, 1, min_experts=1, load_max=1)
+    prices = problem.sign * np.array([1.25, 0.5])  # not those that the proof would find itself
+
+    def solve(given: al.AlignmentProblem) -> al.Result:
+        assert np.abs(given.fitness).max() < 4
+        proof = al.certify(given, [0, 1], [0, 1], prices=prices)
+        return al.Result.proved(given, np.arange(2), np.arange(2), proof, al.Termination.PROVED,
+                                backend="exchange")
+
+    result = solve_accurately(problem, Limits(np.inf), solve)
+    assert result.status is al.Status.OPTIMAL
+    assert result.problem is problem
+    assert result.objective_value == problem.sign * (2.0**41 + 5.5)
+    assert result.prices is not None
+    assert result.prices.tolist() == prices.tolist()
+
+
+def test_the_first_client_alone_shows_that_values_have_offsets() -> None:
+    values = np.array([[2.0**40, 2.0**40 + 1], [0.0, 1.0], [0.0, 2.0]])
+    problem = al.AlignmentProblem(values, 1, min_experts=1)
+    asked: list[al.AlignmentProblem] = []
+
+    def solve(given: al.AlignmentProblem) -> al.Result:
+        asked.append(given)
+        proof = al.certify(given, [0, 1, 2], [1, 1, 1])
+        return al.Result.proved(given, np.arange(3), np.ones(3, dtype=np.int64), proof,
+                                al.Termination.PROVED, backend="exchange")
+
+    assert solve_accurately(problem, Limits(np.inf), solve).status is al.Status.OPTIMAL
+    assert [float(np.abs(given.fitness).max()) for given in asked] == [2.0]

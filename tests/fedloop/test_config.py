@@ -1,15 +1,19 @@
 """Settings: defaults, files, changes and mistakes."""
 
 import json
+import re
 
 import pytest
 
 from fedloop.config import build_config, config_json, read_config
 from fedloop.errors import ConfigError
+from fedloop.experiment import run_training
+from tests.files import ROOT
 
 
 def test_defaults_survive_json():
     config = read_config(None)
+    assert config.threads == 1  # the fastest for small models
     assert build_config(json.loads(config_json(config))) == config
 
 
@@ -56,3 +60,13 @@ def test_wrong_files_are_named(tmp_path):
     path.write_text("rounds = 3\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="is no group"):
         read_config(path, ["rounds.x=1"])
+
+
+def test_the_settings_for_upgrading_train_as_0_1_did():
+    page = (ROOT / "docs" / "upgrading.md").read_text()
+    command = re.search(r"^fedloop run (--set .*?)^```", page, re.MULTILINE | re.DOTALL)
+    changes = re.findall(r"--set (\S+)", command.group(1))
+    records = run_training(read_config(None, ["rounds=5", *changes]))[1].records
+    # What 4266549, the last commit before its loop was replaced, prints for these rounds.
+    assert [record["accuracy"] for record in records] == pytest.approx(
+        [0.106, 0.144, 0.157, 0.209, 0.259], abs=0.004)

@@ -16,6 +16,7 @@ from fedloop.metrics import (
     summary,
     worst_decile,
 )
+from fedloop.printing import told
 
 
 def test_times_of_a_round():
@@ -72,3 +73,16 @@ def test_intervals_over_seeds():
     assert (estimate([1.0, None], 5.0).mean, estimate([1.0, None], 5.0).censored) == (3.0, 1)
     change = paired_change([2.0, 3.0, None], [4.0, 2.0, 10.0], limit=20.0)
     assert (change.mean, change.n, change.censored) == (pytest.approx(1 / 3), 3, 1)
+
+
+def test_the_figures_of_a_run_in_words():
+    found = {"rounds": 7, "bytes": 1_500_000, "seconds": 12.25, "load_cv": 0.5, "accuracy": 0.75,
+             "worst_decile": 0.25, "accuracy_all": 0.625, "rounds_to": {50: 3, 90: None},
+             "bytes_to": {50: 250_000}, "seconds_to": {50: 4.5}, "bits_per_byte": 2.5,
+             "bits_per_byte_all": 3.125, "privacy": {"epsilon": 6.571, "delta": 1e-5}}
+    assert told(found).splitlines() == [
+        "rounds 7, moved 1.5 MB, simulated time 12.2 s, load CV 0.5000",
+        "accuracy 0.750 as served (worst tenth of the clients 0.250), 0.625 with all experts",
+        "2.500 bits per byte as served, 3.125 with all experts",
+        "50% after 3 rounds, 0.2 MB, 4.5 simulated s", "90% not reached",
+        "reported statistics: epsilon 6.57 at delta 1e-05 for a client in every round"]

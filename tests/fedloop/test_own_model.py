@@ -149,7 +149,7 @@ def test_models_that_are_not_understood_are_refused(make, match):
 
 @pytest.mark.parametrize(("name", "match"), [
     ("nowhere:build", "there is no module 'nowhere'"),
-    ("fedloop.models.build:nothing", "has no 'nothing'"),
+    ("fedloop.models.build:nothing", "has no attribute 'nothing'"),
     ("mlp", "give own, or package.module:function"),
     ("fedloop.models.moe:route", "model.arguments: fedloop.models.moe:route: missing"),
     ("builtins:dict", "returns dict, not a torch.nn.Module"),

@@ -7,7 +7,7 @@ from fedloop.config import LocalSettings, ServerSettings
 from fedloop.local.client import Training
 from fedloop.local.executors import together
 from fedloop.local.pairs import Pairs
-from fedloop.server.aggregation import aggregate, sound_updates
+from fedloop.server.aggregation import _average_experts, aggregate, sound_updates
 from fedloop.server.optimisers import server_step
 from fedloop.tasks.images import ImageClassification
 from tests.fedloop.worlds import images, spec
@@ -92,7 +92,7 @@ def test_personal_gates_are_kept_by_their_clients(server):
 def stepped(server, new, *running, **settings):
     running = running or ({}, {})
     return server_step(server, new, *running, ServerSettings(**settings),
-                       LAYOUT.layer_of)
+                       dict.fromkeys(LAYOUT.layer_of, 1))
 
 
 def test_momentum_carries_the_last_update_on(server, training):
@@ -186,7 +186,7 @@ def test_momentum_is_worked_out_by_hand():
            expert: torch.tensor([[1.0, 3.0], [2.0, 2.0]])}
     run = {"trunk.w": torch.tensor([4.0, 4.0]), expert: torch.full((2, 2), 4.0)}
     model, velocity, _ = server_step(old, new, run, {}, ServerSettings(momentum=0.5),
-                                     LAYOUT.layer_of, frozenset([gate]))
+                                     dict.fromkeys(LAYOUT.layer_of, 1), frozenset([gate]))
     # 0.5 * 4 + 1; what did not change stays, of the trunk by number, of an expert as a whole.
     assert (velocity["trunk.w"].tolist(), model["trunk.w"].tolist()) == ([3, 4], [4, 1])
     assert velocity[expert].tolist() == [[2, 4], [4, 4]]
@@ -199,6 +199,14 @@ def test_whole_numbers_are_no_business_of_the_optimiser(optimiser):
     old = {"x": torch.zeros(3), "seen": torch.tensor(3)}
     new = {"x": torch.ones(3), "seen": torch.tensor(5)}
     model, velocity, square = server_step(old, new, {}, {}, ServerSettings(optimiser=optimiser),
-                                          ())
+                                          {})
     assert model["seen"].dtype == torch.int64 and model["seen"] == 5
     assert model["x"].all() and "seen" not in velocity and "seen" not in square
+
+
+def test_half_precision_is_averaged_in_single():
+    rows = torch.full((300, 1), 3.0, dtype=torch.bfloat16)
+    old, share = torch.zeros(1, 1, dtype=torch.bfloat16), torch.ones(300)
+    found = _average_experts(old, rows, torch.zeros(300, dtype=torch.int64), share)
+    # In bfloat16 sums of 3 would stop at 1024, and 1 / 300 has an error of 0.2%.
+    assert found.dtype == torch.bfloat16 and found.item() == 3

@@ -11,12 +11,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 import alignsolve as al
 from fedloop.config import build_config
 from fedloop.errors import ConfigError
-from fedloop.experiment import RECENT, best_experts, run_training
+from fedloop.experiment import RECENT, best_experts, run_training, trained_lately
 from fedloop.local.client import Training
 from fedloop.models.layout import Layout
 from fedloop.server import router as routers
 from fedloop.server.features import update_features
-from fedloop.server.router import client_weights, closed_form_router, discriminant
+from fedloop.server.router import client_weights, closed_form_router, discriminant, example_sums
 from tests.fedloop.worlds import images, spec
 
 SMALL = {"rounds": 6, "data": {"limit": 600}, "partition": {"clients": 6, "test_images": 10},
@@ -68,6 +68,8 @@ def test_damaged_or_lonely_updates_have_no_features():
     found = features_of(changes, sound=np.array([True, False, True]))
     assert sorted(found) == [0, 2] and np.isfinite(np.stack(list(found.values()))).all()
     assert features_of(changes, sound=np.array([True, False, False])) == {}
+    known = {0: np.ones(found[0].size)}
+    assert features_of(changes, known, np.array([True, False, False])) == {}
     assert features_of(torch.zeros(3, 20, 6)) == {}
 
 
@@ -81,13 +83,46 @@ def test_a_run_fills_the_features_of_its_clients(played):
 
 def test_clients_are_served_with_the_best_of_what_they_trained_lately(played):
     world, state = played
-    served = best_experts(world, state, state.held)
+    served = best_experts(world, state)
     fitness = state.aligner.fitness(range(6))
     for client, device in enumerate(world.fleet):
-        lately = {expert for record in state.records[-RECENT:]
+        lately = {expert for record in state.records[-RECENT - 1:]
                   for expert in record["held"][str(client)]}
         best = sorted(lately, key=lambda expert: -fitness[client, expert])[:device.slots]
-        assert np.flatnonzero(served[client]).tolist() == sorted(best)
+        least = 0.3 * fitness[client, best[0]]
+        assert np.flatnonzero(served[client]).tolist() == sorted(
+            expert for expert in best if fitness[client, expert] >= least)
+
+
+def test_experts_far_below_the_best_of_their_layer_serve_nobody():
+    fitness = np.array([[0.6, 0.19, 0.17, 0.05, 0.02, 0.05], [-0.1, -0.2, -0.01, 0.3, 0.2, 0.1]])
+    world = SimpleNamespace(
+        config=build_config({"partition": {"clients": 2}}), fleet=[SimpleNamespace(slots=3)] * 2,
+        spec=SimpleNamespace(n_layers=2, n_experts=3, total_experts=6))
+    nobody = {kind: [] for kind in ("late", "failed", "refused", "idle")}
+    records = [{"held": {"0": [0, 1, 2, 3, 4, 5], "1": [0, 1, 3, 4, 5]}} | nobody]
+    state = SimpleNamespace(records=records,
+                            aligner=SimpleNamespace(fitness=lambda clients: fitness))
+    served = [np.flatnonzero(row).tolist() for row in best_experts(world, state)]
+    assert served == [[0, 1, 3, 4, 5], [0, 3, 4, 5]]
+
+
+def test_only_what_a_client_trained_counts_for_serving():
+    """The plan of a client that is late, fails, idles or is refused gave it nothing to serve."""
+    world = SimpleNamespace(
+        config=build_config({"partition": {"clients": 5}}), spec=SimpleNamespace(total_experts=4))
+    records = [{"held": {str(client): [number % 4] for client in range(5)},
+                "late": [], "failed": [], "refused": [], "idle": []}
+               for number in range(RECENT + 3)]
+    for record in records[1:]:
+        record |= {"late": [0], "failed": [1]}
+    for record in records[-2:]:
+        record |= {"refused": [2], "idle": [3]}
+    found = trained_lately(world, SimpleNamespace(records=records))
+    in_old, before_two, in_all = ({number % 4 for number in rounds} for rounds in (
+        [0], range(2, RECENT + 1), range(2, RECENT + 3)))
+    assert [set(np.flatnonzero(row)) for row in found] == [
+        in_old, in_old, before_two, before_two, in_all]
 
 
 def test_discriminant_is_that_of_scikit_learn(monkeypatch):
@@ -101,6 +136,21 @@ def test_discriminant_is_that_of_scikit_learn(monkeypatch):
     ours = torch.from_numpy(x).float() @ weight.T + bias
     theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(x, label).predict_log_proba(x)
     np.testing.assert_allclose(ours.log_softmax(dim=1).numpy(), theirs, atol=1e-3)
+
+
+def test_the_covariance_is_shrunk_towards_its_mean_variance():
+    # Means (1, 0) and (-1, 0), covariance within diag(1, 3), whose mean variance is 2.
+    number, total = torch.tensor([1.0, 1.0]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    sums = number, total, 2 * torch.diag(torch.tensor([1.0 + 1.0, 3.0]))
+    weight, bias = discriminant(*(part.double() for part in sums))
+    assert weight.numpy() == pytest.approx(np.array([[1, 0], [-1, 0]]) / 1.05)
+    assert bias.tolist() == pytest.approx([np.log(0.5) - 0.5 / 1.05] * 2)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), sums[2].flip(0, 1))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 1.05)
+    weight, _ = discriminant(*(part.double() for part in (
+        number, total.flip(1), 2 * torch.diag(torch.tensor([1.0, 3.0 + 1.0])))))
+    assert weight.numpy() == pytest.approx(np.array([[0, 1], [0, -1]]) / 2.95)
 
 
 def test_an_expert_without_examples_is_never_chosen():
@@ -121,7 +171,7 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     half = torch.arange(200) // 50 % 2 == 0
     data.input[half] += 1.0  # clients 0 and 2 have lighter images
     weights = np.eye(2)[np.arange(4) % 2][:, None]
-    found = closed_form_router(model, model.initial(), data, weights, 0)
+    found = closed_form_router(example_sums(model, {}, data, 0), weights)
     routed = dataclasses.replace(model, router=found)
     _, (usage,), _ = routed.run(model.initial(), data.input[half])
     assert usage.tolist() == [1.0, 0.0]
@@ -129,24 +179,38 @@ def test_the_router_sends_examples_to_the_experts_of_clients_alike():
     assert usage.tolist() == [0.0, 1.0]
 
 
-def test_many_features_are_projected(monkeypatch):
-    monkeypatch.setattr(routers, "MOST", 20)
-    model, data = spec(experts=2), images(3)
-    found = closed_form_router(model, model.initial(), data, np.full((3, 1, 2), 0.5), 0)
-    assert found.weight[0].shape == (2, 20) and found.projection[36].shape == (36, 20)
-    output, *_ = dataclasses.replace(model, router=found).run(model.initial(), data.input)
-    assert output.isfinite().all()
+def test_sums_over_clients_are_those_of_all_examples():
+    model, data = spec(experts=2), images(3, 20)
+    sums = example_sums(model, {}, data, 0)
+    (number, total, square), = sums.layers
+    z = routers.features(data.input.flatten(1), sums.directions[36]).double()
+    assert z.shape == (60, 36 + 512) and number.tolist() == [20] * 3
+    torch.testing.assert_close(total, z.view(3, 20, -1).sum(dim=1))
+    torch.testing.assert_close(square, z.T @ z, rtol=1e-4, atol=1e-3)
 
 
-def test_layers_of_different_widths_are_projected_each(monkeypatch):
+def test_rectified_sums_tell_apart_what_no_plane_does():
+    """Dark or light halves: clients of one kind have either half dark, of the other none."""
+    model, data = spec(experts=2, top_k=1), images(2, 200)
+    sign = (torch.arange(400) % 2 * 2.0 - 1.0)[:, None, None, None]
+    data.input[:200, :, :3] += sign[:200]
+    data.input[:200, :, 3:] -= sign[:200]
+    data.input[200:] += sign[200:]
+    found = closed_form_router(example_sums(model, {}, data, 0), np.eye(2)[:, None])
+    routed = dataclasses.replace(model, router=found)
+    for kind in range(2):
+        _, (usage,), _ = routed.run(model.initial(), data.input[200 * kind:200 * (kind + 1)])
+        assert usage[kind] > 0.95
+
+
+def test_of_wide_inputs_random_sums_take_the_place(monkeypatch):
     monkeypatch.setattr(routers, "MOST", 20)
     draw = torch.Generator().manual_seed(0)
     hidden = [torch.randn(12, width, generator=draw) for width in (24, 16, 30)]
     model = SimpleNamespace(n_layers=3, ndim={}, router_inputs=lambda params, batch: hidden)
-    data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=[0], size=lambda i: 4)
-    found = closed_form_router(model, {}, data, np.full((1, 3, 2), 0.5), 0)
-    assert {width: part.shape for width, part in found.projection.items()} == {
-        24: (24, 20), 30: (30, 20)}
+    data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=np.array([0, 4]))
+    found = closed_form_router(example_sums(model, {}, data, 0), np.full((1, 3, 2), 0.5))
+    assert [weight.shape for weight in found.weight] == [(2, 40), (2, 36), (2, 40)]
     assert [found(layer, data.input, x).shape for layer, x in enumerate(hidden)] == [(12, 2)] * 3
 
 
@@ -163,7 +227,8 @@ def test_text_is_routed_by_what_layers_are_given():
         "model": {"layers": 2, "experts": 3, "width": 16, "expert_width": 8},
         "local": {"steps": 1, "batch_size": 4, "probe_images": 4}})
     world, state = run_training(config)
-    found = closed_form_router(world.spec, state.model, world.partition.train,
-                               np.full((4, 2, 3), 1 / 3), 0)
-    assert not found.of_input and [w.shape for w in found.weight] == [(3, 16)] * 2
+    sums = example_sums(world.spec, state.model, world.partition.train, 0)
+    assert not sums.of_input and world.image_sums is None
+    found = closed_form_router(sums, np.full((4, 2, 3), 1 / 3))
+    assert [weight.shape for weight in found.weight] == [(3, 16 + 512)] * 2
     assert np.isfinite(state.records[0]["bits_per_byte_all"])

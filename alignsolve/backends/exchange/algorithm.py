@@ -51,7 +51,7 @@ def _first_threshold(level: Subproblem, total: int) -> tuple[float, int]:
         return np.inf, (level.places + 1) * (level.m + 1)
     wanted = params.list_excess * total + params.list_node * (level.m + 1)
     share = min(params.list_share, wanted / level.size)
-    return level.slack_quantile(share), 4 * wanted + 64 * level.m
+    return level.slack_quantile(share), 12 * wanted + 192 * level.m
 
 
 def move_excess(level: Subproblem, stop: Callable[[], bool]) -> int:

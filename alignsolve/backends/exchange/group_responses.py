@@ -80,11 +80,10 @@ class GroupedSubproblem(Subproblem):
     ) -> int:
         """Move excess along paths; see `group_paths.augment_in_groups`."""
         *lists, phases, frontier = graph
-        widest = int(np.diff(self.ptr).max(initial=0))
         return int(group_paths.augment_in_groups(
             *self.matrix.read, *self.slots, *self._groups, price, load, bounds.load_min,
             bounds.load_max, bounds.penalty, bounds.goal, excess, *self.held_so_far, self.slack,
-            *lists, widest, phases, frontier,
+            *lists, self.widest, phases, frontier,
         ))  # fmt: skip
 
     def keep_loads(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,11 @@ class Answer:
     count: Int32s
     slack: npt.NDArray[np.float32]
     runner_up: Int32s
+
+    @functools.cached_property
+    def widest(self) -> int:
+        """Most slots of a client."""
+        return int(np.diff(self.ptr).max(initial=0))
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
         """Hold an earlier answer, as far as slots allow, to settle ties in its favour.
@@ -96,6 +102,7 @@ class Responses(Answer):
 
     def become(self, other: Responses) -> None:
         """Share the clients of another one, and what they hold, from now on."""
+        vars(self).pop("widest", None)
         vars(self).update(vars(other))
 
     @property
@@ -122,7 +129,7 @@ class Responses(Answer):
         """
         load = np.zeros(price.size, np.int64)
         bad = rows.response_rows(  # type: ignore[call-arg]
-            *self.matrix.read, *self.slots, chosen, lo, hi, price, share, keep,
+            *self.matrix.read, *self.slots, chosen, lo, hi, self.widest, price, share, keep,
             *self.held_so_far, self.slack, self.runner_up, load,
         )  # fmt: skip
         return int(bad), load

@@ -296,7 +296,7 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
 
 
 def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                  chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
+                  chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
                   load):  # fmt: skip
     """Give clients of a level their best responses to the prices.
 
@@ -315,6 +315,8 @@ def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
         Clients of the level to work on; empty for all.
     lo, hi : int
         The part of `chosen`, or of the level, to work on.
+    widest : int
+        Most slots of a client of the level.
     price : float64 array, shape (m + 1,)
         Prices; 0 for the null expert, +inf for an expert that nobody may hold.
     share : float64 array, shape (m,)
@@ -338,11 +340,6 @@ def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
     int
         A client of the level without any response, or -1.
     """
-    if chosen.size > 0:
-        of = chosen[lo:hi]
-        widest = int((ptr[of + 1] - ptr[of]).max(initial=0))
-    else:
-        widest = int(np.diff(ptr[lo : hi + 1]).max(initial=0))
     if widest <= 1:
         return response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
                              slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,

@@ -63,6 +63,8 @@ class Blocks:
 
     def __call__(self, work: Callable[[int, int], Any], size: int) -> list[Any]:
         """Return what ``work(lo, hi)`` returns for each block of ``range(size)``."""
+        if 0 < size <= self.rows:
+            return [work(0, size)]
         starts = range(0, size, self.rows)
         # Several blocks at a time: to hand one over takes as long as a tenth of its work.
         step = -(-len(starts) // self.batches) if len(starts) > 2 else 2

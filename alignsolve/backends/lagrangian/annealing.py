@@ -2,7 +2,7 @@
 
 At prices of the budgets every job has a few agents where it loses little. Each round starts
 where budgets hardly count, so that jobs lose next to nothing, and makes what a budget is out of
-balance by cost more and more, while shifts and swaps keep the jobs' losses low (S. Kirkpatrick,
+balance by cost more and more, while chains of shifts keep the jobs' losses low (S. Kirkpatrick,
 C. D. Gelatt and M. P. Vecchi, Optimization by simulated annealing, 1983,
 doi:10.1126/science.220.4598.671, with penalties in place of the temperature). Rounds take
 longer and longer.
@@ -18,6 +18,7 @@ import numpy as np
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.params import AnnealingParams
+from alignsolve.backends.lagrangian.subgradient import Target
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.standard_form import ROUNDING
 
@@ -65,7 +66,7 @@ class Annealing:
         deadline = time.perf_counter() + params.price_share * self.best.limits.remaining()
         price, best = np.zeros(self.cap.size), np.inf
         trial, direction = price, np.zeros_like(price)
-        distance, reference, idle = -1.0, np.inf, 0
+        target: Target | None = None
         for step in range(params.price_rounds):
             if self.best.is_over or (step and time.perf_counter() >= deadline):
                 break
@@ -76,26 +77,18 @@ class Annealing:
             summed = float(np.abs(self.values[agent, jobs]).sum() + trial @ (used + self.cap))
             self.best.lower(bound + ROUNDING * summed)
             self.best.report()
-            excess = used - self.cap
             if bound < best:
                 price, best = trial, bound
-            if distance < 0:
-                distance = params.price_distance * abs(bound)
-            idle += 1
-            if best <= reference - params.price_progress * distance:
-                distance *= params.price_longer if idle < params.price_quick else 1.0
-                idle, reference = 0, best
-            elif idle >= params.price_patience:
-                distance *= params.price_shorter
-                idle, reference = 0, best
+            target = target or Target(params.price_distance * abs(bound), params.price_patience)
+            if target.follow(best):
                 trial, direction = price, np.zeros_like(price)
                 continue
-            direction = excess + params.price_momentum * direction
+            direction = used - self.cap + params.price_momentum * direction
             direction[(trial <= 0) & (direction < 0)] = 0.0
             length = float(direction @ direction)
             if length == 0:
                 break
-            trial = np.maximum(0.0, trial + (bound - best + distance) / length * direction)
+            trial = np.maximum(0.0, trial + (bound - best + target.distance) / length * direction)
         return price
 
     @property
@@ -149,7 +142,8 @@ class Annealing:
             before = self.best.value
             value = anneal(
                 loss, self.values, self.size, self.cap, over, under, likely, temperature,
-                moves // steps, int(self.rng.integers(1 << 31)), owner, before, found,
+                params.chained, moves // steps, int(self.rng.integers(1 << 31)), owner, before,
+                found,
             )  # fmt: skip
             if value > before:
                 order = np.lexsort((np.arange(found.size), found))

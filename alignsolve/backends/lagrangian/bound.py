@@ -109,6 +109,12 @@ class Relaxation:
         """Shape of prices: (n_loads, n_experts)."""
         return self.loads.low.shape[0], self.problem.n_experts
 
+    def nodes(self, few: int) -> int:
+        """Return the nodes of a client's search that is to be short, if few find a set at all."""
+        from alignsolve.backends.lagrangian.multidimensional_knapsack import MIXED
+
+        return NODES if self.kind == MIXED else few
+
     def reduced(self, rows: slice | IntArray, prices: Float64Array) -> Float64Array:
         """Return values less prices of some clients, (k, n_experts)."""
         block = self.problem.values(rows)

@@ -67,9 +67,11 @@ class Clients:
         """What the rows are; see `alignsolve.backends.lagrangian.multidimensional_knapsack`."""
         from alignsolve.backends.lagrangian.multidimensional_knapsack import MINIMA, MIXED, PLAIN
 
-        if self.has_floor:
+        minima = int(np.isfinite(self.room).any(axis=0).sum())
+        # A best set without minima hardly ever meets those of several rows.
+        if self.has_floor or minima > 1:
             return MIXED
-        return MINIMA if bool(np.isfinite(self.room).any()) else PLAIN
+        return MINIMA if minima else PLAIN
 
     def sizes(self, rows: slice | IntArray) -> Float64Array:
         """Return the coefficients of some clients' rows, float64 (k, n_rows, n_experts)."""

@@ -78,8 +78,8 @@ class MirrorDescent:
         before, relaxation = self.mean.copy(), self.relaxation
         respond_in_turn(
             self.rng.permutation(len(self.values)), self.values, self.sizes, *self.rows,
-            self.known, relaxation.kind, NODES, CLIENT_GAP * relaxation.spread, self.weight,
-            *self.share, self.step, self.prices, self.mean, self.held,
+            self.known, relaxation.kind, relaxation.nodes(NODES), CLIENT_GAP * relaxation.spread,
+            self.weight, *self.share, self.step, self.prices, self.mean, self.held,
         )  # fmt: skip
         if not self.is_first:
             self.prices += MOMENTUM * (self.mean - before)

@@ -177,8 +177,14 @@ class GapSearch:
         order = np.lexsort((experts, clients))
         self.best.offer(clients[order], experts[order])
 
-    def _run(self, tree: AssignmentTree, most: float, until: float) -> Iterator[str]:
-        """Run a tree in chunks; yield "open" until it ends, or a better answer is known."""
+    def _run(
+        self, tree: AssignmentTree, most: float, until: float,
+        complete: Callable[[IntArray], IntArray] = lambda clients: clients,
+    ) -> Iterator[str]:  # fmt: skip
+        """Run a tree in chunks; yield "open" until it ends, or a better answer is known.
+
+        An answer of the tree is completed to one of the problem.
+        """
         if self.best.is_over:
             # Building the tree took what time was left.
             return
@@ -189,7 +195,7 @@ class GapSearch:
             seconds = time.perf_counter() - began
             self.nodes += tree.nodes - before
             if found.clients is not None:
-                self._offer(found.clients)
+                self._offer(complete(found.clients))
             if found.status != "open":
                 yield found.status
                 return
@@ -295,16 +301,32 @@ class GapSearch:
             holder[experts] = clients
             free = self._related(holder)
             least = best.value + (best.unit or best.tolerance)
-            allowed = self._allowed(least)
-            allowed[:, ~free] = False
-            allowed[holder[~free], np.flatnonzero(~free)] = True
-            tree, status = self._tree(least, allowed), "open"
-            for status in self._run(tree, params.polish_nodes, least):  # noqa: B007
+
+            def complete(found: IntArray, holder: IntArray = holder, free: BoolArray = free
+                         ) -> IntArray:  # fmt: skip
+                whole = holder.copy()
+                whole[free] = found
+                return whole
+
+            tree, status = self._part(holder, free, least), "open"
+            for status in self._run(tree, params.polish_nodes, least, complete):  # noqa: B007
                 yield
             self.polishes += 1
             # As many as the nodes suffice for.
             change = 0.95 if status == "open" else 1.02
             self.freed = min(max(change * self.freed, params.fewest_freed), float(holder.size))
+
+    def _part(self, holder: IntArray, free: BoolArray, least: float) -> AssignmentTree:
+        """Return the search for an answer of at least a value in which the other experts stay."""
+        values, loss = np.compress(free, self.values, axis=1), np.compress(free, self.loss, axis=1)
+        stay = np.flatnonzero(~free)
+        at = holder[stay], stay
+        left = self.cap.copy()
+        np.subtract.at(left, at[0], self.size[at])
+        allowed = (self.root - loss >= least - self.margin) & (values > -np.inf)
+        least -= self.margin + float(self.values[at].sum())
+        size = np.compress(free, self.size, axis=1)
+        return AssignmentTree(values, size, left, allowed, self.prices[free], least)
 
     def _related(self, holder: IntArray) -> BoolArray:
         """Choose experts that could change places: whose move to some clients costs little."""
@@ -381,7 +403,7 @@ def compile_kernels() -> None:
     tree.run(0)
     tree.dive(1.0, 0, 0.0, 0)
     jobs = np.zeros((2, 1), dtype=np.int64)
-    anneal(ones, ones, sizes, sizes[0], *ones, jobs, 1.0, 0, 0, jobs[:, 0], 0.0, jobs[:, 0])
+    anneal(ones, ones, sizes, sizes[0], *ones, jobs, 1.0, 0.0, 0, 0, jobs[:, 0], 0.0, jobs[:, 0])
 
 
 def first_distance(values: Float64Array) -> float:

@@ -15,6 +15,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from alignsolve.backends.lagrangian.set_search import arrange, find_segments, search
 from alignsolve.backends.lagrangian.simplex import (
     EMPTY,
     SOLVED,
@@ -34,16 +35,24 @@ from alignsolve.kernels import kernel
 PLAIN, MINIMA, MIXED = 2, 1, 0
 #: Sets are told apart down to this share of the largest value.
 TIE = 1e-12
+#: How far below the relaxation's bound a set with minima is sought first, as a share of what all
+#: experts cost or gain, and by what factor farther from search to search.
+FIRST_WIDTH, WIDER = 2.0**-14, 2.0
+#: Nodes of each search for any set, once those given to find the best one are used up.
+DIVE = 1000
 
 #: Scratch space of one client after the other; see `new_work`. The client's rows and
 #: experts that matter: `rows` (d, k), `cap`, `room` (d,), `value`, `adjusted` (k,), and
-#: the experts' numbers `item` (k,). `root`: a tableau. The search: experts in `order`,
-#: their rows as columns `size` (k, d), with `worth` and `gain` (k,), what they can take
-#: off a row from there on `least` (k, d), the sum of gains `rest` (k,); the path's
-#: places `path` (k,), what it takes `use` (k, d), values `total` and bounds `reach` (k,).
+#: the experts' numbers `item` and segments `segment` (k,). `root`: a tableau. The search:
+#: experts in `order`, where the segment after theirs begins `after`, their rows as columns
+#: `size` (k, d), with `worth` and `gain` (k,), the least that those after each take of a row
+#: `least` (k, d), the most that those from each on do `most` (k, d), the sum of their gains
+#: `rest` (k,); the path's places `path` (k,), what it takes `use` (k, d), values `total` and
+#: bounds `reach` (k,).
 Work = namedtuple(
     "Work",
-    "rows cap room value adjusted item root order size worth gain least rest path use total reach",
+    "rows cap room value adjusted item segment root order after size worth gain least most rest "
+    "path use total reach",
 )
 
 
@@ -53,9 +62,10 @@ def new_work(m, d):
     k = m + d
     return Work(
         np.empty((d, k)), np.empty(d), np.empty(d), np.empty(k), np.empty(k),
-        np.empty(k, np.int64), new_tableau(d, k), np.empty(k, np.int64), np.empty((k, d)),
-        np.empty(k), np.empty(k), np.empty((k + 1, d)), np.empty(k + 1),
-        np.empty(k + 1, np.int64), np.empty((k + 1, d)), np.empty(k + 1), np.empty(k + 1),
+        np.empty(k, np.int64), np.zeros(k, np.int64), new_tableau(d, k), np.empty(k, np.int64),
+        np.empty(k, np.int64), np.empty((k, d)), np.empty(k), np.empty(k), np.empty((k, d)),
+        np.empty((k + 1, d)), np.empty(k + 1), np.empty(k + 1, np.int64), np.empty((k + 1, d)),
+        np.empty(k + 1), np.empty(k + 1),
     )  # fmt: skip
 
 
@@ -131,102 +141,6 @@ def _relax(work, known, m, items, d):
             t = root.basis[i]
             known[i] = work.item[t] if t < items else -1
     return status, p
-
-
-@kernel
-def _arrange(work, items, d, room):
-    """Put experts that are within reach in order of adjusted value; return how many.
-
-    `room` is what the bound has above the value sought.
-    """
-    order, adjusted = work.order, work.adjusted
-    count = 0
-    for t in range(items):
-        gain = adjusted[t]
-        if gain <= -room:
-            continue
-        at = count
-        while at > 0 and adjusted[order[at - 1]] < gain:
-            order[at] = order[at - 1]
-            at -= 1
-        order[at] = t
-        count += 1
-    for i in range(d):
-        work.least[count, i] = 0.0
-    work.rest[count] = 0.0
-    for at in range(count - 1, -1, -1):
-        t = order[at]
-        work.worth[at], work.gain[at] = work.value[t], adjusted[t]
-        work.rest[at] = work.rest[at + 1] + max(0.0, adjusted[t])
-        for i in range(d):
-            a = work.rows[i, t]
-            work.size[at, i] = a
-            work.least[at, i] = work.least[at + 1, i] + min(0.0, a)
-    return count
-
-
-@kernel
-def _is_allowed(work, depth, d):
-    """Tell whether the path's set keeps all rows."""
-    for i in range(d):
-        use = work.use[depth, i]
-        if use > work.cap[i] or use < work.cap[i] - work.room[i]:
-            return False
-    return True
-
-
-@kernel
-def _keep(work, depth, best):
-    """Write the path's set."""
-    best[:] = False
-    for q in range(depth):
-        best[work.item[work.order[work.path[q]]]] = True
-
-
-@kernel
-def _search(work, count, d, base, nodes, tie, plain, best, least):
-    """Search depth first for a set of more value than `least`.
-
-    Returns the best value (-inf for none), and a bound on all sets. `base` is the
-    bound less the gains of all that the prices take.
-    """
-    value, known, upper = -np.inf, least, -np.inf
-    path, use, total, reach = work.path, work.use, work.total, work.reach
-    depth, t = 0, 0
-    total[0], reach[0] = 0.0, base
-    for i in range(d):
-        use[0, i] = 0.0
-    if known < 0.0 and _is_allowed(work, 0, d):
-        value = known = 0.0
-        best[:] = False
-    while True:
-        # Later experts are worth less, so that a bound too low ends a level.
-        bound = reach[depth] + work.rest[t]
-        if t < count and work.gain[t] < 0.0:
-            bound = reach[depth] + work.gain[t]
-        if t == count or bound <= known + tie or nodes <= 0:
-            if t < count and bound > known + tie:
-                upper = max(upper, bound)
-            if depth == 0:
-                break
-            depth -= 1
-            t = path[depth] + 1
-            continue
-        fits = True
-        for i in range(d):
-            use[depth + 1, i] = use[depth, i] + work.size[t, i]
-            fits = fits and use[depth + 1, i] + work.least[t + 1, i] <= work.cap[i]
-        if fits:
-            nodes -= 1
-            path[depth] = t
-            total[depth + 1] = total[depth] + work.worth[t]
-            reach[depth + 1] = reach[depth] + work.gain[t]
-            depth += 1
-            if total[depth] > known and (plain or _is_allowed(work, depth, d)):
-                value = known = total[depth]
-                _keep(work, depth, best)
-        t += 1
-    return value, max(upper, known + tie)
 
 
 @kernel
@@ -340,14 +254,47 @@ def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work
     tie = TIE * abs(upper) + gap
     if upper <= least + tie:
         return -np.inf, upper
-    base = upper
+    work.segment[:items] = 0
+    if plain:
+        base = _base(work, items, upper)
+        floor = max(least, _rounded(work, items))
+        count = arrange(work, items, d, upper - floor + tie)
+        value, left, _ = search(work, count, d, base, nodes, tie, True, False, best, least)
+        # What is out of reach of the floor was left out.
+        return value, min(upper, max(left, floor))
+    return _widen(work, items, d, upper, nodes, tie, best, least)
+
+
+@kernel
+def _base(work, items, upper):
+    """Return the bound less the gains of all that the prices take."""
     for t in range(items):
-        base -= max(0.0, work.adjusted[t])
-    floor = max(least, _rounded(work, items)) if plain else least
-    count = _arrange(work, items, d, upper - floor + tie)
-    value, upper_left = _search(work, count, d, base, nodes, tie, plain, best, least)
-    # What is out of reach of the floor was left out.
-    return value, min(upper, max(upper_left, floor))
+        upper -= max(0.0, work.adjusted[t])
+    return upper
+
+
+@kernel
+def _widen(work, items, d, upper, nodes, tie, best, least):
+    """Search for a set ever farther below the bound, where there is none in hand to prune by.
+
+    Returns its value and a bound on all sets. Where the nodes end before there is one, any set is
+    better than none: what is left out then are the sets that are least likely.
+    """
+    find_segments(work, items, d)
+    base, total = _base(work, items, upper), 0.0
+    for t in range(items):
+        total += abs(work.adjusted[t])
+    width, value, bound, lean = FIRST_WIDTH * total, -np.inf, upper, False
+    while True:
+        floor = max(least, upper - width) if width < total else least
+        count = arrange(work, items, d, upper - floor + tie)
+        value, left, rest = search(work, count, d, base, DIVE if lean else nodes, tie, False, lean,
+                                   best, floor)  # fmt: skip
+        if not lean:
+            bound, nodes, lean = min(bound, max(left, floor)), rest, rest <= 0
+        if value > -np.inf or floor == least:
+            return value, bound
+        width *= WIDER
 
 
 @kernel

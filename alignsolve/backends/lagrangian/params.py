@@ -15,15 +15,14 @@ class AnnealingParams:
         Steps towards prices of the budgets, and their share of the time that is left.
     price_distance, price_momentum : float
         Distance of the first target from the bound, relative, and weight of the last direction.
-    price_progress, price_patience, price_shorter : float, int, float
-        Share of the distance by which the bound has to fall, after how many steps without that
-        the distance shrinks, and to which share.
-    price_quick, price_longer : int, float
-        Where the bound falls in fewer steps, the distance grows by a factor.
+    price_patience : int
+        Steps without progress after which that distance shrinks.
     free_price : float
         Least price of a budget, in mean losses of a move for a typical job.
     agents : int
         Agents that a job is moved to.
+    chained : float
+        Probability that the agent that a job is moved to hands one of its jobs on.
     first_moves, growth : int, float
         Moves of the first round, and by what factor rounds grow.
     steps, most_looks : int
@@ -42,13 +41,10 @@ class AnnealingParams:
     price_share: float = 0.1
     price_distance: float = 0.05
     price_momentum: float = 0.7
-    price_progress: float = 0.1
     price_patience: int = 8
-    price_shorter: float = 0.5
-    price_quick: int = 5
-    price_longer: float = 1.5
     free_price: float = 0.05
     agents: int = 10
+    chained: float = 0.7
     first_moves: int = 400_000
     growth: float = 1.5
     steps: int = 60

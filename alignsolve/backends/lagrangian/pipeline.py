@@ -235,7 +235,8 @@ class _Run:
             late = self.best.is_over or time.perf_counter() >= deadline
             look = sweep % LOOK == 0 or late
             if look:
-                responses = relaxation.responses(descent.mean.copy(), nodes=LOOK_NODES)
+                nodes = relaxation.nodes(LOOK_NODES)
+                responses = relaxation.responses(descent.mean.copy(), nodes=nodes)
                 if responses.infeasible:
                     return responses
                 if best is None or responses.bound < best.bound:

@@ -24,8 +24,50 @@ from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 MEMORY = 0.9
 #: Passes without progress after which the target comes closer.
 PATIENCE = 20
+#: Share of the target's distance by which the bound has to fall for progress, and factors of the
+#: distance: without any in time, and with some in half of that time.
+PROGRESS, SHORTER, LONGER = 0.1, 0.5, 1.5
 #: Distance of the target, relative to the bound, at which the search ends.
 FINEST = 1e-7
+
+
+class Target:
+    """How far below the least bound a step aims, in units of the bound.
+
+    Parameters
+    ----------
+    distance : float
+        First distance.
+    patience : int
+        Steps without progress after which the target comes closer.
+    reference : float
+        Bound that progress is measured against.
+    """
+
+    def __init__(
+        self, distance: float, patience: int = PATIENCE, reference: float = math.inf
+    ) -> None:
+        self.distance, self.patience, self.reference = distance, patience, reference
+        self.idle = 0
+
+    def follow(self, best: float) -> bool:
+        """Move the target after a step; tell whether to go back to the best prices.
+
+        Parameters
+        ----------
+        best : float
+            The least bound so far.
+        """
+        self.idle += 1
+        progress = best <= self.reference - PROGRESS * self.distance
+        if not progress and self.idle < self.patience:
+            return False
+        if not progress:
+            self.distance *= SHORTER
+        elif self.idle < self.patience // 2:
+            self.distance *= LONGER
+        self.idle, self.reference = 0, best
+        return not progress
 
 
 def subgradient_ascent(
@@ -68,7 +110,7 @@ def subgradient_ascent(
     most = np.where(free & (loads.high >= total), 0.0, np.inf)
     best, prices = start, np.clip(start.prices, least, most)
     direction = np.zeros_like(prices)
-    idle, reference = 0, start.bound
+    target = Target(distance, reference=start.bound)
     for _ in range(max_passes):
         responses = relaxation.responses(prices)
         if responses.infeasible or not math.isfinite(responses.bound):
@@ -77,17 +119,10 @@ def subgradient_ascent(
             best = responses
         if seen is not None and seen(best):
             break
-        idle += 1
-        if best.bound <= reference - 0.1 * distance:
-            if idle < PATIENCE // 2:
-                distance *= 1.5
-            idle, reference = 0, best.bound
-        elif idle >= PATIENCE:
-            distance *= 0.5
-            idle, reference = 0, best.bound
+        if target.follow(best.bound):
             prices, direction, responses = best.prices, np.zeros_like(prices), best
         floor = FINEST * max(1.0, abs(best.bound))
-        if distance < floor or time.perf_counter() >= deadline:
+        if target.distance < floor or time.perf_counter() >= deadline:
             break
         gradient = responses.gradient / unit
         direction = gradient + MEMORY * direction
@@ -97,6 +132,6 @@ def subgradient_ascent(
         length = float((direction**2).sum())
         if length == 0:
             break
-        step = (responses.bound - best.bound + distance) / length
+        step = (responses.bound - best.bound + target.distance) / length
         prices = np.clip(prices + step * direction / unit, least, most)
     return best

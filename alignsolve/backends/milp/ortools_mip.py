@@ -6,7 +6,6 @@ import datetime
 import math
 import os
 import re
-import tempfile
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -191,6 +190,8 @@ class _Journal:
 
     def __init__(self, tell: Tell, model: FloatModel) -> None:
         self._tell, self._model = tell, model
+        import tempfile
+
         self._answers: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._points: list[Float64Array] = []
         self._size, self._bound = 0, math.inf

@@ -32,6 +32,13 @@ class ArraySource(FitnessSource):
     -----
     A problem takes the array itself, so that every backend solves it; the source
     matters where rows are spread over workers.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> source = al.ArraySource([[3, 1], [2, 2.5]], block_rows=1)
+    >>> source.shape, source.block(1).tolist()
+    ((2, 2), [[2.0, 2.5]])
     """
 
     random_access = True
@@ -88,6 +95,17 @@ class MappedSource(ArraySource):
     room; they are not memory of the process. Workers elsewhere open the file
     under the same path. A file in Fortran order, by columns, is read as it is: a
     block of rows then is a piece of every column.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> with TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/fitness.npy", np.array([[3, 1], [2, 2.5]]))
+    ...     problem = al.AlignmentProblem(al.MappedSource(f"{folder}/fitness.npy"), 1, load_max=1)
+    ...     print(al.solve(problem).objective_value)
+    5.5
     """
 
     def __init__(self, path: str | Path, block_rows: int | None = None) -> None:

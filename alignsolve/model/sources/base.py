@@ -51,6 +51,23 @@ class FitnessSource(ABC):
     Blocks are fixed, and reading a row twice must give the same bits: answers
     and certificates compare values for equality. A source is read by several
     threads at once.
+
+    Examples
+    --------
+    A source of one's own, whose rows come from anywhere:
+
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> class Nearness(al.FitnessSource):
+    ...     def __init__(self, places):
+    ...         super().__init__((len(places), 3), np.float64)
+    ...         self.places = np.asarray(places, dtype=float)
+    ...     def block(self, k):
+    ...         start, stop = self.edges[k : k + 2]
+    ...         return 2 - abs(self.places[start:stop, None] - np.arange(3.0))
+    >>> problem = al.AlignmentProblem(Nearness([0.1, 1.8, 1.2]), max_experts=1, load_max=1)
+    >>> al.solve(problem).col_ind.tolist()
+    [0, 2, 1]
     """
 
     #: Whether single rows cost no more than their share of a block.
@@ -104,11 +121,11 @@ class FitnessSource(ABC):
 
     def part(self, first: int, last: int) -> FitnessSource:
         """Return blocks ``first`` to ``last - 1`` as a source that can be sent elsewhere."""
-        return _Part(self, first, last)
+        return _View(self, first, last)
 
     def of_experts(self, experts: IntArray) -> FitnessSource:
         """Return a source of some of the experts, whose blocks are read from this one's."""
-        return _Columns(self, experts)
+        return _View(self, 0, self.n_blocks, experts)
 
     def in_memory(self) -> FloatArray:
         """Return the whole matrix, read into memory."""
@@ -189,45 +206,30 @@ class FitnessSource(ABC):
         return f"{type(self).__name__}({self.shape[0]} x {self.shape[1]}, {self.dtype})"
 
 
-class _Part(FitnessSource):
-    """Some consecutive blocks of another source."""
+class _View(FitnessSource):
+    """Some consecutive blocks of another source, of all experts or of some."""
 
-    def __init__(self, whole: FitnessSource, first: int, last: int) -> None:
+    def __init__(
+        self, whole: FitnessSource, first: int, last: int, experts: IntArray | None = None
+    ) -> None:
         edges = whole.edges[first : last + 1]
-        self.start = int(edges[0])
-        super().__init__((int(edges[-1]) - self.start, whole.shape[1]), whole.dtype,
-                         edges - self.start)  # fmt: skip
-        self.whole = whole
-        self.first = first
+        self.whole, self.first, self.start, self.experts = whole, first, int(edges[0]), experts
+        width = whole.shape[1] if experts is None else experts.size
+        super().__init__((int(edges[-1]) - self.start, width), whole.dtype, edges - self.start)
         self.random_access = whole.random_access
 
     def block(self, k: int) -> FloatArray:
-        return self.whole.block(self.first + k)
+        return self._picked(self.whole.block(self.first + k))
 
     def rows(self, index: IntArray) -> FloatArray:
-        return self.whole.rows(index + self.start)
+        return self._picked(self.whole.rows(index + self.start))
+
+    def _picked(self, rows: FloatArray) -> FloatArray:
+        return rows if self.experts is None else rows.take(self.experts, axis=1)
 
     def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
-        return self.whole.pairs(row_ind + self.start, col_ind)
-
-
-class _Columns(FitnessSource):
-    """Some experts of another source."""
-
-    def __init__(self, whole: FitnessSource, experts: IntArray) -> None:
-        super().__init__((whole.shape[0], experts.size), whole.dtype, whole.edges)
-        self.whole = whole
-        self.experts = experts
-        self.random_access = whole.random_access
-
-    def block(self, k: int) -> FloatArray:
-        return self.whole.block(k).take(self.experts, axis=1)
-
-    def rows(self, index: IntArray) -> FloatArray:
-        return self.whole.rows(index).take(self.experts, axis=1)
-
-    def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
-        return self.whole.pairs(row_ind, self.experts[col_ind])
+        cols = col_ind if self.experts is None else self.experts[col_ind]
+        return self.whole.pairs(row_ind + self.start, cols)
 
 
 class Negated(FitnessSource):

@@ -36,6 +36,13 @@ class FactorSource(FitnessSource):
     Products are summed in the order of k, in the features' type, without fused
     operations: an entry has the same bits however many rows are computed
     together, on any number of threads and on any machine.
+
+    Examples
+    --------
+    >>> import alignsolve as al
+    >>> source = al.FactorSource([[1.0, 0.0], [0.5, 0.5]], [[3.0, 1.0], [1.0, 4.0]])
+    >>> source.block(0).tolist()
+    [[3.0, 1.0], [2.0, 2.5]]
     """
 
     random_access = True

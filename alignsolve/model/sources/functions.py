@@ -38,6 +38,17 @@ class FunctionSource(FitnessSource):
     -----
     The function is only ever called for whole blocks: asking for one row
     computes its block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import alignsolve as al
+    >>> def rows(start, stop):
+    ...     return np.float32([[client % 3 == expert for expert in range(3)]
+    ...                        for client in range(start, stop)])
+    >>> source = al.FunctionSource(rows, (6, 3))
+    >>> al.solve(al.AlignmentProblem(source, max_experts=1, load_max=2)).col_ind.tolist()
+    [0, 1, 2, 0, 1, 2]
     """
 
     leaves_out = True

@@ -33,6 +33,14 @@ class SparseSource(FitnessSource):
     -----
     Memory is that of the matrix: 8 bytes a stored pair in float32, plus a dense
     block a thread.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> import alignsolve as al
+    >>> source = al.SparseSource(sparse.csr_array([[3.0, 0, 1], [0, 2, 0]]))
+    >>> source.block(0).tolist()
+    [[3.0, -inf, 1.0], [-inf, 2.0, -inf]]
     """
 
     random_access = True

@@ -36,6 +36,19 @@ class TableSource(FitnessSource):
     A block is a row group (Parquet) or a record batch (Arrow): write them small,
     about 2**19 entries, since one of them is in memory per thread. Fitness is
     float32 if all columns are, else float64. Needs the extra ``parquet``.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import pyarrow as pa
+    >>> from pyarrow import parquet
+    >>> import alignsolve as al
+    >>> with TemporaryDirectory() as folder:
+    ...     table = pa.table({"vision": [3.0, 2.0], "text": [1.0, 2.5]})
+    ...     parquet.write_table(table, f"{folder}/fitness.parquet")
+    ...     source = al.TableSource(f"{folder}/fitness.parquet")
+    ...     print(source.shape, source.block(0).tolist())
+    (2, 2) [[3.0, 1.0], [2.0, 2.5]]
     """
 
     def __init__(self, path: str | Path, columns: list[str] | None = None) -> None:
@@ -66,19 +79,24 @@ class TableSource(FitnessSource):
         return out
 
 
+def pyarrow_for(path: str | Path) -> Any:
+    """Return pyarrow with its module ``parquet``, or raise `ProblemError` with the pip line."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ProblemError(
+            f"{path}: Parquet needs pyarrow: pip install 'alignsolve[parquet]'"
+        ) from None
+    return pyarrow
+
+
 class _Reader:
     """What is in one file, by row group or record batch."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError:
-            raise ProblemError(
-                f"{path}: Parquet needs pyarrow: pip install 'alignsolve[parquet]'"
-            ) from None
-        self.arrow: Any = pyarrow
+        self.arrow = pyarrow = pyarrow_for(path)
         try:
             if path.endswith(ARROW_SUFFIXES):
                 self.file = pyarrow.ipc.open_file(pyarrow.memory_map(path))

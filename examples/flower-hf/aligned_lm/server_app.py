@@ -7,7 +7,7 @@ from flwr.serverapp import ServerApp
 
 import alignsolve as al
 from aligned_lm import model
-from fedloop.flower import AlignedStrategy, Nodes, serve, trainable
+from fedloop.flower import AlignedStrategy, serve, trainable
 from fedloop.strategies import fit_score
 
 app = ServerApp()
@@ -28,7 +28,7 @@ def main(grid, context):
         fitness=al.FitnessSettings(score=fit_score(1.0), smoothing=0.8, exploration=0.3),
         policy=al.PolicySettings(min_experts=each * len(experts.layers)))
     strategy = AlignedStrategy(aligner, experts, encoding=config["encoding"],
-                               evaluate_clients=False, nodes=Nodes(timeout=config["timeout"]))
+                               evaluate_clients=False)
     held_out = torch.cat([domain[:8] for domain in model.windows(config["model"])])
 
     @torch.no_grad()

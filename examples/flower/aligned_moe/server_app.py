@@ -6,7 +6,7 @@ from flwr.serverapp import ServerApp
 import alignsolve as al
 from aligned_moe.data import held_out
 from aligned_moe.model import EXPERTS, MODEL
-from fedloop.flower import AlignedStrategy, Nodes, serve
+from fedloop.flower import AlignedStrategy, serve
 from fedloop.strategies import fit_score
 
 app = ServerApp()
@@ -17,8 +17,7 @@ def main(grid, context):
     config, (image, label) = context.run_config, held_out()
     fitness = al.FitnessSettings(score=fit_score(1.0), smoothing=0.8, exploration=0.3)
     strategy = AlignedStrategy(al.Aligner(EXPERTS.n_experts, fitness=fitness), EXPERTS,
-                               encoding=config["encoding"], evaluate_clients=False,
-                               nodes=Nodes(timeout=config["timeout"]))
+                               encoding=config["encoding"], evaluate_clients=False)
 
     def judge(state):
         MODEL.load_state_dict(state)

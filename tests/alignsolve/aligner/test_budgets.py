@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.aligner.budgets import without_implied
+from alignsolve.aligner.budgets import fold_budget, without_implied
 from alignsolve.model.problem import tolerance
 
 NUMBERS = st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 3.0])
@@ -50,3 +50,10 @@ def test_memory_that_takes_no_larger_share_goes():
     kept = without_implied(resources, np.ones((2, 2), dtype=bool))
     assert kept["memory_mb"].budget.tolist() == [np.inf, 20]
     assert kept["down_mb"].budget.tolist() == [8, np.inf]
+
+
+def test_slots_allow_what_a_budget_allows_within_its_tolerance():
+    assert 3 * 0.1 > 0.3
+    slots, likely, left = fold_budget(np.full((1, 3), 0.1), np.array([0.3]), np.array([3]),
+                                      np.ones((1, 3), dtype=bool))
+    assert (slots.tolist(), likely.tolist(), left) == ([3], [3], None)

@@ -29,6 +29,12 @@ def see(made, seconds):
     return made.rates(ONE)["seconds_per_sample"][0]
 
 
+@pytest.mark.parametrize("n", [0, 2])
+def test_every_table_has_a_row_a_client(n):
+    made = profiler(n)
+    assert {name: len(getattr(made, name)) for name in made.ROWS} == dict.fromkeys(made.ROWS, n)
+
+
 def test_outliers_are_ignored():
     made = profiler(seconds_per_sample=1.0)
     assert see(made, 1.1) <= 1.1

@@ -134,3 +134,9 @@ def test_wrong_settings(wrong):
         al.LoadSettings(**wrong)
     with pytest.raises(al.ProblemError, match="share"):
         al.Aligner(3, load=al.LoadSettings(share=[1, 2]))
+
+
+def test_slack_leaves_bounds_between_nobody_and_who_may_hold():
+    monitor = LoadMonitor(al.LoadSettings(slack=10.0), 2)
+    low, high = monitor.holder_bounds(np.array([4.0]), None, 1.0, 0.0, np.array([3.0, 4.0]))
+    assert (low.tolist(), high.tolist()) == ([0, 0], [3, 4])

@@ -57,9 +57,11 @@ def _late(problem: AlignmentProblem, options: Limits) -> Outcome:
 
 
 def _hog(problem: AlignmentProblem, options: Limits) -> Outcome:
-    held = []
-    while True:
-        held.append(np.ones(2**22))
+    # Above the limit of the tests, and no further, however late somebody looks.
+    held = np.ones(600 * 2**17)
+    while held.size:
+        time.sleep(1.0)
+    raise AssertionError("still there")
 
 
 def _raise(problem: AlignmentProblem, options: Limits) -> Outcome:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import math
 import os
 
 import pytest
 
 import alignsolve as al
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
+from alignsolve.bench.quality import Quality
 from alignsolve.bench.records import Reference, Row
+from alignsolve.bench.score import Judgement
 from alignsolve.bench.store import Store, read_records, write_csv, write_whole
 
 
@@ -67,7 +71,10 @@ def test_csv_keeps_order_and_shortens_numbers(tmp_path):
         Row("k1", "b", "x", "optimal", objective=1 / 3, total_seconds=1.23456, peak_mib=99.96),
         Row("k2", "a", "x", "crash", message='said "no", and left'),
     ]
-    write_csv(tmp_path / "r.csv", rows)
+    judgements = [Judgement(row, False, False, False, 1.0, "") for row in rows]
+    reached = Quality({"1%": 0.25, "0.1%": 2 / 3, "0.02%": math.inf}, 1.5)
+    judgements[0] = dataclasses.replace(judgements[0], quality=reached)
+    write_csv(tmp_path / "r.csv", judgements)
     with (tmp_path / "r.csv").open(newline="") as file:
         first, second = csv.DictReader(file)
     assert (first["instance"], first["total_seconds"], first["peak_mib"]) == ("b", "1.235", "100.0")
@@ -75,6 +82,8 @@ def test_csv_keeps_order_and_shortens_numbers(tmp_path):
     assert second["message"] == 'said "no", and left'
     assert second["objective"] == ""
     assert "key" not in first
+    assert list(first.values())[-4:] == ["0.250", "0.667", "", "1.500"]
+    assert list(second.values())[-4:] == [""] * 4
 
 
 def test_files_are_replaced_whole(tmp_path):

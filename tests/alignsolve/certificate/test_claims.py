@@ -360,3 +360,15 @@ def test_the_pass_over_rows_says_infinite_where_there_is_no_response(m):
             values, prices, np.array([0, len(cols)]), np.array(cols, dtype=np.int64), least, most,
             held)
         assert residual == expected
+
+
+def test_prices_of_an_answer_that_only_rounding_improves_prove_it():
+    # An exchange gains 0.1 + 0.2 - 0.3 = 2**-54; both clients would pay 1 for the first expert.
+    problem = al.AlignmentProblem([[1.25, 0.3], [1.25, 0.25 + (0.1 + 0.2 - 0.25)]], 1,
+                                  min_experts=1, load_max=1)
+    gain = float(problem.fitness[1, 1] - problem.fitness[0, 1])
+    assert 0 < gain < 1e-15
+    found = al.certify(problem, [0, 1], [1, 0])
+    assert found.optimal
+    assert gain <= found.gap_abs < 1e-14
+    assert found.prices[0] - found.prices[1] == pytest.approx(0.95)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import infeasibility, kernels
-from alignsolve.infeasibility import Bound, Conflict, ConflictCheck
+from alignsolve.infeasibility import Bound, Conflict, ConflictCheck, deletion_filter
+from alignsolve.infeasibility.conflict import DeletionParams
 from alignsolve.infeasibility.farkas import bound_rows, linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds
@@ -352,6 +353,19 @@ def test_bounds_that_the_problem_does_not_have_are_refused(change):
     bound = dataclasses.replace(find_conflict(problem).bounds[-1], **change)
     with pytest.raises(al.ProblemError, match="the conflict lists"):
         check_conflict(problem, claim([bound]))
+
+
+def test_nothing_is_asked_of_bounds_that_are_needed(monkeypatch):
+    problem = al.AlignmentProblem(np.zeros((2, 2)), 1, min_experts=1,
+                                  resources={"mb": al.Resource(1.0, 0.5)})
+    deletion = deletion_filter._Deletion(problem, None, Limits(), DeletionParams())
+    asked = []
+    monkeypatch.setattr(deletion, "decided", lambda mask, limits: asked.append(mask.tolist()))
+    deletion._needed[0] = True
+    both, second = np.zeros((2, deletion.kept.size), dtype=bool)
+    both[:2] = second[1] = True
+    deletion.leave_out(iter([both, second, ~second & ~second]))
+    assert asked == [(~second).tolist()]
 
 
 @pytest.mark.parametrize("kind", ["max_experts", "load_min"])

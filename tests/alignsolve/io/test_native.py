@@ -218,6 +218,10 @@ def test_zip_bomb_is_refused_before_it_unpacks(tmp_path):
             archive.writestr(f"{member}.npy", bytes(2**22))
     with pytest.raises(al.ProblemError, match=r"would unpack to 16,777,216; at most 100 times"):
         native_npz.read(path, ReadLimits(free_bytes=2**20))
+    with pytest.raises(al.ProblemError, match="would unpack to 16,777,216"):
+        native_npz.read(path, ReadLimits(free_bytes=2**24 - 1))
+    with pytest.raises(al.ProblemError, match="'header'"):  # as much as is free is unpacked
+        native_npz.read(path, ReadLimits(free_bytes=2**24))
 
 
 def test_npy_header_that_declares_more_than_it_holds(files, tmp_path):

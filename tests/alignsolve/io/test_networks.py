@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import io
+from alignsolve.backends.milp import penalty_pieces
 from alignsolve.generators import generate
 from alignsolve.io.optima import read_optima
 from tests.enumeration import Enumeration
@@ -158,11 +159,14 @@ def test_a_flow_written_to_dimacs_has_our_optimum(problem, tmp_path_factory):
 
 
 def test_whole_costs_are_exact(tmp_path):
-    problem = al.AlignmentProblem([[3, 1], [2, -5]], 1, load_penalty=0.5)
+    problem = al.AlignmentProblem([[3, 1, 0], [2, -5, 0]], 1, load_penalty=0.5, load_target=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         io.write_instance(problem, tmp_path / "p.min")
-    assert "rounded" not in (tmp_path / "p.min").read_text()
+    text = (tmp_path / "p.min").read_text()
+    assert "rounded" not in text
+    assert "nodes 1 to 2: clients; 3 to 5: experts; 6: unused slots and loads above" in text
+    assert "an arc into a node 3 to 5 is a pair" in text
 
 
 def test_rounded_costs_are_warned_about(tmp_path):
@@ -257,6 +261,15 @@ def test_a_linear_file_has_our_optimum(suffix, parse, problem, tmp_path_factory)
     assert (found is None) == (best is None)
     if found is not None:
         assert found == pytest.approx(best, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("suffix", "parse"), [(".mps", read_mps), (".lp", read_lp)])
+def test_a_linear_file_has_every_piece_of_a_wide_penalty(suffix, parse, monkeypatch, tmp_path):
+    monkeypatch.setattr(penalty_pieces, "FEW_LOADS", 0)
+    problem = al.AlignmentProblem(np.full((8, 1), 6.0), 1, load_penalty=0.5, load_target=0)
+    io.write_instance(problem, tmp_path / f"p{suffix}")
+    # With k holders 6 k - k**2 / 2, which is best for 6; the few pieces leave out those to 6.
+    assert solve_linear(parse(tmp_path / f"p{suffix}")) == pytest.approx(18)
 
 
 def kept(problem):

@@ -81,6 +81,9 @@ CONSTRUCTOR = [
      "max_experts[1] is 1.5; give a whole number >= 0"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], [1, nan])",
      "max_experts[1] is nan; give a whole number >= 0"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], [1, 2**53])",
+     "max_experts[1] is 9007199254740992; give a whole number below 2**53, from where on float64 "
+     "does not hold them all"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], np.ma.array([1, 1], mask=[0, 1]))",
      "max_experts[1] is masked; give every entry, with array.filled(...): only fitness and cost "
      "may be masked, where it forbids the pair"),

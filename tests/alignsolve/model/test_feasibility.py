@@ -34,6 +34,15 @@ def test_the_verdict_names_up_to_five():
         assert al.certify(problem, [], []).summary().endswith(end)
 
 
+def test_one_is_said_in_the_singular_and_amounts_are_not_counted():
+    problem = al.AlignmentProblem([[1.0, 2.0]], 2, min_experts=2, load_min=[0, 1],
+                                  loads={"s": al.Load(1.0, min=[2.0, 0])})
+    said = [violation.message for violation in violations(problem, *held((0, 0)))]
+    assert said == ["client 0 holds 1 expert; at least 2 allowed",
+                    "expert 1 has 0 holders; at least 1 allowed",
+                    "expert 0 has 1 of load 's'; at least 2 allowed"]
+
+
 def test_each_kind_on_both_sides_of_its_bound():
     base = {"fitness": [[1.0, 2.0, -np.inf], [4.0, 3.0, 5.0]], "max_experts": 3}
 

@@ -136,6 +136,22 @@ def test_profiles_state_whom_they_show(axes):
         al.plot.profile(report, axes, problem_class="flow")
 
 
+def test_profiles_of_time_to_quality(axes):
+    score = SimpleNamespace(
+        problem_class="mip", instances=2, profile={}, summaries=[],
+        quality_profiles={"1%": {"one": [1.0, 6.0], "two": [2.0, 3.0]}, "0.02%": {}})
+    report = SimpleNamespace(scores=[score])
+    al.plot.profile(report, axes, gap="1%")
+    one, two = axes.lines
+    assert one.get_xydata().tolist() == [[1, 0.5], [2, 1], [4, 1]]
+    assert two.get_xydata().tolist() == [[1, 0.5], [2, 1], [4, 1]]
+    assert axes.get_xlabel().startswith("time to a gap of 1% over the fastest")
+    with pytest.raises(al.ProblemError, match="no two backends"):
+        al.plot.profile(report, axes, gap="0.02%")
+    with pytest.raises(al.ProblemError, match="gap is '5%'; give one of 1%"):
+        al.plot.profile(report, axes, gap="5%")
+
+
 def test_what_has_no_answer_is_not_drawn(axes):
     none = al.solve(PROBLEM.replace(load_min=3))
     for draw in (al.plot.assignment, al.plot.loads, al.plot.prices):

@@ -21,9 +21,11 @@ class Separate(nn.Module):
         super().__init__()
         self.gate = nn.Linear(WIDTH, EXPERTS, bias=bias)
         self.experts = nn.ModuleList([nn.Linear(WIDTH, WIDTH) for _ in range(EXPERTS)])
+        # In no state and no map, as the angles of rotary embeddings are.
+        self.register_buffer("sharpness", torch.tensor(1.5), persistent=False)
 
     def forward(self, x):
-        share = self.gate(x).softmax(-1)
+        share = (self.sharpness * self.gate(x)).softmax(-1)
         outputs = torch.stack([expert(x) for expert in self.experts], -1)
         return x + (outputs * share[..., None, :]).sum(-1)
 

@@ -6,7 +6,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
 import alignsolve as al
 from fedloop.flower import AlignedStrategy, numbered
-from fedloop.flower.messages import read_task, reply
+from fedloop.flower.messages import ARRAYS, CONFIG, reply
 
 #: Flower's numbers of the nodes of clients 0, 1 and 2.
 NODES = {907: 0, 12: 1, 455: 2}
@@ -18,6 +18,13 @@ def identity():
     from flwr.supercore.task_identity import TaskIdentity
 
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 1
+
+
+def read_task(message):
+    """Return the parameters, the experts and the round that a message holds."""
+    config = message.content[CONFIG]
+    arrays = {name: array.numpy() for name, array in message.content[ARRAYS].items()}
+    return arrays, list(config["experts"]), int(config["server-round"])
 
 
 class Grid:

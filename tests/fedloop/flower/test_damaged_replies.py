@@ -25,12 +25,18 @@ from fedloop.flower.messages import (
     check_finite,
     read_arrays,
     read_report,
-    read_task,
     refusing,
     reply,
 )
 from fedloop.train import train
-from tests.fedloop.flower.replies import Grid, answer, identity, model, strategy  # noqa: F401
+from tests.fedloop.flower.replies import (  # noqa: F401
+    Grid,
+    answer,
+    identity,
+    model,
+    read_task,
+    strategy,
+)
 
 #: Clients of a round of the fuzz test, and those of them that are honest.
 CLIENTS, HONEST = 52, (50, 51)
@@ -272,17 +278,16 @@ class Playing(Grid):
     def __init__(self, nodes, damage):
         super().__init__(nodes)
         self.damage, self.contexts = damage, {
-            node: Context(1, node, {"partition-id": client}, RecordDict(), {})
+            node: Context(1, node, {"partition-id": client, "num-partitions": len(nodes)},
+                          RecordDict(), {})
             for node, client in nodes.items()}
 
     def push_messages(self, messages):
         for number, message in enumerate(messages):
             message.metadata.__dict__["_message_id"] = f"{self.queries}-{number}"
             node = message.metadata.dst_node_id
-            play = getattr(client_app, {"query": "introduce"}.get(message.metadata.message_type,
-                                                                  "train"))
-            self.answers.append(play(message, self.contexts[node]))
-            if play is client_app.train and self.nodes[node] == 1:
+            self.answers.append(client_app.app(message, self.contexts[node]))
+            if message.metadata.message_type == "train" and self.nodes[node] == 1:
                 self.damage(self.answers[-1].content)
         self.queries += 1
         return [message.metadata.message_id for message in messages]

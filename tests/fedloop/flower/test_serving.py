@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'alignsolve[flower]'")
 
 import fedloop.flower.serving
-from fedloop.errors import CheckpointError
+from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower import AlignedStrategy, serve
 from fedloop.flower.client import client_app
 from tests.fedloop.flower.replies import identity  # noqa: F401
@@ -74,6 +74,11 @@ def test_nothing_is_resumed_from_nothing(play, tmp_path):
         play(1, tmp_path / "c.safetensors", resume=True)
     with pytest.raises(CheckpointError, match="no checkpoint is named"):
         play(1, resume=True)
+
+
+def test_settings_that_an_app_lacks_are_named():
+    with pytest.raises(ConfigError, match=r"no setting min-nodes, timeout: write it into .*toml"):
+        serve(None, {"num-server-rounds": 1, "max-experts": 2}, None, {}, None)
 
 
 def test_a_history_keeps_its_sound_lines(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'alignsolve[flower]'")
 
@@ -9,9 +10,10 @@ from flwr.app import Array, ConfigRecord, Error, Message, MessageType, RecordDic
 from flwr.serverapp.strategy import Strategy
 
 import alignsolve as al
+from fedloop import ExpertMap
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.flower import AlignedStrategy, numbered
-from fedloop.flower.messages import read_task, reply
+from fedloop.flower.messages import reply
 from fedloop.flower.quiet import QUIET
 from tests.fedloop.flower.replies import (  # noqa: F401
     NODES,
@@ -19,6 +21,7 @@ from tests.fedloop.flower.replies import (  # noqa: F401
     answer,
     identity,
     model,
+    read_task,
     strategy,
 )
 
@@ -145,6 +148,18 @@ def test_a_naming_rule_that_finds_nothing_is_named():
     chosen = AlignedStrategy(al.Aligner(4), numbered(r"blocks\.(\d+)"))
     with pytest.raises(EngineError, match="finds 0 experts"):
         chosen.configure_train(1, model(), ConfigRecord(), Grid(NODES))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_layers_without_groups_are_told(monkeypatch, grouped):
+    """Of a plan without groups a client may have no expert of a layer."""
+    told = []
+    monkeypatch.setattr("fedloop.flower.strategy.log", lambda level, *words: told.append(words[0]))
+    found = ExpertMap.describe({f"{layer}.{name}": torch.zeros(2, 3) for layer in range(2)
+                                for name in ("up", "gate")},
+                               experts={r"(\d)\.up": "E F"}, router={r"(\d)\.gate": "E H"})
+    AlignedStrategy(al.Aligner(4, **found.groups() if grouped else {}), found)
+    assert ["no groups" in text for text in told] == [True] * (not grouped)
 
 
 def test_a_round_in_which_nobody_trains_is_logged(monkeypatch):

@@ -45,8 +45,8 @@ def respond(fitness, least, most, price, keep=False, held=None, count=None):
     slack, runner_up = np.empty(n, np.float32), np.empty(n, np.int32)
     load = np.zeros(m + 1, np.int64)
     bad = rows.response_rows(
-        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, price, np.full(m, 0.3), keep,
-        ptr, held, count, slack, runner_up, load,
+        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, int(most.max(initial=0)), price,
+        np.full(m, 0.3), keep, ptr, held, count, slack, runner_up, load,
     )  # fmt: skip
     sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
     return bad, sets, (ptr, held, count), slack, runner_up, load

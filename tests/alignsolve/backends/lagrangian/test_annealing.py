@@ -61,9 +61,24 @@ def test_a_swap_is_found_that_no_shift_leads_to() -> None:
     likely = np.array([[0, 1]] * 8)
     # Nothing that loses is accepted, and any shift alone breaks a budget.
     value = anneal(cost, -cost, size, np.array([9, 9]), np.full(2, 1e6), np.ones(2), likely,
-                   0.0, 1000, 0, owner, -np.inf, found)
+                   0.0, 0.0, 1000, 0, owner, -np.inf, found)
     assert value == -32
     assert found.tolist() == owner.tolist() == [0, 1, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("chained", "value", "owners"), [(0.0, -15, [0, 1, 2]),
+                                                          (1.0, -3, [1, 2, 0])])
+def test_three_agents_exchange_jobs_where_no_two_do(
+    chained: float, value: float, owners: list[int]
+) -> None:
+    cost = np.array([[5, 20, 1], [1, 5, 20], [20, 1, 5]], dtype=float)
+    size, likely = np.ones((3, 3), dtype=int), np.array([[0, 1, 2]] * 3)
+    owner, found = np.arange(3), np.arange(3)
+    # Budgets are full, and nothing that loses is accepted.
+    reached = anneal(cost, -cost, size, np.ones(3, dtype=int), np.full(3, 1e6), np.ones(3), likely,
+                     0.0, chained, 1000, 0, owner, -15.0, found)
+    assert reached == value
+    assert owner.tolist() == found.tolist() == owners
 
 
 def test_prices_bound_and_report_and_keep_to_their_share_of_the_time() -> None:

@@ -447,3 +447,9 @@ def test_answers_worth_next_to_nothing_are_proved(value: float) -> None:
     assert result.status is al.Status.OPTIMAL
     assert result.objective_value == pytest.approx(value, abs=1e-9)
     assert result.stats["total_seconds"] < 10
+
+
+def test_many_layers_under_budgets_end_near_the_bound() -> None:
+    # 0.6% where searches took no account of the layers' minima.
+    problem = generate("deep", seed=1, clients=40, layers=8, experts=16)
+    assert al.solve(problem, "lagrangian:search").gap <= 4e-3

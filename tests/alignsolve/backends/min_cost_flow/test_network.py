@@ -13,7 +13,12 @@ from alignsolve.backends.min_cost_flow.backend import NetworkParams
 from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.networkx_flow import NetworkxBackend
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
-from alignsolve.backends.min_cost_flow.scaling import cost_bits, fraction_bits
+from alignsolve.backends.min_cost_flow.scaling import (
+    ValueRange,
+    choose_scaling,
+    cost_bits,
+    fraction_bits,
+)
 from alignsolve.certificate.polish import polish
 from alignsolve.errors import UnsupportedProblemError
 from alignsolve.model.feasibility import is_feasible
@@ -230,6 +235,14 @@ class TestScaling:
             result = al.solve(problem, backend="ortools-mcf")
             assert result.status is al.Status.OPTIMAL
             assert result.gap_abs == 0
+
+    def test_costs_stay_below_the_limit(self):
+        # The client's offset leaves costs up to the difference of its values: 2**10 is too much.
+        for difference, exponent, error in ((2**10, -1, 2.0), (2**10 - 1, 0, 0.0)):
+            values = ValueRange(np.array([2.0**50]), np.array([2.0**50 + difference]),
+                                np.ones(2, dtype=np.int64), 0)
+            found = choose_scaling(values, np.zeros(0), np.zeros(1, dtype=bool), 1, 10)
+            assert (found.exponent, found.error_bound) == (exponent, error)
 
     @given(problem=flow_problems(), bits=st.sampled_from([3, 5, 8, 14, 24]))
     @settings(max_examples=150)

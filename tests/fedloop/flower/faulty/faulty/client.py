@@ -7,23 +7,21 @@ import numpy as np
 from flwr.app import Array
 from flwr.clientapp import ClientApp
 
-from fedloop.flower import client_app
-from fedloop.flower.messages import read_task
+from fedloop.flower.client_app import app as sound
 
 app = ClientApp()
-app.query()(client_app.introduce)
+app.query()(sound)
 
 
 @app.train()
 def train(message, context):
-    number = read_task(message)[2]
-    fault = context.node_config.get(f"round-{number}")
+    fault = context.node_config.get(f"round-{message.content['config']['server-round']}")
     if fault == "sleep":
         time.sleep(float(context.node_config["seconds"]))
     if fault == "hang":  # until the node is killed
         Path(context.node_config["marker"]).touch()
         time.sleep(600)
-    answer = client_app.train(message, context)
+    answer = sound(message, context)
     if fault == "nan":
         record = answer.content["arrays"]
         name = next(name for name in record if name.startswith("trunk."))
