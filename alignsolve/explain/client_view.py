@@ -7,30 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from alignsolve.explain.owner import (
-    NAMED,
-    ROUNDING,
-    about_unless,
-    bare,
-    capital,
-    experts,
-    is_audience,
-    places,
-    rounded,
-)
-from alignsolve.explain.wording import (
-    SHOWN,
-    Audience,
-    Bounds,
-    Table,
-    amount,
-    known,
-    mark,
-    remarks,
-    spelled,
-    with_notes,
-)
-from alignsolve.model import html
+from alignsolve.explain.owner import NAMED, ROUNDING, bare, capital, experts, places, rounded
+from alignsolve.explain.wording import SHOWN, Bounds, Table, Told, amount, known, mark, spelled
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import counted, listing
 
@@ -217,7 +195,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class ClientExplanation:
+class ClientExplanation(Told):
     """Why a client holds what it holds.
 
     Attributes
@@ -285,20 +263,17 @@ class ClientExplanation:
 
     def summary(self) -> str:
         """Return what is said of the client, without its experts, one sentence a line."""
-        exact = {name: name not in self.estimates for name in ("slot_worth", "minimum_worth")}
         names = [part.name for part in self.held]
         lines = [f"{self.name} holds {listing(names) if names else 'nothing'}, "
                  f"worth {amount(self.value)}",
                  f"alone it could have {amount(self.alone)}; it forgoes {amount(self.regret)} "
                  f"for the others"]
-        slot = known(self.slot_worth, exact["slot_worth"])
-        lines.append(f"one more slot would be worth {slot}")
+        lines.append(f"one more slot would be worth {self._known('slot_worth', self.slot_worth)}")
         if self.minimum_worth:
-            less = known(self.minimum_worth, exact["minimum_worth"])
+            less = self._known("minimum_worth", self.minimum_worth)
             lines.append(f"a minimum lower by one would be worth {less}")
         lines += [
-            f"no budget of {name} would be worth "
-            f"{known(worth, f'budget_worth.{name}' not in self.estimates)}"
+            f"no budget of {name} would be worth {self._known(f'budget_worth.{name}', worth)}"
             for name, worth in self.budget_worth.items() if worth > 0
         ]
         if self.forbidden:
@@ -326,58 +301,32 @@ class ClientExplanation:
                  "with one slot")
         return heads, rows
 
-    def _repr_html_(self) -> str:
-        table = self.table()
-        return html.table(self.summary(), *table, remarks(table, self.notes))
-
-    def text(self, audience: Audience = "engineer") -> str:
-        """Return the explanation in sentences, one a line.
-
-        Parameters
-        ----------
-        audience : {"engineer", "owner"}
-            For the owner of a client it is shorter, in round numbers, without prices.
-
-        Raises
-        ------
-        ProblemError
-            If there is no such audience.
-        """
-        if is_audience(audience):
-            return _client_text(self)
-        lines = [self.summary(), *(part.text for part in self.held)]
+    def _details(self) -> list[str]:
+        lines = [part.text for part in self.held]
         lines += [part.text for part in self.alternatives[:SHOWN]]
         more = len(self.alternatives) - SHOWN
         if more > 0:
             lines.append(f"and {counted(more, 'expert')} farther away")
-        lines += [part.text for part in self.evidence]
-        return with_notes(lines, self.notes)
+        return lines + [part.text for part in self.evidence]
 
-
-def _client_text(found: ClientExplanation) -> str:
-    """Return why a client trains what it trains, one sentence or two a line."""
-    who = bare(found.name)
-    held = [part.name for part in found.held]
-    lines = [f"{capital(who)} trains {experts(held) if held else 'no expert'}."]
-    least = ROUNDING * max((abs(part.value) for part in found.alternatives), default=0.0)
-    better = sorted((part for part in found.alternatives if part.gain > least),
-                    key=lambda part: -part.gain)
-    unit = "fitness" if found.sense == "max" else "cost"
-    lines += [_passed_over(part, unit) for part in better[:NAMED]]
-    if not better:
-        lines.append(_none_better(found, unit, least))
-    for name, worth in found.budget_worth.items():
-        if worth > least:
-            about = about_unless(f"budget_worth.{name}" not in found.estimates)
-            lines.append(f"Without its limit on {name} all together would gain "
-                         f"{about}{rounded(worth)} in {unit}.")
-    if found.slot_worth > least:
-        about = about_unless("slot_worth" not in found.estimates)
-        lines.append(f"With room for one expert more, all together would gain "
-                     f"{about}{rounded(found.slot_worth)} in {unit}.")
-    if found.forbidden:
-        lines.append(f"It may not train {counted(found.forbidden, 'expert')}.")
-    return "\n".join(lines)
+    def _for_owner(self) -> list[str]:
+        held = [part.name for part in self.held]
+        lines = [f"{capital(bare(self.name))} trains {experts(held) if held else 'no expert'}."]
+        least = ROUNDING * max((abs(part.value) for part in self.alternatives), default=0.0)
+        better = sorted((part for part in self.alternatives if part.gain > least),
+                        key=lambda part: -part.gain)
+        unit = "fitness" if self.sense == "max" else "cost"
+        lines += [_passed_over(part, unit) for part in better[:NAMED]]
+        if not better:
+            lines.append(_none_better(self, unit, least))
+        without = {f"budget_worth.{name}": (f"Without its limit on {name}", worth)
+                   for name, worth in self.budget_worth.items()}
+        without["slot_worth"] = "With room for one expert more,", self.slot_worth
+        lines += [f"{what} all together would gain {self._about(name)}{rounded(worth)} in {unit}."
+                  for name, (what, worth) in without.items() if worth > least]
+        if self.forbidden:
+            lines.append(f"It may not train {counted(self.forbidden, 'expert')}.")
+        return lines
 
 
 def _none_better(found: ClientExplanation, unit: str, least: float) -> str:

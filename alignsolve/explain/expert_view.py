@@ -6,25 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alignsolve.explain.owner import (
-    about_unless,
-    bare,
-    capital,
-    is_audience,
-    rounded,
-)
-from alignsolve.explain.wording import (
-    SHOWN,
-    Audience,
-    Bounds,
-    Table,
-    amount,
-    known,
-    remarks,
-    spelled,
-    with_notes,
-)
-from alignsolve.model import html
+from alignsolve.explain.owner import bare, capital, rounded
+from alignsolve.explain.wording import SHOWN, Bounds, Table, Told, amount, known, spelled
 from alignsolve.model.text import counted
 
 
@@ -58,7 +41,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class ExpertExplanation:
+class ExpertExplanation(Told):
     """Why an expert has the holders it has.
 
     Attributes
@@ -125,9 +108,6 @@ class ExpertExplanation:
     load_prices: Mapping[str, float] = field(default_factory=dict)
     estimates: tuple[str, ...] = ()
 
-    def _worth(self, name: str) -> str:
-        return known(getattr(self, name), name not in self.estimates)
-
     def summary(self) -> str:
         """Return what is said of the expert, without clients, one sentence a line."""
         lines = [f"{self.name} has {counted(self.load, 'holder')}, {self.load_min} to "
@@ -136,13 +116,15 @@ class ExpertExplanation:
         lines += [f"price of a unit of {name}: {amount(price)}"
                   for name, price in self.load_prices.items()]
         to = "" if self.next_holder is None else f", and go to {self.next_holder.name}"
-        lines.append(f"one more slot would be worth {self._worth('slot_worth')}{to}")
+        more = self._known("slot_worth", self.slot_worth)
+        lines.append(f"one more slot would be worth {more}{to}")
         if self.slot_loss:
             loss = ("leave no answer" if math.isinf(self.slot_loss)
-                    else f"cost {self._worth('slot_loss')}")
+                    else f"cost {self._known('slot_loss', self.slot_loss)}")
             lines.append(f"one slot fewer would {loss}")
         if self.minimum_worth:
-            lines.append(f"a minimum lower by one would be worth {self._worth('minimum_worth')}")
+            less = self._known("minimum_worth", self.minimum_worth)
+            lines.append(f"a minimum lower by one would be worth {less}")
         return "\n".join(lines)
 
     def table(self) -> Table:
@@ -154,41 +136,29 @@ class ExpertExplanation:
         ]
         return ("client", "", "value", "changes beyond"), rows
 
-    def _repr_html_(self) -> str:
-        table = self.table()
-        return html.table(self.summary(), *table, remarks(table, self.notes))
+    def _details(self) -> list[str]:
+        return [
+            f"{state} by {part.name} ({amount(part.value)}), {_by(part)} from {change} it"
+            for parts, state, change in (
+                (self.weakest, "held", "losing"), (self.nearest, "not held", "getting")
+            ) for part in parts[:SHOWN]
+        ]  # fmt: skip
 
-    def text(self, audience: Audience = "engineer") -> str:
-        """Return the explanation in sentences, one a line; see `ClientExplanation.text`."""
-        if is_audience(audience):
-            return _expert_text(self)
-        lines = [self.summary()]
-        for parts, state, change in (
-            (self.weakest, "held", "losing"), (self.nearest, "not held", "getting")
-        ):
-            lines += [
-                f"{state} by {part.name} ({amount(part.value)}), {_by(part)} from {change} it"
-                for part in parts[:SHOWN]
-            ]
-        return with_notes(lines, self.notes)
+    def _for_owner(self) -> list[str]:
+        name = capital(bare(self.name))
+        limit = f"at most {self.load_max:,} may"
+        if self.load_min > 0:
+            limit = f"no fewer than {self.load_min:,} and no more than {self.load_max:,} may"
+        lines = [f"{name} is trained by {counted(self.load, 'client')}; {limit}.",
+                 f"{counted(self.wanted, 'client')} would choose it if places did not matter."]
+        if self.slot_worth > 0:
+            to = f", and go to {bare(self.next_holder.name)}" if self.next_holder else ""
+            worth = f"{self._about('slot_worth')}{rounded(self.slot_worth)}"
+            lines.append(f"One more place would be worth {worth}{to}.")
+        return lines
 
 
 def _by(part: Contender) -> str:
     if math.isinf(part.margin):
         return "infinitely far"
     return known(part.margin, part.exact, part.bounds)
-
-
-def _expert_text(found: ExpertExplanation) -> str:
-    """Return why an expert has its clients, one sentence or two a line."""
-    name = capital(bare(found.name))
-    limit = f"at most {found.load_max:,} may"
-    if found.load_min > 0:
-        limit = f"no fewer than {found.load_min:,} and no more than {found.load_max:,} may"
-    lines = [f"{name} is trained by {counted(found.load, 'client')}; {limit}.",
-             f"{counted(found.wanted, 'client')} would choose it if places did not matter."]
-    if found.slot_worth > 0:
-        to = f", and go to {bare(found.next_holder.name)}" if found.next_holder else ""
-        about = about_unless("slot_worth" not in found.estimates)
-        lines.append(f"One more place would be worth {about}{rounded(found.slot_worth)}{to}.")
-    return "\n".join(lines)

@@ -7,31 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alignsolve.explain.owner import (
-    NAMED,
-    ROUNDING,
-    about_unless,
-    bare,
-    is_audience,
-    rounded,
-)
-from alignsolve.explain.wording import (
-    SHOWN,
-    Audience,
-    Table,
-    amount,
-    known,
-    remarks,
-    spelled,
-    with_notes,
-)
-from alignsolve.model import html
+from alignsolve.explain.owner import NAMED, ROUNDING, bare, rounded
+from alignsolve.explain.wording import SHOWN, Table, Told, amount, spelled
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.text import counted
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Told):
     """What an answer as a whole gives up, and for which bounds.
 
     Attributes
@@ -105,8 +88,8 @@ class Explanation:
         ]
         if self.client_slot_worth.size:
             gains = self.client_slot_worth
-            about = "about " if "client_slot_worth" in self.estimates else ""
-            lines.append(f"one more slot for a client would be worth {about}{amount(gains.min())} "
+            least = f"{self._about('client_slot_worth')}{amount(gains.min())}"
+            lines.append(f"one more slot for a client would be worth {least} "
                          f"to {amount(gains.max())}, on average {amount(gains.mean())}")
         return "\n".join(lines)
 
@@ -122,37 +105,30 @@ class Explanation:
         ]
         return ("expert", "holders", "allowed", "price", "one slot more", "one needed less"), rows
 
-    def _repr_html_(self) -> str:
-        table = self.table()
-        return html.table(self.summary(), *table, remarks(table, self.notes))
+    def _details(self) -> list[str]:
+        return [
+            f"{what} for {self.expert_names[j]} would be worth {self._known(name, worth[j])}"
+            for name, what, worth in (
+                ("slot_worth", "one more slot", self.slot_worth),
+                ("minimum_worth", "a minimum lower by one", self.minimum_worth),
+            ) for j in _dearest(worth, SHOWN)
+        ]  # fmt: skip
 
-    def text(self, audience: Audience = "engineer") -> str:
-        """Return the explanation in sentences, one a line; see `ClientExplanation.text`."""
-        if is_audience(audience):
-            return _overall_text(self)
-        lines = [self.summary()]
-        for name, what in (
-            ("slot_worth", "one more slot for {} would be worth {}"),
-            ("minimum_worth", "a minimum lower by one for {} would be worth {}"),
-        ):
-            worth, exact = getattr(self, name), name not in self.estimates
-            best = [j for j in (-worth).argsort(kind="stable")[:SHOWN] if worth[j] > 0]
-            lines += [what.format(self.expert_names[j], known(worth[j], exact)) for j in best]
-        return with_notes(lines, self.notes)
+    def _for_owner(self) -> list[str]:
+        share = f", {self.balance / abs(self.free):.1%} of it all" if self.free else ""
+        largest = float(self.regret.max(initial=0.0))
+        content = int((self.regret <= ROUNDING * max(1.0, largest)).sum())
+        return [
+            f"To share the experts out, the clients give up {rounded(self.balance)}{share}.",
+            f"{content:,} of {counted(self.regret.size, 'client')} "
+            f"{'has' if content == 1 else 'have'} what suits them best; no client gives up more "
+            f"than {rounded(largest)}.",
+            *(f"One more place with {bare(self.expert_names[j])} would be worth "
+              f"{self._about('slot_worth')}{rounded(self.slot_worth[j])}."
+              for j in _dearest(self.slot_worth, NAMED)),
+        ]
 
 
-def _overall_text(found: Explanation) -> str:
-    """Return what sharing the experts out costs, one sentence or two a line."""
-    share = f", {found.balance / abs(found.free):.1%} of it all" if found.free else ""
-    largest = float(found.regret.max(initial=0.0))
-    content = int((found.regret <= ROUNDING * max(1.0, largest)).sum())
-    lines = [f"To share the experts out, the clients give up {rounded(found.balance)}{share}.",
-             f"{content:,} of {counted(found.regret.size, 'client')} "
-             f"{'has' if content == 1 else 'have'} what suits them best; no client gives up more "
-             f"than {rounded(largest)}."]
-    worth = found.slot_worth
-    best = [j for j in (-worth).argsort(kind="stable")[:NAMED] if worth[j] > 0]
-    about = about_unless("slot_worth" not in found.estimates)
-    lines += [f"One more place with {bare(found.expert_names[j])} would be worth "
-              f"{about}{rounded(worth[j])}." for j in best]
-    return "\n".join(lines)
+def _dearest(worth: Float64Array, most: int) -> list[int]:
+    """Return the experts of the largest worths above 0, so many at most."""
+    return [j for j in np.argsort(-worth, kind="stable")[:most].tolist() if worth[j] > 0]

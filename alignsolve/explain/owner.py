@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterable
 
-from alignsolve.errors import ProblemError
 from alignsolve.model.text import listing, number
 
 #: Better experts, and wanted ones, that a text names.
@@ -14,13 +13,6 @@ NAMED = 3
 
 #: Amounts below this share of the largest one are rounding, and not told.
 ROUNDING = 1e-9
-
-
-def is_audience(name: str) -> bool:
-    """Tell whether a text is for an owner, or raise `ProblemError` where there is no such name."""
-    if name not in ("engineer", "owner"):
-        raise ProblemError(f"audience is {name!r}; give 'engineer' or 'owner'")
-    return name == "owner"
 
 
 def bare(name: str) -> str:
@@ -46,11 +38,6 @@ def capital(text: str) -> str:
 def places(count: int) -> str:
     """Spell how many places an expert has."""
     return "only place" if count == 1 else f"{count:,} places"
-
-
-def about_unless(exact: bool) -> str:
-    """Return what stands before an estimate."""
-    return "" if exact else "about "
 
 
 def rounded(value: float, down: bool = False) -> str:

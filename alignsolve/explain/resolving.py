@@ -77,6 +77,8 @@ class Resolver:
         What the answer is worth: known.
     optimum : Known
         What the best answer is worth.
+    left : int
+        Questions still to come, about; they share the time that is left.
     """
 
     def __init__(self, problem: AlignmentProblem, result: Result, seconds: float) -> None:
@@ -84,7 +86,7 @@ class Resolver:
         value = problem.sign * result.objective_value
         bound = value if result.status is Status.OPTIMAL else problem.sign * result.dual_bound
         self.value, self.optimum = Known(value, value), Known(value, bound)
-        self.rows, self.cols = result.row_ind, result.col_ind
+        self.rows, self.cols, self.left = result.row_ind, result.col_ind, 1
         #: Up to which amounts count as rounding.
         self.rounding = ROUNDING * max(1.0, abs(value), problem.largest)
 
@@ -111,19 +113,11 @@ class Resolver:
         """Return which of some experts is worth most to a client; None of none."""
         return max(sorted(experts), key=lambda one: self.worth(client, {one}), default=None)
 
-    def without(self, client: int, expert: int, left: int) -> Known | None:
-        """Return the optimum without a pair; None where it was not asked.
+    def without(self, client: int, expert: int) -> Known | None:
+        """Return the optimum without a pair; None where it was not asked for want of time."""
+        return self._optimum(self.problem.replace(fitness=self._barred(client, expert)))
 
-        Parameters
-        ----------
-        client, expert : int
-            The pair.
-        left : int
-            Questions that share the time left, this one included.
-        """
-        return self._optimum(self.problem.replace(fitness=self._barred(client, expert)), left)
-
-    def with_pair(self, client: int, expert: int, left: int) -> Known | None:
+    def with_pair(self, client: int, expert: int) -> Known | None:
         """Return the optimum with a pair; see `without`."""
         problem, pair = self.problem, (np.array([client]), np.array([expert]))
         group = None if problem.expert_group is None else problem.expert_group[expert]
@@ -143,13 +137,13 @@ class Resolver:
             array[at] = max(0, array[at] - 1)
         beside = bounds_beside(problem, *pair)
         changed = problem.replace(fitness=self._barred(client, expert), **taken, **beside)
-        rest = self._optimum(changed, left)
+        rest = self._optimum(changed)
         own = float(problem.pair_values(*pair)[0])
         return None if rest is None else replace(rest, low=rest.low + own, high=rest.high + own)
 
-    def changed(self, left: int, **changes: Any) -> Known | None:
+    def changed(self, **changes: Any) -> Known | None:
         """Return the optimum with some arguments changed; see `without`."""
-        return self._optimum(self.problem.replace(**changes), left)
+        return self._optimum(self.problem.replace(**changes))
 
     def _barred(self, client: int, expert: int) -> Any:
         """Return the fitness with a pair forbidden."""
@@ -159,11 +153,12 @@ class Resolver:
         fitness[client, expert] = -np.inf
         return fitness
 
-    def _optimum(self, problem: AlignmentProblem, left: int) -> Known | None:
+    def _optimum(self, problem: AlignmentProblem) -> Known | None:
         now = time.perf_counter()
         if self.deadline - now < LEAST_SECONDS:
             return None
-        share = (self.deadline - now) / max(1, left)
+        share = (self.deadline - now) / max(1, self.left)
+        self.left -= 1
         limits = Limits(deadline=now + share, with_conflict=False)
         try:
             found = solve_within(problem, limits)

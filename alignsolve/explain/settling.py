@@ -30,7 +30,7 @@ def settle_client(
     Notes
     -----
     A question for each held expert, alternative and worth, in order of nearness; each has an
-    equal share of the time that is left. Whether a further slot suffices takes another one.
+    equal share of the time that is left. Whether a further slot suffices takes others.
     """
     i, problem = found.client, resolver.problem
     worths = {"slot_worth": {"max_experts": _moved(problem.max_experts, i, 1)}}
@@ -41,14 +41,12 @@ def settle_client(
         budget[i] = np.inf
         free = replace(problem.resources[name], budget=budget)
         worths[f"budget_worth.{name}"] = {"resources": {**problem.resources, name: free}}
-    left = len(found.held) + 2 * len(found.alternatives) + len(worths)
-    settled, estimates = _worths(resolver, worths, left)
-    left -= len(worths)
-    held = [wording.held(_without(part, i, resolver, left - at))
-            for at, part in enumerate(found.held)]
-    left -= len(held)
-    others = [wording.alternative(_with(part, i, resolver, left - 2 * at))
-              for at, part in enumerate(found.alternatives)]
+    resolver.left = len(worths) + len(found.alternatives)
+    resolver.left += sum(not part.exact for part in found.held)
+    resolver.left += sum(not part.exact for part in found.alternatives)
+    settled, estimates = _worths(resolver, worths)
+    held = [wording.held(_without(part, i, resolver)) for part in found.held]
+    others = [wording.alternative(_with(part, i, resolver)) for part in found.alternatives]
     others.sort(key=lambda part: part.missing)
     budgets = {name: settled.get(f"budget_worth.{name}", worth)
                for name, worth in found.budget_worth.items()}
@@ -73,19 +71,15 @@ def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplana
     """
     j = found.expert
     worths = _load_changes(resolver, j)
-    left = len(worths) + min(SHOWN, len(found.weakest)) + min(SHOWN, len(found.nearest))
-    settled, estimates = _worths(resolver, worths, left)
-    left -= len(worths)
+    first = (*found.weakest[:SHOWN], *found.nearest[:SHOWN])
+    resolver.left = len(worths) + sum(not part.exact for part in first)
+    settled, estimates = _worths(resolver, worths)
 
     def asked(
-        parts: tuple[Contender, ...], ask: Callable[[int, int, int], Known | None]
+        parts: tuple[Contender, ...], ask: Callable[[int, int], Known | None]
     ) -> tuple[Contender, ...]:
-        nonlocal left
-        some = []
-        for part in parts[:SHOWN]:
-            optimum = None if part.exact else ask(part.client, j, left)
-            some.append(_margin(part, "margin", resolver, optimum))
-            left -= 1
+        some = [_margin(part, "margin", resolver, None if part.exact else ask(part.client, j))
+                for part in parts[:SHOWN]]
         return (*sorted(some, key=lambda part: part.margin), *parts[SHOWN:])
 
     weakest = asked(found.weakest, resolver.without)
@@ -113,25 +107,22 @@ def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
     A kind of worth is replaced only where all of it is settled.
     """
     n, m = resolver.problem.n_clients, resolver.problem.n_experts
-    left = 2 * m + n
     arrays: dict[str, Any] = {}
     estimates = []
     slots = [{"max_experts": _moved(resolver.problem.max_experts, i, 1)} for i in range(n)]
     experts = [_load_changes(resolver, j) for j in range(m)]
-    for name, changes in (
-        ("slot_worth", [part.get("slot_worth") for part in experts]),
-        ("minimum_worth", [part.get("minimum_worth") for part in experts]),
-        ("client_slot_worth", slots),
-    ):
-        values = np.zeros(len(changes))
-        for at, change in enumerate(changes):
-            if change is not None:
-                worth = _worth(resolver, "slot_worth", change, left)
-                if worth is None or not worth.exact:
-                    estimates.append(name)
-                    break
-                values[at] = worth.low
-            left -= 1
+    asked = {name: {j: part[name] for j, part in enumerate(experts) if name in part}
+             for name in ("slot_worth", "minimum_worth")}
+    asked["client_slot_worth"] = dict(enumerate(slots))
+    resolver.left = sum(map(len, asked.values()))
+    for name, changes in asked.items():
+        values = np.zeros(n if name == "client_slot_worth" else m)
+        for at, change in changes.items():
+            worth = _worth(resolver, name, change)
+            if worth is None or not worth.exact:
+                estimates.append(name)
+                break
+            values[at] = worth.low
         else:
             arrays[name] = values
     return replace(found, **arrays, estimates=tuple(estimates), exact=not estimates)
@@ -164,11 +155,9 @@ def _load_changes(resolver: Resolver, j: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _worth(
-    resolver: Resolver, name: str, change: dict[str, Any], left: int
-) -> Known | None:
+def _worth(resolver: Resolver, name: str, change: dict[str, Any]) -> Known | None:
     """Return what a change of bounds gains, or, of a slot less, loses; None where not asked."""
-    optimum = resolver.changed(left, **change)
+    optimum = resolver.changed(**change)
     if optimum is None:
         return None
     if name == "slot_loss":
@@ -177,12 +166,12 @@ def _worth(
 
 
 def _worths(
-    resolver: Resolver, worths: dict[str, dict[str, Any]], left: int
+    resolver: Resolver, worths: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the worths that are settled, and the names of those that are not."""
     settled, estimates = {}, []
-    for at, (name, change) in enumerate(worths.items()):
-        worth = _worth(resolver, name, change, left - at)
+    for name, change in worths.items():
+        worth = _worth(resolver, name, change)
         if worth is not None and worth.exact:
             settled[name] = worth.low
         else:
@@ -204,11 +193,11 @@ def _margin(part: Part, name: str, resolver: Resolver, optimum: Known | None) ->
     return replace(part, **changes)
 
 
-def _without(part: HeldExpert, client: int, resolver: Resolver, left: int) -> HeldExpert:
+def _without(part: HeldExpert, client: int, resolver: Resolver) -> HeldExpert:
     """Settle what an answer without a held expert loses, and what its client then holds."""
     if part.exact:
         return part
-    optimum = resolver.without(client, part.expert, left)
+    optimum = resolver.without(client, part.expert)
     new = _margin(part, "margin", resolver, optimum)
     if optimum is None or optimum.answer is None:
         return new
@@ -216,12 +205,12 @@ def _without(part: HeldExpert, client: int, resolver: Resolver, left: int) -> He
     return replace(new, runner_up=resolver.best_of(client, taken))
 
 
-def _with(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
+def _with(part: Alternative, client: int, resolver: Resolver) -> Alternative:
     """Settle what an answer with another expert loses, and what its client gives up for it."""
     if part.exact:
-        return _with_slot(part, client, resolver, left - 1)
-    optimum = resolver.with_pair(client, part.expert, left)
-    new = _with_slot(_margin(part, "missing", resolver, optimum), client, resolver, left - 1)
+        return _with_slot(part, client, resolver)
+    optimum = resolver.with_pair(client, part.expert)
+    new = _with_slot(_margin(part, "missing", resolver, optimum), client, resolver)
     if optimum is None or optimum.answer is None:
         return new
     then = {*resolver.held_in(optimum.answer, client), part.expert}
@@ -230,18 +219,18 @@ def _with(part: Alternative, client: int, resolver: Resolver, left: int) -> Alte
     return replace(new, in_place_of=resolver.best_of(client, before - then), gain=gain)
 
 
-def _with_slot(part: Alternative, client: int, resolver: Resolver, left: int) -> Alternative:
+def _with_slot(part: Alternative, client: int, resolver: Resolver) -> Alternative:
     """Settle whether one more place of an expert gives it to the client in a best answer."""
     changes = _load_changes(resolver, part.expert).get("slot_worth")
     if changes is None:
         return replace(part, slot_suffices=False, slot_exact=True)
-    more, now = resolver.changed(left, **changes), resolver.optimum
+    more, now = resolver.changed(**changes), resolver.optimum
     if more is None or not (more.exact and now.exact):
         return part
     if not more.low > now.low + resolver.rounding:
         return replace(part, slot_suffices=False, slot_exact=True)
     roomier = resolver.of(resolver.problem.replace(**changes))
-    given = roomier.with_pair(client, part.expert, left)
+    given = roomier.with_pair(client, part.expert)
     if given is None or not given.exact:
         return part
     suffices = given.low >= more.low - resolver.rounding

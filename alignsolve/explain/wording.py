@@ -1,11 +1,14 @@
-"""What explanations say of numbers and pairs, in words."""
+"""What explanations have in common: how they are told, and numbers in words."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
+from alignsolve.errors import ProblemError
+from alignsolve.model import html
 from alignsolve.model.text import number
 
 #: Entries of a list that texts show.
@@ -61,6 +64,64 @@ def remarks(table: Table, notes: tuple[str, ...]) -> list[str]:
     return [*([ESTIMATED] if marked else []), *(f"note: {note}" for note in notes)]
 
 
-def with_notes(lines: list[str], notes: tuple[str, ...]) -> str:
-    """Return lines and notes as text."""
-    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+class Told(ABC):
+    """An explanation: a summary, a table, and a text for each audience.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What is to be known of its numbers.
+    estimates : tuple of str
+        Which of its worths are estimates.
+    """
+
+    notes: tuple[str, ...]
+    estimates: tuple[str, ...]
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Return what is said first, one sentence a line."""
+
+    @abstractmethod
+    def table(self) -> Table:
+        """Return the rest as heads and rows of text."""
+
+    @abstractmethod
+    def _details(self) -> list[str]:
+        """Return what a text says after the summary, one sentence an entry."""
+
+    @abstractmethod
+    def _for_owner(self) -> list[str]:
+        """Return what the owner of a client is told, one sentence or two an entry."""
+
+    def text(self, audience: Audience = "engineer") -> str:
+        """Return the explanation in sentences, one a line.
+
+        Parameters
+        ----------
+        audience : {"engineer", "owner"}
+            For the owner of a client it is shorter, in round numbers, without prices.
+
+        Raises
+        ------
+        ProblemError
+            If there is no such audience.
+        """
+        if audience not in ("engineer", "owner"):
+            raise ProblemError(f"audience is {audience!r}; give 'engineer' or 'owner'")
+        if audience == "owner":
+            return "\n".join(self._for_owner())
+        notes = (f"note: {note}" for note in self.notes)
+        return "\n".join([self.summary(), *self._details(), *notes])
+
+    def _repr_html_(self) -> str:
+        table = self.table()
+        return html.table(self.summary(), *table, remarks(table, self.notes))
+
+    def _known(self, name: str, value: float) -> str:
+        """Spell a worth."""
+        return known(value, name not in self.estimates)
+
+    def _about(self, name: str) -> str:
+        """Return what stands before a worth in round numbers."""
+        return "about " if name in self.estimates else ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.greedy.by_client import add_by_client, repair_clients
-from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
+from alignsolve.backends.greedy.by_client import add_by_client
+from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
 from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams, WorkBudget
@@ -22,6 +21,9 @@ from alignsolve.model.arrays import Float64Array
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.status import Limits, Outcome, Subsolver, Termination
+
+#: Starts where clients are few, the most promising first; see `scores_by_expert`.
+BY_EXPERT = ("price", "value", "share", "client")
 
 
 class GreedyBackend(Backend):
@@ -135,11 +137,13 @@ class _Attempts:
         small &= problem.problem_class == "mip"
         by_expert = problem.n_clients < problem.n_experts and bool((state.low > 0).any())
         fresh = params.fresh_starts if small and not by_expert else 1
-        by_client = self._starts_by_client(state, fresh)
-        starts = self._starts_by_expert(state) if by_expert else by_client
-        # The first answer by expert is one for want of time, and no success.
         known = self.best.pairs is not None
-        for position, _ in enumerate(starts):
+        if by_expert and state.values.size > params.small_pairs:
+            # An answer for want of time, and no success.
+            self._first_by_expert(state)
+        starts = BY_EXPERT if by_expert else ("client",) * fresh + ("value", "share")
+        for position, way in enumerate(starts):
+            self._construct(state, way)
             found = self._improve(state)
             known |= found
             if self.only_first:
@@ -162,42 +166,18 @@ class _Attempts:
         kept = self.rng.random(rows.size) >= self.params.kick_share
         state.hold(rows[kept], cols[kept])
         if self.score is not None:
-            add_by_expert(state, self.score.copy(), self._budget(self.params.expert_work))
+            budget = self._budget(self.params.expert_work)
+            add_by_expert(state, self.score.copy(), budget, self.params.regret_share)
         elif self.best_prices is not None:
             self.prices = self.best_prices
             everyone = np.arange(state.n_clients)
             add_by_client(state, everyone, self.prices, self.budget, state.high)
         self._improve(state)
 
-    def _starts_by_client(self, state: State, fresh: int) -> Iterator[None]:
-        """Set the state to one start after the other, the most promising first."""
-        for way in ("client",) * fresh + ("value", "share"):
-            self._construct(state, way)
-            yield
-
-    def _starts_by_expert(self, state: State) -> Iterator[None]:
-        """Set the state to one start after the other, the most promising first."""
-        if state.values.size > self.params.small_pairs:
-            self._first_by_expert(state)
-        self._construct(state, "price")
-        yield
-        built = []
-        for way in ("value", "share"):
-            if not self.budget.is_spent():
-                self._construct(state, way)
-                self._keep(state)
-                built.append((state.excess(), way, *state.pairs()))
-        for *_, rows, cols in sorted(built, key=lambda start: start[:2]):
-            state.hold(rows, cols)
-            yield
-        self._construct(state, "client")
-        yield
-
     def _first_by_expert(self, state: State) -> None:
         """Keep an answer in which little is taken of budgets, should time not suffice for more."""
         score = scores_by_expert(state, "share", self.budget)
-        add_in_bulk(state, score, self.budget)
-        add_by_expert(state, score, self.budget)
+        add_by_expert(state, score, self.budget, self.params.first_share)
         self._keep(state)
 
     def _construct(self, state: State, way: str) -> None:
@@ -219,11 +199,10 @@ class _Attempts:
             score = scores_by_expert(state, way, self._budget(params.expert_work))
             if way == "price":
                 self.score = score.copy()
-            add_by_expert(state, score, self._budget(params.expert_work))
+            add_by_expert(state, score, self._budget(params.expert_work), params.regret_share)
         most = most_at(state, prices)
         if not in_turn:
             add_by_client(state, everyone, prices, self.budget, most)
-        repair_clients(state, prices, state.high, self.budget)
         fill_experts(state, self.budget)
         if state.slope.any():
             add_by_client(state, everyone, prices, self.budget, most)

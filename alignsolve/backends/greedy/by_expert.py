@@ -1,4 +1,4 @@
-"""Greedy construction by expert: one pair at a time, the largest regret first.
+"""Greedy construction by expert, the largest regrets first.
 
 For problems of few clients and many experts that need holders, such as generalized
 assignment. Only moves are made that break no further bound.
@@ -88,44 +88,10 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     return np.asarray(np.minimum(part, 1.0))
 
 
-def add_in_bulk(state: State, score: Float64Array, budget: WorkBudget) -> None:
-    """Fill most of the experts' minima in a few rounds of many pairs.
-
-    As `add_by_expert`, but of the experts that lack holders those of the larger regrets
-    take their best client at once, as far as its slots and budgets go. Groups and minima
-    of budgets are left to `add_by_expert`.
-
-    Parameters
-    ----------
-    state, score, budget :
-        As in `add_by_expert`.
-    """
-    plain = state.group is None and not any(np.isfinite(low).any() for low in state.sum_low)
-    everyone = np.arange(state.n_clients)
-    while plain and not budget.is_spent():
-        fits, _ = addable(state, everyone, state.high)
-        score[~fits] = -np.inf
-        best, top, second = _two_best(score)
-        budget.work -= score.size
-        lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
-        with np.errstate(invalid="ignore"):
-            experts = lacking[np.argsort(second[lacking] - top[lacking], kind="stable")]
-        experts = experts[: int(state.params.bulk_share * experts.size)]
-        clients = best[experts]
-        slots = state.count[clients] + running(clients, np.ones(clients.size))
-        takes = slots < state.slot_high[clients]
-        for entries, sums, high in zip(state.entries, state.sums, state.sum_high, strict=True):
-            size = entries[clients, experts]
-            takes &= sums[clients] + running(clients, size) + size <= high[clients]
-        if takes.sum() <= state.n_clients:
-            return
-        # A client may take several at once, which `State.apply` does not know.
-        rows, cols = state.pairs()
-        state.hold(np.r_[rows, clients[takes]], np.r_[cols, experts[takes]])
-
-
-def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None:
-    """Fill the experts' minima one pair at a time, the largest regret first.
+def add_by_expert(
+    state: State, score: Float64Array, budget: WorkBudget, share: float
+) -> None:
+    """Fill the experts' minima, the largest regrets first.
 
     Parameters
     ----------
@@ -135,35 +101,35 @@ def add_by_expert(state: State, score: Float64Array, budget: WorkBudget) -> None
         By what clients are ranked; changed in place.
     budget : WorkBudget
         Charged; ends the work early.
+    share : float
+        Share of the experts that lack holders, those of the largest regrets, that take their
+        best client in a round.
 
     Notes
     -----
     The rule of Martello and Toth for generalized assignment (Knapsack Problems,
     1990, section 7.4): assign next the expert that would lose most by its
-    second best client. O(n_clients n_experts) per pair.
+    second best client. A `share` of 0 is this rule; more per round are quicker.
+    O(n_clients n_experts) per round.
     """
-    fits, _ = addable(state, np.arange(state.n_clients), state.high)
-    score[~fits] = -np.inf
-    best, top, second = _two_best(score)
+    everyone = np.arange(state.n_clients)
     while not budget.is_spent():
-        lacking = (state.amount < state.low).any(axis=0) & (top > -np.inf)
-        if not lacking.any():
+        budget.work -= score.size
+        fits, _ = addable(state, everyone, state.high)
+        score[~fits] = -np.inf
+        best, top, second = _two_best(score)
+        lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
+        if not lacking.size:
             return
         with np.errstate(invalid="ignore"):
-            regret = np.where(lacking, top - second, -np.inf)
-        expert = int(regret.argmax())
-        client = best[expert : expert + 1]
-        state.apply(client, None, np.array([expert]))
-        # Only this client's row and this expert's column can have changed.
-        row, _ = addable(state, client, state.high)
-        stale = ~row[0] & (score[client[0]] > -np.inf)
-        stale[expert] = True
-        score[client[0], stale] = -np.inf
-        for amount, high, weight in zip(state.amount, state.high, state.weight, strict=True):
-            score[weight > high[expert] - amount[expert], expert] = -np.inf
-        columns = np.flatnonzero(stale)
-        best[columns], top[columns], second[columns] = _two_best(score[:, columns])
-        budget.work -= score.shape[0] * columns.size + score.shape[1]
+            gain = second[lacking] - top[lacking]
+        experts = lacking[np.argsort(gain, kind="stable")]
+        experts = experts[: max(1, int(share * experts.size))]
+        turn = running(best[experts], np.ones(experts.size))
+        for number in range(int(turn.max()) + 1):
+            some = experts[turn == number]
+            some = some[state.client_change(best[some], None, some) <= 0]
+            state.apply(best[some], None, some)
 
 
 def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array]:

@@ -24,7 +24,7 @@ class GreedyParams:
         Table entries that an attempt may read to repair and improve; of the flow class,
         where what resists is better left to `feasible_assignment`.
     expert_work : float
-        Entries that filling the experts one pair at a time may read.
+        Entries that filling the experts by regret may read.
     escapes : int
         Local optima with broken bounds that are left by making them weigh more.
     escape_factor : float
@@ -40,9 +40,8 @@ class GreedyParams:
     block_bytes : int
         Bytes of values of the clients that compete for the experts by regret, a block after
         the other.
-    swap_rounds, repair_rounds, fill_rounds : int
-        Rounds in which clients swap an expert each for what they gain by, to repair their own
-        bounds, and to fill experts.
+    swap_rounds, fill_rounds : int
+        Rounds in which clients swap an expert each for what they gain by, and to fill experts.
     asked, least_asked : int
         Clients asked in a round of filling, for each client that is lacking, and at least.
     level_entries, level_rounds : tuple of int
@@ -69,9 +68,9 @@ class GreedyParams:
         In standard deviations of the values.
     price_reach : float
         By how much of itself a price of a budget changes in a round at most.
-    bulk_share : float
+    regret_share, first_share : float
         Share of the experts that lack holders, those of the largest regrets, that take one
-        at once.
+        at once; and the same for a first answer.
     table_entries : int
         Entries that one table of exchanges reads at most; a larger answer is sampled.
     table_experts : int
@@ -102,7 +101,6 @@ class GreedyParams:
     kick_share: float = 0.2
     block_bytes: int = 8 << 20
     swap_rounds: int = 3
-    repair_rounds: int = 20
     fill_rounds: int = 80
     asked: int = 8
     least_asked: int = 500
@@ -121,7 +119,8 @@ class GreedyParams:
     first_blur: float = 1.0
     last_blur: float = 0.001
     price_reach: float = 0.5
-    bulk_share: float = 0.5
+    regret_share: float = 0.1
+    first_share: float = 0.5
     table_entries: int = 1 << 23
     table_experts: int = 2048
     cycle_experts: int = 256

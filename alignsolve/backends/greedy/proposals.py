@@ -67,19 +67,27 @@ def best_swaps(
 
 
 def accepted(
-    state: State,
-    clients: IntArray,
-    experts: IntArray,
-    regret: Float64Array,
-    most: Float64Array | None,
-) -> BoolArray:
-    """Tell which proposals the experts take: by regret, while loads stay up to `most`."""
+    state: State, clients: IntArray, experts: IntArray,
+    regret: Callable[[IntArray], Float64Array], most: Float64Array | None,
+) -> BoolArray:  # fmt: skip
+    """Tell which proposals the experts take: by regret, while loads stay up to `most`.
+
+    `regret` tells, for some positions, what clients lose where they are not taken; it is asked
+    only where an expert lacks room.
+    """
     accepted = np.ones(clients.size, dtype=np.bool_)
     if most is None:
         return accepted
-    order = np.lexsort((-regret, experts))
+    crowded = np.zeros(state.n_experts, dtype=np.bool_)
+    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
+        asked = np.bincount(experts, weights=weight[clients], minlength=state.n_experts)
+        crowded |= amount + asked > high
+    among = np.flatnonzero(crowded[experts])
+    if not among.size:
+        return accepted
+    order = among[np.lexsort((-regret(among), experts[among]))]
     clients, experts = clients[order], experts[order]
-    fits = accepted.copy()
+    fits = np.ones(order.size, dtype=np.bool_)
     for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
         own = weight[clients]
         fits &= amount[experts] + running(experts, own) + own <= high[experts]

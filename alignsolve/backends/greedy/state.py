@@ -27,9 +27,6 @@ Experts = IntArray | Literal["all"]
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
 
-#: Kinds of bounds of a client: slots, groups, then every bounded sum.
-SLOTS, GROUPS, FIRST_SUM = 0, 1, 2
-
 
 class State:
     """An assignment with its sums, its broken bounds, and the cost of a move.
@@ -55,6 +52,9 @@ class State:
         Experts of every client and their bounds.
     in_group, group_low, group_high : int64 array, shape (n_clients, n_groups)
         The same for every group; without columns where there are none.
+    counted : list of tuple
+        Both of these, as the group of each expert, counts, and lower and upper bounds; slots
+        bound a single group of all experts.
     sums, sum_low, sum_high : float64 array, shape (n_sums, n_clients)
         Sums that budgets and floors bound, and their bounds, tolerance included.
     budgets : list of int
@@ -82,7 +82,7 @@ class State:
         self.values: FloatArray = problem.values(slice(0, n)) if switching else problem.fitness
         self._load_parts()
         self._client_parts()
-        self.client_weight = np.ones((FIRST_SUM + len(self.entries), n))
+        self.client_weight = np.ones((len(self.counted) + len(self.entries), n))
         self.expert_weight = np.ones_like(self.amount)
         largest = _largest(self.values) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
@@ -110,6 +110,11 @@ class State:
             np.zeros_like(self.in_group) if bound is None else bound
             for bound in (problem.group_min, problem.group_max)
         )
+        everywhere = np.zeros(self.n_experts, dtype=np.int64)
+        slots = (part[:, None] for part in (self.count, self.slot_low, self.slot_high))
+        self.counted: list[tuple[IntArray, ...]] = [(everywhere, *slots)]
+        if self.group is not None:
+            self.counted.append((self.group, self.in_group, self.group_low, self.group_high))
         sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
         self.entries: list[npt.NDArray[Any]] = [part.entries(slice(None)) for part in sums]
@@ -149,47 +154,38 @@ class State:
     ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Yield each kind of bound and the change of its excess.
 
-        The kinds are slots, groups, then the bounded sums; a change has shape
+        The kinds are slots, groups if any, then the bounded sums; a change has shape
         (k,), (k, 1) or (k, n_experts).
         """
         def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
             return part[:, None] if add is ALL else part
 
-        net: Any = (add is not None) - (drop is not None)
-        if net:
-            parts = (part[clients] for part in (self.count, self.slot_low, self.slot_high))
-            yield SLOTS, spread(_count_change(net, *parts))
-        if self.group is not None:
-            change, given, taken = np.zeros(clients.size, dtype=np.int64), None, None
+        for kind, (group, *counts) in enumerate(self.counted):
+            only_one = counts[0].shape[1] == 1
+            if only_one and drop is not None and add is not None:
+                continue
+            change = np.zeros(clients.size, dtype=np.int64)
             if drop is not None:
-                given = self.group[drop]
-                change = self._group_step(clients, given, -1)
+                change = _count_change(-1, *(part[clients, group[drop]] for part in counts))
             change = spread(change)
             if isinstance(add, str):
-                taken = self.group
-                change = change + self._group_step(clients, slice(None), 1)[:, taken]
+                more = _count_change(1, *(part[clients] for part in counts))
+                change = change + (more if only_one else more[:, group])
             elif add is not None:
-                taken = self.group[add]
-                change = change + self._group_step(clients, taken, 1)
-            if given is not None and taken is not None:
-                change = np.where(spread(given) == taken, 0, change)
-            yield GROUPS, change
+                change = change + _count_change(1, *(part[clients, group[add]] for part in counts))
+            if drop is not None and add is not None:
+                taken = group if isinstance(add, str) else group[add]
+                change = np.where(spread(group[drop]) == taken, 0, change)
+            yield kind, change
         for k, entries in enumerate(self.entries):
-            net = np.zeros(clients.size)
+            net: Any = np.zeros(clients.size)
             if drop is not None:
                 net = net - entries[clients, drop]
             if add is not None:
                 net = spread(net) + (entries[clients] if isinstance(add, str)
                                      else entries[clients, add])
             sums = (spread(part[k][clients]) for part in (self.sums, self.sum_low, self.sum_high))
-            yield FIRST_SUM + k, _excess_change(self.sum_unit[k], net, *sums)
-
-    def _group_step(
-        self, clients: IntArray, groups: IntArray | slice, step: int
-    ) -> npt.NDArray[Any]:
-        """Return the change of excess by an expert more or less of a group, or of each."""
-        parts = (self.in_group, self.group_low, self.group_high)
-        return _count_change(step, *(part[clients, groups] for part in parts))
+            yield len(self.counted) + k, _excess_change(self.sum_unit[k], net, *sums)
 
     def expert_change(
         self,
@@ -275,9 +271,8 @@ class State:
             if experts is None:
                 continue
             self.held[clients, experts] = step > 0
-            self.count[clients] += step
-            if self.group is not None:
-                self.in_group[clients, self.group[experts]] += step
+            for group, count, _, _ in self.counted:
+                count[clients, group[experts]] += step
             for now, entries in zip(self.sums, self.entries, strict=True):
                 now[clients] += step * entries[clients, experts].astype(np.float64)
             for amount, weight in zip(self.amount, self.weight, strict=True):
@@ -286,8 +281,8 @@ class State:
     def clear(self, clients: IntArray) -> None:
         """Empty an assignment in which only these clients hold anything."""
         self.held[clients] = False
-        self.count[clients] = 0
-        self.in_group[clients] = 0
+        for _, count, _, _ in self.counted:
+            count[clients] = 0
         self.sums[:, clients] = 0
         self.amount[:] = 0
 
@@ -301,11 +296,9 @@ class State:
         self.held[:] = False
         self.held[rows[allowed], cols[allowed]] = True
         rows, cols = self.pairs()
-        self.count[:] = np.bincount(rows, minlength=self.n_clients)
-        if self.group is not None:
-            keys = rows * self.in_group.shape[1] + self.group[cols]
-            count = np.bincount(keys, minlength=self.in_group.size)
-            self.in_group[:] = count.reshape(self.in_group.shape)
+        for group, count, _, _ in self.counted:
+            keys = rows * count.shape[1] + group[cols]
+            count[:] = np.bincount(keys, minlength=count.size).reshape(count.shape)
         for now, entries in zip(self.sums, self.entries, strict=True):
             now[:] = np.bincount(rows, entries[rows, cols], self.n_clients)
         for amount, weight in zip(self.amount, self.weight, strict=True):
@@ -343,12 +336,8 @@ class State:
 
     def broken_clients(self) -> BoolArray:
         """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
-        broken = np.zeros(self.client_weight.shape, dtype=np.bool_)
-        broken[SLOTS] = (self.count < self.slot_low) | (self.count > self.slot_high)
-        outside = (self.in_group < self.group_low) | (self.in_group > self.group_high)
-        broken[GROUPS] = outside.any(axis=1)
-        broken[FIRST_SUM:] = (self.sums < self.sum_low) | (self.sums > self.sum_high)
-        return broken
+        counts = [((now < low) | (now > high)).any(axis=1) for _, now, low, high in self.counted]
+        return np.vstack([*counts, (self.sums < self.sum_low) | (self.sums > self.sum_high)])
 
     def broken_experts(self) -> BoolArray:
         """Tell which load bounds experts break, bool of shape (n_loads, n_experts)."""
@@ -357,8 +346,8 @@ class State:
     def excess(self) -> float:
         """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
         total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
-        total += _excess(self.count, self.slot_low, self.slot_high, 1.0).sum()
-        total += _excess(self.in_group, self.group_low, self.group_high, 1.0).sum()
+        for _, count, fewest, most in self.counted:
+            total += _excess(count, fewest, most, 1.0).sum()
         for k, now in enumerate(self.sums):
             total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
         return float(total)

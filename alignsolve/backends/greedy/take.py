@@ -6,6 +6,7 @@ of scores is made once, and entries only leave it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from alignsolve.backends.greedy.proposals import (
     still_spared,
 )
 from alignsolve.backends.greedy.state import State
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array, IntArray
 
 
 class Takers:
@@ -70,9 +71,9 @@ class Takers:
             self._strike(clients, score, sizes, most)
             best = score.argmax(axis=1)
             wants = score[np.arange(at.size), best] > 0
-            taken = wants.copy()
-            if most is not None:
-                taken[wants] = _taken(state, clients[wants], best[wants], score, wants, most)
+            rows = np.flatnonzero(wants)
+            regret = partial(_regret, score, best, rows)
+            taken = rows[accepted(state, clients[rows], best[rows], regret, most)]
             state.apply(clients[taken], None, best[taken])
             score[taken, best[taken]] = -np.inf
             stays = wants & (state.count[clients] < state.slot_high[clients])
@@ -107,7 +108,7 @@ class Takers:
             )
             active = active[at]
             clients = self.clients[active]
-            taken = accepted(state, clients, add, -loss, most)
+            taken = accepted(state, clients, add, (-loss).__getitem__, most)
             if spare:
                 taken[taken] = still_spared(state, clients[taken], drop[taken])
             state.apply(clients[taken], drop[taken], add[taken])
@@ -166,27 +167,12 @@ class Takers:
         state.bar_full(score, clients, most, -np.inf)
 
 
-def _taken(
-    state: State,
-    clients: IntArray,
-    experts: IntArray,
-    score: Float64Array,
-    wants: BoolArray,
-    most: Float64Array,
-) -> BoolArray:
-    """Tell which proposals the experts take: all, or where they lack room by regret."""
-    crowded = np.zeros(state.n_experts, dtype=np.bool_)
-    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-        asked = np.bincount(experts, weights=weight[clients], minlength=state.n_experts)
-        crowded |= amount + asked > high
-    among = crowded[experts]
-    taken = ~among
-    if among.any():
-        rows, columns = np.flatnonzero(wants)[among], experts[among]
-        others = score[rows]
-        top = others[np.arange(rows.size), columns]
-        others[np.arange(rows.size), columns] = -np.inf
-        # Who takes nothing else stays without.
-        regret = top - np.maximum(others.max(axis=1), 0.0)
-        taken[among] = accepted(state, clients[among], columns, regret, most)
-    return taken
+def _regret(
+    score: Float64Array, best: IntArray, rows: IntArray, some: IntArray
+) -> Float64Array:
+    """Return what some of the rows lose by their second best; who takes nothing else, by none."""
+    rows = rows[some]
+    each, others = np.arange(rows.size), score[rows]
+    top = others[each, best[rows]]
+    others[each, best[rows]] = -np.inf
+    return np.asarray(top - np.maximum(others.max(axis=1), 0.0))

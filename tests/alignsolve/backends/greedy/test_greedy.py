@@ -12,7 +12,7 @@ import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.greedy.backend import GreedyBackend
 from alignsolve.backends.greedy.by_client import add_by_client
-from alignsolve.backends.greedy.by_expert import add_by_expert, add_in_bulk, scores_by_expert
+from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
@@ -48,7 +48,7 @@ def test_prices_of_the_budgets_divide_the_jobs():
     )
     # Cheapest jobs alone ask for several times what there is.
     assert use.max() < 2 * state.sum_high[0].min()
-    add_by_expert(state, score, WorkBudget())
+    add_by_expert(state, score, WorkBudget(), 0.1)
     assert state.excess() == 0
 
 
@@ -65,7 +65,7 @@ def test_an_expert_that_nobody_may_hold_stays_empty_and_others_are_filled():
     fitness = [[-np.inf, 1.0, 2.0], [-np.inf, 5.0, 3.0]]
     state = State(al.AlignmentProblem(fitness, 1, load_min=[1, 1, 1]), DEFAULTS)
     score = scores_by_expert(state, "value", WorkBudget())
-    add_by_expert(state, score, WorkBudget(work=1e6))
+    add_by_expert(state, score, WorkBudget(work=1e6), 0.0)
     rows, cols = state.pairs()
     assert sorted(zip(rows.tolist(), cols.tolist(), strict=True)) == [(0, 2), (1, 1)]
 
@@ -197,19 +197,26 @@ def test_limits_hold_where_exchanges_are_many():
 
 
 @pytest.mark.parametrize("kind", "acde")
-def test_filling_in_bulk_keeps_every_bound_and_fills_most(kind):
+def test_filling_by_share_keeps_every_bound_and_fills_all(kind):
     problem = generate(f"gap-{kind}", seed=2, agents=12, jobs=240)
     state = State(problem)
     score = scores_by_expert(state, "share", WorkBudget())
-    add_in_bulk(state, score.copy(), WorkBudget())
+    add_by_expert(state, score, WorkBudget(), 0.5)
     rows, cols = state.pairs()
-    assert rows.size > 240 / 2
-    assert len(set(cols.tolist())) == rows.size
+    assert np.array_equal(np.sort(cols), np.arange(240))
     used = np.bincount(rows, weights=state.entries[0][rows, cols], minlength=12)
     assert (used <= state.sum_high[0]).all()
-    add_by_expert(state, score, WorkBudget())
     assert state.excess() == 0
-    assert is_feasible(problem, *state.pairs())
+    assert is_feasible(problem, rows, cols)
+
+
+def test_an_expert_in_short_supply_goes_first():
+    # Client 1 is all that expert 2 can have: experts 0 and 1 would lose little by client 0.
+    score = np.array([[3.0, 3.0, -np.inf], [4.0, 5.0, 1.0]])
+    state = State(al.AlignmentProblem(score, [2, 1], load_min=1))
+    add_by_expert(state, score.copy(), WorkBudget(), 0.0)
+    assert list(zip(*(part.tolist() for part in state.pairs()), strict=True)) == [
+        (0, 0), (0, 1), (1, 2)]
 
 
 def test_ctrl_c_is_no_time_limit(monkeypatch):
