@@ -28,13 +28,11 @@ def environment() -> dict[str, str]:
     alignsolve carries a fingerprint of its sources, so that a changed solver
     is measured again though its version number is the same.
     """
-    from alignsolve import __version__  # of this code, whatever was installed
-
     here = {name: str(value) for name, value in machine().items()}
     libraries = dict.fromkeys(LIBRARIES, "missing") | versions(LIBRARIES)
     return {
         "python": here.pop("python"), **libraries,
-        "alignsolve": f"{__version__}+{_fingerprint()}", **here,
+        "alignsolve": f"{version('alignsolve')}+{_fingerprint()}", **here,
     }
 
 
