@@ -260,7 +260,7 @@ def run_app(
     line = " ".join(message.split())
     note(f"error: {line}")
     if "--json" in words:
-        print_json({"error": line})
+        print_text(json.dumps({"error": line}))  # one line, for readers of logs
     return code
 
 

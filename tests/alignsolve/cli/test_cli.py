@@ -431,11 +431,12 @@ def test_info_names_the_pip_line_of_what_is_missing(capsys, monkeypatch):
     assert "missing: backend 'networkx' needs networkx: pip install" in run(capsys, "info")[1]
 
 
-def test_errors_with_json_are_one_document(folder, capsys):
+def test_errors_with_json_are_one_document_of_one_line(folder, capsys):
     for words in (("solve", "nothing.json"), ("slove",), ("info", "flow.json", "--index", "7")):
         code, out, err = run(capsys, *words, "--json")
         assert code == 2
         assert err == f"error: {json.loads(out)['error']}\n"
+        assert out.count("\n") == 1
 
 
 @pytest.mark.parametrize(("command", "examples"),
