@@ -82,6 +82,7 @@ def test_every_export_has_numpydoc_and_an_example(name: str) -> None:
     text = export.__doc__ or ""
     assert not PRIVATE.findall(text)
     assert re.search(r"^    Examples\n    -{8}\n.*^    >>> ", text, re.MULTILINE | re.DOTALL)
+    assert "+SKIP" not in text
     is_class = inspect.isclass(export)
     if is_class and issubclass(export, (enum.Enum, Exception)):
         return
