@@ -19,12 +19,13 @@ $(BIN)/python:
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+# alignsolve/__init__.py holds the version, which an editable install notes down.
+$(VENV)/.core: pyproject.toml constraints.txt alignsolve/__init__.py | $(BIN)/python
 	@echo "installing alignsolve and its solvers (a minute or two)"
 	@$(PIP) --editable '.[report]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: pyproject.toml constraints.txt alignsolve/__init__.py | $(BIN)/python
 	@echo "installing alignsolve with its development tools (a minute or two)"
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.core
