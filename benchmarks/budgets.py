@@ -2,24 +2,25 @@
 
 Prints what is asked and what was seen, and exits with code 1 where a limit is missed. Limits are
 processor seconds of whole processes, in fresh ones with no compiled kernels, but where a name says
-"wall". They were set on a machine of two cores (`cold_start.jsonl` has it), and a busy machine
-takes longer; imports are compared with an older commit instead. `make budgets` runs all of them,
-about twelve minutes; ``python benchmarks/budgets.py import signals`` those whose names hold one of
-the words.
+"wall"; signals and the tests find the kernels that the user has compiled. They were set on a
+machine of two cores (`cold_start.jsonl` has it), and a busy machine takes longer; imports are
+compared with an older commit instead. `make budgets` runs all of them, about twelve minutes;
+``python benchmarks/budgets.py import signals`` those whose names hold one of the words.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 from cold_start import CASES, ROOT, copied, run
@@ -51,6 +52,18 @@ class Seen(NamedTuple):
     fault: str = ""
 
 
+class CaseError(Exception):
+    """A case ended with another exit code than 0, so that its seconds say nothing."""
+
+
+def measured(code: str, tree: Path, cache: Path) -> dict[str, Any]:
+    """Return the figures of `cold_start.run`; raise `CaseError` where the code failed."""
+    figures = run(code, tree, cache)
+    if figures["code"]:
+        raise CaseError(f"exit code {figures['code']}: {figures['said']}")
+    return figures
+
+
 @dataclass
 class Fresh:
     """Cases of `cold_start` in the working tree, each measured once.
@@ -75,19 +88,20 @@ class Fresh:
         if name not in self._done:
             runs = 1 if name == "large, by exchange" else RUNS
             self._done[name] = min(
-                run(CASES[name], self.tree, self._folder())["cpu"] for _ in range(runs))
+                measured(CASES[name], self.tree, self._folder())["cpu"] for _ in range(runs))
         return self._done[name]
 
     def beside_base(self, code: str) -> Seen:
         """Judge code against the same with the older commit, in turn: at most 1.1 of it."""
-        pairs = [[run(code, tree, self.folder)["cpu"] for tree in (self.tree, self.base)]
+        pairs = [[measured(code, tree, self.folder)["cpu"] for tree in (self.tree, self.base)]
                  for _ in range(3 * RUNS)]
         new, old = map(min, zip(*pairs, strict=True))
         return Seen(new, 1.1 * old)
 
     def within(self, name: str, most: float) -> Seen:
         """Judge the last number that a case prints, wall seconds within `solve`."""
-        said = [run(CASES[name], self.tree, self._folder())["said"].split() for _ in range(RUNS)]
+        said = [measured(CASES[name], self.tree, self._folder())["said"].split()
+                for _ in range(RUNS)]
         wrong = {words[0] for words in said} - {"optimal"}
         return Seen(min(float(words[-1]) for words in said), most, " ".join(wrong))
 
@@ -95,15 +109,16 @@ class Fresh:
         """Return the processor seconds of the warm-up, whose kernels are kept."""
         if self._warm_up is None:
             self._cache = self._folder()
-            self._warm_up = run(CASES["warm-up"], self.tree, self._cache)["cpu"]
+            self._warm_up = measured(CASES["warm-up"], self.tree, self._cache)["cpu"]
         return self._warm_up
 
     def after_warm_up(self) -> float:
         """Return the processor seconds of the first solve of a process with kernels on disk."""
         self.warm_up()
         assert self._cache is not None
-        return min(float(run(CASES["after warm-up"], self.tree, self._cache)["said"].split()[-1])
-                   for _ in range(RUNS))
+        said = [measured(CASES["after warm-up"], self.tree, self._cache)["said"].split()
+                for _ in range(RUNS)]
+        return min(float(words[-1]) for words in said)
 
     def _folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))
@@ -126,21 +141,37 @@ def signalled(kind: signal.Signals, code: int) -> Callable[[Fresh], Seen]:
     def judge(fresh: Fresh) -> Seen:
         problem, answer = fresh.folder / "problem.npz", fresh.folder / f"{kind.name}.json"
         al.write_instance(generate("gap-d", agents=60, jobs=1200, seed=1), problem)
-        with subprocess.Popen(
-            [sys.executable, "-m", "alignsolve", "solve", problem, "--out", answer], cwd=ROOT,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        ) as command:
-            process = psutil.Process(command.pid)
-            while command.poll() is None and process.cpu_times().user < 10.0:
-                time.sleep(0.1)
-            start = time.perf_counter()
-            command.send_signal(kind)
-            ended = command.wait(60)
-            seconds = time.perf_counter() - start
-        fault = f"exit code {ended} in place of {code}; " * (ended != code)
-        return Seen(seconds, 2.0, fault + "no answer" * (not answer.exists()))
+        seen = after_signal(
+            [sys.executable, "-m", "alignsolve", "solve", str(problem), "--out", str(answer)],
+            kind, code)
+        return seen if seen.fault or answer.exists() else seen._replace(fault="no answer")
 
     return judge
+
+
+def after_signal(command: Sequence[str], kind: signal.Signals, code: int, *, busy: float = 10.0,
+                 patience: float = 60.0) -> Seen:
+    """Judge how soon a command ends, with an exit code, after a signal.
+
+    The signal is sent after `busy` processor seconds; after further `patience` wall seconds the
+    command is killed.
+    """
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          start_new_session=True) as running:
+        process = psutil.Process(running.pid)
+        while running.poll() is None and process.cpu_times().user < busy:
+            time.sleep(0.1)
+        if running.returncode is not None:
+            return Seen(math.nan, 2.0, f"ended before the signal, exit code {running.returncode}")
+        start = time.perf_counter()
+        running.send_signal(kind)
+        try:
+            ended = running.wait(patience)
+            fault = f"exit code {ended} in place of {code}" if ended != code else ""
+        except subprocess.TimeoutExpired:
+            running.kill()
+            fault = "did not end"
+        return Seen(time.perf_counter() - start, 2.0, fault)
 
 
 def suite(_: Fresh) -> Seen:
@@ -148,7 +179,8 @@ def suite(_: Fresh) -> Seen:
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile"],
                           cwd=ROOT, capture_output=True, text=True)
-    fault = done.stdout.strip().splitlines()[-1] if done.returncode else ""
+    said = (done.stderr + done.stdout).strip().splitlines()
+    fault = f"exit code {done.returncode}: {said[-1] if said else ''}" * (done.returncode != 0)
     return Seen(time.perf_counter() - start, 480.0, fault)
 
 
@@ -157,7 +189,7 @@ def at_most(most: float, name: str) -> Callable[[Fresh], Seen]:
     return lambda fresh: Seen(fresh.seconds(name), most)
 
 
-HELP = "from alignsolve.cli import main; main(['--help'])"
+HELP = "from alignsolve.cli import main; raise SystemExit(main(['--help']))"
 BUDGETS: dict[str, Callable[[Fresh], Seen]] = {
     "import alignsolve": lambda fresh: fresh.beside_base("import alignsolve"),
     "alignsolve --help": lambda fresh: fresh.beside_base(HELP),
@@ -186,6 +218,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="run limits whose name holds one of these")
     words = parser.parse_args().words
+    if unknown := [word for word in words if not any(word in name for name in BUDGETS)]:
+        parser.error(f"no limit has {unknown[0]!r} in its name; there are: {', '.join(BUDGETS)}")
     missed = 0
     print(f"{'limit':38} {'asked':>8} {'seen':>8}")
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +227,10 @@ def main() -> int:
         for name, judge in BUDGETS.items():
             if words and not any(word in name for word in words):
                 continue
-            seen = judge(fresh)
+            try:
+                seen = judge(fresh)
+            except CaseError as failure:
+                seen = Seen(math.nan, math.nan, str(failure))
             kept = seen.seconds <= seen.most and not seen.fault
             missed += not kept
             print(f"{name:38} {seen.most:8.2f} {seen.seconds:8.2f}  "

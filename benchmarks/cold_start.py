@@ -92,7 +92,8 @@ CASES = {
     "large": LARGE + SOLVE.format(""),
     "large, by OR-Tools": LARGE + SOLVE.format(", 'ortools-mcf'"),
     "large, by exchange": LARGE + SOLVE.format(", 'exchange'"),
-    "fedloop": "from fedloop.cli import main\nmain(['run', '--set', 'rounds=10'])",
+    "fedloop": "from fedloop.cli import main\n"
+    "raise SystemExit(main(['run', '--set', 'rounds=10']))",
     "import torch": "import torch, sklearn.datasets",
     "warm-up": "import alignsolve as al\nal.warm_up(lambda *_: None)",
     "after warm-up": AFTER,
@@ -142,7 +143,10 @@ def git(*words: str) -> str:
 
 
 def run(code: str, tree: Path, cache: Path) -> dict[str, Any]:
-    """Run code in a fresh process; return what it took and the last line it printed."""
+    """Run code in a fresh process; return what it took, its exit code and the last line it printed.
+
+    Where the exit code is not 0, the line is that of standard error.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(cache), "HOME": str(cache),
         "XDG_CACHE_HOME": str(cache),
@@ -153,7 +157,8 @@ def run(code: str, tree: Path, cache: Path) -> dict[str, Any]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    return {"cpu": cpu, "wall": time.perf_counter() - start, "said": lines[-1] if lines else ""}
+    return {"cpu": cpu, "wall": time.perf_counter() - start, "code": done.returncode,
+            "said": lines[-1] if lines else ""}  # fmt: skip
 
 
 def main() -> int:
