@@ -47,8 +47,9 @@ class LoadPrices:
         Notes
         -----
         Those of the flow class are its certificate's. In the mip class no prices prove an
-        answer; the Lagrangian dual's are computed, by at most `PASSES` subgradient steps or,
-        of many clients, `PASSES_OF_MANY` quasi-Newton steps.
+        answer; the Lagrangian dual's are computed, in at most `PASSES` passes over the clients,
+        or `PASSES_OF_MANY` over many: by quasi-Newton steps there, unless prices are very many,
+        else by subgradient steps.
         """
         loads = CouplingConstraints.of(problem, Margin.OUTWARD).reachable()
         if not loads.names or problem.n_clients * problem.n_experts == 0:
@@ -91,8 +92,9 @@ def _dual_prices(problem: AlignmentProblem, value: float) -> Float64Array:
     if problem.n_clients <= FEW or many_prices:
         distance = FIRST_DISTANCE * max(abs(start.bound), relaxation.spread)
         return subgradient_ascent(
-            relaxation, start, distance=distance, deadline=math.inf, max_passes=PASSES, seen=seen
-        ).prices
+            relaxation, start, distance=distance, deadline=math.inf, seen=seen,
+            max_passes=PASSES if problem.n_clients <= FEW else PASSES_OF_MANY,
+        ).prices  # fmt: skip
     curvature = proximal_newton.Curvature.guess(relaxation)
     return proximal_newton.clear(
         relaxation, start.prices, curvature, deadline=math.inf, max_passes=PASSES_OF_MANY,

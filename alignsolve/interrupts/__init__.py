@@ -188,4 +188,4 @@ def cuttable() -> Iterator[None]:
 
 def is_default() -> bool:
     """Tell whether Ctrl-C is left to Python, or to a call of ours in its place."""
-    return signal.getsignal(signal.SIGINT) in (signal.default_int_handler, _handle)
+    return _get_handler(signal.SIGINT) in (signal.default_int_handler, _handle)

@@ -4,6 +4,7 @@ Two searches run side by side on the same prices. One climbs down from the bound
 level by level, and proves that no answer reaches a level, or finds one. The other
 looks for good answers below: dives, each aiming between the best and the bound, then
 annealing and exact searches of parts of the best answer, in shares of a dive's time.
+Once the proof cannot end in the time that is left, dives take most of its thread, too.
 
 Where a level takes long, an exact solver of the linear model gets as much time as the
 tree had: on the core, the pairs that an answer of that level may hold. Cuts settle

@@ -59,6 +59,8 @@ EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 #: Answers that are mixed of the best one and the clients' responses to the prices, where clients
 #: are few and pairs too many for an exact solver to end soon; least and largest share of responses.
 MIXES, MIX_SHARES = 60, (0.02, 0.6)
+#: Share of the time left that mixing may take: an exact solver may follow.
+MIX_TIME = 0.5
 
 
 def solve_lagrangian(
@@ -172,7 +174,7 @@ class _Run:
             descent.sweep()
             held = descent.held
         self._improve(search, priced.prices, held)
-        if len(held) <= 2 * SAMPLE and held.size > EXACT_PAIRS_UNLIMITED:
+        if "search" in self.parts and len(held) <= 2 * SAMPLE and held.size > EXACT_PAIRS_UNLIMITED:
             self._mix(search, priced)
         self.stats["sweeps"] = search.sweeps
         self.best.report()
@@ -190,8 +192,9 @@ class _Run:
     def _mix(self, search: BestResponseSearch, priced: Responses) -> None:
         """Let some clients of the best answer respond to the prices, and make that an answer."""
         rng = np.random.default_rng(self.limits.seed)
+        end = time.perf_counter() + MIX_TIME * self.limits.remaining()
         for _ in range(MIXES):
-            if self.best.is_over or self.best.pairs is None:
+            if self.best.is_over or self.best.pairs is None or time.perf_counter() >= end:
                 return
             held = np.zeros_like(priced.held)
             held[self.best.pairs] = True
@@ -216,6 +219,7 @@ class _Run:
         deadline = time.perf_counter() + share * self.limits.remaining()
         few_prices = math.prod(relaxation.shape) <= proximal_newton.MOST_PRICES
         curvature = proximal_newton.Curvature.guess(relaxation) if few_prices else None
+        priced: Responses | None = None
         if n <= 2 * SAMPLE:
             priced = self._price_few(relaxation, search, deadline)
             if priced is None or priced.infeasible or self.best.is_over:
@@ -240,7 +244,7 @@ class _Run:
                 # A pass over many clients would take far longer than what is left.
                 return None
         if curvature is None:
-            start = relaxation.responses(prices)
+            start = priced or relaxation.responses(prices)
             return subgradient_ascent(
                 relaxation, start, distance=FIRST_DISTANCE * abs(start.bound), deadline=deadline,
                 max_passes=PASSES, seen=self._seen_all,
