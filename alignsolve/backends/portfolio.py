@@ -185,7 +185,8 @@ class Auto(Generic[Finished]):
         # Loading and compiling take longer than greedy for most problems: it comes first.
         if reason is None:
             limits = self._with_answer(name, backend, limits)
-            limits = dataclasses.replace(limits, deadline=min(limits.deadline, end))
+            if end < limits.deadline:
+                limits = dataclasses.replace(limits, deadline=end)
             reason = too_slow(backend, self.problem, limits)
         report = limits.report
         if report is not None and report.stopped:

@@ -234,9 +234,10 @@ def _certify_at_prices(
     if not (proof.residual < np.inf and value > -np.inf):
         return None
     gap = proof_gap(problem, held, Multipliers(prices), proof)
-    if not (gap.gap_abs < np.inf and is_within_tolerance(problem, gap)):
+    if not gap.gap_abs < np.inf:
         return None
-    return certificate_by_prices(problem, problem.stated(value, held.rows), prices, gap)
+    found = certificate_by_prices(problem, problem.stated(value, held.rows), prices, gap)
+    return found if found.optimal else None
 
 
 def _certify_by_solver(

@@ -99,7 +99,7 @@ class Graph(Lists):
         lists are short, and only those in the way once they are long.
         """
         frontier, params = self.frontier, self.level.task.params
-        swaps = ~np.eye(frontier.shape[0], dtype=np.bool_)
+        nodes = frontier.shape[0]
         turned_away = (self.sentinel < self.goal) & (self.loss_top > self.sentinel)
         if (turned_away & frontier).any():
             # Turned away for the cap: tied clients took the places.
@@ -109,16 +109,16 @@ class Graph(Lists):
             near = self.width
             self.pairs = frontier.copy()
             if self.made < params.long_lists * near.size:
-                near = near.max(where=frontier, initial=0.0)
-                self.pairs = swaps
+                near = near[frontier].max(initial=0.0)
+                self.pairs = ~np.eye(nodes, dtype=np.bool_)
             least = self._width(self.level, self.level.least_slack_above(0.0))
             wider = np.maximum(params.wider * near, least)
             self.width = np.where(self.pairs, wider, self.width)
-        if self.pairs.all(where=swaps):
-            # Nothing that was listed stays.
+        if np.count_nonzero(self.pairs) == nodes * (nodes - 1):
+            # Nothing that was listed stays; no node is swapped for itself.
             self.meta[:2] = 0, -1
         frontier[:] = False
-        self._list(float(self.width.max(where=self.pairs, initial=0.0)))
+        self._list(float(self.width[self.pairs].max(initial=0.0)))
 
     def _list(self, far: float) -> None:
         """List clients for the chosen pairs, up to their widths, of which `far` is the largest."""
