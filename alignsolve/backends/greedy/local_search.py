@@ -45,7 +45,11 @@ def rotate(state: State, arcs: list[Arc]) -> bool:
     The clients of an arc are taken by least loss, the k-th of every arc
     together; all prefixes are evaluated exactly, and the best one is made.
     """
-    lists = _distinct([_sorted_moves(state, arc, alone=len(arcs) == 1) for arc in arcs])
+    lists = [_sorted_moves(state, arc, alone=len(arcs) == 1) for arc in arcs]
+    is_exchange = len(arcs) == 2 and arcs[0] == arcs[1][::-1]
+    # Arcs u -> v and v -> u have no client in common.
+    if len(arcs) > 1 and not is_exchange:
+        lists = _distinct(lists)
     length = min(clients.size for clients, _ in lists)
     if length == 0:
         return False
@@ -58,7 +62,7 @@ def rotate(state: State, arcs: list[Arc]) -> bool:
     if total[best] < -state.noise * (best + 1):
         _make(state, arcs, [clients[: best + 1] for clients, _ in lists])
         return True
-    if len(arcs) == 2 and len(state.weight) > 1:
+    if is_exchange and len(state.weight) > 1:
         return _exchange_unequal(state, arcs, lists)
     return False
 
@@ -117,9 +121,6 @@ def _sorted_moves(state: State, arc: Arc, alone: bool) -> Moves:
 
 def _distinct(lists: list[Moves]) -> list[Moves]:
     """Leave every client in the first list only in which it occurs."""
-    if len(lists) <= 2:
-        # Two arcs u -> v and v -> u have no client in common.
-        return lists
     taken, distinct = np.empty(0, dtype=np.int64), []
     for clients, loss in lists:
         new = ~np.isin(clients, taken)

@@ -14,9 +14,10 @@ from alignsolve.backends.greedy.backend import GreedyBackend
 from alignsolve.backends.greedy.by_client import add_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
+from alignsolve.backends.greedy.local_search import rotate, search
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
-from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.state import LEAST_EXCESS, State
 from alignsolve.generators import generate
 from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
@@ -250,3 +251,47 @@ def test_how_much_is_tried_is_given_to_the_backend(grace, ended):
     backend = GreedyBackend(params=dataclasses.replace(DEFAULTS, grace_seconds=grace))
     problem = generate("gap-d", seed=0, agents=5, jobs=10)
     assert backend.solve(problem, Limits(deadline=0.0)).termination is Termination[ended]
+
+
+def cost(state):
+    """Return the value given up and what broken bounds cost, by the definition of both."""
+    def excess(now, low, high, unit):
+        outside = np.maximum(low - now, now - high)
+        return np.where(outside > 0, np.maximum(outside / unit, LEAST_EXCESS), 0.0)
+
+    loads = excess(state.amount, state.low, state.high, state.load_unit[:, None])
+    own = [excess(*counted, 1.0).sum(axis=1) for _, *counted in state.counted]
+    own += map(excess, state.sums, state.sum_low, state.sum_high, state.sum_unit)
+    broken = (state.expert_weight * loads).sum() + (state.client_weight * own).sum()
+    return state.strain * broken - state.values[state.held].sum()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_rotation_that_gains_does_lower_what_broken_bounds_cost(seed):
+    state = State(generate("scarce", clients=20, experts=4, seed=seed).replace(load_min=16))
+    rng = np.random.default_rng(seed)
+    nodes, made = [None, *range(4)], 0
+    for _ in range(300):
+        state.hold(*np.nonzero(rng.random((20, 4)) < 0.6))
+        state.client_weight = 10 ** rng.uniform(0, 7, state.client_weight.shape)
+        state.expert_weight = 10 ** rng.uniform(0, 7, state.expert_weight.shape)
+        path = rng.permutation(5)[: rng.integers(2, 5)]
+        arcs = [(nodes[u], nodes[v]) for u, v in itertools.pairwise(path)]
+        # Arcs of a cycle need not touch where an expert makes the one between them alone.
+        arcs = arcs[::2] if rng.random() < 0.3 else arcs
+        held, before = state.held.copy(), cost(state)
+        if rotate(state, arcs):
+            made += 1
+            assert cost(state) < before
+        else:
+            assert (state.held == held).all()
+    assert made > 30
+
+
+def test_a_repair_that_cannot_succeed_ends():
+    problem = generate("scarce", clients=20, experts=4, squeeze=1.0, seed=4).replace(load_min=16)
+    state, budget = State(problem), WorkBudget(work=1 << 26)
+    state.hold(*np.nonzero(np.random.default_rng(0).random((20, 4)) < 0.6))
+    found = search(state, np.random.default_rng(0), budget, DEFAULTS.escapes, lambda _: True)
+    assert not found
+    assert budget.work > 0.8 * (1 << 26)
