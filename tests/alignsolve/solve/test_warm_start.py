@@ -124,7 +124,7 @@ def test_any_earlier_answer_is_cut_down_to_what_the_problem_has(problem, data):
         allowed = [col for other, col in before
                    if other == name and problem.fitness[row, col] > -np.inf]
         assert (rows == row).sum() == min(len(allowed), slots[row])
-    assert found is None or found.tolist() == prices.tolist()
+    assert not found or found[""].tolist() == prices.tolist()
 
 
 @pytest.mark.parametrize("odd", [7, [1], (1,), "plan.json"])
