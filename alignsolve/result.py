@@ -56,6 +56,10 @@ class Result:
         Holders of each expert.
     prices : float64 array, shape (n_experts,), or None
         Shadow price of a holder of each expert, in the problem's own sense.
+    load_prices : mapping of str to float64 array, shape (n_experts,)
+        Of the mip class, where "lagrangian" answered: prices of a unit of each load that
+        matters, "" for holders, in the problem's own sense, at which it bounded the values.
+        A warm start by this result goes on from them. Empty elsewhere.
     backend : str
         Who answered; "none" where there is no client or no expert.
     fallbacks : tuple of Fallback
@@ -100,6 +104,7 @@ class Result:
     certificate: Certificate | None = field(default=None, repr=False)
     conflict: Conflict | None = None
     stats: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    load_prices: Mapping[str, Float64Array] = field(default_factory=dict, repr=False)
     relaxations: tuple[Relaxation, ...] = ()
     relaxed_problem: AlignmentProblem | None = field(default=None, repr=False)
 

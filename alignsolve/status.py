@@ -95,6 +95,8 @@ class Limits:
         ``(row_ind, col_ind)`` of an earlier answer, not necessarily feasible.
     warm_prices : float64 array, shape (n_experts,), or None
         Earlier prices, max sense.
+    warm_load_prices : mapping of str to float64 array, shape (n_experts,)
+        Earlier prices of holders ("") and named loads, max sense; empty for none.
     with_conflict : bool
         Whether to look for the bounds that contradict each other where the
         problem is infeasible; backends need not care.
@@ -112,6 +114,7 @@ class Limits:
     threads: int | None = None
     warm_start: tuple[IntArray, IntArray] | None = None
     warm_prices: Float64Array | None = None
+    warm_load_prices: Mapping[str, Float64Array] = field(default_factory=dict)
     with_conflict: bool = True
     report: Reporter | None = None
     repeatable: bool = False
@@ -143,6 +146,9 @@ class Outcome:
         certified here.
     prices : float64 array, shape (n_experts,), or None
         Claimed prices, max sense.
+    load_prices : mapping of str to float64 array, shape (n_experts,)
+        For the mip class: prices of holders ("") and named loads, max sense, at which the
+        backend bounds; empty for none.
     conflict_experts : int64 array or None
         Experts whose load bounds cannot hold, where the backend knows them.
     source : str
@@ -157,6 +163,7 @@ class Outcome:
     infeasible: bool = False
     bound: float = float("inf")
     prices: Float64Array | None = None
+    load_prices: Mapping[str, Float64Array] = field(default_factory=dict)
     conflict_experts: IntArray | None = None
     source: str = ""
     stats: Mapping[str, Any] = field(default_factory=dict)

@@ -185,8 +185,11 @@ class Aligner(Members, Shared):
 
     def _open(self, plan: Plan, inputs: Round) -> None:
         """Let a plan wait for reports, and later ones start from its prices."""
-        prices = plan.result.prices if plan.result and self.strategy == "optimal" else None
-        prices = self.tables.prices if prices is None else np.array(prices)
+        prices = self.tables.prices
+        if plan.result is not None and self.strategy == "optimal":
+            found = plan.result.prices
+            stated = {} if found is None else {"": np.array(found)}
+            prices = dict(plan.result.load_prices) or stated or prices
         # Python looks for signals where it calls: all of this is done, or nothing.
         self.tables.seen.round[inputs.rows] = plan.round
         self.tables.prices, self.round = prices, plan.round
@@ -222,7 +225,8 @@ class Aligner(Members, Shared):
         The inputs of the plan are used again; what clients declared since counts
         from the next plan on. Load is shared out anew among those left, so that their
         experts may change as well: first among those for whom a change costs least
-        (`alignsolve.aligner.incremental`), among all where that is not optimal.
+        (`alignsolve.aligner.incremental`), among all where that is not optimal. Rounds of the
+        class "mip" go on from the plan's prices and pairs until the gap is reached.
 
         After a restart the inputs are computed again; fitness given to `plan` by the
         caller is not saved, and the tracker's takes its place.

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from alignsolve.aligner.budgets import of_clients
 from alignsolve.aligner.policy import Start
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -42,7 +40,7 @@ def repaired(
     Parameters
     ----------
     problem : AlignmentProblem
-        The round without the clients that vanished.
+        The round without the clients that vanished, of the flow class.
     start : Start
         The pairs that are left, the prices of the earlier plan, and how many clients vanished.
     limits : mapping of str to value
@@ -52,21 +50,20 @@ def repaired(
     -------
     Result or None
         None where the whole problem has to be solved: few clients, no such answer,
-        or (flow class) none that is proved optimal for the whole problem.
+        or none that is proved optimal for the whole problem.
 
     Notes
     -----
     At an optimum every client prefers what it holds at the prices of the experts.
     By how much is its slack, and few slots that change hands move prices little,
     so that clients with much slack stay. All others' pairs are fixed, and their
-    loads taken off the bounds. The answer of the flow class is certified against
-    the whole problem.
+    loads taken off the bounds. The answer is certified against the whole problem.
     """
     started = time.perf_counter()
     number = MOVABLE + MOVABLE_PER_LOST * start.lost
     if number > WORTHWHILE * problem.n_clients:
         return None
-    rows, cols, prices = start.rows, start.cols, start.prices
+    rows, cols, prices = start.rows, start.cols, start.prices[""]
     held = np.zeros(problem.fitness.shape, dtype=np.bool_)
     held[rows, cols] = True
     slack = _slack(problem, held, problem.sign * prices)
@@ -105,11 +102,6 @@ def _restricted(
     for name in PER_CLIENT:
         values = bounds.get(name, getattr(problem, name))
         bounds[name] = None if values is None else values[movable]
-    bounds["loads"] = {
-        name: replace(load, weight=np.asarray(load.weight)[movable])
-        for name, load in bounds["loads"].items()
-    }
-    bounds["resources"] = of_clients(bounds["resources"], movable)
     held = None if problem.held is None else problem.held.mask(np.flatnonzero(movable))
     return problem.replace(client_ids=None, held=held, **bounds)
 
@@ -121,7 +113,7 @@ def _certified(
     held = Assignment.of(problem, *pairs)
     answer = Outcome(Termination.PROVED, *pairs, prices=part.prices)
     proof = certify_answer(problem, held, answer, math.inf)
-    if not proof.feasible or (problem.problem_class == "flow" and not proof.optimal):
+    if not (proof.feasible and proof.optimal):
         return None
     return Result.proved(
         problem, held.rows, held.cols, proof, part.termination, loads=held.load,

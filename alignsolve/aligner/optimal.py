@@ -14,11 +14,14 @@ from alignsolve.solve.solve import solve
 def optimal(round_: Round) -> Choice:
     """Choose the best pairs; after clients vanished, let few others move where that is optimal."""
     problem, start = round_problem(round_), round_.start
-    if start.lost:
+    is_flow = problem.problem_class == "flow"
+    if start.lost and is_flow:
         part = repaired(problem, start, round_.settings.limits())
         if part is not None:
             return Choice(part.row_ind, part.col_ind, part)
-    return solved(problem, round_, warm_start=(start.rows, start.cols, start.prices))
+    # Of the mip class, prices of other participants are no better start than none.
+    prices = start.prices if is_flow or start.lost else {}
+    return solved(problem, round_, warm_start=(start.rows, start.cols, prices))
 
 
 def solved(problem: AlignmentProblem, round_: Round, **more: Any) -> Choice:

@@ -27,15 +27,15 @@ class Start:
     ----------
     rows, cols : int64 array, shape (n_pairs,)
         Participants and experts of pairs, sorted.
-    prices : float64 array, shape (n_experts,)
-        Prices of an earlier plan.
+    prices : dict of str to float64 array, shape (n_experts,)
+        Prices of holders ("") and named loads of an earlier plan.
     lost : int
         Where the pairs are what is left of the round's plan: how many of its clients vanished.
     """
 
     rows: IntArray
     cols: IntArray
-    prices: Float64Array
+    prices: dict[str, Float64Array]
     lost: int = 0
 
 
@@ -112,7 +112,7 @@ class Round:
             self.resources[name] = resource
 
     def without(
-        self, lost: BoolArray, rows: IntArray, cols: IntArray, prices: Float64Array
+        self, lost: BoolArray, rows: IntArray, cols: IntArray, prices: dict[str, Float64Array]
     ) -> Round:
         """Return the inputs of the other participants; load bounds are still those of all.
 
@@ -122,7 +122,7 @@ class Round:
             Participants to leave out.
         rows, cols : int64 array, shape (n_pairs,)
             Pairs of the round's plan; what is left of them is where to start.
-        prices : float64 array, shape (n_experts,)
+        prices : dict of str to float64 array, shape (n_experts,)
             Prices of that plan.
         """
         kept = ~lost

@@ -44,8 +44,9 @@ class Tables:
             "fitness": self.fitness, "load": self.load, "capacity": self.capacity,
             "placements": self.placements, "seen": self.seen, "features": self.features,
         }  # fmt: skip
-        #: Prices of the last plan that had any: where the next solve starts.
-        self.prices: Float64Array = np.zeros(n_experts)
+        #: Prices of holders ("") and named loads of the last plan that had any: where the next
+        #: solve starts.
+        self.prices: dict[str, Float64Array] = {"": np.zeros(n_experts)}
         #: Reports refused, by kind.
         self.refused: Counter[str] = Counter()
         #: Pairs planned, placements changed, megabytes sent, over all closed rounds.
@@ -84,13 +85,18 @@ class Tables:
         found: dict[str, npt.NDArray[Any]] = {}
         for name, table in self._rows.items():
             found |= table.arrays(f"{name}.")
-        return found | {"prices": self.prices.copy()}
+        return found | {f"prices.{name}".rstrip("."): prices.copy()
+                        for name, prices in self.prices.items()}
 
     def load_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Take over what `arrays` returned, for the clients that are listed already."""
         for name, table in self._rows.items():
             table.load_arrays(arrays, f"{name}.", len(self.clients))
-        self.prices = np.array(arrays["prices"], dtype=np.float64).reshape(self.prices.shape)
+        shape = (self.settings.n_experts,)
+        self.prices = {
+            name[len("prices."):]: np.array(arrays[name], dtype=np.float64).reshape(shape)
+            for name in ("prices", *arrays) if name.partition(".")[0] == "prices"
+        }
 
     def metrics(self) -> dict[str, Any]:
         """Return figures over all closed rounds; see `Aligner.metrics`."""

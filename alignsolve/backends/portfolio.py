@@ -227,7 +227,9 @@ class Auto(Generic[Finished]):
     def _with_answer(self, name: str, backend: Backend, limits: Limits) -> Limits:
         """Let greedy answer before a backend that takes longer, and let that start from it."""
         way = "greedy" if name in self.need_good_answer else "greedy:first"
-        if way == "greedy" or not backend.answers_soon(self.problem):
+        # Under a time limit, others of the mip class may need all of it for their first answer.
+        hurried = self.problem.problem_class == "mip" and math.isfinite(limits.deadline)
+        if way == "greedy" or hurried or not backend.answers_soon(self.problem):
             if self.known is None and limits.warm_start is not None:
                 self._remember("greedy", Outcome(Termination.HEURISTIC_DONE, *limits.warm_start))
             enough = way == "greedy:first" and self.known is not None

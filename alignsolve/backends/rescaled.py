@@ -47,11 +47,13 @@ def solve_rescaled(
     prices, report = limits.warm_prices, limits.report
     found = solve(moved, replace(
         limits, warm_prices=None if prices is None else scaled(prices),
+        warm_load_prices={name: scaled(part) for name, part in limits.warm_load_prices.items()},
         report=None if report is None else _Unscaled(report, -power),
     ))  # fmt: skip
     return replace(
         found, bound=float(_times(np.float64(found.bound), -power)),
         prices=None if found.prices is None else scaled(found.prices, -power),
+        load_prices={name: scaled(part, -power) for name, part in found.load_prices.items()},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def checked_limits(
         raise ProblemError(f"seed is {seed!r}; give a whole number from 0 to 2**31 - 1")
     if callback is not None and not callable(callback):
         raise ProblemError(f"callback is {callback!r}; give a function of an al.Progress, or None")
-    pairs, prices, stats = _warm_start(problem, warm_start)
+    pairs, given, stats = _warm_start(problem, warm_start)
+    prices = {name: problem.sign * part for name, part in given.items()}
     limits = Limits(
         deadline=math.inf if time_limit is None else started + float(time_limit),
         rel_gap=float(rel_gap),
@@ -55,7 +57,8 @@ def checked_limits(
         threads=None if threads is None else int(threads),
         warm_start=pairs,
         repeatable=bool(repeatable),
-        warm_prices=None if prices is None else problem.sign * prices,
+        warm_prices=prices.get(""),
+        warm_load_prices=prices if problem.problem_class == "mip" else {},
         report=Reporter(problem, callback, started, call),
     )
     return limits, stats
@@ -63,17 +66,19 @@ def checked_limits(
 
 def _warm_start(
     problem: AlignmentProblem, given: Any
-) -> tuple[tuple[IntArray, IntArray] | None, Float64Array | None, dict[str, Any]]:
+) -> tuple[tuple[IntArray, IntArray] | None, dict[str, Float64Array], dict[str, Any]]:
     """Return pairs, prices in the problem's own sense, and what `Result.stats` says of them."""
     if given is None or (isinstance(given, Result) and not given.has_answer):
-        return None, None, {}
+        return None, {}, {}
     if is_earlier_answer(given):
         return matched(problem, given)
     if not isinstance(given, tuple) or len(given) not in (2, 3):
         raise ProblemError("warm_start is neither a Result, a Plan or a Solution nor a tuple "
                            "(row_ind, col_ind[, prices])")
     pairs = sorted_pairs(problem, given[0], given[1])
-    prices = _warm_prices(problem, given[2]) if len(given) == 3 else None
+    parts = given[2] if len(given) == 3 else {}
+    parts = parts if isinstance(parts, Mapping) else {"": parts}
+    prices = {name: _warm_prices(problem, part) for name, part in parts.items()}
     count = int(pairs[0].size)
     return pairs, prices, {"warm_start_pairs": count, "warm_start_used": count,
                            "warm_start_by": "positions"}

@@ -85,7 +85,8 @@ def _lifted(
     problem: AlignmentProblem, relative: Relative, found: Result, limits: Limits
 ) -> Result:
     """Return the result of a problem without offsets as one of the problem itself."""
-    found = dataclasses.replace(found, problem=problem)
+    loads = {name: problem.sign * part for name, part in found.load_prices.items()}
+    found = dataclasses.replace(found, problem=problem, load_prices=loads)
     if found.certificate is None:
         bound = found.dual_bound if found.status is Status.INFEASIBLE else problem.sign * np.inf
         return dataclasses.replace(found, dual_bound=bound)
@@ -112,7 +113,7 @@ def _recertified(result: Result, certificate: Certificate) -> Result:
     details = {
         field.name: getattr(result, field.name)
         for field in dataclasses.fields(result)
-        if field.name in {"backend", "fallbacks", "stats", "loads", "relaxations"}
+        if field.name in {"backend", "fallbacks", "stats", "loads", "load_prices", "relaxations"}
     }
     return Result.proved(result.problem, result.row_ind, result.col_ind, certificate,
                          result.termination, **details)

@@ -80,7 +80,8 @@ def solve(
         declare `warm_start`. ``stats`` says how many pairs there were (``warm_start_pairs``), how
         many of them fit and were handed to the backend that answered (``warm_start_used``; 0 where
         it is not declared, and a backend may still start elsewhere), and how they were matched
-        (``warm_start_by``).
+        (``warm_start_by``). Prices are one per expert; for the mip class, "lagrangian" goes on from
+        those of all loads that matter, as `Result.load_prices` has them.
     engine : {"local", "ray"} or RayEngine, default "local"
         Where the clients are while "exchange" solves: in this process, or spread
         over the workers of a Ray cluster, which read, solve and prove them there.
@@ -368,7 +369,9 @@ class _Solve:
         now = time.perf_counter()
         seconds = {"certify_seconds": now - checked, "total_seconds": now - self.started}
         details: dict[str, Any] = {
-            "backend": name, "fallbacks": fallbacks, "stats": dict(answer.stats) | seconds
+            "backend": name, "fallbacks": fallbacks, "stats": dict(answer.stats) | seconds,
+            "load_prices": {load: problem.sign * prices
+                            for load, prices in answer.load_prices.items()},
         }
         if certificate is None or infeasible:
             status = Status.INFEASIBLE if infeasible else Status.NO_SOLUTION_FOUND

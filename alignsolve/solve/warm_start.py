@@ -55,7 +55,7 @@ def is_earlier_answer(value: object) -> bool:
 
 def matched(
     problem: AlignmentProblem, earlier: Result | EarlierAnswer
-) -> tuple[tuple[IntArray, IntArray], Float64Array | None, dict[str, Any]]:
+) -> tuple[tuple[IntArray, IntArray], dict[str, Float64Array], dict[str, Any]]:
     """Return what of an earlier answer fits a problem.
 
     Parameters
@@ -73,8 +73,9 @@ def matched(
         Without pairs of which the client or the expert is gone, that are forbidden or twice
         there, and beyond the client's slots, of which those of largest value stay. Loads,
         budgets and groups may be broken: backends repair them.
-    prices : float64 array, shape (n_experts,), or None
-        Prices of the earlier answer in the sense of `problem`, 0 for new experts.
+    prices : dict of str to float64 array, shape (n_experts,)
+        Prices of the earlier answer in the sense of `problem`, 0 for new experts: of holders
+        ("") and, where a result of the mip class has some, of named loads.
     stats : dict
         For `Result.stats`: ``warm_start_pairs`` of the earlier answer, ``warm_start_used``, how
         many of them fit, and ``warm_start_by``, "ids" or "positions".
@@ -99,16 +100,18 @@ def matched(
     rows = _moved(given_rows, *axes[0], problem.n_clients)
     cols = _moved(given_cols, *axes[1], problem.n_experts)
     pairs = _fitting(problem, rows, cols)
-    prices = None
-    if earlier.prices is not None:
-        given = _prices(earlier.prices, axes[1][0])
-        if isinstance(earlier, Result) and earlier.problem.sign != problem.sign:
-            given = -given
+    stated = {} if earlier.prices is None else {"": earlier.prices}
+    sign, prices = 1.0, {}
+    if isinstance(earlier, Result):
+        stated |= earlier.load_prices
+        sign = earlier.problem.sign * problem.sign
+    for name, value in stated.items():
+        given = sign * _prices(value, axes[1][0])
         place = _moved(np.arange(given.size), *axes[1], problem.n_experts)
         known = place >= 0
         if known.any():
-            prices = np.zeros(problem.n_experts)
-            prices[place[known]] = given[known]
+            prices[name] = np.zeros(problem.n_experts)
+            prices[name][place[known]] = given[known]
     by_ids = any(old is not None and new is not None for old, new in axes)
     return pairs, prices, {
         "warm_start_pairs": int(given_rows.size), "warm_start_used": int(pairs[0].size),

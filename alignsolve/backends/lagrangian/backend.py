@@ -79,6 +79,14 @@ class LagrangianBackend(Backend):
         is_assignment = _looks_like_generalized_assignment(problem)
         return compiling(pipeline.kernels_for(is_assignment), "float64")
 
+    def answers_soon(self, problem: AlignmentProblem) -> bool:
+        """Tell whether answers begin with the prices, and greedy's first one takes longer."""
+        from alignsolve.backends.lagrangian import pipeline
+
+        few = problem.n_clients <= 2 * pipeline.SAMPLE
+        many_pairs = problem.fitness.size > pipeline.EXACT_PAIRS_UNLIMITED
+        return few and many_pairs and not _looks_like_generalized_assignment(problem)
+
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return the best answer, and the least bound; see `Backend.solve`."""
         from alignsolve.backends.lagrangian.pipeline import solve_lagrangian

@@ -41,6 +41,9 @@ SAMPLE, GROWTH = 2000, 8
 #: Sweeps of mirror descent; later ones, each of which is made an answer; after how many of them
 #: the bound is computed, with how many nodes of a client's search.
 SWEEPS, LATE_SWEEPS, LOOK, LOOK_NODES = 15, 25, 5, 2000
+#: Sweeps of mirror descent from earlier prices before those from none, each made an answer, and
+#: how far a choice moves a price at first.
+EARLIER_SWEEPS, EARLIER_STEP = 4, 0.05
 #: Most quasi-Newton steps, for each sample, and of subgradient steps.
 PASSES, SUBGRADIENT_PASSES = 40, 1500
 #: Share of the loads that responses may be out of bounds by before mirror descent goes on, and
@@ -123,6 +126,7 @@ class _Run:
         self.out_of_time = False
         self.started = time.perf_counter()
         self.stats: dict[str, float | int] = {}
+        self.load_prices: dict[str, Float64Array] = {}
 
     def run(self) -> None:
         """Price, then search in the way that fits the problem."""
@@ -162,7 +166,10 @@ class _Run:
         """Price, make the clients' choices an answer, and let others finish what is small."""
         search = BestResponseSearch(relaxation, self.best)
         priced = self._price(relaxation, search)
-        if priced is None or not self._is_priced(relaxation, priced):
+        if priced is None:
+            return
+        self.load_prices = dict(zip(relaxation.loads.names, priced.prices, strict=True))
+        if not self._is_priced(relaxation, priced):
             return
         held = priced.held.copy()
         if search.excess(priced.demand) > LARGEST_EXCESS:
@@ -258,26 +265,64 @@ class _Run:
         self, relaxation: Relaxation, search: BestResponseSearch, deadline: float
     ) -> Responses | None:
         """Run mirror descent over all clients; now and then bound, and make an answer."""
+        best = self._price_again(relaxation, search, deadline)
+        if best is not None and (best.infeasible or self.best.is_over):
+            return best
         descent = MirrorDescent(relaxation, relaxation.everyone, seed=self.limits.seed)
-        best: Responses | None = None
         for sweep in range(1, SWEEPS + LATE_SWEEPS + 1):
             descent.sweep()
             late = self.best.is_over or time.perf_counter() >= deadline
             look = sweep % LOOK == 0 or late
             if look:
-                nodes = relaxation.nodes(LOOK_NODES)
-                responses = relaxation.responses(descent.mean.copy(), nodes=nodes)
-                if responses.infeasible:
-                    return responses
-                if best is None or responses.bound < best.bound:
-                    best = responses
-                self.best.lower(best.bound)
+                best = self._bounded(relaxation, descent.mean, best)
+                if best.infeasible:
+                    return best
             if look or sweep > SWEEPS:
                 self._improve(search, descent.mean, descent.held.copy())
                 self.best.report()
             if late or self.best.is_over:
                 break
         return best
+
+    def _price_again(
+        self, relaxation: Relaxation, search: BestResponseSearch, deadline: float
+    ) -> Responses | None:
+        """Go on from earlier prices and the earlier answer; None where a load had no prices."""
+        earlier, names = self.limits.warm_load_prices, relaxation.loads.names
+        if not names or any(name not in earlier for name in names):
+            return None
+        prices = np.array([earlier[name] for name in names])
+        best = self._bounded(relaxation, prices, None)
+        held = best.held.copy()
+        if self.limits.warm_start is not None:
+            held[:] = False
+            held[self.limits.warm_start] = True
+        descent = MirrorDescent(
+            relaxation, relaxation.everyone, prices, first_step=EARLIER_STEP, seed=self.limits.seed
+        )
+        for _ in range(EARLIER_SWEEPS):
+            if best.infeasible:
+                break
+            self._improve(search, prices, held)
+            self.best.report()
+            if self.best.is_over or time.perf_counter() >= deadline:
+                break
+            descent.sweep()
+            prices, held = descent.mean.copy(), descent.held.copy()
+            best = self._bounded(relaxation, prices, best)
+        return best
+
+    def _bounded(
+        self, relaxation: Relaxation, prices: Float64Array, best: Responses | None
+    ) -> Responses:
+        """Return the responses to prices, or known ones that bound better or are infeasible."""
+        nodes = relaxation.nodes(LOOK_NODES)
+        responses = relaxation.responses(prices.copy(), nodes=nodes)
+        if best is not None and not responses.infeasible and best.bound <= responses.bound:
+            return best
+        if not responses.infeasible:
+            self.best.lower(responses.bound)
+        return responses
 
     def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Responses:
         """Find good prices, and answers meanwhile where that takes long."""
@@ -361,4 +406,5 @@ class _Run:
             termination = Termination.HEURISTIC_DONE
         rows, cols = (None, None) if best.pairs is None else best.pairs
         bound = max(best.bound, best.value)
-        return Outcome(termination, rows, cols, bound=bound, source=source, stats=self.stats)
+        return Outcome(termination, rows, cols, bound=bound, load_prices=self.load_prices,
+                       source=source, stats=self.stats)

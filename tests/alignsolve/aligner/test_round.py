@@ -157,6 +157,36 @@ def test_restart_with_an_open_round(tmp_path):
     assert close(other, theirs).accepted == 2
 
 
+def test_a_replan_with_budgets_goes_on_from_the_plan_also_after_a_restart(tmp_path):
+    rng = np.random.default_rng(0)
+    aligner = al.Aligner(8, expert_mb=rng.choice([4.0, 6.0, 8.0], 8),
+                         load=al.LoadSettings(slack=0.1, sample_slack=0.1),
+                         policy=al.PolicySettings(rel_gap=0.005))  # fmt: skip
+    for client in range(600):
+        aligner.declare(client, max_experts=int(rng.integers(1, 4)), samples=rng.integers(20, 400),
+                        memory_mb=rng.choice([40, 60, 80]), budget_mb=rng.choice([8, 12, 16]))
+    plan = aligner.plan(range(600))
+    aligner.observe(plan, [
+        report(plan, client, experts={
+            int(expert): al.ExpertReport(10, loss=rng.random())
+            for expert in plan.experts_of(client)
+        }) for client in plan.clients
+    ])
+    plan = aligner.plan(range(600))
+    assert plan.result.backend == "lagrangian"
+    assert plan.result.load_prices.keys() == aligner.tables.prices.keys() == {"", "samples"}
+    aligner.save(tmp_path / "a.npz")
+    other = al.Aligner.load(tmp_path / "a.npz")
+    ours, theirs = (each.replan(plan, range(6)) for each in (aligner, other))
+    assert ours.result.stats["passes"] == 1 and ours.result.gap <= 0.005
+    from_nothing = al.solve(ours.result.problem, rel_gap=0.005, repeatable=True)
+    assert ours.result.dual_bound != from_nothing.dual_bound
+    np.testing.assert_array_equal(ours.row_ind, theirs.row_ind)
+    np.testing.assert_array_equal(ours.col_ind, theirs.col_ind)
+    for name, prices in aligner.tables.prices.items():
+        np.testing.assert_array_equal(prices, other.tables.prices[name])
+
+
 def test_own_scores_are_not_saved(tmp_path):
     settings = al.FitnessSettings(score=lambda report: report.samples)
     al.Aligner(3, fitness=settings).save(tmp_path / "a.npz")

@@ -346,6 +346,18 @@ class SlowBackend(FakeBackend):
         return False
 
 
+@pytest.mark.parametrize(("time_limit", "has_answer"), [(math.inf, False), (60.0, True)])
+def test_greedy_answers_a_mip_before_a_quick_backend_under_a_time_limit_only(
+    time_limit: float, has_answer: bool
+) -> None:
+    def watched(_: AlignmentProblem, options: base.Limits) -> base.Outcome:
+        assert (options.warm_start is not None) == has_answer
+        return pairs([0, 1], [1, 0], bound=6.0)
+
+    result = solve_by(fake_first(FakeBackend(watched)), MIP, time_limit=time_limit)
+    assert result.backend != "greedy"
+
+
 @pytest.mark.parametrize("problem", [PROBLEM, MIP])
 @pytest.mark.parametrize(
     ("behaviour", "ended"),

@@ -47,7 +47,7 @@ def test_added_removed_and_reordered(tmp_path):
         assert pairs_of(new, rows, cols) == {("a", "x"), ("c", "z")}
         assert stats == {"warm_start_pairs": 3, "warm_start_used": 2, "warm_start_by": "ids"}
         if earlier.prices is not None:
-            assert prices.tolist() == old.prices[[2, 1, 0]].tolist()
+            assert prices[""].tolist() == old.prices[[2, 1, 0]].tolist()
         result = al.solve(new, "exchange", warm_start=earlier)
         assert result.status is al.Status.OPTIMAL
         assert {name: result.stats[name] for name in stats} == stats
@@ -69,7 +69,7 @@ def test_positions_only_where_there_are_no_ids():
     (rows, cols), prices, stats = matched(smaller, old)
     assert pairs_of(smaller, rows, cols) == {(0, 0), (1, 1)}
     assert (stats["warm_start_used"], stats["warm_start_by"]) == (2, "positions")
-    assert prices.tolist() == old.prices.tolist()
+    assert prices[""].tolist() == old.prices.tolist()
     named = smaller.replace(client_ids=["c", "a"], expert_ids=["z", "y", "x"])
     assert matched(named, old)[2]["warm_start_by"] == "positions"
     (rows, cols), _, stats = matched(named, al.solve(OLD))
@@ -124,7 +124,7 @@ def test_any_earlier_answer_is_cut_down_to_what_the_problem_has(problem, data):
         allowed = [col for other, col in before
                    if other == name and problem.fitness[row, col] > -np.inf]
         assert (rows == row).sum() == min(len(allowed), slots[row])
-    assert found is None or found.tolist() == prices.tolist()
+    assert not found or found[""].tolist() == prices.tolist()
 
 
 @pytest.mark.parametrize("odd", [7, [1], (1,), "plan.json"])
@@ -160,5 +160,5 @@ def test_prices_of_a_result_follow_the_sense():
     old = al.solve(OLD.replace(fitness=wanted), "exchange")
     assert old.prices.any()
     same = al.AlignmentProblem.from_cost(-old.problem.fitness, 1, min_experts=1, load_max=1)
-    assert matched(same, old)[1].tolist() == (-old.prices).tolist()
-    assert matched(old.problem, old)[1].tolist() == old.prices.tolist()
+    assert matched(same, old)[1][""].tolist() == (-old.prices).tolist()
+    assert matched(old.problem, old)[1][""].tolist() == old.prices.tolist()

@@ -200,6 +200,37 @@ def test_very_many_prices_are_found_without_a_matrix(
     own_problem._dual_prices(problem, known.objective_value)
 
 
+@pytest.mark.parametrize("sense", ["max", "min"])
+def test_a_warm_start_goes_on_from_earlier_prices(sense: str) -> None:
+    problem = fleet()
+    if sense == "min":
+        arguments = problem.arguments()
+        cost = 3.0 - arguments.pop("fitness")
+        del arguments["client_fitness_min"]
+        problem = al.AlignmentProblem.from_cost(cost, **arguments)
+    first = al.solve(problem, "lagrangian:search", rel_gap=0.01)
+    assert set(first.load_prices) == {"", "samples"} and first.stats["passes"] > 1
+    again = al.solve(problem, "lagrangian:search", rel_gap=0.01, warm_start=first)
+    assert again.stats["passes"] == 1
+    # At the same prices and pairs, both are at least as good.
+    assert problem.sign * (again.objective_value - first.objective_value) >= 0
+    assert again.gap <= first.gap + 1e-9
+    pairs = first.row_ind, first.col_ind
+    given = al.solve(problem, "lagrangian:search", rel_gap=0.01,
+                     warm_start=(*pairs, first.load_prices))
+    assert given.dual_bound == again.dual_bound
+    cold = al.solve(problem, "lagrangian:search", rel_gap=0.01,
+                    warm_start=(*pairs, {"": first.load_prices[""]}))
+    assert cold.stats["passes"] > 1
+
+
+def test_greedy_comes_first_where_it_is_quicker_or_time_is_short() -> None:
+    backend = LagrangianBackend()
+    assert backend.answers_soon(fleet(3000, 12))
+    assert not backend.answers_soon(fleet(300, 12))
+    assert not backend.answers_soon(fleet(5000, 12))
+
+
 def test_mixing_answers_gains(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = fleet()
     before = al.solve(problem, "lagrangian:search", seed=3)
