@@ -65,7 +65,7 @@ class Nodes:
     Parameters
     ----------
     timeout : float, default 30
-        Seconds that nodes have to answer the query.
+        Seconds that nodes have to answer the query; by name only.
 
     Notes
     -----
@@ -74,13 +74,13 @@ class Nodes:
 
     Examples
     --------
-    Nodes have ten seconds to say which client they are, and are told a setting:
+    Nodes have ten seconds to say which client they are:
 
     >>> from fedloop.flower import Nodes
-    >>> nodes = Nodes({"batch-size": "32"}, timeout=10.0)
+    >>> nodes = Nodes(timeout=10.0)
     """
 
-    def __init__(self, timeout: float = 30.0) -> None:
+    def __init__(self, *, timeout: float = 30.0) -> None:
         self.timeout = timeout
         self._client_of: dict[int, int] = {}
 

@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Strategy
 import alignsolve as al
 from fedloop import ExpertMap
 from fedloop.errors import CheckpointError, EngineError
-from fedloop.flower import AlignedStrategy, numbered
+from fedloop.flower import AlignedStrategy, Nodes, numbered
 from fedloop.flower.messages import reply
 from fedloop.flower.quiet import QUIET
 from tests.fedloop.flower.replies import (  # noqa: F401
@@ -180,6 +180,12 @@ def test_a_restarted_node_takes_the_place_of_the_old_one():
     assert chosen.nodes.find(grid) == {0: 3, 1: 12, 2: 455}
     del grid.nodes[12]
     assert chosen.nodes.find(grid) == {0: 3, 2: 455}
+
+
+@pytest.mark.parametrize(("given", "named"), [(({"a": "1"},), {}), ((), {"settings": {"a": "1"}})])
+def test_settings_for_nodes_are_refused(given, named):
+    with pytest.raises(TypeError, match=r"__init__\(\) "):
+        Nodes(*given, **named)
 
 
 def test_reporting_is_off():
