@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import fedloop.experiment
-from fedloop.checkpoint import NAME
+from fedloop.checkpoint import NAME, save_checkpoint
 from fedloop.config import build_config
+from fedloop.errors import CheckpointError
 from fedloop.experiment import run_training, train_here
 from fedloop.models.layout import part_of
 from fedloop.payload import quantise
-from fedloop.saving import restore
+from fedloop.saving import contents, restore
 from fedloop.server.delivery import collect, deliver
 from fedloop.world import build_world, start
 
@@ -64,6 +65,15 @@ def test_feedback_is_in_the_checkpoint_and_a_resumed_run_ends_in_the_same_bits(t
         assert one.keys() == other.keys() == set(range(4))
         for client, pieces in one.items():
             assert_same(pieces, other[client])
+
+
+def test_rounded_payloads_of_the_older_layout_are_refused_by_name(tmp_path):
+    """It kept them by parameter, with an axis of all clients in front."""
+    world, state = run_training(settings(rounds=1))
+    older = {name: value.numpy()[None].repeat(4, 0) for name, value in state.model.items()}
+    save_checkpoint(tmp_path / NAME, contents(world, state) | {"received": older, "lost": older})
+    with pytest.raises(CheckpointError, match=r"int8 payloads of an older fedloop.*; remove it"):
+        restore(world, start(world), tmp_path)
 
 
 def assert_same(one, other):
