@@ -8,12 +8,15 @@ everything else is ordered by it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from logging import WARNING
 
 from flwr.app import Message, MessageType, RecordDict
+from flwr.common import log
 from flwr.serverapp import Grid
 
 from fedloop.errors import EngineError
+from fedloop.flower.messages import MalformedReplyError, check_error
 
 #: Seconds between looks for replies; Flower's own `send_and_receive` waits 3.
 POLL_SECONDS = 0.05
@@ -22,8 +25,14 @@ POLL_SECONDS = 0.05
 CLIENT = "partition-id"
 
 
+def tell(client: int, reason: str) -> None:
+    """Log with what error a client answered."""
+    log(WARNING, "client %s: %s", client, reason)
+
+
 def exchange(
-    grid: Grid, messages: Mapping[int, Message], timeout: float
+    grid: Grid, messages: Mapping[int, Message], timeout: float,
+    on_error: Callable[[int, str], None] = tell,
 ) -> dict[int, Message]:
     """Send messages and wait for the replies.
 
@@ -35,6 +44,8 @@ def exchange(
         One per client.
     timeout : float
         Seconds to wait; above 0.
+    on_error : callable, optional
+        Called with a client and the words of the error that it answered; logs them.
 
     Returns
     -------
@@ -52,8 +63,13 @@ def exchange(
     while waiting and time.monotonic() < until:
         for reply in grid.pull_messages(list(waiting)):
             client = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if client is not None and not reply.has_error():
+            if client is None:
+                continue
+            try:
+                check_error(reply)
                 found[client] = reply
+            except MalformedReplyError as error:
+                on_error(client, str(error))
         if waiting:
             time.sleep(POLL_SECONDS)
     return dict(sorted(found.items()))
@@ -83,6 +99,7 @@ class Nodes:
     def __init__(self, *, timeout: float = 30.0) -> None:
         self.timeout = timeout
         self._client_of: dict[int, int] = {}
+        self._told: set[tuple[int, str]] = set()
 
     def find(self, grid: Grid) -> dict[int, int]:
         """Return the number of the node of every client that is connected, by client."""
@@ -90,7 +107,8 @@ class Nodes:
         unknown = [node for node in online if node not in self._client_of]
         if unknown:
             # There is no client yet to call them by.
-            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout)
+            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout,
+                               self._tell)
             self._client_of |= {
                 node: client for node, reply in replies.items()
                 if (client := client_of(reply)) is not None
@@ -117,8 +135,14 @@ class Nodes:
             time.sleep(10 * POLL_SECONDS)
         if not found:
             raise EngineError(f"no node answered within {patience:g} s; start SuperNodes with "
-                              f"--node-config '{CLIENT}=0', 1, 2, ...")
+                              f"--node-config '{CLIENT}=0 num-partitions=N', 1, 2, ... of N")
         return found
+
+    def _tell(self, node: int, reason: str) -> None:
+        """Log once why a node does not say which client it is; it is asked again and again."""
+        if (node, reason) not in self._told:
+            self._told.add((node, reason))
+            log(WARNING, "node %s does not say which client it is: %s", node, reason)
 
     def _query(self, node: int) -> Message:
         return Message(RecordDict(), node, MessageType.QUERY, ttl=self.timeout)
