@@ -69,8 +69,8 @@ def serve(
     timeout = float(config["timeout"])
     strategy.nodes.timeout = max(strategy.nodes.timeout, timeout)  # a query takes a process as well
     patience = max(PATIENCE, timeout)
-    for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
-        strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
+    strategy.max_experts = int(config["max-experts"])
+    strategy.nodes.wait(grid, int(config["min-nodes"]), patience)
     arrays = record_of(state)
     if resumes:
         arrays = strategy.resume(arrays)

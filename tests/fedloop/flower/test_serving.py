@@ -25,14 +25,27 @@ class Sending(Playing):
         return [self.ask(message) for message in messages]
 
 
+class Late(Sending):
+    """Client 2 is there from the second round on."""
+
+    rounds = 0
+
+    def get_node_ids(self):
+        return [node for node, client in self.nodes.items() if client < 2 or self.rounds]
+
+    def send_and_receive(self, messages, timeout=None):
+        self.rounds += 1
+        return super().send_and_receive(messages, timeout)
+
+
 @pytest.fixture
 def play():
-    def played(rounds, path=None, /, **config):
+    def played(rounds, path=None, grid=Sending, /, **config):
         state = stacked()
         experts = mapped(state)
         strategy = AlignedStrategy(aligner(), experts, evaluate_clients=False,
                                    checkpoint=path)
-        serve(Sending(client_app(trained, experts)),
+        serve(grid(client_app(trained, experts)),
               {**NEEDED, "num-server-rounds": rounds, **config}, strategy, state,
               lambda found: {"size": float(found["body"].abs().sum())})
         return strategy
@@ -67,6 +80,14 @@ def test_a_checkpoint_of_the_strategy_stays_and_optional_settings_may_be_missing
     for config in ({}, {"checkpoint": "", "resume": False}):
         assert play(1, path, **config).checkpoint == path and path.exists()
         path.unlink()
+
+
+def test_max_experts_of_this_start_count_also_for_who_comes_later(play, tmp_path):
+    path = tmp_path / "strategy.safetensors"
+    for config, expected in (({"num": 2}, 2), ({"num": 4, "resume": True}, 1)):
+        strategy = play(config.pop("num"), path, Late, **config,
+                        **{"min-nodes": 2, "max-experts": expected})
+        assert strategy.aligner.tables.capacity.max_experts[:3].tolist() == [expected] * 3
 
 
 def test_nothing_is_resumed_from_nothing(play, tmp_path):

@@ -196,8 +196,8 @@ def test_errors_of_nodes_are_logged_once_and_nobody_found(caplog):
     nobody = Nodes(timeout=0.1)
     for _ in range(2):
         assert nobody.find(Erring(NODES)) == {}
-    assert sorted(caplog.messages) == [f"node {node} does not say which client it is: no num- partitions"
-                            for node in sorted(NODES, key=str)]
+    assert sorted(caplog.messages) == sorted(
+        f"node {node} does not say which client it is: no num- partitions" for node in NODES)
     query = Message(RecordDict(), 12, MessageType.QUERY)
     assert exchange(Erring(NODES), {5: query}, 0.1) == {}
     assert caplog.messages[-1] == "client 5: no num- partitions"
