@@ -101,12 +101,24 @@ def test_only_what_travelled_takes_memory(tmp_path):
     assert sizes[0] - sizes[1] < 2 * 2 * 4 * sum(value.numel() for value in whole.values())
 
 
+def test_a_round_takes_the_memory_of_the_clients_asked():
+    world = build_world(settings())
+    model, held = start(world).model, {1: [0], 3: [2]}
+    received = {}
+    sent = deliver(world.spec, model, received, [3, 1], held)
+    for name, value in sent.items():
+        assert value.shape == (2, *model[name].shape)
+    for at, client in enumerate([3, 1]):
+        whole = world.spec.layout.joined(received[client], model)
+        assert all(torch.equal(value[at], whole[name]) for name, value in sent.items())
+
+
 def test_what_is_sent_sums_up_to_what_is_meant():
     world = build_world(settings())
     spec, state, draw = world.spec, start(world), torch.Generator().manual_seed(0)
     everybody, held = list(range(4)), {client: [1] for client in range(4)}
     training = train_here(world, start(world), everybody, held, 1)
-    sent, lost = deliver(spec, state.model, state.received, everybody, held, 4), {}
+    sent, lost = deliver(spec, state.model, state.received, everybody, held), {}
     rows = {name: value[[1]] if name in spec.layout.layer_of else value
             for name, value in state.model.items()}
     base = {name: value[:, 1] if name in spec.layout.layer_of else value
@@ -149,7 +161,7 @@ def test_a_client_that_trains_nothing_changes_no_bfloat16_model():
     spec, state, held = world.spec, start(world), {client: [1] for client in range(4)}
     model = {name: value.bfloat16() for name, value in state.model.items()}
     training = train_here(world, start(world), list(held), held, 1)
-    sent = deliver(spec, model, state.received, list(held), held, 4)
+    sent = deliver(spec, model, state.received, list(held), held)
     loaded = {name: value[:, 1] if name in spec.layout.layer_of else value
               for name, value in sent.items()}
     assert all(value.dtype == torch.bfloat16 for value in loaded.values())

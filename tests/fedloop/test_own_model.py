@@ -128,7 +128,7 @@ def test_pieces_are_joined_where_the_model_is_and_none_may_lack():
             assert value.shape == (n_rows, *rows[name].shape[1:])
     for name, value in layout.joined(pieces, rows).items():
         assert torch.equal(value[[0, 2]], rows[name][[2, 0]]) and not value[[1, 3]].any()
-    with pytest.raises(KeyError, match="gate.weight@1"):
+    with pytest.raises(KeyError, match=r"gate\.weight@1"):
         layout.joined(pieces, rows, [0, 1])
 
 
