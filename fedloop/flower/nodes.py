@@ -21,6 +21,9 @@ from fedloop.flower.messages import MalformedReplyError, check_error
 #: Seconds between looks for replies; Flower's own `send_and_receive` waits 3.
 POLL_SECONDS = 0.05
 
+#: Seconds that nodes have to answer the query where nothing else is said.
+SECONDS = 30.0
+
 #: Key of the client's number, in a node's configuration and in its answer.
 CLIENT = "partition-id"
 
@@ -80,8 +83,9 @@ class Nodes:
 
     Parameters
     ----------
-    timeout : float, default 30
-        Seconds that nodes have to answer the query; by name only.
+    timeout : float, optional
+        Seconds that nodes have to answer the query; by name only. None is as long as a round
+        of `serve`, and 30 elsewhere.
 
     Notes
     -----
@@ -96,7 +100,7 @@ class Nodes:
     >>> nodes = Nodes(timeout=10.0)
     """
 
-    def __init__(self, *, timeout: float = 30.0) -> None:
+    def __init__(self, *, timeout: float | None = None) -> None:
         self.timeout = timeout
         self._client_of: dict[int, int] = {}
         self._told: set[tuple[int, str]] = set()
@@ -107,8 +111,10 @@ class Nodes:
         unknown = [node for node in online if node not in self._client_of]
         if unknown:
             # There is no client yet to call them by.
-            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout,
-                               self._tell)
+            timeout = SECONDS if self.timeout is None else self.timeout
+            replies = exchange(grid, {
+                node: Message(RecordDict(), node, MessageType.QUERY, ttl=timeout)
+                for node in unknown}, timeout, self._tell)
             self._client_of |= {
                 node: client for node, reply in replies.items()
                 if (client := client_of(reply)) is not None
@@ -143,9 +149,6 @@ class Nodes:
         if (node, reason) not in self._told:
             self._told.add((node, reason))
             log(WARNING, "node %s does not say which client it is: %s", node, reason)
-
-    def _query(self, node: int) -> Message:
-        return Message(RecordDict(), node, MessageType.QUERY, ttl=self.timeout)
 
 
 def client_of(reply: Message) -> int | None:

@@ -97,8 +97,8 @@ def one_by_one(
 ) -> Training:
     """Train one participant after the other; parameters as for `together`."""
     parts = [
-        _train(Alone(model), task, own_rows(model, server, slice(at, at + 1)), data, [client], [experts],
-               settings, seed, round_)
+        _train(Alone(model), task, own_rows(model, server, slice(at, at + 1)), data,
+               [client], [experts], settings, seed, round_)
         for at, (client, experts) in enumerate(zip(clients, held, strict=True))
     ]
     return join(parts, pairs_of(model.layout, held, data.input.device))

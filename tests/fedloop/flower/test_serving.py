@@ -9,7 +9,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install 'aligns
 
 import fedloop.flower.serving
 from fedloop.errors import CheckpointError, ConfigError
-from fedloop.flower import AlignedStrategy, serve
+from fedloop.flower import AlignedStrategy, Nodes, serve
 from fedloop.flower.client import client_app
 from tests.fedloop.flower.replies import identity  # noqa: F401
 from tests.fedloop.flower.test_client import Playing, aligner, mapped, stacked, trained
@@ -40,11 +40,11 @@ class Late(Sending):
 
 @pytest.fixture
 def play():
-    def played(rounds, path=None, grid=Sending, /, **config):
+    def played(rounds, path=None, grid=Sending, nodes=None, /, **config):
         state = stacked()
         experts = mapped(state)
         strategy = AlignedStrategy(aligner(), experts, evaluate_clients=False,
-                                   checkpoint=path)
+                                   checkpoint=path, nodes=nodes)
         serve(grid(client_app(trained, experts)),
               {**NEEDED, "num-server-rounds": rounds, **config}, strategy, state,
               lambda found: {"size": float(found["body"].abs().sum())})
@@ -88,6 +88,19 @@ def test_max_experts_of_this_start_count_also_for_who_comes_later(play, tmp_path
         strategy = play(config.pop("num"), path, Late, **config,
                         **{"min-nodes": 2, "max-experts": expected})
         assert strategy.aligner.tables.capacity.max_experts[:3].tolist() == [expected] * 3
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 2.0), (0.5, 0.5), (5.0, 5.0)])
+def test_nodes_have_a_rounds_time_to_say_who_they_are_or_what_is_given(play, given, expected):
+    seen = []
+
+    class Asked(Sending):
+        def push_messages(self, messages):
+            seen.extend(message.metadata.ttl for message in messages)
+            return super().push_messages(messages)
+
+    play(1, None, Asked, Nodes(timeout=given), timeout=2.0)
+    assert seen == [expected] * 3
 
 
 def test_nothing_is_resumed_from_nothing(play, tmp_path):
