@@ -168,12 +168,23 @@ def test_models_that_are_not_understood_are_refused(make, match):
     ("nowhere:build", "there is no module 'nowhere'"),
     ("fedloop.models.build:nothing", "has no attribute 'nothing'"),
     ("mlp", "give own, or package.module:function"),
+    ("fedloop:", "give own, or package.module:function"),
+    (":build", "give own, or package.module:function"),
+    ("fedloop.models.layout:UNEQUAL", "model.name: .*UNEQUAL is no function, but str"),
     ("fedloop.models.moe:route", "model.arguments: fedloop.models.moe:route: missing"),
     ("builtins:dict", "returns dict, not a torch.nn.Module"),
 ])
 def test_wrong_names_are_named(name, match):
     with pytest.raises(ConfigError, match=match):
         build_model(build_config({"model": {"name": name}}).model, (1, 8, 8), 4, 0)
+
+
+def test_an_error_in_a_users_module_is_not_hidden(tmp_path, monkeypatch):
+    (tmp_path / "faulty_model.py").write_text("int('four')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="invalid literal") as found:
+        build_model(build_config({"model": {"name": "faulty_model:build"}}).model, (4,), 2, 0)
+    assert not isinstance(found.value, ConfigError)
 
 
 def test_a_model_that_cannot_be_trained_together_says_so():
