@@ -86,14 +86,16 @@ def test_only_what_travelled_takes_memory(tmp_path):
     world, state = run_training(
         settings(participants=1, rounds=2, partition={"clients": 30, "test_images": 5}),
         folder=tmp_path)
-    held = {}
+    held, ever = {}, {}
     for record in state.records:
         held |= record["held"]
+        for client, experts in record["held"].items():
+            ever.setdefault(client, set()).update(experts)
     assert state.received.keys() == state.lost.keys() == set(map(int, held))
     whole = world.spec.layout.pieces(state.model)
     for client, experts in held.items():
         assert state.received[int(client)].keys() == part_of(whole, experts).keys()
-        assert state.lost[int(client)].keys() <= whole.keys()
+        assert state.lost[int(client)].keys() == part_of(whole, ever[client]).keys()
     native = tmp_path / "native"
     run_training(settings(participants=1, rounds=2, payload="native",
                           partition={"clients": 30, "test_images": 5}), folder=native)
