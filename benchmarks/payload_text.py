@@ -4,7 +4,8 @@
 
 Our own language model, small enough for a minute and a half of processor time: one layer of four
 experts, four domains, eight clients, 30 rounds, seeds 0 to 4. Every run is a line of
-``benchmarks/results/payload_text.jsonl``; runs that are there are not repeated.
+``benchmarks/results/payload_text.jsonl``; runs that are there with the same settings are
+not repeated.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ SETTINGS: dict[str, Any] = {
 
 def main() -> None:
     """Run what is missing, and print."""
-    found = {(row["seed"], row["payload"]): row for row in _results.stored(RESULTS)}
+    found = {(row["seed"], row["payload"]): row for row in _results.stored(RESULTS)
+             if row["settings"] == SETTINGS}
     for seed in SEEDS:
         for payload in PAYLOADS:
             if (seed, payload) not in found:
                 _, state = run_training(build_config(
                     SETTINGS | {"seed": seed, "payload": payload}))
-                row = {"seed": seed, "payload": payload,
+                row = {"seed": seed, "payload": payload, "settings": SETTINGS,
                        "accuracy": [record["accuracy"] for record in state.records],
                        "bits_per_byte": [record["bits_per_byte"] for record in state.records],
                        "bytes": sum(r["down_bytes"] + r["up_bytes"] for r in state.records)}

@@ -35,7 +35,8 @@ _SEAL = rb'\"sha256\": \"'
 #: Key that stands in the JSON for an array of the file.
 _ARRAY = "$array"
 
-_ANEW = "remove it to start the run anew"
+#: What is told where a checkpoint cannot be used.
+ANEW = "remove it to start the run anew"
 
 
 @contextmanager
@@ -133,12 +134,12 @@ def load_checkpoint(path: Path, *names: str) -> dict[str, Any]:
         layout = found["format"]
         if layout == 1:
             raise CheckpointError(f"{path}: written by fedloop 0.1 (layout 1), and this one reads "
-                                  f"layout {FORMAT}; go on with 0.1, or {_ANEW}")
+                                  f"layout {FORMAT}; go on with 0.1, or {ANEW}")
         if at < 0:
             raise _refusal(path, "damaged: it has no checksum", names)
         if layout != FORMAT:
             raise CheckpointError(f"{path}: written by fedloop {found['version']} (layout "
-                                  f"{layout}, not {FORMAT}); go on with that, or {_ANEW}")
+                                  f"{layout}, not {FORMAT}); go on with that, or {ANEW}")
         state: dict[str, Any] = _with_arrays(found["state"], load(data))
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
@@ -152,7 +153,7 @@ def load_checkpoint(path: Path, *names: str) -> dict[str, Any]:
 
 
 def _refusal(path: Path, fault: str, names: tuple[str, ...]) -> CheckpointError:
-    return refusal(path, fault, _ANEW, lambda before: load_checkpoint(before, *names))
+    return refusal(path, fault, ANEW, lambda before: load_checkpoint(before, *names))
 
 
 def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:

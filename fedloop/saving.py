@@ -15,7 +15,7 @@ import torch
 from alignsolve.errors import ProblemError
 from alignsolve.interrupts import Call
 from alignsolve.io.files import append_text
-from fedloop.checkpoint import NAME, load_checkpoint, save_checkpoint
+from fedloop.checkpoint import ANEW, NAME, load_checkpoint, save_checkpoint
 from fedloop.config import Config
 from fedloop.errors import CheckpointError
 from fedloop.models.layout import Params
@@ -103,11 +103,15 @@ def restore(world: World, state: State, folder: Path) -> None:
     Raises
     ------
     CheckpointError
-        If it is damaged or of a run with other settings.
+        If it is damaged, of a run with other settings, or of rounded payloads in the layout of
+        an older version.
     """
     path = folder / NAME
     saved = load_checkpoint(path, "config", "model", "velocity", "square", "received",
                             "lost", "aligner", "holders", "held", "records")
+    if any(not client.isdecimal() for kind in ("received", "lost") for client in saved[kind]):
+        raise CheckpointError(f"{path}: has int8 payloads of an older fedloop, by "
+                              f"parameter in place of client; {ANEW}")
     mine, theirs = identity_of(world.config), saved["config"]
     if mine != theirs:
         name = next(key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key))

@@ -48,7 +48,7 @@ class Task:
         Rounds count from 1.
     client, n_clients : int
         Which client this is, of how many; from the node's ``partition-id`` and
-        ``num-partitions``.
+        ``num-partitions``, 0 where that is missing.
     config : mapping
         Settings of the user's own.
     """
@@ -113,7 +113,6 @@ def client_app(
     @app.train()
     def on_train(message: Message, context: Context) -> Message:
         begun, map = time.perf_counter(), map_of(message)
-        node_number(context, CLIENTS)
         pieces, task = receive(message, context, map)
         update = train(task)
         state = {name: update.state[name].detach() for name in task.state}
@@ -125,7 +124,6 @@ def client_app(
         @app.evaluate()
         def on_evaluate(message: Message, context: Context) -> Message:
             begun = time.perf_counter()
-            node_number(context, CLIENTS)
             examples, figures = evaluate(receive(message, context, map_of(message))[1])
             return reply(message, {}, examples, time.perf_counter() - begun, {}, figures)
 

@@ -137,8 +137,8 @@ def deploy(
     set_: SetOption = None,
     nodes: Annotated[int, typer.Option(min=1, help="SuperNodes, one for each client.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("flower-run"),
-    timeout: Annotated[float, typer.Option(
-        help="Seconds to wait for the clients of a round.")] = 60.0,
+    timeout: Annotated[float | None, typer.Option(
+        help="Seconds to wait for the clients of a round; 60 where none are given.")] = None,
     resume: Annotated[bool, typer.Option(
         "--resume", help="Go on from the folder's checkpoint; Flower itself does not.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Forget the run in that folder.")] = False,
@@ -152,7 +152,7 @@ def deploy(
     Without --app, fedloop's own experiment: the records are those of fedloop run. Everything that
     was started is stopped at the end, also after Ctrl-C or a failure.
     """
-    if not 0 < timeout < math.inf:
+    if timeout is not None and not 0 < timeout < math.inf:
         raise ConfigError(f"--timeout is {timeout:g}; give seconds above 0")
     if resume and again:
         raise ConfigError("--resume goes on, and --again forgets: give one of them")
@@ -160,12 +160,19 @@ def deploy(
         if resume:
             raise ConfigError("--resume is for fedloop's own app; another goes on by a setting of "
                               "its own, such as --run-config resume=true")
+        ours = {"CONFIG": config, "--set": set_, "--timeout": timeout}
+        if given := [name for name, value in ours.items() if value]:
+            raise ConfigError(f"{given[0]} is for fedloop's own app; give the settings of another "
+                              "by --run-config")
         found = _run_app(app, run_config or [], nodes, out, note if as_json else print_text)
     else:
+        if run_config:
+            raise ConfigError("--run-config is for the app that --app names; give the settings of "
+                              "fedloop's own by --set")
         settings = _settings(config, set_ or [], nodes)
         if again:
             forget(out)
-        found = train_deployed(settings, out, timeout=timeout, resume=resume,
+        found = train_deployed(settings, out, timeout=timeout or 60.0, resume=resume,
                                on_round=None if as_json else _print_round)
     report(as_json, found, _told(found))
     return DONE

@@ -88,7 +88,8 @@ class FlowerClients:
         replies = exchange(self._grid, {
             client: Message(content, node_of[client], MessageType.TRAIN, ttl=self._timeout)
             for client, content in contents.items()
-        }, self._timeout)
+        }, self._timeout, lambda client, reason: log(
+            WARNING, "round %s: client %s: %s", number, client, reason))
         self.sent_bytes.append(sum(payload(content[ARRAYS]) for content in contents.values()))
         updates, received = {}, 0
         for client, message in replies.items():

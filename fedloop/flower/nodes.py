@@ -8,22 +8,34 @@ everything else is ordered by it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from logging import WARNING
 
 from flwr.app import Message, MessageType, RecordDict
+from flwr.common import log
 from flwr.serverapp import Grid
 
 from fedloop.errors import EngineError
+from fedloop.flower.messages import MalformedReplyError, check_error
 
 #: Seconds between looks for replies; Flower's own `send_and_receive` waits 3.
 POLL_SECONDS = 0.05
+
+#: Seconds that nodes have to answer the query where nothing else is said.
+SECONDS = 30.0
 
 #: Key of the client's number, in a node's configuration and in its answer.
 CLIENT = "partition-id"
 
 
+def tell(client: int, reason: str) -> None:
+    """Log with what error a client answered."""
+    log(WARNING, "client %s: %s", client, reason)
+
+
 def exchange(
-    grid: Grid, messages: Mapping[int, Message], timeout: float
+    grid: Grid, messages: Mapping[int, Message], timeout: float,
+    on_error: Callable[[int, str], None] = tell,
 ) -> dict[int, Message]:
     """Send messages and wait for the replies.
 
@@ -35,6 +47,8 @@ def exchange(
         One per client.
     timeout : float
         Seconds to wait; above 0.
+    on_error : callable, optional
+        Called with a client and the words of the error that it answered; logs them.
 
     Returns
     -------
@@ -52,8 +66,13 @@ def exchange(
     while waiting and time.monotonic() < until:
         for reply in grid.pull_messages(list(waiting)):
             client = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if client is not None and not reply.has_error():
+            if client is None:
+                continue
+            try:
+                check_error(reply)
                 found[client] = reply
+            except MalformedReplyError as error:
+                on_error(client, str(error))
         if waiting:
             time.sleep(POLL_SECONDS)
     return dict(sorted(found.items()))
@@ -64,8 +83,9 @@ class Nodes:
 
     Parameters
     ----------
-    timeout : float, default 30
-        Seconds that nodes have to answer the query.
+    timeout : float, optional
+        Seconds that nodes have to answer the query; by name only. None is as long as a round
+        of `serve`, and 30 elsewhere.
 
     Notes
     -----
@@ -74,15 +94,16 @@ class Nodes:
 
     Examples
     --------
-    Nodes have ten seconds to say which client they are, and are told a setting:
+    Nodes have ten seconds to say which client they are:
 
     >>> from fedloop.flower import Nodes
-    >>> nodes = Nodes({"batch-size": "32"}, timeout=10.0)
+    >>> nodes = Nodes(timeout=10.0)
     """
 
-    def __init__(self, timeout: float = 30.0) -> None:
+    def __init__(self, *, timeout: float | None = None) -> None:
         self.timeout = timeout
         self._client_of: dict[int, int] = {}
+        self._told: set[tuple[int, str]] = set()
 
     def find(self, grid: Grid) -> dict[int, int]:
         """Return the number of the node of every client that is connected, by client."""
@@ -90,7 +111,10 @@ class Nodes:
         unknown = [node for node in online if node not in self._client_of]
         if unknown:
             # There is no client yet to call them by.
-            replies = exchange(grid, {node: self._query(node) for node in unknown}, self.timeout)
+            timeout = SECONDS if self.timeout is None else self.timeout
+            replies = exchange(grid, {
+                node: Message(RecordDict(), node, MessageType.QUERY, ttl=timeout)
+                for node in unknown}, timeout, self._tell)
             self._client_of |= {
                 node: client for node, reply in replies.items()
                 if (client := client_of(reply)) is not None
@@ -117,11 +141,14 @@ class Nodes:
             time.sleep(10 * POLL_SECONDS)
         if not found:
             raise EngineError(f"no node answered within {patience:g} s; start SuperNodes with "
-                              f"--node-config '{CLIENT}=0', 1, 2, ...")
+                              f"--node-config '{CLIENT}=0 num-partitions=N', 1, 2, ... of N")
         return found
 
-    def _query(self, node: int) -> Message:
-        return Message(RecordDict(), node, MessageType.QUERY, ttl=self.timeout)
+    def _tell(self, node: int, reason: str) -> None:
+        """Log once why a node does not say which client it is; it is asked again and again."""
+        if (node, reason) not in self._told:
+            self._told.add((node, reason))
+            log(WARNING, "node %s does not say which client it is: %s", node, reason)
 
 
 def client_of(reply: Message) -> int | None:

@@ -67,10 +67,11 @@ def serve(
         raise CheckpointError(f"{strategy.checkpoint or 'no checkpoint is named'}: nothing to "
                               "resume; start with resume=false")
     timeout = float(config["timeout"])
-    strategy.nodes.timeout = max(strategy.nodes.timeout, timeout)  # a query takes a process as well
+    if strategy.nodes.timeout is None:
+        strategy.nodes.timeout = timeout  # a query takes a process as well
     patience = max(PATIENCE, timeout)
-    for client in strategy.nodes.wait(grid, int(config["min-nodes"]), patience):
-        strategy.aligner.declare(client, max_experts=int(config["max-experts"]))
+    strategy.max_experts = int(config["max-experts"])
+    strategy.nodes.wait(grid, int(config["min-nodes"]), patience)
     arrays = record_of(state)
     if resumes:
         arrays = strategy.resume(arrays)

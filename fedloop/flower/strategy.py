@@ -123,6 +123,10 @@ class AlignedStrategy(Strategy):
         self.evaluate_clients = evaluate_clients
         self.server = server or ServerSettings()
         self.weight: Weight = weight or weight_by(self.server.weighting)
+        #: Experts that every client can hold, declared when it first connects, also after
+        #: `resume`; None leaves what the aligner knows.
+        self.max_experts: int | None = None
+        self._declared: set[int] = set()
         #: Rounds played before this start.
         self.rounds_before = 0
         self._model: Parameters = {}
@@ -171,6 +175,10 @@ class AlignedStrategy(Strategy):
         self._model = self._pieces(state_of(arrays))
         self._check_names()
         self._client_of = {node: client for client, node in node_of.items()}
+        if self.max_experts is not None:
+            for client in sorted(node_of.keys() - self._declared):
+                self.aligner.declare(client, max_experts=self.max_experts)
+                self._declared.add(client)
         self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
         messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
         if not messages:

@@ -97,8 +97,9 @@ def one_by_one(
 ) -> Training:
     """Train one participant after the other; parameters as for `together`."""
     parts = [
-        _train(Alone(model), task, server, data, [client], [experts], settings, seed, round_)
-        for client, experts in zip(clients, held, strict=True)
+        _train(Alone(model), task, own_rows(model, server, slice(at, at + 1)), data,
+               [client], [experts], settings, seed, round_)
+        for at, (client, experts) in enumerate(zip(clients, held, strict=True))
     ]
     return join(parts, pairs_of(model.layout, held, data.input.device))
 
@@ -116,7 +117,7 @@ def together(
         What is trained, and for what.
     server : mapping of str to Tensor
         The whole model. What differs between clients, such as personal routers, has a
-        leading axis of clients.
+        leading axis of these participants, in their order; see `own_rows`.
     data : Examples
         Training examples.
     clients : sequence of int
@@ -146,8 +147,8 @@ def together(
     for first in range(0, len(clients), TOGETHER):
         some = slice(first, first + TOGETHER)
         try:
-            parts.append(_train(Stacked(model), task, server, data, clients[some], held[some],
-                                settings, seed, round_))
+            parts.append(_train(Stacked(model), task, own_rows(model, server, some), data,
+                                clients[some], held[some], settings, seed, round_))
         except RuntimeError as error:
             if model.sliceable or "vmap" not in str(error):
                 raise
@@ -155,6 +156,14 @@ def together(
                 "the model cannot be trained for many clients at once "
                 f"({str(error).splitlines()[0]}); set local.batched = false") from error
     return join(parts, pairs_of(model.layout, held, data.input.device))
+
+
+def own_rows(
+    model: ExpertModel, server: Mapping[str, Tensor], rows: Sequence[int] | slice
+) -> Params:
+    """Return a model of which what differs between clients is cut to some of them."""
+    return {name: value[rows] if value.ndim > model.ndim[name] else value
+            for name, value in server.items()}
 
 
 def _train(
@@ -179,9 +188,7 @@ def _send(
     Clients that hold fewer rows than others get their first one again, which is not valid.
     """
     n = len(clients)
-    own = list(clients)
-    sent = {name: value[own] if value.ndim > model.ndim[name] else value
-            for name, value in server.items() if name not in model.layout.layer_of}
+    sent = {name: value for name, value in server.items() if name not in model.layout.layer_of}
     params = {name: value.expand(n, *value.shape[value.ndim - model.ndim[name]:]).clone()
               for name, value in sent.items()}
     all_valid = []
@@ -199,7 +206,7 @@ def _send(
         for name in model.layout.of_layer(layer):
             value = server[name]
             if value.ndim > model.ndim[name]:  # every client has its own
-                value = value[torch.tensor(clients, device=rows.device)[:, None], rows]
+                value = value[torch.arange(n, device=rows.device)[:, None], rows]
             else:
                 value = value[rows]
             params[name] = sent[name] = value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from inspect import signature
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -81,15 +82,20 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
 
 def _imported(path: str) -> Callable[..., Any]:
     """Return what ``package.module:function`` names."""
-    if ":" not in path:
+    place, colon, name = path.partition(":")
+    if not (place and colon and name):
         raise ConfigError(f"model.name is {path!r}; give own, or package.module:function")
     try:
-        found: Callable[..., Any] = pkgutil.resolve_name(path)
+        module = import_module(place)
     except ModuleNotFoundError as error:
         raise ConfigError(f"model.name: {path}: there is no module {error.name!r}; "
                           "is its folder on PYTHONPATH?") from None
-    except (AttributeError, ValueError) as error:
+    try:
+        found: Callable[..., Any] = attrgetter(name)(module)
+    except AttributeError as error:
         raise ConfigError(f"model.name: {path}: {error}") from None
+    if not callable(found):
+        raise ConfigError(f"model.name: {path} is no function, but {type(found).__name__}")
     return found
 
 

@@ -120,15 +120,27 @@ class Layout:
         self, pieces: Mapping[str, Tensor], like: Mapping[str, Tensor],
         held: Iterable[int] | None = None,
     ) -> Params:
-        """Return pieces together again, of the type of `like`; rows without a piece are 0."""
+        """Return pieces together again, of the type and on the device of `like`.
+
+        Of all experts, rows without a piece are 0.
+
+        Raises
+        ------
+        KeyError
+            If a piece that all share is missing, or one of an expert held.
+        """
         found: Params = {}
         experts = range(self.total_experts) if held is None else sorted(held)
         for name, value in like.items():
             layer = self.layer_of.get(name)
-            row = pieces[name] if layer is None else torch.stack([
-                pieces.get(f"{name}@{expert}", torch.zeros_like(value[0]))
-                for expert in experts if expert // self.n_experts == layer])
-            found[name] = row.to(value)
+            if layer is None:
+                found[name] = pieces[name].to(value)
+                continue
+            own = [expert for expert in experts if expert // self.n_experts == layer]
+            found[name] = value.new_zeros(len(own), *value.shape[1:])
+            for row, expert in zip(found[name], own, strict=True):
+                if held is not None or f"{name}@{expert}" in pieces:
+                    row.copy_(pieces[f"{name}@{expert}"])
         return found
 
     def only(self, names: Container[str]) -> Layout:

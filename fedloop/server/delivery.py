@@ -7,7 +7,7 @@ of its last message; up, to what it was sent.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fedloop.local.client import Training
 from fedloop.models.expert_model import ExpertModel
@@ -19,8 +19,8 @@ OfClients = dict[int, Params]
 
 
 def deliver(
-    spec: ExpertModel, model: Params, received: OfClients, clients: Iterable[int],
-    held: Mapping[int, Sequence[int]], n_clients: int,
+    spec: ExpertModel, model: Params, received: OfClients, clients: Sequence[int],
+    held: Mapping[int, Sequence[int]],
 ) -> Params:
     """Send some clients what they hold; return the model as each has it.
 
@@ -32,26 +32,24 @@ def deliver(
         The server's.
     received : dict of int to dict of str to Tensor
         What clients have of their last messages; changed. Personal routers never travel.
-    clients : iterable of int
+    clients : sequence of int
         Who is sent something.
     held : mapping of int to sequence of int
         Their experts.
-    n_clients : int
-        Clients in all.
 
     Returns
     -------
     dict of str to Tensor
-        With an axis of all clients in front; 0 where a client has nothing.
+        With an axis of these clients in front, in their order; 0 where one has nothing.
     """
     travels = _travels(spec, model)
     pieces = spec.layout.pieces(travels)
-    sent = model | {name: value.new_zeros(n_clients, *value.shape)
+    sent = model | {name: value.new_zeros(len(clients), *value.shape)
                     for name, value in travels.items()}
-    for client in clients:
+    for at, client in enumerate(clients):
         _, received[client] = pack_for(part_of(pieces, held[client]), received.get(client, {}))
         for name, value in spec.layout.joined(received[client], travels).items():
-            sent[name][client] = value
+            sent[name][at] = value
     return sent
 
 

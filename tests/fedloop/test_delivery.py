@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import fedloop.experiment
-from fedloop.checkpoint import NAME
+from fedloop.checkpoint import NAME, save_checkpoint
 from fedloop.config import build_config
+from fedloop.errors import CheckpointError
 from fedloop.experiment import run_training, train_here
 from fedloop.models.layout import part_of
 from fedloop.payload import quantise
-from fedloop.saving import restore
+from fedloop.saving import contents, restore
 from fedloop.server.delivery import collect, deliver
 from fedloop.world import build_world, start
 
@@ -66,6 +67,15 @@ def test_feedback_is_in_the_checkpoint_and_a_resumed_run_ends_in_the_same_bits(t
             assert_same(pieces, other[client])
 
 
+def test_rounded_payloads_of_the_older_layout_are_refused_by_name(tmp_path):
+    """It kept them by parameter, with an axis of all clients in front."""
+    world, state = run_training(settings(rounds=1))
+    older = {name: value.numpy()[None].repeat(4, 0) for name, value in state.model.items()}
+    save_checkpoint(tmp_path / NAME, contents(world, state) | {"received": older, "lost": older})
+    with pytest.raises(CheckpointError, match=r"int8 payloads of an older fedloop.*; remove it"):
+        restore(world, start(world), tmp_path)
+
+
 def assert_same(one, other):
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -76,14 +86,16 @@ def test_only_what_travelled_takes_memory(tmp_path):
     world, state = run_training(
         settings(participants=1, rounds=2, partition={"clients": 30, "test_images": 5}),
         folder=tmp_path)
-    held = {}
+    held, ever = {}, {}
     for record in state.records:
         held |= record["held"]
+        for client, experts in record["held"].items():
+            ever.setdefault(client, set()).update(experts)
     assert state.received.keys() == state.lost.keys() == set(map(int, held))
     whole = world.spec.layout.pieces(state.model)
     for client, experts in held.items():
         assert state.received[int(client)].keys() == part_of(whole, experts).keys()
-        assert state.lost[int(client)].keys() <= whole.keys()
+        assert state.lost[int(client)].keys() == part_of(whole, ever[client]).keys()
     native = tmp_path / "native"
     run_training(settings(participants=1, rounds=2, payload="native",
                           partition={"clients": 30, "test_images": 5}), folder=native)
@@ -91,12 +103,24 @@ def test_only_what_travelled_takes_memory(tmp_path):
     assert sizes[0] - sizes[1] < 2 * 2 * 4 * sum(value.numel() for value in whole.values())
 
 
+def test_a_round_takes_the_memory_of_the_clients_asked():
+    world = build_world(settings())
+    model, held = start(world).model, {1: [0], 3: [2]}
+    received = {}
+    sent = deliver(world.spec, model, received, [3, 1], held)
+    for name, value in sent.items():
+        assert value.shape == (2, *model[name].shape)
+    for at, client in enumerate([3, 1]):
+        whole = world.spec.layout.joined(received[client], model)
+        assert all(torch.equal(value[at], whole[name]) for name, value in sent.items())
+
+
 def test_what_is_sent_sums_up_to_what_is_meant():
     world = build_world(settings())
     spec, state, draw = world.spec, start(world), torch.Generator().manual_seed(0)
     everybody, held = list(range(4)), {client: [1] for client in range(4)}
     training = train_here(world, start(world), everybody, held, 1)
-    sent, lost = deliver(spec, state.model, state.received, everybody, held, 4), {}
+    sent, lost = deliver(spec, state.model, state.received, everybody, held), {}
     rows = {name: value[[1]] if name in spec.layout.layer_of else value
             for name, value in state.model.items()}
     base = {name: value[:, 1] if name in spec.layout.layer_of else value
@@ -139,7 +163,7 @@ def test_a_client_that_trains_nothing_changes_no_bfloat16_model():
     spec, state, held = world.spec, start(world), {client: [1] for client in range(4)}
     model = {name: value.bfloat16() for name, value in state.model.items()}
     training = train_here(world, start(world), list(held), held, 1)
-    sent = deliver(spec, model, state.received, list(held), held, 4)
+    sent = deliver(spec, model, state.received, list(held), held)
     loaded = {name: value[:, 1] if name in spec.layout.layer_of else value
               for name, value in sent.items()}
     assert all(value.dtype == torch.bfloat16 for value in loaded.values())

@@ -116,6 +116,22 @@ def test_a_router_with_a_bias_is_of_its_layer():
     assert layout.layer_of == {"gate.weight": 0, "gate.bias": 0, "experts.weight": 0}
 
 
+def test_pieces_are_joined_where_the_model_is_and_none_may_lack():
+    module = MoE()
+    layout, rows = Layout.of(module), {name: value.detach()
+                                       for name, value in module.named_parameters()}
+    pieces = layout.pieces({name: value[[2, 0]] for name, value in rows.items()}, [0, 2])
+    elsewhere = {name: value.to("meta", torch.bfloat16) for name, value in rows.items()}
+    for held, n_rows in ((None, 4), ([0, 2], 2)):
+        for name, value in layout.joined(pieces, elsewhere, held).items():
+            assert (value.device.type, value.dtype) == ("meta", torch.bfloat16)
+            assert value.shape == (n_rows, *rows[name].shape[1:])
+    for name, value in layout.joined(pieces, rows).items():
+        assert torch.equal(value[[0, 2]], rows[name][[2, 0]]) and not value[[1, 3]].any()
+    with pytest.raises(KeyError, match=r"gate\.weight@1"):
+        layout.joined(pieces, rows, [0, 1])
+
+
 def test_experts_of_a_layer_are_trained_together():
     found = Balanced()
     for value in found.experts[2].parameters():
@@ -152,12 +168,23 @@ def test_models_that_are_not_understood_are_refused(make, match):
     ("nowhere:build", "there is no module 'nowhere'"),
     ("fedloop.models.build:nothing", "has no attribute 'nothing'"),
     ("mlp", "give own, or package.module:function"),
+    ("fedloop:", "give own, or package.module:function"),
+    (":build", "give own, or package.module:function"),
+    ("fedloop.models.layout:UNEQUAL", "model.name: .*UNEQUAL is no function, but str"),
     ("fedloop.models.moe:route", "model.arguments: fedloop.models.moe:route: missing"),
     ("builtins:dict", "returns dict, not a torch.nn.Module"),
 ])
 def test_wrong_names_are_named(name, match):
     with pytest.raises(ConfigError, match=match):
         build_model(build_config({"model": {"name": name}}).model, (1, 8, 8), 4, 0)
+
+
+def test_an_error_in_a_users_module_is_not_hidden(tmp_path, monkeypatch):
+    (tmp_path / "faulty_model.py").write_text("int('four')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="invalid literal") as found:
+        build_model(build_config({"model": {"name": "faulty_model:build"}}).model, (4,), 2, 0)
+    assert not isinstance(found.value, ConfigError)
 
 
 def test_a_model_that_cannot_be_trained_together_says_so():

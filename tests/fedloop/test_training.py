@@ -34,7 +34,7 @@ def test_batched_gives_the_numbers_of_plain(sizes, prox, personal):
     if personal:
         for name in sizes.layout.routers:
             gate = server[name]
-            noise = torch.randn(7, *gate.shape, generator=torch.Generator().manual_seed(2))
+            noise = torch.randn(4, *gate.shape, generator=torch.Generator().manual_seed(2))
             server[name] = gate + 0.1 * noise
     settings = LocalSettings(steps=3, batch_size=16, learning_rate=0.3, prox=prox)
     arguments = (sizes, TASK, server, images(7), clients, held, settings, 5, 11)

@@ -18,8 +18,10 @@ def test_code_of_the_page_prints_what_it_says(capsys):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     scope: dict[str, object] = {}
-    for language, code in blocks:
-        if language == "python":
-            exec(code, scope)
-    torch.set_num_threads(threads)
+    try:
+        for language, code in blocks:
+            if language == "python":
+                exec(code, scope)
+    finally:
+        torch.set_num_threads(threads)
     assert capsys.readouterr().out == "".join(text for kind, text in blocks if kind == "text")

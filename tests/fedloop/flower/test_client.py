@@ -221,16 +221,18 @@ def test_who_lost_its_version_says_so_and_gets_everything_again():
     assert figures["accepted"] == 3
 
 
-@pytest.mark.parametrize("missing", ["partition-id", "num-partitions"])
-def test_a_node_must_say_which_client_it_is_of_how_many(missing):
+def test_a_node_must_say_which_client_it_is_and_may_say_of_how_many():
     state = stacked()
-    found = mapped(state)
+    found, seen = mapped(state), []
     strategy = AlignedStrategy(aligner(), found)
-    grid = Playing(client_app(trained, found))
+    grid = Playing(client_app(lambda task: seen.append(task) or trained(task), found))
     message, *_ = strategy.configure_train(1, record_of(state), ConfigRecord(), grid)
-    del grid.contexts[message.metadata.dst_node_id].node_config[missing]
-    with pytest.raises(EngineError, match=f"no whole number {missing}; start it with"):
-        grid.app(message, grid.contexts[message.metadata.dst_node_id])
+    context = grid.contexts[message.metadata.dst_node_id]
+    del context.node_config["num-partitions"]
+    assert not grid.app(message, context).has_error() and seen[0].n_clients == 0
+    del context.node_config["partition-id"]
+    with pytest.raises(EngineError, match="no whole number partition-id; start it with"):
+        grid.app(message, context)
 
 
 def test_rounding_a_lie_takes_no_more_memory_than_was_asked():

@@ -9,7 +9,7 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install 'aligns
 
 import fedloop.flower.serving
 from fedloop.errors import CheckpointError, ConfigError
-from fedloop.flower import AlignedStrategy, serve
+from fedloop.flower import AlignedStrategy, Nodes, serve
 from fedloop.flower.client import client_app
 from tests.fedloop.flower.replies import identity  # noqa: F401
 from tests.fedloop.flower.test_client import Playing, aligner, mapped, stacked, trained
@@ -25,14 +25,27 @@ class Sending(Playing):
         return [self.ask(message) for message in messages]
 
 
+class Late(Sending):
+    """Client 2 is there from the second round on."""
+
+    rounds = 0
+
+    def get_node_ids(self):
+        return [node for node, client in self.nodes.items() if client < 2 or self.rounds]
+
+    def send_and_receive(self, messages, timeout=None):
+        self.rounds += 1
+        return super().send_and_receive(messages, timeout)
+
+
 @pytest.fixture
 def play():
-    def played(rounds, path=None, /, **config):
+    def played(rounds, path=None, grid=Sending, nodes=None, /, **config):
         state = stacked()
         experts = mapped(state)
         strategy = AlignedStrategy(aligner(), experts, evaluate_clients=False,
-                                   checkpoint=path)
-        serve(Sending(client_app(trained, experts)),
+                                   checkpoint=path, nodes=nodes)
+        serve(grid(client_app(trained, experts)),
               {**NEEDED, "num-server-rounds": rounds, **config}, strategy, state,
               lambda found: {"size": float(found["body"].abs().sum())})
         return strategy
@@ -67,6 +80,27 @@ def test_a_checkpoint_of_the_strategy_stays_and_optional_settings_may_be_missing
     for config in ({}, {"checkpoint": "", "resume": False}):
         assert play(1, path, **config).checkpoint == path and path.exists()
         path.unlink()
+
+
+def test_max_experts_of_this_start_count_also_for_who_comes_later(play, tmp_path):
+    path = tmp_path / "strategy.safetensors"
+    for config, expected in (({"num": 2}, 2), ({"num": 4, "resume": True}, 1)):
+        strategy = play(config.pop("num"), path, Late, **config,
+                        **{"min-nodes": 2, "max-experts": expected})
+        assert strategy.aligner.tables.capacity.max_experts[:3].tolist() == [expected] * 3
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 2.0), (0.5, 0.5), (5.0, 5.0)])
+def test_nodes_have_a_rounds_time_to_say_who_they_are_or_what_is_given(play, given, expected):
+    seen = []
+
+    class Asked(Sending):
+        def push_messages(self, messages):
+            seen.extend(message.metadata.ttl for message in messages)
+            return super().push_messages(messages)
+
+    play(1, None, Asked, Nodes(timeout=given), timeout=2.0)
+    assert seen == [expected] * 3
 
 
 def test_nothing_is_resumed_from_nothing(play, tmp_path):

@@ -12,7 +12,7 @@ from flwr.serverapp.strategy import Strategy
 import alignsolve as al
 from fedloop import ExpertMap
 from fedloop.errors import CheckpointError, EngineError
-from fedloop.flower import AlignedStrategy, numbered
+from fedloop.flower import AlignedStrategy, Nodes, exchange, numbered
 from fedloop.flower.messages import reply
 from fedloop.flower.quiet import QUIET
 from tests.fedloop.flower.replies import (  # noqa: F401
@@ -180,6 +180,35 @@ def test_a_restarted_node_takes_the_place_of_the_old_one():
     assert chosen.nodes.find(grid) == {0: 3, 1: 12, 2: 455}
     del grid.nodes[12]
     assert chosen.nodes.find(grid) == {0: 3, 2: 455}
+
+
+class Erring(Grid):
+    """Nodes that answer with an error."""
+
+    def push_messages(self, messages):
+        sent = super().push_messages(messages)
+        self.answers = [Message(Error(1, "no num-\npartitions"), reply_to=message)
+                        for message in messages]
+        return sent
+
+
+def test_errors_of_nodes_are_logged_once_and_nobody_found(caplog):
+    nobody = Nodes(timeout=0.1)
+    for _ in range(2):
+        assert nobody.find(Erring(NODES)) == {}
+    assert sorted(caplog.messages) == sorted(
+        f"node {node} does not say which client it is: no num- partitions" for node in NODES)
+    query = Message(RecordDict(), 12, MessageType.QUERY)
+    assert exchange(Erring(NODES), {5: query}, 0.1) == {}
+    assert caplog.messages[-1] == "client 5: no num- partitions"
+    with pytest.raises(EngineError, match="'partition-id=0 num-partitions=N'"):
+        nobody.wait(Grid({}), 1, 0.01)
+
+
+@pytest.mark.parametrize(("given", "named"), [(({"a": "1"},), {}), ((), {"settings": {"a": "1"}})])
+def test_settings_for_nodes_are_refused(given, named):
+    with pytest.raises(TypeError, match=r"__init__\(\) "):
+        Nodes(*given, **named)
 
 
 def test_reporting_is_off():
