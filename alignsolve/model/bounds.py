@@ -213,8 +213,9 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
 
 def _is_index(one: object, size: int) -> bool:
     """Tell whether a value from anywhere is a whole number from 0 below `size`."""
-    whole = isinstance(one, (int, np.integer)) and not isinstance(one, bool)
-    return whole and 0 <= int(one) < size
+    if not isinstance(one, int | np.integer) or isinstance(one, bool):
+        return False
+    return 0 <= int(one) < size
 
 
 def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProblem, IntArray]:
