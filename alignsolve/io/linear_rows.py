@@ -84,6 +84,7 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
     if not model.n_columns:
         fail(path, "no client may hold any expert, so that the model has no columns; it is not "
                    "written")
+    _refuse_infinite(path, model.blocks)
     low, high = model.row_lower, model.row_upper
     equal = low == high
     names, notes = _row_names(problem, model.blocks)
@@ -106,6 +107,17 @@ def linear_file(problem: AlignmentProblem, path: str | Path) -> LinearFile:
         model.matrix[order],
         [repr(problem), HEADING, *notes],
     )
+
+
+def _refuse_infinite(path: str | Path, blocks: tuple[RowBlock, ...]) -> None:
+    """Refuse rows that ask for an infinite sum; each other row has a finite side."""
+    for block in blocks:
+        broken = (block.lower == np.inf) | (block.upper == -np.inf)
+        if broken.any():
+            what = f"{block.kind} {block.name}".strip()
+            fail(path, f"no answer keeps the infinite bound on {what}"
+                       f"[{block.keys[broken.argmax()]}], which a linear file cannot hold; give a "
+                       f"finite one")
 
 
 def entries(matrix: sp.csr_array | sp.csc_array) -> Iterator[list[tuple[int, float]]]:

@@ -5,6 +5,7 @@ psutil is installed on other systems only; its quantities are the same (proc(5) 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,14 +15,21 @@ ON_LINUX = sys.platform == "linux"
 
 
 def machine_left() -> float:
-    """Return the bytes that the machine has left, its swap included."""
+    """Return the bytes that the machine has left, its swap included; inf where it is not told."""
     if not ON_LINUX:
         import psutil
 
         return float(psutil.virtual_memory().available + psutil.swap_memory().free)
-    lines = (PROC / "meminfo").read_text().splitlines()
-    kib = {name: text.split()[0] for name, _, text in (line.partition(":") for line in lines)}
-    return 1024.0 * (float(kib["MemAvailable"]) + float(kib["SwapFree"]))
+    try:
+        lines = (PROC / "meminfo").read_text().splitlines()
+        parts = (line.partition(":") for line in lines)
+        kib = {name: float(text.split()[0]) for name, _, text in parts}
+        # Before Linux 3.14, and in WSL 1, what is free and the caches stand for it.
+        if "MemAvailable" not in kib:
+            kib["MemAvailable"] = kib["MemFree"] + kib["Buffers"] + kib["Cached"]
+        return 1024.0 * (kib["MemAvailable"] + kib["SwapFree"])
+    except (OSError, LookupError, ValueError):
+        return math.inf
 
 
 def taken() -> tuple[float, float]:

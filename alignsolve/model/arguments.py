@@ -111,6 +111,12 @@ SETTABLE = ("max_experts", "min_experts", "load_min", "load_max", "load_target",
 #: Sums of all values of a problem must stay below this: far from where floats overflow.
 LARGEST_SUM = 1e306
 
+#: Penalised targets are at most so many times the largest weight. Steps of one such weight differ
+#: by ``2 * penalty * weight**2``, and their three roundings are below a third of that.
+LARGEST_TARGET = 1e15
+
+_LARGER_UNIT = "sums of squares would overflow: give the load in a larger unit"
+
 
 def known_fitness(
     fitness: npt.ArrayLike | FitnessSource | OffsetMatrix,
@@ -276,18 +282,48 @@ def bound_array(
 
 def checked_load(prefix: str, load: Load, slots: IntArray, m: int) -> Load:
     """Check and broadcast a load, of clients with so many slots; errors name ``prefix + field``."""
-    weight = non_negative(f"{prefix}weight", load.weight, slots.shape, "one per client", "weight")
+    # Squares of sums over all clients, summed over the experts, stay below `LARGEST_SUM`.
+    most = (LARGEST_SUM / max(1, m)) ** 0.5
+    weight = fitted(
+        f"{prefix}weight", load.weight, slots.shape, "one per client",
+        valid=lambda a: (a >= 0) & (a <= most / max(1, slots.size)),
+        would_be_right=lambda a: _LARGER_UNIT if 0 <= a < np.inf else "give a finite weight >= 0",
+    )
     target = load.target
     if target is None:
         target = float(weight @ slots) / max(1, m)
+    penalty = non_negative(f"{prefix}penalty", load.penalty, (m,), "one per expert", "penalty")
+    target = fitted(
+        f"{prefix}target", target, (m,), "one per expert",
+        valid=lambda a: np.abs(a) <= most,
+        would_be_right=lambda a: _LARGER_UNIT if np.isfinite(a) else "give a finite load",
+    )
+    if penalty.any():
+        _refuse_inexact(prefix, float(weight.max(initial=0.0)), slots.size, target, penalty)
     return Load(
         weight=weight,
         min=bound_array(f"{prefix}min", load.min, m, -np.inf, "one per expert"),
         max=bound_array(f"{prefix}max", load.max, m, np.inf, "one per expert"),
-        target=fitted(f"{prefix}target", target, (m,), "one per expert",
-                      valid=np.isfinite, would_be_right="give a finite load"),
-        penalty=non_negative(f"{prefix}penalty", load.penalty, (m,), "one per expert", "penalty"),
+        target=target,
+        penalty=penalty,
     )
+
+
+def _refuse_inexact(
+    prefix: str, heaviest: float, n: int, target: Float64Array, penalty: Float64Array
+) -> None:
+    """Refuse penalties that float64 cannot tell apart, or not sum, given the largest weight."""
+    size, most = np.abs(target), LARGEST_TARGET * heaviest if heaviest else np.inf
+    farthest, steepest = float(size.max()), float(penalty.max())
+    reach = max(farthest + heaviest * n, 1.0)
+    if farthest <= most and steepest * reach**2 * penalty.size <= LARGEST_SUM:
+        return  # as nearly always: no expert needs a look
+    refuse(f"{prefix}target", target, (size > most) & (penalty > 0),
+           f"with a penalty, give at most {most:g} in size: beyond, float64 loses what one client "
+           f"adds")
+    largest = LARGEST_SUM / penalty.size / np.maximum(size + heaviest * n, 1.0) ** 2
+    refuse(f"{prefix}penalty", penalty, penalty > largest,
+           lambda _: f"sums would overflow: give at most {largest.min():g}")
 
 
 def _named(what: str, parts: object, kind: type) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
         return None
     if (bound.group is not None) != (bound.kind in ("group_min", "group_max")):
         return None
-    if bound.group is not None and not 0 <= bound.group < problem.n_groups:
+    if bound.group is not None and not _is_index(bound.group, problem.n_groups):
         return None
     of_expert = bound.kind in EXPERT_KINDS
     if not of_expert and (bound.kind not in CLIENT_KINDS
@@ -204,11 +204,18 @@ def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
         return None
     one = bound.expert if of_expert else bound.client
     listed = bound.clients if bound.clients is not None and not of_expert else (one,)
-    if not listed or None in listed:
+    values = bound_values(problem, *bound.key)
+    # Before they become an array, which would round 1.5 and take True for 1.
+    if not listed or not all(_is_index(one, values.size) for one in listed):
         return None
-    values, index = bound_values(problem, *bound.key), np.array(listed, dtype=np.int64)
-    inside = index.min() >= 0 and index.max() < values.size
-    return float(values[index].sum()) if inside else None
+    return float(values[np.array(listed, dtype=np.int64)].sum())
+
+
+def _is_index(one: object, size: int) -> bool:
+    """Tell whether a value from anywhere is a whole number from 0 below `size`."""
+    if not isinstance(one, int | np.integer) or isinstance(one, bool):
+        return False
+    return 0 <= int(one) < size
 
 
 def restricted(problem: AlignmentProblem, kept: BoundSet) -> tuple[AlignmentProblem, IntArray]:

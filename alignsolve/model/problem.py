@@ -338,11 +338,11 @@ class AlignmentProblem(Valued):
         arguments["loads"] = dict(self.loads)
         arguments["resources"] = dict(self.resources)
         values: Any = self.fitness if self.source is None else self.source
-        floor = self.client_fitness_min
-        if self.sense == "min":
-            values, floor = opposite("fitness", values), 0 - floor
+        floor = self.client_fitness_min if self.sense == "max" else 0 - self.client_fitness_min
         if self.integers is not None:
             values = self.integers.given()
+        elif self.sense == "min":
+            values = opposite("fitness", values)
         return arguments | {MATRIX[self.sense]: values, FLOOR[self.sense]: floor}
 
     def replace(self, **changes: Any) -> AlignmentProblem:

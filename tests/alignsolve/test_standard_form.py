@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 import alignsolve as al
+from alignsolve.model.arguments import LARGEST_SUM, LARGEST_TARGET
 from alignsolve.model.arrays import concatenated_ranges
 from alignsolve.model.problem import tolerance
 from alignsolve.standard_form import (
@@ -172,3 +175,29 @@ def test_compiled_twins_agree(slope):
     jumps = (slope == 0) & (new == 0)
     np.testing.assert_allclose(sold, np.where(jumps, np.clip(sold, low, high), wanted(new)),
                                atol=1e-9)
+
+
+@settings(max_examples=300)
+@given(st.floats(1e-3, 1e3), st.floats(-LARGEST_TARGET, LARGEST_TARGET), st.integers(0, 10**6))
+@example(0.1, LARGEST_TARGET, 0)
+def test_steps_rise_up_to_the_largest_target(slope, target, load):
+    assert penalty_step(slope, target, load) < penalty_step(slope, target, load + 1)
+
+
+@pytest.mark.parametrize("target", [LARGEST_TARGET, -LARGEST_TARGET])
+def test_far_targets_still_balance(target):
+    fitness = np.array([[4, 3, 2, 1, 0, 1], [1, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1]]).T
+    far = al.AlignmentProblem(fitness, 1, min_experts=1, load_penalty=3.7, load_target=target)
+    result = al.solve(far)
+    assert result.status is al.Status.OPTIMAL
+    assert np.bincount(result.col_ind).tolist() == [2, 2, 2]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("target", [2.0, LARGEST_TARGET])
+def test_the_largest_penalties_are_certified(target):
+    fitness, most = np.arange(18.0).reshape(6, 3) % 5, LARGEST_SUM / 3 / (target + 6) ** 2
+    steep = al.AlignmentProblem(fitness, 1, min_experts=1, load_penalty=most, load_target=target)
+    answer = np.arange(6), np.arange(6) % 3
+    assert al.certify(steep, *answer).dual_bound < np.inf
+    assert np.bincount(al.solve(steep).col_ind).tolist() == [2, 2, 2]

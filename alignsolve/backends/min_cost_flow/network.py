@@ -208,14 +208,7 @@ def _load_steps(
     """
     stepped = problem.load_penalty > 0
     holders, expert = concatenated_ranges(load_min, np.where(stepped, load_max, load_min + 1))
-    with np.errstate(over="ignore", invalid="ignore"):
-        steps = penalty_step(problem.load_penalty[expert], problem.load_target[expert], holders)
-    if not np.isfinite(steps).all():
-        at = int(np.argmin(np.isfinite(steps)))
-        raise UnsupportedProblemError(
-            f"the penalty of {problem.expert_name(int(expert[at]))} at {holders[at] + 1} holders "
-            f"overflows float64; give a smaller load_penalty"
-        )
+    steps = penalty_step(problem.load_penalty[expert], problem.load_target[expert], holders)
     return expert, np.where(stepped, 1, load_max - load_min)[expert], steps
 
 

@@ -1,5 +1,6 @@
 """What processes take is the same from /proc and from psutil."""
 
+import math
 import os
 import subprocess
 import sys
@@ -40,6 +41,22 @@ def test_linux_and_psutil_say_the_same(monkeypatch):
     for on_linux in (True, False):
         monkeypatch.setattr(processes, "ON_LINUX", on_linux)
         assert processes.resident(child) == 0.0 and processes.descendants(child) == []
+
+
+@pytest.mark.parametrize(("meminfo", "kib"), [
+    ("MemFree: 10 kB\nMemAvailable: 40 kB\nBuffers: 1 kB\nCached: 20 kB\nSwapFree: 5 kB\n", 45),
+    ("MemFree: 10 kB\nBuffers: 1 kB\nCached: 20 kB\nSwapFree: 5 kB\n", 36),
+    ("MemFree: 10 kB\nSwapFree: 5 kB\n", math.inf),
+    ("MemAvailable: many\n", math.inf),
+    ("MemAvailable:\n", math.inf),
+    (None, math.inf),
+])
+def test_memory_of_kernels_that_tell_less(meminfo, kib, monkeypatch, tmp_path):
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    monkeypatch.setattr(processes, "ON_LINUX", True)
+    if meminfo is not None:
+        (tmp_path / "meminfo").write_text(meminfo)
+    assert processes.machine_left() == 1024 * kib
 
 
 @pytest.mark.skipif(not processes.ON_LINUX, reason="psutil is needed elsewhere")

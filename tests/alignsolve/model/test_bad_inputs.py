@@ -108,6 +108,13 @@ CONSTRUCTOR = [
      "load_penalty is -0.5; give a finite penalty >= 0"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, load_target=inf)",
      "load_target is inf; give a finite load"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, load_penalty=1, load_target=[1, 1e17])",
+     "load_target[1] is 1e+17; with a penalty, give at most 1e+15 in size: beyond, float64 loses "
+     "what one client adds"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, load_target=[1, -1e300])",
+     "load_target[1] is -1e+300; sums of squares would overflow: give the load in a larger unit"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, load_penalty=[0, 1e308], load_target=8)",
+     "load_penalty[1] is 1e+308; sums would overflow: give at most 5e+303"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads={'samples': 3})",
      "loads['samples'] is int; give al.Load(...)"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads=[al.Load(1)])",
@@ -116,6 +123,12 @@ CONSTRUCTOR = [
      "loads has the name ''; give a non-empty string"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads={'samples': al.Load([1, -2])})",
      "loads['samples'].weight[1] is -2; give a finite weight >= 0"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads={'mb': al.Load([1, 1e200], penalty=1)})",
+     "loads['mb'].weight[1] is 1e+200; sums of squares would overflow: give the load in a larger "
+     "unit"),
+    ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads={'mb': al.Load(20, penalty=1, target=-3e16)})",
+     "loads['mb'].target[0] is -3e+16; with a penalty, give at most 2e+16 in size: beyond, float64 "
+     "loses what one client adds"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, loads={'samples': al.Load(1, max=nan)})",
      "loads['samples'].max is nan; give a number, or inf for none"),
     ("al.AlignmentProblem([[1, 2], [3, 4]], 1, resources={'mb': al.Resource([1, 2, 3], 8)})",
@@ -260,6 +273,12 @@ FUNCTIONS = [
     ("io.write_instance(penalised, 'q.lp')",
      "q.lp: a linear file cannot hold the quadratic penalty of load 'samples'; write JSON or "
      "npz, or set the penalty to 0"),
+    ("io.write_instance(mip.replace(client_fitness_min=[0, inf]), 'q.lp')",
+     "q.lp: no answer keeps the infinite bound on fairness[1], which a linear file cannot hold; "
+     "give a finite one"),
+    ("io.write_instance(penalised.replace(loads={'mb': al.Load(1, min=[3, inf])}), 'q.mps')",
+     "q.mps: no answer keeps the infinite bound on load mb[1], which a linear file cannot hold; "
+     "give a finite one"),
     ("io.write_solution(solution, 'q.txt', problem)",
      "q.txt: suffix '.txt' is not that of a solution; give .json, or .csv for the pairs alone"),
     ("io.write_solution(solution, 'q.json')",

@@ -117,6 +117,15 @@ def test_whole_numbers_end_where_float64_counts_no_further() -> None:
         al.AlignmentProblem([[1.0]], 2.0**53)
 
 
+def test_whole_costs_are_given_back_without_a_matrix_that_nobody_wants(monkeypatch) -> None:
+    costs = [[2**60, 2**60 + 1], [2**60 + 2, 2**60]]
+    problem = al.AlignmentProblem.from_cost(costs, 1, min_experts=1, client_cost_max=[np.inf] * 2)
+    monkeypatch.setattr("alignsolve.model.problem.opposite", None)
+    arguments = problem.arguments()
+    assert arguments["cost"].tolist() == costs
+    assert arguments["client_cost_max"].tolist() == [np.inf] * 2
+
+
 def test_from_cost_negates_and_keeps_zero() -> None:
     problem = al.AlignmentProblem.from_cost([[0, np.inf], [2, -1]], 1, client_cost_max=[3, np.inf])
     assert problem.sense == "min"
