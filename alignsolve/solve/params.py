@@ -17,8 +17,8 @@ class SolveParams:
         Pairs of a problem over a source up to which a conflict is looked for, which takes a
         byte a pair, 256 MiB, and some 150 bytes a client.
     conflict_seconds : float
-        Seconds for which a conflict of the mip class is looked for where there is no time
-        limit: each of hundreds of questions is NP-hard.
+        Most seconds for which a conflict of the mip class is looked for, unless `repeatable`:
+        each of hundreds of questions is NP-hard.
     elastic_pairs : int
         Pairs of a source up to which it is read into memory to relax bounds: 0.5 GiB of
         float32.

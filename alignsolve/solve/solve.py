@@ -104,9 +104,9 @@ def solve(
     Returns
     -------
     Result
-        Infeasibility is a status with a `conflict`, never an exception. Without a
-        time limit a conflict of the mip class is looked for, and made smaller, for up
-        to `SolveParams.conflict_seconds`, and as long as it takes where `repeatable`.
+        Infeasibility is a status with a `conflict`, never an exception. A conflict of the
+        mip class is looked for, and made smaller, within the time limit for up to
+        `SolveParams.conflict_seconds`, and as long as it takes where `repeatable`.
 
     Raises
     ------
@@ -395,9 +395,8 @@ class _Solve:
         ):
             return None
         deadline = limits.deadline
-        unlimited = math.isinf(deadline) and not limits.repeatable
-        if unlimited and problem.problem_class == "mip":
-            deadline = time.perf_counter() + self.params.conflict_seconds
+        if problem.problem_class == "mip" and not limits.repeatable:
+            deadline = min(deadline, time.perf_counter() + self.params.conflict_seconds)
         ask = limits.report
         if ask is not None and ask.stopped:
             return None
