@@ -168,9 +168,9 @@ def test_clients_in_another_order_are_bounded_alike() -> None:
 
 def test_many_alike_clients_share_the_experts() -> None:
     # More clients than the sample on which prices are sought, all with the same wishes.
-    result = al.solve(fleet(5000, 8, alike=True), "lagrangian", time_limit=20, rel_gap=0.01)
-    assert result.has_answer
-    assert result.gap < 0.03
+    result = al.solve(fleet(5000, 8, alike=True), "lagrangian", rel_gap=0.01)
+    assert result.termination is al.Termination.GAP_REACHED
+    assert result.gap <= 0.01
 
 
 def test_prices_without_limit_end_as_infeasible() -> None:
