@@ -62,6 +62,8 @@ EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 #: Answers that are mixed of the best one and the clients' responses to the prices, where clients
 #: are few and pairs too many for an exact solver to end soon; least and largest share of responses.
 MIXES, MIX_SHARES = 60, (0.02, 0.6)
+#: Share of the time left for which prices are sought before annealing begins, at most.
+ALONE_SHARE = 0.1
 #: Share of the time left that mixing may take: an exact solver may follow.
 MIX_TIME = 0.5
 
@@ -329,7 +331,7 @@ class _Run:
         prices = annealing.job_prices
         if "search" not in self.parts:
             return self._ascend(relaxation, prices, self._seen_all)
-        alone = self.params.anneal_alone
+        alone = min(self.params.anneal_alone, ALONE_SHARE * self.limits.remaining())
         if relaxation.threads == 1:
 
             def seen(priced: Responses) -> bool:
