@@ -16,6 +16,8 @@ from fedloop.flower.client_app import app as client_app
 from fedloop.flower.engine import FlowerClients, check_settings, train_on
 from fedloop.world import Record, State, World
 
+FLOWER_LOGGER = logging.getLogger("flwr")
+
 #: Ray stays on loopback, starts for itself, and shows no dashboard.
 RAY = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "address": "local",
        "log_to_driver": False}
@@ -49,12 +51,16 @@ def train_simulated(
     def main(grid: Grid, context: Context) -> None:
         found.append(train_on(grid, config, folder, timeout=timeout, on_round=on_round))
 
-    logging.getLogger("flwr").setLevel(logging.ERROR)
-    run_simulation(
-        server, client_app, config.partition.clients,
-        backend_config={
-            "init_args": {**RAY, "num_cpus": workers or os.cpu_count() or 1},
-            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-        },
-    )
+    level = FLOWER_LOGGER.level
+    FLOWER_LOGGER.setLevel(logging.WARNING)
+    try:
+        run_simulation(
+            server, client_app, config.partition.clients,
+            backend_config={
+                "init_args": {**RAY, "num_cpus": workers or os.cpu_count() or 1},
+                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            },
+        )
+    finally:
+        FLOWER_LOGGER.setLevel(level)
     return found[0]

@@ -46,11 +46,13 @@ def test_plans_and_curve_are_those_of_the_process_also_when_resumed(tmp_path):
 
 @pytest.mark.engines
 def test_reports_are_noised_alike():
-    from fedloop.flower.simulation import train_simulated
+    from fedloop.flower.simulation import FLOWER_LOGGER, train_simulated
 
+    level = FLOWER_LOGGER.level
     chosen = config(4, 2, privacy={"noise_multiplier": 0.3, "seeded": True})
     _, expected = train(chosen)
     assert_same_run(train_simulated(chosen, workers=2)[1], expected)
+    assert FLOWER_LOGGER.level == level
     assert expected.records[0]["loss"] != train(config(4, 2))[1].records[0]["loss"]
 
 
