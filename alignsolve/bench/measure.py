@@ -234,9 +234,6 @@ def _attempt(
 @contextlib.contextmanager
 def _compilations(noted: Callable[[], None]) -> Iterator[None]:
     """Call a function whenever numba begins to compile."""
-    if "numba" not in sys.modules:
-        yield
-        return
     from numba.core.event import Listener, install_listener
 
     class Noting(Listener):  # type: ignore[misc]
@@ -289,13 +286,3 @@ def _peak_mib() -> float | None:
         return None
     lines = [line for line in text.splitlines() if line.startswith("VmHWM:")]
     return float(lines[0].split()[1]) / 1024.0 if lines else None
-
-
-def contradictory(problem: AlignmentProblem, conflict: Conflict) -> bool:
-    """Return whether the bounds of a conflict, checked by themselves, cannot hold together."""
-    from alignsolve.solve.conflicts import check_conflict
-
-    try:
-        return bool(check_conflict(problem, conflict).contradictory)
-    except Exception:
-        return False
