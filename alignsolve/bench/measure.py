@@ -280,9 +280,8 @@ def _forget_peak() -> None:
 
 def _peak_mib() -> float | None:
     """Return the largest resident memory of this process since `_forget_peak`, or None."""
-    try:
-        text = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    lines = [line for line in text.splitlines() if line.startswith("VmHWM:")]
-    return float(lines[0].split()[1]) / 1024.0 if lines else None
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 1024.0
+    return None

@@ -45,10 +45,6 @@ class Quality:
         return dict(zip(FIELDS, (*self.seconds.values(), self.primal_integral), strict=True))
 
 
-#: Where nothing is known, or was not run.
-UNKNOWN = Quality(dict.fromkeys(GAPS, math.nan), math.nan)
-
-
 def best_bound(instance: Instance, rows: Iterable[Row]) -> float | None:
     """Return the tightest bound that is listed for an instance or stated by some rows of it."""
     stated = [instance.reference.best_bound, *(row.bound for row in rows)]
@@ -89,7 +85,7 @@ def quality_of(
     # What comes within the grace counts at the limit.
     answers = [] if failed else [(min(at, limit), value)
                                  for at, value in _answers(instance.sign, row)]
-    seconds = UNKNOWN.seconds
+    seconds = dict.fromkeys(GAPS, math.nan)
     if bound is not None and best is not None:
         seconds = {
             name: next((at for at, value in answers

@@ -143,9 +143,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         table.add_column(head, justify="left" if head in ("expert", "client", "") else "right")
     for row in rows[:MOST_ROWS]:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(file=io.StringIO(), width=110)
-    with console.capture() as captured:
-        console.print(table)
+    text = io.StringIO()
+    Console(file=text, width=110).print(table)
     more = len(rows) - MOST_ROWS
-    lines = [line.rstrip() for line in captured.get().splitlines()]
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join(lines + ([f"and {more:,} more"] if more > 0 else []))
