@@ -24,7 +24,8 @@ TRACE = 200
 def problem_of(task: dict[str, Any]) -> al.AlignmentProblem:
     """Read or generate the task's problem."""
     if "file" in task:
-        return al.read_instances(task["file"])[task["index"] - 1]
+        index: int = task["index"]
+        return al.read_instances(task["file"])[index - 1]
     return generate(task["family"], seed=task["seed"], **task["parameters"])
 
 
