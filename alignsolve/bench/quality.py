@@ -92,7 +92,7 @@ def quality_of(
                         if instance.sign * (bound - value) <= gap * max(1.0, abs(value))), math.inf)
             for name, gap in GAPS.items()
         }
-    integral = math.nan if best is None else _primal_integral(answers, best, limit)
+    integral = math.nan if best is None else primal_integral(answers, best, limit)
     return Quality(seconds, integral)
 
 
@@ -110,8 +110,18 @@ def _answers(sign: float, row: Row) -> list[tuple[float, float]]:
     return known
 
 
-def _primal_integral(answers: Iterable[tuple[float, float]], best: float, limit: float) -> float:
-    """Return the primal gap to the best value integrated from 0 to the limit, in seconds."""
+def primal_integral(answers: Iterable[tuple[float, float]], best: float, limit: float) -> float:
+    """Return the primal gap integrated over time, in seconds.
+
+    Parameters
+    ----------
+    answers : iterable of (float, float)
+        Seconds, ascending to at most `limit`, and value of each answer.
+    best : float
+        Best value known, or a bound in place of it.
+    limit : float
+        Seconds over which to integrate.
+    """
     area, since, gap = 0.0, 0.0, 1.0
     for at, value in answers:
         area += gap * (at - since)
