@@ -123,14 +123,14 @@ def open_solution(
 
 def columns_of(texts: list[str] | None) -> dict[str, str]:
     """Return what ``--column`` says that tables call their columns."""
-    return _each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
+    return each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
 
 
 def settings_of(texts: list[str] | None) -> dict[str, float]:
     """Return what ``--set`` replaces."""
     found = {}
     form = f"NAME=VALUE with one of {', '.join(SETTABLE)}"
-    for name, value in _each_once("--set", texts, form, SETTABLE).items():
+    for name, value in each_once("--set", texts, form, SETTABLE).items():
         try:
             found[name] = float(value)
         except ValueError:
@@ -138,17 +138,17 @@ def settings_of(texts: list[str] | None) -> dict[str, float]:
     return found
 
 
-def _each_once(
-    option: str, texts: list[str] | None, form: str, known: Collection[str] = ()
+def each_once(
+    what: str, texts: list[str] | None, form: str, known: Collection[str] = ()
 ) -> dict[str, str]:
     """Return names and values of texts ``NAME=VALUE``, with each name once."""
     found: dict[str, str] = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not (name and equals and (known or value)) or (known and name not in known):
-            raise ProblemError(f"{option} {text!r} is not {form}")
+            raise ProblemError(f"{what} {text!r} is not {form}")
         if name in found:
-            raise ProblemError(f"{option} {name}=... is given twice; give one")
+            raise ProblemError(f"{what} {name}=... is given twice; give one")
         found[name] = value
     return found
 

@@ -59,7 +59,9 @@ def generate(
         return common.DONE
     if out is None:
         raise ProblemError("generate needs --out FILE, such as --out problem.npz")
-    values = dict(_parameter(text) for text in parameters or [])
+    form = "NAME=VALUE, such as clients=100"
+    texts = common.each_once("parameter", parameters, form)
+    values = {name: _number(text) for name, text in texts.items()}
     spec_wanted = Path(out).suffix.lower() == ".toml"
     if streamed and not spec_wanted:
         raise ProblemError(f"--streamed writes a spec; give --out FILE.toml, not {out}")
@@ -80,17 +82,14 @@ def generate(
     return common.DONE
 
 
-def _parameter(text: str) -> tuple[str, int | float | str]:
-    """Return name and value of ``clients=100``."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ProblemError(f"{text!r} is not a parameter; give NAME=VALUE, such as clients=100")
+def _number(text: str) -> int | float | str:
+    """Return the number that a text spells, or the text."""
     for kind in (int, float):
         try:
-            return name, kind(value)
+            return kind(text)
         except ValueError:
             continue
-    return name, value
+    return text
 
 
 def _list_families(families: Any, json: bool) -> None:

@@ -559,7 +559,8 @@ def test_explain_prints_a_table_or_json(folder, capsys):
     assert (code, document["balance"]) == (0, 0)
     code, out, _ = run(capsys, "explain", "flow.json", "--client", "Anna", "--for", "owner")
     assert (code, out.startswith("Anna trains expert 0.\n"), "price" in out) == (0, True, False)
-    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact")
+    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact",
+                              "--exact-seconds", "1000")
     assert (code, document["exact"], document["held"][0]["exact"]) == (0, True, True)
 
 
