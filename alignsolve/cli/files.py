@@ -75,7 +75,7 @@ def generate(
         problem = spec.build(verify=False)
     else:
         _check_target(out, json)
-        with live_line(f"generating {family}", json), written_to(out) as place:
+        with written_to(out) as place, live_line(f"generating {family}", json):
             problem = find_family(family).generate(seed, values)
             write_instance(problem, place)
     _report_written(problem, out, json)
@@ -125,11 +125,10 @@ def convert(
     solvers. What a format cannot hold is refused, and says so.
     """
     _check_target(target, json)
-    with live_line("converting", json):
+    with written_to(target) as place, common.noting_warnings(), live_line("converting", json):
         chosen = common.open_problems(source, index, sense, settings, columns)
         problem, _ = common.only_one(source, chosen)
-        with common.noting_warnings(), written_to(target) as place:
-            write_instance(problem, place)
+        write_instance(problem, place)
     _report_written(problem, target, json)
     return common.DONE
 
@@ -242,7 +241,8 @@ def warm_up(only: OnlyOption = None, json: options.Json = False) -> int:
     """
     seconds: dict[str, float] = {}
     if not json:
-        common.print_text(f"{expected_seconds(only):6.0f} s  of processor time expected")
+        common.print_text(f"{expected_seconds(only):6.0f} s  of processor time expected; the parts "
+                          f"below took, by the clock:")
 
     def report(name: str, took: float) -> None:
         seconds[name] = round(took, 2)

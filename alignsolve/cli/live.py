@@ -39,7 +39,7 @@ def live_line(text: str, quiet: bool) -> Iterator[Callback | None]:
         bars.SpinnerColumn(), bars.TextColumn("{task.description}", markup=False),
         bars.TimeElapsedColumn(),
     )
-    with bars.Progress(*columns, console=console, transient=True) as line:
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as line:
         task = line.add_task(text, total=None)
 
         def show(state: Progress) -> None:

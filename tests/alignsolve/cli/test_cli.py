@@ -498,9 +498,12 @@ def test_progress_shows_on_a_terminal_only(folder):
     assert piped.stderr == b""
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
-    subprocess.run(words, stdout=subprocess.DEVNULL, stderr=follower, check=True, env=environment)
+    words[-1] = "-"
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=follower, check=True,
+                          env=environment)
     os.close(follower)
     assert b"converting" in os.read(leader, 100_000)
+    assert json.loads(done.stdout) == json.loads(Path("flow.json").read_text())
     os.close(leader)
 
 
