@@ -269,7 +269,8 @@ def score_class(
         for backend, found in table.items()
     }
     compared = [backend for backend in backends if 2 * len(taken[backend]) >= max(1, len(names))]
-    common = tuple(name for name in names if all(name in taken[one] for one in compared))
+    common = tuple(name for name in names
+                   if compared and all(name in taken[one] for one in compared))
     return ClassScore(
         problem_class=problem_class,
         instances=len(names),
