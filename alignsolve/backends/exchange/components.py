@@ -12,35 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.inputs import Ints
+from alignsolve.backends.exchange.inputs import Groups, Ints
 from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.contradictions import impossible_clients
 
-Counts = npt.NDArray[np.int32]
 AnyCounts = npt.NDArray[np.signedinteger[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups whose experts stand side by side, and how many of each a client may hold.
-
-    Attributes
-    ----------
-    start : int64 array, shape (n_groups + 1,)
-        Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
-    low, high : int32 array, shape (n_clients, n_groups)
-        Fewest and most experts of each group.
-    """
-
-    start: Ints
-    low: Counts
-    high: Counts
-
-    @property
-    def of_expert(self) -> Counts:
-        """Group of each expert, int32 of shape (n_experts,)."""
-        sizes = np.diff(self.start)
-        return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -223,17 +223,14 @@ def solve_layers(
 
 def kernels_for(components: Components) -> tuple[Kernel, ...]:
     """Return the kernels that large components need."""
-    from alignsolve.backends.exchange import algorithm, group_responses
+    from alignsolve.backends.exchange import algorithm
 
     if components.conflict_client >= 0:
         return ()
     found: dict[Kernel, None] = {}
     for part in components.members:
-        if part.size > 1:
-            found |= dict.fromkeys(group_responses.kernels_in_groups())
-        else:
-            most = int(components.high[:, part].max(initial=0))
-            found |= dict.fromkeys(algorithm.kernels_for(most))
+        most = int(components.high[:, part].max(initial=0))
+        found |= dict.fromkeys(algorithm.kernels_for(most, part.size > 1))
     return tuple(found)
 
 
