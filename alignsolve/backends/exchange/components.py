@@ -54,9 +54,10 @@ class Components:
     Attributes
     ----------
     members : list of int64 array
-        Groups of each component, ascending; components by their first group.
+        Groups of each component, ascending; components by their first group. None where a client's
+        bounds contradict each other.
     conflict_client : int
-        A client whose own bounds contradict each other, or -1; then nothing else is known.
+        A client whose own bounds contradict each other, or -1.
 
     Notes
     -----
@@ -73,6 +74,7 @@ class Components:
         self._starts = starts_of(np.bincount(of_expert, minlength=bounds[0].shape[1]))
         crossed = impossible_clients(slots, (bounds[0], bounds[1]))
         self.conflict_client = int(crossed.argmax()) if crossed.any() else -1
+        self.members: list[Ints] = []
         if self.conflict_client >= 0:
             return
         fewest, most = slots
@@ -97,8 +99,6 @@ class Components:
     @property
     def most_shared(self) -> int:
         """Experts of the largest component of several groups; 0 where no groups share slots."""
-        if self.conflict_client >= 0:
-            return 0
         several = (number for number, part in enumerate(self.members) if part.size > 1)
         return max((self.experts(number).size for number in several), default=0)
 

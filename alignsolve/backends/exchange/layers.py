@@ -225,8 +225,6 @@ def kernels_for(components: Components) -> tuple[Kernel, ...]:
     """Return the kernels that large components need."""
     from alignsolve.backends.exchange import algorithm
 
-    if components.conflict_client >= 0:
-        return ()
     found: dict[Kernel, None] = {}
     for part in components.members:
         most = int(components.high[:, part].max(initial=0))
@@ -303,7 +301,9 @@ def join(
         if part.prices is not None:
             prices[components.experts(number)] = part.prices
     feasible = all(part.feasible for part in found)
-    row_ind, col_ind = _pairs(found, components) if feasible else (None, None)
+    # Workers elsewhere may keep the pairs.
+    here = feasible and all(part.row_ind is not None for part in found)
+    row_ind, col_ind = _pairs(found, components) if here else (None, None)
     return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)
 
 

@@ -194,7 +194,8 @@ def test_any_groups_over_a_source_as_in_memory(seed, shape):
     if here.has_answer:
         proof = al.certify(streamed, found.row_ind, found.col_ind, found.prices)
         assert proof.optimal
-        assert streamed.objective(found.row_ind, found.col_ind) == pytest.approx(here.objective_value, rel=1e-9, abs=1e-9)
+        value = streamed.objective(found.row_ind, found.col_ind)
+        assert value == pytest.approx(here.objective_value, rel=1e-9, abs=1e-9)
 
 
 def test_a_component_without_an_answer_names_its_experts():
