@@ -28,6 +28,10 @@ ROUNDING = 1e-9
 #: Least seconds that are left for a question to be asked at all.
 LEAST_SECONDS = 0.01
 
+#: Seconds that a question gets at least, while there are any: an equal share of a short time may
+#: be too little for the smallest problem, so that nothing would be settled.
+ENOUGH_SECONDS = 0.25
+
 
 @dataclass(frozen=True)
 class Known:
@@ -157,9 +161,9 @@ class Resolver:
         now = time.perf_counter()
         if self.deadline - now < LEAST_SECONDS:
             return None
-        share = (self.deadline - now) / max(1, self.left)
+        share = max((self.deadline - now) / max(1, self.left), ENOUGH_SECONDS)
         self.left -= 1
-        limits = Limits(deadline=now + share, with_conflict=False)
+        limits = Limits(deadline=min(now + share, self.deadline), with_conflict=False)
         try:
             found = solve_within(problem, limits)
         except (BackendError, UnsupportedProblemError):

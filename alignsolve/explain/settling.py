@@ -30,7 +30,8 @@ def settle_client(
     Notes
     -----
     A question for each held expert, alternative and worth, in order of nearness; each has an
-    equal share of the time that is left. Whether a further slot suffices takes others.
+    equal share of the time that is left, but no less than `resolving.ENOUGH_SECONDS` while there
+    are any. Whether a further slot suffices takes others.
     """
     i, problem = found.client, resolver.problem
     worths = {"slot_worth": {"max_experts": _moved(problem.max_experts, i, 1)}}
