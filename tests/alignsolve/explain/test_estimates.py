@@ -54,7 +54,7 @@ def test_estimates_solve_the_clients_own_problems_at_the_prices(problem, data):
     i = data.draw(st.integers(0, problem.n_clients - 1))
     found = explainer.client(i)
     (values,) = problem.values(np.array([i]))
-    net = values - explainer.found.paid(i)
+    net = values - explainer.found.prices.paid(np.array([i]))[0]
     for part in found.held:
         expected = max(0.0, best(problem, i, net, part.expert, True)
                        - best(problem, i, net, part.expert, False))
