@@ -10,13 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner.capacity import CapacitySettings
-from alignsolve.aligner.checks import (
-    NON_NEGATIVE,
-    ONE_OR_MORE,
-    POSITIVE,
-    SHARE,
-    require,
-)
+from alignsolve.aligner.checks import NON_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.errors import ProblemError

@@ -14,12 +14,7 @@ import numpy as np
 from alignsolve.certificate.answer import Changes
 from alignsolve.certificate.best_responses import best_responses
 from alignsolve.errors import ProblemError
-from alignsolve.explain.client_view import (
-    Alternative,
-    ClientExplanation,
-    HeldExpert,
-    Wording,
-)
+from alignsolve.explain.client_view import Alternative, ClientExplanation, HeldExpert, Wording
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray

@@ -19,12 +19,7 @@ from alignsolve.distributed.engine import EngineName, RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
 from alignsolve.elastic.violation_weights import ViolationWeights, checked_weights
-from alignsolve.errors import (
-    BackendError,
-    ProblemError,
-    UnsupportedProblemError,
-    guarded,
-)
+from alignsolve.errors import BackendError, ProblemError, UnsupportedProblemError, guarded
 from alignsolve.infeasibility import Conflict
 from alignsolve.interrupts import Call, cuttable
 from alignsolve.kernels import until
