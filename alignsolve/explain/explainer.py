@@ -182,6 +182,16 @@ class Explainer:
             wanted += chosen.sum(axis=0)
         return value, wanted
 
+    def of(
+        self, client: int | str | None, expert: int | str | None
+    ) -> ClientExplanation | ExpertExplanation | Explanation:
+        """Explain the answer to a client, to an expert, or as a whole; see `explain`."""
+        if client is not None and expert is not None:
+            raise ProblemError("explain takes a client or an expert, not both")
+        if client is not None:
+            return self.client(client)
+        return self.overall() if expert is None else self.expert(expert)
+
     # -- a client -------------------------------------------------------------------
 
     def client(self, client: int | str) -> ClientExplanation:
