@@ -6,7 +6,6 @@ every bound and target is less what the pair uses.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -101,12 +100,6 @@ class Resolver:
         #: Up to which amounts count as rounding.
         self.rounding = ROUNDING * max(1.0, abs(value), problem.largest)
 
-    def of(self, problem: AlignmentProblem) -> Resolver:
-        """Return one for another problem of the same pairs, within the same time."""
-        other = copy.copy(self)
-        other.problem = problem
-        return other
-
     def held(self, client: int, answer: Result | None = None) -> set[int]:
         """Return the experts that a client holds in the answer, or in another one."""
         of = answer or self.result
@@ -125,9 +118,10 @@ class Resolver:
         """Return the optimum without a pair; None where it was not asked for want of time."""
         return self._optimum(self.problem.replace(fitness=self._barred(client, expert)))
 
-    def with_pair(self, client: int, expert: int) -> Known | None:
-        """Return the optimum with a pair; see `without`."""
-        problem, pair = self.problem, (np.array([client]), np.array([expert]))
+    def with_pair(self, client: int, expert: int, **changes: Any) -> Known | None:
+        """Return the optimum with a pair, and some arguments changed; see `without`."""
+        problem = self.problem.replace(**changes) if changes else self.problem
+        pair = (np.array([client]), np.array([expert]))
         places: dict[str, Any] = {"max_experts": client}
         needs: dict[str, Any] = {"min_experts": client}
         if problem.expert_group is not None:

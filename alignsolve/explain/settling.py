@@ -95,17 +95,16 @@ def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
     -----
     A kind of worth is replaced only where all of it is settled.
     """
-    n, m = resolver.problem.n_clients, resolver.problem.n_experts
-    arrays: dict[str, Any] = {}
-    estimates = []
-    slots = [{"max_experts": moved(resolver.problem.max_experts, i, 1)} for i in range(n)]
-    experts = [_load_changes(resolver, j) for j in range(m)]
+    problem = resolver.problem
+    experts = [_load_changes(resolver, j) for j in range(problem.n_experts)]
     asked = {name: {j: part[name] for j, part in enumerate(experts) if name in part}
              for name in ("slot_worth", "minimum_worth")}
-    asked["client_slot_worth"] = dict(enumerate(slots))
+    asked["client_slot_worth"] = {i: {"max_experts": moved(problem.max_experts, i, 1)}
+                                  for i in range(problem.n_clients)}
     resolver.left = sum(map(len, asked.values()))
+    arrays, estimates = dict[str, Any](), []
     for name, changes in asked.items():
-        values = np.zeros(n if name == "client_slot_worth" else m)
+        values = np.zeros(getattr(found, name).size)
         for at, change in changes.items():
             worth = _worth(resolver, name, change)
             if worth is None or not worth.exact:
@@ -211,8 +210,7 @@ def _with_slot(part: Alternative, client: int, resolver: Resolver) -> Alternativ
         return part
     if not more.low > now.low + resolver.rounding:
         return replace(part, slot_suffices=False, slot_exact=True)
-    roomier = resolver.of(resolver.problem.replace(**changes))
-    given = roomier.with_pair(client, part.expert)
+    given = resolver.with_pair(client, part.expert, **changes)
     if given is None or not given.exact:
         return part
     suffices = given.low >= more.low - resolver.rounding
