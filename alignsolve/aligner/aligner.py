@@ -196,10 +196,6 @@ class Aligner(Members, Shared):
         self.tables.prices, self.round = prices, plan.round
         self.open_plan, self._last, self._open_inputs = plan, plan, inputs
 
-    def _open_plan_like(self, plan: Plan) -> Plan | None:
-        """Return the open plan if `plan` is of the same round, else None."""
-        return None if self.open_plan is None else self.open_plan.in_place_of(plan)
-
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
         """Plan the open round again without clients that vanished.
 
@@ -233,7 +229,7 @@ class Aligner(Members, Shared):
         caller is not saved, and the tracker's takes its place.
         """
         started = time.perf_counter()
-        waits = self._open_plan_like(plan)
+        waits = self.open_plan and self.open_plan.in_place_of(plan)
         if waits is None:
             raise ProblemError(f"round {plan.round} is not open; give the plan made last")
         gone = np.zeros(len(waits.clients), dtype=np.bool_)
@@ -269,7 +265,7 @@ class Aligner(Members, Shared):
         """
         reports = list(reports)
         with Call("finish"):
-            waits = self._open_plan_like(plan)
+            waits = self.open_plan and self.open_plan.in_place_of(plan)
             intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
             intake.take(reports)
             refused = tuple(intake.refused)
