@@ -39,8 +39,6 @@ class Exchanges(Answer):
     which is cut off. Building takes O(n_pairs n_experts + n_experts**3) time.
     """
 
-    exact = True
-
     def __init__(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> None:
         super().__init__(problem, rows, cols)
         self.moves = SingleMoves(problem, rows, cols)

@@ -40,8 +40,6 @@ class Estimates(Answer):
     two searches an expert; one change of every client two searches a client.
     """
 
-    exact = False
-
     def __init__(self, problem: AlignmentProblem, result: Result) -> None:
         super().__init__(problem, result.row_ind, result.col_ind)
         self.prices = LoadPrices.of_result(problem, result)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from alignsolve.explain.estimates import Estimates
     from alignsolve.explain.exact import Exact
     from alignsolve.explain.own_problem import OwnProblems
-
-Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
+    from alignsolve.explain.settling import Explained
 
 #: Contenders that an explanation of an expert lists on either side.
 CONTENDERS = 20
@@ -131,9 +129,7 @@ class Explainer:
     def _can_settle(self) -> bool:
         return self.problem.integers is None and not self.problem.streamed
 
-    def _settled(
-        self, explained: Explained, settle: str, *more: Any
-    ) -> Explained:
+    def _settled(self, explained: Explained) -> Explained:
         """Settle an explanation's estimates, where that is asked for."""
         if not (self.settles and self._can_settle):
             return explained
@@ -141,8 +137,7 @@ class Explainer:
         from alignsolve.explain import resolving, settling
 
         resolver = resolving.Resolver(self.problem, self.result, self.time_limit)
-        by: Callable[..., Explained] = getattr(settling, settle)
-        settled = by(explained, resolver, *more)
+        settled = settling.settle(explained, resolver)
         # The first note says that there are estimates.
         return replace(settled, notes=self.notes[1:]) if settled.exact else settled
 
@@ -231,7 +226,7 @@ class Explainer:
                                       *(f"budget_worth.{name}" for name in budgets)),
             sense=problem.sense,
         )
-        return self._settled(explained, "settle_client", self.wording)
+        return self._settled(explained)
 
     def _estimates(self, *names: str) -> tuple[str, ...]:
         return () if self.exact else names
@@ -298,7 +293,7 @@ class Explainer:
                          for name, price in found.prices.named().items()},
             estimates=self._estimates("slot_worth", "slot_loss", "minimum_worth"),
         )
-        return self._settled(explained, "settle_expert")
+        return self._settled(explained)
 
     def _contenders(
         self, j: int
@@ -356,7 +351,7 @@ class Explainer:
             load_min=found.low,
             load_max=found.high,
         )
-        return self._settled(explained, "settle_overall")
+        return self._settled(explained)
 
 
 def _expert_or_none(index: int) -> int | None:

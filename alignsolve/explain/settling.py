@@ -14,12 +14,20 @@ from alignsolve.explain.overall_view import Explanation
 from alignsolve.explain.resolving import Known, Resolver, moved
 from alignsolve.explain.wording import SHOWN
 
+Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
 Part = TypeVar("Part", HeldExpert, Alternative, Contender)
 
 
-def settle_client(
-    found: ClientExplanation, resolver: Resolver, wording: Wording
-) -> ClientExplanation:
+def settle(found: Explained, resolver: Resolver) -> Explained:
+    """Return an explanation after solving again, as often as that helps and time allows."""
+    by: dict[type, Callable[..., Any]] = {
+        ClientExplanation: _client, ExpertExplanation: _expert, Explanation: _overall,
+    }  # fmt: skip
+    settled: Explained = by[type(found)](found, resolver)
+    return settled
+
+
+def _client(found: ClientExplanation, resolver: Resolver) -> ClientExplanation:
     """Return a client's explanation after solving again without what it holds, and with others.
 
     Notes
@@ -29,6 +37,7 @@ def settle_client(
     are any. Whether a further slot suffices takes others.
     """
     i, problem = found.client, resolver.problem
+    wording = Wording(problem)
     worths = {"slot_worth": {"max_experts": moved(problem.max_experts, i, 1)}}
     if problem.min_experts[i] > 0:
         worths["minimum_worth"] = {"min_experts": moved(problem.min_experts, i, -1)}
@@ -54,7 +63,7 @@ def settle_client(
     )  # fmt: skip
 
 
-def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplanation:
+def _expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplanation:
     """Return an expert's explanation after solving again with other bounds, and other holders.
 
     Notes
@@ -88,7 +97,7 @@ def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplana
     )  # fmt: skip
 
 
-def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
+def _overall(found: Explanation, resolver: Resolver) -> Explanation:
     """Return an answer's explanation after solving again with other bounds of experts and slots.
 
     Notes
