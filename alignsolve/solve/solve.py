@@ -299,10 +299,7 @@ class _Solve:
             engine = RayEngine()
         if not isinstance(engine, RayEngine):
             raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
-        # Asked first: finding the components of the groups takes time.
-        refusal: str | None = "does not support expert groups on Ray"
-        if problem.expert_group is None:
-            refusal = self.params.auto.find("exchange").refusal(problem)
+        refusal = self.params.auto.find("exchange").refusal(problem)
         if backend not in ("auto", "exchange") or refusal is not None:
             reason = refusal or f"and not {backend!r} runs on Ray"
             raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
