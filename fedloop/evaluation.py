@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedloop.local.executors import Alone, Stacked
+from fedloop.local.runners import Alone, Stacked
 from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 

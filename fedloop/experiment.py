@@ -25,7 +25,7 @@ from fedloop.errors import ConfigError
 from fedloop.evaluation import judge_clients
 from fedloop.fleet import Luck, Times, draw_luck, round_times
 from fedloop.local.client import Training
-from fedloop.local.executors import one_by_one, own_rows, together
+from fedloop.local.executors import own_rows, train_participants
 from fedloop.metrics import balance, worst_decile
 from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
@@ -141,14 +141,13 @@ def train_here(
 ) -> Training:
     """Train clients in this process."""
     config = world.config
-    execute = together if config.local.batched else one_by_one
     sent, rounded = own_rows(world.spec, state.model, clients), config.payload != "native"
     if rounded:
         sent = deliver(world.spec, sent, state.received, clients, held)
-    training = execute(
+    training = train_participants(
         world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
-    )
+        config.local.batched)
     if rounded:
         training = collect(world.spec, state.model, state.received, state.lost, training)
     return protect(training, config.privacy, config.seed, number)

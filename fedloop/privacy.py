@@ -88,31 +88,21 @@ def protect(training: Training, settings: PrivacySettings, seed: int, round_: in
     """
     if not settings.noise_multiplier:
         return training
-    loss = training.loss.clone()
-    usage, before, after = ([part.clone() for part in parts] for parts in
-                            (training.usage, training.before, training.after))
-    for part in before:
-        part[:, 1] = torch.nan  # the accuracy before training is reported to nobody
+    loss, seen = training.loss.clone(), [rows.clone() for rows in training.seen]
+    bound = settings.loss_bound
     for number, client in enumerate(training.clients):
-        rows = [torch.nonzero(pair.client == number)[:, 0] for pair in training.pairs]
-        seen = [torch.cat([part[at] for part, at in zip(parts, rows, strict=True)])
-                for parts in (usage, [p[:, 0] for p in before], [p[:, 0] for p in after],
-                              [p[:, 1] for p in after])]
-        size, bound = len(seen[0]), settings.loss_bound
+        own = [pair.client == number for pair in training.pairs]
+        table = torch.cat([rows[at] for rows, at in zip(seen, own, strict=True)])
         noisy = torch.from_numpy(clip_and_noise(
-            torch.cat([loss[number:number + 1], *seen]).double().cpu().numpy(),
-            np.repeat([bound, 1.0, bound, bound, 1.0], [1, size, size, size, size]),
+            torch.cat([loss[number:number + 1], table.T.flatten()]).double().cpu().numpy(),
+            np.concatenate([[bound], np.repeat([1.0, bound, bound, 1.0], len(table))]),
             settings.noise_multiplier, generator(settings, seed, round_, client),
         )).to(loss)
         loss[number] = noisy[0]
-        columns = noisy[1:].view(4, size)
-        first = 0
-        for layer, at in enumerate(rows):
-            own = columns[:, first:first + len(at)]
-            usage[layer][at], before[layer][at, 0] = own[0], own[1]
-            after[layer][at] = own[2:].T
-            first += len(at)
-    return dataclasses.replace(training, loss=loss, usage=usage, before=before, after=after)
+        parts = torch.split(noisy[1:].view(table.T.shape).T, [int(at.sum()) for at in own])
+        for rows, at, part in zip(seen, own, parts, strict=True):
+            rows[at] = part
+    return dataclasses.replace(training, loss=loss, seen=seen)
 
 
 def generator(

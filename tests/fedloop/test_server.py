@@ -5,12 +5,12 @@ import torch
 
 from fedloop.config import LocalSettings, ServerSettings
 from fedloop.local.client import Training
-from fedloop.local.executors import own_rows, together
+from fedloop.local.executors import own_rows
 from fedloop.local.pairs import Pairs
 from fedloop.server.aggregation import _average_experts, aggregate, sound_updates
 from fedloop.server.optimisers import server_step
 from fedloop.tasks.images import ImageClassification
-from tests.fedloop.worlds import images, spec
+from tests.fedloop.worlds import images, spec, together
 
 SIZES = spec(top_k=2)
 LAYOUT = SIZES.layout
@@ -48,7 +48,7 @@ def test_holders_count_as_they_should(server, training, weighting):
     new = aggregate(server, training, LAYOUT, all_of(training), samples.tolist(), weighting)
     pair = training.pairs[0]
     rows = torch.nonzero(pair.expert == 1)[:, 0]
-    weight = {"usage": samples * training.usage[0][rows], "samples": samples,
+    weight = {"usage": samples * training.seen[0][rows, 0], "samples": samples,
               "mean": torch.ones(3)}[weighting]
     for name in (ROUTER, "layers.0.experts.out_bias"):
         expected = (training.params[name][rows] * weight[:, None]).sum(0) / weight.sum()
@@ -148,8 +148,8 @@ def of_numbers(trunk, pairs, usage, rows):
     return Training(
         clients=tuple(range(len(trunk))), params={"trunk.w": torch.tensor(trunk)[:, None], **names},
         loss=torch.zeros(len(trunk)),
-        pairs=[Pairs(client, expert, torch.zeros_like(client), 2)], usage=[torch.tensor(usage)],
-        before=[], after=[])
+        pairs=[Pairs(client, expert, torch.zeros_like(client), 2)],
+        seen=[torch.tensor(usage)[:, None]])
 
 
 @pytest.mark.parametrize(("weighting", "expected"), [
