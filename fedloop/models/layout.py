@@ -183,7 +183,7 @@ class Layout:
             if entry.layer is None:
                 continue
             if entry.expert is not None:
-                row = f"{name[:entry.span[0]]}*{name[entry.span[1]:]}"
+                row = entry.renamed("*")
                 members.setdefault(row, {})[entry.expert] = name
                 layer_of[row] = entry.layer
                 continue
