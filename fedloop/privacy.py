@@ -202,11 +202,7 @@ def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
     _check_delta(delta)
     if delta_of(0.0, noise_multiplier, rounds) <= delta:
         return 0.0
-    above = 1.0
-    while delta_of(above, noise_multiplier, rounds) > delta:
-        above *= 2.0
-    return _root(lambda value: delta_of(value, noise_multiplier, rounds) - delta,
-                 0.0, above, 1e-10)
+    return _root(lambda epsilon: delta_of(epsilon, noise_multiplier, rounds), delta)
 
 
 def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
@@ -220,19 +216,19 @@ def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
     2.0
     """
     _check_delta(delta)
-    below = above = 1.0
-    while delta_of(epsilon, above, rounds) > delta:
-        above *= 2.0
-    while delta_of(epsilon, below, rounds) <= delta:
-        below /= 2.0
-    return _root(lambda value: delta_of(epsilon, value, rounds) - delta,
-                 below, above, 1e-12)
+    return _root(lambda multiplier: delta_of(epsilon, multiplier, rounds), delta)
 
 
-def _root(function: Callable[[float], float], below: float, above: float, xtol: float) -> float:
+def _root(function: Callable[[float], float], delta: float) -> float:
+    """Return where a falling function of positive numbers is `delta`."""
     from scipy.optimize import brentq
 
-    return float(brentq(function, below, above, xtol=xtol))
+    below = above = 1.0
+    while function(above) > delta:
+        above *= 2.0
+    while function(below) <= delta:
+        below /= 2.0
+    return float(brentq(lambda value: function(value) - delta, below, above, xtol=1e-12))
 
 
 def _check_delta(delta: float) -> None:
