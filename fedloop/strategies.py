@@ -107,7 +107,7 @@ def fit_score(alpha: float) -> al.aligner.fitness.Score:
 
 def make_reports(
     training: Training, plan: al.Plan, accepted: np.ndarray, images: int,
-    times: dict[int, Times], down: dict[int, int], up: dict[int, int], spec: ExpertModel,
+    times: dict[int, Times], spec: ExpertModel,
 ) -> list[al.ClientReport]:
     """Return the reports of the clients whose updates were accepted.
 
@@ -121,7 +121,7 @@ def make_reports(
         bool, shape (N,): whose updates count.
     images : int
         Images that each client trained on.
-    times, down, up : dict of int
+    times : dict of int to Times
         Simulated seconds, and bytes moved, by client.
     spec : ExpertModel
         Numbers of experts and layers.
@@ -135,7 +135,7 @@ def make_reports(
     return [
         al.ClientReport(
             client, plan.round, samples=images, seconds=times[client].train / max(1, len(seen)),
-            down_mb=down[client] / MEGA, up_mb=up[client] / MEGA,
+            down_mb=times[client].down_bytes / MEGA, up_mb=times[client].up_bytes / MEGA,
             down_seconds=times[client].down, up_seconds=times[client].up, experts=seen,
         )
         for client, seen, counts in zip(training.clients, experts, accepted, strict=True)

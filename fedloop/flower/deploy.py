@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import DONE, note, print_text, report, run_app
+from alignsolve.cli.common import DONE, JsonOption, note, print_text, report, run_app
 from alignsolve.cli.terminating import run_command
 from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
-from fedloop.cli import ConfigArgument, JsonOption, SetOption
+from fedloop.cli import ConfigArgument, SetOption
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
