@@ -19,16 +19,9 @@ from flwr.serverapp import Grid
 
 from fedloop.config import Config, config_json
 from fedloop.errors import ConfigError
+from fedloop.flower import messages
 from fedloop.flower.client_app import SETTINGS, TRAIN_LOSS
-from fedloop.flower.messages import (
-    ARRAYS,
-    METRICS,
-    MalformedReplyError,
-    Parameters,
-    payload,
-    read_report,
-    refusing,
-)
+from fedloop.flower.messages import MalformedReplyError, Parameters
 from fedloop.flower.nodes import Nodes, exchange
 from fedloop.flower.receivers import Receivers
 from fedloop.local.client import SEEN, Training, join
@@ -88,12 +81,12 @@ class FlowerClients:
             for client, content in contents.items()
         }, self._timeout, lambda client, reason: log(
             WARNING, "round %s: client %s: %s", number, client, reason))
-        self.sent_bytes.append(sum(payload(content[ARRAYS]) for content in contents.values()))
+        self.sent_bytes.append(sum(map(messages.payload, contents.values())))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
-                with refusing():
-                    received += payload(message.content.array_records.get(ARRAYS, {}))
+                with messages.refusing():
+                    received += messages.payload(message.content)
                     trained = self._receivers.trained(client, message, model)
                     updates[client] = _update(
                         message, spec, client, number, trained, held[client])
@@ -134,8 +127,8 @@ def _update(
         If the reply is not what `fedloop.flower.client_app` sends.
     """
     params = spec.layout.joined(trained, spec.initial(), held)
-    report = read_report(message, client, number, len(held))
-    loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
+    report = messages.read_report(message, client, number, len(held))
+    loss = message.content.metric_records[messages.METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):
         raise MalformedReplyError("the metrics are not of the experts it was sent")
     if not isinstance(loss, float):
