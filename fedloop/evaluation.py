@@ -59,9 +59,7 @@ def judge_clients(
         # Clients with fewer examples get their last one again, which does not count.
         place = np.minimum(np.arange(size.max()), size[:, None] - 1) + test.first[some, None]
         batch, target = test.pick(torch.from_numpy(place).to(device))
-        params = {name: value[some] if value.ndim > model.ndim[name] else value
-                  for name, value in server.items()}
-        output = runner.each(params, batch, [rows[some] for rows in layers])
+        output = runner.each(model.own_rows(server, some), batch, [rows[some] for rows in layers])
         targets = target[:, None].expand(-1, len(held), *target.shape[1:])
         for kind, of in enumerate((task.accuracy, task.loss)):
             values = of(output.flatten(0, 2), targets.flatten(0, 2)).double().view(

@@ -25,7 +25,7 @@ from fedloop.errors import ConfigError
 from fedloop.evaluation import judge_clients
 from fedloop.fleet import Luck, Times, draw_luck, round_times
 from fedloop.local.client import Training
-from fedloop.local.executors import own_rows, train_participants
+from fedloop.local.executors import train_participants
 from fedloop.metrics import balance, worst_decile
 from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
@@ -141,7 +141,7 @@ def train_here(
 ) -> Training:
     """Train clients in this process."""
     config = world.config
-    sent, rounded = own_rows(world.spec, state.model, clients), config.payload != "native"
+    sent, rounded = world.spec.own_rows(state.model, clients), config.payload != "native"
     if rounded:
         sent = deliver(world.spec, sent, state.received, clients, held)
     training = train_participants(

@@ -92,26 +92,18 @@ def protect(training: Training, settings: PrivacySettings, seed: int, round_: in
     bound = settings.loss_bound
     for number, client in enumerate(training.clients):
         own = [pair.client == number for pair in training.pairs]
+        # Without a seed noise comes from the operating system.
+        rng = np.random.default_rng((seed, round_, client, STREAM) if settings.seeded else None)
         table = torch.cat([rows[at] for rows, at in zip(seen, own, strict=True)])
         noisy = torch.from_numpy(clip_and_noise(
             torch.cat([loss[number:number + 1], table.T.flatten()]).double().cpu().numpy(),
             np.concatenate([[bound], np.repeat([1.0, bound, bound, 1.0], len(table))]),
-            settings.noise_multiplier, generator(settings, seed, round_, client),
-        )).to(loss)
+            settings.noise_multiplier, rng)).to(loss)
         loss[number] = noisy[0]
         parts = torch.split(noisy[1:].view(table.T.shape).T, [int(at.sum()) for at in own])
         for rows, at, part in zip(seen, own, parts, strict=True):
             rows[at] = part
     return dataclasses.replace(training, loss=loss, seen=seen)
-
-
-def generator(
-    settings: PrivacySettings, seed: int, round_: int, client: int
-) -> np.random.Generator:
-    """Return what draws a client's noise: from the run's seed, or from the operating system."""
-    if settings.seeded:
-        return np.random.default_rng((seed, round_, client, STREAM))
-    return np.random.default_rng()
 
 
 def protect_reports(

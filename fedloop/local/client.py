@@ -30,6 +30,10 @@ class Clients:
 
     Attributes
     ----------
+    numbers : tuple of int
+        The clients.
+    pairs : list of Pairs
+        For every layer who of them holds what.
     params : dict of str to Tensor
         Shared ones with an axis N in front, rows of experts with axes N, S; trained in
         place.
@@ -42,6 +46,8 @@ class Clients:
         int64, shapes (N, steps, B) and (N, probe_images): positions of examples.
     """
 
+    numbers: tuple[int, ...]
+    pairs: list[Pairs]
     params: Params
     sent: Params
     valid: list[Tensor]
@@ -84,7 +90,7 @@ class Training:
 
 def train_clients(
     runner: Runner, task: Task, data: Examples, clients: Clients, settings: LocalSettings,
-    rate: float, numbers: Sequence[int], pairs: list[Pairs],
+    rate: float,
 ) -> Training:
     """Train some clients in place.
 
@@ -102,10 +108,6 @@ def train_clients(
         How.
     rate : float
         Size of the steps.
-    numbers : sequence of int
-        The clients' numbers.
-    pairs : list of Pairs
-        Who of them holds what.
     """
     before = _judge(runner, task, data, clients, clients.sent)
     leaves = [value.requires_grad_() for value in clients.params.values()]
@@ -132,7 +134,7 @@ def train_clients(
     layer_of = runner.model.layout.layer_of
     params = {name: value if (layer := layer_of.get(name)) is None
               else value[clients.valid[layer]] for name, value in clients.params.items()}
-    return Training(tuple(numbers), pairs, params, total.float() / steps, seen)
+    return Training(clients.numbers, clients.pairs, params, total.float() / steps, seen)
 
 
 @torch.no_grad()

@@ -20,7 +20,6 @@ from fedloop.local.optimisers import learning_rate
 from fedloop.local.pairs import Pairs, pairs_of
 from fedloop.local.runners import Alone, Stacked
 from fedloop.models.expert_model import ExpertModel
-from fedloop.models.layout import Params
 from fedloop.tasks.base import Examples, Task
 
 #: Clients trained together: so many that their parameters stay in a processor's cache.
@@ -40,7 +39,7 @@ def train_participants(
         What is trained, and for what.
     server : mapping of str to Tensor
         The whole model. What differs between clients, such as personal routers, has a
-        leading axis of these participants, in their order; see `own_rows`.
+        leading axis of these participants, in their order; see `ExpertModel.own_rows`.
     data : Examples
         Training examples.
     clients : sequence of int
@@ -67,12 +66,11 @@ def train_participants(
     rate, parts = learning_rate(settings, round_), []
     for first in range(0, len(clients), size):
         some = slice(first, first + size)
-        pairs = pairs_of(model.layout, held[some], data.input.device)
-        sent = _send(model, own_rows(model, server, some), pairs,
+        sent = _send(model, model.own_rows(server, some), clients[some],
+                     pairs_of(model.layout, held[some], data.input.device),
                      *positions(data, clients[some], seed, round_, settings))
         try:
-            parts.append(train_clients(
-                runner, task, data, sent, settings, rate, clients[some], pairs))
+            parts.append(train_clients(runner, task, data, sent, settings, rate))
         except RuntimeError as error:
             if model.sliceable or "vmap" not in str(error):
                 raise
@@ -82,23 +80,15 @@ def train_participants(
     return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
-def own_rows(
-    model: ExpertModel, server: Mapping[str, Tensor], rows: Sequence[int] | slice
-) -> Params:
-    """Return a model of which what differs between clients is cut to some of them."""
-    return {name: value[rows] if value.ndim > model.ndim[name] else value
-            for name, value in server.items()}
-
-
 def _send(
-    model: ExpertModel, server: Mapping[str, Tensor], pairs: Sequence[Pairs], steps: Tensor,
-    probes: Tensor,
+    model: ExpertModel, server: Mapping[str, Tensor], clients: Sequence[int], pairs: list[Pairs],
+    steps: Tensor, probes: Tensor,
 ) -> Clients:
     """Return clients with copies of what they hold: their rows, or all where these cannot be cut.
 
     Clients that hold fewer rows than others get their first one again, which is not valid.
     """
-    n = len(steps)
+    n = len(clients)
     sent = {name: value for name, value in server.items() if name not in model.layout.layer_of}
     params = {name: value.expand(n, *value.shape[value.ndim - model.ndim[name]:]).clone()
               for name, value in sent.items()}
@@ -121,4 +111,4 @@ def _send(
             else:
                 value = value[rows]
             params[name] = sent[name] = value
-    return Clients(params, sent, all_valid, steps, probes)
+    return Clients(tuple(clients), pairs, params, sent, all_valid, steps, probes)

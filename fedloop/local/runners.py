@@ -43,23 +43,20 @@ class Alone(Runner):
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Do what `Runner.run` says."""
         rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage, balance = self.model.run(self._own(params), batch[0], rows)
+        output, usage, balance = self.model.run(
+            self.model.own_rows(params, 0), batch[0], rows)
         return output[None], [shares[None] for shares in usage], balance[None]
 
     def each(
         self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
         """Do what `Runner.each` says."""
-        own = self._own(params)
+        own = self.model.own_rows(params, 0)
         number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
         return torch.stack([
             self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
                                            for rows in masks], observed=False)[0]
             for k in range(number)])[None]
-
-    def _own(self, params: Mapping[str, Tensor]) -> Params:
-        return {name: value[0] if value.ndim > self.model.ndim[name] else value
-                for name, value in params.items()}
 
 
 class Stacked(Runner):

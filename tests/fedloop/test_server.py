@@ -5,7 +5,6 @@ import torch
 
 from fedloop.config import LocalSettings, ServerSettings
 from fedloop.local.client import Training
-from fedloop.local.executors import own_rows
 from fedloop.local.pairs import Pairs
 from fedloop.server.aggregation import _average_experts, aggregate, sound_updates
 from fedloop.server.optimisers import server_step
@@ -82,7 +81,7 @@ def test_personal_gates_are_kept_by_their_clients(server):
     gates = server[ROUTER].expand(6, -1, -1).clone()
     server = {**server, ROUTER: gates}
     settings = LocalSettings(steps=2, batch_size=8, learning_rate=0.5)
-    training = together(SIZES, ImageClassification(), own_rows(SIZES, server, [1, 4]), images(6),
+    training = together(SIZES, ImageClassification(), SIZES.own_rows(server, [1, 4]), images(6),
                         [1, 4], [[0, 1], [1, 2]], settings, 0, 1)
     new = aggregate(server, training, LAYOUT, torch.tensor([True, False]), [1, 1])[ROUTER]
     changed = (new != gates).any(dim=2)
