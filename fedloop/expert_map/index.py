@@ -92,8 +92,7 @@ class ExpertIndex:
 
     def bytes_of(self, experts: Iterable[int]) -> int:
         """Return the bytes of some experts with their router rows, without what is shared."""
-        layers = zip(self.layers, self.by_layer(experts), strict=True)
-        held = [layer.first + number for layer, own in layers for number in own]
+        held = self.columns(dict(enumerate(self.by_layer(experts))))
         return int(self.expert_bytes[held].sum())
 
     def cuts(

@@ -23,12 +23,12 @@ Nothing else leaves a client: no image, no label, no count of labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor, nn
 
 import alignsolve as al
@@ -50,26 +50,6 @@ Parameters = dict[str, Tensor]
 
 class MalformedReplyError(ValueError):
     """A node's reply is not what it was asked for; the message says how."""
-
-
-def task(
-    arrays: Mapping[str, Array], config: Mapping[str, Any], experts: Sequence[int], number: int
-) -> RecordDict:
-    """Return the content of a message that asks a client to train or to be judged.
-
-    Parameters
-    ----------
-    arrays : mapping of str to Array
-        The parameters that the client needs.
-    config : mapping
-        Settings of the user's own.
-    experts : sequence of int
-        The client's experts.
-    number : int
-        The round.
-    """
-    settings = {**config, "server-round": number, "experts": [int(expert) for expert in experts]}
-    return RecordDict({ARRAYS: ArrayRecord(dict(arrays)), CONFIG: ConfigRecord(settings)})
 
 
 def as_array(value: np.ndarray | Tensor | Packed) -> Array:

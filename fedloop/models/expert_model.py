@@ -26,7 +26,6 @@ class Router(Protocol):
 
     def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
         """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
-        ...
 
 
 @dataclass(frozen=True)
