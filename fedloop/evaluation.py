@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedloop.local.runners import Alone, Stacked
+from fedloop.local.runners import Alone, Runner
 from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 
@@ -49,7 +49,7 @@ def judge_clients(
         torch.ones(len(sizes), model.total_experts, dtype=torch.bool) if allowed is None
         else torch.from_numpy(allowed) for allowed in held], dim=1).to(device)
     layers = masks.view(*masks.shape[:2], model.n_layers, model.n_experts).unbind(2)
-    runner = Stacked(model) if batched else Alone(model)
+    runner = Runner(model) if batched else Alone(model)
     found = np.empty((2, len(held), len(sizes)))
     each = int(sizes.max()) * max(1, test.target[0].numel())
     step = max(1, AT_ONCE // each) if batched else 1

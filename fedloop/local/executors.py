@@ -18,7 +18,7 @@ from fedloop.local.batches import positions
 from fedloop.local.client import Clients, Training, join, train_clients
 from fedloop.local.optimisers import learning_rate
 from fedloop.local.pairs import Pairs, pairs_of
-from fedloop.local.runners import Alone, Stacked
+from fedloop.local.runners import Alone, Runner
 from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 
@@ -62,7 +62,7 @@ def train_participants(
     -----
     Memory grows with participants x (shared parameters + most experts that one holds).
     """
-    runner, size = (Stacked(model), TOGETHER) if batched else (Alone(model), 1)
+    runner, size = (Runner(model), TOGETHER) if batched else (Alone(model), 1)
     rate, parts = learning_rate(settings, round_), []
     for first in range(0, len(clients), size):
         some = slice(first, first + size)

@@ -1,8 +1,7 @@
-"""How a model is run for clients with parameters of their own: one at a time, or many at once."""
+"""How a model is run for clients with parameters of their own: many at once, or one at a time."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,67 +13,25 @@ from fedloop.models.layout import Params
 
 
 @dataclass(frozen=True)
-class Runner(ABC):
-    """Runs a model for N clients, each with its own parameters and examples."""
+class Runner:
+    """Runs a model for N clients, each with its own parameters and examples, by `torch.vmap`."""
 
     model: ExpertModel
 
-    @abstractmethod
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
     ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
         """Return outputs (N, B, ...), weights of rows (N, S) by layer, and balance losses (N,)."""
-
-    @abstractmethod
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
-        """Return outputs (N, K, B, ...) under each of K masks.
-
-        A layer's mask is (N, K, S), or (N, S) where it is the same in all.
-        """
-
-
-class Alone(Runner):
-    """Runs a model for one client: N is 1."""
-
-    def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Do what `Runner.run` says."""
-        rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage, balance = self.model.run(
-            self.model.own_rows(params, 0), batch[0], rows)
-        return output[None], [shares[None] for shares in usage], balance[None]
-
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
-        """Do what `Runner.each` says."""
-        own = self.model.own_rows(params, 0)
-        number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
-        return torch.stack([
-            self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
-                                           for rows in masks], observed=False)[0]
-            for k in range(number)])[None]
-
-
-class Stacked(Runner):
-    """Runs a model for many clients by `torch.vmap`."""
-
-    def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """Do what `Runner.run` says."""
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
     def each(
         self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
     ) -> Tensor:
-        """Do what `Runner.each` says.
+        """Return outputs (N, K, B, ...) under each of K masks.
 
-        What does not depend on masks that differ is computed once.
+        A layer's mask is (N, K, S), or (N, S) where it is the same in all. What does not
+        depend on masks that differ is computed once.
         """
         axes = [0 if rows.ndim == 3 else None for rows in masks]
 
@@ -87,3 +44,26 @@ class Stacked(Runner):
     def _axes(self, params: Mapping[str, Tensor]) -> dict[str, int | None]:
         return {name: None if value.ndim == self.model.ndim[name] else 0
                 for name, value in params.items()}
+
+
+class Alone(Runner):
+    """Runs a model for one client, N is 1, as it is: the reference, and for any module."""
+
+    def run(
+        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
+    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
+        """Do what `Runner.run` does."""
+        rows = None if allowed is None else [one[0] for one in allowed]
+        output, usage, balance = self.model.run(self.model.own_rows(params, 0), batch[0], rows)
+        return output[None], [shares[None] for shares in usage], balance[None]
+
+    def each(
+        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
+    ) -> Tensor:
+        """Do what `Runner.each` does, mask after mask."""
+        own = self.model.own_rows(params, 0)
+        number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
+        return torch.stack([
+            self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
+                                           for rows in masks], observed=False)[0]
+            for k in range(number)])[None]
