@@ -104,10 +104,10 @@ def read_header(reader: Reader) -> tuple[int, list[str]]:
 
 
 def read_table(
-    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...] | None,
     columns: Mapping[str, str] = NO_NAMES,
 ) -> Table:
-    """Read a CSV file into columns of ids and of numbers."""
+    """Read a CSV file into columns of ids and of numbers; all are ids where `known` is None."""
     data = read_bytes(path)
     text, header = decoded(path, data), list[str]()
     # The reader copies what it is given: of a large table first no more than the header.
@@ -122,6 +122,7 @@ def read_table(
             fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
         origin = Origin(str(path), at, lambda row: _line_of(text, row))
         names = known_names(origin, header, ids, known, columns)
+        ids = ids if known is not None else tuple(names)
         start = _after_lines(data, reader.line_num)
         found = read_rows(data, start, reader.dialect.delimiter, names, ids)
         if found is None:

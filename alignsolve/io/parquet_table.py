@@ -60,34 +60,22 @@ def _write_stream(arrow: Any, columns: dict[str, Column], stream: IO[bytes]) -> 
 
 
 def read_table(
-    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...] | None,
     columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
 ) -> Table:
-    """Read a Parquet file into columns of ids and of numbers."""
+    """Read a Parquet file into columns of ids and of numbers; ids alone if `known` is None."""
     origin = Origin(str(path), 1, lambda row: row + 1)
     with _opened(path, limits) as (arrow, file):
         header = file.schema_arrow.names
         names = known_names(origin, header, ids, known, columns)
         found = dict(zip(names, file.read().columns, strict=True))
+        numbers = [name for name in names if name not in ids] if known is not None else []
         return Table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},
-            {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
+            {name: _numbers(arrow, origin, name, found[name]) for name in numbers},
             header,
         )
-
-
-def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the rows of some columns of ids, as text; the file may have others."""
-    origin = Origin(str(path), 1, lambda row: row + 1)
-    with _opened(path, LIMITS) as (arrow, file):
-        for name in ids:
-            if file.schema_arrow.names.count(name) != 1:
-                origin.refuse_header(f"column {name!r} is missing, or there twice")
-        found = file.read(columns=list(ids))
-        columns = [_ids(arrow, origin, name, found[name]) for name in ids]
-    return list(zip(*([column.names[code] for code in column.codes.tolist()]
-                      for column in columns), strict=True))
 
 
 @contextmanager

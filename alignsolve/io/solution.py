@@ -280,15 +280,14 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
     >>> al.certify(problem, solution.row_ind, solution.col_ind).optimal
     True
     """
-    from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
+    from alignsolve.io.solution_pairs import read_pairs  # with what reads tables
 
     with located(path):
-        if Path(path).suffix.lower() == ".parquet":
-            return Solution(**parquet_pairs(path, problem))
-        text = read_text(path, MAX_JSON_BYTES)
-        if text.lstrip().startswith("{"):
-            return _from_document(parse_json(path, text), problem)
-        return Solution(**csv_pairs(path, text, problem))
+        if Path(path).suffix.lower() != ".parquet":
+            text = read_text(path, MAX_JSON_BYTES)
+            if text.lstrip().startswith("{"):
+                return _from_document(parse_json(path, text), problem)
+        return Solution(**read_pairs(path, problem))
 
 
 def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
