@@ -140,17 +140,12 @@ class AlignmentProblem(Valued):
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        named, frame_kind = with_labels("fitness", {
-            "fitness": fitness, "max_experts": max_experts, "min_experts": min_experts,
-            "load_min": load_min, "load_max": load_max, "load_target": load_target,
-            "load_penalty": load_penalty, "loads": loads, "resources": resources,
-            "expert_group": expert_group, "group_min": group_min, "group_max": group_max,
-            "client_fitness_min": client_fitness_min, "held": held, "switch_cost": switch_cost,
-            "client_ids": client_ids, "expert_ids": expert_ids,
-        })
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        named, frame_kind = with_labels("fitness", arguments)
         given = by_label(**named)
         matrix, forbids, largest, integers = known_fitness(given.pop("fitness"))
-        checked = checked_arguments(*matrix.shape, **given)
+        n, m = matrix.shape
+        checked = checked_arguments(n, m, given)
         if integers is not None:
             fewest, most = checked["_slot_bounds"]
             integers.refuse_free(fewest, most, checked["client_fitness_min"])
