@@ -21,7 +21,8 @@ from alignsolve.io.files import atomic_write, decoded, fail, read_bytes
 from alignsolve.io.table import Column
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import IntArray
-from alignsolve.model.large_integers import EXACT, has_large_integers
+from alignsolve.model.foreign import as_integers
+from alignsolve.model.large_integers import EXACT, MIXED, has_large_integers
 from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
@@ -156,7 +157,8 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
         name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in names
     }
     done = 0
-    for rows in _chunks(origin, reader, len(names)):
+    filled = _checked_rows(origin, reader, len(names))
+    while rows := list(itertools.islice(filled, _CHUNK)):
         for name, words in zip(names, zip(*rows, strict=True), strict=True):
             parts[name].append(_codes(words, seen[name]) if name in seen else
                                _numbers(origin, name, words, done))
@@ -165,18 +167,12 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
     return {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns
 
 
-def _chunks(origin: Origin, reader: Reader, width: int) -> Iterator[list[list[str]]]:
-    """Yield the rows in chunks."""
-    rows: list[list[str]] = []
+def _checked_rows(origin: Origin, reader: Reader, width: int) -> Iterator[list[str]]:
+    """Yield the rows that are not blank, each as wide as the header."""
     for line, row in filled_rows(reader):
         if len(row) != width:
             fail(origin.name, f"{len(row)} cells under {width} columns", line)
-        rows.append(row)
-        if len(rows) >= _CHUNK:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+        yield row
 
 
 def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
@@ -198,26 +194,17 @@ def _numbers(
         origin.fail(f"{name} is {shown}; give a number, inf or -inf", first + at)
     if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
         with contextlib.suppress(ValueError):  # fractions, or infinite
-            whole = np.array([int(word) for word in words], dtype=object)
-            kind = np.uint64 if whole.max() >= 2**63 else np.int64
-            if whole.min() >= np.iinfo(kind).min and whole.max() <= np.iinfo(kind).max:
-                return whole.astype(kind)
+            whole = as_integers([int(word) for word in words])
+            return values if whole is None else whole
     return values
 
 
 def _joined(origin: Origin, name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the chunks of a column as one; whole numbers beyond 2**53 stay what they are."""
-    if not any(has_large_integers(part) for part in parts) or name not in MATRIX.values():
+    if name not in MATRIX.values() or not any(map(has_large_integers, parts)):
         return np.concatenate(parts)
-    floats = [part for part in parts if part.dtype.kind == "f"]
-    if any(not np.isfinite(part).all() or (part != np.rint(part)).any() for part in floats):
-        origin.fail(f"{name} has whole numbers beyond 2**53 beside fractions or infinities; take "
-                    f"a common amount off all values")
-    kind = np.uint64 if any(part.dtype == np.uint64 for part in parts) else np.int64
-    if kind is np.uint64 and any((part < 0).any() for part in parts):
-        origin.fail(f"{name} has numbers below 0 beside others from 2**63 on; take a common "
-                    f"amount off all values")
-    return np.concatenate([part.astype(kind) for part in parts])
+    whole = as_integers([number for part in parts for number in part.tolist()])
+    return origin.fail(f"{name} {MIXED}") if whole is None else whole
 
 
 def _number(word: str) -> float:
