@@ -8,27 +8,26 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.io import table
 from alignsolve.io.csv_fast import Columns, read_rows
-from alignsolve.io.files import atomic_write, decoded, fail, read_bytes
-from alignsolve.io.table import Column
+from alignsolve.io.files import decoded, fail, read_bytes
+from alignsolve.io.table import Column, read, write
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.foreign import as_integers
 from alignsolve.model.large_integers import EXACT, MIXED, has_large_integers
 from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
-from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
 if TYPE_CHECKING:
     from _csv import Reader
+
+__all__ = ["read", "read_table", "write", "write_table"]
 
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16
@@ -40,34 +39,14 @@ _HEAD = 1 << 16
 _FILLED = re.compile(r'[^\s,;"]')
 
 
-def read(
-    path: str | Path, sense: str | None, columns: Mapping[str, str] | None = None
-) -> AlignmentProblem:
-    """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(read_table, path, sense, columns)
-
-
-def write(problem: AlignmentProblem, path: str | Path) -> None:
-    """Write a problem as a table of pairs and its two companions."""
-    table.write_tables(partial(_write_stream, delimiter=_delimiter(path)), problem, path)
-
-
-def write_columns(columns: dict[str, Column], path: str | Path) -> None:
-    """Write columns of one length as CSV (tab-separated where the suffix is ``.tsv``)."""
-    with atomic_write(path) as stream:
-        _write_stream(columns, stream, _delimiter(path))
-
-
-def _delimiter(path: str | Path) -> str:
-    return "\t" if Path(path).suffix == ".tsv" else ","
-
-
-def _write_stream(columns: dict[str, Column], stream: IO[bytes], delimiter: str) -> None:
+def write_table(columns: dict[str, Column], stream: IO[bytes], path: str | Path) -> None:
+    """Write columns of one length as CSV, tab-separated where the suffix is ``.tsv``."""
     # float() of a float32 has more digits than it needs, but is the same number everywhere.
     lists = [column if isinstance(column, list) else column.tolist() for column in columns.values()]
     # Before Python 3.13 a carriage return alone is not quoted by itself.
     returns = any("\r" in cell for column in lists for cell in column if isinstance(cell, str))
     text = io.TextIOWrapper(stream, "utf-8", newline="")
+    delimiter = "\t" if Path(path).suffix == ".tsv" else ","
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n",
                         quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     writer.writerow(columns)

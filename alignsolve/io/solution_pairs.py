@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from alignsolve.io import csv_table, parquet_table
-from alignsolve.io.table import shown_ids
+from alignsolve.io.table import Column, shown_ids, write_columns
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.feasibility import sorted_pairs
 from alignsolve.model.ids import alike
 from alignsolve.model.limits import MAX_SIDE
-from alignsolve.model.long_tables import Ids, Table
+from alignsolve.model.long_tables import Ids
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
@@ -25,9 +24,11 @@ def write_pairs(
     problem: AlignmentProblem, rows: IntArray, cols: IntArray, path: str | Path
 ) -> None:
     """Write pairs by their ids."""
-    columns = {axis: [ids[at] for at in index.tolist()] for axis, ids, index in
-               zip(_AXES, shown_ids(problem), (rows, cols), strict=True)}
-    _format(path).write_columns(columns, path)
+    columns: dict[str, Column] = {
+        axis: [ids[at] for at in index.tolist()]
+        for axis, ids, index in zip(_AXES, shown_ids(problem), (rows, cols), strict=True)
+    }
+    write_columns(columns, path)
 
 
 def read_pairs(path: str | Path, problem: AlignmentProblem | None) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def read_pairs(path: str | Path, problem: AlignmentProblem | None) -> dict[str, 
         Fields of a `Solution`: sorted pairs of the problem, and its ids; without a problem, pairs
         of the ids that the table has.
     """
-    table: Table = _format(path).read_table(path, _AXES, None)
+    is_parquet = Path(path).suffix.lower() == ".parquet"
+    table = (parquet_table if is_parquet else csv_table).read_table(path, _AXES, None)
     found = [table.ids[axis] for axis in _AXES]
     if problem is None:
         clients, experts = map(_numbered, found)
@@ -60,11 +62,6 @@ def read_pairs(path: str | Path, problem: AlignmentProblem | None) -> dict[str, 
     rows, cols = sorted_pairs(problem, *index)
     return {"row_ind": rows, "col_ind": cols, "client_ids": problem.client_ids,
             "expert_ids": problem.expert_ids}
-
-
-def _format(path: str | Path) -> ModuleType:
-    """Return the module that reads and writes tables of a file's format."""
-    return parquet_table if Path(path).suffix.lower() == ".parquet" else csv_table
 
 
 def _numbered(ids: Ids) -> Ids:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import alignsolve as al
 from alignsolve import io
-from alignsolve.io import csv_table, parquet_table
+from alignsolve.io import csv_table
 from alignsolve.model.digest import problem_digest
 from alignsolve.model.limits import ReadLimits
 from tests.files import assert_read_or_refused, damaged
@@ -183,15 +183,16 @@ def test_a_large_sparse_table_is_refused_before_memory_is_taken(tmp_path):
         io.read_instance(path)
 
 
-def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path):
+def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path, monkeypatch):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     column = arrow.array(np.zeros(2_000_000, dtype=np.int64))
     table = arrow.table({"client": column, "expert": column, "fitness": column})
     parquet.write_table(table, tmp_path / "s.parquet")
+    monkeypatch.setattr("alignsolve.io.parquet_table.LIMITS",
+                        ReadLimits(free_cells=1000, rows_per_byte=10))
     with pytest.raises(al.ProblemError, match=r"declares 2,000,000 rows; at most"):
-        parquet_table.read(tmp_path / "s.parquet", None,
-                           ReadLimits(free_cells=1000, rows_per_byte=10))
+        io.read_instance(tmp_path / "s.parquet")
 
 
 # -- tables longer than a chunk ---------------------------------------------------------------
