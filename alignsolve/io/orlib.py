@@ -15,6 +15,7 @@ enough, from its first lines.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Callable
@@ -71,15 +72,12 @@ class _Numbers:
         ProblemError
             Naming line and column of the first word that is no finite number.
         """
-        words = text.split()
-        values = None
+        values = np.array([np.nan])
         # float() also reads 1_000 and digits of other scripts.
         if text.isascii() and "_" not in text:
-            try:
-                values = np.array(words, dtype=np.float64)
-            except ValueError:
-                values = None
-        if values is None or not np.isfinite(values).all():
+            with contextlib.suppress(ValueError):
+                values = np.array(text.split(), dtype=np.float64)
+        if not np.isfinite(values).all():
             match = next(m for m in _TOKEN.finditer(text) if not _is_finite(m[0]))
             fail(path, f"{one_line(match[0])} is not a finite number",
                  *position(text, match.start()))

@@ -168,8 +168,9 @@ def _of_tensor(name: str, value: Any) -> npt.NDArray[Any]:
         known = str(tensor.dtype).removeprefix("torch.") in np.sctypeDict
         return np.asarray((tensor if known else tensor.float()).numpy())
     except (RuntimeError, TypeError, NotImplementedError) as error:
-        raise ProblemError(f"{name} is a tensor without numbers to read: {_first(error)}; give "
-                           f"an array of numpy") from None  # fmt: skip
+        reason = str(error).partition("\n")[0]
+        raise ProblemError(f"{name} is a tensor without numbers to read: {reason}; give an array "
+                           f"of numpy") from None
 
 
 def _of_pandas(name: str, value: Any) -> Any:
@@ -237,7 +238,3 @@ def _shown(item: Any) -> str:
     if isinstance(item, int) and item.bit_length() > 128:
         return f"a whole number of {item.bit_length()} bits"
     return repr(item)[:60]
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -22,13 +22,7 @@ from alignsolve.model.arguments import (
     opposite,
 )
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.features import (
-    FLOW_FEATURES,
-    Feature,
-    class_reason,
-    features_in_use,
-    problem_class,
-)
+from alignsolve.model.features import FLOW_FEATURES, Feature, features_in_use
 from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
@@ -279,12 +273,16 @@ class AlignmentProblem(Valued):
     @property
     def problem_class(self) -> Literal["flow", "mip"]:
         """"flow" (exact in polynomial time) or "mip" (NP-hard)."""
-        return problem_class(self.features)
+        return "flow" if self.features <= FLOW_FEATURES else "mip"
 
     @property
     def class_reason(self) -> str:
         """Why the problem is in its class, in one phrase."""
-        return class_reason(self.features)
+        beyond = ", ".join(sorted(part.value for part in self.features - FLOW_FEATURES))
+        if beyond:
+            return f"not a flow because of {beyond}"
+        used = ", ".join(sorted(part.value for part in self.features))
+        return f"a flow of client slots{' with ' if used else ''}{used}"
 
     # -- the integer bounds that solvers use --------------------------------
 
