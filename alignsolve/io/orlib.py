@@ -72,15 +72,15 @@ class _Numbers:
         ProblemError
             Naming line and column of the first word that is no finite number.
         """
-        values = np.array([np.nan])
-        # float() also reads 1_000 and digits of other scripts.
-        if text.isascii() and "_" not in text:
-            with contextlib.suppress(ValueError):
-                values = np.array(text.split(), dtype=np.float64)
-        if not np.isfinite(values).all():
-            match = next(m for m in _TOKEN.finditer(text) if not _is_finite(m[0]))
-            fail(path, f"{one_line(match[0])} is not a finite number",
-                 *position(text, match.start()))
+        with contextlib.suppress(ValueError):
+            values = np.array(text.split(), dtype=np.float64)
+            # float() also reads 1_000 and digits of other scripts.
+            if text.isascii() and "_" not in text and np.isfinite(values).all():
+                return cls(path, text, values)
+        for match in _TOKEN.finditer(text):
+            if not _is_finite(match[0]):
+                fail(path, f"{one_line(match[0])} is not a finite number",
+                     *position(text, match.start()))
         return cls(path, text, values)
 
     def line_lengths(self, limit: int) -> list[int]:
