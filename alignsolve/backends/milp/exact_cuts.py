@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.milp.linear_model import LinearModel, RowBlock
+from alignsolve.backends.milp.linear_model import LinearModel, RowBlock, rows_below
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Violation, violations
 from alignsolve.model.problem import AlignmentProblem
@@ -80,8 +80,7 @@ def exact_cuts(
     starts = np.concatenate([[0], np.cumsum([part.size for part in columns])])
     entries = np.concatenate(signs), np.concatenate(columns), starts
     matrix = sp.csr_array(entries, shape=(len(covers), model.n_columns))
-    free, exact = np.full(len(covers), -np.inf), np.zeros(len(covers))
-    return RowBlock("cut", "", np.arange(len(covers)), matrix, free, np.array(upper), exact)
+    return rows_below("cut", matrix, np.array(upper))
 
 
 def _broken_sum(model: LinearModel, violation: Violation) -> _Sum | None:
