@@ -11,13 +11,13 @@ import pytest
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.greedy.backend import GreedyBackend
-from alignsolve.backends.greedy.by_client import add_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import rotate, search
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import LEAST_EXCESS, State
+from alignsolve.backends.greedy.take import add_by_client
 from alignsolve.generators import generate
 from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
@@ -261,7 +261,8 @@ def cost(state):
 
     loads = excess(state.amount, state.low, state.high, state.load_unit[:, None])
     own = [excess(*counted, 1.0).sum(axis=1) for _, *counted in state.counted]
-    own += map(excess, state.sums, state.sum_low, state.sum_high, state.sum_unit)
+    none = np.full_like(state.sums, -np.inf)
+    own += map(excess, state.sums, none, state.sum_high, state.sum_unit)
     broken = (state.expert_weight * loads).sum() + (state.client_weight * own).sum()
     return state.strain * broken - state.values[state.held].sum()
 
