@@ -67,8 +67,6 @@ class State:
         How much each broken load bound counts.
     strain : float
         Cost of one unit of excess: more than any single move gains.
-    noise : float
-        Differences below this are rounding.
     """
 
     def __init__(
@@ -88,7 +86,12 @@ class State:
         largest = _largest(self.values) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
         self.strain = 10.0 * largest + float(steps.max(initial=0.0))
-        self.noise = 1e-12 * largest
+
+    @property
+    def noise(self) -> float:
+        """Differences of costs below this are rounding: of the heaviest bound that is broken."""
+        heaviest = max(self.client_weight.max(), self.expert_weight.max())
+        return 1e-13 * self.strain * float(heaviest)
 
     # -- parts of the model ---------------------------------------------------
 
@@ -348,7 +351,7 @@ class State:
 
         The weights of broken bounds start afresh too.
         """
-        self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
+        self.weigh_alike()
         allowed = self.values[rows, cols] > -np.inf
         self.held[:] = False
         self.held[rows[allowed], cols[allowed]] = True
@@ -367,6 +370,10 @@ class State:
         return rows.astype(np.int64), cols.astype(np.int64)
 
     # -- what is broken -------------------------------------------------------
+
+    def weigh_alike(self) -> None:
+        """Let every broken bound count once, as in the beginning."""
+        self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
 
     def broken_clients(self) -> BoolArray:
         """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
