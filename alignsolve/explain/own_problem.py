@@ -163,7 +163,7 @@ class OwnProblems:
         held: BoolArray,
     ) -> Float64Array:  # fmt: skip
         """Write the best sets of some clients; return their values."""
-        from alignsolve.backends.lagrangian.multidimensional_knapsack import best_sets
+        from alignsolve.backends.lagrangian.bound import best_sets
 
         parts, every = self.parts, np.arange(clients.size)
         reduced, sizes = self.reduced(clients), parts.sizes(clients)
