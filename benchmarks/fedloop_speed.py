@@ -64,8 +64,8 @@ def local_training(n_clients: int, pixels: int, repeats: int) -> dict[str, dict[
     held = [rng.choice(8, rng.integers(1, 4), replace=False).tolist() for _ in range(n_clients)]
     arguments: Any = (model, ImageClassification(), model.initial(), data, range(n_clients), held,
                       LocalSettings(), 0, 1)
-    return alternating({"plain": lambda: train_participants(*arguments, batched=False),
-                        "batched": lambda: train_participants(*arguments, batched=True)}, repeats)
+    return alternating({"plain": lambda: train_participants(*arguments, False),
+                        "batched": lambda: train_participants(*arguments, True)}, repeats)
 
 
 def whole_rounds(n_clients: int, repeats: int) -> dict[str, dict[str, float]]:
