@@ -20,7 +20,6 @@ import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,10 +61,10 @@ def local_training(n_clients: int, pixels: int, repeats: int) -> dict[str, dict[
     data = Examples(torch.rand(n_images, 1, pixels, pixels), torch.randint(10, (n_images,)),
                     np.arange(n_clients + 1) * PER_CLIENT)
     held = [rng.choice(8, rng.integers(1, 4), replace=False).tolist() for _ in range(n_clients)]
-    arguments: Any = (model, ImageClassification(), model.initial(), data, range(n_clients), held,
-                      LocalSettings(), 0, 1)
-    return alternating({"plain": lambda: train_participants(*arguments, False),
-                        "batched": lambda: train_participants(*arguments, True)}, repeats)
+    train = partial(train_participants, model, ImageClassification(), model.initial(), data,
+                    range(n_clients), held, LocalSettings(), 0, 1)
+    return alternating({"plain": lambda: train(batched=False),
+                        "batched": lambda: train(batched=True)}, repeats)
 
 
 def whole_rounds(n_clients: int, repeats: int) -> dict[str, dict[str, float]]:
