@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """Train once; return the curve."""
     config = build_config({"rounds": ROUNDS, **settings})
-    data = colour_images(IMAGES)  # type: ignore[no-untyped-call]
+    data = colour_images(IMAGES)
     _, state = run_training(config, data=data)
     return {"settings": settings, "curve": [round(r["accuracy"], 4) for r in state.records]}
 

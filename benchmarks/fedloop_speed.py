@@ -2,7 +2,7 @@
 
     python benchmarks/fedloop_speed.py --threads 1
 
-`one_by_one` and `together` of `fedloop.local.executors` do the same work, five steps
+`fedloop.local.executors.train_participants`, batched or not, does the same work, five steps
 of 32 images and the judgement of every held expert, on the same number of torch
 threads. Their calls alternate, so that what else the machine does meets both;
 medians are reported, of wall and of processor time, and the least, which is what
@@ -20,7 +20,6 @@ import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from _results import clocked, machine_record
 
 from fedloop.config import LocalSettings, ModelSettings, build_config
 from fedloop.experiment import play_round
-from fedloop.local.executors import one_by_one, together
+from fedloop.local.executors import train_participants
 from fedloop.models.build import build_model
 from fedloop.tasks.base import Examples
 from fedloop.tasks.images import ImageClassification
@@ -62,10 +61,10 @@ def local_training(n_clients: int, pixels: int, repeats: int) -> dict[str, dict[
     data = Examples(torch.rand(n_images, 1, pixels, pixels), torch.randint(10, (n_images,)),
                     np.arange(n_clients + 1) * PER_CLIENT)
     held = [rng.choice(8, rng.integers(1, 4), replace=False).tolist() for _ in range(n_clients)]
-    arguments: Any = (model, ImageClassification(), model.initial(), data, range(n_clients), held,
-                      LocalSettings(), 0, 1)
-    return alternating({"plain": lambda: one_by_one(*arguments),
-                        "batched": lambda: together(*arguments)}, repeats)
+    train = partial(train_participants, model, ImageClassification(), model.initial(), data,
+                    range(n_clients), held, LocalSettings(), 0, 1)
+    return alternating({"plain": lambda: train(batched=False),
+                        "batched": lambda: train(batched=True)}, repeats)
 
 
 def whole_rounds(n_clients: int, repeats: int) -> dict[str, dict[str, float]]:

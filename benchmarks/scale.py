@@ -341,7 +341,7 @@ def sparse_child(backend: str, n: int, runs: int) -> None:
         result, seconds, cpu = clocked(lambda: al.solve(problem, backend))
         times["seconds"].append(seconds)
         times["cpu"].append(cpu)
-    say({"runs": runs, **medians(times), "arcs": int(source.data.size),
+    say({"runs": runs, **medians(times), "arcs": int(source.matrix.nnz),
          "peak_bytes": peak.stop(), **outcome(result)})  # fmt: skip
 
 

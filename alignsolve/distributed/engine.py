@@ -204,12 +204,11 @@ def connected(engine: RayEngine) -> Iterator[Any]:
     try:
         if engine.address is not None:
             _reach(engine.address, engine.params.reached_within)
-            ray.init(address=engine.address, log_to_driver=False, logging_level="error")
+            where: dict[str, Any] = {"address": engine.address}
         else:
-            ray.init(
-                num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
-                logging_level="error", object_store_memory=engine.params.object_store,
-            )  # fmt: skip
+            where = {"num_cpus": engine.workers, "include_dashboard": False,
+                     "object_store_memory": engine.params.object_store}
+        ray.init(log_to_driver=False, logging_level="error", **where)
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendNotFoundError(f"no Ray cluster at {engine.address!r}: {error}") from error
     try:
