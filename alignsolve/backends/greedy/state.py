@@ -133,7 +133,7 @@ class State:
             entries = part.entries(slice(None))
             self.entries.append(entries if is_budget else -entries)
             self.sum_high[k] = part.high if is_budget else -part.low
-        self.sum_unit = [_typical(entries) for entries in self.entries]
+        self.sum_unit = np.array([_typical(entries) for entries in self.entries])
 
     # -- changes --------------------------------------------------------------
 
@@ -284,13 +284,10 @@ class State:
         loss : float64 array, shape (k,)
             Value lost plus the change of the client's own broken bounds.
         """
-        if drop is None:
-            assert add is not None
-            clients = np.flatnonzero(~self.held[:, add] & (self.count < self.slot_high))
-        elif add is None:
-            clients = np.flatnonzero(self.held[:, drop])
-        else:
-            clients = np.flatnonzero(self.held[:, drop] & ~self.held[:, add])
+        may = self.count < self.slot_high if drop is None else self.held[:, drop]
+        if add is not None:
+            may = may & ~self.held[:, add]
+        clients = np.flatnonzero(may)
         if add is not None:
             clients = clients[self.values[clients, add] > -np.inf]
         given, taken = (
@@ -377,8 +374,7 @@ class State:
         total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
         for _, count, fewest, most in self.counted:
             total += _excess(count, fewest, most, 1.0).sum()
-        for k, now in enumerate(self.sums):
-            total += _excess(now, -np.inf, self.sum_high[k], self.sum_unit[k]).sum()
+        total += _excess(self.sums, -np.inf, self.sum_high, self.sum_unit[:, None]).sum()
         return float(total)
 
 
