@@ -38,7 +38,6 @@ SECONDS: dict[str, dict[str, float]] = {
     "backends.exchange.row_values.write_values": {"float64": 0.1},
     "backends.exchange.heaps.swap_exists": {"float64": 0.7},
     "infeasibility.max_flow_kernels.count_pairs": {"uint8": 0.1},
-    "infeasibility.hall_kernels.most_of_set": {"int32": 0.2},
     "infeasibility.max_flow_kernels.seed_clients": {"uint8": 0.6},
     "infeasibility.max_flow_kernels.search": {"uint8": 1.3},
     "infeasibility.max_flow_kernels.augment": {"uint8": 0.8},
