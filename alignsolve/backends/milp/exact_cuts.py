@@ -62,7 +62,8 @@ def exact_cuts(
     of the package's own sums.
     """
     held = model.point(problem, rows, cols)[: model.n_pairs] > 0.5
-    broken = (_broken_sum(model, found) for found in violations(problem, rows, cols, limit=MOST_CUTS))
+    found = violations(problem, rows, cols, limit=MOST_CUTS)
+    broken = (_broken_sum(model, violation) for violation in found)
     covers = [_cover(held, *part) for part in broken if part is not None]
     if not covers:
         return None
