@@ -20,14 +20,13 @@ import click
 from alignsolve.cli import typer
 from alignsolve.cli.common import (
     DONE,
-    JsonOption,
     note,
-    optional,
     print_json,
     print_text,
     run_app,
     version_option,
 )
+from alignsolve.cli.options import Json, optional
 from alignsolve.cli.terminating import run_command
 from alignsolve.errors import ReportError
 from fedloop.errors import ConfigError
@@ -83,7 +82,7 @@ def run(
     engine: Annotated[str, typer.Option("--engine", click_type=click.Choice(
         ("inprocess", "flower")), help="Train clients in this process, or each as a node of "
                                        "Flower's simulation.")] = "inprocess",
-    json: JsonOption = False,
+    json: Json = False,
 ) -> int:
     """Train, and draw what happened.
 
@@ -136,7 +135,7 @@ def compare(
                                                     "on.")] = Path("fedloop-compare"),
     again: Annotated[bool, typer.Option("--again", help="Forget the runs in that folder.")] = False,
     device: DeviceOption = None,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> int:
     """Train with several strategies on the same seeds, draw them, and print a table.
 

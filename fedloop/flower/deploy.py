@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import DONE, JsonOption, note, print_text, report, run_app
+from alignsolve.cli.common import DONE, note, print_text, report, run_app
+from alignsolve.cli.options import Json
 from alignsolve.cli.terminating import run_command
 from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
@@ -152,7 +153,7 @@ def deploy(
     app: Annotated[Path | None, typer.Option(help="Folder of another Flower app.")] = None,
     run_config: Annotated[list[str] | None, typer.Option(
         metavar="KEY=VALUE", help="Replace a setting of that app.")] = None,
-    as_json: JsonOption = False,
+    as_json: Json = False,
 ) -> int:
     """Deploy on this machine: one SuperLink, SuperNodes, and an app that runs on them.
 
