@@ -16,6 +16,7 @@ import numpy as np
 
 from alignsolve.backends.exchange import (
     bookkeeping,
+    group_rows,
     heaps,
     newton,
     newton_kernels,
@@ -138,9 +139,6 @@ class InMemory:
         The level worked on: what is known if all else is interrupted.
     """
 
-    #: What makes a level of some clients.
-    kind: type[Subproblem] = Subproblem
-
     def __init__(self, matrix: Matrix, bounds: Bounds, task: Task) -> None:
         self.matrix = matrix
         self.bounds = bounds
@@ -153,7 +151,7 @@ class InMemory:
         return self._level(NONE, self.bounds, price)
 
     def _level(self, rows: Ints, bounds: Bounds, price: Floats) -> Subproblem:
-        self.latest = self.kind(self.matrix, rows, bounds, price, self.task)
+        self.latest = Subproblem(self.matrix, rows, bounds, price, self.task)
         return self.latest
 
     def at_learnt_prices(self) -> Subproblem:
@@ -221,9 +219,11 @@ def _warm_level(clients: AllClients[SubproblemT], task: Task) -> SubproblemT | N
     return level if holds or task.stop() else None
 
 
-def kernels_for(slots: int) -> tuple[Kernel, ...]:
+def kernels_for(slots: int, in_groups: bool = False) -> tuple[Kernel, ...]:
     """Return the kernels that a large problem of so many slots a client needs."""
     response = row_kernels.response_ones if slots <= 1 else row_kernels.response_manys
+    if in_groups:
+        response = group_rows.respond_in_groups
     return (
         response, heaps.list_clients, heaps.clear_pairs, paths.augment,
         newton_kernels.newton_step, newton_kernels.near_swaps, newton_kernels.stepped_prices,
@@ -231,13 +231,11 @@ def kernels_for(slots: int) -> tuple[Kernel, ...]:
     )  # fmt: skip
 
 
-def solve_matrix(
-    matrix: Matrix, task: Task, threads: int | None, kind: type[InMemory] = InMemory
-) -> ExchangeAnswer:
+def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
     """Solve with all rows in memory."""
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
-        clients = kind(matrix, task.bounds, task)
+        clients = InMemory(matrix, task.bounds, task)
         level, code = solve_all(clients, task)
         return finish(level, code, task, matrix.spread)
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.components import Groups
-from alignsolve.backends.exchange.inputs import Floats, Ints, matrix_of
+from alignsolve.backends.exchange.inputs import Floats, Groups, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.backends.exchange.task import Task
@@ -73,12 +72,7 @@ def solve_exchange(
         warm_rows=warm_rows, warm_cols=warm_cols, seed=seed, deadline=deadline,
         should_stop=should_stop, params=params,
     )  # fmt: skip
-    matrix = matrix_of(fitness, slot_min, slot_max, switch)
+    matrix = matrix_of(fitness, slot_min, slot_max, switch, groups)
     if obvious_conflict(matrix.slot_min, matrix.slot_max, task.bounds):
         return ExchangeAnswer("infeasible", stats=task.stats.as_dict())
-    if groups is None:
-        return algorithm.solve_matrix(matrix, task, threads)
-    from alignsolve.backends.exchange.group_responses import GroupedMatrix, InGroups
-
-    grouped = GroupedMatrix(**vars(matrix), groups=groups)
-    return algorithm.solve_matrix(grouped, task, threads, InGroups)
+    return algorithm.solve_matrix(matrix, task, threads)

@@ -12,35 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.inputs import Ints
+from alignsolve.backends.exchange.inputs import Groups, Ints
 from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.contradictions import impossible_clients
 
-Counts = npt.NDArray[np.int32]
 AnyCounts = npt.NDArray[np.signedinteger[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups whose experts stand side by side, and how many of each a client may hold.
-
-    Attributes
-    ----------
-    start : int64 array, shape (n_groups + 1,)
-        Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
-    low, high : int32 array, shape (n_clients, n_groups)
-        Fewest and most experts of each group.
-    """
-
-    start: Ints
-    low: Counts
-    high: Counts
-
-    @property
-    def of_expert(self) -> Counts:
-        """Group of each expert, int32 of shape (n_experts,)."""
-        sizes = np.diff(self.start)
-        return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +54,10 @@ class Components:
     Attributes
     ----------
     members : list of int64 array
-        Groups of each component, ascending; components by their first group.
+        Groups of each component, ascending; components by their first group. None where a client's
+        bounds contradict each other.
     conflict_client : int
-        A client whose own bounds contradict each other, or -1; then nothing else is known.
+        A client whose own bounds contradict each other, or -1.
 
     Notes
     -----
@@ -97,6 +74,7 @@ class Components:
         self._starts = starts_of(np.bincount(of_expert, minlength=bounds[0].shape[1]))
         crossed = impossible_clients(slots, (bounds[0], bounds[1]))
         self.conflict_client = int(crossed.argmax()) if crossed.any() else -1
+        self.members: list[Ints] = []
         if self.conflict_client >= 0:
             return
         fewest, most = slots
@@ -121,8 +99,6 @@ class Components:
     @property
     def most_shared(self) -> int:
         """Experts of the largest component of several groups; 0 where no groups share slots."""
-        if self.conflict_client >= 0:
-            return 0
         several = (number for number, part in enumerate(self.members) if part.size > 1)
         return max((self.experts(number).size for number in several), default=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from alignsolve.model.arrays import row_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 NONE: Ints = np.empty(0, np.int64)
 #: Group of each expert, and bounds, where no groups share slots; see `heaps.groups_allow`.
 NO_GROUPS = np.empty(0, np.int32), np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
@@ -67,6 +69,46 @@ class Switch(NamedTuple):
 NO_SWITCH = Switch()
 
 
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups whose experts stand side by side, and how many of each a client may hold.
+
+    Attributes
+    ----------
+    start : int64 array, shape (n_groups + 1,)
+        Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
+    low, high : int32 array, shape (n_clients, n_groups)
+        Fewest and most experts of each group.
+    """
+
+    start: Ints
+    low: Counts
+    high: Counts
+
+    @cached_property
+    def of_expert(self) -> Counts:
+        """Group of each expert, int32 of shape (n_experts,)."""
+        sizes = np.diff(self.start)
+        return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
+
+    @property
+    def bounds(self) -> tuple[Ints, Counts, Counts]:
+        """The groups as kernels take them."""
+        return self.start, self.low, self.high
+
+    @staticmethod
+    def join(parts: list[Groups]) -> Groups:
+        """Return what bounds the clients of several, in order."""
+        low, high = (np.concatenate(some) for some in zip(
+            *((part.low, part.high) for part in parts), strict=True))  # fmt: skip
+        return Groups(parts[0].start, low, high)
+
+
+def part_of(groups: Groups | None, rows: slice | Ints) -> Groups | None:
+    """Return what bounds some of the clients where there are groups."""
+    return groups and Groups(groups.start, groups.low[rows], groups.high[rows])
+
+
 @dataclass
 class Matrix:
     """The matrix with what belongs to its rows, in the form the kernels take.
@@ -77,12 +119,15 @@ class Matrix:
     slot_min, slot_max : int64 arrays, shape (n,)
         Fewest and most experts of each client.
     switch : Switch
+    groups : Groups or None
+        Bounds of groups that share the clients' slots.
     """
 
     fitness: npt.NDArray[Any]
     slot_min: Ints
     slot_max: Ints
     switch: Switch = NO_SWITCH
+    groups: Groups | None = None
 
     @property
     def read(self) -> tuple[Any, ...]:
@@ -92,7 +137,9 @@ class Matrix:
     @property
     def limits(self) -> tuple[Any, ...]:
         """What bounds a client's experts, slots and groups, as kernels that swap take it."""
-        return self.slot_min, self.slot_max, *NO_GROUPS
+        groups = self.groups
+        bounds = NO_GROUPS if groups is None else (groups.of_expert, groups.low, groups.high)
+        return self.slot_min, self.slot_max, *bounds
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""
@@ -154,14 +201,15 @@ def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
 
 
 def matrix_of(
-    fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any, switch: tuple[Any, Ints, Ints] | None
-) -> Matrix:
+    fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any,
+    switch: tuple[Any, Ints, Ints] | None, groups: Groups | None = None,
+) -> Matrix:  # fmt: skip
     """Bring the matrix and what belongs to its rows into the form the kernels take."""
     if fitness.dtype not in (np.float32, np.float64):
         raise TypeError(f"fitness has dtype {fitness.dtype}; give float32 or float64")
     n, m = fitness.shape
     slots = slots_of(n, m, slot_min, slot_max)
-    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch))
+    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch), groups)
 
 
 def bounds_of(

@@ -223,17 +223,12 @@ def solve_layers(
 
 def kernels_for(components: Components) -> tuple[Kernel, ...]:
     """Return the kernels that large components need."""
-    from alignsolve.backends.exchange import algorithm, group_responses
+    from alignsolve.backends.exchange import algorithm
 
-    if components.conflict_client >= 0:
-        return ()
     found: dict[Kernel, None] = {}
     for part in components.members:
-        if part.size > 1:
-            found |= dict.fromkeys(group_responses.kernels_in_groups())
-        else:
-            most = int(components.high[:, part].max(initial=0))
-            found |= dict.fromkeys(algorithm.kernels_for(most))
+        most = int(components.high[:, part].max(initial=0))
+        found |= dict.fromkeys(algorithm.kernels_for(most, part.size > 1))
     return tuple(found)
 
 
@@ -306,7 +301,9 @@ def join(
         if part.prices is not None:
             prices[components.experts(number)] = part.prices
     feasible = all(part.feasible for part in found)
-    row_ind, col_ind = _pairs(found, components) if feasible else (None, None)
+    # Workers elsewhere may keep the pairs.
+    here = feasible and all(part.row_ind is not None for part in found)
+    row_ind, col_ind = _pairs(found, components) if here else (None, None)
     return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange import bookkeeping as steps
-from alignsolve.backends.exchange import heaps, newton_kernels, paths, repair
+from alignsolve.backends.exchange import group_rows, heaps, newton_kernels, paths, repair
 from alignsolve.backends.exchange import row_kernels as rows
 from alignsolve.backends.exchange.inputs import Bounds, Floats, Ints, Matrix
 from alignsolve.model.arrays import starts_of
@@ -105,9 +105,10 @@ class Responses(Answer):
         """Most entries of the heaps that a swap makes, in rows of m + 2.
 
         Those of what is taken and of the unused slot, and for each expert held one of what was
-        given up and one of the unused slot.
+        given up and one of the unused slot. In groups that share slots all of what is held may be
+        new.
         """
-        return 4
+        return 4 if self.matrix.groups is None else 1 + self.widest
 
     def become(self, other: Responses) -> None:
         """Share the clients of another one, and what they hold, from now on."""
@@ -136,17 +137,23 @@ class Responses(Answer):
         load : int64 array, shape (m + 1,)
             Holders among these clients.
         """
-        load = np.zeros(price.size, np.int64)
-        bad = rows.response_rows(  # type: ignore[call-arg]
-            *self.matrix.read, *self.slots, chosen, lo, hi, self.widest, price, share, keep,
-            *self.held_so_far, self.slack, self.runner_up, load,
-        )  # fmt: skip
+        load, groups = np.zeros(price.size, np.int64), self.matrix.groups
+        found = (price, share, keep, *self.held_so_far, self.slack, self.runner_up, load)
+        if groups is None:
+            bad = rows.response_rows(*self.matrix.read, *self.slots, chosen, lo, hi, self.widest,
+                                     *found)  # type: ignore[call-arg]
+        else:
+            bad = group_rows.respond_in_groups(*self.matrix.read, *self.slots, *groups.bounds,
+                                               chosen, lo, hi, *found)
         return int(bad), load
 
     def slack_rows(self, lo: int, hi: int, price: Floats) -> None:
         """Compute the slack of clients anew, keeping what they hold."""
-        rows.slack_rows(*self.matrix.read, *self.slots, lo, hi, price, *self.held_so_far,
-                        self.slack)  # fmt: skip
+        found, groups = (lo, hi, price, *self.held_so_far, self.slack), self.matrix.groups
+        if groups is None:
+            rows.slack_rows(*self.matrix.read, *self.slots, *found)
+        else:
+            group_rows.slack_in_groups(*self.matrix.read, *self.slots, *groups.bounds, *found)
 
     def swap_exists(self, lo: int, hi: int, price: Floats) -> npt.NDArray[np.bool_]:
         """Return which swaps some client could make at any loss, shape (m + 1, m + 1)."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.exchange import ExchangeAnswer, group_rows, layers, solve_exchange
-from alignsolve.backends.exchange.backend import components_of
+from alignsolve.backends.exchange.backend import ExchangeBackend, components_of
 from alignsolve.backends.exchange.params import DEFAULTS
 from alignsolve.kernels import compiled
 from alignsolve.status import Limits
@@ -166,8 +166,36 @@ def test_layers_over_a_source(deep, group):
         ours, theirs = al.solve(streamed, "exchange"), al.solve(inside, "exchange")
         assert ours.status is theirs.status is al.Status.OPTIMAL
         assert ours.objective_value == pytest.approx(theirs.objective_value, rel=1e-12)
-    with pytest.raises(al.UnsupportedProblemError, match="share slots over a source"):
-        al.solve(deep[1].replace(fitness=sources[0]), "exchange")
+
+
+@pytest.mark.parametrize("room", [DEFAULTS.room, 400 * 33])
+def test_shared_slots_over_a_source(deep, room):
+    few = ExchangeBackend(params=dataclasses.replace(DEFAULTS, room=room, drawn=2000))
+    shared = deep[1].replace(load_penalty=0.001)
+    streamed = shared.replace(fitness=al.ArraySource(shared.fitness, block_rows=700))
+    found = few.solve(streamed, Limits())
+    proof = al.certify(streamed, found.row_ind, found.col_ind, found.prices)
+    assert proof.optimal
+    best = al.solve(shared, "exchange").objective_value
+    assert streamed.objective(found.row_ind, found.col_ind) == pytest.approx(best, rel=1e-12)
+    assert few.solve(streamed.replace(load_max=400), Limits()).infeasible
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(30, 6, 2), (60, 10, 3)]))
+def test_any_groups_over_a_source_as_in_memory(seed, shape):
+    problem = draw(seed, shape)
+    streamed = problem.replace(fitness=al.ArraySource(np.asarray(problem.fitness), block_rows=16))
+    few = ExchangeBackend(params=dataclasses.replace(
+        DEFAULTS, room=10 * shape[1], drawn=20 * shape[1], small=0, newton_clients=1))
+    with compiled():
+        found, here = few.solve(streamed, Limits()), al.solve(problem, "exchange")
+    assert found.infeasible == (here.status is al.Status.INFEASIBLE)
+    if here.has_answer:
+        proof = al.certify(streamed, found.row_ind, found.col_ind, found.prices)
+        assert proof.optimal
+        value = streamed.objective(found.row_ind, found.col_ind)
+        assert value == pytest.approx(here.objective_value, rel=1e-9, abs=1e-9)
 
 
 def test_a_component_without_an_answer_names_its_experts():
@@ -196,18 +224,16 @@ def test_stopped_answers_keep_every_bound(deep, questions):
 
 
 def test_repair_brings_shared_slots_within_bounds(deep):
-    from alignsolve.backends.exchange.group_responses import GroupedMatrix, GroupedSubproblem
     from alignsolve.backends.exchange.inputs import NONE, bounds_of, matrix_of
+    from alignsolve.backends.exchange.subproblem import Subproblem
     from alignsolve.backends.exchange.task import Task
 
     problem = deep[1]
     part = components_of(problem).component(0)
-    matrix = matrix_of(problem.fitness, part.slot_min, part.slot_max, None)
+    matrix = matrix_of(problem.fitness, part.slot_min, part.slot_max, None, part.groups)
     task = Task.of(*problem.fitness.shape, *problem.holder_bounds())
     bounds = bounds_of(*problem.fitness.shape, *problem.holder_bounds(), None)
-    level = GroupedSubproblem(
-        GroupedMatrix(**vars(matrix), groups=part.groups), NONE, bounds, bounds.no_prices(), task
-    )
+    level = Subproblem(matrix, NONE, bounds, bounds.no_prices(), task)
     level.respond()
     assert level.imbalance()[2] > 0
     assert level.repair()
