@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from alignsolve.backends.greedy.excess import LEAST_EXCESS
 from alignsolve.backends.greedy.exchanges import Arc, ArcTable, arc_table
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.state import LEAST_EXCESS, State
+from alignsolve.backends.greedy.state import State
 from alignsolve.certificate.exchange_graph import bellman_ford
 from alignsolve.model.arrays import Float64Array, IntArray
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.backends.greedy.excess import count_change, excess, excess_change
 from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams
 from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -27,8 +28,6 @@ Experts = IntArray | slice
 #: Position of the slots among the kinds of a client's bounds.
 SLOTS = 0
 
-#: Units that any broken bound counts at least: no gain of a single move is worth it.
-LEAST_EXCESS = 0.1
 
 
 class State:
@@ -217,11 +216,11 @@ class State:
                 continue
             change: Any = 0
             if drop is not None:
-                less = _count_change(-1, *(part[clients, group[drop]] for part in counts))
+                less = count_change(-1, *(part[clients, group[drop]] for part in counts))
                 change = spread(less)
             if add is not None:
                 who = clients if is_table else (clients, group[add])
-                more = _count_change(1, *(part[who] for part in counts))
+                more = count_change(1, *(part[who] for part in counts))
                 change = change + (more[:, group] if is_table else more)
             if drop is not None and add is not None:
                 change = np.where(spread(group[drop]) == group[add], 0, change)
@@ -231,7 +230,7 @@ class State:
             if drop is not None:
                 net = net - spread(entries[clients, drop])
             now, high = (spread(part[k][clients]) for part in (self.sums, self.sum_high))
-            change = _excess_change(self.sum_unit[k], net, now, -np.inf, high)
+            change = excess_change(self.sum_unit[k], net, now, -np.inf, high)
             total += change * spread(cost[len(self.counted) + k])
         return total
 
@@ -252,8 +251,8 @@ class State:
         total: Any = 0.0
         for c, change in enumerate(delta):
             now, low, high = (part[c, experts] for part in (self.amount, self.low, self.high))
-            excess = _excess_change(self.load_unit[c], change, now, low, high)
-            total = total + self.strain * self.expert_weight[c, experts] * excess
+            broken = excess_change(self.load_unit[c], change, now, low, high)
+            total = total + self.strain * self.expert_weight[c, experts] * broken
             # The difference of two squares, factored: integers stay exact.
             slope = self.slope[c, experts]
             total = total + slope * change * (change + 2 * (now - self.target[c, experts]))
@@ -371,41 +370,11 @@ class State:
 
     def excess(self) -> float:
         """Return the excess over all bounds, in units, unweighted; 0 where all are kept."""
-        total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
+        total = excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
         for _, count, fewest, most in self.counted:
-            total += _excess(count, fewest, most, 1.0).sum()
-        total += _excess(self.sums, -np.inf, self.sum_high, self.sum_unit[:, None]).sum()
+            total += excess(count, fewest, most, 1.0).sum()
+        total += excess(self.sums, -np.inf, self.sum_high, self.sum_unit[:, None]).sum()
         return float(total)
-
-
-def _excess(
-    now: npt.NDArray[Any],
-    low: float | npt.NDArray[Any],
-    high: npt.NDArray[Any],
-    unit: float | npt.NDArray[Any],
-) -> npt.NDArray[Any]:
-    """Return by how many units amounts are outside their bounds; a part counts as one."""
-    outside = np.maximum(low - now, now - high)
-    units: npt.NDArray[Any] = np.where(outside > 0, np.maximum(outside / unit, LEAST_EXCESS), 0.0)
-    return units
-
-
-def _excess_change(
-    unit: float,
-    net: int | float | npt.NDArray[Any],
-    now: npt.NDArray[Any],
-    low: float | npt.NDArray[Any],
-    high: npt.NDArray[Any],
-) -> npt.NDArray[Any]:
-    """Return by how many units more amounts are outside their bounds after a change."""
-    return np.asarray(_excess(now + net, low, high, unit) - _excess(now, low, high, unit))
-
-
-def _count_change(step: int, now: IntArray, low: IntArray, high: IntArray) -> IntArray:
-    """Return the same for counts and a step of +1 or -1, which is quicker."""
-    if step > 0:
-        return (now >= high).astype(np.int64) - (now < low)
-    return (now <= low).astype(np.int64) - (now > high)
 
 
 def _typical(entries: npt.ArrayLike) -> float:

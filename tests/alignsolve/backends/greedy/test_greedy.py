@@ -13,11 +13,12 @@ import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.greedy.backend import GreedyBackend
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
+from alignsolve.backends.greedy.excess import LEAST_EXCESS
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import rotate, search
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
-from alignsolve.backends.greedy.state import LEAST_EXCESS, State
+from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import add_by_client
 from alignsolve.generators import generate
 from alignsolve.interrupts import Call
