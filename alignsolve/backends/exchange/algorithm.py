@@ -20,11 +20,11 @@ from alignsolve.backends.exchange import (
     newton,
     newton_kernels,
     paths,
-    row_kernels,
 )
 from alignsolve.backends.exchange.graph import Graph
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
+from alignsolve.backends.exchange.responses import response_kernel
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
 from alignsolve.backends.exchange.task import Blocks, Task
@@ -138,9 +138,6 @@ class InMemory:
         The level worked on: what is known if all else is interrupted.
     """
 
-    #: What makes a level of some clients.
-    kind: type[Subproblem] = Subproblem
-
     def __init__(self, matrix: Matrix, bounds: Bounds, task: Task) -> None:
         self.matrix = matrix
         self.bounds = bounds
@@ -153,7 +150,7 @@ class InMemory:
         return self._level(NONE, self.bounds, price)
 
     def _level(self, rows: Ints, bounds: Bounds, price: Floats) -> Subproblem:
-        self.latest = self.kind(self.matrix, rows, bounds, price, self.task)
+        self.latest = Subproblem(self.matrix, rows, bounds, price, self.task)
         return self.latest
 
     def at_learnt_prices(self) -> Subproblem:
@@ -221,23 +218,20 @@ def _warm_level(clients: AllClients[SubproblemT], task: Task) -> SubproblemT | N
     return level if holds or task.stop() else None
 
 
-def kernels_for(slots: int) -> tuple[Kernel, ...]:
-    """Return the kernels that a large problem of so many slots a client needs."""
-    response = row_kernels.response_ones if slots <= 1 else row_kernels.response_manys
+def kernels_for(slots: int, grouped: bool = False) -> tuple[Kernel, ...]:
+    """Return the kernels that a large problem of so many slots a client, or groups, needs."""
     return (
-        response, heaps.list_clients, heaps.clear_pairs, paths.augment,
+        response_kernel(slots, grouped), heaps.list_clients, heaps.clear_pairs, paths.augment,
         newton_kernels.newton_step, newton_kernels.near_swaps, newton_kernels.stepped_prices,
         bookkeeping.imbalance, row_pass_kernels.residual_rows,
     )  # fmt: skip
 
 
-def solve_matrix(
-    matrix: Matrix, task: Task, threads: int | None, kind: type[InMemory] = InMemory
-) -> ExchangeAnswer:
+def solve_matrix(matrix: Matrix, task: Task, threads: int | None) -> ExchangeAnswer:
     """Solve with all rows in memory."""
     alone = matrix.fitness.shape[0] <= 2 * task.params.block_rows
     with Blocks(1 if alone else threads or cores(), task.params) as task.run:
-        clients = kind(matrix, task.bounds, task)
+        clients = InMemory(matrix, task.bounds, task)
         level, code = solve_all(clients, task)
         return finish(level, code, task, matrix.spread)
 

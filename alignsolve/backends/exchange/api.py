@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.components import Groups
-from alignsolve.backends.exchange.inputs import Floats, Ints, matrix_of
+from alignsolve.backends.exchange.inputs import NO_GROUPS, Floats, Groups, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.backends.exchange.task import Task
@@ -17,7 +16,7 @@ from alignsolve.backends.exchange.task import Task
 def solve_exchange(
     fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
     penalty: tuple[Any, Any] | None = None, switch: tuple[Any, Ints, Ints] | None = None,
-    groups: Groups | None = None, warm_prices: Floats | None = None, warm_rows: Ints | None = None,
+    groups: Groups = NO_GROUPS, warm_prices: Floats | None = None, warm_rows: Ints | None = None,
     warm_cols: Ints | None = None, threads: int | None = None, seed: int = 0,
     deadline: float | None = None, should_stop: Callable[[], bool] | None = None,
     params: ExchangeParams = DEFAULTS,
@@ -73,12 +72,7 @@ def solve_exchange(
         warm_rows=warm_rows, warm_cols=warm_cols, seed=seed, deadline=deadline,
         should_stop=should_stop, params=params,
     )  # fmt: skip
-    matrix = matrix_of(fitness, slot_min, slot_max, switch)
+    matrix = matrix_of(fitness, slot_min, slot_max, switch, groups)
     if obvious_conflict(matrix.slot_min, matrix.slot_max, task.bounds):
         return ExchangeAnswer("infeasible", stats=task.stats.as_dict())
-    if groups is None:
-        return algorithm.solve_matrix(matrix, task, threads)
-    from alignsolve.backends.exchange.group_responses import GroupedMatrix, InGroups
-
-    grouped = GroupedMatrix(**vars(matrix), groups=groups)
-    return algorithm.solve_matrix(grouped, task, threads, InGroups)
+    return algorithm.solve_matrix(matrix, task, threads)

@@ -12,35 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.inputs import Ints
+from alignsolve.backends.exchange.inputs import NO_GROUPS, Groups, Ints
 from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.contradictions import impossible_clients
 
-Counts = npt.NDArray[np.int32]
 AnyCounts = npt.NDArray[np.signedinteger[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """Groups whose experts stand side by side, and how many of each a client may hold.
-
-    Attributes
-    ----------
-    start : int64 array, shape (n_groups + 1,)
-        Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
-    low, high : int32 array, shape (n_clients, n_groups)
-        Fewest and most experts of each group.
-    """
-
-    start: Ints
-    low: Counts
-    high: Counts
-
-    @property
-    def of_expert(self) -> Counts:
-        """Group of each expert, int32 of shape (n_experts,)."""
-        sizes = np.diff(self.start)
-        return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +29,14 @@ class Component:
         Their experts, group by group.
     slot_min, slot_max : int64 array, shape (n_clients,)
         Fewest and most of these experts that each client holds.
-    groups : Groups or None
-        Of several groups, their bounds; None for one group, whose bounds are the slots.
+    groups : Groups
+        Of several groups, their bounds; of one group they are the slots.
     """
 
     experts: Ints
     slot_min: Ints
     slot_max: Ints
-    groups: Groups | None
+    groups: Groups = NO_GROUPS
 
 
 class Components:
@@ -137,7 +113,7 @@ class Components:
         part, experts = self.members[number], self.experts(number)
         if part.size == 1:
             fewest, most = (bound[:, part[0]].astype(np.int64) for bound in (self.low, self.high))
-            return Component(experts, fewest, most, None)
+            return Component(experts, fewest, most)
         # In order of rows: kernels are compiled for one layout.
         low, high = (bound[:, part].astype(np.int32, order="C") for bound in (self.low, self.high))
         # Elsewhere a client holds a fixed number, or what it holds there leaves its slots alone.
@@ -145,8 +121,9 @@ class Components:
         rest = self.high.sum(axis=1) - high.sum(axis=1)
         fewest = np.maximum(self.fewest - rest, low.sum(axis=1))
         most = np.minimum(self.most - others, high.sum(axis=1))
-        start = starts_of(self._starts[part + 1] - self._starts[part])
-        return Component(experts, fewest, most, Groups(start, low, high))
+        sizes = self._starts[part + 1] - self._starts[part]
+        of_expert = np.repeat(np.arange(part.size, dtype=np.int32), sizes)
+        return Component(experts, fewest, most, Groups(of_expert, starts_of(sizes), low, high))
 
 
 def _connected(shares: npt.NDArray[np.bool_]) -> list[Ints]:

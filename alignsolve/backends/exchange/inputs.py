@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.kernels.values import by_type
 from alignsolve.model.arrays import row_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 NONE: Ints = np.empty(0, np.int64)
-#: Group of each expert, and bounds, where no groups share slots; see `heaps.groups_allow`.
-NO_GROUPS = np.empty(0, np.int32), np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
 
 
 class Switch(NamedTuple):
@@ -67,6 +68,28 @@ class Switch(NamedTuple):
 NO_SWITCH = Switch()
 
 
+class Groups(NamedTuple):
+    """Groups whose experts stand side by side, and how many of each a client may hold.
+
+    Attributes
+    ----------
+    of_expert : int32 array, shape (n_experts,)
+        Group of each expert; empty where no groups share slots, as are the bounds.
+    start : int64 array, shape (n_groups + 1,)
+        Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
+    low, high : int32 array, shape (n_clients, n_groups)
+        Fewest and most experts of each group.
+    """
+
+    of_expert: Counts = np.empty(0, np.int32)
+    start: Ints = np.zeros(1, np.int64)
+    low: Counts = np.empty((0, 0), np.int32)
+    high: Counts = np.empty((0, 0), np.int32)
+
+
+NO_GROUPS = Groups()
+
+
 @dataclass
 class Matrix:
     """The matrix with what belongs to its rows, in the form the kernels take.
@@ -77,22 +100,40 @@ class Matrix:
     slot_min, slot_max : int64 arrays, shape (n,)
         Fewest and most experts of each client.
     switch : Switch
+    groups : Groups
+        Of clients whose slots several groups share.
     """
 
     fitness: npt.NDArray[Any]
     slot_min: Ints
     slot_max: Ints
     switch: Switch = NO_SWITCH
+    groups: Groups = NO_GROUPS
 
-    @property
+    @cached_property
     def read(self) -> tuple[Any, ...]:
-        """What every kernel that reads rows takes first."""
-        return self.fitness, *self.switch
+        """The values, as kernels take them: `by_type`, and the entries of `Switch`."""
+        return by_type(self.fitness), *self.switch
 
     @property
-    def limits(self) -> tuple[Any, ...]:
-        """What bounds a client's experts, slots and groups, as kernels that swap take it."""
-        return self.slot_min, self.slot_max, *NO_GROUPS
+    def grouped(self) -> bool:
+        """Whether clients share slots between groups."""
+        return self.groups.of_expert.size > 0
+
+    def limits(self, rows: Ints) -> tuple[Any, ...]:
+        """Return what bounds the experts of clients, as kernels take it.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (s,) or (0,)
+            Row of each client; empty where they are all rows in order.
+
+        Returns
+        -------
+        rows, slot_min, slot_max, of_expert, start, low, high
+            Slots, and the entries of `Groups`, of each row.
+        """
+        return rows, self.slot_min, self.slot_max, *self.groups
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""
@@ -105,8 +146,7 @@ class Matrix:
         return high - low + self.switch.dearest
 
 
-@dataclass
-class Bounds:
+class Bounds(NamedTuple):
     """Load bounds and penalties of the experts, shape (m,) each, in holders."""
 
     load_min: Ints
@@ -154,14 +194,15 @@ def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
 
 
 def matrix_of(
-    fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any, switch: tuple[Any, Ints, Ints] | None
-) -> Matrix:
+    fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any,
+    switch: tuple[Any, Ints, Ints] | None = None, groups: Groups = NO_GROUPS,
+) -> Matrix:  # fmt: skip
     """Bring the matrix and what belongs to its rows into the form the kernels take."""
     if fitness.dtype not in (np.float32, np.float64):
         raise TypeError(f"fitness has dtype {fitness.dtype}; give float32 or float64")
     n, m = fitness.shape
     slots = slots_of(n, m, slot_min, slot_max)
-    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch))
+    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch), groups)
 
 
 def bounds_of(

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange.components import Component, Components
-from alignsolve.backends.exchange.inputs import Ints
+from alignsolve.backends.exchange.inputs import NO_GROUPS, Ints
 from alignsolve.backends.exchange.outcome import ExchangeAnswer
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.kernels import SMALL, Kernel, cores
@@ -141,7 +141,7 @@ class Layers:
         given = self.options | options | self._of_experts(part.experts)
         if self._warm is not None:
             given["warm_rows"], given["warm_cols"] = self._warm.part(number)
-        if part.groups is not None:
+        if part.groups is not NO_GROUPS:
             given["groups"] = part.groups
         fitness = (self.fitness.of_experts(part.experts) if isinstance(self.fitness, FitnessSource)
                    else columns(self.fitness, part.experts))  # fmt: skip
@@ -221,20 +221,14 @@ def solve_layers(
     return join(found, components, time.perf_counter() - started)
 
 
-def kernels_for(components: Components) -> tuple[Kernel, ...]:
+def kernels_for(components: Components) -> set[Kernel]:
     """Return the kernels that large components need."""
-    from alignsolve.backends.exchange import algorithm, group_responses
+    from alignsolve.backends.exchange import algorithm
 
     if components.conflict_client >= 0:
-        return ()
-    found: dict[Kernel, None] = {}
-    for part in components.members:
-        if part.size > 1:
-            found |= dict.fromkeys(group_responses.kernels_in_groups())
-        else:
-            most = int(components.high[:, part].max(initial=0))
-            found |= dict.fromkeys(algorithm.kernels_for(most))
-    return tuple(found)
+        return set()
+    return {kernel for part in components.members for kernel in algorithm.kernels_for(
+        int(components.high[:, part].max(initial=0)), part.size > 1)}
 
 
 def _each(

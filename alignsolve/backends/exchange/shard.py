@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange import row_values
 from alignsolve.backends.exchange.graph import Lists
 from alignsolve.backends.exchange.inputs import (
     NONE,
@@ -47,7 +46,7 @@ class Clients:
     held : int32 array, shape (sum of slot_max,)
         Client c holds the first ``count[c]`` of its ``slot_max[c]`` places.
     slack, runner-up : float32, int32 arrays, shape (c,)
-        As `alignsolve.backends.exchange.row_kernels.response_rows`, when the shard last responded.
+        As `alignsolve.backends.exchange.row_kernels.response_manys`, when the shard last responded.
     """
 
     who: Ints
@@ -173,10 +172,12 @@ class Shard(Answer):
 
     def _less_switching(self, fitness: npt.NDArray[Any], who: Ints) -> npt.NDArray[Any]:
         """Return values of some clients, float64 where there are switching costs."""
-        if not self.switch.cost.size:
+        cost, row, col, held_ptr, held_ind = self.switch
+        if not cost.size:
             return fitness
-        values = np.empty(fitness.shape)
-        row_values.write_values(fitness, who, *self.switch, values)
+        values: npt.NDArray[Any] = fitness - cost[who[:, None] * row + np.arange(self.m) * col]
+        pairs, at = concatenated_ranges(held_ptr[who], held_ptr[who + 1])
+        values[at, held_ind[pairs]] = fitness[at, held_ind[pairs]]
         return values
 
     def repair(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:
