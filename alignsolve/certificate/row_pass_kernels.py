@@ -230,8 +230,8 @@ def chunk_sums(
 ) -> Float64Array:
     """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
     # The compiler makes a version for each mix of writable and read-only arrays.
-    values, *others = map(read_only, read)
-    arrays = [tuple(map(read_only, by_type(values))), *others, *written]
+    values, *others = read
+    arrays = [by_type(values), *map(read_only, others), *written]
     n = values.shape[0]
     if values.size < SERIAL_SIZE:
         sums = np.zeros((1, 2))

@@ -21,11 +21,13 @@ def by_type(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any
     Returns
     -------
     single, double : float32 array, float64 array
-        The matrix in the place of its type, and one without rows in the other.
+        The matrix in the place of its type, and one without rows in the other; both read-only.
     """
-    if values.dtype == np.float32:
-        return values, np.empty((0, values.shape[1]))
-    return np.empty((0, values.shape[1]), np.float32), values
+    is_single = values.dtype == np.float32
+    other = np.empty((0, values.shape[1]), np.float64 if is_single else np.float32)
+    values = values.view()
+    values.flags.writeable = other.flags.writeable = False
+    return (values, other) if is_single else (other, values)
 
 
 @kernel(called=False)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.kernels.values import by_type
-from alignsolve.model.arrays import row_blocks
+from alignsolve.model.arrays import read_only, row_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -48,8 +48,8 @@ class Switch(NamedTuple):
         base = base[:1] if base.strides[0] == 0 else base
         base = np.ascontiguousarray(base[:, :1] if base.strides[1] == 0 else base)
         row = base.shape[1] if base.shape[0] > 1 else 0
-        held = (plain(np.ascontiguousarray(part, dtype=np.int64)) for part in switch[1:])
-        return cls(plain(base.reshape(-1)), row, int(base.shape[1] > 1), *held)
+        held = (np.ascontiguousarray(part, dtype=np.int64) for part in switch[1:])
+        return cls(base.reshape(-1), row, int(base.shape[1] > 1), *held)
 
     @property
     def dearest(self) -> float:
@@ -94,6 +94,8 @@ NO_GROUPS = Groups()
 class Matrix:
     """The matrix with what belongs to its rows, in the form the kernels take.
 
+    Kernels get its arrays read-only, whatever they are: they are compiled once for both kinds.
+
     Attributes
     ----------
     fitness : float32 or float64 array, shape (n, m)
@@ -113,7 +115,8 @@ class Matrix:
     @cached_property
     def read(self) -> tuple[Any, ...]:
         """The values, as kernels take them: `by_type`, and the entries of `Switch`."""
-        return by_type(self.fitness), *self.switch
+        cost, row, col, *held = self.switch
+        return by_type(self.fitness), read_only(cost), row, col, *map(read_only, held)
 
     @property
     def grouped(self) -> bool:
@@ -133,7 +136,7 @@ class Matrix:
         rows, slot_min, slot_max, of_expert, start, low, high
             Slots, and the entries of `Groups`, of each row.
         """
-        return rows, self.slot_min, self.slot_max, *self.groups
+        return rows, read_only(self.slot_min), read_only(self.slot_max), *self.groups
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""
@@ -156,33 +159,16 @@ class Bounds(NamedTuple):
 
     def no_prices(self) -> Floats:
         """Return prices of zero, shape (m + 1,), and +inf for experts that nobody may hold."""
-        return np.append(np.where(self.load_max > 0, 0.0, np.inf), 0.0)
-
-
-def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the same memory, marked writeable: kernels are compiled once for both kinds.
-
-    Kernels only read it.
-    """
-    if array.flags.writeable or array.size == 0:
-        return array if array.flags.writeable else array.copy()
-    return np.asarray(_Memory(array))
-
-
-class _Memory:
-    """Array interface to another array's memory."""
-
-    def __init__(self, array: npt.NDArray[Any]) -> None:
-        self._array = array
-        self.__array_interface__ = dict(array.__array_interface__)
-        self.__array_interface__["data"] = (array.ctypes.data, False)
+        price = np.zeros(self.load_max.size + 1)
+        price[:-1][self.load_max <= 0] = np.inf
+        return price
 
 
 def _whole_numbers(value: Any, size: int) -> Ints:
     """Return int64 of one entry per client; a view where it is that already."""
     if np.shape(value) != (size,):
         value = np.broadcast_to(value, size)
-    return plain(np.ascontiguousarray(value, dtype=np.int64))
+    return np.ascontiguousarray(value, dtype=np.int64)
 
 
 def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
@@ -202,7 +188,7 @@ def matrix_of(
         raise TypeError(f"fitness has dtype {fitness.dtype}; give float32 or float64")
     n, m = fitness.shape
     slots = slots_of(n, m, slot_min, slot_max)
-    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch), groups)
+    return Matrix(np.ascontiguousarray(fitness), *slots, Switch.of(switch), groups)
 
 
 def bounds_of(

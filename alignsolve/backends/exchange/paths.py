@@ -36,9 +36,8 @@ def penalty_step(j, t, up, penalty, goal):
 
 
 @kernel(called=False)
-def load_arc(h, u, m, load, bounds):
+def load_arc(h, u, m, load, load_min, load_max, penalty, goal):
     """Return the weight of letting expert h take one more (u null) or u lose one (h null)."""
-    load_min, load_max, penalty, goal = bounds
     if u == m and h < m and load[h] < load_max[h]:
         return penalty_step(h, load[h], True, penalty, goal)
     if h == m and u < m and load[u] > load_min[u]:
@@ -61,6 +60,7 @@ def _search(m, price, lists, load, bounds, excess, fewest, paths):
     short those of the fewest arcs are found where that is asked for.
     """
     _, loss_top, arc = lists[:3]
+    load_min, load_max, penalty, goal = bounds
     dist, hops, parent, kind, done, order = paths
     sinks = 0
     for j in range(m + 1):
@@ -113,7 +113,7 @@ def _search(m, price, lists, load, bounds, excess, fewest, paths):
                     kind[u] = SWAP_ARC if loss_top[h, u] <= w else UNLISTED_ARC
         # Load bounds have slack between an expert and the null expert only, whose price is 0.
         for u in range(m if h < m else 0, m + 1 if h < m else m):
-            w = load_arc(h, u, m, load, bounds)
+            w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
             if w < np.inf and not done[u]:
                 d = near + clip(w - p + price[u], w, p, price[u])
                 # What is listed is better than what is not.
@@ -126,8 +126,9 @@ def _search(m, price, lists, load, bounds, excess, fewest, paths):
 def is_free(h, u, by_load, m, price, lists, load, bounds):
     """Say whether an arc can be used now at no loss."""
     _, loss_top, arc = lists[:3]
+    load_min, load_max, penalty, goal = bounds
     if by_load:
-        w = load_arc(h, u, m, load, bounds)
+        w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
     else:
         w = loss_top[h, u]
         if w > arc[h, u]:

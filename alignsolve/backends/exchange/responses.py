@@ -62,7 +62,7 @@ class Answer:
     @functools.cached_property
     def widest(self) -> int:
         """Most slots of a client."""
-        return int(np.diff(self.ptr).max(initial=0))
+        return int((self.ptr[1:] - self.ptr[:-1]).max(initial=0))
 
     def hold(self, row_ind: Ints, col_ind: Ints) -> None:
         """Hold an earlier answer, as far as slots allow, to settle ties in its favour.

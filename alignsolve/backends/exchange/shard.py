@@ -20,7 +20,6 @@ from alignsolve.backends.exchange.inputs import (
     Ints,
     Matrix,
     Switch,
-    plain,
 )
 from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
 from alignsolve.backends.exchange.subproblem import above
@@ -126,7 +125,7 @@ class Shard(Answer):
     def _block(self, k: int) -> Responses:
         """Return the clients of block k with their rows; their answers are those of the shard."""
         rows = self.rows_of(k)
-        matrix = Matrix(plain(checked_block(self.source, k)), self.slot_min[rows],
+        matrix = Matrix(checked_block(self.source, k), self.slot_min[rows],
                         self.slot_max[rows], self.switch.part(rows.start, rows.stop))  # fmt: skip
         return Responses(self.ptr[rows.start : rows.stop + 1], self.held, self.count[rows],
                          self.slack[rows], self.runner_up[rows], matrix, NONE)  # fmt: skip

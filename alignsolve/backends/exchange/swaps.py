@@ -30,14 +30,6 @@ def exchange(k, h, u, m, answer):
 
 
 @kernel(called=False)
-def clean_client(k, g, t, m, limits, answer, lists):
-    """Drop entries that do not apply from the top of a heap where client k's is there."""
-    x = lists[0][g, t]
-    if x >= 0 and lists[4][x].who == k:
-        clean(g, t, m, limits, answer, lists)
-
-
-@kernel(called=False)
 def swap(h, u, matrix, limits, price, answer, slack, value, is_held, lists):
     """Let the first client listed for it swap h for u, and bring the heaps up to date.
 
@@ -52,8 +44,8 @@ def swap(h, u, matrix, limits, price, answer, slack, value, is_held, lists):
     """
     rows, slot_min, slot_max = limits[:3]
     ptr, held, count = answer
-    m, sentinel = price.size - 1, lists[3]
-    k = np.int64(lists[4][lists[0][h, u]].who)
+    head, _, _, sentinel, pool, _ = lists
+    m, k = price.size - 1, np.int64(pool[head[h, u]].who)
     i = rows[k] if rows.size > 0 else k
     was_full = count[k] == slot_max[i]
     exchange(k, h, u, m, answer)
@@ -62,12 +54,15 @@ def swap(h, u, matrix, limits, price, answer, slack, value, is_held, lists):
     first, last = ptr[k], ptr[k] + count[k]
     # Entries of this client that stopped applying, where they are on top.
     for t in range(m + 1):
-        clean_client(k, h, t, m, limits, answer, lists)
-        clean_client(k, m, t, m, limits, answer, lists)
+        for g in (h, m):
+            if head[g, t] >= 0 and pool[head[g, t]].who == k:
+                clean(g, t, m, limits, answer, lists)
     for q in range(first, last):
-        clean_client(k, np.int64(held[q]), u, m, limits, answer, lists)
-        clean_client(k, np.int64(held[q]), m, m, limits, answer, lists)
         is_held[held[q]] = True
+        g = np.int64(held[q])
+        for t in (u, m):
+            if head[g, t] >= 0 and pool[head[g, t]].who == k:
+                clean(g, t, m, limits, answer, lists)
     takes_null = count[k] > slot_min[i]
     # Entries that are new: swaps of u, swaps for h, and the null expert's when it changed side.
     for q in range(first if count[k] == slot_max[i] else first - 1, last):
@@ -91,8 +86,8 @@ def swap_in_groups(h, u, matrix, limits, price, answer, slack, value, room, befo
     """Do as `swap` where groups share slots; `room` and `before` are written, as `value` is."""
     rows, _, slot_max, group, _, low, _ = limits
     ptr, held, count = answer
-    m, sentinel = price.size - 1, lists[3]
-    k = np.int64(lists[4][lists[0][h, u]].who)
+    head, _, _, sentinel, pool, _ = lists
+    m, k = price.size - 1, np.int64(pool[head[h, u]].who)
     i = rows[k] if rows.size > 0 else k
     read_room(k, limits, answer, before)
     had_null = count[k] < slot_max[i]
@@ -104,7 +99,8 @@ def swap_in_groups(h, u, matrix, limits, price, answer, slack, value, room, befo
     for q in range(first - 2, last):
         g = h if q < first - 1 else m if q < first else np.int64(held[q])
         for t in range(m + 1):
-            clean_client(k, g, t, m, limits, answer, lists)
+            if head[g, t] >= 0 and pool[head[g, t]].who == k:
+                clean(g, t, m, limits, answer, lists)
     read_room(k, limits, answer, room)
     # Entries that are new: swaps that are possible now, and were not before.
     for q in range(first if count[k] == slot_max[i] else first - 1, last):
