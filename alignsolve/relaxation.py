@@ -100,7 +100,9 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
     for part in parts:
         key = part.kind, part.name
         if key not in moved:
-            moved[key] = np.array(_stated(problem, *key))
+            # In max sense, and of the argument's shape.
+            moved[key] = np.array(getattr(problem, part.kind) if part.name is None
+                                  else bound_values(problem, *key))
         values = moved[key] if part.group is None else moved[key][:, part.group]
         values[part.index] = part.has
     changes: dict[str, Any] = {}
@@ -111,11 +113,6 @@ def relaxed(problem: AlignmentProblem, parts: list[Shortfall]) -> AlignmentProbl
         else:
             changes[kind] = values
     return problem.replace(loads=loads, **changes) if moved else problem
-
-
-def _stated(problem: AlignmentProblem, kind: str, name: str | None) -> Any:
-    """Return a kind of bound, max sense, as an array of the shape of the argument."""
-    return getattr(problem, kind) if name is None else bound_values(problem, kind, name)
 
 
 def bounds_beside(

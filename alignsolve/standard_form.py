@@ -90,7 +90,7 @@ class CouplingConstraints:
                 rows.append((name, load.weight, low, high, load.penalty, load.target))
 
         def stacked(part: int, width: int) -> Float64Array:
-            return np.array([row[part] for row in rows], dtype=np.float64).reshape(-1, width)
+            return np.array([row[part] for row in rows], dtype=np.float64).reshape(len(rows), width)
 
         names = tuple(str(row[0]) for row in rows)
         is_count = np.array([not name for name in names], dtype=np.bool_)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,47 +19,25 @@ from alignsolve.model.sources import FactorSource
 from alignsolve.solve.solve import solve
 from alignsolve.status import Status
 
-
-class Sample(NamedTuple):
-    """A problem that needs some kernels.
-
-    Attributes
-    ----------
-    problem_class : str
-        "flow" or "mip".
-    name : str
-        What it is.
-    backend : str
-        Who solves it.
-    make : callable
-        Makes it.
-    """
-
-    problem_class: str
-    name: str
-    backend: str
-    make: Callable[[], AlignmentProblem]
-
-
-#: Small problems that between them need every kernel.
-SAMPLES = (
-    Sample("flow", "one slot, float32", "exchange", lambda: _flow("float32", 1)),
-    Sample("flow", "one slot, float64", "exchange", lambda: _flow("float64", 1)),
-    Sample("flow", "several slots, float32", "exchange", lambda: _flow("float32", 2)),
-    Sample("flow", "several slots, float64", "exchange", lambda: _flow("float64", 2)),
-    Sample("flow", "shared layers, float32", "exchange", lambda: _layers("float32")),
-    Sample("flow", "shared layers, float64", "exchange", lambda: _layers("float64")),
-    Sample("flow", "fitness from factors", "exchange", lambda: _factors()),
-    Sample("flow", "bounds that cannot hold together", "exchange",
-           lambda: generate("infeasible", clients=40, experts=8)),
-    Sample("mip", "budgets and named loads", "lagrangian", lambda: _fleet()),
-    Sample("mip", "the same with relaxed bounds", "lagrangian",
-           lambda: _fleet().replace(load_min=13)),
-    Sample("mip", "generalized assignment", "lagrangian",
-           lambda: generate("gap-c", agents=3, jobs=12)),
-)  # fmt: skip
-
-CLASSES = ("flow", "mip")
+#: Small problems that between them need every kernel: by class, who solves them, and what makes
+#: each.
+SAMPLES: dict[str, tuple[str, dict[str, Callable[[], AlignmentProblem]]]] = {
+    "flow": ("exchange", {
+        "one slot, float32": lambda: _flow("float32", 1),
+        "one slot, float64": lambda: _flow("float64", 1),
+        "several slots, float32": lambda: _flow("float32", 2),
+        "several slots, float64": lambda: _flow("float64", 2),
+        "shared layers, float32": lambda: _layers("float32"),
+        "shared layers, float64": lambda: _layers("float64"),
+        "fitness from factors": lambda: _factors(),
+        "bounds that cannot hold together": lambda: generate("infeasible", clients=40, experts=8),
+    }),
+    "mip": ("lagrangian", {
+        "budgets and named loads": lambda: _fleet(),
+        "the same with relaxed bounds": lambda: _fleet().replace(load_min=13),
+        "generalized assignment": lambda: generate("gap-c", agents=3, jobs=12),
+    }),
+}
 
 #: Kernels of the mip class alone, by how their names begin.
 OF_MIP = ("backends.lagrangian.", "elastic.moves.")
@@ -101,10 +78,10 @@ def estimate(only: str | Collection[str] | None = None) -> float:
 
 
 def _classes(only: str | Collection[str] | None) -> tuple[str, ...]:
-    names = CLASSES if only is None else (only,) if isinstance(only, str) else tuple(only)
+    names = tuple(SAMPLES) if only is None else (only,) if isinstance(only, str) else tuple(only)
     for name in names:
-        if name not in CLASSES:
-            raise ProblemError(f"only is {name!r}; give some of {', '.join(CLASSES)}")
+        if name not in SAMPLES:
+            raise ProblemError(f"only is {name!r}; give some of {', '.join(SAMPLES)}")
     return names
 
 
@@ -143,13 +120,13 @@ def warm_up(
               file=sys.stderr)  # fmt: skip
         report = _write
     costs.said.update(("exchange", "lagrangian"))
-    for sample in SAMPLES:
-        if sample.problem_class not in classes:
-            continue
-        started = time.perf_counter()
-        with kernels.compiled():
-            _use(sample.make(), sample.backend)
-        report(sample.name, time.perf_counter() - started)
+    for name in classes:
+        backend, samples = SAMPLES[name]
+        for what, make in samples.items():
+            started = time.perf_counter()
+            with kernels.compiled():
+                _use(make(), backend)
+            report(what, time.perf_counter() - started)
 
 
 def _write(name: str, seconds: float) -> None:

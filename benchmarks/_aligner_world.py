@@ -116,7 +116,7 @@ class Fleet:
         # Drawn for all pairs, so that luck does not depend on the strategy.
         noise = NOISE * rng.standard_normal((n, m))
         stays = rng.random(n) < self.stays[clients]
-        pace = rng.lognormal(0.0, 0.1, n)
+        pace = rng.lognormal(0.0, 0.1, (n,))
         said = None if features is None else (
             self.traits[clients] @ self.mixture
             + FEATURE_NOISE * features.standard_normal((n, FEATURES)))
@@ -124,7 +124,7 @@ class Fleet:
         for row, client in enumerate(clients.tolist()):
             held = plan.experts_of(client)
             down = float(megabytes[plan.downloads_of(client)].sum())
-            up = float(megabytes[held].sum())
+            up = float(np.sum(megabytes[held]))
             seconds = held.size * self.samples[client] * self.speed[client] * pace[row]
             times = 8 * down / self.down[client], 8 * up / self.up[client]
             if not stays[row] or (deadline is not None and seconds + sum(times) > deadline):

@@ -14,6 +14,8 @@ import time
 from typing import Any
 
 import alignsolve as al
+from alignsolve.bench.quality import primal_integral
+from alignsolve.bench.records import finite
 from alignsolve.generators import generate
 from alignsolve.model.active_bounds import binding_bounds
 
@@ -24,7 +26,8 @@ TRACE = 200
 def problem_of(task: dict[str, Any]) -> al.AlignmentProblem:
     """Read or generate the task's problem."""
     if "file" in task:
-        return al.read_instances(task["file"])[task["index"] - 1]
+        index: int = task["index"]
+        return al.read_instances(task["file"])[index - 1]
     return generate(task["family"], seed=task["seed"], **task["parameters"])
 
 
@@ -45,27 +48,6 @@ def seconds_to(trace: list[al.Progress], gap: float) -> float | None:
     return None
 
 
-def primal_integral(trace: list[al.Progress], bound: float, until: float) -> float:
-    """Return the integral over time of the gap to a bound, in seconds; 1 before any answer.
-
-    T. Berthold, Measuring the impact of primal heuristics, 2013, doi:10.1016/j.orl.2013.08.007,
-    with the bound in place of the optimum.
-    """
-    total, since, gap = 0.0, 0.0, 1.0
-    for state in trace:
-        now = min(state.seconds, until)
-        total += gap * (now - since)
-        value, since = state.objective_value, now
-        if math.isfinite(value):
-            gap = min(1.0, abs(value - bound) / max(abs(value), abs(bound), 1e-300))
-    return total + gap * max(0.0, until - since)
-
-
-def finite(value: float) -> float | None:
-    """Return a number that JSON can hold, or None."""
-    return value if math.isfinite(value) else None
-
-
 def peak_mib() -> float:
     """Return the most memory that this process had, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -84,7 +66,9 @@ def solve(task: dict[str, Any]) -> dict[str, Any]:
         problem, task["backend"], time_limit=task["limit"], callback=trace.append
     )
     seconds = time.perf_counter() - started
-    step = max(1, len(trace) // TRACE)
+    step, until = max(1, len(trace) // TRACE), min(seconds, task["limit"])
+    answers = [(min(state.seconds, until), state.objective_value) for state in trace
+               if math.isfinite(state.objective_value)]
     record: dict[str, Any] = {
         "status": result.status.value,
         "termination": result.termination.value,
@@ -98,7 +82,7 @@ def solve(task: dict[str, Any]) -> dict[str, Any]:
         "to_0.1_percent": seconds_to(trace, 0.001),
         "to_0.02_percent": seconds_to(trace, 0.0002),
         "primal_integral": round(
-            primal_integral(trace, result.dual_bound, min(seconds, task["limit"])), 4),
+            primal_integral(answers, result.dual_bound, until), 4),
         "before_mib": round(before),
         "peak_mib": round(peak_mib()),
         "trace": [[round(s.seconds, 2), finite(s.objective_value), finite(s.dual_bound)]

@@ -78,7 +78,7 @@ def is_better(first: Record, second: Record) -> bool:
     ahead: float = first["value"] - second["value"]
     if first["sense"] == "min":
         ahead = -ahead
-    return ahead > SAME * max(1.0, abs(second["value"]))
+    return bool(ahead > SAME * max(1.0, abs(second["value"])))
 
 
 def yagiura_table(records: list[Record], ours: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Results as JSON lines, the machine behind them, and the memory of a process meanwhile."""
+"""Results as JSON lines, the machine behind them, and what work takes: time and memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import datetime
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -20,7 +21,10 @@ RECORDED = ("alignsolve", "numpy", "scipy", "ortools", "networkx", "numba", "pya
             "polars", "ray", "flwr", "torch")  # fmt: skip
 
 
-def machine_record() -> dict[str, object]:
+T = TypeVar("T")
+
+
+def machine_record() -> dict[str, Any]:
     """Return date, machine, load and versions, ready for JSON: kept with every result."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -59,6 +63,13 @@ def record(path: Path, key: str, again: bool, measure: Callable[[], dict[str, An
     append(path, result)
     shown = {name: value for name, value in result.items() if name not in ("machine", "key")}
     print(key, json.dumps(shown, default=float)[:400])
+
+
+def clocked(work: Callable[[], T]) -> tuple[T, float, float]:
+    """Return what work returns, its seconds, and the seconds of processor of this process."""
+    started, busy = time.perf_counter(), time.process_time()
+    found = work()
+    return found, time.perf_counter() - started, time.process_time() - busy
 
 
 def anonymous_memory(process: int | str = "self") -> int:

@@ -177,7 +177,7 @@ def main() -> int:
             return 0
         if options.base:
             trees["old"] = copied(options.base, Path(folder) / "old")
-        warm = {}
+        warm: dict[str, Path] = {}
         found: dict[str, dict[str, Any]] = defaultdict(dict)
         for name in options.cases or CASES:
             for side, tree in trees.items():

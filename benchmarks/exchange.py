@@ -21,7 +21,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,10 +70,9 @@ def timed(problem: al.AlignmentProblem, runs: int, **options: Any) -> dict[str, 
     al.solve(problem, "exchange", **options)
     wall, argmax, cpu = [], [], []
     for _ in range(runs):
-        started, busy = time.perf_counter(), time.process_time()
-        result = al.solve(problem, "exchange", **options)
-        wall.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - busy)
+        result, seconds, busy = _results.clocked(lambda: al.solve(problem, "exchange", **options))
+        wall.append(seconds)
+        cpu.append(busy)
         argmax += seconds_of_argmax(problem.fitness, 1)
     return {
         "seconds": float(np.median(wall)), "fastest": min(wall), "cpu": float(np.median(cpu)),
@@ -96,13 +94,12 @@ def time_peer(problem: al.AlignmentProblem, peer: str, runs: int) -> dict[str, A
     """Time a peer; once only if it is slow."""
     times, cpu, objective = [], [], np.nan
     for _ in range(runs):
-        started, busy = time.perf_counter(), time.process_time()
         try:
-            objective = PEERS[peer](problem)
+            objective, seconds, busy = _results.clocked(lambda: PEERS[peer](problem))
         except (al.AlignSolveError, ImportError, MemoryError) as error:
             return {"failed": f"{type(error).__name__}: {error}"}
-        times.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - busy)
+        times.append(seconds)
+        cpu.append(busy)
         if times[-1] > PATIENCE:
             break
     return {"seconds": float(np.median(times)), "cpu": float(np.median(cpu)),

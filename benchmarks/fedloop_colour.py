@@ -10,6 +10,7 @@ rotations, 60 rounds of five steps. Every run is a line of
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,15 @@ CASES: dict[str, dict[str, Any]] = {
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """Train once; return the curve."""
     config = build_config({"rounds": ROUNDS, **settings})
-    _, state = run_training(config, data=colour_images(IMAGES))
+    data = colour_images(IMAGES)
+    _, state = run_training(config, data=data)
     return {"settings": settings, "curve": [round(r["accuracy"], 4) for r in state.records]}
 
 
 def main() -> None:
     """Run what is missing, and print every tenth round."""
     for name, settings in CASES.items():
-        _results.record(RESULTS, name, False, lambda settings=settings: measure(settings))
+        _results.record(RESULTS, name, False, partial(measure, settings))
     for row in _results.stored(RESULTS):
         print(row["key"], row["curve"][9::10])
 

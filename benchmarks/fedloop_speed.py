@@ -2,7 +2,7 @@
 
     python benchmarks/fedloop_speed.py --threads 1
 
-`one_by_one` and `together` of `fedloop.local.executors` do the same work, five steps
+`fedloop.local.executors.train_participants`, batched or not, does the same work, five steps
 of 32 images and the judgement of every held expert, on the same number of torch
 threads. Their calls alternate, so that what else the machine does meets both;
 medians are reported, of wall and of processor time, and the least, which is what
@@ -17,18 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from _results import machine_record
+from _results import clocked, machine_record
 
 from fedloop.config import LocalSettings, ModelSettings, build_config
 from fedloop.experiment import play_round
-from fedloop.local.executors import one_by_one, together
+from fedloop.local.executors import train_participants
 from fedloop.models.build import build_model
 from fedloop.tasks.base import Examples
 from fedloop.tasks.images import ImageClassification
@@ -39,18 +38,17 @@ PER_CLIENT = 50
 
 
 def alternating(
-    calls: dict[str, Callable[[], object]], repeats: int
+    calls: Mapping[str, Callable[[], object]], repeats: int
 ) -> dict[str, dict[str, float]]:
     """Return median wall and processor seconds of each call, taken in turns."""
     wall: dict[str, list[float]] = {name: [] for name in calls}
     busy: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
         for name, call in calls.items():
-            started = time.perf_counter(), time.process_time()
-            call()
+            _, seconds, spent = clocked(call)
             if number:  # the first turn warms up
-                wall[name].append(time.perf_counter() - started[0])
-                busy[name].append(time.process_time() - started[1])
+                wall[name].append(seconds)
+                busy[name].append(spent)
     return {name: {"wall_s": statistics.median(wall[name]), "cpu_s": statistics.median(busy[name]),
                    "least_cpu_s": min(busy[name])} for name in calls}
 
@@ -63,22 +61,22 @@ def local_training(n_clients: int, pixels: int, repeats: int) -> dict[str, dict[
     data = Examples(torch.rand(n_images, 1, pixels, pixels), torch.randint(10, (n_images,)),
                     np.arange(n_clients + 1) * PER_CLIENT)
     held = [rng.choice(8, rng.integers(1, 4), replace=False).tolist() for _ in range(n_clients)]
-    arguments: Any = (model, ImageClassification(), model.initial(), data, range(n_clients), held,
-                      LocalSettings(), 0, 1)
-    return alternating({"plain": lambda: one_by_one(*arguments),
-                        "batched": lambda: together(*arguments)}, repeats)
+    train = partial(train_participants, model, ImageClassification(), model.initial(), data,
+                    range(n_clients), held, LocalSettings(), 0, 1)
+    return alternating({"plain": lambda: train(batched=False),
+                        "batched": lambda: train(batched=True)}, repeats)
 
 
 def whole_rounds(n_clients: int, repeats: int) -> dict[str, dict[str, float]]:
     """Measure whole rounds on scikit-learn's digits."""
-    calls = {}
+    calls: dict[str, Callable[[], object]] = {}
     for name, batched in (("plain", False), ("batched", True)):
         world = build_world(build_config({
             "partition": {"clients": n_clients, "min_images": 2, "test_images": 20},
             "local": {"batched": batched},
         }))
         state = start(world)
-        calls[name] = lambda world=world, state=state: play_round(world, state)
+        calls[name] = partial(play_round, world, state)
     return alternating(calls, repeats)
 
 

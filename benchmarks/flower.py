@@ -117,7 +117,7 @@ def difference(records: list[Record], expected: list[Record]) -> dict[str, Any]:
 def saved(world: World, records: list[Record]) -> float:
     """Return the share of the payload saved against sending whole models down and up."""
     whole = world.trunk_bytes + sum(world.expert_bytes)
-    moved = sum(r["down_bytes"] + r["up_bytes"] for r in records)
+    moved: float = sum(r["down_bytes"] + r["up_bytes"] for r in records)
     return 1 - moved / (2 * whole * len(records) * world.config.partition.clients)
 
 
@@ -171,7 +171,8 @@ def deployment(size: str, rounds: int, payload: str = "native") -> dict[str, Any
     clock = Clock()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Counted([{}] * 3, folder / "logs") as deployed:
+        deployed = Counted([{}] * 3, folder / "logs")
+        with deployed:
             idle = idle_rates(deployed.proxy)
             before, begun = deployed.proxy.counts, time.perf_counter()
             found = play(deployed, config, folder, timeout=300.0, on_round=clock)
@@ -216,7 +217,8 @@ def payloads() -> dict[str, Any]:
     for name, config in PAYLOADS.items():
         with tempfile.TemporaryDirectory() as place:
             history = Path(place) / "history.jsonl"
-            with Counted([{}] * 3, Path(place) / "logs") as deployed:
+            deployed = Counted([{}] * 3, Path(place) / "logs")
+            with deployed:
                 before = deployed.proxy.counts
                 deployed.wait(deployed.submit(APP, {
                     **config, "num-server-rounds": 1, "history": str(history), "timeout": 300.0}))

@@ -103,7 +103,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
             process.communicate()
     seconds = round(time.monotonic() - started, 1)
     if failure is None and process.returncode == 0:
-        return json.loads(out.splitlines()[-1])
+        return dict(json.loads(out.splitlines()[-1]))
     if failure is None:
         last = (errors.strip().splitlines() or [""])[-1]
         failure = f"exit code {process.returncode}: {last[:200]}"

@@ -11,13 +11,12 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _results import Peak, append, machine_record, stored
+from _results import Peak, append, clocked, machine_record, stored
 
 import alignsolve as al
 from alignsolve.generators import generate
@@ -41,10 +40,9 @@ def timed(work: Callable[[], Any], runs: int = RUNS) -> tuple[Any, dict[str, flo
     """Return what work returns, with its least wall and processor seconds."""
     wall, processor, found = [], [], None
     for _ in range(runs):
-        clock, spent = time.perf_counter(), time.process_time()
-        found = work()
-        wall.append(time.perf_counter() - clock)
-        processor.append(time.process_time() - spent)
+        found, seconds, spent = clocked(work)
+        wall.append(seconds)
+        processor.append(spent)
     return found, {"wall": round(min(wall), 4), "processor": round(min(processor), 4)}
 
 

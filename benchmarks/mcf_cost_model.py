@@ -14,11 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from _results import machine_record
+from _results import clocked, machine_record
 
 from alignsolve import AlignmentProblem
 from alignsolve.backends import get_backend
@@ -67,16 +68,16 @@ def grouped(rng: np.random.Generator, n: int, m: int) -> AlignmentProblem:
 KINDS = (uniform, popular, two_slots, penalised, grouped)
 
 
-def measure(n: int, m: int, repeats: int) -> list[dict[str, object]]:
+def measure(n: int, m: int, repeats: int) -> list[dict[str, Any]]:
     """Return a row per kind of problem: arcs and median seconds of build and solve."""
     rows = []
     for kind in KINDS:
         seconds, arcs = [], 0
         for seed in range(repeats):
             problem = kind(np.random.default_rng(seed), n, m)
-            started = time.process_time()
-            answer = get_backend("ortools-mcf").solve(problem, Limits())
-            seconds.append(time.process_time() - started)
+            solve = partial(get_backend("ortools-mcf").solve, problem, Limits())
+            answer, _, spent = clocked(solve)
+            seconds.append(spent)
             arcs = answer.stats["arcs"]
         row = {"kind": kind.__name__, "n": n, "m": m, "arcs": arcs,
                "seconds": statistics.median(seconds)}
@@ -85,7 +86,7 @@ def measure(n: int, m: int, repeats: int) -> list[dict[str, object]]:
     return rows
 
 
-def fit(rows: list[dict[str, object]]) -> dict[str, float]:
+def fit(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return the coefficients, and by which factors the model is off."""
     arcs, seconds = (np.log([float(row[key]) for row in rows]) for key in ("arcs", "seconds"))
     b, log_a = np.polyfit(arcs, seconds, 1)

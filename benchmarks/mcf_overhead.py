@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from _results import machine_record
+from _results import clocked, machine_record
 from ortools.graph.python.min_cost_flow import SimpleMinCostFlow
 
 from alignsolve import AlignmentProblem
@@ -40,17 +40,14 @@ def by_hand(network: FlowNetwork) -> int:
     return int(solver.optimal_cost())
 
 
-def compare(problem: AlignmentProblem, repeats: int) -> dict[str, object]:
+def compare(problem: AlignmentProblem, repeats: int) -> dict[str, Any]:
     """Return the medians of both and their ratio."""
     network, backend = build_network(problem), get_backend("ortools-mcf")
     ours, hand, build = [], [], []
     for _ in range(repeats + 1):
-        started = time.perf_counter()
-        answer = backend.solve(problem, Limits())
-        between = time.perf_counter()
-        by_hand(network)
-        ours.append(between - started)
-        hand.append(time.perf_counter() - between)
+        answer, seconds, _ = clocked(lambda: backend.solve(problem, Limits()))
+        ours.append(seconds)
+        hand.append(clocked(lambda: by_hand(network))[1])
         build.append(answer.stats["build_seconds"])
     # The first round warms up.
     ours, hand, build = ours[1:], hand[1:], build[1:]
@@ -74,7 +71,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=21)
     options = parser.parse_args()
     n, m, rng = options.clients, options.experts, np.random.default_rng(0)
-    fitness = {
+    fitness: dict[str, Any] = {
         "whole": rng.integers(0, 1000, (n, m)),
         "float32": rng.random((n, m), dtype=np.float32),
         "float64": rng.random((n, m)),

@@ -160,7 +160,8 @@ def work(tree: Path) -> None:
         raise SystemExit(f"{al.__file__} is not of {tree}")
     al.warm_up()
     print(json.dumps({"ready": True}), file=replies)
-    case, runs, outcome = "", None, None
+    case, outcome = "", None
+    runs: Any = None
     for line in sys.stdin:
         request, spent = json.loads(line), 0.0
         try:
@@ -194,6 +195,7 @@ class Side:
 
     def reply(self) -> dict[str, Any]:
         """Wait for a line of the process."""
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"{self.name}: the process ended, code {self.process.wait()}")
@@ -202,6 +204,7 @@ class Side:
     def seconds(self, case: str, repeats: int = 1) -> float:
         """Return the processor seconds of one run."""
         request = {"case": case, "repeats": repeats, "instances": self.instances}
+        assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         reply = self.reply()
         if "failed" in reply:

@@ -32,15 +32,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import psutil
 import scipy.sparse as sp
 import typer
-from _results import Peak, anonymous_memory, record, stored
+from _results import Peak, anonymous_memory, clocked, record, stored
 
 import alignsolve as al
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -56,7 +55,6 @@ Again = Annotated[bool, typer.Option(help="Measure even what is stored already."
 Runs = Annotated[int, typer.Option(help="Runs, after a small problem to warm up.")]
 Clients = Annotated[int, typer.Option(help="Clients.")]
 Folder = Annotated[Path, typer.Option(help="Where the mapped file is, or is written to.")]
-T = TypeVar("T")
 
 
 # -- what is solved ---------------------------------------------------------------------
@@ -120,13 +118,6 @@ def warm_up() -> None:
 
 
 # -- how it is measured -----------------------------------------------------------------
-
-
-def clocked(work: Callable[[], T]) -> tuple[T, float, float]:
-    """Return what work returns, its seconds, and the seconds of processor of this process."""
-    started, busy = time.perf_counter(), time.process_time()
-    found = work()
-    return found, time.perf_counter() - started, time.process_time() - busy
 
 
 def argmax_pass(source: FitnessSource, threads: int | None = None) -> None:
@@ -350,7 +341,7 @@ def sparse_child(backend: str, n: int, runs: int) -> None:
         result, seconds, cpu = clocked(lambda: al.solve(problem, backend))
         times["seconds"].append(seconds)
         times["cpu"].append(cpu)
-    say({"runs": runs, **medians(times), "arcs": int(source.data.size),
+    say({"runs": runs, **medians(times), "arcs": int(source.matrix.nnz),
          "peak_bytes": peak.stop(), **outcome(result)})  # fmt: skip
 
 

@@ -11,13 +11,22 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import DONE, note, print_json, print_text, run_app, version_option
+from alignsolve.cli.common import (
+    DONE,
+    note,
+    print_json,
+    print_text,
+    run_app,
+    version_option,
+)
+from alignsolve.cli.options import Json, optional
 from alignsolve.cli.terminating import run_command
 from alignsolve.errors import ReportError
 from fedloop.errors import ConfigError
@@ -38,23 +47,16 @@ ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False)
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", show_default=False,
-                                   help="Replace a setting, such as local.steps=10. May be given "
-                                        "several times.")
+    list[str] | None, optional("Replace a setting, such as local.steps=10. May be given several "
+                               "times.", "KEY=VALUE", "--set")
 ]
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", show_default=False, help="Where the images are.")
-]
+DataDirOption = Annotated[Path | None, optional("Where the images are.", None, "--data-dir")]
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", show_default=False,
-                             help="Device of torch, cpu by default; short for --set device=cuda.")
+    str | None, optional("Device of torch, cpu by default; short for --set device=cuda.", None,
+                         "--device")
 ]
 TensorboardOption = Annotated[
     bool, typer.Option("--tensorboard", help="Also write events for TensorBoard.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
-                                      "output.")
 ]
 
 
@@ -80,7 +82,7 @@ def run(
     engine: Annotated[str, typer.Option("--engine", click_type=click.Choice(
         ("inprocess", "flower")), help="Train clients in this process, or each as a node of "
                                        "Flower's simulation.")] = "inprocess",
-    json: JsonOption = False,
+    json: Json = False,
 ) -> int:
     """Train, and draw what happened.
 
@@ -133,7 +135,7 @@ def compare(
                                                     "on.")] = Path("fedloop-compare"),
     again: Annotated[bool, typer.Option("--again", help="Forget the runs in that folder.")] = False,
     device: DeviceOption = None,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> int:
     """Train with several strategies on the same seeds, draw them, and print a table.
 
@@ -171,8 +173,7 @@ def compare(
 def download(
     name: Annotated[str, typer.Argument(click_type=click.Choice(
         ("mnist", "fashion-mnist", "cifar10")), show_default=False)],
-    to: Annotated[Path | None, typer.Option("--to", show_default=False,
-                                            help="Folder; by default data/NAME.")] = None,
+    to: Annotated[Path | None, optional("Folder; by default data/NAME.", None, "--to")] = None,
 ) -> int:
     """Fetch a published data set, and check its hashes. Needs a network."""
     from fedloop.printing import progress_of_bytes
@@ -247,14 +248,12 @@ def _settings(
     strategy: str | None = None,
 ) -> Any:
     """Return the settings that the arguments choose."""
-    from fedloop.config import build_config, read_config
+    from fedloop.config import read_config
 
-    settings = read_config(path, changes or []).model_dump()
-    if data_dir is not None:
-        settings["data"]["dir"] = data_dir
-    given = {"device": device, "strategy": strategy}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    return build_config(settings)
+    given = {"data.dir": data_dir and str(data_dir), "device": device, "strategy": strategy}
+    return read_config(path, [*(changes or []), *(
+        f"{name}={dumps(value, ensure_ascii=False)}" for name, value in given.items()
+        if value is not None)])
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedloop.config import Config, build_config
-from fedloop.metrics import Estimate, estimate, paired_change, summary
+from fedloop.metrics import estimate, paired_change, summary
 from fedloop.train import train
 from fedloop.world import Record, load_data
 
@@ -42,7 +43,6 @@ def compare(
         for strategy in strategies:
             chosen = build_config(config.model_dump() | {"seed": seed, "strategy": strategy})
             place = None if folder is None else folder / strategy / f"seed-{seed}"
-
             tell = None if on_round is None else partial(on_round, strategy, seed)
             _, state = train(chosen, place, data=data, on_round=tell)
             runs[strategy][seed] = state.records
@@ -90,7 +90,6 @@ def figures(runs: Runs, targets: Sequence[float], ours: str) -> list[dict[str, A
                 if strategy != ours and ours in found:
                     own = [one[f"{kind}_to"][target] for one in found[ours]]
                     change = paired_change(own, values, limit)
-                    row[f"fewer_{kind}_to_{target}"] = Estimate(
-                        -change.mean, change.half_width, change.censored, change.n)
+                    row[f"fewer_{kind}_to_{target}"] = replace(change, mean=-change.mean)
         rows.append(row)
     return rows

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedloop.local.executors import Alone, Stacked
+from fedloop.local.runners import Alone, Runner
 from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 
@@ -49,7 +49,7 @@ def judge_clients(
         torch.ones(len(sizes), model.total_experts, dtype=torch.bool) if allowed is None
         else torch.from_numpy(allowed) for allowed in held], dim=1).to(device)
     layers = masks.view(*masks.shape[:2], model.n_layers, model.n_experts).unbind(2)
-    runner = Stacked(model) if batched else Alone(model)
+    runner = Runner(model) if batched else Alone(model)
     found = np.empty((2, len(held), len(sizes)))
     each = int(sizes.max()) * max(1, test.target[0].numel())
     step = max(1, AT_ONCE // each) if batched else 1
@@ -59,9 +59,7 @@ def judge_clients(
         # Clients with fewer examples get their last one again, which does not count.
         place = np.minimum(np.arange(size.max()), size[:, None] - 1) + test.first[some, None]
         batch, target = test.pick(torch.from_numpy(place).to(device))
-        params = {name: value[some] if value.ndim > model.ndim[name] else value
-                  for name, value in server.items()}
-        output = runner.each(params, batch, [rows[some] for rows in layers])
+        output = runner.each(model.own_rows(server, some), batch, [rows[some] for rows in layers])
         targets = target[:, None].expand(-1, len(held), *target.shape[1:])
         for kind, of in enumerate((task.accuracy, task.loss)):
             values = of(output.flatten(0, 2), targets.flatten(0, 2)).double().view(

@@ -25,7 +25,7 @@ from fedloop.errors import ConfigError
 from fedloop.evaluation import judge_clients
 from fedloop.fleet import Luck, Times, draw_luck, round_times
 from fedloop.local.client import Training
-from fedloop.local.executors import one_by_one, own_rows, together
+from fedloop.local.executors import train_participants
 from fedloop.metrics import balance, worst_decile
 from fedloop.models.expert_model import ExpertModel
 from fedloop.privacy import protect
@@ -141,14 +141,13 @@ def train_here(
 ) -> Training:
     """Train clients in this process."""
     config = world.config
-    execute = together if config.local.batched else one_by_one
-    sent, rounded = own_rows(world.spec, state.model, clients), config.payload != "native"
+    sent, rounded = world.spec.own_rows(state.model, clients), config.payload != "native"
     if rounded:
         sent = deliver(world.spec, sent, state.received, clients, held)
-    training = execute(
+    training = train_participants(
         world.spec, world.task, sent, world.partition.train, clients,
         [held[client] for client in clients], config.local, config.seed, number,
-    )
+        config.local.batched)
     if rounded:
         training = collect(world.spec, state.model, state.received, state.lost, training)
     return protect(training, config.privacy, config.seed, number)
@@ -162,7 +161,7 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
                               fitness=known_fitness(config, spec, clients))
     held = {client: plan.experts_of(client).tolist() for client in clients}
     luck = draw_luck(config.seed, number, config.partition.clients, config.fleet)
-    down, up, times = simulate(world, plan, held, luck)
+    times = simulate(world, plan, held, luck)
 
     # A client without an expert in every layer has no model to train.
     asked = [client for client in clients if has_every_layer(held[client], spec)]
@@ -178,7 +177,7 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
     finishing, accepted = answered, np.zeros(0, np.bool_)
     if training is not None:
         _corrupt(world, training, [luck[client].corrupts for client in finishing])
-        accepted = take_in(world, state, plan, training, times, down, up)
+        accepted = take_in(world, state, plan, training, times)
     else:
         state.aligner.observe(plan, [])
     state.held[clients] = False
@@ -194,10 +193,10 @@ def play_round(world: World, state: State, trainer: Trainer = train_here) -> Rec
         "loss": mean_loss(training, accepted),
         "load_cv": balance(state.holders),
         "holders": state.holders.tolist(),
-        "down_bytes": sum(down.values()),
-        "up_bytes": sum(up[client] for client in finishing),
-        "client_bytes": {str(client): [down[client], up[client] if client in finishing else 0]
-                         for client in clients},
+        "down_bytes": sum(one.down_bytes for one in times.values()),
+        "up_bytes": sum(times[client].up_bytes for client in finishing),
+        "client_bytes": {str(client): [one.down_bytes, one.up_bytes * (client in finishing)]
+                         for client, one in times.items()},
         "seconds": max(waited, default=0.0),
         "finished": int(accepted.sum()),
         "late": late, "failed": failed, "refused": refused,
@@ -226,8 +225,8 @@ def has_every_layer(experts: Iterable[int], spec: ExpertModel) -> bool:
 
 def simulate(
     world: World, plan: al.Plan, held: dict[int, list[int]], luck: list[Luck]
-) -> tuple[dict[int, int], dict[int, int], dict[int, Times]]:
-    """Return bytes down, bytes up and times of every participant, if nothing goes wrong.
+) -> dict[int, Times]:
+    """Return times of every participant, and the bytes that it moves, if nothing goes wrong.
 
     Notes
     -----
@@ -240,14 +239,13 @@ def simulate(
     """
     config = world.config
     images = config.local.steps * config.local.batch_size
-    down, up, times = {}, {}, {}
-    for client, experts in held.items():
-        down[client] = world.trunk_bytes + sum(
-            world.expert_bytes[expert] for expert in plan.downloads_of(client).tolist())
-        up[client] = world.trunk_bytes + sum(world.expert_bytes[expert] for expert in experts)
-        times[client] = round_times(world.fleet[client], luck[client], down[client], up[client],
-                                    images * len(experts))
-    return down, up, times
+
+    def moved(experts: list[int]) -> int:
+        return world.trunk_bytes + sum(world.expert_bytes[expert] for expert in experts)
+
+    return {client: round_times(
+        world.fleet[client], luck[client], moved(plan.downloads_of(client).tolist()),
+        moved(experts), images * len(experts)) for client, experts in held.items()}
 
 
 def _corrupt(world: World, training: Training, corrupts: list[bool]) -> None:
@@ -257,8 +255,7 @@ def _corrupt(world: World, training: Training, corrupts: list[bool]) -> None:
 
 
 def take_in(
-    world: World, state: State, plan: al.Plan, training: Training, times: dict[int, Times],
-    down: dict[int, int], up: dict[int, int],
+    world: World, state: State, plan: al.Plan, training: Training, times: dict[int, Times]
 ) -> np.ndarray:
     """Decide once who counts, for the aligner and the average alike: bool, shape (N,).
 
@@ -266,7 +263,7 @@ def take_in(
     """
     sound = sound_updates(training, world.spec.layout).cpu().numpy()
     images = world.config.local.steps * world.config.local.batch_size
-    reports = make_reports(training, plan, sound, images, times, down, up, world.spec)
+    reports = make_reports(training, plan, sound, images, times, world.spec)
     if world.config.alignment.shared_evidence:
         features = update_features(state.model, training, world.spec.layout, sound, state.aligner,
                                    world.config.seed)

@@ -100,8 +100,10 @@ def draw_luck(seed: int, round_: int, n_clients: int, settings: FleetSettings) -
 
 @dataclass(frozen=True)
 class Times:
-    """Simulated seconds of a client's round."""
+    """Simulated seconds of a client's round, and the bytes that it moves."""
 
+    down_bytes: int
+    up_bytes: int
     down: float
     train: float
     up: float
@@ -125,6 +127,7 @@ def round_times(device: Device, luck: Luck, down_bytes: int, up_bytes: int, imag
         Images trained on, summed over the experts held.
     """
     return Times(
+        down_bytes, up_bytes,
         down_bytes * BITS / (device.down_mbps * MEGA),
         images * device.seconds_per_sample * luck.speed,
         up_bytes * BITS / (device.up_mbps * MEGA),

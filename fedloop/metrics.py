@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,10 +107,6 @@ def paired_change(
     limit : float
         The last round, or the bytes until then.
     """
-    changes = [
-        (limit if a is None else a) / (limit if b is None else b) - 1
-        for a, b in zip(ours, theirs, strict=True)
-    ]
-    found = estimate(changes)
-    censored = sum(a is None or b is None for a, b in zip(ours, theirs, strict=True))
-    return Estimate(found.mean, found.half_width, censored, found.n)
+    pairs = list(zip(ours, theirs, strict=True))
+    changes = [(limit if a is None else a) / (limit if b is None else b) - 1 for a, b in pairs]
+    return replace(estimate(changes), censored=sum(None in pair for pair in pairs))

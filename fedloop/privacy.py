@@ -88,40 +88,22 @@ def protect(training: Training, settings: PrivacySettings, seed: int, round_: in
     """
     if not settings.noise_multiplier:
         return training
-    loss = training.loss.clone()
-    usage, before, after = ([part.clone() for part in parts] for parts in
-                            (training.usage, training.before, training.after))
-    for part in before:
-        part[:, 1] = torch.nan  # the accuracy before training is reported to nobody
+    loss, seen = training.loss.clone(), [rows.clone() for rows in training.seen]
+    bound = settings.loss_bound
     for number, client in enumerate(training.clients):
-        rows = [torch.nonzero(pair.client == number)[:, 0] for pair in training.pairs]
-        seen = [torch.cat([part[at] for part, at in zip(parts, rows, strict=True)])
-                for parts in (usage, [p[:, 0] for p in before], [p[:, 0] for p in after],
-                              [p[:, 1] for p in after])]
-        size, bound = len(seen[0]), settings.loss_bound
+        own = [pair.client == number for pair in training.pairs]
+        # Without a seed noise comes from the operating system.
+        rng = np.random.default_rng((seed, round_, client, STREAM) if settings.seeded else None)
+        table = torch.cat([rows[at] for rows, at in zip(seen, own, strict=True)])
         noisy = torch.from_numpy(clip_and_noise(
-            torch.cat([loss[number:number + 1], *seen]).double().cpu().numpy(),
-            np.repeat([bound, 1.0, bound, bound, 1.0], [1, size, size, size, size]),
-            settings.noise_multiplier, generator(settings, seed, round_, client),
-        )).to(loss)
+            torch.cat([loss[number:number + 1], table.T.flatten()]).double().cpu().numpy(),
+            np.concatenate([[bound], np.repeat([1.0, bound, bound, 1.0], len(table))]),
+            settings.noise_multiplier, rng)).to(loss)
         loss[number] = noisy[0]
-        columns = noisy[1:].view(4, size)
-        first = 0
-        for layer, at in enumerate(rows):
-            own = columns[:, first:first + len(at)]
-            usage[layer][at], before[layer][at, 0] = own[0], own[1]
-            after[layer][at] = own[2:].T
-            first += len(at)
-    return dataclasses.replace(training, loss=loss, usage=usage, before=before, after=after)
-
-
-def generator(
-    settings: PrivacySettings, seed: int, round_: int, client: int
-) -> np.random.Generator:
-    """Return what draws a client's noise: from the run's seed, or from the operating system."""
-    if settings.seeded:
-        return np.random.default_rng((seed, round_, client, STREAM))
-    return np.random.default_rng()
+        parts = torch.split(noisy[1:].view(table.T.shape).T, [int(at.sum()) for at in own])
+        for rows, at, part in zip(seen, own, parts, strict=True):
+            rows[at] = part
+    return dataclasses.replace(training, loss=loss, seen=seen)
 
 
 def protect_reports(
@@ -212,11 +194,7 @@ def epsilon_of(noise_multiplier: float, delta: float, rounds: int = 1) -> float:
     _check_delta(delta)
     if delta_of(0.0, noise_multiplier, rounds) <= delta:
         return 0.0
-    above = 1.0
-    while delta_of(above, noise_multiplier, rounds) > delta:
-        above *= 2.0
-    return _root(lambda value: delta_of(value, noise_multiplier, rounds) - delta,
-                 0.0, above, 1e-10)
+    return _root(lambda epsilon: delta_of(epsilon, noise_multiplier, rounds), delta)
 
 
 def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
@@ -230,19 +208,19 @@ def noise_for(epsilon: float, delta: float, rounds: int = 1) -> float:
     2.0
     """
     _check_delta(delta)
-    below = above = 1.0
-    while delta_of(epsilon, above, rounds) > delta:
-        above *= 2.0
-    while delta_of(epsilon, below, rounds) <= delta:
-        below /= 2.0
-    return _root(lambda value: delta_of(epsilon, value, rounds) - delta,
-                 below, above, 1e-12)
+    return _root(lambda multiplier: delta_of(epsilon, multiplier, rounds), delta)
 
 
-def _root(function: Callable[[float], float], below: float, above: float, xtol: float) -> float:
+def _root(function: Callable[[float], float], delta: float) -> float:
+    """Return where a falling function of positive numbers is `delta`."""
     from scipy.optimize import brentq
 
-    return float(brentq(function, below, above, xtol=xtol))
+    below = above = 1.0
+    while function(above) > delta:
+        above *= 2.0
+    while function(below) <= delta:
+        below /= 2.0
+    return float(brentq(lambda value: function(value) - delta, below, above, xtol=1e-12))
 
 
 def _check_delta(delta: float) -> None:

@@ -23,6 +23,9 @@ from fedloop.models.layout import Params
 if TYPE_CHECKING:
     from fedloop.world import Record, State, World
 
+#: Tensors of a state: the server's by name, and by client what each has.
+SERVERS, CLIENTS = ("model", "velocity", "square"), ("received", "lost")
+
 
 class Saving:
     """The files of a run; a context manager around its rounds.
@@ -76,10 +79,9 @@ def contents(world: World, state: State) -> dict[str, Any]:
     """Return what a checkpoint holds; tensors of the model are replaced, never changed."""
     return {
         "config": identity_of(world.config),
-        "model": arrays_of(state.model), "velocity": arrays_of(state.velocity),
-        "square": arrays_of(state.square),
+        **{kind: arrays_of(getattr(state, kind)) for kind in SERVERS},
         **{kind: {client: arrays_of(pieces) for client, pieces in getattr(state, kind).items()}
-           for kind in ("received", "lost")},
+           for kind in CLIENTS},
         "aligner": state.aligner.state_dict(),
         "holders": state.holders.copy(), "held": state.held.copy(),
         "records": list(state.records),
@@ -107,9 +109,9 @@ def restore(world: World, state: State, folder: Path) -> None:
         an older version.
     """
     path = folder / NAME
-    saved = load_checkpoint(path, "config", "model", "velocity", "square", "received",
-                            "lost", "aligner", "holders", "held", "records")
-    if any(not client.isdecimal() for kind in ("received", "lost") for client in saved[kind]):
+    saved = load_checkpoint(path, "config", *SERVERS, *CLIENTS, "aligner", "holders", "held",
+                            "records")
+    if any(not client.isdecimal() for kind in CLIENTS for client in saved[kind]):
         raise CheckpointError(f"{path}: has int8 payloads of an older fedloop, by "
                               f"parameter in place of client; {ANEW}")
     mine, theirs = identity_of(world.config), saved["config"]
@@ -121,11 +123,12 @@ def restore(world: World, state: State, folder: Path) -> None:
     if {name: value.shape for name, value in saved["model"].items()} != shapes:
         raise CheckpointError(f"{path}: made with another model; choose another folder, or remove "
                               "this one")
-    state.model, state.velocity, state.square = (
-        tensors_of(saved[kind], state.model) for kind in ("model", "velocity", "square"))
-    state.received, state.lost = (
-        {int(client): {name: torch.from_numpy(value) for name, value in pieces.items()}
-         for client, pieces in saved[kind].items()} for kind in ("received", "lost"))
+    for kind in SERVERS:
+        setattr(state, kind, tensors_of(saved[kind], state.model))
+    for kind in CLIENTS:
+        setattr(state, kind, {
+            int(client): {name: torch.from_numpy(value) for name, value in pieces.items()}
+            for client, pieces in saved[kind].items()})
     state.aligner.load_state_dict(saved["aligner"])
     state.holders, state.held = saved["holders"], saved["held"]
     # Runs of older versions may hold infinite losses.

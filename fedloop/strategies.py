@@ -15,7 +15,7 @@ import alignsolve as al
 from fedloop.config import Config
 from fedloop.errors import ConfigError
 from fedloop.fleet import MEGA, Device, Times
-from fedloop.local.client import Training
+from fedloop.local.client import SEEN, Training
 from fedloop.models.expert_model import ExpertModel
 
 #: By how much a share summed in float32 may exceed 1.
@@ -107,7 +107,7 @@ def fit_score(alpha: float) -> al.aligner.fitness.Score:
 
 def make_reports(
     training: Training, plan: al.Plan, accepted: np.ndarray, images: int,
-    times: dict[int, Times], down: dict[int, int], up: dict[int, int], spec: ExpertModel,
+    times: dict[int, Times], spec: ExpertModel,
 ) -> list[al.ClientReport]:
     """Return the reports of the clients whose updates were accepted.
 
@@ -121,7 +121,7 @@ def make_reports(
         bool, shape (N,): whose updates count.
     images : int
         Images that each client trained on.
-    times, down, up : dict of int
+    times : dict of int to Times
         Simulated seconds, and bytes moved, by client.
     spec : ExpertModel
         Numbers of experts and layers.
@@ -131,23 +131,28 @@ def make_reports(
     All images of a step pass through every expert held, whatever weight the gate
     gives it, so each is reported with all of them; `gate_usage` tells the weight.
     """
-    experts: list[dict[int, al.ExpertReport]] = [{} for _ in training.clients]
-    for layer, pair in enumerate(training.pairs):
-        columns = (pair.client, pair.expert, training.usage[layer], training.before[layer],
-                   training.after[layer])
-        for client, expert, usage, before, after in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            experts[client][layer * spec.n_experts + expert] = al.ExpertReport(
-                samples=images, gate_usage=1.0 if 1.0 < usage < 1.0 + ROUNDING else usage,
-                loss_before=before[0], loss=after[0], accuracy=after[1],
-            )
+    experts = expert_reports(training, images, spec.n_experts)
     return [
         al.ClientReport(
             client, plan.round, samples=images, seconds=times[client].train / max(1, len(seen)),
-            down_mb=down[client] / MEGA, up_mb=up[client] / MEGA,
+            down_mb=times[client].down_bytes / MEGA, up_mb=times[client].up_bytes / MEGA,
             down_seconds=times[client].down, up_seconds=times[client].up, experts=seen,
         )
         for client, seen, counts in zip(training.clients, experts, accepted, strict=True)
         if counts
     ]
+
+
+def expert_reports(
+    training: Training, images: int, n_experts: int
+) -> list[dict[int, al.ExpertReport]]:
+    """Return what every participant saw of its experts, ascending through all layers."""
+    found: list[dict[int, al.ExpertReport]] = [{} for _ in training.clients]
+    for layer, (pair, seen) in enumerate(zip(training.pairs, training.seen, strict=True)):
+        for client, expert, row in zip(pair.client.tolist(), pair.expert.tolist(), seen.tolist(),
+                                       strict=True):
+            if 1.0 < row[0] < 1.0 + ROUNDING:
+                row[0] = 1.0
+            found[client][layer * n_experts + expert] = al.ExpertReport(
+                samples=images, **dict(zip(SEEN, row, strict=True)))
+    return found

@@ -119,7 +119,7 @@ def build_world(
     spec.module.to(device)
     params = spec.initial()
     travels = {name: value for name, value in params.items()
-               if config.model.gate == "shared" or not spec.layout.is_router(name)}
+               if config.model.gate == "shared" or name not in spec.layout.scorers}
     expert_bytes = [
         sum(number_bytes(travels[name], config.payload, 1)
             for name in spec.layout.of_layer(layer) if name in travels)
@@ -149,7 +149,7 @@ def start(world: World) -> State:
     config, spec = world.config, world.spec
     model = spec.initial()
     if config.model.gate == "personal":
-        for name in filter(spec.layout.is_router, model):
+        for name in spec.layout.scorers & model.keys():
             value = model[name]
             model[name] = value.expand(config.partition.clients, *value.shape).clone()
     shape = (config.partition.clients, spec.total_experts)

@@ -23,6 +23,7 @@ from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
 from alignsolve.aligner.reports import ClientId, ClientReport, Observation, client_id
 from alignsolve.aligner.settings import Changeable, PolicySettings, Settings, Strategy
+from alignsolve.aligner.shared_evidence import evidence_of
 from alignsolve.aligner.strategies import chosen, known_strategy
 from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
@@ -195,10 +196,6 @@ class Aligner(Members, Shared):
         self.tables.prices, self.round = prices, plan.round
         self.open_plan, self._last, self._open_inputs = plan, plan, inputs
 
-    def _open_plan_like(self, plan: Plan) -> Plan | None:
-        """Return the open plan if `plan` is of the same round, else None."""
-        return None if self.open_plan is None else self.open_plan.in_place_of(plan)
-
     def replan(self, plan: Plan, lost: Iterable[ClientId]) -> Plan:
         """Plan the open round again without clients that vanished.
 
@@ -232,7 +229,7 @@ class Aligner(Members, Shared):
         caller is not saved, and the tracker's takes its place.
         """
         started = time.perf_counter()
-        waits = self._open_plan_like(plan)
+        waits = self.open_plan and self.open_plan.in_place_of(plan)
         if waits is None:
             raise ProblemError(f"round {plan.round} is not open; give the plan made last")
         gone = np.zeros(len(waits.clients), dtype=np.bool_)
@@ -268,7 +265,7 @@ class Aligner(Members, Shared):
         """
         reports = list(reports)
         with Call("finish"):
-            waits = self._open_plan_like(plan)
+            waits = self.open_plan and self.open_plan.in_place_of(plan)
             intake = Intake(waits or plan, waits is not None, self.settings.fitness.scorer())
             intake.take(reports)
             refused = tuple(intake.refused)
@@ -327,19 +324,17 @@ class Aligner(Members, Shared):
             If there is no plan, its strategy solved no problem, it was made before
             a restart, or the client has no part in it.
         """
-        if client is not None and expert is not None:
-            raise ProblemError("explain takes a client or an expert, not both")
         if self._last is None:
             raise ProblemError("there is no solved plan to explain; call plan() first")
         explainer = self._last.explainer.settling(exact, time_limit)
-        if client is not None:
-            found = explainer.client(self._last.row_of(client))
-            inputs = self._open_inputs
-            if inputs is None or not inputs.tracked:
-                return found
-            held = {part.expert: part.name for part in found.held}
-            return replace(found, evidence=self.tables.evidence(client, held, self.round))
-        return explainer.overall() if expert is None else explainer.expert(expert)
+        found = explainer.of(None if client is None else self._last.row_of(client), expert)
+        inputs, tables = self._open_inputs, self.tables
+        if client is None or inputs is None or not inputs.tracked:
+            return found
+        assert isinstance(found, ClientExplanation)
+        held = {part.expert: part.name for part in found.held}
+        return replace(found, evidence=evidence_of(
+            tables.features, tables.fitness, tables.clients, client, held, self.round))
 
     # -- state ------------------------------------------------------------------
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from alignsolve.aligner.plan import Plan
 from alignsolve.aligner.policy import Round
-from alignsolve.elastic import Relaxation
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.problem import tolerance
 from alignsolve.result import Result
@@ -25,24 +22,11 @@ class Choice:
         The pairs, sorted by (row, col).
     result : Result or None
         What a solver said of them.
-    relaxations : tuple of Relaxation
-        Relaxed bounds.
     """
 
     row_ind: IntArray
     col_ind: IntArray
     result: Result | None = None
-    relaxations: tuple[Relaxation, ...] = ()
-
-    def plan(self, round_: Round, **more: Any) -> Plan:
-        """Return the plan of these pairs; `more` is what only the caller knows."""
-        chosen = self.row_ind, self.col_ind
-        return Plan(
-            round=round_.number, row_ind=self.row_ind, col_ind=self.col_ind,
-            expert_mb=round_.settings.expert_mb, download=~round_.current[chosen],
-            moved=~round_.placed[chosen], finish=round_.finish, result=self.result,
-            relaxations=self.relaxations, **more,
-        )
 
 
 def random_choice(round_: Round) -> Choice:

@@ -69,14 +69,6 @@ def fold_budget(
     return slots, likely, Resource(size, left) if np.isfinite(left).any() else None
 
 
-def of_clients(resources: Mapping[str, Resource], kept: BoolArray) -> dict[str, Resource]:
-    """Return the resources of some clients, whose sizes are given by pair."""
-    return {
-        name: Resource(np.asarray(part.size)[kept], np.asarray(part.budget)[kept])
-        for name, part in resources.items()
-    }
-
-
 def without_implied(resources: Mapping[str, Resource], allowed: BoolArray) -> dict[str, Resource]:
     """Leave out the budgets that other budgets imply.
 

@@ -105,12 +105,10 @@ class ClientFeatures(Rows):
         super().load_arrays(arrays, prefix, n_clients)
         known = self.vector[self.known]
         # False for NaN.
-        if known.size < len(known) or not (np.abs(known) <= LARGEST).all():
-            raise ProblemError(f"the state's features are not all numbers up to {LARGEST:g}; "
-                               "take a copy, or start with a new aligner")
-        if known.size > LONGEST * len(known):
-            raise ProblemError(f"the state has {known.shape[1]} features of a client; at most "
-                               f"{LONGEST} are right; take a copy, or start with a new aligner")
+        right = len(known) <= known.size <= LONGEST * len(known)
+        if not (right and (np.abs(known) <= LARGEST).all()):
+            raise ProblemError(f"the state's features are not 1 to {LONGEST} numbers up to "
+                               f"{LARGEST:g} of a client; take a copy, or start with a new aligner")
 
     def all_known(self) -> IntArray:
         """Return the rows of clients whose features are known, int64."""

@@ -122,10 +122,9 @@ class Intake:
 
         The order of reports must not matter: sums of floats depend on it.
         """
-        ordered = sorted(self.scores)
-        rows = np.array([row for row, _, _ in ordered], dtype=np.int64)
-        experts = np.array([expert for _, expert, _ in ordered], dtype=np.int64)
-        return rows, experts, np.array([value for _, _, value in ordered], dtype=np.float64)
+        columns = [("row", np.int64), ("expert", np.int64), ("score", np.float64)]
+        table = np.array(sorted(self.scores), dtype=columns)
+        return table["row"], table["expert"], table["score"]
 
     def rates(self) -> Float64Array:
         """Return the rates seen by each row of the plan, float64 (n, len(RATES)), or NaN."""

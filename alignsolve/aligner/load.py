@@ -254,9 +254,7 @@ def balance_metrics(load: Float64Array | IntArray, share: Float64Array) -> dict[
     """
     relative = load / share
     mean = float(relative.mean())
-    if mean <= 0:
-        return {"cv": 0.0, "max_over_mean": 1.0, "min_over_mean": 1.0, "jain": 1.0}
-    relative = relative / mean
+    relative = relative / mean if mean > 0 else np.ones(relative.size)
     return {
         "cv": float(relative.std()),
         "max_over_mean": float(relative.max()),

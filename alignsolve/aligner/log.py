@@ -102,7 +102,14 @@ class RoundLog:
         for refusal in seen.refused:
             logger.info("round %d: the report of %r is refused: %s", plan.round, refusal.client,
                         refusal.reason)
-        self.write("observe", **round_figures(plan, seen, accepted, metrics))
+        kinds = Counter(refusal.kind for refusal in seen.refused)
+        self.write(
+            "observe", round=plan.round, accepted=seen.accepted, dropped=len(seen.dropped),
+            refused=dict(sorted(kinds.items())),
+            reported_down_mb=sum(float(report.down_mb or 0) for report in accepted),
+            reported_up_mb=sum(float(report.up_mb or 0) for report in accepted),
+            holders_cv=metrics["holders"]["cv"], samples_cv=metrics["samples"]["cv"],
+        )
 
 
 def _is_torn(stream: IO[bytes]) -> bool:
@@ -152,19 +159,3 @@ def _ended_by_clock(result: Result) -> bool:
     return result.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED) or any(
         part in step.reason for step in result.fallbacks for part in (TIME_LIMIT, TOO_SLOW)
     )
-
-
-def round_figures(
-    plan: Plan, seen: Observation, accepted: list[ClientReport], metrics: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what the log says of a round that was closed."""
-    return {
-        "round": plan.round,
-        "accepted": seen.accepted,
-        "dropped": len(seen.dropped),
-        "refused": dict(sorted(Counter(refusal.kind for refusal in seen.refused).items())),
-        "reported_down_mb": sum(float(report.down_mb or 0) for report in accepted),
-        "reported_up_mb": sum(float(report.up_mb or 0) for report in accepted),
-        "holders_cv": metrics["holders"]["cv"],
-        "samples_cv": metrics["samples"]["cv"],
-    }

@@ -27,4 +27,4 @@ def optimal(round_: Round) -> Choice:
 def solved(problem: AlignmentProblem, round_: Round, **more: Any) -> Choice:
     """Return the answer to a problem of a round; `more` are arguments of `solve`."""
     result = solve(problem, elastic=True, on_interrupt="raise", **round_.settings.limits(), **more)
-    return Choice(result.row_ind, result.col_ind, result, result.relaxations)
+    return Choice(result.row_ind, result.col_ind, result)

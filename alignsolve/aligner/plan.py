@@ -167,9 +167,9 @@ class Plan:
             np.array_equal(getattr(plan, name), getattr(self, name))
             for name in ("row_ind", "col_ind")))
         if not same:
-            # Out of here, the aligner's two methods and its lock.
+            # Out of here, the aligner's method and its lock.
             warnings.warn(f"this plan of round {plan.round} is not the open one: the round was "
-                          f"planned again, and its last plan counts", UserWarning, stacklevel=5)
+                          f"planned again, and its last plan counts", UserWarning, stacklevel=4)
         return self
 
     def _pairs_of(self, client: ClientId) -> slice:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alignsolve.aligner.budgets import fold_budget, of_clients, without_implied
+from alignsolve.aligner.budgets import fold_budget, without_implied
 from alignsolve.aligner.settings import Settings
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.problem import AlignmentProblem, Load, Resource
@@ -127,7 +127,9 @@ class Round:
         """
         kept = ~lost
         parts: dict[str, Any] = {name: getattr(self, name)[kept] for name in PER_CLIENT}
-        resources = of_clients(self.resources, kept)
+        # Sizes are given by pair.
+        resources = {name: Resource(np.asarray(part.size)[kept], np.asarray(part.budget)[kept])
+                     for name, part in self.resources.items()}
         ids = tuple(itertools.compress(self.ids, kept.tolist()))
         stays, new_row = kept[rows], np.cumsum(kept) - 1
         start = Start(new_row[rows[stays]], cols[stays], prices, int(lost.sum()))

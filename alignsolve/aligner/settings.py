@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.aligner.capacity import CapacitySettings
-from alignsolve.aligner.checks import (
-    NON_NEGATIVE,
-    ONE_OR_MORE,
-    POSITIVE,
-    SHARE,
-    require,
-)
+from alignsolve.aligner.checks import NON_NEGATIVE, ONE_OR_MORE, POSITIVE, SHARE, require
 from alignsolve.aligner.fitness import FitnessSettings
 from alignsolve.aligner.load import LoadSettings
 from alignsolve.errors import ProblemError
@@ -198,14 +192,6 @@ class Settings:
         }  # fmt: skip
 
 
-class HasTables(Protocol):
-    """An aligner, as far as settings go."""
-
-    @property
-    def tables(self) -> Any:
-        """What holds the settings."""
-
-
 class Changeable(Generic[Setting]):
     """One of the settings of an aligner, as an attribute that may be assigned.
 
@@ -221,10 +207,10 @@ class Changeable(Generic[Setting]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, aligner: HasTables, owner: type) -> Setting:
+    def __get__(self, aligner: Any, owner: type) -> Setting:
         value: Setting = getattr(aligner.tables.settings, self._name)
         return value
 
-    def __set__(self, aligner: HasTables, value: Setting) -> None:
+    def __set__(self, aligner: Any, value: Setting) -> None:
         changed = {self._name: self._checked(value)}
         aligner.tables.settings = replace(aligner.tables.settings, **changed)

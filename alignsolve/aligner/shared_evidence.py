@@ -14,6 +14,7 @@ import numpy as np
 from alignsolve.aligner.clients import Clients
 from alignsolve.aligner.features import ClientFeatures, Kernel
 from alignsolve.aligner.fitness import FitnessTracker, Shared
+from alignsolve.aligner.reports import ClientId
 from alignsolve.explain import Evidence
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
 
@@ -179,7 +180,7 @@ def shared_evidence(
 
 
 def evidence_of(
-    features: ClientFeatures, tracker: FitnessTracker, clients: Clients, row: int,
+    features: ClientFeatures, tracker: FitnessTracker, clients: Clients, client: ClientId,
     experts: Mapping[int, str], round_: int,
 ) -> tuple[Evidence, ...]:
     """Return whose scores the fitness of a client's pairs rests on, in units of its total weight.
@@ -188,12 +189,13 @@ def evidence_of(
     ----------
     clients : Clients
         Names of all rows.
-    row : int
-        The client's row.
+    client : str or int
+        Its id; one that was forgotten has no evidence.
     experts : mapping of int to str
         Experts and how messages call them.
     """
-    if not features.known[row]:
+    row = clients.row.get(client)
+    if row is None or not features.known[row]:
         return ()
     with one_blas_thread():
         model = SharedEvidence.of(features, tracker, round_)

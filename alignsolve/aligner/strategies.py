@@ -37,7 +37,13 @@ def chosen(
 ) -> Plan:
     """Let the strategy of a round choose, and make a plan of it."""
     strategy = inputs.settings.strategy
-    return STRATEGIES[strategy](inputs).plan(
-        inputs, clients=clients.named(inputs.rows), strategy=strategy,
+    choice = STRATEGIES[strategy](inputs)
+    pairs = choice.row_ind, choice.col_ind
+    return Plan(
+        round=inputs.number, clients=clients.named(inputs.rows), row_ind=choice.row_ind,
+        col_ind=choice.col_ind, expert_mb=inputs.settings.expert_mb,
+        download=~inputs.current[pairs], moved=~inputs.placed[pairs], finish=inputs.finish,
+        strategy=strategy, result=choice.result,
+        relaxations=() if choice.result is None else choice.result.relaxations,
         seconds=time.perf_counter() - started, deadline_s=deadline_s,
     )

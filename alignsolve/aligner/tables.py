@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,8 @@ from alignsolve.aligner.policy import Round, Start
 from alignsolve.aligner.reports import ClientId
 from alignsolve.aligner.rows import Rows
 from alignsolve.aligner.settings import Settings
-from alignsolve.aligner.shared_evidence import evidence_of, shared_evidence
+from alignsolve.aligner.shared_evidence import shared_evidence
 from alignsolve.errors import ProblemError
-from alignsolve.explain import Evidence
 from alignsolve.model.arguments import known_fitness
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, numeric
 from alignsolve.model.labels import by_label
@@ -108,15 +107,6 @@ class Tables:
             **self.totals,
             "refused": dict(sorted(self.refused.items())),
         }
-
-    def evidence(
-        self, client: ClientId, experts: Mapping[int, str], round_: int
-    ) -> tuple[Evidence, ...]:
-        """Return whose scores the fitness of a client's pairs rests on; see `evidence_of`."""
-        row = self.clients.row.get(client)
-        if row is None:  # forgotten since
-            return ()
-        return evidence_of(self.features, self.fitness, self.clients, row, experts, round_)
 
     # -- the inputs of a round --------------------------------------------------
 

@@ -59,6 +59,8 @@ class AutoParams:
         Seconds that greedy may take for a first answer, however soon an exact backend has one.
     first_share : float
         Share of the time left that greedy may take for an answer before others.
+    hurry_seconds : float
+        Seconds left below which it answers first even where another has a first answer as soon.
     fallback_share : float
         Share of a time limit that is kept back so that the last resort can still answer.
     interrupt_grace : float
@@ -71,6 +73,7 @@ class AutoParams:
     find: Callable[[str], Backend] = get_backend
     first_seconds: float = 1.0
     first_share: float = 0.3
+    hurry_seconds: float = 10.0
     fallback_share: float = 0.1
     interrupt_grace: float = 0.3
     rent: Rent = RENT
@@ -227,8 +230,9 @@ class Auto(Generic[Finished]):
     def _with_answer(self, name: str, backend: Backend, limits: Limits) -> Limits:
         """Let greedy answer before a backend that takes longer, and let that start from it."""
         way = "greedy" if name in self.need_good_answer else "greedy:first"
-        # Under a time limit, others of the mip class may need all of it for their first answer.
-        hurried = self.problem.problem_class == "mip" and math.isfinite(limits.deadline)
+        # Under a short limit, others of the mip class may need all of it for their first answer.
+        is_mip = self.problem.problem_class == "mip"
+        hurried = is_mip and limits.remaining() < self.params.hurry_seconds
         if way == "greedy" or hurried or not backend.answers_soon(self.problem):
             if self.known is None and limits.warm_start is not None:
                 self._remember("greedy", Outcome(Termination.HEURISTIC_DONE, *limits.warm_start))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def find_sources(paths: Sequence[Path], out: Path) -> list[Source]:
     if not found:
         listed = ", ".join(str(path) for path in paths)
         raise ProblemError(f"no instance files under {listed or 'an empty list of paths'}")
-    return sorted(_distinct(found.values()), key=lambda source: source.name)
+    return sorted(_distinct([*found.values()]), key=lambda source: source.name)
 
 
 def _is_candidate(path: Path, root: Path, out: Path) -> bool:
@@ -91,23 +91,16 @@ def _is_candidate(path: Path, root: Path, out: Path) -> bool:
     )
 
 
-def _distinct(sources: Iterable[Source]) -> list[Source]:
+def _distinct(sources: list[Source]) -> list[Source]:
     """Return the sources with names that differ: with more parent folders, where they clash."""
-    named = list(sources)
-    while True:
-        counts = Counter(source.name for source in named)
-        if max(counts.values()) == 1:
-            return named
-        named = [
-            source if counts[source.name] == 1 else Source(_longer_name(source), source.path)
-            for source in named
-        ]
-
-
-def _longer_name(source: Source) -> str:
-    """Return a source's name with one more of its parent folders."""
-    depth = source.name.count("/") + 2
-    return "/".join(source.path.parts[-depth:])
+    counts = Counter(source.name for source in sources)
+    if max(counts.values()) == 1:
+        return sources
+    return _distinct([
+        source if counts[source.name] == 1
+        else Source("/".join(source.path.parts[-source.name.count("/") - 2 :]), source.path)
+        for source in sources
+    ])
 
 
 def file_digest(path: Path) -> str:

@@ -234,9 +234,6 @@ def _attempt(
 @contextlib.contextmanager
 def _compilations(noted: Callable[[], None]) -> Iterator[None]:
     """Call a function whenever numba begins to compile."""
-    if "numba" not in sys.modules:
-        yield
-        return
     from numba.core.event import Listener, install_listener
 
     class Noting(Listener):  # type: ignore[misc]
@@ -283,19 +280,8 @@ def _forget_peak() -> None:
 
 def _peak_mib() -> float | None:
     """Return the largest resident memory of this process since `_forget_peak`, or None."""
-    try:
-        text = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    lines = [line for line in text.splitlines() if line.startswith("VmHWM:")]
-    return float(lines[0].split()[1]) / 1024.0 if lines else None
-
-
-def contradictory(problem: AlignmentProblem, conflict: Conflict) -> bool:
-    """Return whether the bounds of a conflict, checked by themselves, cannot hold together."""
-    from alignsolve.solve.conflicts import check_conflict
-
-    try:
-        return bool(check_conflict(problem, conflict).contradictory)
-    except Exception:
-        return False
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 1024.0
+    return None

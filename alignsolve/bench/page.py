@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alignsolve.bench import layout
-from alignsolve.bench.layout import Findings
-from alignsolve.bench.score import ClassScore
+from alignsolve.bench.contents import Findings, class_sections, further_sections
 from alignsolve.model.text import counted
 from alignsolve.plot.style import figure_bytes
-from alignsolve.report import Page, Section, Table, inline_svg
+from alignsolve.report import Page, Section, inline_svg
 
 #: Title and caption of each picture, by the name of its file.
 _PROFILES = {
@@ -33,42 +31,16 @@ def bench_page(report: Findings, figures: Mapping[str, Any]) -> Page:
     figures : mapping of str to matplotlib Figure
         Its performance profiles, by the names of their files.
     """
-    settings = report.settings
-    sections = [_class_section(score) for score in report.scores]
-    if report.wrong:
-        sections.insert(0, Section(f"{len(report.wrong)} wrong answers", report.wrong))
-    for name, figure in figures.items():
-        title, caption = _PROFILES[name]
-        sections.append(Section(title, svg=inline_svg(figure_bytes(figure, "svg")),
-                                caption=caption))
-    lists = (("Failures", layout.failures(report)), ("Not run", layout.grouped(report.notices)))
-    sections += [Section(f"{title} ({len(lines)})", lines) for title, lines in lists if lines]
-    starts = [(name, f"{seconds:.2f}") for name, seconds in report.starts.items()]
-    if starts:
-        sections.append(Section("First use in a fresh process", tables=[
-            Table(("backend", "s"), starts, "Imports and compilation; not in the times above.")
-        ]))
-    facts = [(name, str(value)) for name, value in settings.environment.items()]
-    sections.append(Section("How it was measured", [layout.legend(settings)],
-                            [Table((), facts)]))
+    wrong = [Section(f"{len(report.wrong)} wrong answers", report.wrong)] if report.wrong else []
+    pictures = [
+        Section(title, svg=inline_svg(figure_bytes(figures[name], "svg")), caption=caption)
+        for name, (title, caption) in _PROFILES.items() if name in figures
+    ]
     ended = "; interrupted, the same command goes on" if report.interrupted else ""
     return Page(
         "alignsolve bench",
         f"{counted(len(report.backends), 'backend')} on "
-        f"{counted(len(report.instances), 'instance')}, {settings.time_limit:g} s a run, seed "
-        f"{settings.seed}{ended}.",
-        sections,
+        f"{counted(len(report.instances), 'instance')}, {report.settings.time_limit:g} s a run, "
+        f"seed {report.settings.seed}{ended}.",
+        [*wrong, *class_sections(report), *pictures, *further_sections(report)],
     )
-
-
-def _class_section(score: ClassScore) -> Section:
-    """Return the table of a class, with all its backends."""
-    heads, rows = layout.class_table(score)
-    heads = [" ".join(head.split()) for head in heads]
-    title, _, what = layout.class_title(score).partition(" (")
-    note = (f"gap, build, solve, proof: over the {counted(len(score.common), 'instance')} that all "
-            f"compared backends support")
-    quality = "Seconds to an answer within a share of the best bound, and the primal integral."
-    return Section(title, [what.replace(")", "", 1)], [
-        Table(heads, rows, note), Table(*layout.quality_table(score), quality)
-    ])

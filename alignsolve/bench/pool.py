@@ -10,8 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing import Pipe
 from typing import Any, TypeVar
 
@@ -88,63 +88,40 @@ class Worker:
             self._errors.close()
 
 
-def in_turn(tasks: Iterable[Task]) -> Callable[[int], Task | None]:
-    """Return a function that gives the next of some tasks, whoever takes it."""
-    left = iter(tasks)
-    return lambda slot: next(left, None)
+class _Own(threading.local):
+    """What a thread has for itself."""
+
+    worker: Worker | None = None
 
 
 class Pool:
-    """Works through tasks in threads, with as many workers.
+    """Works through tasks in threads, each of which has a worker of its own.
 
     Parameters
     ----------
     jobs : int
         Tasks at a time.
     prepare : callable
-        Called with a worker that was started, before its first task.
+        Called with a worker that was started, before its first request.
     """
 
     def __init__(self, jobs: int, prepare: Callable[[Worker], None]) -> None:
         self._prepare = prepare
         self._threads = ThreadPoolExecutor(jobs)
-        self._workers: list[Worker | None] = [None] * jobs
+        self._own = _Own()
+        self._workers: set[Worker] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def each(
-        self, take: Callable[[int], Task | None], work: Callable[[int, Task], Done]
-    ) -> Iterator[Done]:
-        """Yield what `work` makes of each task, in the order in which they end.
-
-        Parameters
-        ----------
-        take : callable
-            Given a number from 0 to ``jobs - 1``, of which each has one task at a time,
-            returns its next task, or None. Called in the caller's thread.
-        work : callable
-            Given that number and a task, does it, in a thread.
-        """
-        running: dict[Future[Done], int] = {}
-
-        def begin(slot: int) -> None:
-            task = take(slot)
-            if task is not None:
-                running[self._threads.submit(work, slot, task)] = slot
-
-        for slot in range(len(self._workers)):
-            begin(slot)
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                begin(running.pop(future))
-            for future in done:
-                yield future.result()
+    def each(self, work: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+        """Yield what `work` makes of each task, in the order in which they end."""
+        for done in as_completed([self._threads.submit(work, task) for task in tasks]):
+            yield done.result()
 
     def ask(
-        self, slot: int, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
+        self, do: str, seconds: float, grow_to: float = float("inf"), **fields: Any
     ) -> dict[str, Any]:
-        """Send a request to the worker of a number, started where there is none.
+        """Send a request to the worker of this thread, started where there is none.
 
         Returns
         -------
@@ -152,32 +129,39 @@ class Pool:
             Where the worker was lost, an ``error``, and ``lost`` is true.
         """
         try:
-            return self._worker(slot).ask(do, seconds, grow_to, **fields)
+            return self._worker().ask(do, seconds, grow_to, **fields)
         except WorkerLostError as error:
-            self.discard(slot)
+            self.renew()
             return {"error": str(error), "lost": True}
 
-    def _worker(self, slot: int) -> Worker:
-        worker = self._workers[slot]
-        if worker is None:
-            made = Worker()
+    def _worker(self) -> Worker:
+        worker = self._own.worker
+        if worker is None or worker not in self._workers:
+            worker = self._own.worker = Worker()
             with self._lock:
-                self._workers[slot] = worker = made
+                self._workers.add(worker)
             if self._stopped:
                 raise WorkerLostError("stopped")
             self._prepare(worker)
         return worker
 
-    def discard(self, slot: int) -> None:
-        """Stop the worker of a number; the next task gets a new one."""
+    def renew(self) -> None:
+        """Stop the worker of this thread; its next request gets another."""
+        self._end({self._own.worker})
+
+    def renew_all(self) -> None:
+        """Stop the workers of all threads; their next requests get others."""
+        self._end(set(self._workers))
+
+    def _end(self, workers: Set[Worker | None]) -> None:
         with self._lock:
-            worker, self._workers[slot] = self._workers[slot], None
-        if worker is not None:
+            ended = self._workers & workers
+            self._workers -= ended
+        for worker in ended:
             worker.stop()
 
     def stop(self) -> None:
         """Kill every worker, which ends what the threads are at."""
         self._stopped = True
-        for slot in range(len(self._workers)):
-            self.discard(slot)
-        self._threads.shutdown(wait=False)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.renew_all()

@@ -45,10 +45,6 @@ class Quality:
         return dict(zip(FIELDS, (*self.seconds.values(), self.primal_integral), strict=True))
 
 
-#: Where nothing is known, or was not run.
-UNKNOWN = Quality(dict.fromkeys(GAPS, math.nan), math.nan)
-
-
 def best_bound(instance: Instance, rows: Iterable[Row]) -> float | None:
     """Return the tightest bound that is listed for an instance or stated by some rows of it."""
     stated = [instance.reference.best_bound, *(row.bound for row in rows)]
@@ -89,14 +85,14 @@ def quality_of(
     # What comes within the grace counts at the limit.
     answers = [] if failed else [(min(at, limit), value)
                                  for at, value in _answers(instance.sign, row)]
-    seconds = UNKNOWN.seconds
+    seconds = dict.fromkeys(GAPS, math.nan)
     if bound is not None and best is not None:
         seconds = {
             name: next((at for at, value in answers
                         if instance.sign * (bound - value) <= gap * max(1.0, abs(value))), math.inf)
             for name, gap in GAPS.items()
         }
-    integral = math.nan if best is None else _primal_integral(answers, best, limit)
+    integral = math.nan if best is None else primal_integral(answers, best, limit)
     return Quality(seconds, integral)
 
 
@@ -114,8 +110,18 @@ def _answers(sign: float, row: Row) -> list[tuple[float, float]]:
     return known
 
 
-def _primal_integral(answers: Iterable[tuple[float, float]], best: float, limit: float) -> float:
-    """Return the primal gap to the best value integrated from 0 to the limit, in seconds."""
+def primal_integral(answers: Iterable[tuple[float, float]], best: float, limit: float) -> float:
+    """Return the primal gap integrated over time, in seconds.
+
+    Parameters
+    ----------
+    answers : iterable of (float, float)
+        Seconds, ascending to at most `limit`, and value of each answer.
+    best : float
+        Best value known, or a bound in place of it.
+    limit : float
+        Seconds over which to integrate.
+    """
     area, since, gap = 0.0, 0.0, 1.0
     for at, value in answers:
         area += gap * (at - since)

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alignsolve.bench.layout import Findings, closing_text
+from alignsolve.bench.contents import Findings
+from alignsolve.bench.layout import closing_text
 from alignsolve.bench.page import bench_page
 from alignsolve.bench.profile import draw_profiles, profile_figures
 from alignsolve.bench.records import Instance, Row, Settings, finite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from alignsolve.backends.registry import available_backends, get_backend
 from alignsolve.bench.environment import environment
 from alignsolve.bench.instances import Source, file_digest, find_sources, instances_of
 from alignsolve.bench.live import Live
-from alignsolve.bench.pool import READ_LIMIT, Pool, Worker, in_turn
+from alignsolve.bench.pool import READ_LIMIT, Pool, Worker
 from alignsolve.bench.records import (
     WARM_UP_LIMIT,
     Instance,
@@ -162,7 +163,7 @@ class _Bench:
         """Fill `instances` from the files; a file that cannot be read becomes a notice."""
         self.live.phase("reading", len(sources))
         described: dict[str, list[Instance]] = {}
-        for source, digest, reply in self._pool.each(in_turn(sources), self._read):
+        for source, digest, reply in self._pool.each(self._read, sources):
             self.live.step()
             if "error" in reply:
                 # Readers name the place, as in path:line: the name here is short enough.
@@ -183,7 +184,7 @@ class _Bench:
             else:
                 self.notices.append(f"{instance.name}: not run: the same as {twin}")
 
-    def _read(self, slot: int, source: Source) -> tuple[Source, str, dict[str, Any]]:
+    def _read(self, source: Source) -> tuple[Source, str, dict[str, Any]]:
         """Return the digest and the description of a file, from the store or from a worker."""
         try:
             digest = file_digest(source.path)
@@ -191,23 +192,23 @@ class _Bench:
             if known is not None:
                 return source, digest, known["reply"]
             self.live.doing(source.name)
-            return source, digest, self._open(slot, source.path)
+            return source, digest, self._open(source.path)
         except (OSError, ProblemError) as error:
             return source, "", {"error": str(error)}
 
-    def _open(self, slot: int, path: Path) -> dict[str, Any]:
-        """Let a worker read a file."""
-        return self._pool.ask(slot, "open", READ_LIMIT, self.settings.memory_limit, path=str(path))
+    def _open(self, path: Path) -> dict[str, Any]:
+        """Let a worker read a file, unless it is the one that it read last."""
+        return self._pool.ask("open", READ_LIMIT, self.settings.memory_limit, path=str(path))
 
     # -- start up ---------------------------------------------------------------
 
-    def _start_up(self, pending: dict[Instance, list[str]]) -> None:
+    def _start_up(self, pending: list[tuple[Instance, str]]) -> None:
         """Use every backend once in a fresh process: what it costs, and what it imports."""
-        wanted = {backend for backends in pending.values() for backend in backends}
+        wanted = {backend for _, backend in pending}
         queue = [name for name in self.backends if name in wanted]
         self.live.phase("starting up", len(queue))
         modules: set[str] = set()
-        for backend, reply in self._pool.each(in_turn(queue), self._first_use):
+        for backend, reply in self._pool.each(self._first_use, queue):
             self.live.step()
             modules.update(reply.pop("modules", ()))
             key = start_key(backend, self.settings)
@@ -223,67 +224,51 @@ class _Bench:
             if "error" in start:
                 self.notices.append(f"{backend}: start-up failed: {start['error']}")
         # The workers that read the files lack the libraries.
-        for slot in range(self.settings.jobs):
-            self._pool.discard(slot)
+        self._pool.renew_all()
 
-    def _first_use(self, slot: int, backend: str) -> tuple[str, dict[str, Any]]:
+    def _first_use(self, backend: str) -> tuple[str, dict[str, Any]]:
         # What has read files, or used another backend, is not fresh.
-        self._pool.discard(slot)
-        return backend, self._pool.ask(slot, "first_use", WARM_UP_LIMIT, backend=backend)
+        self._pool.renew()
+        return backend, self._pool.ask("first_use", WARM_UP_LIMIT, backend=backend)
 
     # -- run --------------------------------------------------------------------
 
-    def _pending(self) -> dict[Instance, list[str]]:
+    def _pending(self) -> list[tuple[Instance, str]]:
         """Fill `rows` with what the store holds; return the rest, small instances first."""
-        pending: dict[Instance, list[str]] = {}
+        pending = []
         by_size = sorted(self.instances, key=lambda one: (one.n_clients * one.n_experts, one.name))
-        for instance in by_size:
-            for backend in self.backends:
-                key = run_key(instance.digest, backend, self.settings)
-                record = self.store.get("run", key)
-                if record is None:
-                    pending.setdefault(instance, []).append(backend)
-                else:
-                    fields = {name: value for name, value in record.items() if name != "kind"}
-                    self.rows.append(Row(**fields | {"instance": instance.name}))
+        for instance, backend in itertools.product(by_size, self.backends):
+            record = self.store.get("run", run_key(instance.digest, backend, self.settings))
+            if record is None:
+                pending.append((instance, backend))
+            else:
+                fields = {name: value for name, value in record.items() if name != "kind"}
+                self.rows.append(Row(**fields | {"instance": instance.name}))
         return pending
 
-    def _run(self, pending: dict[Instance, list[str]]) -> None:
-        """Run what is pending; a thread stays with its instance while there is work on it."""
-        todo = {instance: list(reversed(backends)) for instance, backends in pending.items()}
-        at: dict[int, Instance] = {}
-        left = sum(map(len, todo.values()))
-        self.live.phase("running", left + len(self.rows), done=len(self.rows))
-
-        def take(slot: int) -> tuple[Instance, str] | None:
-            mine = at.get(slot)
-            if mine is None or not todo.get(mine):
-                open_ones = [one for one, backends in todo.items() if backends]
-                fresh = [one for one in open_ones if one not in at.values()]
-                chosen = next(iter(fresh or open_ones), None)
-                if chosen is None:
-                    return None
-                at[slot] = mine = chosen
-            self.live.doing(f"{todo[mine][-1]} on {mine.name}")
-            return mine, todo[mine].pop()
-
-        for row in self._pool.each(take, lambda slot, task: self._one(slot, *task)):
+    def _run(self, pending: list[tuple[Instance, str]]) -> None:
+        """Run what is pending."""
+        done = len(self.rows)
+        self.live.phase("running", len(pending) + done, done)
+        for row in self._pool.each(self._one, pending):
             fields = dataclasses.asdict(row)
             self.store.put("run", fields.pop("key"), fields)
             self.rows.append(row)
             self.live.step()
 
-    def _one(self, slot: int, instance: Instance, backend: str) -> Row:
+    def _one(self, task: tuple[Instance, str]) -> Row:
         """Run a backend on an instance."""
+        instance, backend = task
+        self.live.doing(f"{backend} on {instance.name}")
         settings = self.settings
         options = {
             "time_limit": settings.time_limit, "seed": settings.seed, "threads": settings.threads
         }
-        reply = self._open(slot, instance.path)
+        reply = self._open(instance.path)
         if "error" not in reply:
             # Warm-up, compilation, two attempts and the check of a conflict.
             reply = self._pool.ask(
-                slot, "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
+                "run", 2 * WARM_UP_LIMIT + 3 * settings.kill_after() + WORKER_GRACE,
                 index=instance.index, backend=backend, options=options,
                 kill_after=settings.kill_after(), memory_limit=settings.memory_limit,
             )

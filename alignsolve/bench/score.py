@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from alignsolve.bench.quality import GAPS, UNKNOWN, Quality, best_bound, quality_of
+from alignsolve.bench.quality import GAPS, Quality, best_bound, quality_of
 from alignsolve.bench.records import ANSWERED, FAILED, Instance, Row, Settings
 
 #: Shift of the geometric means, in seconds: differences well below it do not count.
@@ -113,6 +113,8 @@ class Judgement:
         instance, whether it is solved.
     late : bool
         Whether it came after the limit and its grace.
+    failed : bool
+        Whether it is a failure: killed, crashed, late or wrong.
     gap : float
         Relative distance from the best known value, 0 to 1; 1 without an
         answer; NaN where no value is known.
@@ -126,14 +128,10 @@ class Judgement:
     solved: bool
     at_best: bool
     late: bool
+    failed: bool
     gap: float
     wrong: str
-    quality: Quality = UNKNOWN
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is a failure: killed, crashed, late or wrong."""
-        return self.row.outcome in FAILED or self.late or bool(self.wrong)
+    quality: Quality
 
 
 def judge(
@@ -142,25 +140,23 @@ def judge(
     """Judge every row of the given instances."""
     by_name = {instance.name: instance for instance in instances}
     best = best_values(instances, rows)
-    judged = [
-        _judgement(by_name[row.instance], row, best.get(row.instance), settings) for row in rows
-    ]
-    right: dict[str, list[Row]] = {}
-    for one in judged:
-        if not one.wrong:
-            right.setdefault(one.row.instance, []).append(one.row)
+    wrong = [contradiction(by_name[row.instance], row, best.get(row.instance)) for row in rows]
+    right: dict[str, list[Row]] = {instance.name: [] for instance in instances}
+    for row, contradicted in zip(rows, wrong, strict=True):
+        if not contradicted:
+            right[row.instance].append(row)
     bounds = {name: best_bound(by_name[name], found) for name, found in right.items()}
     return [
-        replace(one, quality=quality_of(
-            by_name[one.row.instance], one.row, bounds.get(one.row.instance),
-            best.get(one.row.instance), settings.time_limit, one.failed,
-        ))
-        for one in judged
+        _judgement(by_name[row.instance], row, best.get(row.instance), bounds[row.instance],
+                   contradicted, settings)
+        for row, contradicted in zip(rows, wrong, strict=True)
     ]
 
 
-def _judgement(instance: Instance, row: Row, best: float | None, settings: Settings) -> Judgement:
-    wrong = contradiction(instance, row, best)
+def _judgement(
+    instance: Instance, row: Row, best: float | None, bound: float | None, wrong: str,
+    settings: Settings,
+) -> Judgement:
     late = row.outcome in ANSWERED and (row.total_seconds or 0.0) > settings.late_after()
     proved = row.outcome in ("optimal", "infeasible") and row.proof != ""
     solved = proved and not wrong and not late
@@ -169,7 +165,9 @@ def _judgement(instance: Instance, row: Row, best: float | None, settings: Setti
     if best is not None and row.value is not None:
         gap = min(1.0, abs(row.value - best) / max(1.0, abs(best)))
         at_best = gap <= VALUE_TOLERANCE and not wrong and not late
-    return Judgement(row, solved, at_best, late, gap, wrong)
+    failed = row.outcome in FAILED or late or bool(wrong)
+    quality = quality_of(instance, row, bound, best, settings.time_limit, failed)
+    return Judgement(row, solved, at_best, late, failed, gap, wrong, quality)
 
 
 # -- figures of a backend -----------------------------------------------------------
@@ -271,7 +269,8 @@ def score_class(
         for backend, found in table.items()
     }
     compared = [backend for backend in backends if 2 * len(taken[backend]) >= max(1, len(names))]
-    common = tuple(name for name in names if all(name in taken[one] for one in compared))
+    common = tuple(name for name in names
+                   if compared and all(name in taken[one] for one in compared))
     return ClassScore(
         problem_class=problem_class,
         instances=len(names),

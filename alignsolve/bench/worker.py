@@ -53,6 +53,7 @@ from alignsolve.errors import AlignSolveError
 from alignsolve.io import read_instances
 from alignsolve.machine.memory import lack_of_memory, tells_of_memory
 from alignsolve.model.problem import AlignmentProblem
+from alignsolve.solve.conflicts import check_conflict
 
 #: What a child does, given how to tell something to the parent.
 Work = Callable[[measure.Tell], None]
@@ -74,13 +75,14 @@ class Server:
 
     def preload(self, modules: list[str]) -> dict[str, Any]:
         """Import modules, so that children do not have to."""
-        for name in (*modules, "numba"):
+        import numba
+
+        for name in modules:
             # A library may list modules that only it can import.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-        if "numba" in sys.modules:
-            # Fills numba's tables of types and functions, which every child needs.
-            sys.modules["numba"].njit(lambda number: number)(1)
+        # Fills numba's tables of types and functions, which every child needs.
+        numba.njit(lambda number: number)(1)
         return {}
 
     def open(self, path: str) -> dict[str, Any]:
@@ -233,8 +235,9 @@ def _solve(
     """Run a backend and tell what came out; check the conflict afterwards, unmeasured."""
     fields, conflict = measure.run(backend, problem, options, tell)
     tell({"fields": fields})
-    # What the run itself did not prove in time is not proved for it afterwards.
-    if conflict is not None and conflict.proved and measure.contradictory(problem, conflict):
+    # What the run itself did not prove in time is not proved for it afterwards. An error here
+    # ends the process, and leaves the fields as they are.
+    if conflict and conflict.proved and check_conflict(problem, conflict).contradictory:
         tell({"conflict_checked": True})
 
 

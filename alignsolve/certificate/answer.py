@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Changes:
     gain: Float64Array
 
 
-class Answer:
+class Answer(ABC):
     """A feasible answer to a problem.
 
     Parameters
@@ -74,3 +75,30 @@ class Answer:
     def of_all_clients(self, part: Callable[[IntArray], Float64Array]) -> Float64Array:
         """Return a quantity of all clients, float64 of shape (n_clients,), block by block."""
         return np.concatenate([np.empty(0), *map(part, self.all_clients())])
+
+    @property
+    @abstractmethod
+    def one_more(self) -> Float64Array:
+        """Loss of one more holder of each expert than now, < 0 for a gain, (n_experts,)."""
+
+    @property
+    @abstractmethod
+    def one_fewer(self) -> Float64Array:
+        """Loss of one holder fewer of each expert, < 0 for a gain, (n_experts,)."""
+
+    @property
+    def slot_worth(self) -> Float64Array:
+        """Gain if each expert's upper load bound rose by one, >= 0, (n_experts,)."""
+        return np.where(self.loads == self.high, np.maximum(0.0, 0.0 - self.one_more), 0.0)
+
+    @property
+    def slot_loss(self) -> Float64Array:
+        """Loss if the upper load bound fell by one; infinite where impossible, (n_experts,)."""
+        loss = np.where(self.low < self.high, np.maximum(0.0, self.one_fewer), np.inf)
+        return np.where(self.loads == self.high, loss, 0.0)
+
+    @property
+    def need_worth(self) -> Float64Array:
+        """Gain if each expert's lower load bound fell by one, >= 0, (n_experts,)."""
+        binds = (self.loads == self.low) & (self.low > 0)
+        return np.where(binds, np.maximum(0.0, 0.0 - self.one_fewer), 0.0)

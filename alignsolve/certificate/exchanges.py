@@ -39,8 +39,6 @@ class Exchanges(Answer):
     which is cut off. Building takes O(n_pairs n_experts + n_experts**3) time.
     """
 
-    exact = True
-
     def __init__(self, problem: AlignmentProblem, rows: IntArray, cols: IntArray) -> None:
         super().__init__(problem, rows, cols)
         self.moves = SingleMoves(problem, rows, cols)
@@ -70,23 +68,6 @@ class Exchanges(Answer):
     def one_fewer(self) -> Float64Array:
         """Loss of one holder fewer of each expert, < 0 for a gain, (n_experts,)."""
         return np.asarray(self.distance[:-1, -1] + self.down)
-
-    @property
-    def slot_worth(self) -> Float64Array:
-        """Gain if each expert's upper load bound rose by one, >= 0, (n_experts,)."""
-        return np.where(self.loads == self.high, np.maximum(0.0, 0.0 - self.one_more), 0.0)
-
-    @property
-    def slot_loss(self) -> Float64Array:
-        """Loss if the upper load bound fell by one; infinite where impossible, (n_experts,)."""
-        loss = np.where(self.low < self.high, np.maximum(0.0, self.one_fewer), np.inf)
-        return np.where(self.loads == self.high, loss, 0.0)
-
-    @property
-    def need_worth(self) -> Float64Array:
-        """Gain if each expert's lower load bound fell by one, >= 0, (n_experts,)."""
-        binds = (self.loads == self.low) & (self.low > 0)
-        return np.where(binds, np.maximum(0.0, 0.0 - self.one_fewer), 0.0)
 
     def next_holder(self, expert: int, cost: Float64Array) -> int | None:
         """Return who would take an expert's further slot, where one would be used.

@@ -6,16 +6,8 @@ from typing import Annotated
 
 import typer
 
-from alignsolve.cli.common import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    NOTHING_FOUND,
-    JsonOption,
-    optional,
-    print_json,
-    print_text,
-)
+from alignsolve.cli import common, options
+from alignsolve.cli.options import optional
 from alignsolve.errors import ProblemError
 
 
@@ -33,7 +25,7 @@ def bench(
     out: Annotated[
         str, typer.Option(metavar="DIR", help="Folder for results; what is there is not run again.")
     ] = "bench-out",
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> int:
     """Run backends on instances and compare them.
 
@@ -63,15 +55,16 @@ def bench(
         progress=None if json else Console(stderr=True),
     )
     if json:
-        print_json(report.to_json())
+        common.print_json(report.to_json())
     else:
         console = Console()
-        print_text(report.table(width=min(console.width, 100) if console.is_terminal else 100,
-                                color=console.is_terminal and not console.no_color))
+        width = min(console.width, 100) if console.is_terminal else 100
+        color = console.is_terminal and not console.no_color
+        common.print_text(report.table(width=width, color=color))
     if report.interrupted:
-        return INTERRUPTED
+        return common.INTERRUPTED
     if report.wrong:
-        return FAILED
+        return common.FAILED
     outcomes = {one.row.outcome for one in report.judgements}
     unread = not outcomes and any("memory" in notice for notice in report.notices)
-    return NOTHING_FOUND if unread or outcomes == {"memory"} else DONE
+    return common.NOTHING_FOUND if unread or outcomes == {"memory"} else common.DONE

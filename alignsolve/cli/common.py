@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,35 +26,6 @@ from alignsolve.model.text import listing
 
 #: Exit codes.
 DONE, FAILED, BAD_INPUT, NOTHING_FOUND, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-def optional(text: str, metavar: str | None = None, *names: str) -> Any:
-    """Return an option without a default, its help, the word for its value, and its names."""
-    return typer.Option(*names, metavar=metavar, show_default=False, help=text)
-
-
-# Arguments are explained in the commands' docstrings: typer 0.20 drops their help under click 8.5.
-FileArgument = Annotated[str, typer.Argument(metavar="FILE", show_default=False)]
-IndexOption = Annotated[
-    int | None, optional("Which problem of a file with several, from 1.", "K", "--index")
-]
-SenseOption = Annotated[
-    str | None, typer.Option("--sense", show_default=False, click_type=click.Choice(("max", "min")),
-                             help="For files that do not say: maximise or minimise.")
-]
-SetOption = Annotated[
-    list[str] | None, optional("Replace an argument of the problem by a number, such as "
-                               "max_experts=2. May be given several times.",
-                               "NAME=VALUE", "--set")
-]
-ColumnOption = Annotated[
-    list[str] | None, optional("What tables call a column, such as fitness=score. May be given "
-                               "several times.", "NAME=COLUMN", "--column")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else on standard "
-                                      "output.")
-]
 
 
 def split_index(file: str, index: int | None) -> tuple[str, int | None]:
@@ -153,14 +123,14 @@ def open_solution(
 
 def columns_of(texts: list[str] | None) -> dict[str, str]:
     """Return what ``--column`` says that tables call their columns."""
-    return _each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
+    return each_once("--column", texts, "NAME=COLUMN, such as fitness=score")
 
 
 def settings_of(texts: list[str] | None) -> dict[str, float]:
     """Return what ``--set`` replaces."""
     found = {}
     form = f"NAME=VALUE with one of {', '.join(SETTABLE)}"
-    for name, value in _each_once("--set", texts, form, SETTABLE).items():
+    for name, value in each_once("--set", texts, form, SETTABLE).items():
         try:
             found[name] = float(value)
         except ValueError:
@@ -168,17 +138,17 @@ def settings_of(texts: list[str] | None) -> dict[str, float]:
     return found
 
 
-def _each_once(
-    option: str, texts: list[str] | None, form: str, known: Collection[str] = ()
+def each_once(
+    what: str, texts: list[str] | None, form: str, known: Collection[str] = ()
 ) -> dict[str, str]:
     """Return names and values of texts ``NAME=VALUE``, with each name once."""
     found: dict[str, str] = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not (name and equals and (known or value)) or (known and name not in known):
-            raise ProblemError(f"{option} {text!r} is not {form}")
+            raise ProblemError(f"{what} {text!r} is not {form}")
         if name in found:
-            raise ProblemError(f"{option} {name}=... is given twice; give one")
+            raise ProblemError(f"{what} {name}=... is given twice; give one")
         found[name] = value
     return found
 
@@ -282,16 +252,6 @@ def ending(error: Exception) -> tuple[str, int]:
 
 
 @contextmanager
-def working(text: str, quiet: bool) -> Iterator[None]:
-    """Show a spinner on a terminal while something takes its time."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with nullcontext() if quiet or not console.is_terminal else console.status(text):
-        yield
-
-
-@contextmanager
 def noting_warnings() -> Iterator[None]:
     """Print warnings as remarks of one line."""
     with warnings.catch_warnings(record=True) as caught:
@@ -299,8 +259,3 @@ def noting_warnings() -> Iterator[None]:
         yield
     for warning in caught:
         note(f"note: {warning.message}")
-
-
-def shown(value: float) -> str:
-    """Spell a number for people; "unknown" for NaN."""
-    return "unknown" if math.isnan(value) else f"{value:.12g}"

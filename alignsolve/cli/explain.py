@@ -12,23 +12,9 @@ import click
 import typer
 
 from alignsolve.certificate.certificate import certify
-from alignsolve.cli.common import (
-    DONE,
-    FAILED,
-    NOTHING_FOUND,
-    ColumnOption,
-    FileArgument,
-    IndexOption,
-    JsonOption,
-    SenseOption,
-    SetOption,
-    only_one,
-    open_problems,
-    open_solution,
-    optional,
-    report,
-    working,
-)
+from alignsolve.cli import common, options
+from alignsolve.cli.live import live_line
+from alignsolve.cli.options import optional
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
 from alignsolve.explain import explain as explain_answer
@@ -46,7 +32,7 @@ MOST_ROWS = 40
 
 
 def explain(
-    file: FileArgument,
+    file: options.File,
     client: Annotated[
         str | None, optional("Explain this client, by its id, or its number from 0.", "ID")
     ] = None,
@@ -68,17 +54,13 @@ def explain(
     exact_seconds: Annotated[
         float, typer.Option(metavar="SECONDS", help="Time to settle estimates.")
     ] = EXACT_SECONDS,
-    elastic: Annotated[
-        bool, typer.Option("--elastic", help="Solve with bounds that may be relaxed.")
-    ] = False,
-    time_limit: Annotated[
-        float | None, optional("Stop solving after this many seconds.", "SECONDS")
-    ] = None,
-    index: IndexOption = None,
-    sense: SenseOption = None,
-    settings: SetOption = None,
-    columns: ColumnOption = None,
-    json: JsonOption = False,
+    elastic: options.Elastic = False,
+    time_limit: options.TimeLimit = None,
+    index: options.Index = None,
+    sense: options.Sense = None,
+    settings: options.Settings = None,
+    columns: options.Columns = None,
+    json: options.Json = False,
 ) -> int:
     """Explain an answer: prices, margins, worths of slots, the price of balance.
 
@@ -89,26 +71,28 @@ def explain(
     """
     if client is not None and expert is not None:
         raise ProblemError("give --client or --expert, not both")
-    problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
+    chosen = common.open_problems(file, index, sense, settings, columns)
+    problem, label = common.only_one(file, chosen)
     remarks: list[str] = []
     if solution is not None:
-        problem, claimed, remarks = open_solution(solution, file, problem, settings)
+        problem, claimed, remarks = common.open_solution(solution, file, problem, settings)
         result = result_of(problem, claimed)
     else:
-        with working(f"solving {problem.n_clients} x {problem.n_experts}", json):
+        with live_line(f"solving {problem.n_clients} x {problem.n_experts}", json):
             result = solve(problem, time_limit=time_limit, elastic=elastic, on_interrupt="raise")
     if not result.has_answer:
-        report(json, {"status": result.status, "conflict": result.conflict}, result.summary())
-        return FAILED if result.status is Status.INFEASIBLE else NOTHING_FOUND
+        document = {"status": result.status, "conflict": result.conflict}
+        common.report(json, document, result.summary())
+        return common.FAILED if result.status is Status.INFEASIBLE else common.NOTHING_FOUND
     about: dict[str, Any] = {
         "client": _named(client, problem.client_ids), "expert": _named(expert, problem.expert_ids)
     }
-    with working("explaining", json):
+    with live_line("explaining", json):
         found = explain_answer(problem, result, exact=exact, time_limit=exact_seconds, **about)
     found = replace(found, notes=(*remarks, *found.notes))
     page = _page(found) if audience == "engineer" else "\n".join([found.text("owner"), *remarks])
-    report(json, {"file": label, "status": result.status} | vars(found), page)
-    return DONE
+    common.report(json, {"file": label, "status": result.status} | vars(found), page)
+    return common.DONE
 
 
 def _named(text: str | None, ids: tuple[str, ...] | None) -> str | int | None:
@@ -159,9 +143,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         table.add_column(head, justify="left" if head in ("expert", "client", "") else "right")
     for row in rows[:MOST_ROWS]:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(file=io.StringIO(), width=110)
-    with console.capture() as captured:
-        console.print(table)
+    text = io.StringIO()
+    Console(file=text, width=110).print(table)
     more = len(rows) - MOST_ROWS
-    lines = [line.rstrip() for line in captured.get().splitlines()]
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join(lines + ([f"and {more:,} more"] if more > 0 else []))

@@ -11,23 +11,9 @@ import numpy as np
 import typer
 
 from alignsolve.backends.registry import available_backends
-from alignsolve.cli.common import (
-    DONE,
-    ColumnOption,
-    IndexOption,
-    JsonOption,
-    SenseOption,
-    SetOption,
-    columns_of,
-    noting_warnings,
-    only_one,
-    open_problems,
-    optional,
-    print_json,
-    print_text,
-    report,
-    working,
-)
+from alignsolve.cli import common, options
+from alignsolve.cli.live import live_line
+from alignsolve.cli.options import optional
 from alignsolve.cli.streams import STANDARD, local_copy, read_from, written_to
 from alignsolve.errors import ProblemError
 from alignsolve.io import instance_format, write_instance
@@ -58,7 +44,7 @@ def generate(
         bool, typer.Option("--streamed", help="Into a .toml: make fitness block by block whenever "
                                               "it is read, for problems too large to store.")
     ] = False,
-    json: JsonOption = False,
+    json: options.Json = False,
 ) -> int:
     """Make a problem of a family, or list the families.
 
@@ -70,41 +56,40 @@ def generate(
     if family is None or (out is None and not parameters):
         chosen = FAMILIES if family is None else {family: find_family(family)}
         _list_families(chosen, json)
-        return DONE
+        return common.DONE
     if out is None:
         raise ProblemError("generate needs --out FILE, such as --out problem.npz")
-    values = dict(_parameter(text) for text in parameters or [])
+    form = "NAME=VALUE, such as clients=100"
+    texts = common.each_once("parameter", parameters, form)
+    values = {name: _number(text) for name, text in texts.items()}
     spec_wanted = Path(out).suffix.lower() == ".toml"
     if streamed and not spec_wanted:
         raise ProblemError(f"--streamed writes a spec; give --out FILE.toml, not {out}")
     if spec_wanted:
         from alignsolve.io.specs import new_spec, write_spec
 
-        with working(f"generating {family}", json):
+        with live_line(f"generating {family}", json):
             spec = new_spec(Path(out).stem, family, seed=seed, parameters=values,
                             streamed=streamed)
         write_spec(spec, out)
         problem = spec.build(verify=False)
     else:
         _check_target(out, json)
-        with working(f"generating {family}", json), written_to(out) as place:
+        with written_to(out) as place, live_line(f"generating {family}", json):
             problem = find_family(family).generate(seed, values)
             write_instance(problem, place)
     _report_written(problem, out, json)
-    return DONE
+    return common.DONE
 
 
-def _parameter(text: str) -> tuple[str, int | float | str]:
-    """Return name and value of ``clients=100``."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ProblemError(f"{text!r} is not a parameter; give NAME=VALUE, such as clients=100")
+def _number(text: str) -> int | float | str:
+    """Return the number that a text spells, or the text."""
     for kind in (int, float):
         try:
-            return name, kind(value)
+            return kind(text)
         except ValueError:
             continue
-    return name, value
+    return text
 
 
 def _list_families(families: Any, json: bool) -> None:
@@ -118,17 +103,17 @@ def _list_families(families: Any, json: bool) -> None:
         lines += [name, f"  {family.description}"]
         lines += [f"    {f'{parameter.name}={parameter.default}':<26} {parameter.meaning}"
                   for parameter in family.parameters]
-    report(json, document, "\n".join(lines))
+    common.report(json, document, "\n".join(lines))
 
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", show_default=False)],
     target: Annotated[str, typer.Argument(metavar="OUT", show_default=False)],
-    index: IndexOption = None,
-    sense: SenseOption = None,
-    settings: SetOption = None,
-    columns: ColumnOption = None,
-    json: JsonOption = False,
+    index: options.Index = None,
+    sense: options.Sense = None,
+    settings: options.Settings = None,
+    columns: options.Columns = None,
+    json: options.Json = False,
 ) -> int:
     """Write a problem in another format.
 
@@ -140,12 +125,12 @@ def convert(
     solvers. What a format cannot hold is refused, and says so.
     """
     _check_target(target, json)
-    with working("converting", json):
-        problem, _ = only_one(source, open_problems(source, index, sense, settings, columns))
-        with noting_warnings(), written_to(target) as place:
-            write_instance(problem, place)
+    with written_to(target) as place, common.noting_warnings(), live_line("converting", json):
+        chosen = common.open_problems(source, index, sense, settings, columns)
+        problem, _ = common.only_one(source, chosen)
+        write_instance(problem, place)
     _report_written(problem, target, json)
-    return DONE
+    return common.DONE
 
 
 def _check_target(path: str, json: bool) -> None:
@@ -160,18 +145,19 @@ def _report_written(problem: AlignmentProblem, path: str, json: bool) -> None:
     if path == STANDARD:
         return
     if json:
-        print_json({"file": path, "digest": problem_digest(problem), **plain(describe(problem))})
+        digest = problem_digest(problem)
+        common.print_json({"file": path, "digest": digest, **plain(describe(problem))})
     else:
-        print_text(f"wrote {path}: {problem!r}")
+        common.print_text(f"wrote {path}: {problem!r}")
 
 
 def info(
     file: Annotated[str | None, typer.Argument(metavar="FILE", show_default=False)] = None,
-    index: IndexOption = None,
-    sense: SenseOption = None,
-    settings: SetOption = None,
-    columns: ColumnOption = None,
-    json: JsonOption = False,
+    index: options.Index = None,
+    sense: options.Sense = None,
+    settings: options.Settings = None,
+    columns: options.Columns = None,
+    json: options.Json = False,
 ) -> int:
     """Describe an instance file, or this installation.
 
@@ -180,19 +166,19 @@ def info(
     """
     if file is None:
         _describe_installation(json)
-        return DONE
-    with working("reading", json):
-        chosen = open_problems(file, index, sense, settings, columns)
+        return common.DONE
+    with live_line("reading", json):
+        chosen = common.open_problems(file, index, sense, settings, columns)
         path, total = chosen[0].path, chosen[0].total
         optima = find_optima(local_copy(path))
     found = [{"index": part.number, **plain(describe(part.problem)),
               "digest": problem_digest(part.problem), "known": plain(optima.get(part.number))}
              for part in chosen]
-    form = read_from(path, lambda place: instance_format(place, columns_of(columns)))
+    form = read_from(path, lambda place: instance_format(place, common.columns_of(columns)))
     heading = f"{path}: {form}, {counted(total, 'problem')}"
-    report(json, {"file": path, "format": form, "problems": found},
-           "\n".join([heading, *map(_described, found)]))
-    return DONE
+    common.report(json, {"file": path, "format": form, "problems": found},
+                  "\n".join([heading, *map(_described, found)]))
+    return common.DONE
 
 
 def _described(facts: dict[str, Any]) -> str:
@@ -239,7 +225,7 @@ def _describe_installation(json: bool) -> None:
                  "exact" if found.exact else "heuristic",
                  "stops at time limits" if found.interruptible else "cannot be interrupted"]
         lines.append(f"  {name:<14} {', '.join(words)}")
-    report(json, {"versions": versions, "backends": facts}, "\n".join(lines))
+    common.report(json, {"versions": versions, "backends": facts}, "\n".join(lines))
 
 
 OnlyOption = Annotated[
@@ -248,21 +234,22 @@ OnlyOption = Annotated[
 ]
 
 
-def warm_up(only: OnlyOption = None, json: JsonOption = False) -> int:
+def warm_up(only: OnlyOption = None, json: options.Json = False) -> int:
     """Compile the package's own solvers, once per machine, and say how long that will take.
 
     Small problems need nothing compiled; large ones compile first, or go to other solvers.
     """
     seconds: dict[str, float] = {}
     if not json:
-        print_text(f"{expected_seconds(only):6.0f} s  of processor time expected")
+        common.print_text(f"{expected_seconds(only):6.0f} s  of processor time expected; the parts "
+                          f"below took, by the clock:")
 
     def report(name: str, took: float) -> None:
         seconds[name] = round(took, 2)
         if not json:
-            print_text(f"{took:6.1f} s  {name}")
+            common.print_text(f"{took:6.1f} s  {name}")
 
     compile_kernels(report, only=only)
     if json:
-        print_json({"seconds": seconds})
-    return DONE
+        common.print_json({"seconds": seconds})
+    return common.DONE

@@ -1,4 +1,4 @@
-"""One line on a terminal that tells how far a solve is."""
+"""One line on a terminal that tells what takes its time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alignsolve.progress import Callback, Progress
 
 @contextmanager
 def live_line(text: str, quiet: bool) -> Iterator[Callback | None]:
-    """Show best value, bound, gap and elapsed time on a terminal while something is solved.
+    """Show on a terminal what is done and for how long, and how far a solve is.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def live_line(text: str, quiet: bool) -> Iterator[Callback | None]:
     Yields
     ------
     Callback or None
-        What `alignsolve.solve` shall call, if anything.
+        What `alignsolve.solve` shall call to show best value, bound and gap, if anything.
     """
     from rich.console import Console
 
@@ -39,7 +39,7 @@ def live_line(text: str, quiet: bool) -> Iterator[Callback | None]:
         bars.SpinnerColumn(), bars.TextColumn("{task.description}", markup=False),
         bars.TimeElapsedColumn(),
     )
-    with bars.Progress(*columns, console=console, transient=True) as line:
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as line:
         task = line.add_task(text, total=None)
 
         def show(state: Progress) -> None:

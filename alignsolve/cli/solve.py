@@ -11,32 +11,9 @@ import typer
 
 from alignsolve.backends.registry import BACKEND_NAMES
 from alignsolve.certificate.certificate import Certificate, certify
-from alignsolve.cli.common import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    NOTHING_FOUND,
-    Chosen,
-    ColumnOption,
-    FileArgument,
-    IndexOption,
-    JsonOption,
-    SenseOption,
-    SetOption,
-    note,
-    only_one,
-    open_problems,
-    open_solution,
-    optional,
-    print_json,
-    print_text,
-    report,
-    settings_of,
-    shown,
-    working,
-)
+from alignsolve.cli import common, options
 from alignsolve.cli.live import live_line
+from alignsolve.cli.options import optional
 from alignsolve.cli.streams import STANDARD, read_from, written_to
 from alignsolve.distributed import RayEngine
 from alignsolve.distributed.engine import EngineName
@@ -54,16 +31,11 @@ from alignsolve.status import Status, Termination
 #: Relative difference at which a stated value counts as another one.
 CLAIM_TOLERANCE = 1e-6
 
-ELASTIC = ("Relax load bounds, minima and floors where they cannot hold together, and say which "
-           "did.")
-
 
 def solve(
-    file: FileArgument,
+    file: options.File,
     backend: Annotated[str, typer.Option(help=f"auto, {', '.join(BACKEND_NAMES)}.")] = "auto",
-    time_limit: Annotated[
-        float | None, optional("Stop after this many seconds.", "SECONDS")
-    ] = None,
+    time_limit: options.TimeLimit = None,
     rel_gap: Annotated[
         float, typer.Option(metavar="GAP", help="Relative gap at which to stop early.")
     ] = 0.0,
@@ -75,7 +47,7 @@ def solve(
     warm_start: Annotated[
         str | None, optional("Begin with an earlier answer, in a solution file.", "FILE")
     ] = None,
-    elastic: Annotated[bool, typer.Option("--elastic", help=ELASTIC)] = False,
+    elastic: options.Elastic = False,
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Solve here, or on workers of a Ray cluster.")
     ] = "local",
@@ -84,11 +56,11 @@ def solve(
     parts: Annotated[
         str | None, optional("Ray: let workers write their pairs as Parquet files.", "FOLDER")
     ] = None,
-    index: IndexOption = None,
-    sense: SenseOption = None,
-    settings: SetOption = None,
-    columns: ColumnOption = None,
-    json: JsonOption = False,
+    index: options.Index = None,
+    sense: options.Sense = None,
+    settings: options.Settings = None,
+    columns: options.Columns = None,
+    json: options.Json = False,
 ) -> int:
     """Solve a problem and certify the answer.
 
@@ -105,21 +77,21 @@ def solve(
     place = _place(engine, address, workers, parts, out)
     if out == STANDARD and json:
         raise ProblemError("--out - and --json both take standard output; give one of them")
-    with working("reading", json):
-        chosen = open_problems(file, index, sense, settings, columns)
+    with live_line("reading", json):
+        chosen = common.open_problems(file, index, sense, settings, columns)
         start = None if warm_start is None else read_from(warm_start, read_solution)
     if start is not None and len(chosen) > 1:
-        only_one(file, chosen)  # an earlier answer is that of one problem
+        common.only_one(file, chosen)  # an earlier answer is that of one problem
 
     def solved(problem: AlignmentProblem, text: str = "") -> Result:
         with live_line(f"solving {text}{problem.n_clients} x {problem.n_experts}", json) as show:
             return solve_problem(problem, backend, time_limit, rel_gap, seed, threads,
                                  start, elastic=elastic, engine=place, callback=show)
 
-    made = settings_of(settings)
+    made = common.settings_of(settings)
     if len(chosen) > 1 and out is None and parts is None:
         return _solve_several(file, chosen, solved, json, made)
-    return _solve_one(*only_one(file, chosen), solved, json, out, parts, made)
+    return _solve_one(*common.only_one(file, chosen), solved, json, out, parts, made)
 
 
 def _place(
@@ -148,17 +120,18 @@ def _solve_one(
         failure = "" if out is None else _written(result, out, made)
         if json:
             failed = {"error": failure} if failure else {}
-            print_json(_result_document(label, result, made) | failed)
+            common.print_json(_result_document(label, result, made) | failed)
         elif out != STANDARD:
-            print_text(f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
-                       f"experts, {problem.sense}, class {problem.problem_class}")
-            print_text(result.summary())
+            common.print_text(
+                f"problem      {label}: {problem.n_clients} clients x {problem.n_experts} "
+                f"experts, {problem.sense}, class {problem.problem_class}")
+            common.print_text(result.summary())
             wrote = out is not None or (parts is not None and result.has_answer)
             if wrote and not failure:
-                print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
+                common.print_text(f"wrote        {out or f'{parts}, a part for each worker'}")
     if failure:
-        note(f"error: {failure}")
-    return BAD_INPUT if failure else _exit_code(result)
+        common.note(f"error: {failure}")
+    return common.BAD_INPUT if failure else _exit_code(result)
 
 
 def _written(result: Result, out: str, made: dict[str, float]) -> str:
@@ -172,13 +145,13 @@ def _written(result: Result, out: str, made: dict[str, float]) -> str:
 
 
 def _solve_several(
-    file: str, chosen: list[Chosen], solved: Callable[[AlignmentProblem, str], Result],
+    file: str, chosen: list[common.Chosen], solved: Callable[[AlignmentProblem, str], Result],
     json: bool, made: dict[str, float],
 ) -> int:
     """Solve the problems of a file, a line for each; Ctrl-C ends it after the one at work."""
     documents, codes = [], []
     if not json:
-        print_text(f"{file}: {len(chosen)} problems")
+        common.print_text(f"{file}: {len(chosen)} problems")
     with Call("answer") as call:
         for part in chosen:
             result = solved(part.problem, f"{part.number} of {part.total}, ")
@@ -186,12 +159,12 @@ def _solve_several(
             documents.append(_result_document(part.label, result, made))
             if not json:
                 size = f"{part.problem.n_clients} x {part.problem.n_experts}"
-                print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
+                common.print_text(f"  #{part.number:<4}{size:<12}{_in_a_line(result)}")
             if result.termination is Termination.INTERRUPTED or call.noted:
-                codes.append(INTERRUPTED if part.number < part.total else DONE)
+                codes.append(common.INTERRUPTED if part.number < part.total else common.DONE)
                 break
         if json:
-            print_json({"file": file, "problems": documents})
+            common.print_json({"file": file, "problems": documents})
     return max(codes)
 
 
@@ -199,18 +172,20 @@ def _in_a_line(result: Result) -> str:
     """Return the outcome of a solve in one line."""
     words = f"{result.status.value} ({result.termination.value})"
     if result.has_answer:
-        words += f", {shown(result.objective_value)}"
+        words += f", {result.objective_value:.12g}"
     if result.status is Status.FEASIBLE and math.isfinite(result.gap):
-        words += f", bound {shown(result.dual_bound)}, gap {result.gap:.3%}"
+        words += f", bound {result.dual_bound:.12g}, gap {result.gap:.3%}"
     return f"{words}, {result.backend}, {result.stats['total_seconds']:.2f} s"
 
 
 def _exit_code(result: Result) -> int:
     if result.status is Status.INFEASIBLE:
-        return FAILED
+        return common.FAILED
     if result.has_answer:
-        return DONE
-    return INTERRUPTED if result.termination is Termination.INTERRUPTED else NOTHING_FOUND
+        return common.DONE
+    if result.termination is Termination.INTERRUPTED:
+        return common.INTERRUPTED
+    return common.NOTHING_FOUND
 
 
 def _result_document(label: str, result: Result, made: dict[str, float]) -> dict[str, Any]:
@@ -226,13 +201,13 @@ def _result_document(label: str, result: Result, made: dict[str, float]) -> dict
 
 
 def check(
-    file: FileArgument,
+    file: options.File,
     solution: Annotated[str, typer.Argument(metavar="SOLUTION", show_default=False)],
-    index: IndexOption = None,
-    sense: SenseOption = None,
-    settings: SetOption = None,
-    columns: ColumnOption = None,
-    json: JsonOption = False,
+    index: options.Index = None,
+    sense: options.Sense = None,
+    settings: options.Settings = None,
+    columns: options.Columns = None,
+    json: options.Json = False,
 ) -> int:
     """Check a solution against its problem, without a solver.
 
@@ -242,9 +217,10 @@ def check(
     here is called a claim of the solver the file names. The exit code is 1 where
     the solution breaks a bound or claims what is not so.
     """
-    problem, label = only_one(file, open_problems(file, index, sense, settings, columns))
-    problem, claimed, remarks = open_solution(solution, file, problem, settings)
-    with working("checking", json):
+    chosen = common.open_problems(file, index, sense, settings, columns)
+    problem, label = common.only_one(file, chosen)
+    problem, claimed, remarks = common.open_solution(solution, file, problem, settings)
+    with live_line("checking", json):
         found = verdict(problem, claimed)
     remarks = [*remarks, *found.remarks]
     lines = [f"failed: {failure}" for failure in found.failures]
@@ -252,10 +228,10 @@ def check(
         lines.append(found.certificate.summary() if found.claim is None
                      else found.claim.summary(found.certificate.objective_value))
     lines += remarks if found.failures else [*remarks, "ok"]
-    report(json, {"file": label, "solution": solution, "ok": not found.failures,
-                  "failures": found.failures, "remarks": remarks} | _certified(found),
-           "\n".join(lines))
-    return FAILED if found.failures else DONE
+    document = {"file": label, "solution": solution, "ok": not found.failures,
+                "failures": found.failures, "remarks": remarks} | _certified(found)
+    common.report(json, document, "\n".join(lines))
+    return common.FAILED if found.failures else common.DONE
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ from alignsolve.model.sources import ArraySource, FitnessSource
 from alignsolve.model.whole_files import replacing
 
 if TYPE_CHECKING:
-    from alignsolve.backends.exchange.inputs import Switch
+    from alignsolve.backends.exchange.outcome import ExchangeAnswer
     from alignsolve.certificate.certificate import Certificate
     from alignsolve.status import Limits, Outcome
 
@@ -98,7 +98,7 @@ class RayAnswer:
 
 
 def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -> RayAnswer:
-    """Solve a problem of the flow class without groups on Ray, and prove the answer there.
+    """Solve a problem of the flow class on Ray, and prove the answer there.
 
     Parameters
     ----------
@@ -115,40 +115,43 @@ def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -
         If Ray is missing, or no cluster is at the address.
     BackendError
         If a worker died and did not come back, or an answer breaks a bound.
+
+    Notes
+    -----
+    Components of layer groups are solved one after the other, by the same workers.
     """
-    from alignsolve.backends.exchange import inputs, streaming
-    from alignsolve.backends.exchange.backend import answer_of, switch_of, task_of
-    from alignsolve.backends.exchange.task import Task
+    from alignsolve.backends.exchange.backend import (
+        answer_of,
+        components_of,
+        solve_in_groups,
+        switch_of,
+        task_of,
+    )
+    from alignsolve.distributed.components import OnRay
     from alignsolve.distributed.proof import add_proofs
-    from alignsolve.distributed.shards import RayShards
+    from alignsolve.distributed.shards import RayShards, cut_blocks
 
     source = source_of(problem)
-    n, m = source.shape
-    exchange = engine.params.exchange
-    slots = inputs.slots_of(n, m, *problem.slot_bounds())
-    switch = inputs.Switch.of(switch_of(problem))
     _check_output(engine)
     with connected(engine) as ray:
         wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        starts, parts = _parts(source, slots, switch, wanted, streaming.stride_of(n, exchange))
-        shards = RayShards(ray, parts, starts, engine.params)
+        shards = RayShards(ray, cut_blocks(source.edges, wanted), source.edges, engine.params)
         try:
-            setup = shards.sent
-            task = Task.of(n, m, **task_of(problem, limits), params=exchange)
-            spread = 2.0 * problem.largest + switch.dearest
-            found = streaming.solve_shards(shards, slots, task, spread, engine.output is None)
-            certificate, load = None, np.zeros(m, np.int64)
+            on_ray = OnRay(shards, 2.0 * problem.largest, collect=engine.output is None)
+            solve: Callable[..., ExchangeAnswer] = on_ray.solve
+            if problem.expert_group is not None:
+                components = components_of(problem)
+                on_ray.experts = list(map(components.experts, range(len(components.members))))
+                solve = partial(solve_in_groups, components, solve, ready=False)
+            found = solve(source, *problem.slot_bounds(), switch=switch_of(problem), threads=1,
+                          should_stop=None, params=engine.params.exchange,
+                          **task_of(problem, limits))  # fmt: skip
+            certificate, load = None, np.zeros(problem.n_experts, np.int64)
             if found.feasible and found.prices is not None:
-                before = sum(shards.all("read_so_far"))
-                proofs = shards.all("prove", found.prices)
-                found.stats["proof_passes"] = (sum(shards.all("read_so_far")) - before) / n
-                certificate, load = add_proofs(problem, found.prices, proofs)
+                certificate, load = add_proofs(problem, found.prices, on_ray.proofs)
                 if engine.output is not None:
                     _write(shards, Path(engine.output))
-            found.stats.update(
-                workers=len(parts), bytes_setup=setup, bytes_sent=shards.sent - setup,
-                bytes_received=shards.received, calls=shards.calls, restarts=shards.restarts,
-            )  # fmt: skip
+            found.stats.update(on_ray.stats())
         finally:
             shards.close()
     return RayAnswer(answer_of(found, limits), certificate, load)
@@ -161,28 +164,6 @@ def source_of(problem: AlignmentProblem) -> FitnessSource:
     if problem.source is not None and problem.sense == "max":
         return problem.source
     return ArraySource(problem.fitness)
-
-
-def _parts(
-    source: FitnessSource, slots: tuple[IntArray, IntArray], switch: Switch, wanted: int,
-    stride: int,
-) -> tuple[IntArray, list[tuple[Any, ...]]]:  # fmt: skip
-    """Return the first client of each shard, and what its worker builds it from."""
-    from alignsolve.distributed.shards import cut_blocks
-
-    blocks = cut_blocks(source.edges, wanted).tolist()
-    edges = source.edges[blocks].tolist()
-    parts = [
-        (source.part(first, last), a, stride, tuple(_short(slot[a:b]) for slot in slots),
-         switch.part(a, b))
-        for (first, last), (a, b) in zip(pairwise(blocks), pairwise(edges), strict=True)
-    ]  # fmt: skip
-    return np.array(edges[:-1], np.int64), parts
-
-
-def _short(array: IntArray) -> IntArray | int:
-    """Return an array, or its one value."""
-    return int(array[0]) if array.size and (array == array[0]).all() else array
 
 
 def _check_output(engine: RayEngine) -> None:
@@ -223,12 +204,11 @@ def connected(engine: RayEngine) -> Iterator[Any]:
     try:
         if engine.address is not None:
             _reach(engine.address, engine.params.reached_within)
-            ray.init(address=engine.address, log_to_driver=False, logging_level="error")
+            where: dict[str, Any] = {"address": engine.address}
         else:
-            ray.init(
-                num_cpus=engine.workers, include_dashboard=False, log_to_driver=False,
-                logging_level="error", object_store_memory=engine.params.object_store,
-            )  # fmt: skip
+            where = {"num_cpus": engine.workers, "include_dashboard": False,
+                     "object_store_memory": engine.params.object_store}
+        ray.init(log_to_driver=False, logging_level="error", **where)
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendNotFoundError(f"no Ray cluster at {engine.address!r}: {error}") from error
     try:

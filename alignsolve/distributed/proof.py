@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alignsolve.backends.exchange.inputs import part_of
 from alignsolve.certificate.certificate import Certificate, certificate_by_prices
 from alignsolve.certificate.duality_gap import gap_of_sums
 from alignsolve.certificate.row_pass import Stakes, add_stakes, block_stakes
@@ -30,8 +31,10 @@ class PartialProof:
         What decides whether a gap counts as zero.
     value : float
         Sum of the held values.
-    load : int64 array, shape (n_experts,)
-        Holders among the clients.
+    experts : int64 array, shape (k,)
+        The experts that the shard's columns stand for.
+    load : int64 array, shape (k,)
+        Their holders among the clients.
     broken : str
         A bound of a client that the answer breaks; empty for none.
     """
@@ -39,21 +42,26 @@ class PartialProof:
     residual: float
     stakes: Stakes
     value: float
+    experts: IntArray
     load: IntArray
     broken: str
 
 
-def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
+def prove_shard(shard: Any, experts: IntArray, prices: Float64Array) -> PartialProof:
     """Check the answers of a shard's clients, and compare them with best responses.
 
     Parameters
     ----------
     shard : Shard
         Its rows are read once.
-    prices : float64 array, shape (n_experts,)
+    experts : int64 array, shape (k,)
+        What its columns stand for.
+    prices : float64 array, shape (k,)
         Prices, max sense.
     """
-    from alignsolve.certificate.row_pass_kernels import residual_sum  # numba is slow to import
+    # numba is slow to import
+    from alignsolve.certificate.group_pass_kernels import residual_sum_in_groups
+    from alignsolve.certificate.row_pass_kernels import residual_sum
 
     row_ind, col_ind = shard.pairs()
     indptr = starts_of(shard.count)
@@ -62,20 +70,30 @@ def prove_shard(shard: Any, prices: Float64Array) -> PartialProof:
         rows = shard.rows_of(k)
         values, ends = shard.values(k), indptr[rows.start : rows.stop + 1]
         slots = shard.slot_min[rows], shard.slot_max[rows]
-        residuals.append(residual_sum(values, prices, ends, col_ind, *slots, held)[0])
+        groups = part_of(shard.groups, rows)
+        if groups is None:
+            residual, _ = residual_sum(values, prices, ends, col_ind, *slots, held)
+        else:
+            # As the proof of a problem in memory has them: kernels are compiled for one kind.
+            of_expert, low, high = (array.astype(np.int64) for array in (
+                groups.of_expert, groups.low, groups.high))  # fmt: skip
+            residual, _ = residual_sum_in_groups(values, prices, ends, col_ind, slots, of_expert,
+                                                 (low, high), held)  # fmt: skip
+        residuals.append(residual)
         whole = not stakes or bool(stakes[-1].whole)
         stakes.append(block_stakes(values, prices, ends, col_ind, slots[1], whole))
-    broken = _broken(shard, row_ind, col_ind)
+    broken = _broken(shard, row_ind, col_ind, experts)
     forbidden = np.flatnonzero(held == -np.inf)
     if forbidden.size and not broken:
         at = int(forbidden[0])
-        broken = f"client {row_ind[at]} may not hold expert {col_ind[at]}"
+        broken = f"client {row_ind[at]} may not hold expert {experts[col_ind[at]]}"
     load = np.bincount(col_ind, minlength=shard.m)
-    return PartialProof(math.fsum(residuals), add_stakes(stakes), float(held.sum()), load, broken)
+    return PartialProof(math.fsum(residuals), add_stakes(stakes), float(held.sum()), experts, load,
+                        broken)  # fmt: skip
 
 
-def _broken(shard: Any, row_ind: IntArray, col_ind: IntArray) -> str:
-    """Return a slot bound that an answer breaks, or a pair that it names twice."""
+def _broken(shard: Any, row_ind: IntArray, col_ind: IntArray, experts: IntArray) -> str:
+    """Return a bound of a client that an answer breaks, or a pair that it names twice."""
     bad = np.flatnonzero((shard.count < shard.slot_min) | (shard.count > shard.slot_max))
     if bad.size:
         i = int(bad[0])
@@ -83,7 +101,16 @@ def _broken(shard: Any, row_ind: IntArray, col_ind: IntArray) -> str:
                 f"{shard.slot_min[i]} to {shard.slot_max[i]} allowed")
     twice = np.flatnonzero((np.diff(row_ind) == 0) & (np.diff(col_ind) == 0))
     if twice.size:
-        return f"client {row_ind[twice[0]]} is given expert {col_ind[twice[0]]} twice"
+        return f"client {row_ind[twice[0]]} is given expert {experts[col_ind[twice[0]]]} twice"
+    if shard.groups is None:
+        return ""
+    count = np.zeros(shard.groups.low.shape, np.int64)
+    np.add.at(count, (row_ind - shard.start, shard.groups.of_expert[col_ind]), 1)
+    for i, g in np.argwhere((count < shard.groups.low) | (count > shard.groups.high))[:1]:
+        first, last = shard.groups.start[g : g + 2]
+        return (f"client {shard.start + i} holds {count[i, g]} of the experts "
+                f"{experts[first:last].tolist()}; {shard.groups.low[i, g]} to "
+                f"{shard.groups.high[i, g]} allowed")
     return ""
 
 
@@ -95,18 +122,20 @@ def add_proofs(
     Parameters
     ----------
     problem : AlignmentProblem
-        A problem of the flow class without groups; its fitness is not read.
+        A problem of the flow class; its fitness is not read.
     prices : float64 array, shape (n_experts,)
         Prices, max sense.
     parts : sequence of PartialProof
-        One per shard, in order.
+        One per component and shard.
 
     Raises
     ------
     BackendError
         If the answer breaks a bound.
     """
-    load = np.sum([part.load for part in parts], axis=0)
+    load = np.zeros(problem.n_experts, np.int64)
+    for part in parts:
+        load[part.experts] += part.load
     broken = next((part.broken for part in parts if part.broken), "")
     low, high = problem.load_min, problem.load_max
     wrong = (load < low - tolerance(low)) | (load > high + tolerance(high))

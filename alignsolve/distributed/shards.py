@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,10 @@ class RayShards(Shards):
     ----------
     ray : module
         Ray, connected to a cluster.
-    parts : sequence of tuple
-        What each worker builds its shard from; see `build_shard`.
-    starts : int64 array, shape (n_shards,)
-        First client of each shard.
+    blocks : int64 array, shape (n_shards + 1,)
+        First block of each shard, and the number of blocks; see `cut_blocks`.
+    edges : int64 array, shape (n_blocks + 1,)
+        First client of each block, and the number of clients.
     params : RayParams
         How often and how long to wait for workers.
 
@@ -49,17 +48,16 @@ class RayShards(Shards):
     """
 
     def __init__(
-        self, ray: Any, parts: Sequence[tuple[Any, ...]], starts: IntArray, params: RayParams
+        self, ray: Any, blocks: IntArray, edges: IntArray, params: RayParams
     ) -> None:
-        super().__init__(starts)
-        self.ray = ray
+        super().__init__(edges[blocks[:-1]])
+        self.ray, self.blocks = ray, blocks
         self.patience = params.patience
         options = {"num_cpus": 1, "max_restarts": params.max_restarts, "max_task_retries": 0}
         actor = ray.remote(**options)(Worker)
-        self.workers = [actor.remote() for _ in parts]
-        self.logs: list[list[tuple[str, bytes]]] = [[] for _ in parts]
+        self.workers = [actor.remote() for _ in self.starts]
+        self.logs: list[list[tuple[str, bytes]]] = [[] for _ in self.starts]
         self.sent = self.received = self.restarts = self.calls = 0
-        self.each("build", parts)
 
     def call(self, method: str, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
         """Call a method of some shards at once, by number; return what they return."""

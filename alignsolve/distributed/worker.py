@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.distributed.proof import prove_shard
+from alignsolve.model.arrays import IntArray
 from alignsolve.model.sources import FitnessSource
 from alignsolve.model.whole_files import replacing
 
@@ -28,10 +29,14 @@ class Behind(Exception):  # noqa: N818  (a state, and no error of anybody)
 
 
 class Worker:
-    """A shard behind a door through which only bytes go; `build` comes first."""
+    """Shards behind a door through which only bytes go: calls go to the one built last.
+
+    Of each component there is a shard; those of earlier ones keep their answers.
+    """
 
     def __init__(self) -> None:
-        self.shard: Any = None
+        self.shards: list[Any] = []
+        self.experts: list[IntArray] = []
         self.changes = 0
 
     def call(self, changes: int, method: str, arguments: bytes) -> bytes:
@@ -66,26 +71,38 @@ class Worker:
 
     def _do(self, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "prove":
-            return prove_shard(self.shard, *arguments)
+            return prove_shard(self.shards[-1], self.experts[-1], *arguments)
         if method == "write":
-            return write_pairs(*self.shard.pairs(), *arguments)
+            return write_pairs(*self._pairs(), *arguments)
+        found = None
         if method == "build":
-            self.shard, found = build_shard(*arguments), None
+            *built, experts = arguments
+            self.shards.append(build_shard(*built))
+            self.experts.append(experts)
         else:
-            found = getattr(self.shard, method)(*arguments)
+            found = getattr(self.shards[-1], method)(*arguments)
         self.changes += method in CHANGES
         return found
 
+    def _pairs(self) -> tuple[IntArray, IntArray]:
+        """Return the pairs of all components, sorted by client, then expert."""
+        found = [shard.pairs() for shard in self.shards]
+        rows = np.concatenate([rows for rows, _ in found])
+        cols = np.concatenate([experts[cols] for experts, (_, cols)
+                               in zip(self.experts, found, strict=True)])  # fmt: skip
+        order = np.lexsort((cols, rows)) if len(found) > 1 else slice(None)
+        return rows[order], cols[order]
+
 
 def build_shard(
-    source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any
+    source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any, groups: Any
 ) -> Any:
     """Return a `Shard` that works on one core; slots of equal entries come as one number."""
     from alignsolve.backends.exchange.inputs import slots_of
     from alignsolve.backends.exchange.shard import Shard
     from alignsolve.backends.exchange.task import Blocks
 
-    return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks())
+    return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks(), groups)
 
 
 def write_pairs(row_ind: Any, col_ind: Any, path: str) -> str:

@@ -11,22 +11,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.exact_cuts import exact_cuts
-from alignsolve.backends.milp.float_solver import expected_seconds
-from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model
-from alignsolve.backends.milp.linear_solve import REPEATABLE_NODES, REPEATABLE_PAIRS
+from alignsolve.backends.milp.float_solver import FloatSolver
+from alignsolve.backends.milp.linear_model import LinearModel, build_linear_model, rows_below
+from alignsolve.backends.milp.linear_solve import REPEATABLE_PAIRS, ModelOutcome, Task
+from alignsolve.backends.milp.scipy_milp import ScipyHighs
 from alignsolve.backends.row_units import row_reduce
 from alignsolve.elastic.shortfalls import priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.errors import BackendError, guarded
 from alignsolve.infeasibility.farkas import bound_rows
-from alignsolve.interruptible import Tell, Waited, call
+from alignsolve.interruptible import Waited, wait_for
 from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
@@ -80,139 +80,106 @@ def least_violating_answer(
     most = REPEATABLE_PAIRS if limits.repeatable else MOST_PAIRS
     if problem.fitness.size > min(most, MOST_PAIRS_PER_SECOND * limits.remaining()):
         return None
-    model = _Model(problem, weights)
-    if not model.base.n_pairs:
+    loads = {name: replace(load, penalty=0.0) for name, load in problem.loads.items()}
+    model = _Model(problem.replace(load_penalty=0.0, loads=loads), weights)
+    if not model.model.n_pairs:
         nothing = np.empty(0, dtype=np.int64)
         missed = priced(shortfalls(problem, weights, nothing, nothing))
         return (nothing, nothing), missed
-    found = model.solve(model.violation_cost, math.inf, limits)
+    found = model.solve(limits)
     if found is None:
         return None
     pairs, bound = found
-    missed = priced(shortfalls(problem, weights, *pairs))
-    modelled = model.violation(*pairs)
+    missed, modelled = priced(shortfalls(problem, weights, *pairs)), model.missed(*pairs)
     # What no assignment can avoid, such as a bound beyond all clients, is not in the model.
     constant = missed - modelled if math.isfinite(missed) else 0.0
-    better = model.solve(model.objective_cost, modelled, limits)
-    if better is not None and model.violation(*better[0]) <= modelled * (1 + ROUNDING):
+    better = _Model(problem, weights, modelled).solve(limits)
+    if better is not None and model.missed(*better[0]) <= modelled * (1 + ROUNDING):
         pairs = better[0]
-    return pairs, max(0.0, min(missed, bound + constant))
+    return pairs, max(0.0, min(missed, constant - bound))
 
 
 class _Model:
-    """Columns of the linear model without elastic bounds, then one per bound that may be missed."""
+    """The linear model without elastic bounds, and a column per bound that may be missed.
 
-    def __init__(self, problem: AlignmentProblem, weights: ViolationWeights) -> None:
+    It asks for the least priced violation; given `most`, for the best objective at a
+    violation of at most that.
+    """
+
+    def __init__(
+        self, problem: AlignmentProblem, weights: ViolationWeights, most: float | None = None
+    ) -> None:
         self.hard = without_bounds(problem)
         exact = Feature.NAMED_LOAD_PENALTY not in problem.features
-        self.base: LinearModel = build_linear_model(self.hard, all_holder_pieces=exact)
-        base = self.base
-        rows, limits, costs = _soft_rows(problem, weights, base)
-        self.soft, self.limit, self.cost = rows, limits, costs
-        n_soft = limits.size
-        largest = float(costs.max(initial=0.0)) or 1.0
-        self.violation_cost = np.concatenate([np.zeros(base.n_columns), costs / largest])
-        self.scale = largest
-        size = float(np.abs(base.objective).max(initial=0.0)) or 1.0
-        self.objective_cost = np.concatenate([-base.objective / size, np.zeros(n_soft)])
+        base = build_linear_model(self.hard, all_holder_pieces=exact)
+        self.soft, self.limit, self.cost = _soft_rows(problem, weights, base)
+        n_soft = self.limit.size
+        nothing = np.zeros(n_soft)
+        violation = np.concatenate([np.zeros(base.n_columns), self.cost])
+        objective = np.concatenate([base.objective, nothing])
         wide = sp.csr_array((n_soft, base.n_columns - base.n_pairs))
-        excess = sp.csr_array(-sp.eye_array(n_soft))
-        self.soft_matrix = sp.hstack([rows, wide, excess], format="csr")
+        misses = sp.hstack([self.soft, wide, -sp.eye_array(n_soft)], format="csr")
+        self.model = replace(
+            base,
+            lower=np.concatenate([base.lower, nothing]),
+            upper=np.concatenate([base.upper, np.full(n_soft, np.inf)]),
+            is_integer=np.concatenate([base.is_integer, np.zeros(n_soft, dtype=np.bool_)]),
+            objective=-violation if most is None else objective,
+            blocks=tuple(replace(block, matrix=sp.hstack(
+                [block.matrix, sp.csr_array((block.keys.size, n_soft))], format="csr"
+            )) for block in base.blocks),
+        ).with_rows(rows_below("missed", misses, self.limit))
+        if most is not None:
+            room = ROUNDING * max(most, float(self.cost.min(initial=1.0)))
+            self.model = self.model.with_rows(
+                rows_below("violation", sp.csr_array(violation[None, :]), np.array([most + room])))
 
-    def violation(self, rows: IntArray, cols: IntArray) -> float:
+    def missed(self, rows: IntArray, cols: IntArray) -> float:
         """Return the priced violation of an assignment as the model sees it."""
-        held = self.base.point(self.hard, rows, cols)[: self.base.n_pairs]
+        held = self.model.point(self.hard, rows, cols)[: self.model.n_pairs]
         return float(self.cost @ np.maximum(self.soft @ held - self.limit, 0.0))
 
-    def solve(
-        self, cost: Float64Array, most: float, limits: Limits
-    ) -> tuple[Pairs, float] | None:
-        """Minimise a cost at a violation of at most `most`, in `TIME_SHARE` of what is left.
+    def solve(self, limits: Limits) -> tuple[Pairs, float] | None:
+        """Maximise the model's objective in `TIME_SHARE` of the time that is left.
 
         Returns
         -------
         pairs, bound
-            An assignment within all bounds that are never relaxed, and a lower
-            bound on the priced violation where that is the cost; or None.
+            An assignment within all bounds that are never relaxed, and an upper bound on
+            the objective; or None.
         """
         deadline = time.perf_counter() + TIME_SHARE * limits.remaining()
         for _ in range(MOST_ROUNDS):
             if time.perf_counter() > deadline:
                 return None
             try:
-                waited: Waited[Any] = guarded(
-                    "the model of violations",
-                    lambda: self._milp(cost, most, limits, deadline),
-                    Waited(None, interrupted=True),
-                )
+                outcome = self._solved(replace(limits, deadline=deadline, rel_gap=0.0))
             except BackendError as error:
                 logger.info("the elastic solve goes on: %s", error)
                 return None
-            if waited.interrupted:
-                raise Interrupted
-            result = waited.value
-            if result is None or result.x is None:
+            if not outcome.points:
                 return None
-            pairs = self.base.pairs(np.asarray(result.x)[: self.base.n_columns])
+            pairs = self.model.pairs(outcome.points[-1])
             if is_feasible(self.hard, *pairs):
-                bound = getattr(result, "mip_dual_bound", None)
-                return pairs, (result.fun if bound is None else bound) * self.scale
-            cuts = exact_cuts(self.hard, self.base, *pairs)
+                return pairs, outcome.bound
+            cuts = exact_cuts(self.hard, self.model, *pairs)
             if cuts is None:
                 return None
-            self.base = self.base.with_rows(cuts)
+            self.model = self.model.with_rows(cuts)
         return None
 
-    def _milp(
-        self, cost: Float64Array, most: float, limits: Limits, deadline: float
-    ) -> Waited[Any]:
+    def _solved(self, limits: Limits) -> ModelOutcome:
         """Call HiGHS once."""
-        from scipy.optimize import Bounds, LinearConstraint
-
-        base, n_soft = self.base, self.limit.size
-        pad = sp.csr_array((base.n_rows, n_soft))
-        rows = [LinearConstraint(self.soft_matrix, -np.inf, self.limit)] if n_soft else []
-        if base.n_rows:
-            rows.append(LinearConstraint(
-                sp.hstack([base.matrix, pad], format="csr"),
-                base.row_lower - base.row_slack, base.row_upper + base.row_slack,
-            ))
-        if math.isfinite(most):
-            room = ROUNDING * max(most, float(self.cost.min(initial=1.0)))
-            rows.append(LinearConstraint(
-                self.violation_cost[None, :], -np.inf, (most + room) / self.scale
-            ))
-        left: dict[str, Any] = {"mip_rel_gap": 0.0, "random_seed": limits.seed}
-        if limits.threads is not None:
-            left["threads"] = limits.threads
-        if math.isfinite(deadline):
-            left["time_limit"] = max(0.01, deadline - time.perf_counter())
-        if limits.repeatable:
-            left["node_limit"] = REPEATABLE_NODES
-        return call(
-            _solved, cost,
-            {
-                "integrality": np.concatenate([base.is_integer, np.zeros(n_soft)]),
-                "bounds": Bounds(
-                    np.concatenate([base.lower, np.zeros(n_soft)]),
-                    np.concatenate([base.upper, np.full(n_soft, np.inf)]),
-                ),
-                "constraints": rows,
-                "options": left,
-            },
-            seconds=min(expected_seconds(base), deadline - time.perf_counter()),
-            deadline=deadline + 0.1, poll=limits.poll,
+        solver, task = FloatSolver(ScipyHighs()), Task(self.model, limits)
+        waited: Waited[ModelOutcome | None] = guarded(
+            "the model of violations",
+            lambda: wait_for(lambda: solver.run(task), limits.deadline + 0.1, solver.stop,
+                             limits.poll),
+            Waited(None, interrupted=True),
         )
-
-
-def _solved(tell: Tell | None, cost: Float64Array, arguments: dict[str, Any]) -> Any:
-    """Call `scipy.optimize.milp`."""
-    from scipy.optimize import milp
-
-    with warnings.catch_warnings():
-        # SciPy warns that it passes options on to HiGHS unseen: as wanted.
-        warnings.filterwarnings("ignore", message="Unrecognized options detected")
-        return milp(cost, **arguments)
+        if waited.interrupted:
+            raise Interrupted
+        return waited.value or ModelOutcome()
 
 
 def _soft_rows(

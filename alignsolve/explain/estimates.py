@@ -40,16 +40,10 @@ class Estimates(Answer):
     two searches an expert; one change of every client two searches a client.
     """
 
-    exact = False
-
     def __init__(self, problem: AlignmentProblem, result: Result) -> None:
         super().__init__(problem, result.row_ind, result.col_ind)
         self.prices = LoadPrices.of_result(problem, result)
         self.own = OwnProblems(problem, self.prices)
-
-    def paid(self, client: int) -> Float64Array:
-        """Return what a client pays for each expert, max sense, (n_experts,)."""
-        return np.asarray(self.prices.paid(np.array([client]))[0])
 
     # -- clients ------------------------------------------------------------------
 
@@ -64,7 +58,7 @@ class Estimates(Answer):
         return Changes(
             loss=np.where(held, 0.0, cost), given=np.where(held, nothing, other),
             margin=np.where(held, cost, np.inf), taken=np.where(held, other, nothing),
-            gain=np.where(held, 0.0, gain),
+            gain=np.where(held | np.isinf(cost), 0.0, gain),
         )  # fmt: skip
 
     def of_expert(self, clients: IntArray, expert: int) -> Float64Array:
@@ -99,6 +93,14 @@ class Estimates(Answer):
         indifferent = missing <= INDIFFERENT * max(1.0, self.problem.largest)
         return bool(self.slot_worth[expert] > 0 and indifferent)
 
+    def displaces(self, expert: int, given: int | None) -> bool:
+        """Return False: what holders would do is not known."""
+        return False
+
+    def price_cuts(self, client: int, loss: Float64Array) -> Float64Array:
+        """Return by how much each expert is too dear for a client: by what giving it costs."""
+        return loss
+
     def gain_of_slot(self, clients: IntArray) -> Float64Array:
         """Return what one more slot would gain each client, (len(clients),)."""
         return self._gain(self._more_slots, clients)
@@ -129,23 +131,14 @@ class Estimates(Answer):
     # -- experts ------------------------------------------------------------------
 
     @property
-    def slot_worth(self) -> Float64Array:
-        """Gain if each expert's upper load bound rose by one, >= 0, (n_experts,)."""
-        gain = np.maximum(0.0, self.prices.holder() - self.up)
-        return np.where(self.loads == self.high, gain, 0.0)
+    def one_more(self) -> Float64Array:
+        """Loss of one more holder of each expert than now, < 0 for a gain, (n_experts,)."""
+        return self.up - self.prices.holder()
 
     @property
-    def slot_loss(self) -> Float64Array:
-        """Loss if the upper load bound fell by one; infinite where impossible, (n_experts,)."""
-        loss = np.maximum(0.0, self.prices.holder() + self.down)
-        loss = np.where(self.low < self.high, loss, np.inf)
-        return np.where(self.loads == self.high, loss, 0.0)
-
-    @property
-    def need_worth(self) -> Float64Array:
-        """Gain if each expert's lower load bound fell by one, >= 0, (n_experts,)."""
-        binds = (self.loads == self.low) & (self.low > 0)
-        return np.where(binds, np.maximum(0.0, -(self.prices.holder() + self.down)), 0.0)
+    def one_fewer(self) -> Float64Array:
+        """Loss of one holder fewer of each expert, < 0 for a gain, (n_experts,)."""
+        return self.down + self.prices.holder()
 
     def next_holder(self, expert: int, cost: Float64Array) -> int | None:
         """Return who is nearest to taking an expert's further slot, where one would be used.

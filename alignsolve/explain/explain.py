@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import overload
 
-from alignsolve.errors import ProblemError
 from alignsolve.explain.client_view import ClientExplanation
 from alignsolve.explain.expert_view import ExpertExplanation
 from alignsolve.explain.explainer import EXACT_SECONDS, Explainer
@@ -96,10 +95,5 @@ def explain(
     expert 1: fitness 2.5, price 0; lower by more than 2.5, nothing takes its place
     not expert 0: fitness 2, price 0; higher by more than 2.5, it is given in place of expert 1
     """
-    if client is not None and expert is not None:
-        raise ProblemError("explain takes a client or an expert, not both")
     with Call():
-        explainer = Explainer(problem, result, exact, time_limit)
-        if client is not None:
-            return explainer.client(client)
-        return explainer.overall() if expert is None else explainer.expert(expert)
+        return Explainer(problem, result, exact, time_limit).of(client, expert)

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from alignsolve.certificate.answer import Changes
 from alignsolve.certificate.best_responses import best_responses
-from alignsolve.certificate.exchanges import Exchanges
 from alignsolve.errors import ProblemError
-from alignsolve.explain.client_view import (
-    Alternative,
-    ClientExplanation,
-    HeldExpert,
-    Wording,
-)
+from alignsolve.explain.client_view import Alternative, ClientExplanation, HeldExpert, Wording
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
@@ -33,9 +26,9 @@ from alignsolve.status import Status
 
 if TYPE_CHECKING:
     from alignsolve.explain.estimates import Estimates
+    from alignsolve.explain.exact import Exact
     from alignsolve.explain.own_problem import OwnProblems
-
-Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
+    from alignsolve.explain.settling import Explained
 
 #: Contenders that an explanation of an expert lists on either side.
 CONTENDERS = 20
@@ -136,9 +129,7 @@ class Explainer:
     def _can_settle(self) -> bool:
         return self.problem.integers is None and not self.problem.streamed
 
-    def _settled(
-        self, explained: Explained, settle: str, *more: Any
-    ) -> Explained:
+    def _settled(self, explained: Explained) -> Explained:
         """Settle an explanation's estimates, where that is asked for."""
         if not (self.settles and self._can_settle):
             return explained
@@ -146,19 +137,17 @@ class Explainer:
         from alignsolve.explain import resolving, settling
 
         resolver = resolving.Resolver(self.problem, self.result, self.time_limit)
-        by: Callable[..., Explained] = getattr(settling, settle)
-        settled = by(explained, resolver, *more)
+        settled = settling.settle(explained, resolver)
         # The first note says that there are estimates.
         return replace(settled, notes=self.notes[1:]) if settled.exact else settled
 
     @cached_property
-    def found(self) -> Exchanges | Estimates:
+    def found(self) -> Exact | Estimates:
         """What says what changes cost: exactly where prices prove the answer, else estimates."""
-        if self.exact:
-            return Exchanges(self.problem, self.result.row_ind, self.result.col_ind)
         from alignsolve.explain.estimates import Estimates
+        from alignsolve.explain.exact import Exact
 
-        return Estimates(self.problem, self.result)
+        return (Exact if self.exact else Estimates)(self.problem, self.result)
 
     # -- what clients would hold alone ---------------------------------------------
 
@@ -188,6 +177,16 @@ class Explainer:
             wanted += chosen.sum(axis=0)
         return value, wanted
 
+    def of(
+        self, client: int | str | None, expert: int | str | None
+    ) -> ClientExplanation | ExpertExplanation | Explanation:
+        """Explain the answer to a client, to an expert, or as a whole; see `explain`."""
+        if client is not None and expert is not None:
+            raise ProblemError("explain takes a client or an expert, not both")
+        if client is not None:
+            return self.client(client)
+        return self.overall() if expert is None else self.expert(expert)
+
     # -- a client -------------------------------------------------------------------
 
     def client(self, client: int | str) -> ClientExplanation:
@@ -195,7 +194,13 @@ class Explainer:
         i = _index("client", client, self.problem.n_clients, self.problem.client_ids)
         problem, at, found = self.problem, np.array([i]), self.found
         (values,), (held,) = found.block(at)
-        changes, paid = found.changes(at), self._paid(i)
+        changes, paid = found.changes(at), found.prices.paid(at)[0]
+        cuts = found.price_cuts(i, changes.loss[0])
+
+        def pair(j: int) -> dict[str, Any]:
+            return {"expert": j, "name": problem.expert_name(j),
+                    "value": problem.sign * float(values[j]), "price": self._stated(float(paid[j]))}
+
         value, alone = float(found.own_value(at)[0]), float(self._best_alone(at)[0][0])
         others = np.flatnonzero(~held & (values > -np.inf))
         others = others[np.argsort(changes.loss[0][others], kind="stable")]
@@ -205,9 +210,8 @@ class Explainer:
         explained = ClientExplanation(
             client=i,
             name=problem.client_name(i),
-            held=tuple(self._held(j, values, paid, changes)
-                       for j in np.flatnonzero(held).tolist()),
-            alternatives=tuple(self._alternative(i, j, values, held, paid, changes)
+            held=tuple(self._held(pair(j), changes) for j in np.flatnonzero(held).tolist()),
+            alternatives=tuple(self._alternative(i, pair(j), changes, float(cuts[j]))
                                for j in others.tolist()),
             forbidden=int((values == -np.inf).sum()),
             value=problem.sign * value,
@@ -222,111 +226,45 @@ class Explainer:
                                       *(f"budget_worth.{name}" for name in budgets)),
             sense=problem.sense,
         )
-        return self._settled(explained, "settle_client", self.wording)
+        return self._settled(explained)
 
     def _estimates(self, *names: str) -> tuple[str, ...]:
         return () if self.exact else names
-
-    def _paid(self, client: int) -> Float64Array:
-        """Return what a client pays for each expert, max sense."""
-        if not isinstance(self.found, Exchanges):
-            return self.found.paid(client)
-        return self._holder_prices
-
-    @cached_property
-    def _holder_prices(self) -> Float64Array:
-        """Price of a holder of each expert, max sense."""
-        if not isinstance(self.found, Exchanges):
-            return self.found.prices.holder()
-        prices = self.result.prices
-        # Without a client nothing has a price.
-        return self.problem.sign * prices if prices is not None else np.zeros(self.found.loads.size)
 
     def _stated(self, price: Any) -> Any:
         """Return a price in the problem's own sense."""
         return 0 + self.problem.sign * price
 
-    def _held(
-        self, j: int, values: Float64Array, paid: Float64Array, changes: Changes
-    ) -> HeldExpert:
+    def _held(self, pair: dict[str, Any], changes: Changes) -> HeldExpert:
         """Return what is to be said of a held expert."""
+        j = pair["expert"]
         margin = float(changes.margin[0, j])
         return self.wording.held(HeldExpert(
-            expert=j,
-            name=self.problem.expert_name(j),
-            value=self.problem.sign * float(values[j]),
-            price=self._stated(float(paid[j])),
+            **pair,
             margin=margin,
             runner_up=_expert_or_none(changes.taken[0, j]),
             exact=self.exact or math.isinf(margin),
         ))
 
     def _alternative(
-        self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array,
-        changes: Changes,
-    ) -> Alternative:  # fmt: skip
+        self, client: int, pair: dict[str, Any], changes: Changes, cut: float
+    ) -> Alternative:
         """Return what is to be said of an expert that a client may hold and does not."""
-        missing = float(changes.loss[0, j])
-        cut: float | None = missing
-        if self.exact:
-            cut = self._price_cut(i, j, values, held, paid)
+        j, found = pair["expert"], self.found
+        missing, given = float(changes.loss[0, j]), _expert_or_none(changes.given[0, j])
         return self.wording.alternative(Alternative(
-            expert=j,
-            name=self.problem.expert_name(j),
-            value=self.problem.sign * float(values[j]),
-            price=self._stated(float(paid[j])),
+            **pair,
             missing=missing,
-            in_place_of=_expert_or_none(changes.given[0, j]),
-            price_cut=cut,
-            slot_suffices=self.found.slot_suffices(i, j, missing),
+            in_place_of=given,
+            price_cut=None if math.isnan(cut) else cut,
+            slot_suffices=found.slot_suffices(client, j, missing),
             exact=self.exact or math.isinf(missing),
             slot_exact=self.exact,
-            gain=(float(changes.gain[0, j]) if math.isfinite(missing)
-                  else self._gain_alone(i, float(values[j]), values[held])),
-            holders=int(self.found.loads[j]),
-            places=int(self.found.high[j]),
-            displaces=self._displaces(j, _expert_or_none(changes.given[0, j])),
+            gain=float(changes.gain[0, j]),
+            holders=int(found.loads[j]),
+            places=int(found.high[j]),
+            displaces=found.displaces(j, given),
         ))
-
-    def _gain_alone(self, i: int, value: float, held: Float64Array) -> float:
-        """Return what a client would gain by an expert out of reach; 0 where sets count."""
-        if not self.exact or self.problem.expert_group is not None:
-            return 0.0
-        given = 0.0 if held.size < self.problem.max_experts[i] else held.min(initial=np.inf)
-        return max(0.0, value - float(given))
-
-    def _displaces(self, j: int, given: int | None) -> bool:
-        """Tell whether each holder can leave its place for nothing, or for what is given up."""
-        problem, found = self.problem, self.found
-        if not self.exact or problem.expert_group is not None:
-            return False
-        holders = found.rows[found.cols == j]
-        leaves = self._held_counts[holders] > problem.min_experts[holders]
-        if given is None:
-            return bool(leaves.all())
-        leaves &= found.loads[given] > found.low[given] and problem.load_penalty[given] == 0
-        takes = problem.pair_values(holders, np.full(holders.size, given)) > -np.inf
-        takes &= ~np.isin(holders, found.rows[found.cols == given])
-        return bool((leaves | takes).all())
-
-    @cached_property
-    def _held_counts(self) -> IntArray:
-        """How many experts each client holds."""
-        return np.bincount(self.found.rows, minlength=self.problem.n_clients)
-
-    def _price_cut(
-        self, i: int, j: int, values: Float64Array, held: BoolArray, paid: Float64Array
-    ) -> float | None:
-        """Return by how much an expert is too dear for a client at the prices of the others."""
-        if not isinstance(self.found, Exchanges):
-            return None
-        moves, net = self.found.moves, values - paid
-        add, drop = moves.room(np.array([i]))
-        given = [float(net[h]) for h in np.flatnonzero(held).tolist()
-                 if moves.swaps(h, add, drop)[0, j]]  # fmt: skip
-        if moves.may_add[i] and add[0, j]:
-            given.append(0.0)
-        return max(0.0, min(given) - float(net[j])) if given else None
 
     # -- an expert ------------------------------------------------------------------
 
@@ -335,14 +273,13 @@ class Explainer:
         j = _index("expert", expert, self.problem.n_experts, self.problem.expert_ids)
         found = self.found
         weakest, nearest, holder = self._contenders(j)
-        named = {} if isinstance(found, Exchanges) else found.prices.named()
         explained = ExpertExplanation(
             expert=j,
             name=self.problem.expert_name(j),
             load=int(found.loads[j]),
             load_min=int(found.low[j]),
             load_max=int(found.high[j]),
-            price=self._stated(float(self._holder_prices[j])),
+            price=self._stated(float(found.prices.holder()[j])),
             wanted=int(self._alone[1][j]),
             slot_worth=float(found.slot_worth[j]),
             slot_loss=float(found.slot_loss[j]),
@@ -352,10 +289,11 @@ class Explainer:
             nearest=nearest,
             exact=self.exact,
             notes=self.notes,
-            load_prices={name: self._stated(float(price[j])) for name, price in named.items()},
+            load_prices={name: self._stated(float(price[j]))
+                         for name, price in found.prices.named().items()},
             estimates=self._estimates("slot_worth", "slot_loss", "minimum_worth"),
         )
-        return self._settled(explained, "settle_expert")
+        return self._settled(explained)
 
     def _contenders(
         self, j: int
@@ -393,13 +331,12 @@ class Explainer:
         alone, _ = self._alone
         has = found.of_all_clients(found.own_value)
         regret = np.maximum(0.0, alone - has)
-        named = {} if isinstance(found, Exchanges) else found.prices.named()
         explained = Explanation(
             objective_value=self.result.objective_value,
             total=problem.sign * float(has.sum()),
             free=problem.sign * float(alone.sum()),
             balance=float(regret.sum()),
-            prices=self._stated(self._holder_prices),
+            prices=self._stated(found.prices.holder()),
             slot_worth=found.slot_worth,
             minimum_worth=found.need_worth,
             client_slot_worth=found.of_all_clients(found.gain_of_slot),
@@ -407,13 +344,14 @@ class Explainer:
             expert_names=tuple(problem.expert_name(j) for j in range(problem.n_experts)),
             exact=self.exact,
             notes=self.notes,
-            load_prices={name: self._stated(price) for name, price in named.items()},
+            load_prices={name: self._stated(price)
+                         for name, price in found.prices.named().items()},
             estimates=self._estimates("slot_worth", "minimum_worth", "client_slot_worth"),
             loads=found.loads,
             load_min=found.low,
             load_max=found.high,
         )
-        return self._settled(explained, "settle_overall")
+        return self._settled(explained)
 
 
 def _expert_or_none(index: int) -> int | None:

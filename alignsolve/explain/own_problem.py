@@ -163,7 +163,7 @@ class OwnProblems:
         held: BoolArray,
     ) -> Float64Array:  # fmt: skip
         """Write the best sets of some clients; return their values."""
-        from alignsolve.backends.lagrangian.multidimensional_knapsack import best_sets
+        from alignsolve.backends.lagrangian.bound import best_sets
 
         parts, every = self.parts, np.arange(clients.size)
         reduced, sizes = self.reduced(clients), parts.sizes(clients)
@@ -178,8 +178,10 @@ class OwnProblems:
             reduced[every, forbidden] = -np.inf
         known = np.full((clients.size, parts.n_rows), -1, dtype=np.int16)
         best_sets(reduced, sizes, capacity, room, known, parts.kind, NODES, 0.0, held, upper)
-        value = np.where(held, reduced, 0.0).sum(axis=1)
-        value = np.where(upper == -np.inf, -np.inf, value + fixed)
+        # A set of none is one where nothing is needed; else the nodes ended before one was found,
+        # and the bound is what is known.
+        found = held.any(axis=1) | ((capacity >= 0) & (capacity <= room)).all(axis=1)
+        value = np.where(found, np.where(held, reduced, 0.0).sum(axis=1), upper) + fixed
         held[value == -np.inf] = False
         if forced is not None:
             held[every, forced] = value > -np.inf

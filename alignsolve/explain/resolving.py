@@ -6,7 +6,6 @@ every bound and target is less what the pair uses.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import BackendError, UnsupportedProblemError
-from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import bounds_beside
 from alignsolve.result import Result
@@ -27,6 +25,17 @@ ROUNDING = 1e-9
 
 #: Least seconds that are left for a question to be asked at all.
 LEAST_SECONDS = 0.01
+
+#: Seconds that a question gets at least, while there are any: an equal share of a short time may
+#: be too little for the smallest problem, so that nothing would be settled.
+ENOUGH_SECONDS = 0.25
+
+
+def moved(bound: Any, at: Any, by: float) -> Any:
+    """Return a bound with one entry moved."""
+    changed = np.array(bound)
+    changed[at] += by
+    return changed
 
 
 @dataclass(frozen=True)
@@ -82,27 +91,19 @@ class Resolver:
     """
 
     def __init__(self, problem: AlignmentProblem, result: Result, seconds: float) -> None:
-        self.problem, self.deadline = problem, time.perf_counter() + seconds
+        self.problem, self.result = problem, result
+        self.deadline = time.perf_counter() + seconds
         value = problem.sign * result.objective_value
         bound = value if result.status is Status.OPTIMAL else problem.sign * result.dual_bound
         self.value, self.optimum = Known(value, value), Known(value, bound)
-        self.rows, self.cols, self.left = result.row_ind, result.col_ind, 1
+        self.left = 1
         #: Up to which amounts count as rounding.
         self.rounding = ROUNDING * max(1.0, abs(value), problem.largest)
 
-    def of(self, problem: AlignmentProblem) -> Resolver:
-        """Return one for another problem of the same pairs, within the same time."""
-        other = copy.copy(self)
-        other.problem = problem
-        return other
-
-    def held(self, client: int) -> list[int]:
-        """Return the experts that a client holds in the answer."""
-        return [int(expert) for expert in self.cols[self.rows == client]]
-
-    def held_in(self, answer: Result, client: int) -> list[int]:
-        """Return the experts that a client holds in another answer."""
-        return [int(expert) for expert in answer.col_ind[answer.row_ind == client]]
+    def held(self, client: int, answer: Result | None = None) -> set[int]:
+        """Return the experts that a client holds in the answer, or in another one."""
+        of = answer or self.result
+        return set(of.col_ind[of.row_ind == client].tolist())
 
     def worth(self, client: int, experts: set[int]) -> float:
         """Return what some experts are worth to a client, max sense."""
@@ -117,24 +118,18 @@ class Resolver:
         """Return the optimum without a pair; None where it was not asked for want of time."""
         return self._optimum(self.problem.replace(fitness=self._barred(client, expert)))
 
-    def with_pair(self, client: int, expert: int) -> Known | None:
-        """Return the optimum with a pair; see `without`."""
-        problem, pair = self.problem, (np.array([client]), np.array([expert]))
-        group = None if problem.expert_group is None else problem.expert_group[expert]
-        taken: dict[str, Any] = {"max_experts": problem.max_experts.copy(),
-                                 "min_experts": problem.min_experts.copy()}
-        places: list[tuple[IntArray, Any]] = [(taken["max_experts"], client)]
-        lows: list[tuple[IntArray, Any]] = [(taken["min_experts"], client)]
-        if group is not None and problem.group_min is not None and problem.group_max is not None:
-            taken |= {"group_min": problem.group_min.copy(), "group_max": problem.group_max.copy()}
-            places.append((taken["group_max"], (client, group)))
-            lows.append((taken["group_min"], (client, group)))
-        if any(array[at] < 1 for array, at in places):
+    def with_pair(self, client: int, expert: int, **changes: Any) -> Known | None:
+        """Return the optimum with a pair, and some arguments changed; see `without`."""
+        problem = self.problem.replace(**changes) if changes else self.problem
+        pair = (np.array([client]), np.array([expert]))
+        places: dict[str, Any] = {"max_experts": client}
+        needs: dict[str, Any] = {"min_experts": client}
+        if problem.expert_group is not None:
+            places["group_max"] = needs["group_min"] = client, problem.expert_group[expert]
+        if any(getattr(problem, name)[at] < 1 for name, at in places.items()):
             return Known(-math.inf, -math.inf)
-        for array, at in places:
-            array[at] -= 1
-        for array, at in lows:
-            array[at] = max(0, array[at] - 1)
+        taken = {name: np.maximum(moved(getattr(problem, name), at, -1), 0)
+                 for name, at in (places | needs).items()}
         beside = bounds_beside(problem, *pair)
         changed = problem.replace(fitness=self._barred(client, expert), **taken, **beside)
         rest = self._optimum(changed)
@@ -157,9 +152,9 @@ class Resolver:
         now = time.perf_counter()
         if self.deadline - now < LEAST_SECONDS:
             return None
-        share = (self.deadline - now) / max(1, self.left)
+        share = max((self.deadline - now) / max(1, self.left), ENOUGH_SECONDS)
         self.left -= 1
-        limits = Limits(deadline=now + share, with_conflict=False)
+        limits = Limits(deadline=min(now + share, self.deadline), with_conflict=False)
         try:
             found = solve_within(problem, limits)
         except (BackendError, UnsupportedProblemError):

@@ -8,34 +8,39 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alignsolve.explain.client_view import (
-    Alternative,
-    ClientExplanation,
-    HeldExpert,
-    Wording,
-)
+from alignsolve.explain.client_view import Alternative, ClientExplanation, HeldExpert, Wording
 from alignsolve.explain.expert_view import Contender, ExpertExplanation
 from alignsolve.explain.overall_view import Explanation
-from alignsolve.explain.resolving import Known, Resolver
+from alignsolve.explain.resolving import Known, Resolver, moved
 from alignsolve.explain.wording import SHOWN
 
+Explained = TypeVar("Explained", ClientExplanation, ExpertExplanation, Explanation)
 Part = TypeVar("Part", HeldExpert, Alternative, Contender)
 
 
-def settle_client(
-    found: ClientExplanation, resolver: Resolver, wording: Wording
-) -> ClientExplanation:
+def settle(found: Explained, resolver: Resolver) -> Explained:
+    """Return an explanation after solving again, as often as that helps and time allows."""
+    by: dict[type, Callable[..., Any]] = {
+        ClientExplanation: _client, ExpertExplanation: _expert, Explanation: _overall,
+    }  # fmt: skip
+    settled: Explained = by[type(found)](found, resolver)
+    return settled
+
+
+def _client(found: ClientExplanation, resolver: Resolver) -> ClientExplanation:
     """Return a client's explanation after solving again without what it holds, and with others.
 
     Notes
     -----
     A question for each held expert, alternative and worth, in order of nearness; each has an
-    equal share of the time that is left. Whether a further slot suffices takes others.
+    equal share of the time that is left, but no less than `resolving.ENOUGH_SECONDS` while there
+    are any. Whether a further slot suffices takes others.
     """
     i, problem = found.client, resolver.problem
-    worths = {"slot_worth": {"max_experts": _moved(problem.max_experts, i, 1)}}
+    wording = Wording(problem)
+    worths = {"slot_worth": {"max_experts": moved(problem.max_experts, i, 1)}}
     if problem.min_experts[i] > 0:
-        worths["minimum_worth"] = {"min_experts": _moved(problem.min_experts, i, -1)}
+        worths["minimum_worth"] = {"min_experts": moved(problem.min_experts, i, -1)}
     for name in found.budget_worth:
         budget = np.array(problem.resources[name].budget, dtype=np.float64)
         budget[i] = np.inf
@@ -44,25 +49,21 @@ def settle_client(
     resolver.left = len(worths) + len(found.alternatives)
     resolver.left += sum(not part.exact for part in found.held)
     resolver.left += sum(not part.exact for part in found.alternatives)
-    settled, estimates = _worths(resolver, worths)
+    now = {f"budget_worth.{name}": worth for name, worth in found.budget_worth.items()}
+    now |= {"slot_worth": found.slot_worth, "minimum_worth": found.minimum_worth}
+    settled, estimates = _worths(resolver, worths, now)
     held = [wording.held(_without(part, i, resolver)) for part in found.held]
     others = [wording.alternative(_with(part, i, resolver)) for part in found.alternatives]
     others.sort(key=lambda part: part.missing)
-    budgets = {name: settled.get(f"budget_worth.{name}", worth)
-               for name, worth in found.budget_worth.items()}
     return replace(
-        found, held=tuple(held), alternatives=tuple(others), budget_worth=budgets,
-        slot_worth=settled.get("slot_worth", found.slot_worth),
-        minimum_worth=settled.get(
-            "minimum_worth", found.minimum_worth if "minimum_worth" in worths else 0.0
-        ),
-        estimates=estimates,
+        found, held=tuple(held), alternatives=tuple(others), estimates=estimates,
+        budget_worth={name: settled.pop(f"budget_worth.{name}") for name in found.budget_worth},
         exact=not estimates and all(part.exact for part in held)
-        and all(part.exact and part.slot_exact for part in others),
+        and all(part.exact and part.slot_exact for part in others), **settled,
     )  # fmt: skip
 
 
-def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplanation:
+def _expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplanation:
     """Return an expert's explanation after solving again with other bounds, and other holders.
 
     Notes
@@ -73,7 +74,9 @@ def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplana
     worths = _load_changes(resolver, j)
     first = (*found.weakest[:SHOWN], *found.nearest[:SHOWN])
     resolver.left = len(worths) + sum(not part.exact for part in first)
-    settled, estimates = _worths(resolver, worths)
+    now = {name: float(getattr(found, name))
+           for name in ("slot_worth", "slot_loss", "minimum_worth")}
+    settled, estimates = _worths(resolver, worths, now)
 
     def asked(
         parts: tuple[Contender, ...], ask: Callable[[int, int], Known | None]
@@ -88,35 +91,29 @@ def settle_expert(found: ExpertExplanation, resolver: Resolver) -> ExpertExplana
     if following is not None:
         following = next((part for part in nearest if part.client == following.client), following)
 
-    def worth(name: str) -> float:
-        return settled.get(name, float(getattr(found, name)) if name in worths else 0.0)
-
     return replace(
         found, weakest=weakest, nearest=nearest, next_holder=following, estimates=estimates,
-        slot_worth=worth("slot_worth"), slot_loss=worth("slot_loss"),
-        minimum_worth=worth("minimum_worth"),
-        exact=not estimates and all(part.exact for part in (*weakest, *nearest)),
+        exact=not estimates and all(part.exact for part in (*weakest, *nearest)), **settled,
     )  # fmt: skip
 
 
-def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
+def _overall(found: Explanation, resolver: Resolver) -> Explanation:
     """Return an answer's explanation after solving again with other bounds of experts and slots.
 
     Notes
     -----
     A kind of worth is replaced only where all of it is settled.
     """
-    n, m = resolver.problem.n_clients, resolver.problem.n_experts
-    arrays: dict[str, Any] = {}
-    estimates = []
-    slots = [{"max_experts": _moved(resolver.problem.max_experts, i, 1)} for i in range(n)]
-    experts = [_load_changes(resolver, j) for j in range(m)]
+    problem = resolver.problem
+    experts = [_load_changes(resolver, j) for j in range(problem.n_experts)]
     asked = {name: {j: part[name] for j, part in enumerate(experts) if name in part}
              for name in ("slot_worth", "minimum_worth")}
-    asked["client_slot_worth"] = dict(enumerate(slots))
+    asked["client_slot_worth"] = {i: {"max_experts": moved(problem.max_experts, i, 1)}
+                                  for i in range(problem.n_clients)}
     resolver.left = sum(map(len, asked.values()))
+    arrays, estimates = dict[str, Any](), []
     for name, changes in asked.items():
-        values = np.zeros(n if name == "client_slot_worth" else m)
+        values = np.zeros(getattr(found, name).size)
         for at, change in changes.items():
             worth = _worth(resolver, name, change)
             if worth is None or not worth.exact:
@@ -126,13 +123,6 @@ def settle_overall(found: Explanation, resolver: Resolver) -> Explanation:
         else:
             arrays[name] = values
     return replace(found, **arrays, estimates=tuple(estimates), exact=not estimates)
-
-
-def _moved(bound: Any, at: int, by: float) -> Any:
-    """Return a bound with one entry moved."""
-    moved = np.array(bound)
-    moved[at] += by
-    return moved
 
 
 def _load_changes(resolver: Resolver, j: int) -> dict[str, dict[str, Any]]:
@@ -145,13 +135,13 @@ def _load_changes(resolver: Resolver, j: int) -> dict[str, dict[str, Any]]:
     low, high = problem.holder_bounds()
     found = {}
     if high[j] < problem.n_clients:
-        found["slot_worth"] = {"load_max": _moved(problem.load_max, j, 1)}
-    if int((resolver.cols == j).sum()) == high[j]:
+        found["slot_worth"] = {"load_max": moved(problem.load_max, j, 1)}
+    if resolver.result.loads[j] == high[j]:
         # Where there is no bound, that of all clients is lowered.
         least = np.minimum(problem.load_max, high)
-        found["slot_loss"] = {"load_max": _moved(least, j, -1)}
+        found["slot_loss"] = {"load_max": moved(least, j, -1)}
     if low[j] > 0:
-        found["minimum_worth"] = {"load_min": _moved(problem.load_min, j, -1)}
+        found["minimum_worth"] = {"load_min": moved(problem.load_min, j, -1)}
     return found
 
 
@@ -166,11 +156,11 @@ def _worth(resolver: Resolver, name: str, change: dict[str, Any]) -> Known | Non
 
 
 def _worths(
-    resolver: Resolver, worths: dict[str, dict[str, Any]]
-) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return the worths that are settled, and the names of those that are not."""
-    settled, estimates = {}, []
-    for name, change in worths.items():
+    resolver: Resolver, asked: dict[str, dict[str, Any]], now: dict[str, float]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return worths, 0 where nothing is asked, and the names of those that are not settled."""
+    settled, estimates = {name: now[name] if name in asked else 0.0 for name in now}, []
+    for name, change in asked.items():
         worth = _worth(resolver, name, change)
         if worth is not None and worth.exact:
             settled[name] = worth.low
@@ -201,7 +191,7 @@ def _without(part: HeldExpert, client: int, resolver: Resolver) -> HeldExpert:
     new = _margin(part, "margin", resolver, optimum)
     if optimum is None or optimum.answer is None:
         return new
-    taken = set(resolver.held_in(optimum.answer, client)) - set(resolver.held(client))
+    taken = resolver.held(client, optimum.answer) - resolver.held(client)
     return replace(new, runner_up=resolver.best_of(client, taken))
 
 
@@ -213,8 +203,8 @@ def _with(part: Alternative, client: int, resolver: Resolver) -> Alternative:
     new = _with_slot(_margin(part, "missing", resolver, optimum), client, resolver)
     if optimum is None or optimum.answer is None:
         return new
-    then = {*resolver.held_in(optimum.answer, client), part.expert}
-    before = set(resolver.held(client))
+    then = resolver.held(client, optimum.answer) | {part.expert}
+    before = resolver.held(client)
     gain = resolver.worth(client, then) - resolver.worth(client, before)
     return replace(new, in_place_of=resolver.best_of(client, before - then), gain=gain)
 
@@ -229,8 +219,7 @@ def _with_slot(part: Alternative, client: int, resolver: Resolver) -> Alternativ
         return part
     if not more.low > now.low + resolver.rounding:
         return replace(part, slot_suffices=False, slot_exact=True)
-    roomier = resolver.of(resolver.problem.replace(**changes))
-    given = roomier.with_pair(client, part.expert)
+    given = resolver.with_pair(client, part.expert, **changes)
     if given is None or not given.exact:
         return part
     suffices = given.low >= more.low - resolver.rounding

@@ -18,7 +18,7 @@ from alignsolve.model.arrays import FloatArray
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources.base import BLOCK_ENTRIES
 from alignsolve.model.sources.functions import FunctionSource
-from alignsolve.model.text import nearest
+from alignsolve.model.text import nearest, number
 
 #: A parameter's value, as it stands in a spec.
 Value = int | float | str
@@ -65,7 +65,7 @@ class Parameter:
             return "one of " + ", ".join(self.choices)
         kind = "a whole number" if isinstance(self.default, int) else "a number"
         multiple = f", a multiple of {self.step:g}" if self.step else ""
-        return f"{kind} from {_spelled(self.low)} to {_spelled(self.high)}{multiple}"
+        return f"{kind} from {number(self.low)} to {number(self.high)}{multiple}"
 
     def checked(self, value: Any) -> Value:
         """Return `value` in the parameter's type, or raise `ProblemError`."""
@@ -80,10 +80,6 @@ class Parameter:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _spelled(number: float) -> str:
-    return f"{int(number):,}" if number == int(number) else f"{number:g}"
 
 
 def _shown(value: object) -> str:

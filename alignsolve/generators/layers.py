@@ -10,7 +10,6 @@ import numpy as np
 from alignsolve.generators.draws import Draws, exact, zipf_weights
 from alignsolve.generators.family import Family, Parameter, load_cap, standard
 from alignsolve.generators.fleets import ACTIVATIONS_MB, DOWN_BYTES, MEMORY_BYTES
-from alignsolve.model.arrays import FloatArray
 from alignsolve.model.problem import AlignmentProblem, Resource
 
 #: Sizes of the experts of a layer of `deep`, in million parameters.
@@ -30,8 +29,13 @@ def multi_layer(
     expert of each layer to the clients in turn keeps every bound.
     """
     n_columns, in_turn = layers * experts, clients // experts
+    fitness = draws.stream("noise").whole(0, 999, (clients, n_columns), np.float32)
+    favourite = draws.stream("favourites").weighted(
+        zipf_weights(experts, exponent), (clients, layers)
+    )
+    fitness[np.arange(clients)[:, None], favourite + experts * np.arange(layers)] += 500
     return AlignmentProblem(
-        _fitness(draws, clients, layers, experts, exponent),
+        fitness,
         layers + spare,
         load_min=math.floor(exact(fill) * in_turn),
         load_max=max(-(-clients // experts), load_cap(clients, n_columns, layers + spare, balance)),
@@ -39,18 +43,6 @@ def multi_layer(
         group_min=1,
         group_max=layer_max,
     )
-
-
-def _fitness(
-    draws: Draws, clients: int, layers: int, experts: int, exponent: float
-) -> FloatArray:
-    """Draw fitness with one favourite a layer for each client."""
-    fitness = draws.stream("noise").whole(0, 999, (clients, layers * experts), np.float32)
-    favourite = draws.stream("favourites").weighted(
-        zipf_weights(experts, exponent), (clients, layers)
-    )
-    fitness[np.arange(clients)[:, None], favourite + experts * np.arange(layers)] += 500
-    return fitness
 
 
 def deep(

@@ -101,32 +101,6 @@ class ConflictCheck:
     irreducible: bool
 
 
-@dataclass(frozen=True)
-class DeletionParams:
-    """How the search for a conflict of the mip class divides its work.
-
-    Attributes
-    ----------
-    single_limit : int
-        Where more bounds are left, those of clients are not reduced one by one.
-    spread_parts : int
-        Where none of so many parts of the bounds can go, they are not divided further.
-    question_share : float
-        Share of the time left that one question may take: one hard question is not the last.
-    small_pairs : int
-        Problems of at most so many pairs are not worth a second thread.
-    """
-
-    single_limit: int = 64
-    spread_parts: int = 16
-    question_share: float = 0.25
-    small_pairs: int = 4096
-
-
-#: What is taken where nothing else is given.
-DEFAULTS = DeletionParams()
-
-
 def _whose(bound: Bound) -> str:
     """Return the client or expert that a bound is of, or how many clients."""
     if bound.expert is not None:

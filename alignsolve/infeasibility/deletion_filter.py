@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from alignsolve.errors import AlignSolveError
-from alignsolve.infeasibility.conflict import Conflict, DeletionParams
+from alignsolve.infeasibility.conflict import Conflict
 from alignsolve.infeasibility.farkas import linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.infeasibility.text import bounds_text
@@ -43,10 +43,24 @@ ORACLES = ("ortools-cpsat", "ortools-mip", "scipy-milp")
 #: Any answer will do: the gap at which a backend may stop.
 ANY_GAP = 1e9
 
+#: Where more bounds are left, those of clients are not reduced one by one.
+SINGLE_LIMIT = 64
+
+#: Where none of so many parts of the bounds can go, they are not divided further.
+SPREAD_PARTS = 16
+
+#: Share of the time left that one question may take: one hard question is not the last.
+QUESTION_SHARE = 0.25
+
+#: Seconds that the search takes at most, whatever the limit: what is left by then still explains.
+SEARCH_SECONDS = 20.0
+
+#: Problems of at most so many pairs are not worth a second thread.
+SMALL_PAIRS = 4096
+
 
 def decide(
-    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits,
-    small_pairs: int = DeletionParams.small_pairs,
+    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits
 ) -> Point | BoundSet | None:
     """Decide whether some bounds of a problem can hold together.
 
@@ -60,8 +74,6 @@ def decide(
         Solves by a backend.
     limits : Limits
         Deadline, seed and threads.
-    small_pairs : int
-        See `DeletionParams`.
 
     Returns
     -------
@@ -82,7 +94,7 @@ def decide(
         core = linear_core(problem, kept, limits.deadline, limits.poll)
         if core is not None:
             return core
-        if reduced.fitness.size <= small_pairs:
+        if reduced.fitness.size <= SMALL_PAIRS:
             limits = replace(limits, threads=1)
         found = _asked(reduced, ask, limits)
         if found is None or found is False:
@@ -119,7 +131,7 @@ def _asked(
 
 
 def find_mip_conflict(
-    problem: AlignmentProblem, ask: Subsolver, limits: Limits, params: DeletionParams
+    problem: AlignmentProblem, ask: Subsolver, limits: Limits
 ) -> Conflict | None:
     """Return bounds of an infeasible problem of the mip class that cannot hold together.
 
@@ -130,14 +142,13 @@ def find_mip_conflict(
     ask : Subsolver
         Solves by a backend.
     limits : Limits
-        Deadline, at which the set found so far is returned; seed and threads.
-    params : DeletionParams
-        How the search divides its work.
+        Deadline, at which, and at the latest after `SEARCH_SECONDS`, the set found so far is
+        returned; seed and threads.
 
     Returns
     -------
     Conflict or None
-        None where the bounds can hold together. Where more than `single_limit` bounds are left,
+        None where the bounds can hold together. Where more than `SINGLE_LIMIT` bounds are left,
         clients' bounds are reduced, and listed, kind by kind only.
 
     Raises
@@ -145,11 +156,12 @@ def find_mip_conflict(
     TimeoutError
         If the deadline passed before any set was shown to be in conflict.
     """
-    deletion = _Deletion(problem, ask, limits, params)
+    soon = min(limits.deadline, time.perf_counter() + SEARCH_SECONDS)
+    deletion = _Deletion(problem, ask, replace(limits, deadline=soon))
     deletion.start_from_relaxation()
     deletion.leave_out(deletion.kinds())
     deletion.leave_out(deletion.halves())
-    families = int(deletion.kept.sum()) > params.single_limit
+    families = int(deletion.kept.sum()) > SINGLE_LIMIT
     deletion.leave_out(deletion.singles(of_experts_only=families))
     if not deletion.proved:
         found = None if deletion.interrupted else deletion.decided(deletion.kept, limits)
@@ -177,10 +189,8 @@ class _Deletion:
         Whether every question was answered in time.
     """
 
-    def __init__(
-        self, problem: AlignmentProblem, ask: Subsolver, limits: Limits, params: DeletionParams
-    ) -> None:
-        self.problem, self.ask, self.limits, self.params = problem, ask, limits, params
+    def __init__(self, problem: AlignmentProblem, ask: Subsolver, limits: Limits) -> None:
+        self.problem, self.ask, self.limits = problem, ask, limits
         self.proved, self.complete, self.interrupted = False, True, False
         bounds = all_bounds(problem)
         self._keys = [key for key, _ in bounds.items()]
@@ -204,7 +214,7 @@ class _Deletion:
     def start_from_relaxation(self) -> None:
         """Keep only bounds that the linear relaxation shows to be in conflict, where it does."""
         now = time.perf_counter()
-        until = now + 2 * self.params.question_share * (self.limits.deadline - now)
+        until = now + 2 * QUESTION_SHARE * (self.limits.deadline - now)
         core = linear_core(self.problem, self.bound_set(self.kept), until, self.limits.poll)
         if core is not None:
             self._keep(core)
@@ -223,19 +233,19 @@ class _Deletion:
                 yield np.arange(self.kept.size) == at
 
     def halves(self) -> Iterator[BoolArray]:
-        """Yield halves of the kept bounds, quarters and so on, down to `single_limit` parts.
+        """Yield halves of the kept bounds, quarters and so on, down to `SINGLE_LIMIT` parts.
 
-        Where the conflict is spread over more than `spread_parts`, smaller
+        Where the conflict is spread over more than `SPREAD_PARTS`, smaller
         parts will hardly go either, and the bounds stay together.
         """
         pieces = 2
-        while pieces <= min(self.params.single_limit, int(self.kept.sum()) - 1):
+        while pieces <= min(SINGLE_LIMIT, int(self.kept.sum()) - 1):
             before = self.kept
             for part in np.array_split(np.flatnonzero(self.kept), pieces):
                 mask = np.zeros_like(self.kept)
                 mask[part] = True
                 yield mask
-            if pieces >= self.params.spread_parts and np.array_equal(self.kept, before):
+            if pieces >= SPREAD_PARTS and np.array_equal(self.kept, before):
                 break
             pieces *= 2
 
@@ -251,7 +261,7 @@ class _Deletion:
                 self.complete = False
                 return
             rest = self.kept & ~chunk
-            until = now + self.params.question_share * (self.limits.deadline - now)
+            until = now + QUESTION_SHARE * (self.limits.deadline - now)
             found = self.decided(rest, replace(self.limits, deadline=until))
             if isinstance(found, BoundSet):
                 self._keep(found)
@@ -266,9 +276,7 @@ class _Deletion:
             # Flows and relaxations settle some questions, and need no solver.
             if limits.poll():
                 raise Interrupted
-            return decide(
-                self.problem, self.bound_set(mask), self.ask, limits, self.params.small_pairs
-            )
+            return decide(self.problem, self.bound_set(mask), self.ask, limits)
         except Interrupted:
             self.interrupted = True
             return None

@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from alignsolve.errors import ProblemError
 from alignsolve.infeasibility.check import ListedFlow, check_bounds
-from alignsolve.infeasibility.conflict import DEFAULTS, Conflict, ConflictCheck, DeletionParams
+from alignsolve.infeasibility.conflict import Conflict, ConflictCheck
 from alignsolve.infeasibility.hall import find_flow_conflict
 from alignsolve.infeasibility.text import flow_text
 from alignsolve.model.bounds import BoundSet, all_bounds, require_bounds
@@ -16,7 +16,7 @@ from alignsolve.status import Limits, Subsolver
 
 def find_conflict(
     problem: AlignmentProblem, ask: Subsolver, limits: Limits,
-    experts: npt.ArrayLike | None = None, params: DeletionParams = DEFAULTS,
+    experts: npt.ArrayLike | None = None,
 ) -> Conflict:
     """Return a small set of bounds of an infeasible problem that cannot hold together.
 
@@ -32,8 +32,6 @@ def find_conflict(
     experts : array_like of int, optional
         Experts whose load bounds a backend found in conflict. It saves time
         where it is right, and does no harm where it is not.
-    params : DeletionParams
-        How the search in the mip class divides its work.
 
     Returns
     -------
@@ -68,7 +66,7 @@ def find_conflict(
             # SciPy is slow to import.
             from alignsolve.infeasibility.deletion_filter import find_mip_conflict
 
-            mip = find_mip_conflict(problem, ask, limits, params)
+            mip = find_mip_conflict(problem, ask, limits)
             if mip is not None:
                 return mip
     except TimeoutError:

@@ -19,13 +19,14 @@ def supplies(bounds: FlowBounds, count: CountArray) -> IntArray:
         Bounds of the clients.
     count : int32 array, shape (n_clients, n_groups)
         Allowed experts of the set, by client and group.
-    """
-    from alignsolve.infeasibility.hall_kernels import most_of_set
 
-    most: IntArray = most_of_set(
-        count, bounds.client_high, bounds.group_low, bounds.group_high
-    )
-    return most
+    Notes
+    -----
+    Either the upper bounds of its groups limit a client, or its slots, less what the lower
+    bounds of the groups claim outside the set.
+    """
+    inside, claimed = _inside_and_claimed(bounds, count)
+    return np.asarray(np.minimum(inside, bounds.client_high - claimed))
 
 
 def thinned_clients(bounds: FlowBounds, count: CountArray, spare: int) -> tuple[FlowBounds, int]:
@@ -69,15 +70,21 @@ def thinned_clients(bounds: FlowBounds, count: CountArray, spare: int) -> tuple[
 
 def _binding(bounds: FlowBounds, count: CountArray) -> FlowBounds:
     """Keep of each client the bounds that limit it, by groups or by slots."""
-    inside = np.minimum(count, bounds.group_high).sum(axis=1)
-    claimed = np.maximum(0, bounds.group_low - count)
-    by_slots = bounds.client_high - claimed.sum(axis=1) < inside
+    inside, claimed = _inside_and_claimed(bounds, count)
+    by_slots = bounds.client_high - claimed < inside
     by_group = ~by_slots[:, None] & (bounds.group_high < count)
     return replace(
         bounds, client_high=np.where(by_slots, bounds.client_high, bounds.client_size),
-        group_low=np.where(by_slots[:, None] & (claimed > 0), bounds.group_low, 0),
+        group_low=np.where(by_slots[:, None] & (count < bounds.group_low), bounds.group_low, 0),
         group_high=np.where(by_group, bounds.group_high, bounds.group_size),
     )
+
+
+def _inside_and_claimed(bounds: FlowBounds, count: CountArray) -> tuple[CountArray, CountArray]:
+    """Return what the groups of each client let it hold of a set, and claim outside the set."""
+    inside, outside = np.minimum(count, bounds.group_high), np.maximum(0, bounds.group_low - count)
+    # Sums over short rows: `sum` takes three times as long.
+    return np.einsum("ig->i", inside), np.einsum("ig->i", outside)
 
 
 def _thin_groups(bounds: FlowBounds, count: CountArray, spare: int) -> int:

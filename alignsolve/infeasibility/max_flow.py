@@ -193,7 +193,7 @@ class FeasibleFlow:
     def __init__(self, state: StateArray, group: IntArray, bounds: FlowBounds) -> None:
         self.state, self.group, self.bounds = state, group, bounds
         self._count, self._load = pair_counts(state, 2, group)
-        self._expert_level = np.full(group.size, -1, dtype=np.int32)
+        self._level = np.full(group.size, -1, dtype=np.int32)
         self.crowded = False
 
     def seed(self) -> None:
@@ -240,7 +240,7 @@ class FeasibleFlow:
         With `crowded` the clients must hold more of them than ``load_high``
         allows; else they cannot hold as many as ``load_low`` asks for.
         """
-        return self._expert_level >= 0
+        return self._level >= 0
 
     def _move(self, deadline: float) -> bool | None:
         """Take holders away until no expert has too many, or add until none has too few."""
@@ -254,11 +254,9 @@ class FeasibleFlow:
         else:
             free, held, need = FREE, HELD, bounds.load_low - self._load
             client_room, group_room, group_back = bounds.client_high - total, up, down
-        self._expert_level = np.full(group.size, -1, dtype=np.int32)
-        network = Network(
-            self.state, free, held, group, client_room, group_room, group_back, need,
-            self._expert_level, np.empty(total.size, np.int32), np.empty_like(up),
-        )  # fmt: skip
+        self._level = np.full(group.size, -1, dtype=np.int32)
+        network = Network(self.state, free, held, group, client_room, group_room, group_back, need,
+                          self._level)
         done: bool | None = True
         while (need > 0).any():
             if time.perf_counter() > deadline:

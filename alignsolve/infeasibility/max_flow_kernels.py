@@ -6,11 +6,14 @@ pairs take 64 MB and not the gigabytes of an arc list. A unit that an expert
 needs is looked for backwards: some client that may hold the expert and does
 not has room for one more, or gives up another expert, which then takes over
 the need, unless it has more holders than it needs. As Dinic does, `search`
-labels nodes by distance and `augment` fills along shortest paths.
+labels experts by distance and `augment` fills along shortest paths. A distance
+counts the clients on the way: those that give up an expert of the same group, and
+those that also need room in one group and must spare one of another. No shortest
+path passes a client of the second sort twice, since a shorter one would leave out
+what lies between; so steps that are possible one by one are so together.
 
 With ``free`` and ``held``, and room and back, exchanged, the same kernels take
 holders away from experts that have too many.
-
 
 References
 ----------
@@ -36,11 +39,10 @@ FEW_UNITS = 1024
 #: What moves and what limits it. state (n, m) uint8, with the codes of pairs that may be taken,
 #: free, and of those taken, held; group (m,), of each expert; room: how much more a client (n,)
 #: or a group (n, G) may take; group_back (n, G): how much it may give up; need (m,): what an
-#: expert lacks, negative for what it can spare; levels, int32: -1 for not reached, -2 for
-#: exhausted.
+#: expert lacks, negative for what it can spare; level (m,) int32: distance of an expert from those
+#: in need, -1 for not reached, -2 for exhausted.
 Network = namedtuple(
-    "Network", "state free held group client_room group_room group_back need "
-    "expert_level client_level group_level",
+    "Network", "state free held group client_room group_room group_back need level"
 )
 
 #: Level of a node without a path on, and the expert that stands for the source.
@@ -132,107 +134,69 @@ def _take_neediest(
 
 @kernel
 def search(net: Any) -> int:
-    """Label nodes by their distance from the experts in need.
+    """Label experts by their distance, in clients passed, from the experts in need.
 
     Returns
     -------
     distance : int
-        Distance of the source, or -1: then no unit more can be met, and the
-        labelled experts are a cut.
+        Distance of the nearest client with room, or expert with holders to spare; or -1:
+        then no unit more can be met, and the labelled experts are a cut.
 
     Notes
     -----
-    One pass over the clients per distance, O(n m) labelling work in all.
+    One pass over the clients per distance, O(n m) work each.
     """
     n, m = net.state.shape
-    net.expert_level[:] = -1
-    net.client_level[:] = -1
-    net.group_level[:] = -1
     missing = 0
     for k in range(m):
-        if net.need[k] > 0:
-            net.expert_level[k] = 0
-            missing += net.need[k]
-    frontier = np.empty(m, np.int64)
-    distance, best = 0, -1
-    while best < 0 or distance + 3 <= best:
-        size, seen = 0, False
+        net.level[k] = 0 if net.need[k] > 0 else -1
+        missing += max(0, net.need[k])
+    frontier, takes = np.empty(m, np.int64), np.empty(net.group_room.shape[1], np.bool_)
+    for distance in range(m + 1):
+        size = 0
         for k in range(m):
-            if net.expert_level[k] == distance:
+            if net.level[k] == distance:
                 frontier[size] = k
                 size += 1
-            seen |= net.expert_level[k] > distance
-        if size == 0 and not seen:
+        if size == 0:
             break
         found = 0
         for i in range(n):
-            if not _reach_groups(net, i, distance, frontier[:size]):
-                continue
-            has_room = _reach_client(net, i, distance)
-            reaches = _reach_experts(net, i, distance)
             # A client stands for one unit at least: one expert may have much to spare.
-            if has_room or reaches:
-                found += 1
+            found += _reach(net, i, distance, frontier[:size], takes)
             if found >= missing and missing <= FEW_UNITS:
                 break
-        best = _source_distance(net, best, distance)
-        distance += 2
-    return best
+        if found:
+            return distance + 1
+    return -1
 
 
 @kernel
-def _reach_groups(net: Any, i: int, distance: int, frontier: Any) -> bool:
-    """Label the groups of client i that can take an expert of the frontier."""
-    reached = False
+def _reach(net: Any, i: int, distance: int, frontier: Any, takes: Any) -> int:
+    """Label what client i can give up for an expert of the frontier; return 1 if that ends it.
+
+    `takes` is room for a flag per group.
+    """
+    takes[:] = False
+    through, reaches, any_taken = False, 0, False
     for k in frontier:
-        if net.state[i, k] == net.free and net.group_level[i, net.group[k]] == -1:
-            net.group_level[i, net.group[k]] = distance + 1
-            reached = True
-    return reached
-
-
-@kernel
-def _reach_client(net: Any, i: int, distance: int) -> bool:
-    """Label client i and the groups that it can reduce; tell whether it has room itself."""
-    if net.client_level[i] != -1:
-        return False
-    for g in range(net.group_level.shape[1]):
-        if net.group_level[i, g] == distance + 1 and net.group_room[i, g] > 0:
-            net.client_level[i] = distance + 2
-    if net.client_level[i] == -1:
-        return False
-    for g in range(net.group_level.shape[1]):
-        if net.group_level[i, g] == -1 and net.group_back[i, g] > 0:
-            net.group_level[i, g] = distance + 3
-    return bool(net.client_room[i] > 0)
-
-
-@kernel
-def _reach_experts(net: Any, i: int, distance: int) -> bool:
-    """Label the experts that client i can give up; tell whether one can be spared."""
-    reaches = False
+        if net.state[i, k] == net.free:
+            g = net.group[k]
+            takes[g] = any_taken = True
+            through |= net.group_room[i, g] > 0
+    if not any_taken:
+        return 0
+    if through and net.client_room[i] > 0:
+        reaches = 1
     for j in range(net.state.shape[1]):
-        if net.state[i, j] == net.held:
-            level = net.group_level[i, net.group[j]]
-            if level == distance + 1 or level == distance + 3:
-                reaches |= net.need[j] < 0
-                if net.expert_level[j] == -1 or net.expert_level[j] > level + 1:
-                    net.expert_level[j] = level + 1
+        if net.state[i, j] == net.held and (
+            takes[net.group[j]] or (through and net.group_back[i, net.group[j]] > 0)
+        ):
+            if net.level[j] == -1:
+                net.level[j] = distance + 1
+            if net.need[j] < 0:
+                reaches = 1
     return reaches
-
-
-@kernel
-def _source_distance(net: Any, best: int, distance: int) -> int:
-    """Return the least distance of the source known after a pass."""
-    for j in range(net.need.size):
-        level = net.expert_level[j]
-        if net.need[j] < 0 and level >= 0 and (best < 0 or level + 1 < best):
-            best = level + 1
-    if best < 0 or distance + 3 < best:
-        for i in range(net.client_level.size):
-            if net.client_level[i] == distance + 2 and net.client_room[i] > 0:
-                return distance + 3
-    return best
 
 
 @kernel
@@ -242,24 +206,26 @@ def augment(net: Any, best: int) -> int:
     Returns
     -------
     met : int
-        Units met; at least 1 after a search that found the source.
+        Units met; at least 1 after a search that found where they can come from.
     """
-    m = net.state.shape[1]
+    m = net.level.size
     pointer = np.zeros(m, np.int64)
+    # The level, plus 1, at which a client has nothing to give up for a group's experts.
+    spent = np.zeros(net.group_room.shape, np.int32)
     # A path alternates experts and the clients between them.
     experts, clients = np.empty(m + 2, np.int64), np.empty(m + 2, np.int64)
     met = 0
     for start in range(m):
-        while net.need[start] > 0 and net.expert_level[start] == 0:
+        while net.need[start] > 0 and net.level[start] == 0:
             experts[0] = start
             depth = 0
             while depth >= 0:
                 k = experts[depth]
-                if k == SOURCE or (depth and net.need[k] < 0 and net.expert_level[k] + 1 == best):
+                if k == SOURCE or (depth == best and net.need[k] < 0):
                     break
-                i, j = _next_hop(net, k, pointer, best)
+                i, j = (-1, -1) if depth == best else _next_hop(net, k, pointer, best, spent)
                 if i < 0:
-                    net.expert_level[k] = EXHAUSTED
+                    net.level[k] = EXHAUSTED
                     depth -= 1
                 else:
                     clients[depth] = i
@@ -272,34 +238,23 @@ def augment(net: Any, best: int) -> int:
 
 
 @kernel
-def _next_hop(net: Any, k: int, pointer: Any, best: int) -> tuple[int, int]:
+def _next_hop(net: Any, k: int, pointer: Any, best: int, spent: Any) -> tuple[int, int]:
     """Return a client that can take expert k, and what it gives up (SOURCE: nothing)."""
-    state, group, expert_level, group_level = (
-        net.state, net.group, net.expert_level, net.group_level
-    )
-    level = expert_level[k]
+    state, group, after = net.state, net.group, net.level[k] + 1
     g = group[k]
-    if level + 3 > best:
-        return -1, -1
     for i in range(pointer[k], state.shape[0]):
-        if group_level[i, g] != level + 1 or state[i, k] != net.free:
+        if state[i, k] != net.free or spent[i, g] == after:
             continue
         pointer[k] = i
-        through = net.group_room[i, g] > 0 and net.client_level[i] == level + 2
-        if through and net.client_room[i] > 0 and level + 3 == best:
+        through = net.group_room[i, g] > 0
+        if through and net.client_room[i] > 0 and after == best:
             return i, SOURCE
         for j in range(state.shape[1]):
-            if state[i, j] != net.held or expert_level[j] < 0:
-                continue
-            h = group[j]
-            if h == g and expert_level[j] == level + 2:
-                return i, j
-            if (
-                through and h != g and expert_level[j] == level + 4
-                and group_level[i, h] == level + 3 and net.group_back[i, h] > 0
+            if state[i, j] == net.held and net.level[j] == after and (
+                group[j] == g or (through and net.group_back[i, group[j]] > 0)
             ):
                 return i, j
-        group_level[i, g] = EXHAUSTED
+        spent[i, g] = after
     pointer[k] = state.shape[0]
     return -1, -1
 
@@ -309,18 +264,15 @@ def _apply(net: Any, experts: Any, clients: Any, depth: int) -> None:
     """Move one unit along a path of `depth` clients."""
     for at in range(depth):
         k, i, j = experts[at], clients[at], experts[at + 1]
-        g = net.group[k]
         net.state[i, k] = net.held
+        net.group_room[i, net.group[k]] -= 1
+        net.group_back[i, net.group[k]] += 1
         if j == SOURCE:
             net.client_room[i] -= 1
         else:
             net.state[i, j] = net.free
-        if j == SOURCE or net.group[j] != g:
-            net.group_room[i, g] -= 1
-            net.group_back[i, g] += 1
-            if j != SOURCE:
-                net.group_room[i, net.group[j]] += 1
-                net.group_back[i, net.group[j]] -= 1
+            net.group_room[i, net.group[j]] += 1
+            net.group_back[i, net.group[j]] -= 1
     net.need[experts[0]] -= 1
     if experts[depth] != SOURCE:
         net.need[experts[depth]] += 1

@@ -7,9 +7,6 @@ is expected to take long in a process of its own, which a stop kills.
 """
 
 from alignsolve.interruptible.calls import LONG, Calls, Tell, call, ended_by_key
-from alignsolve.interruptible.waiting import Patience, Waited, left_behind, wait_for
+from alignsolve.interruptible.waiting import Waited, left_behind, wait_for
 
-__all__ = [
-    "LONG", "Calls", "Patience", "Tell", "Waited", "call", "ended_by_key", "left_behind",
-    "wait_for",
-]
+__all__ = ["LONG", "Calls", "Tell", "Waited", "call", "ended_by_key", "left_behind", "wait_for"]

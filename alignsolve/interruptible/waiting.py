@@ -16,28 +16,12 @@ T = TypeVar("T")
 _left: list[threading.Thread] = []
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for a call, in seconds.
+#: Seconds that a call gets to return after it was asked to stop, and between two polls.
+STOP, POLL = 0.4, 0.1
 
-    Attributes
-    ----------
-    stop : float
-        What a call gets to return after it was asked to stop.
-    poll : float
-        Time between two polls.
-    exit : float
-        How long the end of the process waits for calls that were left behind: one that
-        returns while the interpreter shuts down aborts the process.
-    """
-
-    stop: float = 0.4
-    poll: float = 0.1
-    exit: float = 3.0
-
-
-#: What is taken where nothing else is given.
-DEFAULTS = Patience()
+#: Seconds for which the end of the process waits for calls that were left behind: one that
+#: returns while the interpreter shuts down aborts the process.
+EXIT = 3.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ def wait_for(
     deadline: float,
     stop: Callable[[bool], bool],
     poll: Callable[[], bool] | None = None,
-    patience: Patience = DEFAULTS,
+    grace: float = STOP,
 ) -> Waited[T]:
     """Run a call in a thread and wait until it returns, the poll ends it, or the time is over.
 
@@ -73,12 +57,12 @@ def wait_for(
         Value of ``time.perf_counter()`` until which to wait; +inf for ever.
     stop : callable
         Asks the call to return early, and tells whether it can. If so, it gets
-        `Patience.stop` to do so, and is then asked again. Its argument tells whether
+        `grace` to do so, and is then asked again. Its argument tells whether
         the poll, or an exception in this thread, was the cause.
     poll : callable, optional
-        Called every `Patience.poll` in the caller's thread; true ends the waiting.
-    patience : Patience
-        How long to wait for what.
+        Called every `POLL` seconds in the caller's thread; true ends the waiting.
+    grace : float
+        Seconds that a call gets to return after it was asked to stop.
 
     Returns
     -------
@@ -110,23 +94,23 @@ def wait_for(
     try:
         thread.start()
         # Waits of at most a second: on some systems a longer one blocks Ctrl-C.
-        longest = 1.0 if poll is None else patience.poll
+        longest = 1.0 if poll is None else POLL
         while not outcome.done() and time.perf_counter() < deadline and not interrupted:
             wait([outcome], min(longest, max(0.001, deadline - time.perf_counter())))
             interrupted = poll is not None and not outcome.done() and poll()
         for _ in range(2):
             if not outcome.done() and stop(interrupted):
-                wait([outcome], patience.stop)
+                wait([outcome], grace)
     except BaseException:
         # Twice, as what takes a first word gently ends by the second.
         if stop(True):
             stop(True)
         if thread.is_alive():
-            _leave(thread, patience)
+            _leave(thread)
         raise
     if outcome.done():
         return Waited(outcome.result(), interrupted)
-    _leave(thread, patience)
+    _leave(thread)
     return Waited(None, interrupted)
 
 
@@ -139,7 +123,7 @@ def left_behind() -> bool:
     return bool(_left)
 
 
-def _leave(thread: threading.Thread, patience: Patience) -> None:
+def _leave(thread: threading.Thread) -> None:
     """Leave a thread behind; the end of the process waits for it, but not for long."""
     _left.append(thread)
-    atexit.register(thread.join, patience.exit)
+    atexit.register(thread.join, EXIT)

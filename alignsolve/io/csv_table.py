@@ -8,26 +8,26 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.io import table
 from alignsolve.io.csv_fast import Columns, read_rows
-from alignsolve.io.files import atomic_write, decoded, fail, read_bytes
-from alignsolve.io.table import Column
+from alignsolve.io.files import decoded, fail, read_bytes
+from alignsolve.io.table import Column, read, write
 from alignsolve.model.arguments import MATRIX
 from alignsolve.model.arrays import IntArray
-from alignsolve.model.large_integers import EXACT, has_large_integers
+from alignsolve.model.foreign import as_integers
+from alignsolve.model.large_integers import EXACT, MIXED, has_large_integers
 from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
-from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
 if TYPE_CHECKING:
     from _csv import Reader
+
+__all__ = ["read", "read_table", "write", "write_table"]
 
 #: Rows converted at a time, so that a large table is never held as strings.
 _CHUNK = 1 << 16
@@ -39,34 +39,14 @@ _HEAD = 1 << 16
 _FILLED = re.compile(r'[^\s,;"]')
 
 
-def read(
-    path: str | Path, sense: str | None, columns: Mapping[str, str] | None = None
-) -> AlignmentProblem:
-    """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(read_table, path, sense, columns)
-
-
-def write(problem: AlignmentProblem, path: str | Path) -> None:
-    """Write a problem as a table of pairs and its two companions."""
-    table.write_tables(partial(_write_stream, delimiter=_delimiter(path)), problem, path)
-
-
-def write_columns(columns: dict[str, Column], path: str | Path) -> None:
-    """Write columns of one length as CSV (tab-separated where the suffix is ``.tsv``)."""
-    with atomic_write(path) as stream:
-        _write_stream(columns, stream, _delimiter(path))
-
-
-def _delimiter(path: str | Path) -> str:
-    return "\t" if Path(path).suffix == ".tsv" else ","
-
-
-def _write_stream(columns: dict[str, Column], stream: IO[bytes], delimiter: str) -> None:
+def write_table(columns: dict[str, Column], stream: IO[bytes], path: str | Path) -> None:
+    """Write columns of one length as CSV, tab-separated where the suffix is ``.tsv``."""
     # float() of a float32 has more digits than it needs, but is the same number everywhere.
     lists = [column if isinstance(column, list) else column.tolist() for column in columns.values()]
     # Before Python 3.13 a carriage return alone is not quoted by itself.
     returns = any("\r" in cell for column in lists for cell in column if isinstance(cell, str))
     text = io.TextIOWrapper(stream, "utf-8", newline="")
+    delimiter = "\t" if Path(path).suffix == ".tsv" else ","
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n",
                         quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     writer.writerow(columns)
@@ -104,10 +84,10 @@ def read_header(reader: Reader) -> tuple[int, list[str]]:
 
 
 def read_table(
-    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...] | None,
     columns: Mapping[str, str] = NO_NAMES,
 ) -> Table:
-    """Read a CSV file into columns of ids and of numbers."""
+    """Read a CSV file into columns of ids and of numbers; all are ids where `known` is None."""
     data = read_bytes(path)
     text, header = decoded(path, data), list[str]()
     # The reader copies what it is given: of a large table first no more than the header.
@@ -122,6 +102,7 @@ def read_table(
             fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
         origin = Origin(str(path), at, lambda row: _line_of(text, row))
         names = known_names(origin, header, ids, known, columns)
+        ids = ids if known is not None else tuple(names)
         start = _after_lines(data, reader.line_num)
         found = read_rows(data, start, reader.dialect.delimiter, names, ids)
         if found is None:
@@ -155,7 +136,8 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
         name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in names
     }
     done = 0
-    for rows in _chunks(origin, reader, len(names)):
+    filled = _checked_rows(origin, reader, len(names))
+    while rows := list(itertools.islice(filled, _CHUNK)):
         for name, words in zip(names, zip(*rows, strict=True), strict=True):
             parts[name].append(_codes(words, seen[name]) if name in seen else
                                _numbers(origin, name, words, done))
@@ -164,18 +146,12 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
     return {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns
 
 
-def _chunks(origin: Origin, reader: Reader, width: int) -> Iterator[list[list[str]]]:
-    """Yield the rows in chunks."""
-    rows: list[list[str]] = []
+def _checked_rows(origin: Origin, reader: Reader, width: int) -> Iterator[list[str]]:
+    """Yield the rows that are not blank, each as wide as the header."""
     for line, row in filled_rows(reader):
         if len(row) != width:
             fail(origin.name, f"{len(row)} cells under {width} columns", line)
-        rows.append(row)
-        if len(rows) >= _CHUNK:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+        yield row
 
 
 def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
@@ -197,26 +173,17 @@ def _numbers(
         origin.fail(f"{name} is {shown}; give a number, inf or -inf", first + at)
     if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
         with contextlib.suppress(ValueError):  # fractions, or infinite
-            whole = np.array([int(word) for word in words], dtype=object)
-            kind = np.uint64 if whole.max() >= 2**63 else np.int64
-            if whole.min() >= np.iinfo(kind).min and whole.max() <= np.iinfo(kind).max:
-                return whole.astype(kind)
+            whole = as_integers([int(word) for word in words])
+            return values if whole is None else whole
     return values
 
 
 def _joined(origin: Origin, name: str, parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the chunks of a column as one; whole numbers beyond 2**53 stay what they are."""
-    if not any(has_large_integers(part) for part in parts) or name not in MATRIX.values():
+    if name not in MATRIX.values() or not any(map(has_large_integers, parts)):
         return np.concatenate(parts)
-    floats = [part for part in parts if part.dtype.kind == "f"]
-    if any(not np.isfinite(part).all() or (part != np.rint(part)).any() for part in floats):
-        origin.fail(f"{name} has whole numbers beyond 2**53 beside fractions or infinities; take "
-                    f"a common amount off all values")
-    kind = np.uint64 if any(part.dtype == np.uint64 for part in parts) else np.int64
-    if kind is np.uint64 and any((part < 0).any() for part in parts):
-        origin.fail(f"{name} has numbers below 0 beside others from 2**63 on; take a common "
-                    f"amount off all values")
-    return np.concatenate([part.astype(kind) for part in parts])
+    whole = as_integers([number for part in parts for number in part.tolist()])
+    return origin.fail(f"{name} {MIXED}") if whole is None else whole
 
 
 def _number(word: str) -> float:

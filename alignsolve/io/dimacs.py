@@ -10,8 +10,6 @@ many experts, nodes with a demand become experts with exactly that many holders.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,21 +29,15 @@ _EXACT = 2**53
 
 #: By the letter of a line: its name, how it is written, and what its numbers are.
 _FORMS = {
+    "p": ("the problem line", "p min NODES ARCS", ("number of nodes", "number of arcs")),
     "n": ("a node line", "n NODE SUPPLY", ("node", "supply")),
     "a": ("an arc line", "a FROM TO LOWER CAPACITY COST",
           ("tail", "head", "lower bound", "capacity", "cost")),
 }
 
-
-@dataclass(eq=False)
-class _Network:
-    """A file's lines, checked one by one."""
-
-    nodes: int
-    declared_arcs: int
-    supply: dict[int, int] = field(default_factory=dict)
-    arcs: list[tuple[int, ...]] = field(default_factory=list)
-    """Tail, head, lower bound, capacity, cost, line."""
+#: The supply of each node that has one, and of each arc the tail, head, lower bound, capacity,
+#: cost and line.
+_Network = tuple[dict[int, int], list[tuple[int, ...]]]
 
 
 def read(path: str | Path) -> AlignmentProblem:
@@ -58,24 +50,24 @@ def read(path: str | Path) -> AlignmentProblem:
         arcs in and out, an arc with a lower bound, or one that may carry two
         units.
     """
-    network = _parse(path, read_text(path))
-    both = {arc[0] for arc in network.arcs} & {arc[1] for arc in network.arcs}
+    supply, arcs = _parse(path, read_text(path))
+    both = {arc[0] for arc in arcs} & {arc[1] for arc in arcs}
     if both:
         fail(path, f"node {min(both)} has arcs in and out: a transshipment problem, not an "
                    f"assignment")
-    clients = [node for node, supply in sorted(network.supply.items()) if supply > 0]
-    experts = [node for node, supply in sorted(network.supply.items()) if supply < 0]
+    clients = [node for node, units in sorted(supply.items()) if units > 0]
+    experts = [node for node, units in sorted(supply.items()) if units < 0]
     if not clients or not experts:
         fail(path, "no node has a supply, or none a demand; give lines `n NODE SUPPLY` of both")
-    pairs = _pairs(path, network)
+    pairs = _pairs(path, supply, arcs)
     check_size(path, len(clients), len(experts), listed=len(pairs))
     row = {node: at for at, node in enumerate(clients)}
     column = {node: at for at, node in enumerate(experts)}
     cost = np.full((len(clients), len(experts)), np.inf)
     for (tail, head), value in pairs.items():
         cost[row[tail], column[head]] = value
-    slots = [network.supply[node] for node in clients]
-    demand = [-network.supply[node] for node in experts]
+    slots = [supply[node] for node in clients]
+    demand = [-supply[node] for node in experts]
     with located(path):
         return AlignmentProblem.from_cost(
             cost, slots, min_experts=slots, load_min=demand, load_max=demand,
@@ -85,58 +77,46 @@ def read(path: str | Path) -> AlignmentProblem:
 
 def _parse(path: str | Path, text: str) -> _Network:
     """Read all lines of a file."""
-    network: _Network | None = None
+    nodes, declared, supply, arcs = 0, -1, dict[int, int](), list[tuple[int, ...]]()
     for number, line in enumerate(text.split("\n"), 1):
-        words = line.split()
-        if not words or words[0] == "c":
+        letter, *words = line.split() or ["c"]
+        if letter == "c":
             continue
-        if words[0] == "p":
-            if network is not None:
-                fail(path, "a second problem line; a file holds one problem", number)
-            network = _problem_line(path, number, words)
-        elif words[0] not in _FORMS:
-            fail(path, f"a line starts with {one_line(words[0])}; give c, p, n or a", number, 1)
-        elif network is None:
+        if letter not in _FORMS:
+            fail(path, f"a line starts with {one_line(letter)}; give c, p, n or a", number, 1)
+        if letter == "p" and declared >= 0:
+            fail(path, "a second problem line; a file holds one problem", number)
+        if letter != "p" and declared < 0:
             fail(path, "the first line that is no comment is not `p min NODES ARCS`", number)
+        what, form, names = _FORMS[letter]
+        if letter == "p":
+            if len(words) != 3 or words[0] != "min":
+                fail(path, f"{one_line(' '.join(line.split()))} is not `{form}`: only minimum-cost "
+                           f"flow problems are read", number)
+            del words[0]
+        if len(words) != len(names):
+            fail(path, f"{what} has {1 + len(words)} words; give `{form}`", number)
+        values = [_whole(path, number, name, word, nodes)
+                  for name, word in zip(names, words, strict=True)]
+        if letter == "a":
+            arcs.append((*values, number))
+        elif letter == "p":
+            nodes, declared = values
+            if nodes > 2 * MAX_SIDE:
+                fail(path, f"declares {nodes:,} nodes; at most {2 * MAX_SIDE:,} are read", number)
+        elif values[0] in supply:
+            fail(path, f"node {values[0]} is given a supply twice", number)
         else:
-            _line(path, number, words, network)
-    if network is None:
+            supply[values[0]] = values[1]
+    if declared < 0:
         fail(path, "has no line `p min NODES ARCS`")
-    if len(network.arcs) != network.declared_arcs:
-        fail(path, f"declares {network.declared_arcs:,} arcs and has {len(network.arcs):,}; the "
-                   f"file is truncated, or the problem line wrong")
-    return network
+    if len(arcs) != declared:
+        fail(path, f"declares {declared:,} arcs and has {len(arcs):,}; the file is truncated, or "
+                   f"the problem line wrong")
+    return supply, arcs
 
 
-def _problem_line(path: str | Path, number: int, words: list[str]) -> _Network:
-    if len(words) != 4 or words[1] != "min":
-        fail(path, f"{one_line(' '.join(words))} is not `p min NODES ARCS`: only minimum-cost flow "
-                   f"problems are read", number)
-    nodes, arcs = (_whole(path, number, name, word)
-                   for name, word in zip(("number of nodes", "number of arcs"), words[2:],
-                                         strict=True))
-    if nodes > 2 * MAX_SIDE:
-        fail(path, f"declares {nodes:,} nodes; at most {2 * MAX_SIDE:,} are read", number)
-    return _Network(nodes, arcs)
-
-
-def _line(path: str | Path, number: int, words: list[str], network: _Network) -> None:
-    """Add a line about a node or an arc to the network."""
-    what, form, names = _FORMS[words[0]]
-    if len(words) != 1 + len(names):
-        fail(path, f"{what} has {len(words)} words; give `{form}`", number)
-    values = [_whole(path, number, name, word, network.nodes)
-              for name, word in zip(names, words[1:], strict=True)]
-    if words[0] == "a":
-        network.arcs.append((*values, number))
-        return
-    node, supply = values
-    if node in network.supply:
-        fail(path, f"node {node} is given a supply twice", number)
-    network.supply[node] = supply
-
-
-def _whole(path: str | Path, number: int, name: str, word: str, nodes: int = 0) -> int:
+def _whole(path: str | Path, number: int, name: str, word: str, nodes: int) -> int:
     """Return a word as a whole number that float64 holds exactly, and that its name allows."""
     digits = word.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
@@ -151,16 +131,18 @@ def _whole(path: str | Path, number: int, name: str, word: str, nodes: int = 0) 
     return value
 
 
-def _pairs(path: str | Path, network: _Network) -> Mapping[tuple[int, int], int]:
+def _pairs(
+    path: str | Path, supplies: dict[int, int], arcs: list[tuple[int, ...]]
+) -> dict[tuple[int, int], int]:
     """Return the cost of every pair that may be used."""
     pairs: dict[tuple[int, int], int] = {}
-    for tail, head, low, capacity, cost, line in network.arcs:
+    for tail, head, low, capacity, cost, line in arcs:
         if low > capacity:
             fail(path, f"an arc has lower bound {low} above its capacity {capacity}", line)
         if low:
             fail(path, f"an arc has lower bound {low}: no pair of an assignment is forced; give 0",
                  line)
-        supply, demand = network.supply.get(tail, 0), -network.supply.get(head, 0)
+        supply, demand = supplies.get(tail, 0), -supplies.get(head, 0)
         # Without supply or demand at its ends, an arc out of or into a leaf carries nothing.
         if capacity == 0 or supply <= 0 or demand <= 0:
             continue

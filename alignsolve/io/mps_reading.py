@@ -21,16 +21,19 @@ from alignsolve.model.problem import AlignmentProblem, Load, Resource, problem_o
 from alignsolve.model.text import one_line
 
 _SIZE = re.compile(r"AlignmentProblem\((\d{1,9}) clients x (\d{1,9}) experts, (max|min), ")
-_PAIR = re.compile(r"x_(\d{1,9})_(\d{1,9})")
-_COLUMN = re.compile(r"(load|penalty)_(\d{1,9})")
+_COLUMN = re.compile(r"x_(\d{1,9})_(\d{1,9})|(load|penalty)_(\d{1,9})")
 _ROW = re.compile(r"(slots|holders|group|fairness|load_sum|penalty|load\d{1,9}|resource\d{1,9})"
                   r"_(\d{1,9})(?:_(\d{1,9}))?(?:_min|_max)?")
 _NAMED = re.compile(r"((?:load|resource)\d{1,9}): (?:load|resource) (.*)")
 
-Pair = tuple[int, int]
+#: What a column stands for: "pair", client and expert; "load" or "penalty", and expert.
+Column = tuple[Any, ...]
 
 #: Kinds of rows of clients; others are of experts.
 OF_CLIENTS = ("slots", "group", "fairness", "resource")
+
+#: Kinds of rows that count pairs.
+COUNTS = ("slots", "holders", "group", "load_sum")
 
 
 @dataclass
@@ -41,13 +44,29 @@ class _Row:
     key: tuple[int, ...]
     low: float = -math.inf
     high: float = math.inf
-    pairs: dict[Pair, float] = field(default_factory=dict)
-    others: dict[str, float] = field(default_factory=dict)
+    entries: dict[Column, float] = field(default_factory=dict)
+
+    def set_side(self, value: float) -> None:
+        """State the bounds that there are."""
+        self.low = value if self.low > -math.inf else self.low
+        self.high = value if self.high < math.inf else self.high
+
+    def fits(self, column: Column, value: float, loss: int) -> bool:
+        """Tell whether a coefficient belongs into the row; penalties are of a `loss` each."""
+        match self.kind, column[0]:
+            case "objective", kind:
+                return kind == "pair" or value == (loss if kind == "penalty" else 0)
+            case "penalty", kind:
+                experts = {other[1] for other in self.entries} | {column[1]}
+                return kind != "pair" and len(experts) == 1 and (kind == "load" or value == 1)
+            case kind, "pair":
+                at = column[1 if kind.startswith(OF_CLIENTS) else 2]
+                return at == self.key[0] and (value == 1 or kind not in COUNTS)
+        return (self.kind, column, value) == ("load_sum", ("load", self.key[0]), -1)
 
 
-@dataclass
 class _Model:
-    """What a file says.
+    """What a file says, read line by line.
 
     Attributes
     ----------
@@ -55,19 +74,30 @@ class _Model:
     sense : {"max", "min"}
     names : dict of str to str
         Load or resource behind a kind of rows, such as "load2".
-    objective : dict of pair to float
     rows : dict of str to _Row
-    bounds : dict of str to list of float
+        With the objective.
+    bounds : dict of Column to list of float
         Lower and upper bound of the columns that are no pairs.
     """
 
-    n_clients: int
-    n_experts: int
-    sense: str
-    names: dict[str, str]
-    objective: dict[Pair, float] = field(default_factory=dict)
-    rows: dict[str, _Row] = field(default_factory=dict)
-    bounds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0, 1]))
+    def __init__(self, path: str | Path, text: str) -> None:
+        self.path, self.line = path, 0
+        lines = text.splitlines()
+        notes = [line[2:] for line in lines if line.startswith("* ")]
+        size = _SIZE.match(notes[0]) if notes else None
+        if size is None or HEADING not in notes:
+            fail(path, "is an MPS file of another writer; alignsolve reads back those that it "
+                       "wrote, which begin with what they are", 1)
+        self.n_clients, self.n_experts, self.sense = int(size[1]), int(size[2]), size[3]
+        check_size(path, self.n_clients, self.n_experts, listed=len(lines))
+        named = filter(None, map(_NAMED.fullmatch, notes))
+        self.names = {found[1]: self._name(found[2]) for found in named}
+        self.rows = {"objective": _Row("objective", ())}
+        self.bounds: dict[Column, list[float]] = defaultdict(lambda: [0.0, 1.0])
+        self._read(lines)
+        for row in self.of("penalty"):
+            if not any(column[0] == "penalty" for column in row.entries):
+                self._refuse(f"penalty_{row.key[0]} without a column penalty_")
 
     def of(self, *kinds: str) -> list[_Row]:
         """Return the rows of some kinds."""
@@ -81,24 +111,6 @@ class _Model:
                 found[name] += self.of(kind)
         return found
 
-
-class _Parser:
-    """Reads lines into a `_Model`."""
-
-    def __init__(self, path: str | Path, text: str) -> None:
-        self.path, self.line = path, 0
-        lines = text.splitlines()
-        notes = [line[2:] for line in lines if line.startswith("* ")]
-        size = _SIZE.match(notes[0]) if notes else None
-        if size is None or HEADING not in notes:
-            fail(path, "is an MPS file of another writer; alignsolve reads back those that it "
-                       "wrote, which begin with what they are", 1)
-        n, m = int(size[1]), int(size[2])
-        check_size(path, n, m, listed=len(lines))
-        named = filter(None, map(_NAMED.fullmatch, notes))
-        self.model = _Model(n, m, size[3], {found[1]: self._name(found[2]) for found in named})
-        self._sections(lines)
-
     def _name(self, text: str) -> str:
         """Return the name that a comment quotes."""
         try:
@@ -111,55 +123,59 @@ class _Parser:
         fail(self.path, f"{one_line(what)} is nothing that alignsolve writes here; write the file "
                         f"anew", self.line)
 
-    def _sections(self, lines: list[str]) -> None:
+    def _read(self, lines: list[str]) -> None:
         """Read line by line; a line that begins in the first column opens a section."""
         section = ""
-        reads = {"ROWS": self._row, "COLUMNS": self._entry, "RHS": self._side,
-                 "BOUNDS": self._bound}  # fmt: skip
         for self.line, line in enumerate(lines, start=1):
             words = line.split()
             if not words or line.startswith("*"):
                 continue
-            if not line[0].isspace():
+            if line[0].isspace():
+                self._read_line(section, words)
+            else:
                 section = words[0]
-                if section not in (*reads, "NAME", "OBJSENSE", "ENDATA"):
+                if section not in ("NAME", "OBJSENSE", "ROWS", "COLUMNS", "RHS", "BOUNDS",
+                                   "ENDATA"):
                     self._refuse(section)
-            elif section in reads:
-                reads[section](words)
-            elif section != "OBJSENSE" or (words[0], self.model.sense) != ("MAX", "max"):
-                self._refuse(line.strip())
         if section != "ENDATA":
             self.line += 1
             fail(self.path, "the file ends before ENDATA", self.line)
-        for row in self.model.of("penalty"):
-            if not any(name.startswith("penalty_") for name in row.others):
-                self._refuse(f"penalty_{row.key[0]} without a column penalty_")
 
-    def _row(self, words: list[str]) -> None:
-        match words:
-            case ["N", "objective"]:
+    def _read_line(self, section: str, words: list[str]) -> None:
+        match section, words:
+            case "COLUMNS", [name, row, value] if row in self.rows:
+                coefficient, column = self._number(value), self._column(name)
+                if not self.rows[row].fits(column, coefficient, -1 if self.sense == "max" else 1):
+                    self._refuse(" ".join(words))
+                self.rows[row].entries[column] = coefficient
+            case ("ROWS", ["N", "objective"]) | ("COLUMNS", [_, "'MARKER'", *_]):
                 return
-            case ["E" | "G" | "L" as kind, name] if (found := _ROW.fullmatch(name)):
-                key = tuple(int(part) for part in found.groups()[1:] if part is not None)
-                row = _Row(found[1], key)
-                # Sides that are not stated later are 0.
-                if kind != "L":
-                    row.low = 0.0
-                if kind != "G":
-                    row.high = 0.0
-                self._check(row)
-                self.model.rows[name] = row
+            case "OBJSENSE", ["MAX"] if self.sense == "max":
+                return
+            case "ROWS", ["E" | "G" | "L" as kind, name] if (found := _ROW.fullmatch(name)):
+                self._row(kind, found)
+            case "RHS", [_, name, value] if (
+                    name in self.rows and self.rows[name].kind not in ("load_sum", "objective")):
+                self.rows[name].set_side(self._number(value))
+            case "BOUNDS", ["BV", "bound", name] if self._column(name)[0] == "pair":
+                return
+            case "BOUNDS", ["LO" | "UP" as side, "bound", name, value] if (
+                    (column := self._column(name))[0] != "pair"):
+                self.bounds[column][side == "UP"] = self._number(value)
             case _:
                 self._refuse(" ".join(words))
 
-    def _check(self, row: _Row) -> None:
-        """Refuse a row of a client or expert that there is not."""
-        of_client = row.kind.startswith(OF_CLIENTS)
-        most = self.model.n_clients if of_client else self.model.n_experts
-        named = row.kind in self.model.names or not row.kind[-1].isdigit()
-        wrong = row.kind != "penalty" and row.key[0] >= most
-        if wrong or not named or len(row.key) != 1 + (row.kind == "group"):
-            self._refuse(f"{row.kind}_{'_'.join(map(str, row.key))}")
+    def _row(self, kind: str, found: re.Match[str]) -> None:
+        """Add a row of a client or expert that there is; sides that are not stated later are 0."""
+        what, *numbers = found.groups()
+        key = tuple(int(part) for part in numbers if part is not None)
+        most = self.n_clients if what.startswith(OF_CLIENTS) else self.n_experts
+        outside = what != "penalty" and key[0] >= most
+        unknown = what[-1].isdigit() and what not in self.names
+        if outside or unknown or len(key) != 1 + (what == "group"):
+            self._refuse(found[0])
+        self.rows[found[0]] = _Row(what, key, -math.inf if kind == "L" else 0.0,
+                                   math.inf if kind == "G" else 0.0)
 
     def _number(self, word: str) -> float:
         try:
@@ -167,75 +183,15 @@ class _Parser:
         except ValueError:
             self._refuse(word)
 
-    def _pair(self, name: str) -> Pair | None:
-        """Return the pair that a column stands for; None for loads and penalties."""
-        found = _PAIR.fullmatch(name)
-        if found is None:
-            self._further(name)
-            return None
-        pair = int(found[1]), int(found[2])
-        inside = pair[0] < self.model.n_clients and pair[1] < self.model.n_experts
-        return pair if inside else self._refuse(name)
-
-    def _further(self, name: str) -> tuple[str, int]:
-        """Return what a column that is no pair counts, "load" or "penalty", and of which expert."""
+    def _column(self, name: str) -> Column:
         found = _COLUMN.fullmatch(name)
-        if found is None or int(found[2]) >= self.model.n_experts:
+        if found is None:
             self._refuse(name)
-        return found[1], int(found[2])
-
-    def _entry(self, words: list[str]) -> None:
-        if len(words) != 3 or (words[1] != "objective" and words[1] not in self.model.rows):
-            return None if words[1:2] == ["'MARKER'"] else self._refuse(" ".join(words))
-        value, pair = self._number(words[2]), self._pair(words[0])
-        if words[1] != "objective":
-            row = self.model.rows[words[1]]
-            fits = (self._further_fits(row, words[0], value) if pair is None
-                    else _pair_fits(row, pair, value))
-        elif pair is None:
-            loss = -1 if self.model.sense == "max" else 1
-            fits = value == (loss if words[0].startswith("penalty") else 0)
-        else:
-            self.model.objective[pair] = value
-            return None
-        return None if fits else self._refuse(" ".join(words))
-
-    def _further_fits(self, row: _Row, name: str, value: float) -> bool:
-        """Add an entry of a column that is no pair to a row; tell whether it belongs there."""
-        kind, expert = self._further(name)
-        row.others[name] = value
-        if row.kind == "load_sum":
-            return (kind, expert, value) == ("load", row.key[0], -1)
-        alike = all(self._further(other)[1] == expert for other in row.others)
-        return row.kind == "penalty" and alike and (kind == "load" or value == 1)
-
-    def _side(self, words: list[str]) -> None:
-        if (len(words) != 3 or words[1] not in self.model.rows
-                or self.model.rows[words[1]].kind == "load_sum"):
-            self._refuse(" ".join(words))
-        row, value = self.model.rows[words[1]], self._number(words[2])
-        row.low = value if row.low > -math.inf else row.low
-        row.high = value if row.high < math.inf else row.high
-
-    def _bound(self, words: list[str]) -> None:
-        match words:
-            case ["BV", "bound", name] if self._pair(name) is not None:
-                return
-            case ["PL", "bound", name]:
-                self._further(name)
-            case ["LO" | "UP" as side, "bound", name, value]:
-                self._further(name)
-                self.model.bounds[name][side == "UP"] = self._number(value)
-            case _:
-                self._refuse(" ".join(words))
-
-
-def _pair_fits(row: _Row, pair: Pair, value: float) -> bool:
-    """Add an entry of a pair to a row; tell whether it belongs there."""
-    row.pairs[pair] = value
-    counts = row.kind in ("slots", "holders", "group", "load_sum")
-    side = 0 if row.kind.startswith(OF_CLIENTS) else 1
-    return row.kind != "penalty" and row.key[0] == pair[side] and (value == 1 or not counts)
+        client, expert, kind, of = found.groups()
+        column = (kind, int(of)) if kind else ("pair", int(client), int(expert))
+        if column[-1] >= self.n_experts or (kind is None and column[1] >= self.n_clients):
+            self._refuse(name)
+        return column
 
 
 def read(path: str | Path) -> AlignmentProblem:
@@ -253,7 +209,7 @@ def read(path: str | Path) -> AlignmentProblem:
     ProblemError
         If another program wrote the file, or a line is not as alignsolve writes it.
     """
-    model = _Parser(path, read_text(path)).model
+    model = _Model(path, read_text(path))
     with located(path):
         return problem_of(model.sense, _arguments(model))
 
@@ -262,13 +218,16 @@ def _arguments(model: _Model) -> dict[str, Any]:
     """Return the arguments of the problem of a model."""
     n, m = model.n_clients, model.n_experts
     forbidden = -np.inf if model.sense == "max" else np.inf
-    low, high = _bounds(model.of("slots"), n)
-    load_min, load_max = _bounds(model.of("holders"), m)
+    low, high = _bounds(model.of("slots"), (n,))
+    load_min, load_max = _bounds(model.of("holders"), (m,))
     arguments: dict[str, Any] = {
-        MATRIX[model.sense]: _matrix(model, model.objective, forbidden),
+        MATRIX[model.sense]: _matrix(model, model.of("objective"), forbidden),
         "min_experts": np.maximum(low, 0), "max_experts": np.minimum(high, m),
         "load_min": load_min, "load_max": load_max,
-        "loads": _loads(model), "resources": _resources(model),
+        "loads": {name: Load(_weights(rows, n), *_bounds(rows, (m,)))
+                  for name, rows in model.of_each("load").items()},
+        "resources": {name: Resource(_matrix(model, rows, 0.0), _bounds(rows, (n,))[1])
+                      for name, rows in model.of_each("resource").items()},
     }  # fmt: skip
     _add_penalties(model, arguments)
     _add_groups(model, arguments)
@@ -276,46 +235,32 @@ def _arguments(model: _Model) -> dict[str, Any]:
     return arguments
 
 
-def _matrix(model: _Model, values: dict[Pair, float], others: float) -> Float64Array:
-    """Return values of pairs as a matrix."""
+def _matrix(model: _Model, rows: list[_Row], others: float) -> Float64Array:
+    """Return the coefficients of pairs as a matrix."""
     matrix = np.full((model.n_clients, model.n_experts), others)
-    if values:
-        rows, cols = np.array(list(values), dtype=np.int64).T
-        matrix[rows, cols] = list(values.values())
+    for row in rows:
+        for column, value in row.entries.items():
+            if column[0] == "pair":
+                matrix[column[1:]] = value
     return matrix
 
 
-def _bounds(rows: list[_Row], length: int) -> tuple[Float64Array, Float64Array]:
-    """Return the bounds that rows state by their first key."""
-    low, high = np.full(length, -np.inf), np.full(length, np.inf)
+def _bounds(rows: list[_Row], shape: tuple[int, ...]) -> tuple[Float64Array, Float64Array]:
+    """Return the bounds that rows state, by their keys."""
+    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
     for row in rows:
-        low[row.key[0]] = max(low[row.key[0]], row.low)
-        high[row.key[0]] = min(high[row.key[0]], row.high)
+        low[row.key] = max(low[row.key], row.low)
+        high[row.key] = min(high[row.key], row.high)
     return low, high
 
 
-def _loads(model: _Model) -> dict[str, Load]:
-    """Return the named loads; clients without a pair in any row weigh nothing."""
-    found = {}
-    for name, rows in model.of_each("load").items():
-        weight = np.zeros(model.n_clients)
-        for row in rows:
-            for (client, _), value in row.pairs.items():
-                weight[client] = value
-        found[name] = Load(weight, *_bounds(rows, model.n_experts))
-    return found
-
-
-def _resources(model: _Model) -> dict[str, Resource]:
-    """Return the resources; what is in no row takes nothing."""
-    found = {}
-    for name, rows in model.of_each("resource").items():
-        size: dict[Pair, float] = {}
-        for row in rows:
-            size |= row.pairs
-        budget = _bounds(rows, model.n_clients)[1]
-        found[name] = Resource(_matrix(model, size, 0.0), budget)
-    return found
+def _weights(rows: list[_Row], n_clients: int) -> Float64Array:
+    """Return the weights of a load; clients without a pair in any row weigh nothing."""
+    weight = np.zeros(n_clients)
+    for row in rows:
+        for (_, client, _), value in row.entries.items():
+            weight[client] = value
+    return weight
 
 
 def _add_penalties(model: _Model, arguments: dict[str, Any]) -> None:
@@ -326,14 +271,12 @@ def _add_penalties(model: _Model, arguments: dict[str, Any]) -> None:
     """
     pieces: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for row in model.of("penalty"):
-        name, slope = next(((name, -value) for name, value in row.others.items()
-                            if name.startswith("load_")), ("", 0.0))  # fmt: skip
-        # A gradient of 0 leaves no entry: the penalty's column names the expert.
-        name = name or next(iter(row.others))
-        pieces[int(name.rpartition("_")[2])].append((slope, row.low))
+        (_, expert), *_ = row.entries
+        # A gradient of 0 leaves no entry.
+        pieces[expert].append((-row.entries.get(("load", expert), 0.0), row.low))
     penalty, target = np.zeros(model.n_experts), np.zeros(model.n_experts)
     for expert, found in pieces.items():
-        low, high = model.bounds[f"load_{expert}"]
+        low, high = model.bounds["load", expert]
         arguments["load_min"][expert], arguments["load_max"][expert] = low, high
         first, last = found[0][0], found[-1][0]
         if len(found) > 1:
@@ -355,18 +298,16 @@ def _add_groups(model: _Model, arguments: dict[str, Any]) -> None:
     numbers = {group: at for at, group in enumerate(sorted({row.key[1] for row in rows}))}
     group = np.full(model.n_experts, len(numbers))
     for row in rows:
-        for _, expert in row.pairs:
-            group[expert] = numbers[row.key[1]]
+        row.key = row.key[0], numbers[row.key[1]]
+        for _, _, expert in row.entries:
+            group[expert] = row.key[1]
     # A row may have no pair left, and so its group no expert.
     used = np.unique(group)
-    count = len(numbers) + 1
-    low, high = np.zeros((model.n_clients, count)), np.full((model.n_clients, count), np.inf)
-    for row in rows:
-        at = row.key[0], numbers[row.key[1]]
-        low[at], high[at] = max(low[at], row.low), min(high[at], row.high)
-    empty = np.setdiff1d(np.arange(count), used)
+    low, high = _bounds(rows, (model.n_clients, len(numbers) + 1))
+    empty = np.setdiff1d(np.arange(len(numbers) + 1), used)
     arguments["min_experts"] += np.where((low[:, empty] > 0).any(axis=1), model.n_experts + 1, 0)
-    arguments |= {"expert_group": np.searchsorted(used, group), "group_min": low[:, used],
+    arguments |= {"expert_group": np.searchsorted(used, group),
+                  "group_min": np.maximum(low[:, used], 0),
                   "group_max": np.minimum(high[:, used], model.n_experts)}  # fmt: skip
 
 
@@ -375,13 +316,13 @@ def _add_floors(model: _Model, arguments: dict[str, Any]) -> None:
     rows = model.of("fairness")
     if not rows:
         return
-    name, sign = MATRIX[model.sense], 1 if model.sense == "max" else -1
-    values = arguments[name]
-    cost = np.zeros(values.shape)
-    for row in rows:
-        for pair in (pair for pair in model.objective if pair[0] == row.key[0]):
-            bare = sign * row.pairs.get(pair, 0.0)
-            cost[pair], values[pair] = max(0.0, sign * (bare - values[pair])), bare
-    floor, _ = _bounds(rows, model.n_clients)
+    sign = 1 if model.sense == "max" else -1
+    values = arguments[MATRIX[model.sense]]
+    cost, bare = np.zeros(values.shape), sign * _matrix(model, rows, 0.0)
+    stated = np.zeros(values.shape, dtype=np.bool_)
+    stated[[row.key[0] for row in rows]] = True
+    stated &= np.isfinite(values)
+    cost[stated] = np.maximum(0.0, sign * (bare - values)[stated])
+    values[stated] = bare[stated]
     arguments["switch_cost"] = cost
-    arguments[FLOOR[model.sense]] = sign * floor
+    arguments[FLOOR[model.sense]] = sign * _bounds(rows, (model.n_clients,))[0]

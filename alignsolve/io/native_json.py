@@ -18,7 +18,7 @@ import numpy.typing as npt
 from alignsolve.errors import ProblemError
 from alignsolve.io.files import json_text, parse_json, read_text, write_text
 from alignsolve.io.schema import expect, from_document, json_kind, to_document
-from alignsolve.model.large_integers import EXACT
+from alignsolve.model.large_integers import EXACT, MIXED
 from alignsolve.model.limits import MAX_JSON_BYTES
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
@@ -94,8 +94,7 @@ def array_from_json(name: str, value: Any) -> npt.NDArray[Any]:
             type(entry) is int and abs(entry) > EXACT and int(float(entry)) != entry
             for entry in listed.flat
         ):
-            raise ProblemError(f"{name} has whole numbers beyond 2**53 among others that are none, "
-                               f"or too far apart; take a common amount off all values")
+            raise ProblemError(f"{name} {MIXED}")
         return array
     return np.asarray(_numbers(name, value), dtype=np.float64)
 

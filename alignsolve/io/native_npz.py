@@ -25,7 +25,7 @@ from alignsolve.io.files import atomic_write, fail, located, parse_json, read_by
 from alignsolve.io.native_json import ids_from_json
 from alignsolve.io.schema import from_document, json_kind, to_document
 from alignsolve.io.seal import BLANK, is_sealed, seal
-from alignsolve.model.limits import LIMITS, ReadLimits
+from alignsolve.model.limits import LIMITS
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
 
@@ -105,7 +105,7 @@ def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
         If the archive is damaged, unpacks to far more than its size, or holds
         anything but plain arrays.
     """
-    with _opened(path, LIMITS) as archive:
+    with _opened(path) as archive:
         names = [member.filename.removesuffix(".npy") for member in archive.infolist()]
         arrays = {name: _read_member(path, archive, name) for name in names}
     header = arrays.pop("header", None)
@@ -114,8 +114,8 @@ def read_archive(path: str | Path) -> tuple[Any, dict[str, npt.NDArray[Any]]]:
     return parse_json(f"{path}: header", _text(path, "header", header)), arrays
 
 
-def read(path: str | Path, limits: ReadLimits = LIMITS) -> AlignmentProblem:
-    """Read a problem from an npz file, which may unpack to as much as `limits` allow.
+def read(path: str | Path) -> AlignmentProblem:
+    """Read a problem from an npz file, which may unpack to as much as `LIMITS` allow.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def read(path: str | Path, limits: ReadLimits = LIMITS) -> AlignmentProblem:
         If the archive is damaged, unpacks to far more than its size, or holds
         anything but the plain arrays of a problem.
     """
-    with _opened(path, limits) as archive:
+    with _opened(path) as archive:
         header = _read_member(path, archive, "header", _MAX_HEADER_BYTES)
         document = parse_json(f"{path}: header", _text(path, "header", header))
 
@@ -140,7 +140,7 @@ def read(path: str | Path, limits: ReadLimits = LIMITS) -> AlignmentProblem:
         return from_document(path, document, decode, decode_ids)
 
 
-def _opened(path: str | Path, limits: ReadLimits) -> zipfile.ZipFile:
+def _opened(path: str | Path) -> zipfile.ZipFile:
     """Open an archive that does not unpack to far more than its size."""
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     with _damage(path):
@@ -152,9 +152,9 @@ def _opened(path: str | Path, limits: ReadLimits) -> zipfile.ZipFile:
                    f"and give the file inside")
     packed = Path(path).stat().st_size
     unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > max(limits.free_bytes, limits.unpacked_ratio * packed):
+    if unpacked > max(LIMITS.free_bytes, LIMITS.unpacked_ratio * packed):
         fail(path, f"has {packed:,} bytes and would unpack to {unpacked:,}; at most "
-                   f"{limits.unpacked_ratio} times the size is unpacked")
+                   f"{LIMITS.unpacked_ratio} times the size is unpacked")
     return archive
 
 

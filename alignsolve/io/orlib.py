@@ -15,6 +15,7 @@ enough, from its first lines.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Callable
@@ -71,18 +72,15 @@ class _Numbers:
         ProblemError
             Naming line and column of the first word that is no finite number.
         """
-        words = text.split()
-        values = None
-        # float() also reads 1_000 and digits of other scripts.
-        if text.isascii() and "_" not in text:
-            try:
-                values = np.array(words, dtype=np.float64)
-            except ValueError:
-                values = None
-        if values is None or not np.isfinite(values).all():
-            match = next(m for m in _TOKEN.finditer(text) if not _is_finite(m[0]))
-            fail(path, f"{one_line(match[0])} is not a finite number",
-                 *position(text, match.start()))
+        with contextlib.suppress(ValueError):
+            values = np.array(text.split(), dtype=np.float64)
+            # float() also reads 1_000 and digits of other scripts.
+            if text.isascii() and "_" not in text and np.isfinite(values).all():
+                return cls(path, text, values)
+        for match in _TOKEN.finditer(text):
+            if not _is_finite(match[0]):
+                fail(path, f"{one_line(match[0])} is not a finite number",
+                     *position(text, match.start()))
         return cls(path, text, values)
 
     def line_lengths(self, limit: int) -> list[int]:
@@ -178,23 +176,18 @@ def _is_count(value: float) -> bool:
     return value.is_integer() and value >= 1
 
 
-def _gaps_end(
-    values: Float64Array, start: int, count: float, further: int = 0
-) -> int | None:
-    """Return where `count` problems, each with `further` numbers, end, or None if they cannot."""
-    end = start
+def _fits_gaps(values: Float64Array, counted: bool, further: int = 0) -> bool:
+    """Tell whether the numbers are those of problems, each followed by `further` ones."""
+    end, count = (1, float(values[0])) if counted else (0, 1.0)
+    if not _is_count(count):
+        return False
     for _ in range(int(min(count, values.size))):
         size = values[end : end + 2].tolist()
         if len(size) < 2 or not all(map(_is_count, size)):
-            return None
+            return False
         m, n = map(int, size)
         end += 2 + 2 * m * n + m + further
-    return end
-
-
-def _fits_counted_gaps(values: Float64Array, further: int = 0) -> bool:
-    count = float(values[0])
-    return _is_count(count) and _gaps_end(values, 1, count, further) == values.size
+    return end == values.size
 
 
 def _fits_dense(values: Float64Array) -> bool:
@@ -215,17 +208,11 @@ def _no_index(index: Float64Array, n: float) -> BoolArray:
     return mask
 
 
-def _read_counted_gaps(
-    numbers: _Numbers, sense: str | None, further: int = 0
-) -> list[AlignmentProblem]:
-    count = numbers.count(0, "the number of problems")
-    return _read_gaps(numbers, sense, 1, count, further)
-
-
 def _read_gaps(
-    numbers: _Numbers, sense: str | None, start: int = 0, count: int = 1, further: int = 0
+    numbers: _Numbers, sense: str | None, counted: bool, further: int = 0
 ) -> list[AlignmentProblem]:
-    problems, at = [], start
+    count = numbers.count(0, "the number of problems") if counted else 1
+    problems, at = [], int(counted)
     for number in range(1, count + 1):
         last = number == count and not further
         problem, at = _gap_problem(numbers, at, number, sense, last)
@@ -314,14 +301,19 @@ def _linear(
         return [problem_of(sense, {MATRIX[sense]: values, **exactly_one})]
 
 
+#: Layouts of generalized assignment: whether problems are counted, and numbers after each.
+_GAPS: dict[str, dict[str, Any]] = {
+    "counted gap": {"counted": True}, "gap": {"counted": False},
+    _SOLVED: {"counted": True, "further": 1},
+}
+
 #: What tells from the numbers alone whether a file can have a layout, and what reads it.
 _LAYOUTS: dict[str, tuple[
     Callable[[Float64Array], bool],
     Callable[[_Numbers, str | None], list[AlignmentProblem]],
 ]] = {
-    "counted gap": (_fits_counted_gaps, _read_counted_gaps),
-    "gap": (lambda values: _gaps_end(values, 0, 1) == values.size, _read_gaps),
-    _SOLVED: (partial(_fits_counted_gaps, further=1), partial(_read_counted_gaps, further=1)),
+    name: (partial(_fits_gaps, **form), partial(_read_gaps, **form)) for name, form in _GAPS.items()
+} | {
     "dense": (_fits_dense, _read_dense),
     "sparse": (_fits_sparse, _read_sparse),
 }

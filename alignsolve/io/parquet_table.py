@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.io import table
 from alignsolve.io.arrow_columns import ids_in, numbers_in
-from alignsolve.io.files import atomic_write, fail, read_bytes
-from alignsolve.io.table import Column
-from alignsolve.model.limits import LIMITS, MAX_SIDE, ReadLimits
+from alignsolve.io.files import fail, read_bytes
+from alignsolve.io.table import Column, read, write
+from alignsolve.model.limits import LIMITS, MAX_SIDE
 from alignsolve.model.long_tables import (
     NO_NAMES,
     Ids,
@@ -24,35 +22,18 @@ from alignsolve.model.long_tables import (
     known_names,
     numbers_of,
 )
-from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.sources.tables import pyarrow_for
 from alignsolve.model.text import one_line
+
+__all__ = ["read", "read_table", "write", "write_table"]
 
 #: Most rows that are read from any file.
 MAX_ROWS = 64 * MAX_SIDE
 
 
-def read(
-    path: str | Path, sense: str | None, limits: ReadLimits = LIMITS,
-    columns: Mapping[str, str] | None = None,
-) -> AlignmentProblem:
-    """Read a problem from a table of pairs and its companions; see `alignsolve.io.table`."""
-    return table.read_tables(partial(read_table, limits=limits), path, sense, columns)
-
-
-def write(problem: AlignmentProblem, path: str | Path) -> None:
-    """Write a problem as a table of pairs and its two companions."""
-    table.write_tables(partial(_write_stream, pyarrow_for(path)), problem, path)
-
-
-def write_columns(columns: dict[str, Column], path: str | Path) -> None:
+def write_table(columns: dict[str, Column], stream: IO[bytes], path: str | Path) -> None:
     """Write columns of one length as a Parquet file."""
     arrow = pyarrow_for(path)
-    with atomic_write(path) as stream:
-        _write_stream(arrow, columns, stream)
-
-
-def _write_stream(arrow: Any, columns: dict[str, Column], stream: IO[bytes]) -> None:
     # Columns of ids are strings even without rows.
     arrays = {name: arrow.array(column, arrow.string()) if isinstance(column, list) else
               arrow.array(np.ascontiguousarray(column)) for name, column in columns.items()}
@@ -60,45 +41,33 @@ def _write_stream(arrow: Any, columns: dict[str, Column], stream: IO[bytes]) -> 
 
 
 def read_table(
-    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...],
-    columns: Mapping[str, str] = NO_NAMES, limits: ReadLimits = LIMITS,
+    path: str | Path, ids: tuple[str, ...], known: tuple[str, ...] | None,
+    columns: Mapping[str, str] = NO_NAMES,
 ) -> Table:
-    """Read a Parquet file into columns of ids and of numbers."""
+    """Read a Parquet file into columns of ids and of numbers; ids alone if `known` is None."""
     origin = Origin(str(path), 1, lambda row: row + 1)
-    with _opened(path, limits) as (arrow, file):
+    with _opened(path) as (arrow, file):
         header = file.schema_arrow.names
         names = known_names(origin, header, ids, known, columns)
         found = dict(zip(names, file.read().columns, strict=True))
+        numbers = [name for name in names if name not in ids] if known is not None else []
         return Table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},
-            {name: _numbers(arrow, origin, name, found[name]) for name in names if name not in ids},
+            {name: _numbers(arrow, origin, name, found[name]) for name in numbers},
             header,
         )
 
 
-def read_words(path: str | Path, ids: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the rows of some columns of ids, as text; the file may have others."""
-    origin = Origin(str(path), 1, lambda row: row + 1)
-    with _opened(path, LIMITS) as (arrow, file):
-        for name in ids:
-            if file.schema_arrow.names.count(name) != 1:
-                origin.refuse_header(f"column {name!r} is missing, or there twice")
-        found = file.read(columns=list(ids))
-        columns = [_ids(arrow, origin, name, found[name]) for name in ids]
-    return list(zip(*([column.names[code] for code in column.codes.tolist()]
-                      for column in columns), strict=True))
-
-
 @contextmanager
-def _opened(path: str | Path, limits: ReadLimits) -> Iterator[tuple[Any, Any]]:
+def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """Give pyarrow and an open file that does not hold far more rows than bytes."""
     arrow = pyarrow_for(path)
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     try:
         with arrow.parquet.ParquetFile(path) as file:
-            most = min(MAX_ROWS, max(limits.free_cells,
-                                     limits.rows_per_byte * Path(path).stat().st_size))
+            most = min(MAX_ROWS, max(LIMITS.free_cells,
+                                     LIMITS.rows_per_byte * Path(path).stat().st_size))
             if file.metadata.num_rows > most:
                 fail(path, f"declares {file.metadata.num_rows:,} rows; at most {most:,} are read "
                            f"from a file of its size")

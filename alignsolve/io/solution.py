@@ -7,6 +7,7 @@ spreadsheets. The digest of the problem tells a solution of another problem.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 import types
 from collections.abc import Mapping
@@ -68,6 +69,8 @@ _ATTRIBUTES = {
     "conflict": "conflict", "relaxations": "relaxations", "row_ind": "row_ind",
     "col_ind": "col_ind",
 }
+#: Attributes that are checked against the problem.
+_CHECKED = ("prices", "multipliers", "row_ind", "col_ind")
 _FURTHER = ("settings", "client_ids", "expert_ids")
 _KEYS = ("format", "version", "problem", "n_clients", "n_experts", *_FURTHER, *_ATTRIBUTES)
 
@@ -280,15 +283,14 @@ def read_solution(path: str | Path, problem: AlignmentProblem | None = None) -> 
     >>> al.certify(problem, solution.row_ind, solution.col_ind).optimal
     True
     """
-    from alignsolve.io.solution_pairs import csv_pairs, parquet_pairs
+    from alignsolve.io.solution_pairs import read_pairs  # with what reads tables
 
     with located(path):
-        if Path(path).suffix.lower() == ".parquet":
-            return Solution(**parquet_pairs(path, problem))
-        text = read_text(path, MAX_JSON_BYTES)
-        if text.lstrip().startswith("{"):
-            return _from_document(parse_json(path, text), problem)
-        return Solution(**csv_pairs(path, text, problem))
+        if Path(path).suffix.lower() != ".parquet":
+            text = read_text(path, MAX_JSON_BYTES)
+            if text.lstrip().startswith("{"):
+                return _from_document(parse_json(path, text), problem)
+        return Solution(**read_pairs(path, problem))
 
 
 def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
@@ -296,28 +298,23 @@ def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
     check_format(document, FORMAT, VERSION)
     check_keys("", document, _KEYS)
     settings = _settings(document.get("settings", {}))
-    multipliers, conflict = document.get("multipliers"), document.get("conflict")
+    multipliers = document.get("multipliers")
     if problem is None:
         problem, multipliers = _unknown(document), None
     else:
         settings = _settings_for(document, problem, settings)
     index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
     rows, cols = sorted_pairs(problem, *index)
-    relaxations = expect("relaxations", document.get("relaxations", []), list, "a list")
-    kind, source, backend = (expect(key, document.get(key, ""), str, "a string")
-                             for key in ("bound_kind", "bound_source", "backend"))
+    hints = get_type_hints(Solution)
+    plain_fields = {
+        name: _field(key, document[key], hints[name], Solution)
+        for key, name in _ATTRIBUTES.items() if key in document and name not in _CHECKED
+    }
     return Solution(
-        rows, cols,
-        _member(Status, "status", document.get("status")),
-        _member(Termination, "termination", document.get("termination")),
-        _number("objective", document.get("objective")),
-        _number("bound", document.get("bound")),
-        kind, source, backend, _prices("prices", document.get("prices"), problem.n_experts),
-        None if multipliers is None else _multipliers(multipliers, problem),
-        None if conflict is None else _fields("conflict", conflict, Conflict),
-        tuple(_fields(f"relaxations[{at}]", part, Relaxation)
-              for at, part in enumerate(relaxations)),
-        settings, problem.client_ids, problem.expert_ids,
+        rows, cols, **plain_fields,
+        prices=_prices("prices", document.get("prices"), problem.n_experts),
+        multipliers=None if multipliers is None else _multipliers(multipliers, problem),
+        settings=settings, client_ids=problem.client_ids, expert_ids=problem.expert_ids,
     )
 
 
@@ -332,18 +329,16 @@ def _settings_for(
         if document.get(key) != size:
             raise ProblemError(f"is for another problem: {stated(document, key)}, not {size}")
     digest, wanted, also = problem_digest(problem), document.get("problem"), ""
-    if not settings and wanted == digest:
-        return settings
     if settings:
         changed = problem_digest(problem.replace(**settings))
         if wanted == changed:
             return settings
-        if wanted == digest:
-            return {}
         listed = " ".join(f"{name}={value:g}" for name, value in settings.items())
         also = f", and {changed!r} with {listed}"
-    raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "
-                       f"of this one is {digest!r}{also}")
+    if wanted != digest:
+        raise ProblemError(f"is for another problem: {stated(document, 'problem')}, but the digest "
+                           f"of this one is {digest!r}{also}")
+    return {}
 
 
 def _settings(value: Any) -> dict[str, float]:
@@ -362,16 +357,6 @@ def _unknown(document: dict[str, Any]) -> AlignmentProblem:
                              np.float64)
     nothing.facts = False, 0.0  # so that nothing is read
     return AlignmentProblem(nothing, 1, client_ids=clients, expert_ids=experts)
-
-
-def _member(kind: type[Any], key: str, value: Any) -> Any:
-    """Return the member of an enumeration that a string names."""
-    if value is None:
-        return None
-    known = [member.value for member in kind]
-    if value not in known:
-        raise ProblemError(f"{key} is {one_line(value)}; give one of {', '.join(known)}")
-    return kind(value)
 
 
 def _number(key: str, value: Any) -> float:
@@ -426,13 +411,20 @@ def _field(name: str, value: Any, hint: Any, owner: type[Any]) -> Any:
     """Return a stored value as the field of a dataclass that its type asks for."""
     if get_origin(hint) is types.UnionType:
         return None if value is None else _field(name, value, get_args(hint)[0], owner)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _fields(name, value, hint)
+    if get_origin(hint) is tuple:
+        return tuple(_field(f"{name}[{at}]", part, get_args(hint)[0], owner)
+                     for at, part in enumerate(expect(name, value, list, "a list")))
+    if issubclass(hint, enum.Enum):
+        known = [member.value for member in hint]
+        if value not in known:
+            raise ProblemError(f"{name} is {one_line(value)}; give one of {', '.join(known)}")
+        return hint(value)
     if hint is float:
         return _number(name, value)
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(_field(f"{name}[{at}]", part, get_args(hint)[0], owner)
-                     for at, part in enumerate(value))
+    if hint is str:
+        return expect(name, value, str, "a string")
     if type(value) is not hint or (hint is int and not 0 <= value < 2**53):
         raise ProblemError(f"{name} is {json_kind(value)}, or holds what is no part of a "
                            f"{owner.__name__.lower()}")

@@ -6,17 +6,17 @@ another format of tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alignsolve.io.companions import companion_of, three_paths
-from alignsolve.io.files import fail, located
-from alignsolve.io.formats import detect
+from alignsolve.io.files import atomic_write, fail, located
+from alignsolve.io.formats import detect, for_writing
 from alignsolve.io.schema import compact
 from alignsolve.io.sets import as_written, write_set
 from alignsolve.model.arguments import MATRIX
@@ -35,21 +35,14 @@ from alignsolve.model.text import one_line
 #: A column to be written: numbers, or strings.
 Column = npt.NDArray[Any] | list[str]
 
-#: Reads one table, given its path, its columns of ids, its other columns, and what it calls
-#: them where those are not their names.
-ReadTable = Callable[[str | Path, tuple[str, ...], tuple[str, ...], Mapping[str, str]], Table]
 
-
-def read_tables(
-    read_table: ReadTable, path: str | Path, sense: str | None,
-    columns: Mapping[str, str] | None = None,
+def read(
+    path: str | Path, sense: str | None, columns: Mapping[str, str] | None = None
 ) -> AlignmentProblem:
     """Read a problem from a table of pairs and its companions.
 
     Parameters
     ----------
-    read_table : callable
-        Reads one table of the pairs' format.
     path : path
         The table of pairs.
     sense : {"max", "min"} or None
@@ -57,17 +50,18 @@ def read_tables(
     columns : mapping of str to str, optional
         What the files call a column, where it is not its name here.
     """
-    path = Path(path)
-    names = dict(columns or {})
+    path, names = Path(path), dict(columns or {})
     check_names(names)
+    read_table = detect(path, names).function("read_table")
 
     def beside(what: str, column: str, known: tuple[str, ...]) -> Table | None:
         found = companion_of(path, what)
         if found is None:
             return None
         is_own = found in three_paths(path)
-        read: ReadTable = read_table if is_own else detect(found).function("read_table")
-        return read(found, (column,), known, names)
+        of_its_format = read_table if is_own else detect(found).function("read_table")
+        table: Table = of_its_format(found, (column,), known, names)
+        return table
 
     with as_written(*three_paths(path)):
         pairs = read_table(path, ("client", "expert"), PAIR_COLUMNS, names)
@@ -78,14 +72,18 @@ def read_tables(
         return problem_of(sense, arguments)
 
 
-def write_tables(
-    write_table: Callable[[dict[str, Column], IO[bytes]], None], problem: AlignmentProblem,
-    path: str | Path,
-) -> None:
-    """Write a problem as a table of pairs and its companions, each with `write_table`."""
+def write(problem: AlignmentProblem, path: str | Path) -> None:
+    """Write a problem as a table of pairs and its companions."""
+    write_table = for_writing(path).function("write_table")
     tables = from_problem(problem, path)
-    write_set({target: partial(write_table, columns)
+    write_set({target: partial(write_table, columns, path=path)
                for target, columns in zip(three_paths(path), tables, strict=True)})
+
+
+def write_columns(columns: dict[str, Column], path: str | Path) -> None:
+    """Write columns of one length as a table."""
+    with atomic_write(path) as stream:
+        for_writing(path).function("write_table")(columns, stream, path)
 
 
 def from_problem(

@@ -37,14 +37,12 @@ SECONDS: dict[str, dict[str, float]] = {
     "model.sources.factor_kernels.product": {"float64": 0.1},
     "backends.exchange.heaps.swap_exists": {"float32": 0.6},
     "infeasibility.max_flow_kernels.count_pairs": {"uint8": 0.1},
-    "infeasibility.hall_kernels.most_of_set": {"int32": 0.2},
     "infeasibility.max_flow_kernels.seed_clients": {"uint8": 0.6},
     "infeasibility.max_flow_kernels.search": {"uint8": 1.3},
     "infeasibility.max_flow_kernels.augment": {"uint8": 0.8},
     "elastic.kernels.best_responses": {"uint8": 1.0},
     "elastic.kernels.response_worth": {"uint8": 0.2},
     "backends.lagrangian.best_response_kernels.respond_in_turn": {"int64": 10.0},
-    "backends.lagrangian.multidimensional_knapsack.best_sets": {"float64": 1.2},
     "backends.lagrangian.best_response_kernels.respond": {"int64": 1.6},
     "backends.lagrangian.best_response_kernels.clearing_prices": {"float64": 0.3},
     "elastic.moves.improve": {"float64": 1.7},
@@ -52,8 +50,9 @@ SECONDS: dict[str, dict[str, float]] = {
     "backends.lagrangian.annealing_kernels.anneal": {"float64": 1.3},
     "backends.lagrangian.knapsack.best_knapsacks": {"float64": 1.4},
     "backends.lagrangian.tree_bound.write_losses": {"float64": 1.0},
-    "backends.lagrangian.tree_kernels.search": {"float64": 7.6},
-    "backends.lagrangian.tree_kernels.dive": {"float64": 1.9},
+    "backends.lagrangian.tree_kernels.search": {"float64": 1.7},
+    "backends.lagrangian.tree_kernels.process": {"float64": 5.9},
+    "backends.lagrangian.tree_state.keep_only": {"float64": 0.9},
 }
 OTHER = 0.5
 

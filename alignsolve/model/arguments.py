@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from alignsolve.model.pairs import Pairs
 from alignsolve.model.sources.arrays import ArraySource
 from alignsolve.model.sources.base import FitnessSource, Negated, checked_block, map_blocks
 from alignsolve.model.whole_bounds import cut_at, rounded_inward
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,14 +181,7 @@ def _facts(source: FitnessSource) -> tuple[bool, float]:
     return any(forbids for forbids, _ in found), largest
 
 
-def checked_arguments(
-    n: int, m: int, *, max_experts: npt.ArrayLike, min_experts: npt.ArrayLike,
-    load_min: npt.ArrayLike | None, load_max: npt.ArrayLike | None,
-    load_target: npt.ArrayLike | None, load_penalty: npt.ArrayLike, loads: object,
-    resources: object, expert_group: npt.ArrayLike | None, group_min: npt.ArrayLike | None,
-    group_max: npt.ArrayLike | None, client_fitness_min: npt.ArrayLike | None, held: Any,
-    switch_cost: npt.ArrayLike, client_ids: Any, expert_ids: Any,
-) -> dict[str, Any]:
+def checked_arguments(n: int, m: int, given: Mapping[str, Any]) -> dict[str, Any]:
     """Check and broadcast the arguments of a problem but its fitness.
 
     Returns
@@ -196,24 +191,27 @@ def checked_arguments(
         the whole bounds on holders and slots that solvers use.
     """
     checked: dict[str, Any] = {
-        "client_ids": identifiers("client_ids", client_ids, n),
-        "expert_ids": identifiers("expert_ids", expert_ids, m),
-        "max_experts": whole("max_experts", max_experts, (n,), "one per client"),
-        "min_experts": whole("min_experts", min_experts, (n,), "one per client"),
+        "client_ids": identifiers("client_ids", given["client_ids"], n),
+        "expert_ids": identifiers("expert_ids", given["expert_ids"], m),
+        "max_experts": whole("max_experts", given["max_experts"], (n,), "one per client"),
+        "min_experts": whole("min_experts", given["min_experts"], (n,), "one per client"),
     }
-    slots = cut_at(checked["max_experts"], m)
-    holders = Load(1.0, load_min, load_max, load_target, load_penalty)
+    slots, held = cut_at(checked["max_experts"], m), given["held"]
+    holders = Load(1.0, *(given[f"load_{part}"] for part in ("min", "max", "target", "penalty")))
     holders = checked_load("load_", holders, slots, m)
-    floors = bound_array("client_fitness_min", client_fitness_min, n, -np.inf, "one per client")
-    cost = non_negative("switch_cost", switch_cost, (n, m), "clients x experts", "cost")
+    floors = bound_array(
+        "client_fitness_min", given["client_fitness_min"], n, -np.inf, "one per client")
+    cost = non_negative("switch_cost", given["switch_cost"], (n, m), "clients x experts", "cost")
     return checked | {
         "_slot_bounds": (cut_at(checked["min_experts"], m + 1), slots),
         "_holder_bounds": rounded_inward(np.asarray(holders.min), np.asarray(holders.max), n),
         "load_min": holders.min, "load_max": holders.max,
         "load_target": holders.target, "load_penalty": holders.penalty,
-        "loads": named_loads(loads, slots, m),
-        "resources": named_resources(resources, n, m),
-        **group_bounds(expert_group, group_min, group_max, n, m),
+        "loads": _named("loads", given["loads"], Load,
+                        lambda at, load: checked_load(f"{at}.", load, slots, m)),
+        "resources": _named("resources", given["resources"], Resource,
+                            lambda at, resource: _checked_resource(at, resource, n, m)),
+        **group_bounds(given["expert_group"], given["group_min"], given["group_max"], n, m),
         "client_fitness_min": floors,
         "held": None if held is None else Pairs.from_any("held", held, n, m),
         "switch_cost": cost,
@@ -326,10 +324,21 @@ def _refuse_inexact(
            lambda _: f"sums would overflow: give at most {largest.min():g}")
 
 
-def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
-    """Check a mapping of names to `Load` or `Resource`."""
-    if parts is None:
-        return {}
+def _checked_resource(at: str, resource: Resource, n: int, m: int) -> Resource:
+    """Check and broadcast a resource; sizes stay per expert where given so."""
+    return Resource(
+        size=non_negative(f"{at}.size", resource.size, (n, m), "clients x experts", "size"),
+        budget=fitted(f"{at}.budget", resource.budget, (n,), "one per client",
+                      valid=lambda a: a > -np.inf,
+                      would_be_right="give a number, or inf for no limit"),
+    )
+
+
+def _named(
+    what: str, parts: object, kind: type[T], check: Callable[[str, T], T]
+) -> Mapping[str, T]:
+    """Check a mapping of names to `Load` or `Resource`, and each part by what errors call it."""
+    parts = {} if parts is None else parts
     if not isinstance(parts, Mapping):
         raise ProblemError(f"{what} is {type(parts).__name__}; give a mapping of names to "
                            f"{kind.__name__}")
@@ -339,29 +348,8 @@ def _named(what: str, parts: object, kind: type) -> dict[str, Any]:
         if not isinstance(part, kind):
             raise ProblemError(f"{what}[{name!r}] is {type(part).__name__}; give "
                                f"al.{kind.__name__}(...)")
-    return dict(parts)
-
-
-def named_loads(loads: object, slots: IntArray, m: int) -> Mapping[str, Load]:
-    """Check and broadcast the named loads of clients with so many slots."""
-    return MappingProxyType({
-        name: checked_load(f"loads[{name!r}].", load, slots, m)
-        for name, load in _named("loads", loads, Load).items()
-    })
-
-
-def named_resources(resources: object, n: int, m: int) -> Mapping[str, Resource]:
-    """Check and broadcast the resources; sizes stay per expert where given so."""
-    checked = {}
-    for name, resource in _named("resources", resources, Resource).items():
-        at = f"resources[{name!r}]"
-        checked[name] = Resource(
-            size=non_negative(f"{at}.size", resource.size, (n, m), "clients x experts", "size"),
-            budget=fitted(f"{at}.budget", resource.budget, (n,), "one per client",
-                          valid=lambda a: a > -np.inf,
-                          would_be_right="give a number, or inf for no limit"),
-        )
-    return MappingProxyType(checked)
+    return MappingProxyType({name: check(f"{what}[{name!r}]", part)
+                             for name, part in parts.items()})
 
 
 def group_bounds(

@@ -194,16 +194,10 @@ def whole(name: str, value: object, shape: tuple[int, ...], meaning: str) -> Int
     array = fitted(
         name, value, shape, meaning,
         valid=lambda a: np.isfinite(a) & (a >= 0) & (np.floor(a) == a) & (a < 2**53),
-        would_be_right=_whole_rule,
+        would_be_right=lambda a: "give a whole number >= 0" if not 2**53 <= a < np.inf else
+        "give a whole number below 2**53, from where on float64 does not hold them all",
     )
     return read_only(array.astype(np.int64))
-
-
-def _whole_rule(entry: Any) -> str:
-    """Return what would be right in place of an entry that `whole` refuses."""
-    if 2**53 <= entry < np.inf:
-        return "give a whole number below 2**53, from where on float64 does not hold them all"
-    return "give a whole number >= 0"
 
 
 def non_negative(

@@ -70,6 +70,13 @@ class Bound:
         """Its kind, name and group."""
         return self.kind, self.name, self.group
 
+    @property
+    def listed(self) -> tuple[int | None, ...]:
+        """The client, or expert, or the clients of a family."""
+        if self.kind in EXPERT_KINDS:
+            return (self.expert,)
+        return (self.client,) if self.clients is None else self.clients
+
 
 @dataclass(frozen=True, eq=False)
 class BoundSet:
@@ -91,9 +98,7 @@ class BoundSet:
         """Collect bounds of a problem, families expanded."""
         found: dict[Key, list[Any]] = {}
         for bound in bounds:
-            one = bound.expert if bound.kind in EXPERT_KINDS else bound.client
-            family = None if bound.kind in EXPERT_KINDS else bound.clients
-            found.setdefault(bound.key, []).extend((one,) if family is None else family)
+            found.setdefault(bound.key, []).extend(bound.listed)
         return cls.by_kind(
             (key, np.unique(np.array(index, dtype=np.int64))) for key, index in found.items()
         )
@@ -181,8 +186,9 @@ def require_bounds(
     problem: AlignmentProblem, bounds: Iterable[Bound], what: str = "the conflict lists"
 ) -> None:
     """Raise `ProblemError` unless every bound is one of the problem, with its value."""
+    kinds = {key for key, _ in _binding(problem)}
     for bound in bounds:
-        actual = _actual_value(problem, bound)
+        actual = _actual_value(problem, bound) if bound.key in kinds else None
         if actual is None:
             raise ProblemError(f"{what} {bound}, which the problem does not have")
         if not np.isclose(actual, bound.value, rtol=1e-9, atol=0) and actual != bound.value:
@@ -190,25 +196,12 @@ def require_bounds(
 
 
 def _actual_value(problem: AlignmentProblem, bound: Bound) -> float | None:
-    """Return the problem's value of a bound, or None where there is no such bound."""
-    names = {"resource": problem.resources, "load_min": problem.loads, "load_max": problem.loads}
-    if bound.name is not None and bound.name not in names.get(bound.kind, {}):
-        return None
-    if (bound.group is not None) != (bound.kind in ("group_min", "group_max")):
-        return None
-    if bound.group is not None and not _is_index(bound.group, problem.n_groups):
-        return None
-    of_expert = bound.kind in EXPERT_KINDS
-    if not of_expert and (bound.kind not in CLIENT_KINDS
-                          or (bound.kind == "resource") != (bound.name is not None)):
-        return None
-    one = bound.expert if of_expert else bound.client
-    listed = bound.clients if bound.clients is not None and not of_expert else (one,)
+    """Return the problem's value of a bound of a kind that it has; None for nobody in it."""
     values = bound_values(problem, *bound.key)
     # Before they become an array, which would round 1.5 and take True for 1.
-    if not listed or not all(_is_index(one, values.size) for one in listed):
+    if not bound.listed or not all(_is_index(one, values.size) for one in bound.listed):
         return None
-    return float(values[np.array(listed, dtype=np.int64)].sum())
+    return float(values[np.array(bound.listed, dtype=np.int64)].sum())
 
 
 def _is_index(one: object, size: int) -> bool:

@@ -108,31 +108,29 @@ class _Layout:
             # Python's strings may hold lone surrogates, which UTF-8 alone refuses.
             self._bytes(part.encode("utf-8", "surrogatepass"))
 
-    def _head(self, name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> None:
-        self._bytes(name.encode())
-        self._bytes(array.dtype.newbyteorder("<").str.encode())
-        for size in (len(shape), *shape, len(array.shape), *array.shape):
-            self.hash.update(struct.pack("<q", size))
-
-    def _data(self, array: npt.NDArray[np.generic]) -> None:
-        """Write the entries in row order, little-endian, with -0.0 as 0.0."""
-        little = array.dtype.newbyteorder("<")
-        for block in _blocks(array):
-            # Adding 0 turns -0.0 into 0.0 and changes nothing else.
-            self.hash.update(np.ascontiguousarray(array[block] + 0, dtype=little).data)
-
     def matrix(self, name: str, array: npt.NDArray[np.generic]) -> None:
         """Write an array in full."""
-        self._head(name, array, array.shape)
-        self._data(array)
+        self._array(name, array, array.shape)
 
     def compact(self, name: str, array: npt.NDArray[np.generic]) -> None:
         """Write an array without the repetition along its axes."""
         short = array
         for axis in range(array.ndim):
             short = _collapsed(short, axis)
-        self._head(name, short, array.shape)
-        self._data(short)
+        self._array(name, short, array.shape)
+
+    def _array(
+        self, name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...]
+    ) -> None:
+        """Write the entries in row order, little-endian, with -0.0 as 0.0."""
+        little = array.dtype.newbyteorder("<")
+        self._bytes(name.encode())
+        self._bytes(little.str.encode())
+        for size in (len(shape), *shape, len(array.shape), *array.shape):
+            self.hash.update(struct.pack("<q", size))
+        for block in _blocks(array):
+            # Adding 0 turns -0.0 into 0.0 and changes nothing else.
+            self.hash.update(np.ascontiguousarray(array[block] + 0, dtype=little).data)
 
     def target(self, name: str, target: Float64Array, penalty: Float64Array) -> None:
         """Write the targets of a load where there is a penalty on missing them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Set
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -71,17 +71,3 @@ def features_in_use(checked: Mapping[str, Any], forbids: bool) -> frozenset[Feat
         Feature.FAIRNESS: checked["client_fitness_min"] > -np.inf,
     }
     return frozenset(feature for feature, what in used.items() if np.any(what))
-
-
-def problem_class(features: Set[Feature]) -> Literal["flow", "mip"]:
-    """Return "flow" (exact in polynomial time) or "mip" (NP-hard)."""
-    return "flow" if features <= FLOW_FEATURES else "mip"
-
-
-def class_reason(features: Set[Feature]) -> str:
-    """Return why a problem with some features is in its class, in one phrase."""
-    beyond = sorted(feature.value for feature in features - FLOW_FEATURES)
-    if beyond:
-        return "not a flow because of " + ", ".join(beyond)
-    used = sorted(feature.value for feature in features)
-    return "a flow of client slots" + (" with " + ", ".join(used) if used else "")

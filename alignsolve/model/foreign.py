@@ -85,7 +85,7 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     found = [_real(name, array.shape, k, item) for k, item in enumerate(array.ravel().tolist())]
     if all(isinstance(item, int) for item in found):
-        whole = _as_integers(found)
+        whole = as_integers(found)
         if whole is not None:
             return whole.reshape(array.shape)
     out = np.empty(array.size)
@@ -96,7 +96,7 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         except (OverflowError, ValueError, ArithmeticError):
             exact = False
         if not exact:
-            whole = _as_integers(found)
+            whole = as_integers(found)
             if whole is not None:
                 return whole.reshape(array.shape)
             raise ProblemError(
@@ -106,7 +106,7 @@ def exact_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return out.reshape(array.shape)
 
 
-def _as_integers(found: list[Any]) -> npt.NDArray[Any] | None:
+def as_integers(found: list[Any]) -> npt.NDArray[Any] | None:
     """Return whole numbers as int64 or uint64; None where one is none, or too large."""
     low, high = -(2**63), 2**64 - 1
     if not all(low <= item <= high and item == int(item) for item in found):
@@ -168,8 +168,9 @@ def _of_tensor(name: str, value: Any) -> npt.NDArray[Any]:
         known = str(tensor.dtype).removeprefix("torch.") in np.sctypeDict
         return np.asarray((tensor if known else tensor.float()).numpy())
     except (RuntimeError, TypeError, NotImplementedError) as error:
-        raise ProblemError(f"{name} is a tensor without numbers to read: {_first(error)}; give "
-                           f"an array of numpy") from None  # fmt: skip
+        reason = str(error).partition("\n")[0]
+        raise ProblemError(f"{name} is a tensor without numbers to read: {reason}; give an array "
+                           f"of numpy") from None
 
 
 def _of_pandas(name: str, value: Any) -> Any:
@@ -237,7 +238,3 @@ def _shown(item: Any) -> str:
     if isinstance(item, int) and item.bit_length() > 128:
         return f"a whole number of {item.bit_length()} bits"
     return repr(item)[:60]
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0]

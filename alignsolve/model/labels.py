@@ -71,7 +71,7 @@ def by_label(**arguments: Any) -> dict[str, Any]:
 def _part_in_order(prefix: str, part: Any, ids: Mapping[str, Iterable[object]]) -> Any:
     """Return a load or resource in order, itself where pandas has no part in it."""
     if not is_dataclass(part) or isinstance(part, type):
-        return part  # which `named_loads` and `named_resources` refuse
+        return part  # which `checked_arguments` refuses
     moved = {}
     for name, value in vars(part).items():
         ordered = _in_order(prefix + name, value, AXES[name], ids) if name in AXES else value

@@ -15,6 +15,10 @@ from alignsolve.model.arrays import Float64Array, IntArray
 #: Whole numbers up to this are exact in float64.
 EXACT = 2**53
 
+#: Why a column or matrix of a file with such numbers is refused.
+MIXED = ("has whole numbers beyond 2**53 among others that are none, or too far apart; take a "
+         "common amount off all values")
+
 
 @dataclass(frozen=True, eq=False)
 class OffsetMatrix:

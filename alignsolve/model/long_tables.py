@@ -138,7 +138,7 @@ class Table:
 
 
 def known_names(
-    origin: Origin, header: Sequence[str], ids: Iterable[str], known: Iterable[str],
+    origin: Origin, header: Sequence[str], ids: Sequence[str], known: Iterable[str] | None,
     columns: Mapping[str, str],
 ) -> list[str]:
     """Return what the columns of a table are called here, after checking them.
@@ -150,7 +150,8 @@ def known_names(
     header : sequence of str
         The names in the table.
     ids, known : iterable of str
-        Columns of ids, which must be there, and others that may be.
+        Columns of ids, which must be there, and others that may be. Where `known` is None, as of
+        the table of a solution, any may be, and are called by their place.
     columns : mapping of str to str
         What a table calls a column where it is not its name here.
 
@@ -159,6 +160,11 @@ def known_names(
     ProblemError
         If a column is unknown, there twice, or missing.
     """
+    if known is None:
+        if any(list(header).count(name) != 1 for name in ids):
+            origin.refuse_header(f"is neither a solution in JSON nor a table with the columns "
+                                 f"{', '.join(ids)}")
+        return [name if name in ids else f"column {at}" for at, name in enumerate(header)]
     plain = [*ids, *known]
     given = {other: own for own, other in columns.items()}
     for name in header:

@@ -22,13 +22,7 @@ from alignsolve.model.arguments import (
     opposite,
 )
 from alignsolve.model.arrays import Float64Array, IntArray
-from alignsolve.model.features import (
-    FLOW_FEATURES,
-    Feature,
-    class_reason,
-    features_in_use,
-    problem_class,
-)
+from alignsolve.model.features import FLOW_FEATURES, Feature, features_in_use
 from alignsolve.model.frames import FrameKind, with_labels
 from alignsolve.model.html import problem_facts
 from alignsolve.model.labels import by_label
@@ -140,17 +134,12 @@ class AlignmentProblem(Valued):
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
-        named, frame_kind = with_labels("fitness", {
-            "fitness": fitness, "max_experts": max_experts, "min_experts": min_experts,
-            "load_min": load_min, "load_max": load_max, "load_target": load_target,
-            "load_penalty": load_penalty, "loads": loads, "resources": resources,
-            "expert_group": expert_group, "group_min": group_min, "group_max": group_max,
-            "client_fitness_min": client_fitness_min, "held": held, "switch_cost": switch_cost,
-            "client_ids": client_ids, "expert_ids": expert_ids,
-        })
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        named, frame_kind = with_labels("fitness", arguments)
         given = by_label(**named)
         matrix, forbids, largest, integers = known_fitness(given.pop("fitness"))
-        checked = checked_arguments(*matrix.shape, **given)
+        n, m = matrix.shape
+        checked = checked_arguments(n, m, given)
         if integers is not None:
             fewest, most = checked["_slot_bounds"]
             integers.refuse_free(fewest, most, checked["client_fitness_min"])
@@ -284,12 +273,16 @@ class AlignmentProblem(Valued):
     @property
     def problem_class(self) -> Literal["flow", "mip"]:
         """"flow" (exact in polynomial time) or "mip" (NP-hard)."""
-        return problem_class(self.features)
+        return "flow" if self.features <= FLOW_FEATURES else "mip"
 
     @property
     def class_reason(self) -> str:
         """Why the problem is in its class, in one phrase."""
-        return class_reason(self.features)
+        beyond = ", ".join(sorted(part.value for part in self.features - FLOW_FEATURES))
+        if beyond:
+            return f"not a flow because of {beyond}"
+        used = ", ".join(sorted(part.value for part in self.features))
+        return f"a flow of client slots{' with ' if used else ''}{used}"
 
     # -- the integer bounds that solvers use --------------------------------
 

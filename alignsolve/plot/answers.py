@@ -72,7 +72,7 @@ def assignment(
     shown = [at for at, name in enumerate(names) if name]
     axes.set_yticks(shown, [names[at] for at in shown])
     if groups is None and len(names) == problem.n_clients:
-        _thin(axes, len(names))
+        axes.tick_params(axis="y", labelsize=6 if len(names) > 20 else 8)
     _name_experts(axes, result)
     alike = "" if groups is not None else ", those that hold alike together"
     axes.set(ylabel=f"clients{alike}", title=title)
@@ -237,10 +237,6 @@ def _name_experts(axes: Axes, result: Result) -> None:
     names = [_short(problem.expert_name(j)) for j in range(problem.n_experts)]
     wide = max(map(len, names), default=0) > 2
     axes.set_xticks(range(problem.n_experts), names, rotation=90 if wide and len(names) > 8 else 0)
-
-
-def _thin(axes: Axes, count: int) -> None:
-    axes.tick_params(axis="y", labelsize=6 if count > 20 else 8)
 
 
 def _short(name: str) -> str:

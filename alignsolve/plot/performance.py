@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,30 +21,6 @@ CLOCK = 1e-3
 
 #: Columns of the text below a profile.
 RULE_COLUMNS = 62
-
-
-class Score(Protocol):
-    """What is drawn of `alignsolve.bench.score.ClassScore`."""
-
-    @property
-    def problem_class(self) -> str:
-        """"flow" or "mip"."""
-
-    @property
-    def instances(self) -> int:
-        """How many instances the class has."""
-
-    @property
-    def summaries(self) -> Sequence[Any]:
-        """One per backend that has run, with its name as ``backend``."""
-
-    @property
-    def profile(self) -> Mapping[str, Sequence[float]]:
-        """Time to proof of each compared backend on the common instances; +inf where none."""
-
-    @property
-    def quality_profiles(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
-        """Likewise time to an answer within each gap to the best bound, such as "0.1%"."""
 
 
 def performance_profile(
@@ -98,7 +74,8 @@ def profile(
     Parameters
     ----------
     report : BenchReport
-        What `alignsolve.bench.run_bench` returns.
+        What `alignsolve.bench.run_bench` returns; of it the scores are drawn, each an
+        `alignsolve.bench.score.ClassScore`.
     axes : matplotlib Axes, optional
         Where to draw; by default a new figure.
     problem_class : {"flow", "mip"}, optional
@@ -122,8 +99,7 @@ def profile(
 
     Examples
     --------
-    Of a report only the scores are drawn; `alignsolve.bench.run_bench` measures them. Here two
-    backends prove two instances, in seconds:
+    `alignsolve.bench.run_bench` measures. Here two backends prove two instances, in seconds:
 
     >>> from types import SimpleNamespace
     >>> import alignsolve as al
@@ -161,8 +137,8 @@ def profile(
     return axes
 
 
-def _seconds(score: Score, gap: str | None) -> Mapping[str, Sequence[float]]:
-    """Return the times that are drawn of a class."""
+def _seconds(score: Any, gap: str | None) -> Any:
+    """Return the times that are drawn of a class, by backend."""
     if gap is None:
         return score.profile
     if gap not in score.quality_profiles:
@@ -170,7 +146,7 @@ def _seconds(score: Score, gap: str | None) -> Mapping[str, Sequence[float]]:
     return score.quality_profiles[gap]
 
 
-def _rule(score: Score) -> str:
+def _rule(score: Any) -> str:
     """Say which backends are shown, and who is not."""
     others = [one.backend for one in score.summaries if one.backend not in score.profile]
     rule = f"shown: backends that support half of the {score.instances:,} instances or more"

@@ -25,11 +25,14 @@ class Table:
         Cells; the first of a row is its name.
     note : str
         What stands below.
+    marked : sequence of int
+        Rows that stand out, by their position.
     """
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    marked: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

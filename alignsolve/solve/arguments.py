@@ -78,19 +78,14 @@ def _warm_start(
     pairs = sorted_pairs(problem, given[0], given[1])
     parts = given[2] if len(given) == 3 else {}
     parts = parts if isinstance(parts, Mapping) else {"": parts}
-    prices = {name: _warm_prices(problem, part) for name, part in parts.items()}
+    prices = {}
+    for name, part in parts.items():
+        ordered = by_label(prices=part, expert_ids=problem.expert_ids)["prices"]
+        prices[name] = fitted("warm_start prices", ordered, (problem.n_experts,), "one per expert",
+                              valid=np.isfinite, would_be_right="give finite prices")
     count = int(pairs[0].size)
     return pairs, prices, {"warm_start_pairs": count, "warm_start_used": count,
                            "warm_start_by": "positions"}
-
-
-def _warm_prices(problem: AlignmentProblem, prices: object) -> Float64Array:
-    """Check the prices of a warm start, in the problem's own sense."""
-    prices = by_label(prices=prices, expert_ids=problem.expert_ids)["prices"]
-    return fitted(
-        "warm_start prices", prices, (problem.n_experts,), "one per expert",
-        valid=np.isfinite, would_be_right="give finite prices",
-    )
 
 
 def _is_number(value: object, least: float) -> bool:

@@ -110,13 +110,11 @@ def _lifted(
 
 def _recertified(result: Result, certificate: Certificate) -> Result:
     """Return a result with another certificate of the same answer."""
-    details = {
-        field.name: getattr(result, field.name)
-        for field in dataclasses.fields(result)
-        if field.name in {"backend", "fallbacks", "stats", "loads", "load_prices", "relaxations"}
-    }
-    return Result.proved(result.problem, result.row_ind, result.col_ind, certificate,
-                         result.termination, **details)
+    return Result.proved(
+        result.problem, result.row_ind, result.col_ind, certificate, result.termination,
+        loads=result.loads, load_prices=result.load_prices, backend=result.backend,
+        fallbacks=result.fallbacks, stats=result.stats,
+    )
 
 
 def _polished(result: Result, limits: Limits) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,21 +18,15 @@ from alignsolve.distributed.engine import EngineName, RayAnswer, RayEngine
 from alignsolve.elastic import Elastic
 from alignsolve.elastic.solving import solve_elastic
 from alignsolve.elastic.violation_weights import ViolationWeights, checked_weights
-from alignsolve.errors import (
-    BackendError,
-    ProblemError,
-    UnsupportedProblemError,
-    guarded,
-)
-from alignsolve.infeasibility import Conflict
+from alignsolve.errors import BackendError, ProblemError, UnsupportedProblemError, guarded
 from alignsolve.interrupts import Call, cuttable
 from alignsolve.kernels import until
 from alignsolve.model.feasibility import Assignment
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.progress import Callback, Reporter
+from alignsolve.progress import Callback
 from alignsolve.result import Result
 from alignsolve.solve.arguments import checked_limits
-from alignsolve.solve.conflicts import find_conflict
+from alignsolve.solve.conflicts import conflict_behind
 from alignsolve.solve.offsets import solve_accurately
 from alignsolve.solve.params import DEFAULT_PARAMS, SolveParams
 from alignsolve.solve.warm_start import EarlierAnswer
@@ -252,28 +245,24 @@ def _relaxed(
     weights: ViolationWeights,
 ) -> Result:
     """Solve a problem, and relax its bounds where they cannot hold together."""
+    in_memory = problem
+    if problem.streamed:
+        assert problem.source is not None
+        pairs = problem.n_clients * problem.n_experts
+        if pairs > params.elastic_pairs:
+            raise UnsupportedProblemError(
+                f"elastic reads a source into memory, and {pairs:,} pairs are more than "
+                f"{params.elastic_pairs:,}; solve without elastic, or give an array"
+            )
+        in_memory = problem.replace(fitness=problem.source.in_memory())
 
     def plain(
         problem: AlignmentProblem, limits: Limits, backend: str | None = None
     ) -> Result:
         return _here(problem, limits, params, backend or named)
 
-    result = solve_elastic(_in_memory(problem, params.elastic_pairs), weights, limits, plain)
+    result = solve_elastic(in_memory, weights, limits, plain)
     return dataclasses.replace(result, problem=problem)
-
-
-def _in_memory(problem: AlignmentProblem, most: int) -> AlignmentProblem:
-    """Return the problem with the matrix as an array; that of a source of up to `most` pairs."""
-    if not problem.streamed:
-        return problem
-    pairs = problem.n_clients * problem.n_experts
-    if pairs > most:
-        raise UnsupportedProblemError(
-            f"elastic reads a source into memory, and {pairs:,} pairs are more than "
-            f"{most:,}; solve without elastic, or give an array"
-        )
-    assert problem.source is not None
-    return problem.replace(fitness=problem.source.in_memory())
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,10 +299,7 @@ class _Solve:
             engine = RayEngine()
         if not isinstance(engine, RayEngine):
             raise ProblemError(f"engine is {engine!r}; give 'local', 'ray' or a RayEngine")
-        # Asked first: finding the components of the groups takes time.
-        refusal: str | None = "does not support expert groups on Ray"
-        if problem.expert_group is None:
-            refusal = self.params.auto.find("exchange").refusal(problem)
+        refusal = self.params.auto.find("exchange").refusal(problem)
         if backend not in ("auto", "exchange") or refusal is not None:
             reason = refusal or f"and not {backend!r} runs on Ray"
             raise UnsupportedProblemError(f"backend 'exchange' {reason}; use engine='local'")
@@ -365,7 +351,9 @@ class _Solve:
             certificate, load = proved.certificate, proved.load
         broken = certificate is not None and not certificate.feasible
         infeasible = answer.infeasible or (broken and self._is_empty)
-        conflict = self._conflict(name, answer) if infeasible else None
+        conflict = None
+        if infeasible:
+            conflict = conflict_behind(problem, self.limits, self.params, name, answer)
         now = time.perf_counter()
         seconds = {"certify_seconds": now - checked, "total_seconds": now - self.started}
         details: dict[str, Any] = {
@@ -381,44 +369,6 @@ class _Solve:
             raise BackendError(f"backend {name!r} broke a bound: "
                                f"{certificate.violations[0].message}")
         return Result.proved(problem, rows, cols, certificate, termination, loads=load, **details)
-
-    def _conflict(self, name: str, answer: Outcome) -> Conflict | None:
-        """Return why there is no answer, or raise `BackendError` where there is one after all.
-
-        None for sources of too many pairs, and where the search fails, or Ctrl-C ends it
-        before it has found anything: the claim stands.
-        """
-        problem, limits = self.problem, self.limits
-        pairs = problem.n_clients * problem.n_experts
-        if not limits.with_conflict or (
-            problem.streamed and pairs > self.params.conflict_pairs
-        ):
-            return None
-        deadline = limits.deadline
-        if problem.problem_class == "mip" and not limits.repeatable:
-            deadline = min(deadline, time.perf_counter() + self.params.conflict_seconds)
-        ask = limits.report
-        if ask is not None and ask.stopped:
-            return None
-        # The questions asked have values of their own, which are not the caller's.
-        report = None if ask is None else Reporter(
-            problem, lambda _: ask(-math.inf, math.inf), time.perf_counter()
-        )  # fmt: skip
-        # Yes or no does not depend on the machine's speed: a limit on work would only lose
-        # answers.
-        limits = dataclasses.replace(
-            limits, deadline=deadline, warm_start=None, report=report, repeatable=False
-        )
-        try:
-            return guarded("the search for a conflict",
-                           lambda: find_conflict(problem, limits, answer.conflict_experts), None)
-        except ProblemError as error:
-            raise BackendError(
-                f"backend {name!r} called the problem infeasible, and it is not: {error}"
-            ) from error
-        except BackendError as error:
-            logger.warning("no conflict is named: %s", error)
-            return None
 
 
 #: The answer where there is nothing to hold.

@@ -81,8 +81,8 @@ class Entry:
         """Return whether experts have slices of it; otherwise one expert has all, or everybody."""
         return self.layer is not None and self.expert is None
 
-    def renamed(self, number: int) -> str:
-        """Return the name with another expert's number."""
+    def renamed(self, number: int | str) -> str:
+        """Return the name with another number, or mark, in place of the expert's."""
         start, end = self.span
         return f"{self.name[:start]}{number}{self.name[end:]}"
 

@@ -12,13 +12,13 @@ from fedloop.errors import ExpertMapError, NoExpertsError
 from fedloop.expert_map.entries import Entry, Layer
 from fedloop.expert_map.explain import explain
 from fedloop.expert_map.families import FAMILIES, Family
+from fedloop.expert_map.index import ExpertIndex
 from fedloop.expert_map.mask import mask
 from fedloop.expert_map.merge import Mean, Update
-from fedloop.expert_map.pieces import Pieces
 from fedloop.expert_map.sub_model import sub_model
 
 
-class ExpertMap(Pieces):
+class ExpertMap(ExpertIndex):
     """Which slice of which tensor of a state dict belongs to which expert.
 
     Made by `of` for models that are known and by `describe` for others.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 
 from torch import Tensor
 
@@ -35,21 +35,8 @@ class _Rule:
         return self.drawing.layout is None
 
 
-@dataclass(frozen=True)
-class _Match:
-    """A tensor that a rule found."""
-
-    name: str
-    tensor: Tensor
-    rule: _Rule
-    layer: str
-    expert: int | None
-    span: tuple[int, int]
-
-    @property
-    def stem(self) -> str:
-        """Return the name without the expert's number."""
-        return f"{self.name[:self.span[0]]}*{self.name[self.span[1]:]}"
+#: A tensor that a rule found, and how its shape is drawn.
+_Match = tuple[Entry, Drawing]
 
 
 def explain(
@@ -63,22 +50,21 @@ def explain(
         If the family finds no experts, if shapes do not fit, or if tensors stay
         unexplained; the message names them.
     """
-    found = _matches(state, family)
-    if not found:
+    shared = [_compiled(pattern) for pattern in family.shared]
+    of_layer = _matches(state, _rules(family), shared)
+    if not of_layer:
         raise NoExpertsError(f"{family.name}: no tensor's name is that of an expert; names are "
                              f"{_some(state)}. Say which are: ExpertMap.describe")
-    of_layer: dict[str, list[_Match]] = {}
-    for match in found.values():
-        of_layer.setdefault(match.layer, []).append(match)
     names = sorted(of_layer, key=_natural)
     counts = [_count(name, of_layer[name], family, n_experts) for name in names]
     layers = tuple(map(Layer, names, counts, accumulate(counts, initial=0)))
     for layer in layers:
         _check_shapes(layer, of_layer[layer.name], family)
-    _refuse_unexplained(state, of_layer, family, layers)
-    number = {layer.name: at for at, layer in enumerate(layers)}
-    return {name: _entry(name, tensor, found.get(name), number) for name, tensor in state.items()
-            }, layers
+    _refuse_unexplained(state, of_layer, family, shared, layers)
+    entries = {name: Entry(name, tuple(tensor.shape), tensor.element_size())
+               for name, tensor in state.items()}
+    return entries | {entry.name: replace(entry, layer=at) for at, name in enumerate(names)
+                      for entry, _ in of_layer[name]}, layers
 
 
 def _rules(family: Family) -> list[_Rule]:
@@ -104,10 +90,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         raise ExpertMapError(f"{pattern!r} is no regular expression: {fault}") from None
 
 
-def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
-    """Return what the rules find among tensors that are not said to be shared."""
-    rules, shared = _rules(family), [_compiled(pattern) for pattern in family.shared]
-    found: dict[str, _Match] = {}
+def _matches(
+    state: Mapping[str, Tensor], rules: list[_Rule], shared: list[re.Pattern[str]]
+) -> dict[str, list[_Match]]:
+    """Return by layer what the rules find among tensors that are not said to be shared."""
+    found: dict[str, list[_Match]] = {}
     for name, tensor in state.items():
         plain = name.replace(_WRAPPED, "")
         if any(pattern.search(plain) for pattern in shared):
@@ -120,7 +107,10 @@ def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
                         raise ExpertMapError(f"{name}: {match.group(last)!r} is no expert's number")
                     expert, span = int(match.group(last)), match.span(last)
                 layer = match.group(1).rstrip(".") if last > rule.each else ""
-                found[name] = _Match(name, tensor, rule, layer, expert, span)
+                found.setdefault(layer, []).append((Entry(
+                    name, tuple(tensor.shape), tensor.element_size(),
+                    rule.drawing.layout or "each", rule.drawing.axis or 0, None, rule.router,
+                    expert, span), rule.drawing))
                 break
     return found
 
@@ -128,11 +118,14 @@ def _matches(state: Mapping[str, Tensor], family: Family) -> dict[str, _Match]:
 def _count(name: str, matches: list[_Match], family: Family, n_experts: int | None) -> int:
     """Return E of a layer, on which all its tensors must agree."""
     where = f"{family.name}, layer {name!r}" if name else family.name
-    counts = {len(own): stem for stem, own in _stems(matches).items()}
-    for match in matches:
-        axis = match.rule.drawing.axis
-        if match.rule.drawing.layout == "stacked" and axis is not None and axis < match.tensor.ndim:
-            counts[match.tensor.shape[axis]] = match.name
+    own: dict[str, set[int]] = {}  # experts that have a tensor each, by its name without a number
+    counts: dict[int, str] = {}
+    for entry, _ in matches:
+        if entry.expert is not None:
+            own.setdefault(entry.renamed("*"), set()).add(entry.expert)
+        elif entry.layout == "stacked" and entry.axis < len(entry.shape):
+            counts[entry.shape[entry.axis]] = entry.name
+    counts |= {len(experts): stem for stem, experts in own.items()}
     if n_experts is not None:
         counts[n_experts] = "n_experts"
     if len(counts) != 1 or 0 in counts:
@@ -140,59 +133,47 @@ def _count(name: str, matches: list[_Match], family: Family, n_experts: int | No
             f"{where}: tensors speak of "
             f"{' and '.join(f'{n} experts ({counts[n]})' for n in sorted(counts))}"
             if counts else f"{where}: no tensor tells the number of experts; give n_experts")
-    for stem, experts in _stems(matches).items():
+    for stem, experts in own.items():
         if experts != set(range(len(experts))):
             raise ExpertMapError(f"{where}: experts of {stem} are numbered {sorted(experts)}")
-    if all(match.rule.router for match in matches):
+    if all(entry.router for entry, _ in matches):
         raise ExpertMapError(f"{where}: a router, but no expert")
-    if family.router and n_experts is None and not any(match.rule.router for match in matches):
+    if family.router and n_experts is None and not any(entry.router for entry, _ in matches):
         raise ExpertMapError(f"{where}: experts, but no router; its rows may have other names, "
                              "which ExpertMap.describe(router=...) takes")
     return next(iter(counts))
-
-
-def _stems(matches: list[_Match]) -> dict[str, set[int]]:
-    """Return the experts that have a tensor of their own, by its stem."""
-    stems: dict[str, set[int]] = {}
-    for match in matches:
-        if match.expert is not None:
-            stems.setdefault(match.stem, set()).add(match.expert)
-    return stems
 
 
 def _check_shapes(layer: Layer, matches: list[_Match], family: Family) -> None:
     """Compare shapes with their drawings, and those of experts with each other."""
     sizes = {"E": layer.n_experts}
     first: dict[str, tuple[int, ...]] = {}
-    for match in matches:
-        shape, drawing = tuple(match.tensor.shape), match.rule.drawing
-        if not drawing.fits(shape, sizes):
-            raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, not "
-                                 f"{drawing.in_numbers(sizes)}")
-        if match.expert is not None and first.setdefault(match.stem, shape) != shape:
-            raise ExpertMapError(f"{family.name}: {match.name} has shape {shape}, that of another "
-                                 f"expert {first[match.stem]}")
+    for entry, drawing in matches:
+        has = f"{family.name}: {entry.name} has shape {entry.shape}"
+        if not drawing.fits(entry.shape, sizes):
+            raise ExpertMapError(f"{has}, not {drawing.in_numbers(sizes)}")
+        other = first.setdefault(entry.renamed("*"), entry.shape)
+        if entry.expert is not None and other != entry.shape:
+            raise ExpertMapError(f"{has}, that of another expert {other}")
 
 
 def _refuse_unexplained(
     state: Mapping[str, Tensor], of_layer: Mapping[str, list[_Match]], family: Family,
-    layers: tuple[Layer, ...],
+    shared: list[re.Pattern[str]], layers: tuple[Layer, ...],
 ) -> None:
     """Name what could hold parts of experts, and no pattern finds."""
-    block = family.block and re.compile(family.block)
-    shared = [re.compile(pattern) for pattern in family.shared]
-    found = {match.name for matches in of_layer.values() for match in matches}
+    found = {entry.name for matches in of_layer.values() for entry, _ in matches}
     count = {layer.name: layer.n_experts for layer in layers}
-    inside = {layer: _common(match.name for match in matches if not match.rule.router)
+    inside = {layer: _common(entry.name for entry, _ in matches if not entry.router)
               for layer, matches in of_layer.items()}
-    beside = {layer: _common(match.name for match in matches)
+    beside = {layer: _common(entry.name for entry, _ in matches)
               for layer, matches in of_layer.items()}
 
     def unclear(name: str, shape: tuple[int, ...]) -> bool:
         plain = name.replace(_WRAPPED, "")
         if name in found or any(pattern.search(plain) for pattern in shared):
             return False
-        if block and (match := block.search(plain)) and match.group(1) in count:
+        if family.block and (match := re.search(family.block, plain)) and match.group(1) in count:
             return True
         return "expert" in name.lower() or any(
             (prefix and name.startswith(prefix)) or (
@@ -206,26 +187,11 @@ def _refuse_unexplained(
             "ExpertMap.describe whose they are: experts=, router= or shared=", names)
 
 
-def _entry(
-    name: str, tensor: Tensor, match: _Match | None, number: Mapping[str, int]
-) -> Entry:
-    shape, size = tuple(tensor.shape), tensor.element_size()
-    if match is None:
-        return Entry(name, shape, size)
-    drawing = match.rule.drawing
-    return Entry(name, shape, size, drawing.layout or "each", drawing.axis or 0,
-                 number[match.layer], match.rule.router, match.expert, match.span)
-
-
 def _common(names: Iterable[str]) -> str:
     """Return the longest common beginning of names that ends in a dot."""
     parts = [name.split(".")[:-1] for name in names]
-    common: list[str] = []
-    for column in zip(*parts, strict=False):
-        if len(set(column)) > 1:
-            break
-        common.append(column[0])
-    return "".join(part + "." for part in common)
+    common = takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
+    return "".join(column[0] + "." for column in common)
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

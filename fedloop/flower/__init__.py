@@ -19,8 +19,8 @@ from fedloop.flower.quiet import check_versions, turn_reporting_off
 turn_reporting_off()
 check_versions()
 
+from fedloop.flower.messages import record_of, state_of, trainable  # noqa: E402
 from fedloop.flower.nodes import Nodes, exchange  # noqa: E402
-from fedloop.flower.records import record_of, state_of, trainable  # noqa: E402
 from fedloop.flower.rules import numbered  # noqa: E402
 
 if TYPE_CHECKING:

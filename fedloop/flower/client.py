@@ -20,10 +20,9 @@ from torch import Tensor, nn
 import alignsolve as al
 from fedloop.errors import EngineError
 from fedloop.expert_map import ExpertMap
-from fedloop.flower.messages import ARRAYS, CONFIG, METRICS, Parameters, reply
+from fedloop.flower.messages import ARRAYS, CONFIG, METRICS, Parameters, record_of, reply, state_of
 from fedloop.flower.nodes import CLIENT
 from fedloop.flower.receivers import BASED_ON, VERSION
-from fedloop.flower.records import record_of, state_of
 from fedloop.payload import Packed, changes, pack_differences
 
 #: In a node's context: what it has, which version that is, and what rounding took.

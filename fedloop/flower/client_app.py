@@ -11,12 +11,11 @@ from functools import lru_cache
 
 import torch
 
-import alignsolve as al
 from fedloop.config import build_config
 from fedloop.flower.client import Task, Update, client_app
-from fedloop.local.client import Training
-from fedloop.local.executors import one_by_one
+from fedloop.local.executors import train_participants
 from fedloop.privacy import protect
+from fedloop.strategies import expert_reports
 from fedloop.world import World, build_world
 
 #: Key of the settings, in a message's configuration.
@@ -37,26 +36,16 @@ def train(task: Task) -> Update:
     world = world_of(str(task.config[SETTINGS]))
     spec, config = world.spec, world.config
     torch.set_num_threads(config.threads)
-    seen = protect(one_by_one(
+    seen = protect(train_participants(
         spec, world.task, spec.layout.joined(task.state, spec.initial()),
         world.partition.train, [task.client], [task.experts], config.local, config.seed,
-        task.round), config.privacy, config.seed, task.round)
+        task.round, batched=False), config.privacy, config.seed, task.round)
     images = config.local.steps * config.local.batch_size
     trained = {name: value if name in spec.layout.layer_of else value[0]
                for name, value in seen.params.items()}
-    return Update(spec.layout.pieces(trained, task.experts), images,
-                  measures(seen, task.experts, images), {TRAIN_LOSS: float(seen.loss)})
-
-
-def measures(seen: Training, experts: list[int], images: int) -> dict[int, al.ExpertReport]:
-    """Return what a client saw of its experts, ascending through all layers."""
-    usage, before, after = (torch.cat(rows) for rows in (seen.usage, seen.before, seen.after))
-    return {
-        expert: al.ExpertReport(
-            samples=images, gate_usage=float(usage[row]), loss_before=float(before[row, 0]),
-            loss=float(after[row, 0]), accuracy=float(after[row, 1]))
-        for row, expert in enumerate(sorted(experts))
-    }
+    [reports] = expert_reports(seen, images, spec.n_experts)
+    return Update(spec.layout.pieces(trained, task.experts), images, reports,
+                  {TRAIN_LOSS: float(seen.loss)})
 
 
 app = client_app(train)

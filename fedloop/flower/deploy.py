@@ -18,10 +18,11 @@ from typing import Annotated, Any
 
 from alignsolve.cli import typer
 from alignsolve.cli.common import DONE, note, print_text, report, run_app
+from alignsolve.cli.options import Json
 from alignsolve.cli.terminating import run_command
 from alignsolve.io.files import write_text
 from fedloop.checkpoint import NAME, forget, writing
-from fedloop.cli import ConfigArgument, JsonOption, SetOption
+from fedloop.cli import ConfigArgument, SetOption
 from fedloop.config import Config, config_json, read_config
 from fedloop.errors import CheckpointError, ConfigError
 from fedloop.flower.deployment import Deployment
@@ -54,7 +55,6 @@ class Lines:
 def train_deployed(
     config: Config, folder: Path, *, timeout: float = 60.0, resume: bool = False,
     on_round: Callable[[Record], None] | None = None,
-    node_configs: Sequence[Mapping[str, Any]] | None = None, app: Path = OWN_APP,
 ) -> dict[str, Any]:
     """Run, or resume, a training on SuperNodes of this machine, one for each client.
 
@@ -70,10 +70,6 @@ def train_deployed(
         Whether to go on from the folder's checkpoint.
     on_round : callable, optional
         Called with the record of every round.
-    node_configs : sequence of mapping, optional
-        Further configuration of each SuperNode.
-    app : Path, optional
-        Another app with the same server.
 
     Returns
     -------
@@ -89,8 +85,8 @@ def train_deployed(
     """
     check_settings(config)
     check_folder(folder, resume)
-    with Deployment(node_configs or [{}] * config.partition.clients, folder / "logs") as deployment:
-        return play(deployment, config, folder, timeout=timeout, on_round=on_round, app=app)
+    with Deployment([{}] * config.partition.clients, folder / "logs") as deployment:
+        return play(deployment, config, folder, timeout=timeout, on_round=on_round)
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -108,7 +104,10 @@ def play(
     on_round: Callable[[Record], None] | None = None, app: Path = OWN_APP,
     on_tick: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a training on a deployment; see `train_deployed` and `Deployment.wait`."""
+    """Run a training on a deployment; see `train_deployed` and `Deployment.wait`.
+
+    `app` is fedloop's own, or another with the same server.
+    """
     settings = folder / "settings.json"
     with writing(folder):
         write_text(settings, [config_json(config)])
@@ -118,9 +117,18 @@ def play(
         if on_round is not None:
             on_round(json.loads(line))
 
-    run = deployment.submit(app, {"settings": str(settings.resolve()),
-                                  "folder": str(folder.resolve()), "timeout": timeout})
-    lines = Lines(folder / "rounds.jsonl", tell)
+    return follow(deployment, app, {"settings": str(settings.resolve()),
+                                    "folder": str(folder.resolve()), "timeout": timeout},
+                  lambda run: folder / "rounds.jsonl", tell, on_tick)
+
+
+def follow(
+    deployment: Deployment, app: Path, config: Mapping[str, Any], file: Callable[[str], Path],
+    tell: Callable[[str], None], on_tick: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """Run an app, tell the lines of the file that its run writes, and return what Flower says."""
+    run = deployment.submit(app, config)
+    lines = Lines(file(run), tell)
 
     def tick() -> None:
         lines()
@@ -145,7 +153,7 @@ def deploy(
     app: Annotated[Path | None, typer.Option(help="Folder of another Flower app.")] = None,
     run_config: Annotated[list[str] | None, typer.Option(
         metavar="KEY=VALUE", help="Replace a setting of that app.")] = None,
-    as_json: JsonOption = False,
+    as_json: Json = False,
 ) -> int:
     """Deploy on this machine: one SuperLink, SuperNodes, and an app that runs on them.
 
@@ -214,11 +222,7 @@ def _run_app(
             raise ConfigError(f"--run-config {change!r} is not key=value, with text in "
                               "quotes") from None
     with writing(out), Deployment([{}] * nodes, out / "logs") as deployment:
-        run = deployment.submit(app, config)
-        lines = Lines(out / "logs" / f"run-{run}.log", tell)
-        found = deployment.wait(run, lines)
-        lines()
-    return found
+        return follow(deployment, app, config, lambda run: out / "logs" / f"run-{run}.log", tell)
 
 
 def _print_round(record: Record) -> None:

@@ -16,24 +16,15 @@ import torch
 from flwr.app import Message, MessageType
 from flwr.common import log
 from flwr.serverapp import Grid
-from torch import Tensor
 
-import alignsolve as al
 from fedloop.config import Config, config_json
 from fedloop.errors import ConfigError
+from fedloop.flower import messages
 from fedloop.flower.client_app import SETTINGS, TRAIN_LOSS
-from fedloop.flower.messages import (
-    ARRAYS,
-    METRICS,
-    MalformedReplyError,
-    Parameters,
-    payload,
-    read_report,
-    refusing,
-)
+from fedloop.flower.messages import MalformedReplyError, Parameters
 from fedloop.flower.nodes import Nodes, exchange
 from fedloop.flower.receivers import Receivers
-from fedloop.local.client import Training, join
+from fedloop.local.client import SEEN, Training, join
 from fedloop.local.pairs import pairs_of
 from fedloop.models.expert_model import ExpertModel
 from fedloop.models.layout import part_of
@@ -90,12 +81,12 @@ class FlowerClients:
             for client, content in contents.items()
         }, self._timeout, lambda client, reason: log(
             WARNING, "round %s: client %s: %s", number, client, reason))
-        self.sent_bytes.append(sum(payload(content[ARRAYS]) for content in contents.values()))
+        self.sent_bytes.append(sum(map(messages.payload, contents.values())))
         updates, received = {}, 0
         for client, message in replies.items():
             try:
-                with refusing():
-                    received += payload(message.content.array_records.get(ARRAYS, {}))
+                with messages.refusing():
+                    received += messages.payload(message.content)
                     trained = self._receivers.trained(client, message, model)
                     updates[client] = _update(
                         message, spec, client, number, trained, held[client])
@@ -136,32 +127,23 @@ def _update(
         If the reply is not what `fedloop.flower.client_app` sends.
     """
     params = spec.layout.joined(trained, spec.initial(), held)
-    report = read_report(message, client, number, len(held))
-    loss = message.content.metric_records[METRICS].get(TRAIN_LOSS)
+    report = messages.read_report(message, client, number, len(held))
+    loss = message.content.metric_records[messages.METRICS].get(TRAIN_LOSS)
     if sorted(report.experts) != sorted(held):
         raise MalformedReplyError("the metrics are not of the experts it was sent")
     if not isinstance(loss, float):
         raise MalformedReplyError(f"{TRAIN_LOSS} is missing or not one number")
-    columns = _columns([report.experts[expert] for expert in sorted(held)])
     # Rows are sorted through all layers, and so are those of every layer.
+    rows = [[getattr(report.experts[expert], name) for name in SEEN] for expert in sorted(held)]
+    if any(value is None or not math.isfinite(value) for row in rows for value in row):
+        raise MalformedReplyError("a measure is missing or not finite")
     pairs = pairs_of(spec.layout, [held])
-    usage, before, after = (
-        list(torch.split(column, [len(pair.expert) for pair in pairs])) for column in columns)
+    seen = torch.split(torch.tensor(rows, dtype=torch.float32),
+                       [len(pair.expert) for pair in pairs])
     stacked = {name: value if name in spec.layout.layer_of else value[None]
                for name, value in params.items()}
     return Training((client,), pairs, {name: stacked[name] for name in spec.ndim},
-                    torch.tensor([loss]), usage, before, after)
-
-
-def _columns(seen: list[al.ExpertReport]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return gate usage (S,), and losses and accuracies before and after (S, 2)."""
-    rows = [(one.gate_usage, one.loss_before, one.loss, one.accuracy) for one in seen]
-    if any(value is None or not math.isfinite(value) for row in rows for value in row):
-        raise MalformedReplyError("a measure is missing or not finite")
-    table = torch.tensor(rows, dtype=torch.float32)
-    # The accuracy before training is of no use to anybody, and stays with the client.
-    unknown = torch.full((len(rows),), torch.nan)
-    return (table[:, 0], torch.stack([table[:, 1], unknown], dim=1), table[:, 2:])
+                    torch.tensor([loss]), list(seen))
 
 
 def train_on(

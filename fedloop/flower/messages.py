@@ -23,13 +23,13 @@ Nothing else leaves a client: no image, no label, no count of labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from torch import Tensor
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from torch import Tensor, nn
 
 import alignsolve as al
 from alignsolve.aligner.checks import AMOUNT, SCORE
@@ -52,32 +52,55 @@ class MalformedReplyError(ValueError):
     """A node's reply is not what it was asked for; the message says how."""
 
 
-def task(
-    arrays: Mapping[str, Array], config: Mapping[str, Any], experts: Sequence[int], number: int
-) -> RecordDict:
-    """Return the content of a message that asks a client to train or to be judged.
-
-    Parameters
-    ----------
-    arrays : mapping of str to Array
-        The parameters that the client needs.
-    config : mapping
-        Settings of the user's own.
-    experts : sequence of int
-        The client's experts.
-    number : int
-        The round.
-    """
-    settings = {**config, "server-round": number, "experts": [int(expert) for expert in experts]}
-    return RecordDict({ARRAYS: ArrayRecord(dict(arrays)), CONFIG: ConfigRecord(settings)})
-
-
 def as_array(value: np.ndarray | Tensor | Packed) -> Array:
     """Return parameters as Flower sends them."""
     if isinstance(value, np.ndarray):
         return Array(np.asarray(value, order="C"))
     packed = pack(value) if isinstance(value, Tensor) else value
     return Array(packed.dtype, packed.shape, packed.stype, packed.data)
+
+
+def trainable(model: nn.Module) -> Parameters:
+    """Return the parameters that are trained, with their names in the state: what travels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedloop.flower import trainable
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> layer.bias.requires_grad = False
+    >>> list(trainable(layer))
+    ['weight']
+    """
+    return {name: value.detach() for name, value in model.named_parameters()
+            if value.requires_grad}
+
+
+def record_of(state: Mapping[str, Tensor]) -> ArrayRecord:
+    """Return tensors as Flower sends them; bfloat16 as raw bytes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedloop.flower import record_of, state_of
+    >>> record = record_of({"weight": torch.ones(2, dtype=torch.bfloat16)})
+    >>> state_of(record)["weight"].dtype
+    torch.bfloat16
+    """
+    return ArrayRecord({name: as_array(value) for name, value in state.items()})
+
+
+def state_of(record: ArrayRecord) -> Parameters:
+    """Return the tensors of a record, one's own or a trusted one's.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fedloop.flower import record_of, state_of
+    >>> state_of(record_of({"weight": torch.ones(2)}))["weight"].tolist()
+    [1.0, 1.0]
+    """
+    return {name: unpack(array, array) for name, array in record.items()}
 
 
 def reply(
@@ -267,6 +290,6 @@ def check_finite(arrays: Mapping[str, Tensor]) -> None:
             raise MalformedReplyError(f"parameter {name!r} has a number that is not finite")
 
 
-def payload(arrays: Mapping[str, Array]) -> int:
-    """Return the bytes of parameters as they travel, with their headers."""
-    return sum(len(array.data) for array in arrays.values())
+def payload(content: RecordDict) -> int:
+    """Return the bytes of a message's parameters as they travel, with their headers."""
+    return sum(len(array.data) for array in content.array_records.get(ARRAYS, {}).values())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from flwr.app import Array, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from torch import Tensor
 
-from fedloop.flower.messages import Parameters, as_array, read_arrays, task
+from fedloop.flower.messages import ARRAYS, CONFIG, Parameters, as_array, read_arrays
 from fedloop.payload import Encoding, changed, pack_for
 
 #: Settings of a message with differences: the receiver's version afterwards, and before; 0 for
@@ -41,10 +41,23 @@ class Receivers:
         self, client: int, pieces: Mapping[str, Tensor], config: Mapping[str, Any],
         experts: Sequence[int], number: int,
     ) -> RecordDict:
-        """Return the content of a message with pieces for a client; see `messages.task`."""
+        """Return the content of a message that asks a client to train or to be judged.
+
+        Parameters
+        ----------
+        client, number : int
+            The client and the round.
+        pieces : mapping of str to Tensor
+            The parameters that the client needs.
+        config : mapping
+            Settings of the user's own.
+        experts : sequence of int
+            The client's experts.
+        """
         arrays, how = self._pack(client, pieces)
         self._asked[client] = arrays
-        return task(arrays, {**config, **how}, experts, number)
+        settings = {**config, **how, "server-round": number, "experts": list(map(int, experts))}
+        return RecordDict({ARRAYS: ArrayRecord(dict(arrays)), CONFIG: ConfigRecord(settings)})
 
     def _pack(
         self, client: int, pieces: Mapping[str, Tensor]

@@ -14,8 +14,7 @@ from torch import Tensor
 from alignsolve.bench.store import read_lines
 from alignsolve.io.files import write_text
 from fedloop.errors import CheckpointError, ConfigError
-from fedloop.flower.messages import Parameters
-from fedloop.flower.records import record_of, state_of
+from fedloop.flower.messages import Parameters, record_of, state_of
 from fedloop.flower.strategy import AlignedStrategy
 from fedloop.plot import draw_history
 

@@ -27,21 +27,10 @@ from fedloop.config import ServerSettings
 from fedloop.errors import CheckpointError, EngineError
 from fedloop.expert_map import ExpertMap
 from fedloop.expert_map.merge import Mean
-from fedloop.flower.messages import (
-    ARRAYS,
-    MalformedReplyError,
-    Parameters,
-    check_error,
-    check_figures,
-    check_finite,
-    payload,
-    read_evaluation,
-    read_report,
-    refusing,
-)
+from fedloop.flower import messages
+from fedloop.flower.messages import MalformedReplyError, Parameters
 from fedloop.flower.nodes import Nodes
 from fedloop.flower.receivers import Receivers
-from fedloop.flower.records import record_of, state_of
 from fedloop.flower.rules import NamingRule, Weight, weight_by
 from fedloop.payload import Encoding, packed_bytes
 from fedloop.saving import arrays_of, tensors_of
@@ -172,7 +161,7 @@ class AlignedStrategy(Strategy):
         node_of = self.nodes.find(grid)
         if not node_of:
             raise EngineError("no node is connected that says which client it is")
-        self._model = self._pieces(state_of(arrays))
+        self._model = self._pieces(messages.state_of(arrays))
         self._check_names()
         self._client_of = {node: client for client, node in node_of.items()}
         if self.max_experts is not None:
@@ -180,14 +169,14 @@ class AlignedStrategy(Strategy):
                 self.aligner.declare(client, max_experts=self.max_experts)
                 self._declared.add(client)
         self._plan = self.aligner.plan(sorted(node_of), deadline_s=self.deadline_s)
-        messages = self._messages(self._plan, node_of, config, MessageType.TRAIN)
-        if not messages:
+        asked = self._messages(self._plan, node_of, config, MessageType.TRAIN)
+        if not asked:
             log(WARNING, "round %s: nothing is trained: none of %s clients got an expert; see "
                 "their max_experts and memory, and the aligner's groups and deadline",
                 self.aligner.round, len(node_of))
-        self.sent_bytes = sum(payload(m.content[ARRAYS]) for m in messages)
-        self.whole_bytes = len(messages) * sum(map(packed_bytes, self._model.values()))
-        return messages
+        self.sent_bytes = sum(messages.payload(message.content) for message in asked)
+        self.whole_bytes = len(asked) * sum(map(packed_bytes, self._model.values()))
+        return asked
 
     def _pieces(self, state: Mapping[str, Tensor]) -> Parameters:
         return dict(state) if self.map is None else self.map.split(state)
@@ -208,14 +197,14 @@ class AlignedStrategy(Strategy):
         self, plan: al.Plan, node_of: Mapping[int, int], config: Mapping[str, Any], kind: str
     ) -> list[Message]:
         """Return a message for every client of a plan that is connected and holds experts."""
-        messages = []
+        asked = []
         for client in map(int, plan.clients):
             experts = plan.experts_of(client).tolist()
             if experts and client in node_of:
                 content = self._receivers.task(
                     client, self._part(experts), config, experts, plan.round)
-                messages.append(Message(content, node_of[client], kind))
-        return messages
+                asked.append(Message(content, node_of[client], kind))
+        return asked
 
     def _part(self, experts: Iterable[int]) -> Parameters:
         """Return what a client with these experts needs."""
@@ -241,7 +230,7 @@ class AlignedStrategy(Strategy):
             mean.add(updates[client], lambda name, client=client: self.weight(  # type: ignore[misc]
                 reports[client], self.expert_of(name)))
         self._step(mean.result())
-        arrays = record_of(self._whole())
+        arrays = messages.record_of(self._whole())
         if self.checkpoint is not None:
             self._save(self.rounds_before + server_round)
         figures = self.aligner.metrics()
@@ -274,19 +263,20 @@ class AlignedStrategy(Strategy):
             if client is None or client in reports or client in self.refused:
                 continue
             with self._refusing(client):
-                check_error(message)
+                messages.check_error(message)
                 update = self._receivers.trained(client, message, self._model)
-                check_finite(update)
-                reports[client] = read_report(message, client, plan.round, self.aligner.n_experts)
+                messages.check_finite(update)
+                reports[client] = messages.read_report(
+                    message, client, plan.round, self.aligner.n_experts)
                 updates[client] = update
-                self.received_bytes += payload(message.content.array_records[ARRAYS])
+                self.received_bytes += messages.payload(message.content)
         return dict(sorted(reports.items())), updates
 
     @contextmanager
     def _refusing(self, client: object) -> Iterator[None]:
         """Refuse a client whose reply is not what it should be."""
         try:
-            with refusing():
+            with messages.refusing():
                 yield
         except MalformedReplyError as error:
             self._refuse(client, str(error))
@@ -324,8 +314,8 @@ class AlignedStrategy(Strategy):
             node = message.metadata.src_node_id
             client = self._client_of.get(node, node)
             with self._refusing(client):
-                check_error(message)
-                records.append((client, read_evaluation(message)))
+                messages.check_error(message)
+                records.append((client, messages.read_evaluation(message)))
         self._receivers.settle({client for client, _ in records})
         counts = Counter(name for _, record in records for name, value in record.items()
                          if isinstance(value, float))
@@ -333,7 +323,7 @@ class AlignedStrategy(Strategy):
         sound = []
         for client, record in records:
             with self._refusing(client):
-                check_figures(record, names)
+                messages.check_figures(record, names)
                 sound.append(record)
         return _averages(sound, names)
 
@@ -354,7 +344,7 @@ class AlignedStrategy(Strategy):
         if self.checkpoint is None or not self.checkpoint.exists():
             return arrays
         saved = load_checkpoint(self.checkpoint, "model", "aligner", "round")
-        like = state_of(arrays)
+        like = messages.state_of(arrays)
         if {name: value.shape for name, value in saved["model"].items()} != {
                 name: tuple(value.shape) for name, value in like.items()}:
             raise CheckpointError(f"{self.checkpoint}: of another model; remove it to start anew")
@@ -367,7 +357,7 @@ class AlignedStrategy(Strategy):
                                   "which is no piece here: written with another map or naming rule")
         self._running = (tensors_of(saved.get("velocity", {}), pieces),
                          tensors_of(saved.get("square", {}), pieces))
-        return record_of(model)
+        return messages.record_of(model)
 
     def _save(self, number: int) -> None:
         assert self.checkpoint is not None

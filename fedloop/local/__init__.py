@@ -1,1 +1,1 @@
-"""What a client does in a round: `client` defines it once, `executors` say for whom and how."""
+"""What a client does in a round: `client` defines it, `executors` say for whom, `runners` how."""

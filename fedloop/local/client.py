@@ -1,15 +1,13 @@
 """What a client does in a round, defined once: train what it holds, and measure it.
 
 The definition is written for N clients at a time, whose parameters lie along an axis in
-front; nothing is summed along it, so each client's numbers are its own. A `Runner` says
-how a module is run for them: in a loop, or all at once (`fedloop.local.executors`).
+front; nothing is summed along it, so each client's numbers are its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,28 +15,13 @@ from torch import Tensor
 from fedloop.config import LocalSettings
 from fedloop.local.optimisers import Optimiser
 from fedloop.local.pairs import Pairs
+from fedloop.local.runners import Runner
 from fedloop.models.expert_model import Allowed
-from fedloop.models.layout import Layout, Params
+from fedloop.models.layout import Params
 from fedloop.tasks.base import Examples, Task
 
-
-class Runner(Protocol):
-    """Runs a model for N clients, each with its own parameters and examples."""
-
-    def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, Sequence[Tensor], Tensor]:
-        """Return outputs (N, B, ...), weights of rows (N, S) by layer, and balance losses (N,)."""
-        ...
-
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
-        """Return outputs (N, K, B, ...) under each of K masks.
-
-        A layer's mask is (N, K, S), or (N, S) where it is the same in all.
-        """
-        ...
+#: Columns of `Training.seen`, as `alignsolve.ExpertReport` calls them.
+SEEN = ("gate_usage", "loss_before", "loss", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -47,6 +30,10 @@ class Clients:
 
     Attributes
     ----------
+    numbers : tuple of int
+        The clients.
+    pairs : list of Pairs
+        For every layer who of them holds what.
     params : dict of str to Tensor
         Shared ones with an axis N in front, rows of experts with axes N, S; trained in
         place.
@@ -59,6 +46,8 @@ class Clients:
         int64, shapes (N, steps, B) and (N, probe_images): positions of examples.
     """
 
+    numbers: tuple[int, ...]
+    pairs: list[Pairs]
     params: Params
     sent: Params
     valid: list[Tensor]
@@ -85,26 +74,23 @@ class Training:
         Trained: shared ones along an axis N, rows of experts along an axis P.
     loss : Tensor
         float32, shape (N,): mean loss over the training steps.
-    usage : list of Tensor
-        For every layer float32, shape (P,): share of the client's training
-        examples that its router sent to the expert; sums to 1 over a client's pairs.
-    before, after : list of Tensor
-        For every layer float32, shape (P, 2): mean loss and accuracy on the
-        probe examples with this expert as the layer's only one, before and after.
+    seen : list of Tensor
+        For every layer float32, shape (P, 4), columns `SEEN`: share of the client's training
+        examples that its router sent to the expert, which sums to 1 over a client's pairs;
+        and on the probe examples, with this expert as the layer's only one, the mean loss
+        before training, and mean loss and accuracy after it.
     """
 
     clients: tuple[int, ...]
     pairs: list[Pairs]
     params: Params
     loss: Tensor
-    usage: list[Tensor]
-    before: list[Tensor]
-    after: list[Tensor]
+    seen: list[Tensor]
 
 
 def train_clients(
     runner: Runner, task: Task, data: Examples, clients: Clients, settings: LocalSettings,
-    rate: float, numbers: Sequence[int], pairs: list[Pairs], layout: Layout,
+    rate: float,
 ) -> Training:
     """Train some clients in place.
 
@@ -122,12 +108,6 @@ def train_clients(
         How.
     rate : float
         Size of the steps.
-    numbers : sequence of int
-        The clients' numbers.
-    pairs : list of Pairs
-        Who of them holds what.
-    layout : Layout
-        Which parameters have a row for each expert.
     """
     before = _judge(runner, task, data, clients, clients.sent)
     leaves = [value.requires_grad_() for value in clients.params.values()]
@@ -148,12 +128,13 @@ def train_clients(
         value.requires_grad_(False)
     assert total is not None
     steps = clients.steps.shape[1]
-    usage = [shares[rows].float() / steps
-             for shares, rows in zip(usage, clients.valid, strict=True)]
-    params = {name: value if (layer := layout.layer_of.get(name)) is None
+    after = _judge(runner, task, data, clients, clients.params)
+    seen = [torch.column_stack([shares[rows].float() / steps, old[:, 0], new])
+            for shares, rows, old, new in zip(usage, clients.valid, before, after, strict=True)]
+    layer_of = runner.model.layout.layer_of
+    params = {name: value if (layer := layer_of.get(name)) is None
               else value[clients.valid[layer]] for name, value in clients.params.items()}
-    return Training(tuple(numbers), pairs, params, total.float() / steps, usage, before,
-                    _judge(runner, task, data, clients, clients.params))
+    return Training(clients.numbers, clients.pairs, params, total.float() / steps, seen)
 
 
 @torch.no_grad()
@@ -181,8 +162,6 @@ def join(parts: Sequence[Training], pairs: list[Pairs]) -> Training:
     """Put participants together whose turns come one after the other; `pairs` numbers them."""
     first = parts[0]
     params = {name: torch.cat([part.params[name] for part in parts]) for name in first.params}
-    usage, before, after = (
-        [torch.cat(rows) for rows in zip(*lists, strict=True)]
-        for lists in zip(*((p.usage, p.before, p.after) for p in parts), strict=True))
+    seen = [torch.cat(rows) for rows in zip(*(part.seen for part in parts), strict=True)]
     return Training(tuple(client for part in parts for client in part.clients), pairs, params,
-                    torch.cat([part.loss for part in parts]), usage, before, after)
+                    torch.cat([part.loss for part in parts]), seen)

@@ -1,14 +1,13 @@
-"""Who runs the definition of `fedloop.local.client`: one client at a time, or many at once.
+"""Train the participants of a round, one client at a time or many at once.
 
-`one_by_one` is the reference, as a device would do it. `together` trains all clients of a
-round in one program, by `torch.vmap` over their parameters, and gives the same numbers
-within rounding. On Flower every node runs `one_by_one` for its client.
+One at a time is the reference, as a device would do it, and what every node of Flower does for
+its client. Many at once train in one program, by `torch.vmap` over their parameters, which
+gives the same numbers within rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,100 +15,23 @@ from torch import Tensor
 from fedloop.config import LocalSettings
 from fedloop.errors import ConfigError
 from fedloop.local.batches import positions
-from fedloop.local.client import Clients, Runner, Training, join, train_clients
+from fedloop.local.client import Clients, Training, join, train_clients
 from fedloop.local.optimisers import learning_rate
 from fedloop.local.pairs import Pairs, pairs_of
-from fedloop.models.expert_model import Allowed, ExpertModel
-from fedloop.models.layout import Params
+from fedloop.local.runners import Alone, Runner
+from fedloop.models.expert_model import ExpertModel
 from fedloop.tasks.base import Examples, Task
 
 #: Clients trained together: so many that their parameters stay in a processor's cache.
 TOGETHER = 64
 
 
-@dataclass(frozen=True)
-class Alone:
-    """Runs a model for one client: N is 1."""
-
-    model: ExpertModel
-
-    def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Do what `Runner.run` says."""
-        rows = None if allowed is None else [one[0] for one in allowed]
-        output, usage, balance = self.model.run(self._own(params), batch[0], rows)
-        return output[None], [shares[None] for shares in usage], balance[None]
-
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
-        """Do what `Runner.each` says."""
-        own = self._own(params)
-        number = max(rows.shape[1] for rows in masks if rows.ndim == 3)
-        return torch.stack([
-            self.model.run(own, batch[0], [rows[0, k] if rows.ndim == 3 else rows[0]
-                                           for rows in masks], observed=False)[0]
-            for k in range(number)])[None]
-
-    def _own(self, params: Mapping[str, Tensor]) -> Params:
-        return {name: value[0] if value.ndim > self.model.ndim[name] else value
-                for name, value in params.items()}
-
-
-@dataclass(frozen=True)
-class Stacked:
-    """Runs a model for many clients by `torch.vmap`."""
-
-    model: ExpertModel
-
-    def run(
-        self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """Do what `Runner.run` says."""
-        return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
-            params, batch, allowed)
-
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
-        """Do what `Runner.each` says.
-
-        What does not depend on masks that differ is computed once.
-        """
-        axes = [0 if rows.ndim == 3 else None for rows in masks]
-
-        def one(params: Params, batch: Tensor, masks: list[Tensor]) -> Tensor:
-            return torch.vmap(lambda rows: self.model.run(params, batch, rows, observed=False)[0],
-                              (axes,))(masks)
-
-        return torch.vmap(one, (self._axes(params), 0, 0))(dict(params), batch, list(masks))
-
-    def _axes(self, params: Mapping[str, Tensor]) -> dict[str, int | None]:
-        return {name: None if value.ndim == self.model.ndim[name] else 0
-                for name, value in params.items()}
-
-
-def one_by_one(
+def train_participants(
     model: ExpertModel, task: Task, server: Mapping[str, Tensor], data: Examples,
     clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
-    seed: int, round_: int,
+    seed: int, round_: int, batched: bool,
 ) -> Training:
-    """Train one participant after the other; parameters as for `together`."""
-    parts = [
-        _train(Alone(model), task, own_rows(model, server, slice(at, at + 1)), data,
-               [client], [experts], settings, seed, round_)
-        for at, (client, experts) in enumerate(zip(clients, held, strict=True))
-    ]
-    return join(parts, pairs_of(model.layout, held, data.input.device))
-
-
-def together(
-    model: ExpertModel, task: Task, server: Mapping[str, Tensor], data: Examples,
-    clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
-    seed: int, round_: int,
-) -> Training:
-    """Train all participants at once.
+    """Train all participants.
 
     Parameters
     ----------
@@ -117,7 +39,7 @@ def together(
         What is trained, and for what.
     server : mapping of str to Tensor
         The whole model. What differs between clients, such as personal routers, has a
-        leading axis of these participants, in their order; see `own_rows`.
+        leading axis of these participants, in their order; see `ExpertModel.own_rows`.
     data : Examples
         Training examples.
     clients : sequence of int
@@ -128,27 +50,27 @@ def together(
         How to train.
     seed, round_ : int
         With the client's number these decide which examples are drawn.
-
-    Returns
-    -------
-    Training
-        The same as `one_by_one` returns, within rounding.
+    batched : bool
+        Whether many clients are trained at once.
 
     Raises
     ------
     ConfigError
-        If the model cannot be run so.
+        If the model cannot be run for many clients at once.
 
     Notes
     -----
     Memory grows with participants x (shared parameters + most experts that one holds).
     """
-    parts = []
-    for first in range(0, len(clients), TOGETHER):
-        some = slice(first, first + TOGETHER)
+    runner, size = (Runner(model), TOGETHER) if batched else (Alone(model), 1)
+    rate, parts = learning_rate(settings, round_), []
+    for first in range(0, len(clients), size):
+        some = slice(first, first + size)
+        sent = _send(model, model.own_rows(server, some), clients[some],
+                     pairs_of(model.layout, held[some], data.input.device),
+                     *positions(data, clients[some], seed, round_, settings))
         try:
-            parts.append(_train(Stacked(model), task, own_rows(model, server, some), data,
-                                clients[some], held[some], settings, seed, round_))
+            parts.append(train_clients(runner, task, data, sent, settings, rate))
         except RuntimeError as error:
             if model.sliceable or "vmap" not in str(error):
                 raise
@@ -158,30 +80,9 @@ def together(
     return join(parts, pairs_of(model.layout, held, data.input.device))
 
 
-def own_rows(
-    model: ExpertModel, server: Mapping[str, Tensor], rows: Sequence[int] | slice
-) -> Params:
-    """Return a model of which what differs between clients is cut to some of them."""
-    return {name: value[rows] if value.ndim > model.ndim[name] else value
-            for name, value in server.items()}
-
-
-def _train(
-    runner: Runner, task: Task, server: Mapping[str, Tensor], data: Examples,
-    clients: Sequence[int], held: Sequence[Sequence[int]], settings: LocalSettings,
-    seed: int, round_: int,
-) -> Training:
-    """Send to some clients, train them, and keep what they hold."""
-    model: ExpertModel = runner.model  # type: ignore[attr-defined]
-    pairs = pairs_of(model.layout, held, data.input.device)
-    some = _send(model, server, clients, pairs, *positions(data, clients, seed, round_, settings))
-    return train_clients(runner, task, data, some, settings, learning_rate(settings, round_),
-                         clients, pairs, model.layout)
-
-
 def _send(
-    model: ExpertModel, server: Mapping[str, Tensor], clients: Sequence[int],
-    pairs: Sequence[Pairs], steps: Tensor, probes: Tensor,
+    model: ExpertModel, server: Mapping[str, Tensor], clients: Sequence[int], pairs: list[Pairs],
+    steps: Tensor, probes: Tensor,
 ) -> Clients:
     """Return clients with copies of what they hold: their rows, or all where these cannot be cut.
 
@@ -210,4 +111,4 @@ def _send(
             else:
                 value = value[rows]
             params[name] = sent[name] = value
-    return Clients(params, sent, all_valid, steps, probes)
+    return Clients(tuple(clients), pairs, params, sent, all_valid, steps, probes)

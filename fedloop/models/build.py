@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from importlib import import_module
 from inspect import signature
-from operator import attrgetter
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -49,10 +49,9 @@ def build_model(
     own = module is None and settings.name == "own"
     if module is None:
         module = _named(settings, shape, n_classes, seed)
-    trained = {name for name, value in module.named_parameters() if value.requires_grad}
-    if not trained:
+    if not any(value.requires_grad for value in module.parameters()):
         raise ConfigError("the model has no parameters that require gradients")
-    layout = Layout.of(module).only(trained)
+    layout = Layout.of(module)
     top_k = settings.top_k if own else min(_top_k(module) or settings.top_k, layout.n_experts)
     weight = getattr(getattr(module, "config", None), "router_aux_loss_coef", None) or 0.0
     return ExpertModel(module.eval(), layout, top_k, own, weight)
@@ -66,6 +65,8 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
             return Classifier((shape[0], shape[1], shape[2]), n_classes, settings, generator)
         return ByteModel(shape[0], settings, generator)
     torch.manual_seed(seed)
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", settings.name):
+        raise ConfigError(f"model.name is {settings.name!r}; give own, or package.module:function")
     build = _imported(settings.name)
     try:
         signature(build).bind(**settings.arguments)
@@ -82,16 +83,11 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
 
 def _imported(path: str) -> Callable[..., Any]:
     """Return what ``package.module:function`` names."""
-    place, colon, name = path.partition(":")
-    if not (place and colon and name):
-        raise ConfigError(f"model.name is {path!r}; give own, or package.module:function")
     try:
-        module = import_module(place)
+        found: Callable[..., Any] = resolve_name(path)
     except ModuleNotFoundError as error:
         raise ConfigError(f"model.name: {path}: there is no module {error.name!r}; "
                           "is its folder on PYTHONPATH?") from None
-    try:
-        found: Callable[..., Any] = attrgetter(name)(module)
     except AttributeError as error:
         raise ConfigError(f"model.name: {path}: {error}") from None
     if not callable(found):

@@ -8,7 +8,6 @@ logits, so nothing but the trunk is common to all clients and experts have to do
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from fedloop.config import ModelSettings
@@ -21,20 +20,13 @@ CHANNELS, STAGES = (8, 16), (16, 32)
 GROUPS = 4
 
 
-class Conv(nn.Module):
-    """A 3 x 3 convolution with padding 1."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, generator: Generator) -> None:
-        super().__init__()
-        self.stride = stride
-        fan_in = 9 * inputs
-        self.weight = nn.Parameter(
-            uniform(outputs, inputs, 3, 3, fan_in=fan_in, generator=generator))
-        self.bias = nn.Parameter(uniform(outputs, fan_in=fan_in, generator=generator))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return images with other channels."""
-        return F.conv2d(image, self.weight, self.bias, stride=self.stride, padding=1)
+def conv(inputs: int, outputs: int, stride: int, generator: Generator) -> nn.Conv2d:
+    """Return a 3 x 3 convolution with padding 1."""
+    found = nn.Conv2d(inputs, outputs, 3, stride, padding=1, device="meta")
+    drawn = (uniform(*value.shape, fan_in=9 * inputs, generator=generator)
+             for value in found.parameters())
+    found.weight, found.bias = map(nn.Parameter, drawn)
+    return found
 
 
 class ResidualBlock(nn.Module):
@@ -48,9 +40,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, generator: Generator) -> None:
         super().__init__()
-        self.down = Conv(inputs, outputs, 2, generator)
+        self.down = conv(inputs, outputs, 2, generator)
         self.norm = nn.GroupNorm(GROUPS, outputs)
-        self.inner = Conv(outputs, outputs, 1, generator)
+        self.inner = conv(outputs, outputs, 1, generator)
         self.inner_norm = nn.GroupNorm(GROUPS, outputs)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -72,7 +64,7 @@ class Trunk(nn.Module):
         shapes = {"mlp": (), "cnn": CHANNELS, "resnet": STAGES}[settings.trunk]
         for outputs in shapes:
             self.stages.append(
-                Conv(channels, outputs, 2, generator) if settings.trunk == "cnn"
+                conv(channels, outputs, 2, generator) if settings.trunk == "cnn"
                 else ResidualBlock(channels, outputs, generator))
             channels, height, width = outputs, (height + 1) // 2, (width + 1) // 2
         self.linear = Linear(channels * height * width, settings.width, generator)

@@ -26,7 +26,6 @@ class Router(Protocol):
 
     def __call__(self, layer: int, batch: Tensor, hidden: Tensor) -> Tensor:
         """Return scores (..., E) of what the layer is given (..., H), made of a batch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,11 @@ class ExpertModel:
         found = self.layout.rows({name: value for name, value in self.module.named_parameters()
                                   if value.requires_grad})
         return {name: value.detach().clone() for name, value in found.items()}
+
+    def own_rows(self, params: Mapping[str, Tensor], rows: int | slice | Sequence[int]) -> Params:
+        """Return parameters of which what differs between clients is cut to some of them."""
+        return {name: value[rows] if value.ndim > self.ndim[name] else value
+                for name, value in params.items()}
 
     def router_inputs(self, params: Mapping[str, Tensor], batch: Tensor) -> list[Tensor]:
         """Return what every layer's router is given, float (examples or tokens, H)."""

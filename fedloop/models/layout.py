@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -72,10 +72,6 @@ class Layout:
         """Return the names that every client trains."""
         return [name for name in names if name not in self.layer_of]
 
-    def is_router(self, name: str) -> bool:
-        """Return whether a name's rows score experts."""
-        return name in self.scorers
-
     def rows(self, tensors: Mapping[str, Tensor]) -> Params:
         """Return a module's tensors with experts along the first axis."""
         inside = {part for parts in self.members.values() for part in parts}
@@ -103,17 +99,20 @@ class Layout:
                 found[name] = value
         return found
 
+    def _by_layer(self, held: Iterable[int] | None) -> list[list[int]]:
+        """Return experts, all or those held, of every layer, ascending."""
+        experts = range(self.total_experts) if held is None else sorted(held)
+        return [[expert for expert in experts if expert // self.n_experts == layer]
+                for layer in range(self.n_layers)]
+
     def pieces(self, rows: Mapping[str, Tensor], held: Iterable[int] | None = None) -> Params:
         """Return rows, of all experts or of those held, apart: ``@`` and the expert in the name."""
         found: Params = {}
-        experts = range(self.total_experts) if held is None else sorted(held)
+        own = self._by_layer(held)
         for name, value in rows.items():
             layer = self.layer_of.get(name)
-            if layer is None:
-                found[name] = value
-            else:
-                own = [expert for expert in experts if expert // self.n_experts == layer]
-                found |= {f"{name}@{expert}": row for expert, row in zip(own, value, strict=True)}
+            found |= {name: value} if layer is None else {
+                f"{name}@{expert}": row for expert, row in zip(own[layer], value, strict=True)}
         return found
 
     def joined(
@@ -130,47 +129,27 @@ class Layout:
             If a piece that all share is missing, or one of an expert held.
         """
         found: Params = {}
-        experts = range(self.total_experts) if held is None else sorted(held)
+        own = self._by_layer(held)
         for name, value in like.items():
             layer = self.layer_of.get(name)
             if layer is None:
                 found[name] = pieces[name].to(value)
                 continue
-            own = [expert for expert in experts if expert // self.n_experts == layer]
-            found[name] = value.new_zeros(len(own), *value.shape[1:])
-            for row, expert in zip(found[name], own, strict=True):
+            found[name] = value.new_zeros(len(own[layer]), *value.shape[1:])
+            for row, expert in zip(found[name], own[layer], strict=True):
                 if held is not None or f"{name}@{expert}" in pieces:
                     row.copy_(pieces[f"{name}@{expert}"])
         return found
 
-    def only(self, names: Container[str]) -> Layout:
-        """Return the layout of some of the module's tensors, such as those that are trained.
-
-        Raises
-        ------
-        ConfigError
-            If they have some experts' tensors of a kind, and not the others'.
-        """
-        for parts in self.members.values():
-            absent = [part for part in parts if part not in names]
-            if 0 < len(absent) < len(parts):
-                raise ConfigError(f"{absent[0]} is not trained, and that of other experts of its "
-                                  "layer is: all must require gradients, or none")
-        members = {row: parts for row, parts in self.members.items()
-                   if all(part in names for part in parts)}
-        layer_of = {name: layer for name, layer in self.layer_of.items()
-                    if name in members or name in names}
-        return replace(self, layer_of=layer_of, members=members, folded={
-            name: how for name, how in self.folded.items() if name in layer_of})
-
     @staticmethod
-    def from_map(map: ExpertMap) -> Layout:
-        """Return the rows that a map of a model's experts describes.
+    def from_map(map: ExpertMap, trained: Container[str]) -> Layout:
+        """Return the rows, of the tensors that are trained, that a model's map describes.
 
         Raises
         ------
         ConfigError
-            If layers have different numbers of experts.
+            If layers have different numbers of experts, or of a kind of tensor that every
+            expert has for itself, only some are trained.
         """
         n_experts = {layer.n_experts for layer in map.layers}
         if len(n_experts) != 1:
@@ -182,16 +161,21 @@ class Layout:
         for name, entry in map.entries.items():
             if entry.layer is None:
                 continue
-            if entry.expert is not None:
-                row = f"{name[:entry.span[0]]}*{name[entry.span[1]:]}"
-                members.setdefault(row, {})[entry.expert] = name
-                layer_of[row] = entry.layer
-                continue
-            layer_of[name] = entry.layer
-            if entry.axis or entry.layout in ("blocks", "interleaved"):
-                folded[name] = entry.axis, entry.layout == "interleaved"
             if entry.router and len(entry.shape) == 2 and not entry.axis:
                 routers.setdefault(entry.layer, name)
+            if name not in trained:
+                continue
+            row = name if entry.expert is None else entry.renamed("*")
+            layer_of[row] = entry.layer
+            if entry.expert is not None:
+                members.setdefault(row, {})[entry.expert] = name
+            elif entry.axis or entry.layout in ("blocks", "interleaved"):
+                folded[name] = entry.axis, entry.layout == "interleaved"
+        for row, found in members.items():
+            if absent := set(range(map.layers[0].n_experts)) - found.keys():
+                raise ConfigError(f"{row.replace('*', str(min(absent)))} is not trained, and that "
+                                  "of other experts of its layer is: all must require gradients, "
+                                  "or none")
         return Layout(
             n_experts.pop(), len(map.layers), layer_of,
             tuple(routers[layer] for layer in range(len(map.layers))),
@@ -201,7 +185,7 @@ class Layout:
 
     @staticmethod
     def of(module: nn.Module) -> Layout:
-        """Recognise the experts of a module by the names and shapes of its parameters.
+        """Recognise the experts that a module trains by the names and shapes of its parameters.
 
         A model of transformers is described by `fedloop.ExpertMap`; of others, experts lie
         beside their router.
@@ -209,13 +193,16 @@ class Layout:
         Raises
         ------
         ConfigError
-            If there are no experts, or a layer lacks its router.
+            If there are no experts, a layer lacks its router, or as for `from_map`.
         """
         params = dict(module.named_parameters())
-        places = [match[1] for name in params if (match := _scores(name, params))]
+        trained = {name for name, value in params.items() if value.requires_grad}
+        places = [match[1] for name, value in params.items()
+                  if (match := ROUTER.match(name)) and value.ndim == 2
+                  and any(other.startswith(f"{match[1]}experts.") for other in params)]
         try:
             if hasattr(module, "config"):
-                return Layout.from_map(ExpertMap.of(params))
+                return Layout.from_map(ExpertMap.of(params), trained)
             if not places:
                 raise ConfigError(
                     "the model has no parameters of experts next to a router: name them "
@@ -225,7 +212,7 @@ class Layout:
             return Layout.from_map(ExpertMap.describe(
                 params, router={rf"^({place})(?:router|gate)\.(?:weight|bias)$": "E ..."},
                 experts={rf"^({place})experts\.(\d+)\.": "...", rf"^({place})experts\.": "E ..."},
-                shared=[rf"^(?!(?:{place})(?:experts|router|gate)\.)"]))
+                shared=[rf"^(?!(?:{place})(?:experts|router|gate)\.)"]), trained)
         except ExpertMapError as error:
             raise ConfigError(f"the model's experts: {error}") from None
 
@@ -234,12 +221,3 @@ def part_of(pieces: Mapping[str, Tensor], held: Container[int]) -> Params:
     """Return the pieces that a client with some experts needs: theirs, and what all share."""
     return {name: value for name, value in pieces.items()
             if not (match := OWNER.search(name)) or int(match[1]) in held}
-
-
-def _scores(name: str, params: Mapping[str, Tensor]) -> re.Match[str] | None:
-    """Return the match of the weight of a router that has experts beside it."""
-    match = ROUTER.match(name)
-    if match and params[name].ndim == 2 and any(
-            other.startswith(f"{match[1]}experts.") for other in params):
-        return match
-    return None

@@ -72,18 +72,6 @@ class Linear(nn.Module):
         return F.linear(x_BD, self.weight.mT, self.bias)
 
 
-class Router(nn.Module):
-    """Scores the experts of a layer: logit_BE = h_BH @ weight_EH.T."""
-
-    def __init__(self, width: int, n_experts: int, generator: Generator) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(uniform(n_experts, width, fan_in=width, generator=generator))
-
-    def forward(self, h_BH: Tensor) -> Tensor:
-        """Return logit_BE."""
-        return F.linear(h_BH, self.weight)
-
-
 class Experts(nn.Module):
     """Networks of one hidden layer each, one per row: in_EHF, in_bias_EF, out_EFO, out_bias_EO."""
 
@@ -115,7 +103,10 @@ class MoELayer(nn.Module):
     ) -> None:
         super().__init__()
         self.top_k = top_k
-        self.router = Router(width, n_experts, generator)
+        # Scores the experts: logit_BE = h_BH @ weight_EH.T.
+        self.router = nn.Linear(width, n_experts, bias=False, device="meta")
+        self.router.weight = nn.Parameter(
+            uniform(n_experts, width, fan_in=width, generator=generator))
         self.experts = Experts(n_experts, width, inside, outputs, generator)
 
     def forward(self, h_BH: Tensor) -> Tensor:

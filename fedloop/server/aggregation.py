@@ -86,11 +86,10 @@ def aggregate(
     for layer, pair in enumerate(training.pairs):
         kept = slice(None) if everybody else accepted[pair.client]
         client, expert = pair.client[kept], pair.expert[kept]
-        weight_P = torch.ones_like(training.usage[layer][kept])
-        if weighting != "mean":
-            weight_P = weight_N[client]
+        usage_P = training.seen[layer][kept, 0]
+        weight_P = torch.ones_like(usage_P) if weighting == "mean" else weight_N[client]
         if weighting == "usage":
-            weight_P = weight_P * training.usage[layer][kept]
+            weight_P = weight_P * usage_P
         for name in layout.of_layer(layer):
             rows = training.params[name][kept]
             if server[name].ndim > rows.ndim:

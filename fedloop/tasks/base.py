@@ -91,19 +91,15 @@ class Task(Protocol):
 
     def load(self, config: Config) -> Any:
         """Return the data that settings name."""
-        ...
 
     def deal(self, data: Any, config: Config) -> Partition:
         """Give every client its examples."""
-        ...
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Return every example's loss, (n,), differentiable, of outputs (n, ...)."""
-        ...
 
     def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
         """Return every example's share of right answers, (n,)."""
-        ...
 
     def metrics(self, loss: np.ndarray, loss_all: np.ndarray) -> Mapping[str, float]:
         """Return what a record has beside accuracies.
@@ -114,4 +110,3 @@ class Task(Protocol):
             float64, shape (clients,): mean loss on held-out examples as clients are served,
             and with all.
         """
-        ...

@@ -7,14 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fedloop.errors import DataError
-from fedloop.tasks.readers import (
-    Dataset,
-    read_cifar,
-    read_digits,
-    read_folder,
-    read_idx_pair,
-    read_npz,
-)
+from fedloop.tasks import readers
+from fedloop.tasks.readers import Dataset
 
 #: Names of data sets that come as IDX files.
 IDX_NAMES = ("mnist", "fashion-mnist")
@@ -41,7 +35,7 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
         If the name is unknown or files are missing or damaged.
     """
     if name == "digits":
-        return read_digits()
+        return readers.read_digits()
     if name not in (*IDX_NAMES, "cifar10", "folder", "npz"):
         raise DataError(f"no data set {name!r}; choose digits, {', '.join(IDX_NAMES)}, cifar10, "
                         "folder or npz")
@@ -54,13 +48,13 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
     if not path.exists():
         raise DataError(f"{path}: there is no such file or folder")
     if name == "npz":
-        return read_npz(_only_npz(path))
+        return readers.read_npz(_only_npz(path))
     if not path.is_dir():
         raise DataError(f"{path}: is a file; give the folder that holds the files")
     if name == "folder":
-        return read_folder(path)
+        return readers.read_folder(path)
     if name == "cifar10":
-        return read_cifar(_cifar_batches(path))
+        return readers.read_cifar(_cifar_batches(path))
     return _read_idx_halves(path, name)
 
 
@@ -90,7 +84,7 @@ def _read_idx_halves(path: Path, name: str) -> Dataset:
             for kind in ("images-idx3", "labels-idx1")
         ]
         if found[0] and found[1]:
-            halves.append(read_idx_pair(found[0], found[1], name))
+            halves.append(readers.read_idx_pair(found[0], found[1], name))
         elif found[0] or found[1]:
             raise DataError(f"{path}: {half} has images or labels only; it needs both "
                             f"{half}-images-idx3-ubyte and {half}-labels-idx1-ubyte")

@@ -9,6 +9,7 @@ import numpy as np
 from fedloop.config import Config
 from fedloop.errors import DataError
 from fedloop.tasks.base import Examples, Partition
+from fedloop.tasks.readers import unit
 
 #: Names of columns, the first that is there.
 IMAGES, LABELS = ("image", "img", "x"), ("label", "labels", "fine_label", "y")
@@ -70,7 +71,5 @@ def _columns(part: Any, client: int) -> tuple[np.ndarray, np.ndarray]:
     pixels = np.stack([np.asarray(picture) for picture in part[image]])
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    if pixels.dtype == np.uint8:
-        pixels = pixels.astype(np.float32) / 255
-    return (np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32),
+    return (np.ascontiguousarray(unit(pixels).transpose(0, 3, 1, 2)),
             np.asarray(part[label], np.int64))

@@ -117,13 +117,14 @@ def read_idx_pair(images: Path, labels: Path, name: str) -> Dataset:
     if pixels.ndim != 3 or label.ndim != 1:
         raise DataError(f"{images}: {pixels.ndim} axes, and {label.ndim} in {labels.name}; "
                         "images have 3, labels 1")
-    return Dataset(_unit(pixels[:, None]), label.astype(np.int64), name,
+    return Dataset(unit(pixels[:, None]), label.astype(np.int64), name,
                    {path.name: file_hash(path) for path in (images, labels)})
 
 
-def _unit(pixels: np.ndarray) -> np.ndarray:
-    """Return bytes as float32 in [0, 1]."""
-    return (pixels / np.float32(255)).astype(np.float32, copy=False)
+def unit(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels as float32; bytes become numbers in [0, 1]."""
+    scaled = pixels / np.float32(255) if pixels.dtype == np.uint8 else pixels
+    return scaled.astype(np.float32, copy=False)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -169,7 +170,7 @@ def read_cifar(paths: Iterable[Path], name: str = "cifar10") -> Dataset:
         hashes[path.name] = file_hash(path)
     if not pixels:
         raise DataError("no CIFAR batch was named")
-    return Dataset(_unit(np.concatenate(pixels)), np.concatenate(labels), name, hashes)
+    return Dataset(unit(np.concatenate(pixels)), np.concatenate(labels), name, hashes)
 
 
 def read_folder(path: Path) -> Dataset:
@@ -196,8 +197,7 @@ def read_folder(path: Path) -> Dataset:
             raise DataError(f"{file}: not an image: {error}") from None
         image = image if image.ndim == 3 else image[:, :, None]
         image = image[:, :, :3] if image.shape[2] >= 3 else image[:, :, :1]  # without opacity
-        unit = _unit(image) if image.dtype == np.uint8 else image.astype(np.float32)
-        pixels.append(unit.transpose(2, 0, 1))
+        pixels.append(unit(image).transpose(2, 0, 1))
         if pixels[-1].shape != pixels[0].shape:
             raise DataError(f"{file}: channels, height and width are {pixels[-1].shape}; those of "
                             f"{files[0][1].name} are {pixels[0].shape}, and all must be the same")
@@ -241,8 +241,7 @@ def read_npz(path: Path) -> Dataset:
     if image.dtype.kind not in "uf" or label.dtype.kind not in "iu" or label.ndim != 1:
         raise DataError(f"{path}: pixels are {image.dtype}, labels {label.dtype} with {label.ndim} "
                         "axes; needs bytes or floats, and whole numbers with one axis")
-    unit = _unit(image) if image.dtype == np.uint8 else image.astype(np.float32)
-    return Dataset(unit, label.astype(np.int64), path.stem, {path.name: file_hash(path)})
+    return Dataset(unit(image), label.astype(np.int64), path.stem, {path.name: file_hash(path)})
 
 
 def channels_last(shape: tuple[int, ...], path: Path) -> bool:

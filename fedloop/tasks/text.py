@@ -73,25 +73,25 @@ class LanguageModelling:
                             f"partition.domains = {len(names)}")
         cut = [_windows(data.domains[name], name, window, config.data.test_fraction)
                for name in names]
-        pools = [[np.concatenate(part) for part in zip(*cut, strict=True)]]
-        domain = np.zeros(spec.clients, np.int64)
-        if spec.kind == "domains":
-            pools, domain = [list(parts) for parts in cut], np.arange(spec.clients) % len(names)
-        owned, judged = [], []
+        pools, domain = cut, np.arange(spec.clients) % len(names)
+        if spec.kind == "iid":
+            train_all, test_all = map(np.concatenate, zip(*cut, strict=True))
+            pools = [(train_all, test_all)]
+            domain = np.zeros(spec.clients, np.int64)
+        owned: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for number, (train, test) in enumerate(pools):
-            clients = np.flatnonzero(domain == number)
+            clients = np.flatnonzero(domain == number).tolist()
             order = np.random.default_rng((config.seed, 1, number)).permutation(len(train))
-            if len(clients) and len(train) < len(clients) * spec.min_images:
+            if len(train) < len(clients) * spec.min_images:
                 raise DataError(f"{len(train)} windows do not give {len(clients)} clients "
                                 f"{spec.min_images} each; take fewer clients, or more text")
             for client, part in zip(clients, np.array_split(order, max(1, len(clients))),
                                     strict=False):
-                rng = np.random.default_rng((config.seed, 3, int(client)))
+                rng = np.random.default_rng((config.seed, 3, client))
                 chosen = rng.choice(len(test), min(spec.test_images, len(test)), replace=False)
-                owned.append((client, train[part]))
-                judged.append((client, test[np.sort(chosen)]))
-        train_parts, test_parts = ([part for _, part in sorted(
-            pairs, key=lambda pair: int(pair[0]))] for pairs in (owned, judged))
+                owned[client] = train[part], test[np.sort(chosen)]
+        train_parts, test_parts = map(list, zip(*(owned[client] for client in sorted(owned)),
+                                                strict=True))
         return Partition(
             _examples(train_parts), _examples(test_parts), domain,
             np.stack([_kinds(part) for part in train_parts]), SYMBOLS,

@@ -136,12 +136,13 @@ def test_a_share_of_the_time_is_for_the_problem_as_it_stands(clock, kind, share)
 def test_a_model_of_violations_is_not_begun_too_late(clock, monkeypatch):
     model = mip._Model(TIGHT, checked_weights(TIGHT, True))
     called = []
-    monkeypatch.setattr(model, "_milp", lambda *arguments: called.append(arguments[-1]))
-    with pytest.raises(AttributeError):  # of a stand-in for the solver's answer
-        model.solve(model.violation_cost, math.inf, Limits(NOW + 10))
+    monkeypatch.setattr(
+        model, "_solved",
+        lambda limits: called.append(limits.deadline) or linear_solve.ModelOutcome())
+    assert model.solve(Limits(NOW + 10)) is None
     assert called == [NOW + 5]
     clock.step = 1.0
-    assert model.solve(model.violation_cost, math.inf, Limits(NOW)) is None
+    assert model.solve(Limits(NOW)) is None
     assert called == [NOW + 5]
 
 

@@ -8,7 +8,7 @@ from fedloop.tasks.readers import Dataset
 SIZE, SHAPES, TEXTURES = 32, 5, 2
 
 
-def colour_images(n, seed=0):
+def colour_images(n: int, seed: int = 0) -> Dataset:
     """n images of 32 x 32 x 3: a shape in a texture, of any colour, place, size and angle."""
     rng = np.random.default_rng(seed)
     label = rng.integers(SHAPES * TEXTURES, size=n)

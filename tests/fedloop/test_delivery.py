@@ -141,16 +141,16 @@ def test_what_is_sent_sums_up_to_what_is_meant():
 
 
 def test_an_update_that_is_not_finite_is_refused_in_its_round_only(monkeypatch):
-    plain = fedloop.experiment.together
+    plain = fedloop.experiment.train_participants
 
     def damaged(*arguments):
         training = plain(*arguments)
-        if arguments[-1] == 2:
+        if arguments[-2] == 2:
             for value in training.params.values():
                 value[0] = torch.nan
         return training
 
-    monkeypatch.setattr(fedloop.experiment, "together", damaged)
+    monkeypatch.setattr(fedloop.experiment, "train_participants", damaged)
     state = run_training(settings(local={"steps": 1, "batched": True}))[1]
     assert [record["refused"] for record in state.records] == [[], [0], []]
     assert all(value.isfinite().all() for pieces in state.lost.values()

@@ -56,7 +56,7 @@ def test_a_mask_trains_what_a_model_of_the_rows_held_trains(examples, batched):
         for client in clients:
             local = experts_held(world, held[client])
             for name, layer in world.spec.layout.layer_of.items():
-                if not world.spec.layout.is_router(name):
+                if name not in world.spec.layout.scorers:
                     rows[name][~local[layer]] = 7.0
             alone = fedloop.experiment.train_here(
                 world, SimpleNamespace(model=rows), [client], held, number)
@@ -285,7 +285,7 @@ def test_rows_of_known_models_are_those_of_their_map(model):
     experts = ExpertMap.of(tensors)
     if len({layer.n_experts for layer in experts.layers}) > 1:
         pytest.skip("layers of different sizes are refused")
-    layout = Layout.from_map(experts)
+    layout = Layout.from_map(experts, experts.entries)
     rows = layout.rows(tensors)
     back = layout.tensors(rows)
     assert back.keys() == tensors.keys()

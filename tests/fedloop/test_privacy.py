@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 import alignsolve as al
 from fedloop.config import PrivacySettings, build_config
-from fedloop.local.executors import one_by_one, together
 from fedloop.privacy import (
     clip_and_noise,
     delta_of,
@@ -23,6 +22,7 @@ from fedloop.privacy import (
     stated_loss,
 )
 from fedloop.train import build_world, start, train
+from tests.fedloop.worlds import one_by_one, together
 
 SEEDED = PrivacySettings(noise_multiplier=0.2, seeded=True)
 
@@ -128,21 +128,19 @@ def test_clients_protect_themselves_one_by_one():
         assert all_three.loss[number] != plain.loss[number]
         for layer in range(2):
             rows = all_three.pairs[layer].client == number
-            for name in ("usage", "before", "after"):
-                torch.testing.assert_close(getattr(all_three, name)[layer][rows],
-                                           getattr(alone, name)[layer], equal_nan=True)
+            torch.testing.assert_close(all_three.seen[layer][rows], alone.seen[layer])
     for name, value in plain.params.items():
         torch.testing.assert_close(all_three.params[name], value, rtol=1e-4, atol=1e-6)
 
 
 def test_noise_differs_from_round_to_round_and_is_fresh_unless_seeded():
     training = trained(together, [0])
-    first, again, later = (protect(training, SEEDED, 0, round_).usage[0] for round_ in (1, 1, 2))
+    first, again, later = (protect(training, SEEDED, 0, round_).seen[0] for round_ in (1, 1, 2))
     torch.testing.assert_close(first, again)
     assert (first != later).any()
     secret = PrivacySettings(noise_multiplier=0.01)  # too little to be clipped away
     one, two = (protect(training, secret, 0, 1) for _ in range(2))
-    assert (one.before[0][:, 0] != two.before[0][:, 0]).any()
+    assert (one.seen[0][:, 1] != two.seen[0][:, 1]).any()
 
 
 def test_a_run_with_noise_is_repeatable_where_seeded_and_its_plans_are_others():
@@ -166,21 +164,15 @@ def test_reports_of_other_apps_are_protected_alike():
 def test_what_clients_saw_stays_in_its_place_and_is_clipped():
     training = trained(together, [0, 1, 3])
     for layer in range(2):  # losses beyond the bound, and others that tell the places apart
-        n = len(training.usage[layer])
-        training.before[layer][:, 0] = torch.linspace(0.1, 4.0, n)
-        training.after[layer][:, 0] = torch.linspace(0.2, 5.0, n)
-        training.after[layer][:, 1] = torch.linspace(0.3, 0.9, n)
+        n = len(training.seen[layer])
+        for column, most in ((1, 4.0), (2, 5.0), (3, 0.9)):
+            training.seen[layer][:, column] = torch.linspace(0.1 * column, most, n)
     training.loss[:] = torch.tensor([0.5, 9.0, torch.nan])
     settings = PrivacySettings(noise_multiplier=1e-9, seeded=True, loss_bound=3.0)
     found = protect(training, settings, 0, 1)
     torch.testing.assert_close(found.loss, torch.tensor([0.5, 3.0, 3.0]))
     for layer in range(2):
-        for name in ("before", "after"):
-            expected = getattr(training, name)[layer][:, 0].clamp(max=3.0)
-            torch.testing.assert_close(getattr(found, name)[layer][:, 0], expected)
-        torch.testing.assert_close(found.usage[layer], training.usage[layer])
-        torch.testing.assert_close(found.after[layer][:, 1], training.after[layer][:, 1])
-        assert found.before[layer][:, 1].isnan().all()
+        torch.testing.assert_close(found.seen[layer], training.seen[layer].clamp(max=3.0))
     assert training.loss[1] == 9.0 and found.params is training.params
 
 

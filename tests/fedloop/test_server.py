@@ -5,12 +5,11 @@ import torch
 
 from fedloop.config import LocalSettings, ServerSettings
 from fedloop.local.client import Training
-from fedloop.local.executors import own_rows, together
 from fedloop.local.pairs import Pairs
 from fedloop.server.aggregation import _average_experts, aggregate, sound_updates
 from fedloop.server.optimisers import server_step
 from fedloop.tasks.images import ImageClassification
-from tests.fedloop.worlds import images, spec
+from tests.fedloop.worlds import images, spec, together
 
 SIZES = spec(top_k=2)
 LAYOUT = SIZES.layout
@@ -48,7 +47,7 @@ def test_holders_count_as_they_should(server, training, weighting):
     new = aggregate(server, training, LAYOUT, all_of(training), samples.tolist(), weighting)
     pair = training.pairs[0]
     rows = torch.nonzero(pair.expert == 1)[:, 0]
-    weight = {"usage": samples * training.usage[0][rows], "samples": samples,
+    weight = {"usage": samples * training.seen[0][rows, 0], "samples": samples,
               "mean": torch.ones(3)}[weighting]
     for name in (ROUTER, "layers.0.experts.out_bias"):
         expected = (training.params[name][rows] * weight[:, None]).sum(0) / weight.sum()
@@ -82,7 +81,7 @@ def test_personal_gates_are_kept_by_their_clients(server):
     gates = server[ROUTER].expand(6, -1, -1).clone()
     server = {**server, ROUTER: gates}
     settings = LocalSettings(steps=2, batch_size=8, learning_rate=0.5)
-    training = together(SIZES, ImageClassification(), own_rows(SIZES, server, [1, 4]), images(6),
+    training = together(SIZES, ImageClassification(), SIZES.own_rows(server, [1, 4]), images(6),
                         [1, 4], [[0, 1], [1, 2]], settings, 0, 1)
     new = aggregate(server, training, LAYOUT, torch.tensor([True, False]), [1, 1])[ROUTER]
     changed = (new != gates).any(dim=2)
@@ -148,8 +147,8 @@ def of_numbers(trunk, pairs, usage, rows):
     return Training(
         clients=tuple(range(len(trunk))), params={"trunk.w": torch.tensor(trunk)[:, None], **names},
         loss=torch.zeros(len(trunk)),
-        pairs=[Pairs(client, expert, torch.zeros_like(client), 2)], usage=[torch.tensor(usage)],
-        before=[], after=[])
+        pairs=[Pairs(client, expert, torch.zeros_like(client), 2)],
+        seen=[torch.tensor(usage)[:, None]])
 
 
 @pytest.mark.parametrize(("weighting", "expected"), [

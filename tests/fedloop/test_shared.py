@@ -37,7 +37,7 @@ def features_of(changes, known=None, sound=None):
         aligner.tables.features.update(known)
     sent = {"trunk": torch.ones(changes.shape[1:])}
     training = Training(tuple(range(n)), [], {"trunk": sent["trunk"] + changes}, torch.zeros(n),
-                        [], [], [])
+                        [])
     sound = np.ones(n, np.bool_) if sound is None else sound
     return update_features(sent, training, Layout(2, 1, {}, ("router",)), sound, aligner, 0)
 

@@ -248,11 +248,11 @@ def spoiled(change):
 
 
 @pytest.mark.parametrize("change", [
-    lambda training, client, pair: training.after[0][pair].fill_(torch.inf),
-    lambda training, client, pair: training.before[0][pair].fill_(1e30),
-    lambda training, client, pair: training.usage[0][pair].fill_(2.0),
-    lambda training, client, pair: training.usage[0][pair].fill_(-0.1),
-    lambda training, client, pair: training.usage[0][pair].fill_(torch.nan),
+    lambda training, client, pair: training.seen[0][pair, 2:].fill_(torch.inf),
+    lambda training, client, pair: training.seen[0][pair, 1].fill_(1e30),
+    lambda training, client, pair: training.seen[0][pair, 0].fill_(2.0),
+    lambda training, client, pair: training.seen[0][pair, 0].fill_(-0.1),
+    lambda training, client, pair: training.seen[0][pair, 0].fill_(torch.nan),
     lambda training, client, pair: training.loss[client].fill_(torch.inf),
 ], ids=["loss after", "loss before", "usage above 1", "usage below 0", "usage NaN", "loss"])
 def test_who_is_refused_is_refused_by_aligner_and_average_alike(change, tmp_path):

@@ -1,11 +1,16 @@
 """Small models, data and holdings that several tests use."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from fedloop.config import ModelSettings
+from fedloop.local.executors import train_participants
 from fedloop.models.build import build_model
 from fedloop.tasks.base import Examples
+
+one_by_one, together = (partial(train_participants, batched=batched) for batched in (False, True))
 
 
 def images(n_clients, per_client=40, shape=(1, 6, 6), classes=4, seed=0):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.inputs import NO_GROUPS, Floats, Groups, Ints, matrix_of
+from alignsolve.backends.exchange.inputs import Floats, Groups, Ints, matrix_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import DEFAULTS, ExchangeParams
 from alignsolve.backends.exchange.task import Task
@@ -16,7 +16,7 @@ from alignsolve.backends.exchange.task import Task
 def solve_exchange(
     fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
     penalty: tuple[Any, Any] | None = None, switch: tuple[Any, Ints, Ints] | None = None,
-    groups: Groups = NO_GROUPS, warm_prices: Floats | None = None, warm_rows: Ints | None = None,
+    groups: Groups | None = None, warm_prices: Floats | None = None, warm_rows: Ints | None = None,
     warm_cols: Ints | None = None, threads: int | None = None, seed: int = 0,
     deadline: float | None = None, should_stop: Callable[[], bool] | None = None,
     params: ExchangeParams = DEFAULTS,

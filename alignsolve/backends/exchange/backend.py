@@ -54,7 +54,7 @@ class ExchangeBackend(Backend):
     which clients share slots together, all others on their own; see
     `alignsolve.backends.exchange.components`.
 
-    Takes fitness from a source, block by block, too, unless groups share slots: see
+    Takes fitness from a source, block by block, too: see
     `alignsolve.backends.exchange.streaming`. Each component reads the source.
 
     Reads the matrix a handful of times and never copies it, but with groups: then there are
@@ -94,9 +94,7 @@ class ExchangeBackend(Backend):
             return f"takes values up to {LARGEST_VALUE:g}; the largest is {problem.largest:g}"
         if problem.expert_group is not None:
             shared = components_of(problem).most_shared
-            if shared and problem.streamed:
-                return "does not support expert groups that share slots over a source"
-            few = problem.fitness.size <= FEW_SHARED_PAIRS
+            few = problem.streamed or problem.fitness.size <= FEW_SHARED_PAIRS
             if not few and problem.n_clients < CLIENTS_PER_SHARED * shared:
                 return (f"takes groups that share slots for {CLIENTS_PER_SHARED} clients an expert "
                         f"or more; {shared:,} experts share slots of {problem.n_clients:,} clients")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange.inputs import NO_GROUPS, Groups, Ints
+from alignsolve.backends.exchange.inputs import Groups, Ints
 from alignsolve.model.arrays import concatenated_ranges, starts_of
 from alignsolve.model.contradictions import impossible_clients
 
@@ -29,14 +29,14 @@ class Component:
         Their experts, group by group.
     slot_min, slot_max : int64 array, shape (n_clients,)
         Fewest and most of these experts that each client holds.
-    groups : Groups
-        Of several groups, their bounds; of one group they are the slots.
+    groups : Groups or None
+        Of several groups, their bounds; None for one group, whose bounds are the slots.
     """
 
     experts: Ints
     slot_min: Ints
     slot_max: Ints
-    groups: Groups = NO_GROUPS
+    groups: Groups | None = None
 
 
 class Components:
@@ -54,9 +54,10 @@ class Components:
     Attributes
     ----------
     members : list of int64 array
-        Groups of each component, ascending; components by their first group.
+        Groups of each component, ascending; components by their first group. None where a client's
+        bounds contradict each other.
     conflict_client : int
-        A client whose own bounds contradict each other, or -1; then nothing else is known.
+        A client whose own bounds contradict each other, or -1.
 
     Notes
     -----
@@ -73,6 +74,7 @@ class Components:
         self._starts = starts_of(np.bincount(of_expert, minlength=bounds[0].shape[1]))
         crossed = impossible_clients(slots, (bounds[0], bounds[1]))
         self.conflict_client = int(crossed.argmax()) if crossed.any() else -1
+        self.members: list[Ints] = []
         if self.conflict_client >= 0:
             return
         fewest, most = slots
@@ -97,8 +99,6 @@ class Components:
     @property
     def most_shared(self) -> int:
         """Experts of the largest component of several groups; 0 where no groups share slots."""
-        if self.conflict_client >= 0:
-            return 0
         several = (number for number, part in enumerate(self.members) if part.size > 1)
         return max((self.experts(number).size for number in several), default=0)
 
@@ -121,9 +121,8 @@ class Components:
         rest = self.high.sum(axis=1) - high.sum(axis=1)
         fewest = np.maximum(self.fewest - rest, low.sum(axis=1))
         most = np.minimum(self.most - others, high.sum(axis=1))
-        sizes = self._starts[part + 1] - self._starts[part]
-        of_expert = np.repeat(np.arange(part.size, dtype=np.int32), sizes)
-        return Component(experts, fewest, most, Groups(of_expert, starts_of(sizes), low, high))
+        start = starts_of(self._starts[part + 1] - self._starts[part])
+        return Component(experts, fewest, most, Groups(start, low, high))
 
 
 def _connected(shares: npt.NDArray[np.bool_]) -> list[Ints]:

@@ -68,26 +68,46 @@ class Switch(NamedTuple):
 NO_SWITCH = Switch()
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Groups:
     """Groups whose experts stand side by side, and how many of each a client may hold.
 
     Attributes
     ----------
-    of_expert : int32 array, shape (n_experts,)
-        Group of each expert; empty where no groups share slots, as are the bounds.
     start : int64 array, shape (n_groups + 1,)
         Group g has the experts ``start[g]`` to ``start[g + 1] - 1``.
     low, high : int32 array, shape (n_clients, n_groups)
         Fewest and most experts of each group.
     """
 
-    of_expert: Counts = np.empty(0, np.int32)
-    start: Ints = np.zeros(1, np.int64)
-    low: Counts = np.empty((0, 0), np.int32)
-    high: Counts = np.empty((0, 0), np.int32)
+    start: Ints
+    low: Counts
+    high: Counts
+
+    @cached_property
+    def of_expert(self) -> Counts:
+        """Group of each expert, int32 of shape (n_experts,)."""
+        sizes = np.diff(self.start)
+        return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
+
+    @staticmethod
+    def join(parts: list[Groups]) -> Groups:
+        """Return what bounds the clients of several, in order."""
+        low, high = (np.concatenate(some) for some in zip(
+            *((part.low, part.high) for part in parts), strict=True))  # fmt: skip
+        return Groups(parts[0].start, low, high)
 
 
-NO_GROUPS = Groups()
+def part_of(groups: Groups | None, rows: slice | Ints) -> Groups | None:
+    """Return what bounds some of the clients where there are groups."""
+    return groups and Groups(groups.start, groups.low[rows], groups.high[rows])
+
+
+#: Group of each expert, where groups start, and bounds, where no groups share slots.
+NO_GROUPS = (
+    read_only(np.empty(0, np.int32)), read_only(np.zeros(1, np.int64)),
+    read_only(np.empty((0, 0), np.int32)), read_only(np.empty((0, 0), np.int32)),
+)  # fmt: skip
 
 
 @dataclass
@@ -102,26 +122,21 @@ class Matrix:
     slot_min, slot_max : int64 arrays, shape (n,)
         Fewest and most experts of each client.
     switch : Switch
-    groups : Groups
-        Of clients whose slots several groups share.
+    groups : Groups or None
+        Bounds of groups that share the clients' slots.
     """
 
     fitness: npt.NDArray[Any]
     slot_min: Ints
     slot_max: Ints
     switch: Switch = NO_SWITCH
-    groups: Groups = NO_GROUPS
+    groups: Groups | None = None
 
     @cached_property
     def read(self) -> tuple[Any, ...]:
         """The values, as kernels take them: `by_type`, and the entries of `Switch`."""
         cost, row, col, *held = self.switch
         return by_type(self.fitness), read_only(cost), row, col, *map(read_only, held)
-
-    @property
-    def grouped(self) -> bool:
-        """Whether clients share slots between groups."""
-        return self.groups.of_expert.size > 0
 
     def limits(self, rows: Ints) -> tuple[Any, ...]:
         """Return what bounds the experts of clients, as kernels take it.
@@ -134,9 +149,15 @@ class Matrix:
         Returns
         -------
         rows, slot_min, slot_max, of_expert, start, low, high
-            Slots, and the entries of `Groups`, of each row.
+            Slots, and the group of each expert and the entries of `Groups`, or `NO_GROUPS`.
         """
-        return rows, read_only(self.slot_min), read_only(self.slot_max), *self.groups
+        groups, slots = self.groups, (read_only(self.slot_min), read_only(self.slot_max))
+        if groups is None:
+            return rows, *slots, *NO_GROUPS
+        bounds: tuple[npt.NDArray[Any], ...] = (
+            groups.of_expert, groups.start, groups.low, groups.high,
+        )  # fmt: skip
+        return rows, *slots, *map(read_only, bounds)
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""
@@ -181,7 +202,7 @@ def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
 
 def matrix_of(
     fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any,
-    switch: tuple[Any, Ints, Ints] | None = None, groups: Groups = NO_GROUPS,
+    switch: tuple[Any, Ints, Ints] | None = None, groups: Groups | None = None,
 ) -> Matrix:  # fmt: skip
     """Bring the matrix and what belongs to its rows into the form the kernels take."""
     if fitness.dtype not in (np.float32, np.float64):

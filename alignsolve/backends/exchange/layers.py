@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alignsolve.backends.exchange.components import Component, Components
-from alignsolve.backends.exchange.inputs import NO_GROUPS, Ints
+from alignsolve.backends.exchange.inputs import Ints
 from alignsolve.backends.exchange.outcome import ExchangeAnswer
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.kernels import SMALL, Kernel, cores
@@ -141,7 +141,7 @@ class Layers:
         given = self.options | options | self._of_experts(part.experts)
         if self._warm is not None:
             given["warm_rows"], given["warm_cols"] = self._warm.part(number)
-        if part.groups is not NO_GROUPS:
+        if part.groups is not None:
             given["groups"] = part.groups
         fitness = (self.fitness.of_experts(part.experts) if isinstance(self.fitness, FitnessSource)
                    else columns(self.fitness, part.experts))  # fmt: skip
@@ -225,8 +225,6 @@ def kernels_for(components: Components) -> set[Kernel]:
     """Return the kernels that large components need."""
     from alignsolve.backends.exchange import algorithm
 
-    if components.conflict_client >= 0:
-        return set()
     return {kernel for part in components.members for kernel in algorithm.kernels_for(
         int(components.high[:, part].max(initial=0)), part.size > 1)}
 
@@ -300,7 +298,9 @@ def join(
         if part.prices is not None:
             prices[components.experts(number)] = part.prices
     feasible = all(part.feasible for part in found)
-    row_ind, col_ind = _pairs(found, components) if feasible else (None, None)
+    # Workers elsewhere may keep the pairs.
+    here = feasible and all(part.row_ind is not None for part in found)
+    row_ind, col_ind = _pairs(found, components) if here else (None, None)
     return ExchangeAnswer(status, row_ind, col_ind, prices, stats=stats, feasible=feasible)
 
 

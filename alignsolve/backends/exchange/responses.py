@@ -116,6 +116,8 @@ class Responses(Answer):
         Row of each client; empty where they are all rows in order.
     limits : tuple
         As `Matrix.limits`.
+    grouped : bool
+        Whether groups share the clients' slots.
     """
 
     matrix: Matrix
@@ -123,7 +125,7 @@ class Responses(Answer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.limits = self.matrix.limits(self.rows)
+        self.limits, self.grouped = self.matrix.limits(self.rows), self.matrix.groups is not None
 
     def become(self, other: Responses) -> None:
         """Share the clients of another one, and what they hold, from now on."""
@@ -143,7 +145,7 @@ class Responses(Answer):
             Holders among these clients.
         """
         load = np.zeros(price.size, np.int64)
-        bad = response_kernel(self.widest, self.matrix.grouped)(
+        bad = response_kernel(self.widest, self.grouped)(
             self.matrix.read, self.limits, chosen, lo, hi, self.widest, price, share, keep,
             self.answer, self.slack, self.runner_up, load,
         )  # fmt: skip
@@ -151,7 +153,7 @@ class Responses(Answer):
 
     def slack_rows(self, lo: int, hi: int, price: Floats) -> None:
         """Compute the slack of clients anew, keeping what they hold."""
-        of_rows = group_rows.slack_in_groups if self.matrix.grouped else row_kernels.slack_rows
+        of_rows = group_rows.slack_in_groups if self.grouped else row_kernels.slack_rows
         of_rows(self.matrix.read, self.limits, lo, hi, price, self.answer, self.slack)
 
     def swap_exists(self, lo: int, hi: int, price: Floats) -> npt.NDArray[np.bool_]:
@@ -175,7 +177,7 @@ class Responses(Answer):
         """Move excess along paths; see `paths.augment`."""
         # Within groups all swaps of what is held and of the unused slot may be new; else those of
         # what is taken, of the unused slot, and two for each expert held.
-        per_swap = 1 + self.widest if self.matrix.grouped else 4
+        per_swap = 1 + self.widest if self.grouped else 4
         return int(paths.augment(
             self.matrix.read, self.limits, price, load, tuple(bounds), excess, self.answer,
             self.slack, lists, per_swap, phases, frontier,

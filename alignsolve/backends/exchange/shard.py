@@ -17,9 +17,11 @@ from alignsolve.backends.exchange.graph import Lists
 from alignsolve.backends.exchange.inputs import (
     NONE,
     Floats,
+    Groups,
     Ints,
     Matrix,
     Switch,
+    part_of,
 )
 from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
 from alignsolve.backends.exchange.subproblem import above
@@ -46,6 +48,8 @@ class Clients:
         Client c holds the first ``count[c]`` of its ``slot_max[c]`` places.
     slack, runner-up : float32, int32 arrays, shape (c,)
         As `alignsolve.backends.exchange.row_kernels.response_manys`, when the shard last responded.
+    groups : Groups or None
+        Bounds of groups that share slots.
     """
 
     who: Ints
@@ -56,10 +60,11 @@ class Clients:
     held: npt.NDArray[np.int32]
     slack: npt.NDArray[np.float32]
     runner_up: npt.NDArray[np.int32]
+    groups: Groups | None
 
     def responses(self) -> Responses:
         """Return the same memory in the form the kernels take."""
-        matrix = Matrix(self.values, self.slot_min, self.slot_max)
+        matrix = Matrix(self.values, self.slot_min, self.slot_max, groups=self.groups)
         return Responses(starts_of(self.slot_max), self.held, self.count, self.slack,
                          self.runner_up, matrix, NONE)  # fmt: skip
 
@@ -69,7 +74,7 @@ class Clients:
         return Clients(
             self.who[some], self.values[some], self.slot_min[some], slots, self.count[some],
             self.held[concatenated_ranges(first, first + slots)[0]],
-            self.slack[some], self.runner_up[some],
+            self.slack[some], self.runner_up[some], part_of(self.groups, some),
         )  # fmt: skip
 
     @staticmethod
@@ -78,8 +83,12 @@ class Clients:
         parts = [part for part in parts if part.who.size] or parts[:1]
         if len(parts) == 1:
             return parts[0]
-        names = Clients.__dataclass_fields__
-        return Clients(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        *names, _ = Clients.__dataclass_fields__
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+        }
+        groups = [part.groups for part in parts if part.groups is not None]
+        return Clients(**joined, groups=Groups.join(groups) if groups else None)
 
 
 class Shard(Answer):
@@ -99,11 +108,13 @@ class Shard(Answer):
         Switching costs of these clients.
     run : Blocks
         Works on the blocks of the source, perhaps in threads.
+    groups : Groups or None
+        Bounds of groups that share the slots of these clients.
     """
 
     def __init__(
         self, source: FitnessSource, start: int, stride: int, slots: tuple[Ints, Ints],
-        switch: Switch, run: Blocks,
+        switch: Switch, run: Blocks, groups: Groups | None = None,
     ) -> None:  # fmt: skip
         super().__init__(*nothing_held(slots[1]))
         self.source = source
@@ -112,6 +123,7 @@ class Shard(Answer):
         self.sampled = np.arange(-start % stride, self.size, stride)
         self.slot_min, self.slot_max = slots
         self.switch = switch
+        self.groups = groups
         self.run = run
         self.away = np.zeros(self.size, np.bool_)
         self.rows_read = 0
@@ -125,8 +137,9 @@ class Shard(Answer):
     def _block(self, k: int) -> Responses:
         """Return the clients of block k with their rows; their answers are those of the shard."""
         rows = self.rows_of(k)
-        matrix = Matrix(checked_block(self.source, k), self.slot_min[rows],
-                        self.slot_max[rows], self.switch.part(rows.start, rows.stop))  # fmt: skip
+        matrix = Matrix(checked_block(self.source, k), self.slot_min[rows], self.slot_max[rows],
+                        self.switch.part(rows.start, rows.stop),
+                        part_of(self.groups, rows))  # fmt: skip
         return Responses(self.ptr[rows.start : rows.stop + 1], self.held, self.count[rows],
                          self.slack[rows], self.runner_up[rows], matrix, NONE)  # fmt: skip
 
@@ -271,7 +284,7 @@ class Shard(Answer):
         return Clients(
             chosen + self.start, values, self.slot_min[chosen], slots, self.count[chosen],
             self.held[concatenated_ranges(first, first + slots)[0]],
-            self.slack[chosen], self.runner_up[chosen],
+            self.slack[chosen], self.runner_up[chosen], part_of(self.groups, chosen),
         )  # fmt: skip
 
     def draw(self, who: Ints) -> Clients:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.exchange import algorithm, sampling
-from alignsolve.backends.exchange.inputs import NONE, Floats, Ints, Switch, slots_of
+from alignsolve.backends.exchange.inputs import NONE, Floats, Groups, Ints, Switch, slots_of
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, obvious_conflict
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.backends.exchange.shard import Clients, Shard, cut
@@ -21,8 +21,8 @@ from alignsolve.model.sources.base import FitnessSource
 
 def solve_source(
     source: FitnessSource, slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
-    largest: float, switch: tuple[Any, Ints, Ints] | None = None, threads: int | None = None,
-    **options: Any,
+    largest: float, switch: tuple[Any, Ints, Ints] | None = None, groups: Groups | None = None,
+    threads: int | None = None, **options: Any,
 ) -> ExchangeAnswer:  # fmt: skip
     """Do as `solve_exchange` with rows from a source, in this process.
 
@@ -34,7 +34,7 @@ def solve_source(
         Largest finite absolute fitness.
     threads : int, optional
         Threads, each of which holds one block; default all cores.
-    slot_min, slot_max, load_min, load_max, switch, **options
+    slot_min, slot_max, load_min, load_max, switch, groups, **options
         As `solve_exchange`.
 
     Notes
@@ -48,7 +48,7 @@ def solve_source(
     task = Task.of(n, m, load_min, load_max, **options)
     with Blocks(threads or cores(), task.params) as task.run:
         costs = Switch.of(switch)
-        shard = Shard(source, 0, stride_of(n, task.params), slots, costs, task.run)
+        shard = Shard(source, 0, stride_of(n, task.params), slots, costs, task.run, groups)
         return solve_shards(LocalShards(shard), slots, task, 2.0 * largest + costs.dearest)
 
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities
-from alignsolve.backends.greedy.by_client import add_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import search
 from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices, most_at
 from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.take import add_by_client
 from alignsolve.backends.incumbent import Incumbent
 from alignsolve.model.arrays import Float64Array
 from alignsolve.model.contradictions import contradictions

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.by_client import addable
 from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.proposals import budget_share, running
-from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import Float64Array, IntArray
 
 
@@ -48,7 +47,7 @@ def _priced(state: State, score: Float64Array, budget: WorkBudget) -> Float64Arr
     params = state.params
     # Size, bound, unit and price of every budget.
     budgets = []
-    for k in state.budgets:
+    for k in range(state.n_budgets):
         high = state.sum_high[k]
         size = np.where(np.isfinite(high)[:, None], state.entries[k], 0.0)
         score = np.where(size > high[:, None], -np.inf, score)
@@ -115,8 +114,7 @@ def add_by_expert(
     everyone = np.arange(state.n_clients)
     while not budget.is_spent():
         budget.work -= score.size
-        fits, _ = addable(state, everyone, state.high)
-        score[~fits] = -np.inf
+        score[state.held | ~state.allows(everyone, None, ALL, state.high)] = -np.inf
         best, top, second = _two_best(score)
         lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
         if not lacking.size:

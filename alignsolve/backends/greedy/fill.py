@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.proposals import best_swaps, first_of_each, running, still_spared
+from alignsolve.backends.greedy.proposals import (
+    COUNTS,
+    best_swaps,
+    first_of_each,
+    running,
+    still_spared,
+)
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
@@ -58,25 +64,21 @@ def _filling_swaps(
     state: State, asked: IntArray, lacking: IntArray, budget: WorkBudget
 ) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
     """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
-    lack = _lack(state)[:, lacking]
+    lack, held = _lack(state), state.held[asked]
 
-    def losses(at: IntArray, drop: IntArray) -> Float64Array:
-        rows = asked[at]
-        change = state.client_change(rows, drop, ALL)
-        state.bar_full(change, rows, state.high, np.inf)
-        barred = state.held[rows][:, lacking] | ~(change[:, lacking] <= 0)
-        filled = np.zeros(barred.shape)
+    def gains(at: IntArray, drop: IntArray) -> Float64Array:
+        rows, values = asked[at], state.values[asked[at]].astype(np.float64)
+        filled = np.zeros(values.shape)
         for k, weight in enumerate(state.weight):
             filled += np.minimum(weight[rows, None] / state.load_unit[k], lack[k])
-        values = state.values[rows].astype(np.float64)
-        lost = values[np.arange(rows.size), drop][:, None] - values[:, lacking]
+        gain = values - values[np.arange(rows.size), drop][:, None]
         # What a unit filled costs; a gain counts by how much it is.
-        lost = np.where(lost > 0, lost / np.maximum(filled, 1e-300), lost)
-        lost[barred | ~(filled > 0) | np.isnan(lost)] = np.inf
-        return lost
+        gain = np.where(gain < 0, gain / np.maximum(filled, 1e-300), gain)
+        fits = (filled > 0) & ~held[at] & state.has_room(rows, ALL, state.high)
+        return np.asarray(gain + COUNTS.take(fits))
 
-    at, drop, add, loss = best_swaps(state, asked, budget, losses, spare=True)
-    return asked[at], drop, lacking[add], loss
+    at, drop, add, gain = best_swaps(state, asked, held, budget, gains, -np.inf, spare=True)
+    return asked[at], drop, add, -gain
 
 
 def _release(state: State, budget: WorkBudget) -> bool:

@@ -268,6 +268,8 @@ def search(
         excess = state.excess()
         if excess == 0 and improved:
             found |= keep(state)
+            # What repairing took would hide small gains.
+            state.weigh_alike()
         if excess < before or (improved and (excess == 0 or escapes == 0)):
             continue
         if excess == 0 or escapes == 0:

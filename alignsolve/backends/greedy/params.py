@@ -104,13 +104,13 @@ class GreedyParams:
     fill_rounds: int = 80
     asked: int = 8
     least_asked: int = 500
-    level_entries: tuple[int, ...] = (1 << 17, 1 << 20)
-    level_rounds: tuple[int, ...] = (40, 10)
-    step_decay: float = 0.88
+    level_entries: tuple[int, ...] = (1 << 17, 1 << 19)
+    level_rounds: tuple[int, ...] = (30, 6)
+    step_decay: float = 0.85
     later_step: float = 0.1
     shift_part: float = 0.7
     shift_halvings: int = 20
-    turn_share: float = 0.05
+    turn_share: float = 0.07
     turn_clients: int = 8
     turn_entries: int = 1 << 18
     turn_step: float = 0.1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.greedy.by_client import meet_minima
 from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import Takers
@@ -79,14 +78,14 @@ def _adjusted(
     for _ in range(rounds):
         if budget.is_spent():
             break
-        meet_minima(state, sample, prices, None, budget)
+        takers.meet_minima(prices, None, budget)
         takers.take(prices, None, budget)
         if budget.is_spent():
             # What a part of them asks for tells nothing.
-            state.clear(sample)
+            takers.clear()
             break
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
-        state.clear(sample)
+        takers.clear()
         excess = (demand - _supply(state, prices, demand)) / usual
         prices = _moved(state, prices, step * np.clip(excess, -1, 1))
         shift = _common_shift(state, prices, demand, 8 * first)
@@ -152,12 +151,13 @@ def add_in_turn(
     done, start = np.zeros(len(whole)), 0
     while start < order.size and not budget.is_spent():
         size = max(params.turn_clients, int((order.size - start) * params.turn_share))
-        rows = order[start : start + min(size, params.turn_entries // state.n_experts + 1)]
+        size = min(size, params.turn_entries // state.n_experts + 1)
+        rows = np.sort(order[start : start + size])
         start += rows.size
         before = state.amount.copy()
         most = most_at(state, prices)
-        meet_minima(state, rows, prices, most, budget)
         takers = Takers(state, rows)
+        takers.meet_minima(prices, most, budget)
         takers.take(prices, most, budget)
         takers.swap(prices, most, budget)
         takers.take(prices, most, budget)

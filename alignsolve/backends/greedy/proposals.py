@@ -7,22 +7,26 @@ from collections.abc import Callable
 import numpy as np
 
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.state import State
+from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray
 
-#: Clients by their position among those asked, expert given up, expert taken, and loss.
+#: Clients by their position among those asked, expert given up, expert taken, and gain.
 Swaps = tuple[IntArray, IntArray, IntArray, Float64Array]
+
+#: What to add to a score, by whether it counts; quicker than a choice entry by entry.
+COUNTS = np.array([-np.inf, 0.0])
 
 
 def best_swaps(
     state: State,
     clients: IntArray,
+    held: BoolArray,
     budget: WorkBudget,
-    losses: Callable[[IntArray, IntArray], Float64Array],
-    below: float = np.inf,
-    spare: bool = False,
+    gains: Callable[[IntArray, IntArray], Float64Array],
+    least: float,
+    spare: bool,
 ) -> Swaps:
-    """Return the swap of each client that loses least, of those that have one.
+    """Return the swap of each client that gains most, of those that have one.
 
     Parameters
     ----------
@@ -30,40 +34,44 @@ def best_swaps(
         Read only.
     clients : int64 array, shape (k,)
         Who may swap.
+    held : bool array, shape (k, n_experts)
+        What they hold; by rows, where the state has it by columns.
     budget : WorkBudget
         Charged; ends the work early.
-    losses : callable
+    gains : callable
         Maps held pairs, as positions among `clients` and experts to give up, to what each
-        pair loses by every expert to take, float64 of shape (n_pairs, n_columns); infinite
-        where that may not be.
-    below : float
-        Only less than this counts.
+        pair gains by every expert to take, float64 of shape (n_pairs, n_experts); -inf where
+        that is held or forbidden, or exceeds a load.
+    least : float
+        Only more than this counts.
     spare : bool
         Whether the experts given up keep their minima.
 
     Returns
     -------
     at, drop, add : int64 array
-        Positions among `clients`, each once, experts given up, and columns taken.
-    loss : float64 array
+        Positions among `clients`, each once, experts given up, and experts taken.
+    gain : float64 array
     """
     none = np.empty(0, dtype=np.int64)
     found: list[Swaps] = [(none, none, none, np.empty(0))]
     width = state.n_experts * max(1, int(state.count[clients].max(initial=0)))
     for block in budget.blocks(clients.size, width):
-        at, drop = np.nonzero(state.held[clients[block]])
+        # Looking for entries of a flat table is ten times as quick.
+        at, drop = np.divmod(np.flatnonzero(held[block]), state.n_experts)
         at += block.start
         if spare:
             spared = still_spared(state, clients[at], drop, each=True)
             at, drop = at[spared], drop[spared]
-        table = losses(at, drop)
-        add = table.argmin(axis=1)
-        loss = table[np.arange(at.size), add]
-        chosen = first_of_each(at, loss)
-        chosen = chosen[loss[chosen] < below]
-        found.append((at[chosen], drop[chosen], add[chosen], loss[chosen]))
-    at, drop, add, loss = (np.concatenate(part) for part in zip(*found, strict=True))
-    return at, drop, add, loss
+        fits = state.allows(clients[at], drop, ALL, None)
+        gain = gains(at, drop) + COUNTS.take(fits)
+        add = gain.argmax(axis=1)
+        gain = gain[np.arange(at.size), add]
+        chosen = np.flatnonzero(gain > least)
+        chosen = chosen[first_of_each(at[chosen], -gain[chosen])]
+        found.append((at[chosen], drop[chosen], add[chosen], gain[chosen]))
+    at, drop, add, gain = (np.concatenate(part) for part in zip(*found, strict=True))
+    return at, drop, add, gain
 
 
 def accepted(
@@ -138,15 +146,10 @@ def budget_share(state: State, clients: IntArray) -> Float64Array | None:
     -------
     share : float64 array, shape (k, n_experts), or None without budgets
     """
-    if not state.budgets:
+    if not state.n_budgets:
         return None
-    share = np.tile(1.0 / np.maximum(state.slot_high[clients], 1)[:, None], (1, state.n_experts))
-    for k in state.budgets:
+    share = 1.0 / np.maximum(state.slot_high[clients], 1)[:, None]
+    for k in range(state.n_budgets):
         high = np.maximum(state.sum_high[k][clients], 1e-300)
-        share += np.abs(state.entries[k][clients]) / high[:, None]
-    return share
-
-
-def priced(weight: Float64Array, prices: Float64Array) -> Float64Array:
-    """Return what the loads of each pair cost, (k, n_experts) or (n_experts,)."""
-    return np.asarray(prices[0] if len(prices) == 1 else weight.T @ prices)
+        share = share + np.abs(state.entries[k][clients]) / high[:, None]
+    return np.asarray(share)

@@ -10,7 +10,7 @@ typical entry, times `State.strain` and the bound's weight.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
 #: In place of an array of experts: all of them, one column each.
-ALL: Final = "all"
-Experts = IntArray | Literal["all"]
+ALL: Final = slice(None)
+Experts = IntArray | slice
 
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
@@ -55,10 +55,11 @@ class State:
     counted : list of tuple
         Both of these, as the group of each expert, counts, and lower and upper bounds; slots
         bound a single group of all experts.
-    sums, sum_low, sum_high : float64 array, shape (n_sums, n_clients)
-        Sums that budgets and floors bound, and their bounds, tolerance included.
-    budgets : list of int
-        Which of the sums are bounded from above.
+    sums, sum_high : float64 array, shape (n_sums, n_clients)
+        Sums that budgets bound from above, and the bounds, tolerance included; last, where
+        there is a fairness floor, what a client holds and has to hold, both negated.
+    n_budgets : int
+        Number of the budgets.
     client_weight : float64 array, shape (n_kinds, n_clients)
         How much each broken bound of a client counts: its slots, its groups,
         its budgets and floor.
@@ -66,8 +67,6 @@ class State:
         How much each broken load bound counts.
     strain : float
         Cost of one unit of excess: more than any single move gains.
-    noise : float
-        Differences below this are rounding.
     """
 
     def __init__(
@@ -87,7 +86,12 @@ class State:
         largest = _largest(self.values) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
         self.strain = 10.0 * largest + float(steps.max(initial=0.0))
-        self.noise = 1e-12 * largest
+
+    @property
+    def noise(self) -> float:
+        """Differences of costs below this are rounding: of the heaviest bound that is broken."""
+        heaviest = max(self.client_weight.max(), self.expert_weight.max())
+        return 1e-13 * self.strain * float(heaviest)
 
     # -- parts of the model ---------------------------------------------------
 
@@ -117,14 +121,70 @@ class State:
             self.counted.append((self.group, self.in_group, self.group_low, self.group_high))
         sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
-        self.entries: list[npt.NDArray[Any]] = [part.entries(slice(None)) for part in sums]
-        self.sum_low = np.array([part.low for part in sums]).reshape(-1, n)
-        self.sum_high = np.array([part.high for part in sums]).reshape(-1, n)
+        self.entries: list[npt.NDArray[Any]] = []
+        self.sum_high, self.sums = (np.zeros((len(sums), n), order="F") for _ in range(2))
+        self.n_budgets = 0
+        for k, part in enumerate(sums):
+            is_budget = bool(np.isfinite(part.high).any())
+            self.n_budgets += is_budget
+            entries = part.entries(slice(None))
+            self.entries.append(entries if is_budget else -entries)
+            self.sum_high[k] = part.high if is_budget else -part.low
         self.sum_unit = [_typical(entries) for entries in self.entries]
-        self.sums = np.zeros((len(self.entries), n))
-        self.budgets = np.flatnonzero(np.isfinite(self.sum_high).any(axis=1)).tolist()
 
     # -- changes --------------------------------------------------------------
+
+    def allows(
+        self, clients: IntArray, drop: IntArray | None, add: Experts, most: Float64Array | None
+    ) -> BoolArray:
+        """Tell which moves break no bound (further), whatever pairs are held or forbidden.
+
+        Parameters
+        ----------
+        clients, drop, add :
+            As in `client_change`.
+        most : float64 array, shape (n_loads, n_experts), or None
+            Loads up to which experts take clients; None for no end.
+
+        Returns
+        -------
+        allowed : bool array, shape (k,), or (k, n_experts) for `ALL`
+        """
+        def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return part[:, None] if isinstance(add, slice) else part
+
+        shape = (clients.size, self.n_experts) if isinstance(add, slice) else clients.shape
+        fits = np.ones(shape, dtype=np.bool_)
+        if drop is None:
+            fits &= spread(self.count[clients] < self.slot_high[clients])
+        if self.group is not None:
+            taken, who = self.group[add], spread(clients)
+            barred = self.in_group[who, taken] >= self.group_high[who, taken]
+            if drop is not None:
+                given = self.group[drop]
+                barred |= spread(self.in_group[clients, given] <= self.group_low[clients, given])
+                barred &= spread(given) != taken
+            fits &= ~barred
+        for room, entries in zip(self.room(clients), self.entries, strict=True):
+            if drop is not None:
+                room = room + entries[clients, drop]
+            fits &= entries[clients, add] <= spread(room)
+        if most is not None:
+            fits &= self.has_room(clients, add, most)
+        return fits
+
+    def has_room(self, clients: IntArray, add: Experts, most: Float64Array) -> BoolArray:
+        """Tell which experts' loads stay up to `most` with a client; shapes as of `allows`."""
+        fits: Any = True
+        for room, weight in zip(most - self.amount, self.weight[:, clients], strict=True):
+            fits &= (weight[:, None] if isinstance(add, slice) else weight) <= room[add]
+        return np.asarray(fits)
+
+    def room(self, clients: IntArray) -> Float64Array:
+        """Return what the bounds on clients' sums leave, (n_sums, k); 0 where one is broken."""
+        # What is known of a client lies together.
+        left = self.sum_high.T[clients] - self.sums.T[clients]
+        return np.maximum(left, 0.0).T
 
     def client_change(
         self, clients: IntArray, drop: IntArray | None = None, add: Experts | None = None
@@ -168,13 +228,13 @@ class State:
             if drop is not None:
                 change = _count_change(-1, *(part[clients, group[drop]] for part in counts))
             change = spread(change)
-            if isinstance(add, str):
+            if isinstance(add, slice):
                 more = _count_change(1, *(part[clients] for part in counts))
                 change = change + (more if only_one else more[:, group])
             elif add is not None:
                 change = change + _count_change(1, *(part[clients, group[add]] for part in counts))
             if drop is not None and add is not None:
-                taken = group if isinstance(add, str) else group[add]
+                taken = group if isinstance(add, slice) else group[add]
                 change = np.where(spread(group[drop]) == taken, 0, change)
             yield kind, change
         for k, entries in enumerate(self.entries):
@@ -182,10 +242,10 @@ class State:
             if drop is not None:
                 net = net - entries[clients, drop]
             if add is not None:
-                net = spread(net) + (entries[clients] if isinstance(add, str)
+                net = spread(net) + (entries[clients] if isinstance(add, slice)
                                      else entries[clients, add])
-            sums = (spread(part[k][clients]) for part in (self.sums, self.sum_low, self.sum_high))
-            yield len(self.counted) + k, _excess_change(self.sum_unit[k], net, *sums)
+            now, high = (spread(part[k][clients]) for part in (self.sums, self.sum_high))
+            yield len(self.counted) + k, _excess_change(self.sum_unit[k], net, now, -np.inf, high)
 
     def expert_change(
         self,
@@ -291,7 +351,7 @@ class State:
 
         The weights of broken bounds start afresh too.
         """
-        self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
+        self.weigh_alike()
         allowed = self.values[rows, cols] > -np.inf
         self.held[:] = False
         self.held[rows[allowed], cols[allowed]] = True
@@ -311,33 +371,14 @@ class State:
 
     # -- what is broken -------------------------------------------------------
 
-    def bar_full(
-        self, table: npt.NDArray[Any], clients: IntArray, most: Float64Array | None, value: float
-    ) -> None:
-        """Set the entries of a table for which an expert's loads leave no room.
-
-        Parameters
-        ----------
-        table : array, shape (k, n_experts)
-            What is known of each client and expert; changed in place.
-        clients : int64 array, shape (k,)
-            Who would take an expert.
-        most : float64 array, shape (n_loads, n_experts), or None
-            Loads up to which experts take clients; None for no end.
-        value : float
-            What to set.
-        """
-        if most is None or not clients.size:
-            return
-        for amount, high, weight in zip(self.amount, most, self.weight, strict=True):
-            weight, room = weight[clients], high - amount
-            tight = np.flatnonzero(room < weight.max())
-            table[:, tight] = np.where(weight[:, None] > room[tight], value, table[:, tight])
+    def weigh_alike(self) -> None:
+        """Let every broken bound count once, as in the beginning."""
+        self.client_weight[:], self.expert_weight[:] = 1.0, 1.0
 
     def broken_clients(self) -> BoolArray:
         """Tell which of their own bounds clients break, bool of shape (n_kinds, n_clients)."""
         counts = [((now < low) | (now > high)).any(axis=1) for _, now, low, high in self.counted]
-        return np.vstack([*counts, (self.sums < self.sum_low) | (self.sums > self.sum_high)])
+        return np.vstack([*counts, self.sums > self.sum_high])
 
     def broken_experts(self) -> BoolArray:
         """Tell which load bounds experts break, bool of shape (n_loads, n_experts)."""
@@ -349,13 +390,13 @@ class State:
         for _, count, fewest, most in self.counted:
             total += _excess(count, fewest, most, 1.0).sum()
         for k, now in enumerate(self.sums):
-            total += _excess(now, self.sum_low[k], self.sum_high[k], self.sum_unit[k]).sum()
+            total += _excess(now, -np.inf, self.sum_high[k], self.sum_unit[k]).sum()
         return float(total)
 
 
 def _excess(
     now: npt.NDArray[Any],
-    low: npt.NDArray[Any],
+    low: float | npt.NDArray[Any],
     high: npt.NDArray[Any],
     unit: float | npt.NDArray[Any],
 ) -> npt.NDArray[Any]:
@@ -369,7 +410,7 @@ def _excess_change(
     unit: float,
     net: int | float | npt.NDArray[Any],
     now: npt.NDArray[Any],
-    low: npt.NDArray[Any],
+    low: float | npt.NDArray[Any],
     high: npt.NDArray[Any],
 ) -> npt.NDArray[Any]:
     """Return by how many units more amounts are outside their bounds after a change."""

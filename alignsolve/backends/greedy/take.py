@@ -1,27 +1,24 @@
-"""What a set of clients takes at prices: each its best expert in turn, in rounds.
+"""What a block of clients takes at prices: each its best expert in turn, the experts by regret.
 
-For clients whose minima are met, what once fits no more hardly ever does again: a table
-of scores is made once, and entries only leave it.
+Only moves are made that break no further bound. What is left undone,
+`alignsolve.backends.greedy.fill` repairs in bulk, and the search in
+`alignsolve.backends.greedy.local_search` move by move.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.proposals import (
+    COUNTS,
     accepted,
     best_swaps,
     budget_share,
-    priced,
     still_spared,
 )
-from alignsolve.backends.greedy.state import State
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.backends.greedy.state import ALL, State
+from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
 
 
 class Takers:
@@ -30,13 +27,23 @@ class Takers:
     Parameters
     ----------
     state : State
-        Changed by `take`.
+        Changed by all methods; meanwhile nobody else changes what these clients hold.
     clients : int64 array, shape (k,)
         Who takes.
 
     Notes
     -----
     Experts rank by value less price, per share of the client's slots and budgets.
+    The other parameters of the methods are these:
+
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices of the loads.
+    most : float64 array, shape (n_loads, n_experts), or None
+        Loads up to which experts take clients; None for no end. Of more clients
+        than fit, an expert takes those that lose most by their second best.
+    budget : WorkBudget
+        Charged; ends the work early.
+
     O(k n_experts) time per round, and one round per slot where the experts have room.
     """
 
@@ -44,42 +51,71 @@ class Takers:
         self.state, self.clients = state, clients
         self.values = state.values[clients].astype(np.float64)
         self.weight = state.weight[:, clients]
-        share = budget_share(state, clients)
-        self.per_share = None if share is None else 1.0 / share
-        self.sizes = [entries[clients] for entries in state.entries]
+        self.share = budget_share(state, clients)
+        # A copy by rows: the state has its own by columns.
+        self.held: BoolArray = np.ascontiguousarray(state.held[clients])
 
-    def take(self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget) -> None:
-        """Let the clients take what they gain by, in rounds.
+    def meet_minima(
+        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
+    ) -> None:
+        """Let clients that lack something add what repairs most of it, the best of that."""
+        at = self._lacking(np.arange(self.clients.size))
+        while at.size and not budget.is_spent():
+            budget.work -= at.size * self.state.n_experts
+            score = self._worth(at, prices)
+            if self.share is not None:
+                share = self.share[at]
+                score = np.where(score > 0, score / share, score * share)
+            change = self.state.client_change(self.clients[at], None, ALL)
+            fits = self.state.allows(self.clients[at], None, ALL, most) & ~self.held[at]
+            # What repairs most comes first.
+            repaired = np.where(fits, change, 0.0).min(axis=1)
+            fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
+            score[~fits] = -np.inf
+            best = score.argmax(axis=1)
+            wants = score[np.arange(at.size), best] > -np.inf
+            at, best = at[wants], best[wants]
+            regret = _regret(score[wants], best, -np.inf)
+            taken = accepted(self.state, self.clients[at], best, regret.__getitem__, most)
+            self._apply(at[taken], None, best[taken])
+            at = self._lacking(at)
 
-        Parameters
-        ----------
-        prices : float64 array, shape (n_loads, n_experts)
-            Prices of the loads.
-        most : float64 array, shape (n_loads, n_experts), or None
-            Loads up to which experts take clients; None for no end. Of more clients
-            than fit, an expert takes those that lose most by their second best.
-        budget : WorkBudget
-            Charged; ends the work early.
-        """
+    def take(
+        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
+    ) -> None:
+        """Let the clients take what they gain by, in rounds."""
         state = self.state
-        at = np.flatnonzero(state.count[self.clients] < state.slot_high[self.clients])
-        score = self._scores(at, prices)
-        sizes = [size[at] for size in self.sizes]
+        at = self._open(np.arange(self.clients.size))
+        score = self._worth(at, prices)
+        if self.share is not None:
+            score /= self.share[at]
+        score += COUNTS.take((score > 0) & ~self.held[at])
+
+        def struck(rows: IntArray) -> Float64Array:
+            fits = state.allows(self.clients[at[rows]], None, ALL, most)
+            return np.asarray(score[rows] + COUNTS.take(fits))
+
+        def regret(proposals: IntArray) -> Float64Array:
+            some = rows[proposals]
+            return _regret(struck(some), best[some], 0.0)
+
         while at.size and not budget.is_spent():
             budget.work -= score.size
-            clients = self.clients[at]
-            self._strike(clients, score, sizes, most)
-            best = score.argmax(axis=1)
-            wants = score[np.arange(at.size), best] > 0
-            rows = np.flatnonzero(wants)
-            regret = partial(_regret, score, best, rows)
-            taken = rows[accepted(state, clients[rows], best[rows], regret, most)]
-            state.apply(clients[taken], None, best[taken])
+            each, best = np.arange(at.size), score.argmax(axis=1)
+            rows = np.flatnonzero(score[each, best] > 0)
+            # What once fits no more hardly ever does again: entries only leave the table.
+            misfit = rows[~state.allows(self.clients[at[rows]], None, best[rows], most)]
+            if misfit.size:
+                score[misfit] = struck(misfit)
+                best[misfit] = score[misfit].argmax(axis=1)
+                rows = np.flatnonzero(score[each, best] > 0)
+            clients = self.clients[at[rows]]
+            taken = rows[accepted(state, clients, best[rows], regret, most)]
+            self._apply(at[taken], None, best[taken])
             score[taken, best[taken]] = -np.inf
-            stays = wants & (state.count[clients] < state.slot_high[clients])
-            if not stays.all():
+            stays = rows[state.count[clients] < state.slot_high[clients]]
+            if stays.size < at.size:
                 at, score = at[stays], score[stays]
-                sizes = [size[stays] for size in sizes]
 
     def swap(
         self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget,
@@ -87,92 +123,110 @@ class Takers:
     ) -> None:
         """Let the clients swap an expert for one that they gain by, in rounds.
 
-        Parameters
-        ----------
-        prices, most, budget :
-            As in `take`.
-        spare : bool
-            Whether experts keep their minima.
+        With `spare`, experts keep their minima.
         """
-        state, active = self.state, np.arange(self.clients.size)
+        state = self.state
+        active = np.flatnonzero(state.count[self.clients] > 0)
 
-        def losses(at: IntArray, drop: IntArray) -> Float64Array:
-            return self._losses(active[at], drop, prices, most)
+        def gains(at: IntArray, drop: IntArray) -> Float64Array:
+            return np.asarray(score[at] - worth[at, drop][:, None])
 
         for _ in range(state.params.swap_rounds):
-            active = active[state.count[self.clients[active]] > 0]
-            if not active.size or budget.is_spent():
-                return
-            at, drop, add, loss = best_swaps(
-                state, self.clients[active], budget, losses, -state.noise, spare
-            )
-            active = active[at]
             clients = self.clients[active]
-            taken = accepted(state, clients, add, (-loss).__getitem__, most)
+            worth = self._worth(active, prices)
+            score = worth + COUNTS.take(self._free(active, most))
+            held, least = self.held[active], state.noise
+            at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least, spare)
+            if not at.size:
+                return
+            active = active[at]
+            taken = accepted(state, clients[at], add, gain.__getitem__, most)
             if spare:
-                taken[taken] = still_spared(state, clients[taken], drop[taken])
-            state.apply(clients[taken], drop[taken], add[taken])
+                taken[taken] = still_spared(state, clients[at[taken]], drop[taken])
+            self._apply(active[taken], drop[taken], add[taken])
 
-    def _losses(
-        self, at: IntArray, drop: IntArray, prices: Float64Array, most: Float64Array | None
-    ) -> Float64Array:
-        """Return what clients lose by swaps at prices; infinite where a bound forbids them."""
-        state, clients, each = self.state, self.clients[at], np.arange(at.size)
-        loss = np.asarray(priced(self.weight[:, at], prices) - self.values[at])
-        loss -= loss[each, drop][:, None]
-        for k, size in enumerate(self.sizes):
-            now = state.sums[k][clients] - size[at, drop]
-            if k in state.budgets:
-                loss[size[at] > (state.sum_high[k][clients] - now)[:, None]] = np.inf
-            else:
-                low = np.minimum(state.sum_low[k][clients], state.sums[k][clients])
-                loss[size[at] < (low - now)[:, None]] = np.inf
-        if state.group is not None:
-            own = state.group[drop]
-            at_least = state.in_group[clients, own] <= state.group_low[clients, own]
-            barred = (state.in_group[clients] >= state.group_high[clients]) | at_least[:, None]
-            barred[each, own] = False
-            loss[barred[:, state.group]] = np.inf
-        state.bar_full(loss, clients, most, np.inf)
-        loss[state.held[clients]] = np.inf
-        return loss
+    def clear(self) -> None:
+        """Empty an assignment in which only these clients hold anything."""
+        self.state.clear(self.clients)
+        self.held[:] = False
 
-    def _scores(self, at: IntArray, prices: Float64Array) -> Float64Array:
-        """Return the scores of some of the clients; -inf for what they hold or may not."""
-        state = self.state
-        score = self.values[at] - priced(self.weight[:, at], prices)
-        if self.per_share is not None:
-            score *= self.per_share[at]
-        score[state.held[self.clients[at]] | ~(score > 0)] = -np.inf
-        return score
+    def _worth(self, at: IntArray, prices: Float64Array) -> Float64Array:
+        """Return the values of some of the clients less the prices of what they load."""
+        cost = prices[0] if len(prices) == 1 else self.weight[:, at].T @ prices
+        return np.asarray(self.values[at] - cost)
 
-    def _strike(
-        self,
-        clients: IntArray,
-        score: Float64Array,
-        sizes: list[npt.NDArray[Any]],
-        most: Float64Array | None,
-    ) -> None:
-        """Strike from the scores what a bound leaves no room for."""
-        state = self.state
-        for k, size in enumerate(sizes):
-            now = state.sums[k][clients]
-            if k in state.budgets:
-                score[size > (state.sum_high[k][clients] - now)[:, None]] = -np.inf
-            else:
-                score[(size < 0) & (size < (state.sum_low[k][clients] - now)[:, None])] = -np.inf
-        if state.group is not None:
-            full = state.in_group[clients] >= state.group_high[clients]
-            score[full[:, state.group]] = -np.inf
-        state.bar_full(score, clients, most, -np.inf)
+    def _free(self, at: IntArray, most: Float64Array | None) -> BoolArray:
+        """Tell which experts some of the clients do not hold, and have room for them."""
+        free = ~self.held[at]
+        if most is not None:
+            free &= self.state.has_room(self.clients[at], ALL, most)
+        return free
+
+    def _open(self, at: IntArray) -> IntArray:
+        """Return those that have a free slot."""
+        clients = self.clients[at]
+        return at[self.state.count[clients] < self.state.slot_high[clients]]
+
+    def _lacking(self, at: IntArray) -> IntArray:
+        """Return those below a minimum of their own that have a free slot."""
+        at, state = self._open(at), self.state
+        clients = self.clients[at]
+        lacks = (state.sums[:, clients] > state.sum_high[:, clients]).any(axis=0)
+        for _, count, low, _ in state.counted:
+            lacks |= (count[clients] < low[clients]).any(axis=1)
+        return at[lacks]
+
+    def _apply(self, at: IntArray, drop: IntArray | None, add: IntArray) -> None:
+        self.state.apply(self.clients[at], drop, add)
+        self.held[at, add] = True
+        if drop is not None:
+            self.held[at, drop] = False
 
 
-def _regret(
-    score: Float64Array, best: IntArray, rows: IntArray, some: IntArray
-) -> Float64Array:
-    """Return what some of the rows lose by their second best; who takes nothing else, by none."""
-    rows = rows[some]
-    each, others = np.arange(rows.size), score[rows]
-    top = others[each, best[rows]]
-    others[each, best[rows]] = -np.inf
-    return np.asarray(top - np.maximum(others.max(axis=1), 0.0))
+def _regret(others: Float64Array, best: IntArray, otherwise: float) -> Float64Array:
+    """Return what rows lose by their second best, or by what they have otherwise."""
+    each = np.arange(best.size)
+    top = others[each, best]
+    others[each, best] = -np.inf
+    return np.asarray(top - np.maximum(others.max(axis=1), otherwise))
+
+
+def add_by_client(
+    state: State,
+    clients: IntArray,
+    prices: Float64Array,
+    budget: WorkBudget,
+    most: Float64Array | None,
+    swap: bool = False,
+) -> None:
+    """Let clients add experts in rounds, each its best; experts choose by regret.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    clients : int64 array
+        Who may add.
+    prices : float64 array, shape (n_loads, n_experts)
+        Prices of the loads.
+    budget : WorkBudget
+        Charged; ends the work early.
+    most : float64 array, shape (n_loads, n_experts), or None
+        Loads up to which experts take clients; None for no end.
+    swap : bool
+        Whether clients first swap experts for what they gain by, within all bounds.
+
+    Notes
+    -----
+    Those whose own minima lack something come first, in rounds of one expert each,
+    then all take what they gain by; see `Takers`.
+    """
+    for block in row_blocks(clients.size, state.n_experts, state.params.block_bytes):
+        if budget.is_spent():
+            return
+        takers = Takers(state, clients[block])
+        if swap:
+            takers.swap(prices, most, budget, spare=True)
+        else:
+            takers.meet_minima(prices, most, budget)
+        takers.take(prices, most, budget)

@@ -117,16 +117,16 @@ class Annealing:
         prices = np.maximum(prices, params.free_price * scale / typical)
         moves = params.first_moves
         while True:
-            factor = params.factors[self.rounds % len(params.factors)]
-            yield from self._round(loss, likely, prices, typical, factor * scale, moves)
+            temperature = params.temperature * scale
+            yield from self._round(loss, likely, prices, typical, temperature, moves)
             self.rounds += 1
             moves = int(moves * params.growth)
 
     def _round(
         self, loss: Float64Array, likely: IntArray, prices: Float64Array, typical: Float64Array,
-        hot: float, moves: int,
+        temperature: float, moves: int,
     ) -> Iterator[None]:  # fmt: skip
-        """Run one round, in steps of the same temperature."""
+        """Run one round, in steps in which a budget that is out of balance costs the same."""
         from alignsolve.backends.lagrangian.annealing_kernels import anneal
 
         params = self.params
@@ -134,9 +134,8 @@ class Annealing:
         agents, jobs = loss.shape
         steps = max(params.steps, moves * jobs // (agents * params.most_looks))
         # At first a typical job too much costs a few times what is accepted.
-        first = params.first_weight * hot / float((prices * typical).mean())
+        first = params.first_weight * temperature / float((prices * typical).mean())
         for part in np.linspace(0.0, 1.0, steps):
-            temperature = hot * params.cooling**part
             weight = first * (params.last_weight / first) ** part
             over, under = weight * prices, min(weight, 1.0) * prices
             before = self.best.value

@@ -139,7 +139,7 @@ def clearing_prices(matrix, demand, low, high, slope, target, price):
 
 @kernel
 def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap, weight, low, high,
-            slope, target, step, price, mean, held):  # fmt: skip
+            slope, target, step, price, mean, held, upper):  # fmt: skip
     """Let clients choose one after the other, each choice moving the prices a little.
 
     Parameters
@@ -160,6 +160,8 @@ def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap,
         Mean of the prices over the sequence, on return.
     held : bool array, shape (n, m)
         The sets chosen, on return.
+    upper : float64 array, shape (n,)
+        Bounds on the clients' values, on return; -inf where there is no set.
     """
     n_loads, m = price.shape
     work, reward = new_work(m, cap.shape[1]), np.empty(m)
@@ -169,8 +171,8 @@ def respond_in_turn(sequence, values, sizes, cap, room, known, kind, nodes, gap,
             reward[j] = values[i, j]
             for k in range(n_loads):
                 reward[j] -= weight[k, i] * price[k, j]
-        best_set(reward, sizes[i], cap[i], room[i], known[i], kind, nodes, gap, -np.inf,
-                 held[i], work)  # fmt: skip
+        _, upper[i] = best_set(reward, sizes[i], cap[i], room[i], known[i], kind, nodes, gap,
+                               -np.inf, held[i], work)  # fmt: skip
         for k in range(n_loads):
             for j in range(m):
                 raised = price[k, j] + (step[k] * weight[k, i] if held[i, j] else 0.0)

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.backends.row_units import row_units
@@ -187,7 +188,7 @@ class Relaxation:
         upper: Float64Array,
     ) -> None:  # fmt: skip
         """Write the best sets of some clients, and bounds on their values."""
-        from alignsolve.backends.lagrangian import knapsack, multidimensional_knapsack
+        from alignsolve.backends.lagrangian import knapsack
 
         reduced = self.reduced(rows, prices)
         if self.whole is not None:
@@ -196,11 +197,35 @@ class Relaxation:
             knapsack.best_knapsacks(reduced, size[rows], cap[rows], items, held, upper)
             return
         parts, known = self.clients, self.known[rows]
-        multidimensional_knapsack.best_sets(
+        best_sets(
             reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
             self.kind, nodes, CLIENT_GAP * self.spread, held, upper,
         )  # fmt: skip
         self.known[rows] = known
+
+
+def best_sets(
+    reduced: Float64Array, sizes: Float64Array, capacity: Float64Array, room: Float64Array,
+    known: npt.NDArray[np.int16], kind: int, nodes: int, gap: float, held: BoolArray,
+    upper: Float64Array,
+) -> None:  # fmt: skip
+    """Find the best sets of some clients, whose loads are free.
+
+    Parameters
+    ----------
+    reduced : float64 array, shape (k, n_experts)
+        Values less prices; -inf forbids.
+    sizes, capacity, room, known, kind, nodes, gap, held, upper
+        As for `alignsolve.backends.lagrangian.best_response_kernels.respond_in_turn`.
+    """
+    from alignsolve.backends.lagrangian.best_response_kernels import respond_in_turn
+
+    k, m = reduced.shape
+    weight, none, step = np.empty((0, k)), np.empty((0, m)), np.empty(0)
+    respond_in_turn(
+        np.arange(k), reduced, sizes, capacity, room, known, kind, nodes, gap, weight, none, none,
+        none, none, step, none, none, held, upper,
+    )  # fmt: skip
 
 
 def typical_difference(problem: AlignmentProblem) -> float:

@@ -64,6 +64,7 @@ class MirrorDescent:
         self.share = loads.shared(1 / n)
         self.known = np.full((k, parts.n_rows), -1, dtype=np.int16)
         self.held = np.zeros((k, problem.n_experts), dtype=np.bool_)
+        self.upper = np.empty(k)
         self.prices = np.zeros(relaxation.shape) if prices is None else prices.copy()
         self.mean = self.prices.copy()
         size = relaxation.typical_weight
@@ -80,6 +81,7 @@ class MirrorDescent:
             self.rng.permutation(len(self.values)), self.values, self.sizes, *self.rows,
             self.known, relaxation.kind, relaxation.nodes(NODES), CLIENT_GAP * relaxation.spread,
             self.weight, *self.share, self.step, self.prices, self.mean, self.held,
+            self.upper,
         )  # fmt: skip
         if not self.is_first:
             self.prices += MOMENTUM * (self.mean - before)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.backends.lagrangian import tree_kernels, tree_state
 from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.bound import Relaxation, Responses
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
@@ -96,6 +97,8 @@ class GapSearch:
         self.nodes = self.dives = self.polishes = self.cores = 0
         self.rng = np.random.default_rng(self.seed)
         self.freed = float(params.first_freed)
+        #: Set to end the trees.
+        self.stop = np.zeros(1, dtype=np.bool_)
         #: What giving each pair costs the bound.
         self.loss = self._losses()
         self.root = priced.bound
@@ -142,10 +145,11 @@ class GapSearch:
             threading.Thread(target=follow, args=pair, daemon=True).start()
         try:
             while not self.best.is_over and not all(mark.is_set() for mark in ended):
-                ended[0].wait(0.05)
+                ended[0].wait(min(0.05, self.best.limits.remaining()))
                 self.best.report()
         finally:
             self.best.stop()
+            self.stop[0] = True
             for mark in ended:
                 mark.wait(4 * self.params.chunk_seconds)
         if errors:
@@ -185,7 +189,7 @@ class GapSearch:
         """Return the search for an answer of at least a value; by default among all pairs."""
         allowed = self._allowed(least) if allowed is None else allowed
         return AssignmentTree(
-            self.values, self.size, self.cap, allowed, self.prices, least - self.margin
+            self.values, self.size, self.cap, allowed, self.prices, least - self.margin, self.stop
         )
 
     def _offer(self, clients: IntArray) -> None:
@@ -271,6 +275,8 @@ class GapSearch:
         best, params = self.best, self.params
         slack = max(2 * best.unit, params.first_slack * abs(self.root))
         known, barren = best.value, 0
+        # The other search has its own: generators are no matter for two threads.
+        rng = np.random.default_rng((self.seed, beside))
         # Without the other search nothing else would end it.
         while "tree" in self.parts or barren < params.last_dives:
             began = time.perf_counter()
@@ -283,8 +289,8 @@ class GapSearch:
             number = self.dives
             self.dives += 1
             share, noise = params.dive_share / (1 + number % 3), 0.5 if number else 0.0
-            found = tree.dive(share, params.dive_left, noise, self.seed + number)
-            yield
+            for found in tree.dive(share, params.dive_left, noise, rng):  # noqa: B007
+                yield
             status = found.status
             if found.clients is not None:
                 self._offer(found.clients)
@@ -295,7 +301,7 @@ class GapSearch:
             slack = slack * 0.6 if status == "found" else slack * wider
             none_yet = not np.isfinite(best.value) and number + 1 == params.barren_dives
             if none_yet and "exact" in self.parts:
-                self._ask_exact()
+                self._exact(self.others.whole, best.problem)
             yield
             dived = time.perf_counter() - began
             if not beside:
@@ -346,7 +352,7 @@ class GapSearch:
         allowed = (self.root - loss >= least - self.margin) & (values > -np.inf)
         least -= self.margin + float(self.values[at].sum())
         size = np.compress(free, self.size, axis=1)
-        return AssignmentTree(values, size, left, allowed, self.prices[free], least)
+        return AssignmentTree(values, size, left, allowed, self.prices[free], least, self.stop)
 
     def _related(self, holder: IntArray) -> BoolArray:
         """Choose experts that could change places: whose move to some clients costs little."""
@@ -365,10 +371,6 @@ class GapSearch:
         chosen[np.argsort(keys, kind="stable")[:k]] = True
         return chosen
 
-    def _ask_exact(self) -> None:
-        """Let another solver find a first answer, or prove that there is none."""
-        self._exact(self.others.whole, self.best.problem, lambda: self.best.is_over)
-
     def _solve_core(self, least: float, seconds: float) -> str:
         """Ask an exact solver for an answer of at least a value; return as `Search.status`."""
         best, allowed = self.best, self._allowed(least)
@@ -378,8 +380,8 @@ class GapSearch:
         core = best.problem.replace(fitness=fitness)
         until = min(best.limits.deadline, time.perf_counter() + seconds)
         answer = self._exact(
-            functools.partial(self.others.core, core), core, lambda: best.is_over,
-            deadline=until, threads=1, warm_start=None,
+            functools.partial(self.others.core, core), core, deadline=until, threads=1,
+            warm_start=None,
         )  # fmt: skip
         self.cores += 1
         # Any answer outside the core is below the level.
@@ -392,17 +394,16 @@ class GapSearch:
         return "none" if answer.infeasible or answer.bound < least else "open"
 
     def _exact(
-        self, solve: Callable[[Limits], Outcome], problem: AlignmentProblem,
-        is_over: Callable[[], bool], **changes: Any,
-    ) -> Outcome:  # fmt: skip
-        """Let another solver solve a problem until it is over, beside the search."""
+        self, solve: Callable[[Limits], Outcome], problem: AlignmentProblem, **changes: Any
+    ) -> Outcome:
+        """Let another solver look for an answer, or a proof, until the search is over."""
         best = self.best
 
         def poll(_: object) -> bool:
             # The caller's function is for the caller's thread, which calls it meanwhile.
             if self.threads == 1:
                 best.report()
-            return is_over()
+            return best.is_over
 
         report = Reporter(problem, poll, time.perf_counter())
         answer = solve(dataclasses.replace(best.limits, report=report, **changes))
@@ -421,7 +422,8 @@ def compile_kernels() -> None:
     sizes = np.ones((2, 2), dtype=np.int64)
     tree = AssignmentTree(ones, sizes, sizes[0], ones > 0, np.zeros(2), 0.0)
     tree.run(0)
-    tree.dive(1.0, 0, 0.0, 0)
+    tree_state.keep_only(tree.state, 0, 0)
+    tree_kernels.process(tree.state, tree.work, tree.least)
     jobs = np.zeros((2, 1), dtype=np.int64)
     anneal(ones, ones, sizes, sizes[0], *ones, jobs, 1.0, 0.0, 0, 0, jobs[:, 0], 0.0, jobs[:, 0])
 

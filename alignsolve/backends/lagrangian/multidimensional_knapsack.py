@@ -305,23 +305,3 @@ def _rounded(work, items):
         if work.root.at[t] == UPPER:
             total += work.value[t]
     return total
-
-
-@kernel
-def best_sets(reduced, sizes, cap, room, known, kind, nodes, gap, best, upper):
-    """Find the best set of every client of a block.
-
-    Parameters
-    ----------
-    reduced, sizes, cap, room, known, kind, nodes, gap
-        As for `best_set`, with a row per client.
-    best : bool array, shape (k, m)
-        The sets, on return.
-    upper : float64 array, shape (k,)
-        Bounds on the clients' values, on return; -inf where there is no set.
-    """
-    k, m = reduced.shape
-    work = new_work(m, cap.shape[1])
-    for i in range(k):
-        _, upper[i] = best_set(reduced[i], sizes[i], cap[i], room[i], known[i], kind, nodes,
-                                   gap, -np.inf, best[i], work)  # fmt: skip

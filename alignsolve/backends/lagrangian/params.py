@@ -28,10 +28,8 @@ class AnnealingParams:
     steps, most_looks : int
         Steps of a round, and how many jobs the moves of one may look at, m / n for each move,
         between looks at the clock.
-    factors : tuple of float
-        Temperatures at which rounds start, in turn, as shares of the mean loss of a move.
-    cooling : float
-        Temperature at a round's end, as a share of that at its start.
+    temperature : float
+        Temperature, as a share of the mean loss of a move.
     first_weight, last_weight : float
         What a budget that is out of balance costs: at first for a typical job, in
         temperatures, and at last as a multiple of the budget's price.
@@ -45,12 +43,11 @@ class AnnealingParams:
     free_price: float = 0.05
     agents: int = 10
     chained: float = 0.7
-    first_moves: int = 400_000
-    growth: float = 1.5
+    first_moves: int = 50_000
+    growth: float = 2.0
     steps: int = 60
     most_looks: int = 2_000_000
-    factors: tuple[float, ...] = (0.05, 0.1, 0.025)
-    cooling: float = 0.3
+    temperature: float = 0.05
     first_weight: float = 2.0
     last_weight: float = 20.0
 

@@ -18,7 +18,6 @@ from alignsolve.backends.lagrangian import (
     best_response_kernels,
     gap_search,
     knapsack,
-    multidimensional_knapsack,
     proximal_newton,
     tree_kernels,
 )
@@ -38,9 +37,9 @@ from alignsolve.status import Limits, Outcome, Subsolver, Termination
 #: Clients of the sample on which prices are sought first, where there are many more, and
 #: by what factor it grows.
 SAMPLE, GROWTH = 2000, 8
-#: Sweeps of mirror descent; later ones, each of which is made an answer; after how many of them
-#: the bound is computed, with how many nodes of a client's search.
-SWEEPS, LATE_SWEEPS, LOOK, LOOK_NODES = 15, 25, 5, 2000
+#: Sweeps of mirror descent; after how many of them the bound is computed, with how many nodes of
+#: a client's search, and an answer is made.
+SWEEPS, LOOK, LOOK_NODES = 15, 5, 2000
 #: Sweeps of mirror descent from earlier prices before those from none, each made an answer, and
 #: how far a choice moves a price at first.
 EARLIER_SWEEPS, EARLIER_STEP = 4, 0.05
@@ -60,8 +59,8 @@ FIRST_DISTANCE = 2e-4
 EXACT_PAIRS, EXACT_PAIRS_UNLIMITED = 1 << 19, 1 << 15
 
 #: Answers that are mixed of the best one and the clients' responses to the prices, where clients
-#: are few and pairs too many for an exact solver to end soon; least and largest share of responses.
-MIXES, MIX_SHARES = 60, (0.02, 0.6)
+#: are few; least and largest share of responses.
+MIXES, MIX_SHARES = 40, (0.02, 0.6)
 #: Share of the time left for which prices are sought before annealing begins, at most.
 ALONE_SHARE = 0.1
 #: Share of the time left that mixing may take: an exact solver may follow.
@@ -107,11 +106,10 @@ def solve_lagrangian(
 def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
     """Return the kernels that most problems need, or generalized assignment."""
     if is_assignment:
-        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.dive,
+        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.process,
                 annealing_kernels.anneal)  # fmt: skip
     responses = best_response_kernels
-    return (multidimensional_knapsack.best_sets, responses.respond, responses.respond_in_turn,
-            responses.clearing_prices)  # fmt: skip
+    return responses.respond, responses.respond_in_turn, responses.clearing_prices
 
 
 class _Run:
@@ -183,7 +181,7 @@ class _Run:
             descent.sweep()
             held = descent.held
         self._improve(search, priced.prices, held)
-        if "search" in self.parts and len(held) <= 2 * SAMPLE and held.size > EXACT_PAIRS_UNLIMITED:
+        if "search" in self.parts and len(held) <= 2 * SAMPLE:
             self._mix(search, priced)
         self.stats["sweeps"] = search.sweeps
         self.best.report()
@@ -271,15 +269,13 @@ class _Run:
         if best is not None and (best.infeasible or self.best.is_over):
             return best
         descent = MirrorDescent(relaxation, relaxation.everyone, seed=self.limits.seed)
-        for sweep in range(1, SWEEPS + LATE_SWEEPS + 1):
+        for sweep in range(1, SWEEPS + 1):
             descent.sweep()
             late = self.best.is_over or time.perf_counter() >= deadline
-            look = sweep % LOOK == 0 or late
-            if look:
+            if sweep % LOOK == 0 or late:
                 best = self._bounded(relaxation, descent.mean, best)
                 if best.infeasible:
                     return best
-            if look or sweep > SWEEPS:
                 self._improve(search, descent.mean, descent.held.copy())
                 self.best.report()
             if late or self.best.is_over:

@@ -35,8 +35,9 @@ MEMORY = 0.6
 
 #: Scratch space of one node after the other: `items`, a client's; `without` and `with_it` (n, m),
 #: what each pair's ban and its fixing cost its client; `cost` (n,), what giving an expert to
-#: each client costs all; `pair` (3,), client, expert and side to branch on.
-Work = namedtuple("Work", "items without with_it cost pair")
+#: each client costs all; `pair` (3,), client, expert and side to branch on; `stop` (1,), which
+#: another thread sets to end a call.
+Work = namedtuple("Work", "items without with_it cost pair stop")
 
 
 @kernel
@@ -97,9 +98,12 @@ def _fix(state, work, room):
     return True, banned
 
 
-@kernel
-def _process(state, work, least):
-    """Sharpen a node's bound, ban and fix pairs; say how it ends."""
+@kernel(exact=False)
+def process(state, work, least):
+    """Sharpen a node's bound, ban and fix pairs; say how it ends.
+
+    It is `OPEN` as well where `work.stop` is set meanwhile.
+    """
     n, m = state.allowed.shape
     owner, prices, pair = state.owner, state.prices, work.pair
     holders = np.empty(m, np.int64)
@@ -109,6 +113,8 @@ def _process(state, work, least):
         direction[:] = 0.0
         prices[:] = best_prices
         for _ in range(STEPS):
+            if work.stop[0]:
+                return OPEN
             total = evaluate(state, work.items, holders)
             if total < least:
                 return EXHAUSTED
@@ -176,11 +182,11 @@ def search(state, work, least, max_nodes):
     control, path = state.control, state.path
     for _ in range(max_nodes):
         control[NODES] += 1
-        status = EXHAUSTED
-        if control[DEPTH] >= 0:
-            status = _process(state, work, least)
+        status = process(state, work, least)
         if status == FOUND:
             return FOUND
+        if work.stop[0]:
+            return OPEN
         depth = control[DEPTH]
         alive = False
         if status == OPEN:
@@ -209,61 +215,3 @@ def search(state, work, least, max_nodes):
 def _branch(state, i, j, side):
     """Give an expert to a client (1), or ban that (0); return whether the node can live."""
     return keep_only(state, i, j) if side == 1 else remove(state, i, j)
-
-
-@kernel(exact=False)
-def dive(state, work, least, share, stop, noise, seed):
-    """Fix the experts that would lose most elsewhere, a share of them at a time.
-
-    Parameters
-    ----------
-    state, work, least
-        See `search`.
-    share : float
-        Share of the free experts that is fixed between two updates of prices.
-    stop : int
-        Number of free experts at which to stop.
-    noise : float
-        Regrets are multiplied by up to one plus this, at random.
-    seed : int
-        Seed of the noise.
-
-    Returns
-    -------
-    status : int
-        `FOUND`, `EXHAUSTED` (a dead end) or `OPEN` (few experts are left free).
-    """
-    m = state.owner.size
-    # Numba compiles numpy's old generator only.
-    np.random.seed(seed)  # noqa: NPY002
-    regret, to = np.empty(m), np.empty(m, np.int64)
-    while True:
-        state.control[NODES] += 1
-        status = _process(state, work, least)
-        if status != OPEN:
-            return status
-        free = 0
-        for j in range(m):
-            regret[j] = -1.0
-            if state.owner[j] >= 0:
-                continue
-            free += 1
-            first, second, to[j] = _write_costs(state, work, j)
-            factor = 1.0 + noise * np.random.random()  # noqa: NPY002
-            regret[j] = max(0.0, second - first) * factor
-        if free <= stop:
-            return OPEN
-        fixed = max(1, int(share * free))
-        for _ in range(fixed):
-            j = 0
-            for other in range(m):
-                if regret[other] > regret[j]:
-                    j = other
-            regret[j] = -1.0
-            i = to[j]
-            if state.owner[j] >= 0 or i < 0:
-                continue
-            if not state.allowed[i, j] or state.size[i, j] > state.left[i]:
-                continue
-            if not keep_only(state, i, j):
-                return EXHAUSTED

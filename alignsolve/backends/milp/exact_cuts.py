@@ -15,12 +15,11 @@ E Balas, Facets of the knapsack polytope, 1975, doi:10.1007/BF01580440.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 
-from alignsolve.backends.milp.linear_model import LinearModel, RowBlock
+from alignsolve.backends.milp.linear_model import LinearModel, RowBlock, rows_below
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Violation, violations
 from alignsolve.model.problem import AlignmentProblem
@@ -31,15 +30,6 @@ _FLOAT_ROWS = {
     "load_min": ("load", -1), "load_max": ("load", 1), "resource": ("resource", 1),
     "client_fitness_min": ("fairness", -1),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Sum:
-    """A broken bound as ``sum coefficients @ x[columns] <= limit``."""
-
-    columns: IntArray
-    coefficients: Float64Array
-    limit: float
 
 
 def exact_cuts(
@@ -73,19 +63,26 @@ def exact_cuts(
     """
     held = model.point(problem, rows, cols)[: model.n_pairs] > 0.5
     broken = (_broken_sum(model, found) for found in violations(problem, rows, cols, limit=most))
-    covers = [_cover(part, held) for part in broken if part is not None]
+    covers = [_cover(held, *part) for part in broken if part is not None]
     if not covers:
         return None
     columns, signs, upper = zip(*covers, strict=True)
     starts = np.concatenate([[0], np.cumsum([part.size for part in columns])])
     entries = np.concatenate(signs), np.concatenate(columns), starts
     matrix = sp.csr_array(entries, shape=(len(covers), model.n_columns))
-    free, exact = np.full(len(covers), -np.inf), np.zeros(len(covers))
-    return RowBlock("cut", "", np.arange(len(covers)), matrix, free, np.array(upper), exact)
+    return rows_below("cut", matrix, np.array(upper))
 
 
-def _broken_sum(model: LinearModel, violation: Violation) -> _Sum | None:
-    """Return the row behind a violation as a bound from above, None for a count."""
+def _broken_sum(
+    model: LinearModel, violation: Violation
+) -> tuple[IntArray, Float64Array, float] | None:
+    """Return the row behind a violation, None for a count.
+
+    Returns
+    -------
+    columns, coefficients, limit
+        Of a bound from above, ``coefficients @ x[columns] <= limit``.
+    """
     kind, sign = _FLOAT_ROWS.get(violation.kind, ("", 0))
     owner = violation.expert if violation.client is None else violation.client
     for block in model.blocks:
@@ -96,21 +93,22 @@ def _broken_sum(model: LinearModel, violation: Violation) -> _Sum | None:
         # Bounds of very different size have a row each.
         if np.isfinite(limit).any():
             row = block.matrix[at]
-            return _Sum(row.indices.astype(np.int64), sign * row.data, float(limit[0]))
+            return row.indices.astype(np.int64), sign * row.data, float(limit[0])
     return None
 
 
-def _cover(broken: _Sum, held: BoolArray) -> tuple[IntArray, Float64Array, float]:
+def _cover(
+    held: BoolArray, columns: IntArray, values: Float64Array, limit: float
+) -> tuple[IntArray, Float64Array, float]:
     """Return a cut ``signs @ x[columns] <= upper`` that an answer breaks.
 
     The blame starts with all chosen pairs that add to the sum and all absent
     ones that would lower it, and is shrunk from the smallest coefficient up.
     """
-    values = broken.coefficients
-    chosen = held[broken.columns]
+    chosen = held[columns]
     blamed = np.flatnonzero((chosen & (values > 0)) | (~chosen & (values < 0)))
     order = blamed[np.argsort(np.abs(values[blamed]), kind="stable")]
-    terms = np.concatenate([values[chosen], [-broken.limit]])
+    terms = np.concatenate([values[chosen], [-limit]])
     excess = math.fsum(terms.tolist())
     # Sums of floats err by less than this, in whatever order they are added.
     error = 2.0**-50 * values.size * float(np.abs(terms).sum())
@@ -125,4 +123,4 @@ def _cover(broken: _Sum, held: BoolArray) -> tuple[IntArray, Float64Array, float
         others = np.flatnonzero(values >= largest)
         blamed = np.union1d(blamed, others)
         signs = np.ones(blamed.size)
-    return broken.columns[blamed], signs, n_chosen - 1.0
+    return columns[blamed], signs, n_chosen - 1.0

@@ -44,11 +44,14 @@ class FloatModel(ScaledModel):
 
     Parameters
     ----------
+    is_integer : bool array, shape (n_columns,)
+        Whether a column must be whole.
     unit : float
         Every feasible value of the scaled objective is a multiple of this; 0
         if that is not known.
     """
 
+    is_integer: BoolArray
     unit: float
 
     @property
@@ -124,6 +127,7 @@ def scaled_model(model: LinearModel, *, loose_sums: bool = False) -> FloatModel:
         else model.objective * step * objective_scale,
         objective_scale,
         float(model.objective @ shift),
+        model.is_integer,
         unit,
     )
 
@@ -138,12 +142,14 @@ def _sum_slack(model: LinearModel) -> Float64Array:
 
 def _objective_scale(model: LinearModel) -> tuple[float, float]:
     """Return the factor of the objective, and the unit of its values (0: none known)."""
-    values = model.objective[: model.n_pairs]
-    largest = float(np.abs(values).max(initial=0.0))
-    if not model.penalties:
+    values = model.objective.copy()
+    if model.is_integer[values != 0].all():
         whole, per_unit = row_units(values, np.array([0, values.size]))
         if per_unit[0] > 0 and np.abs(whole).max(initial=0) <= LARGEST_WHOLE:
             return float(per_unit[0]), 1.0
+    for group in model.penalties:
+        values[group.penalty_columns] = 0.0
+    largest = float(np.abs(values).max(initial=0.0))
     scale = WANTED_VALUE / largest if largest > 0 else LARGEST_COEFFICIENT
     # A penalty far larger than the fitness must stay within the solver's digits.
     for group in model.penalties:

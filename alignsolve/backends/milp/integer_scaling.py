@@ -40,8 +40,8 @@ class IntegerModel(ScaledModel):
     is_exact: bool
 
     def integers(self, values: Float64Array) -> IntArray:
-        """Return the integer point nearest to original values, within the bounds."""
-        return np.clip(np.rint(self.scaled(values)), 0, self.upper).astype(np.int64)
+        """Return the integer point nearest to scaled values, within the bounds."""
+        return np.clip(np.rint(values), 0, self.upper).astype(np.int64)
 
     def bound(self, objective: float) -> float:
         """Return the original bound that a bound on the integer objective implies."""

@@ -35,7 +35,7 @@ class RowBlock:
     ----------
     kind : str
         "slots", "holders", "load", "resource", "group", "fairness",
-        "load_sum", "penalty" or "cut".
+        "load_sum", "penalty", "cut", or what others add.
     name : str
         Name of the load or resource; "" otherwise.
     keys : int64 array, shape (n_rows,)
@@ -210,6 +210,12 @@ def build_linear_model(
         is_integer[group.penalty_columns] = False
     filled = tuple(block for block in blocks if block.keys.size)
     return LinearModel(clients, experts, objective, lower, upper, is_integer, filled, penalties)
+
+
+def rows_below(kind: str, matrix: sp.csr_array, upper: Float64Array) -> RowBlock:
+    """Return rows ``matrix @ v <= upper``, to be kept exactly."""
+    free, exact = np.full(upper.size, -np.inf), np.zeros(upper.size)
+    return RowBlock(kind, "", np.arange(upper.size), matrix, free, upper, exact)
 
 
 def piece_rows(group: PenaltyGroup, pieces: Pieces, n_columns: int) -> RowBlock:

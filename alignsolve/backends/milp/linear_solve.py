@@ -31,27 +31,39 @@ from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.status import Limits, Outcome, Termination
 
+#: Where answers have to be repeatable: pairs beyond which a linear program alone may take
+#: minutes, and nodes of a search in one thread.
+REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
+
+#: Pairs up to which it is quicker to let HiGHS try than to compile kernels.
+SMALL_MODEL = 8192
+
+Model = TypeVar("Model")
+Scaled = TypeVar("Scaled", bound=ScaledModel)
+
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Task(Generic[Model]):
     """One round's work for a solver.
 
     Parameters
     ----------
-    model : LinearModel
+    model : LinearModel or ScaledModel
         What to maximise.
     limits : Limits
         When to stop, and other options.
     hint : float64 array, shape (n_columns,), or None
-        A point to start from.
-    max_nodes : int or None
-        Nodes at which to stop, and with them a search in one thread; None for no limit.
+        A point to start from, in the model's units.
     """
 
-    model: LinearModel
+    model: Model
     limits: Limits
-    hint: Float64Array | None
-    max_nodes: int | None = None
+    hint: Float64Array | None = None
+
+    @property
+    def max_nodes(self) -> int | None:
+        """Nodes at which to stop; None for no limit."""
+        return REPEATABLE_NODES if self.limits.repeatable else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,35 +94,28 @@ class ModelOutcome:
     nodes: int = 0
 
 
-#: Where answers have to be repeatable: pairs beyond which a linear program alone may take
-#: minutes, and nodes of a search.
-REPEATABLE_PAIRS, REPEATABLE_NODES = 8192, 1000
-
-
-#: Pairs up to which it is quicker to let HiGHS try than to compile kernels.
-SMALL_MODEL = 8192
-
-Scaled = TypeVar("Scaled", bound=ScaledModel)
-
 
 class LinearSolver(ABC, Generic[Scaled]):
     """A library that solves linear models with whole columns, one at a time."""
 
     source: str
 
-    def run(self, task: Task) -> ModelOutcome | None:
+    def run(self, task: Task[LinearModel]) -> ModelOutcome | None:
         """Solve one model, in a thread of its own; None where it was stopped."""
         scaled = self._rescaled(task.model)
         if (scaled.row_lower > scaled.row_upper).any():
             return ModelOutcome(infeasible=True)
-        return ModelOutcome() if task.limits.remaining() <= 0 else self._solved(task, scaled)
+        if task.limits.remaining() <= 0:
+            return ModelOutcome()
+        hint = None if task.hint is None else scaled.scaled(task.hint)
+        return self._solved(Task(scaled, task.limits, hint))
 
     @abstractmethod
     def _rescaled(self, model: LinearModel) -> Scaled:
         """Return the model in the units that suit the library."""
 
     @abstractmethod
-    def _solved(self, task: Task, scaled: Scaled) -> ModelOutcome | None:
+    def _solved(self, task: Task[Scaled]) -> ModelOutcome | None:
         """Solve a scaled model and translate the result; None where it was stopped."""
 
     @abstractmethod
@@ -122,7 +127,7 @@ class LinearSolver(ABC, Generic[Scaled]):
         """
 
     @abstractmethod
-    def so_far(self, task: Task) -> ModelOutcome:
+    def so_far(self, task: Task[LinearModel]) -> ModelOutcome:
         """Return what is known of a run that has not returned, from another thread."""
 
 
@@ -212,17 +217,17 @@ def _is_contradictory(problem: AlignmentProblem, model: LinearModel) -> bool:
     return found or bool((model.row_lower == np.inf).any())
 
 
-def _task(search: _Search, model: LinearModel, limits: Limits) -> Task:
+def _task(search: _Search, model: LinearModel, limits: Limits) -> Task[LinearModel]:
     """Return the next round's work; a share of the time is kept for what follows it."""
     hint = None if search.pairs is None else model.point(search.problem, *search.pairs)
     deadline = limits.deadline
     if math.isfinite(deadline):
         deadline -= min(0.05, 0.05 * limits.remaining())
-    threads, nodes = (1, REPEATABLE_NODES) if limits.repeatable else (limits.threads, None)
-    return Task(model, replace(limits, deadline=deadline, threads=threads), hint, nodes)
+    threads = 1 if limits.repeatable else limits.threads
+    return Task(model, replace(limits, deadline=deadline, threads=threads), hint)
 
 
-def _run(search: _Search, solver: LinearSolver[Any], task: Task) -> ModelOutcome:
+def _run(search: _Search, solver: LinearSolver[Any], task: Task[LinearModel]) -> ModelOutcome:
     """Let a solver work in a thread; leave it behind if it overruns its limit by much."""
     deadline, report = task.limits.deadline, task.limits.report
     deadline += 0.05 + 0.02 * task.limits.remaining()

@@ -67,13 +67,13 @@ class _CpSat(LinearSolver[IntegerModel]):
     def _rescaled(self, model: LinearModel) -> IntegerModel:
         return integer_model(model)
 
-    def _solved(self, task: Task, whole: IntegerModel) -> ModelOutcome:
+    def _solved(self, task: Task[IntegerModel]) -> ModelOutcome:
         from ortools.sat.python import cp_model
 
-        hint = None if task.hint is None else whole.integers(task.hint)
-        model = _proto_model(whole, hint)
+        whole = task.model
+        model = _proto_model(whole, None if task.hint is None else whole.integers(task.hint))
         solver = cp_model.CpSolver()
-        _set_parameters(solver.parameters, task, whole)
+        _set_parameters(solver.parameters, task)
         self._solver = solver
         if self._stopped or task.limits.remaining() <= 0:
             return ModelOutcome()
@@ -117,7 +117,7 @@ class _CpSat(LinearSolver[IntegerModel]):
         solver.best_bound_callback = better_bound
         return Found()
 
-    def so_far(self, task: Task) -> ModelOutcome:
+    def so_far(self, task: Task[LinearModel]) -> ModelOutcome:
         """Return the latest answer and bound, if somebody watches."""
         whole, found, bound = self._model, self._found, self._bound
         if whole is None:
@@ -128,8 +128,9 @@ class _CpSat(LinearSolver[IntegerModel]):
         )
 
 
-def _set_parameters(parameters: Any, task: Task, whole: IntegerModel) -> None:
+def _set_parameters(parameters: Any, task: Task[IntegerModel]) -> None:
     """Pass the task's limits on."""
+    whole = task.model
     parameters.max_time_in_seconds = task.limits.remaining()
     parameters.relative_gap_limit = task.limits.rel_gap
     largest = float(np.abs(whole.objective).max(initial=0))

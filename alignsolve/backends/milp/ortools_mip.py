@@ -16,8 +16,8 @@ import numpy as np
 from alignsolve import interrupts
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.float_scaling import FloatModel
-from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
-from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, solve_linear
+from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver
+from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.interruptible import Tell
 from alignsolve.model.arrays import Float64Array
@@ -85,15 +85,15 @@ class _MathOpt(FloatLibrary):
 
     @abstractmethod
     def _arguments(
-        self, tell: Tell | None, task: FloatTask, parameters: Any
+        self, tell: Tell | None, task: Task[FloatModel], parameters: Any
     ) -> dict[str, Any]:
         """Return the arguments of MathOpt that are the solver's own; complete the parameters."""
 
-    def solve(self, tell: Tell | None, task: FloatTask) -> ModelOutcome:
+    def solve(self, tell: Tell | None, task: Task[FloatModel]) -> ModelOutcome:
         """Solve a model; see `FloatLibrary.solve`."""
         from ortools.math_opt.python import mathopt
 
-        model = mathopt.Model.from_model_proto(_model_proto(task.model, task.is_integer))
+        model = mathopt.Model.from_model_proto(_model_proto(task.model))
         if task.limits.remaining() <= 0:
             return ModelOutcome()
         parameters = mathopt.SolveParameters(
@@ -168,7 +168,7 @@ class _Highs(_MathOpt):
         self.source = f"HiGHS (MathOpt, {library_version('ortools')})"
 
     def _arguments(
-        self, tell: Tell | None, task: FloatTask, parameters: Any
+        self, tell: Tell | None, task: Task[FloatModel], parameters: Any
     ) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
@@ -230,7 +230,7 @@ class _Scip(_MathOpt):
         )
 
     def _arguments(
-        self, tell: Tell | None, task: FloatTask, parameters: Any
+        self, tell: Tell | None, task: Task[FloatModel], parameters: Any
     ) -> dict[str, Any]:
         from ortools.math_opt.python import mathopt
 
@@ -241,7 +241,7 @@ class _Scip(_MathOpt):
         return {"solver_type": mathopt.SolverType.GSCIP}
 
 
-def _model_proto(scaled: FloatModel, is_integer: Any) -> Any:
+def _model_proto(scaled: FloatModel) -> Any:
     """Return the scaled model as MathOpt's protocol buffer, filled from arrays."""
     from ortools.math_opt import model_pb2
 
@@ -250,7 +250,7 @@ def _model_proto(scaled: FloatModel, is_integer: Any) -> Any:
     proto.variables.ids.extend(range(n_columns))
     proto.variables.lower_bounds.extend([0.0] * n_columns)
     proto.variables.upper_bounds.extend(scaled.upper.tolist())
-    proto.variables.integers.extend(is_integer.tolist())
+    proto.variables.integers.extend(scaled.is_integer.tolist())
     used = np.flatnonzero(scaled.objective)
     proto.objective.maximize = True
     proto.objective.linear_coefficients.ids.extend(used.tolist())

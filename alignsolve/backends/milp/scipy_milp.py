@@ -9,8 +9,8 @@ import numpy as np
 
 from alignsolve.backends.base import Backend, Capabilities, library_version
 from alignsolve.backends.milp.float_scaling import FloatModel
-from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver, FloatTask
-from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, solve_linear
+from alignsolve.backends.milp.float_solver import FloatLibrary, FloatSolver
+from alignsolve.backends.milp.linear_solve import SMALL_MODEL, ModelOutcome, Task, solve_linear
 from alignsolve.errors import BackendError
 from alignsolve.interruptible import Tell
 from alignsolve.model.problem import AlignmentProblem, Feature
@@ -45,16 +45,16 @@ class ScipyMilpBackend(Backend):
 
     def solve(self, problem: AlignmentProblem, limits: Limits) -> Outcome:
         """Return an answer and the bound of HiGHS."""
-        return solve_linear(problem, limits, FloatSolver(_ScipyHighs()))
+        return solve_linear(problem, limits, FloatSolver(ScipyHighs()))
 
 
-class _ScipyHighs(FloatLibrary):
+class ScipyHighs(FloatLibrary):
     """`scipy.optimize.milp`."""
 
     def __init__(self) -> None:
         self.source = f"HiGHS ({library_version('scipy')})"
 
-    def solve(self, tell: Tell | None, task: FloatTask) -> ModelOutcome:
+    def solve(self, tell: Tell | None, task: Task[FloatModel]) -> ModelOutcome:
         """Solve a model; SciPy tells nothing on the way."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -68,7 +68,7 @@ class _ScipyHighs(FloatLibrary):
                 warnings.filterwarnings("ignore", message="Unrecognized options detected")
                 result = milp(
                     -scaled.objective,
-                    integrality=task.is_integer.astype(np.int64),
+                    integrality=scaled.is_integer.astype(np.int64),
                     bounds=Bounds(0, scaled.upper),
                     constraints=rows if scaled.row_lower.size else None,
                     options=_options(task) | {"presolve": presolve},  # type: ignore[arg-type]
@@ -97,7 +97,7 @@ class _ScipyHighs(FloatLibrary):
         )
 
 
-def _options(task: FloatTask) -> dict[str, object]:
+def _options(task: Task[FloatModel]) -> dict[str, object]:
     """Return options of `milp`; those it does not know go to HiGHS as they are."""
     limits = task.limits
     options = {

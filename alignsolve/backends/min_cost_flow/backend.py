@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import ClassVar
 
 from alignsolve.backends.base import Backend, library_version
 from alignsolve.backends.min_cost_flow.network import FlowNetwork, build_network
@@ -13,43 +14,20 @@ from alignsolve.certificate.polish import polish
 from alignsolve.interruptible import ended_by_key
 from alignsolve.model.arrays import IntArray
 from alignsolve.model.problem import AlignmentProblem
-from alignsolve.status import Limits, Outcome, Subsolver, Termination
-
-
-@dataclass(frozen=True)
-class NetworkParams:
-    """Limits of a backend that solves the flow network.
-
-    Attributes
-    ----------
-    max_arcs : int
-        Most arcs. OR-Tools numbers arcs, and their reverses, by int32.
-    most_bits : int or None
-        Costs stay below this power of two; None for as large as solvers allow, see
-        `alignsolve.backends.min_cost_flow.scaling.cost_bits`.
-    max_exchanges : int
-        Most exchanges that win back what rounding of the costs lost; each builds the
-        exchange graph anew.
-    """
-
-    max_arcs: int = 1 << 30
-    most_bits: int | None = None
-    max_exchanges: int = 200
-
-
-#: What is taken where nothing else is given.
-DEFAULTS = NetworkParams()
+from alignsolve.status import Limits, Outcome, Termination
 
 
 class NetworkBackend(Backend):
-    """A solver of minimum-cost flows with integer costs."""
+    """A solver of minimum-cost flows with integer costs.
 
-    def __init__(
-        self, parts: tuple[str, ...] | None = None, ask: Subsolver | None = None,
-        params: NetworkParams = DEFAULTS,
-    ) -> None:
-        super().__init__(parts, ask)
-        self.params = params
+    Attributes
+    ----------
+    most_bits : int or None
+        Costs stay below this power of two; None for as large as solvers allow, see
+        `alignsolve.backends.min_cost_flow.scaling.cost_bits`.
+    """
+
+    most_bits: ClassVar[int | None] = None
 
     @abstractmethod
     def least_cost_flow(self, network: FlowNetwork) -> IntArray | None:
@@ -75,7 +53,7 @@ class NetworkBackend(Backend):
         back what that lost.
         """
         started = time.perf_counter()
-        network = build_network(problem, self.params.most_bits)
+        network = build_network(problem, self.most_bits)
         built = time.perf_counter()
         flow = None
         if not network.contradiction:
@@ -95,7 +73,7 @@ class NetworkBackend(Backend):
         rows, cols = network.pairs(flow)
         answer = Outcome(Termination.PROVED, rows, cols)
         if not network.scaling.exact:
-            unit, most = math.ldexp(1.0, -network.scaling.exponent), self.params.max_exchanges
-            answer = polish(problem, rows, cols, unit, limits.deadline, most)
+            unit = math.ldexp(1.0, -network.scaling.exponent)
+            answer = polish(problem, rows, cols, unit, limits.deadline)
         stats["solve_seconds"] = time.perf_counter() - built
         return replace(answer, source=source, stats=stats | dict(answer.stats))

@@ -63,8 +63,6 @@ class NetworkxBackend(NetworkBackend):
         except nx.NetworkXUnfeasible:
             return None
         used = np.zeros(network.n_arcs, dtype=np.int64)
-        for ends in flows.values():
-            for amounts in ends.values():
-                for arc, amount in amounts.items():
-                    used[arc] = amount
+        for tail, head, arc in graph.edges(keys=True):
+            used[arc] = flows[tail][head][arc]
         return used[: network.n_pair_arcs]

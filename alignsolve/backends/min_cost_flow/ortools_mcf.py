@@ -19,6 +19,9 @@ from alignsolve.model.problem import FLOW_FEATURES, AlignmentProblem
 #: cannot be stopped at a time limit.
 SECONDS, EXPONENT = 1.2e-7, 1.18
 
+#: OR-Tools numbers arcs, and their reverses, by int32.
+MOST_ARCS = 1 << 30
+
 #: Seconds that OR-Tools takes to import.
 IMPORT = 0.3
 
@@ -46,10 +49,10 @@ class MinCostFlowBackend(NetworkBackend):
 
     def refusal(self, problem: AlignmentProblem) -> str | None:
         """Return why the backend cannot take a problem, or None if it can."""
-        most, arcs = self.params.max_arcs, count_arcs(problem)[1]
+        arcs = count_arcs(problem)[1]
         reason = super().refusal(problem)
-        if reason is None and arcs > most:
-            reason = f"numbers at most {most} arcs; this problem has {arcs}"
+        if reason is None and arcs > MOST_ARCS:
+            reason = f"numbers at most {MOST_ARCS} arcs; this problem has {arcs}"
         return reason
 
     def estimated_seconds(self, problem: AlignmentProblem) -> float:

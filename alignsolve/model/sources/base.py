@@ -232,22 +232,16 @@ class _View(FitnessSource):
         return self.whole.pairs(row_ind + self.start, cols)
 
 
-class Negated(FitnessSource):
+class Negated(_View):
     """A source of costs as one of fitness: every entry times -1."""
 
     def __init__(self, cost: FitnessSource) -> None:
-        super().__init__(cost.shape, cost.dtype, cost.edges)
+        super().__init__(cost, 0, cost.n_blocks)
         self.cost = cost
-        self.random_access = cost.random_access
 
     # 0 - x and not -x: a cost of 0 must not become -0.
-    def block(self, k: int) -> FloatArray:
-        """Return block k of the costs, negated."""
-        return np.subtract(0, self.cost.block(k), dtype=self.dtype)
-
-    def rows(self, index: IntArray) -> FloatArray:
-        """Return rows of the costs, negated."""
-        return np.subtract(0, self.cost.rows(index), dtype=self.dtype)
+    def _picked(self, rows: FloatArray) -> FloatArray:
+        return np.subtract(0, rows, dtype=self.dtype)
 
     def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
         """Return entries of the costs, negated."""

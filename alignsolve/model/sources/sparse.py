@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.model.arrays import FloatArray, IntArray, concatenated_ranges
+from alignsolve.model.arrays import FloatArray, IntArray
 from alignsolve.model.sources.base import FitnessSource
 
 
@@ -55,52 +55,42 @@ class SparseSource(FitnessSource):
         if not csr.has_canonical_format:
             raise ProblemError("fitness stores a pair twice; call sum_duplicates, or keep one")
         dtype = np.float32 if csr.dtype == np.float32 else np.float64
-        self.indptr: IntArray = csr.indptr.astype(np.int64, copy=False)
-        self.indices = csr.indices
-        self.data: FloatArray = csr.data.astype(dtype, copy=False)
+        self.matrix = csr.astype(dtype, copy=False)
         super().__init__(csr.shape, dtype, block_rows=block_rows)
 
     def block(self, k: int) -> FloatArray:
         """Return block k, dense."""
-        start, stop = int(self.edges[k]), int(self.edges[k + 1])
-        row = np.repeat(np.arange(stop - start), np.diff(self.indptr[start : stop + 1]))
-        return self._dense(stop - start, row, slice(*self.indptr[[start, stop]]))
+        ends = self.matrix.indptr[self.edges[k] : self.edges[k + 1] + 1]
+        inner = slice(ends[0], ends[-1])  # of which a slice of the matrix would be a copy
+        return self._dense(ends, self.matrix.indices[inner], self.matrix.data[inner])
 
     def rows(self, index: IntArray) -> FloatArray:
         """Return some rows, dense."""
-        places, row = concatenated_ranges(self.indptr[index], self.indptr[index + 1])
-        return self._dense(index.size, row, places)
+        some = self.matrix[index]
+        return self._dense(some.indptr, some.indices, some.data)
 
-    def _dense(self, n_rows: int, row: IntArray, places: slice | IntArray) -> FloatArray:
-        out = np.full((n_rows, self.shape[1]), self.absent, self.dtype)
-        out[row, self.indices[places]] = self.data[places]
+    def _dense(self, indptr: IntArray, indices: IntArray, data: FloatArray) -> FloatArray:
+        out = np.full((indptr.size - 1, self.shape[1]), self.absent, self.dtype)
+        out[_row_of_each(indptr), indices] = data
         return out
 
     def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
-        """Return some entries, found by bisection block by block."""
-        m = self.shape[1]
+        """Return some entries, found in their rows block by block."""
         out = np.full(row_ind.size, self.absent, self.dtype)
-        for k, some in self.by_block(row_ind):
-            start, stop = int(self.edges[k]), int(self.edges[k + 1])
-            ends = self.indptr[start : stop + 1]
-            if ends[0] == ends[-1]:
-                continue
-            stored = np.repeat(np.arange(stop - start), np.diff(ends)) * m
-            stored += self.indices[ends[0] : ends[-1]]
-            wanted = (row_ind[some] - start) * m + col_ind[some]
-            at = np.minimum(np.searchsorted(stored, wanted), stored.size - 1)
-            out[some] = np.where(stored[at] == wanted, self.data[ends[0] + at], self.absent)
+        for _, some in self.by_block(row_ind):
+            stored = self.matrix[row_ind[some]]
+            pair = _row_of_each(stored.indptr)
+            found = stored.indices == col_ind[some][pair]
+            out[some][pair[found]] = stored.data[found]
         return out
 
     def part(self, first: int, last: int) -> FitnessSource:
         """Return the rows of some blocks; only they are sent elsewhere."""
-        import scipy.sparse as sp
-
-        start, stop = int(self.edges[first]), int(self.edges[last])
-        ends = self.indptr[start : stop + 1]
-        inner = slice(int(ends[0]), int(ends[-1]))
-        shape = stop - start, self.shape[1]
-        rows = sp.csr_array((self.data[inner], self.indices[inner], ends - ends[0]), shape=shape)
-        part = SparseSource(rows, self.block_rows)
+        part = SparseSource(self.matrix[self.edges[first] : self.edges[last]], self.block_rows)
         part.absent = self.absent
         return part
+
+
+def _row_of_each(indptr: IntArray) -> IntArray:
+    """Return the row of each stored entry."""
+    return np.repeat(np.arange(indptr.size - 1), np.diff(indptr))

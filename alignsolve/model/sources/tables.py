@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,9 @@ class TableSource(FitnessSource):
         self.path = str(Path(path).absolute())
         self.files = _files(self.path)
         found = [_Reader(file) for file in self.files]
-        self.columns = list(columns or found[0].names)
-        for reader in found:
-            reader.check(self.columns)
-        single = all(reader.is_single(self.columns) for reader in found)
+        self.columns = list(columns or found[0].schema.names)
+        kinds = [kind for reader in found for kind in reader.types_of(self.columns)]
+        single = all(map(found[0].arrow.types.is_float32, kinds))
         self.homes = [(f, g) for f, reader in enumerate(found) for g in range(len(reader.sizes))]
         sizes = np.array([size for reader in found for size in reader.sizes], dtype=np.int64)
         edges = np.append(0, np.cumsum(sizes)).astype(np.int64)
@@ -68,7 +68,7 @@ class TableSource(FitnessSource):
     def block(self, k: int) -> FloatArray:
         """Read row group or record batch k."""
         file, group = self.homes[k]
-        table = _Reader(self.files[file]).read(group, self.columns)
+        table = _Reader(self.files[file]).read(group, columns=self.columns)
         out = np.empty((table.num_rows, len(self.columns)), self.dtype)
         for j, name in enumerate(self.columns):
             column = table.column(name)
@@ -94,33 +94,34 @@ def pyarrow_for(path: str | Path) -> Any:
 class _Reader:
     """What is in one file, by row group or record batch."""
 
+    #: Returns one row group or record batch, with some columns at least.
+    read: Callable[..., Any]
+
     def __init__(self, path: str) -> None:
         self.path = path
         self.arrow = pyarrow = pyarrow_for(path)
         try:
             if path.endswith(ARROW_SUFFIXES):
-                self.file = pyarrow.ipc.open_file(pyarrow.memory_map(path))
-                batches = range(self.file.num_record_batches)
-                self.sizes = [self.file.get_batch(k).num_rows for k in batches]
-                self.schema = self.file.schema
+                file = pyarrow.ipc.open_file(pyarrow.memory_map(path))
+                batches = range(file.num_record_batches)
+                self.sizes = [file.get_batch(k).num_rows for k in batches]
+                self.schema = file.schema
+                self.read = lambda group, columns: file.get_batch(group)
             else:
-                self.file = pyarrow.parquet.ParquetFile(path)
-                meta = self.file.metadata
+                file = pyarrow.parquet.ParquetFile(path)
+                meta = file.metadata
                 self.sizes = [meta.row_group(k).num_rows for k in range(meta.num_row_groups)]
-                self.schema = self.file.schema_arrow
+                self.schema = file.schema_arrow
+                self.read = file.read_row_group
         except (pyarrow.ArrowException, OSError) as error:
             first = str(error).partition("\n")[0]
             raise ProblemError(
                 f"{path}: not a Parquet or Arrow file that can be read: {first}"
             ) from None
 
-    @property
-    def names(self) -> list[str]:
-        return list(self.schema.names)
-
-    def check(self, columns: list[str]) -> None:
-        """Raise where a column is missing or holds no numbers."""
-        types = self.arrow.types
+    def types_of(self, columns: list[str]) -> list[Any]:
+        """Return the types of columns, or raise where one is missing or holds no numbers."""
+        types, found = self.arrow.types, []
         for name in columns:
             at = self.schema.get_field_index(name)
             if at < 0:
@@ -130,16 +131,8 @@ class _Reader:
             if not (types.is_floating(kind) or types.is_integer(kind)):
                 raise ProblemError(f"{self.path}: column {name!r} has type {kind}; give numbers, "
                                    f"a column per expert, or name the experts' columns")
-
-    def is_single(self, columns: list[str]) -> bool:
-        """Say whether all columns are float32."""
-        return all(self.arrow.types.is_float32(self.schema.field(name).type) for name in columns)
-
-    def read(self, group: int, columns: list[str]) -> Any:
-        """Return one row group or record batch."""
-        if self.path.endswith(ARROW_SUFFIXES):
-            return self.file.get_batch(group)
-        return self.file.read_row_group(group, columns=columns)
+            found.append(kind)
+        return found
 
 
 def _files(path: str) -> list[str]:

@@ -59,7 +59,7 @@ def test_own_scores_count_by_themselves_and_in_the_residual():
     features, tracker = learnt(1, 1, {0: [3.0]}, [(0, 0, 0.9)])
     clients = Clients()
     clients.add("me")
-    (found,) = evidence_of(features, tracker, clients, 0, {0: "expert 0"}, 1)
+    (found,) = evidence_of(features, tracker, clients, "me", {0: "expert 0"}, 1)
     # N = 1 and M = 1 = k: half own score, half prior, half of whose residual is the own score.
     assert found.own == pytest.approx(0.75, abs=1e-4)
     assert found.others == ()

@@ -25,7 +25,7 @@ import alignsolve as al
 from alignsolve.backends import registry
 from alignsolve.bench import pool as workers
 from alignsolve.bench import run_bench
-from alignsolve.bench.layout import class_table, failures
+from alignsolve.bench.contents import class_table, failures
 from alignsolve.bench.pool import Pool, Worker, WorkerLostError
 from alignsolve.bench.report import BenchReport
 from alignsolve.bench.store import CSV_FIELDS
@@ -165,11 +165,11 @@ def test_a_lost_worker_is_replaced():
     prepared = []
     pool = Pool(1, prepared.append)
     try:
-        slow = pool.ask(0, "preload", 0.0, modules=[])
-        large = pool.ask(0, "preload", 60.0, 1.0, modules=["scipy.optimize"])
-        assert pool.ask(0, "preload", 60.0, modules=[]) == {}
+        slow = pool.ask("preload", 0.0, modules=[])
+        large = pool.ask("preload", 60.0, 1.0, modules=["scipy.optimize"])
+        assert pool.ask("preload", 60.0, modules=[]) == {}
         os.kill(prepared[-1]._process.pid, signal.SIGKILL)
-        killed = pool.ask(0, "preload", 60.0, modules=[])
+        killed = pool.ask("preload", 60.0, modules=[])
     finally:
         pool.stop()
     assert slow == {"error": "took longer than 0 s", "lost": True}
@@ -256,10 +256,11 @@ def test_pictures_are_pictures(report):
 def test_the_page_has_every_table_and_the_profile(report):
     page = report.files["html"].read_text()
     outline = check_page(page)
-    heads = [heads for heads, _ in map(class_table, report.scores)]
+    heads = class_table(report.scores[0]).heads
     for backend in BACKENDS:
         assert outline.cells.count(backend) >= 2
-    assert all(" ".join(head.split()) in outline.cells for head in heads[0])
+    assert all(" ".join(head.split()) in outline.cells for head in heads)
+    assert page.count('class="marked"') >= 1
     assert outline.tags.count("svg") == 2
     assert all(escape(line) in page for line in failures(report))
 

@@ -191,6 +191,14 @@ def test_gaps_lie_between_0_and_1():
 # -- figures of a class ------------------------------------------------------------------
 
 
+def test_where_none_has_run_half_nothing_is_compared():
+    instances = [instance(name) for name in "abc"]
+    judgements = judge(instances, [row("a", "x", objective=1.0)], SETTINGS)
+    score = score_class("flow", instances, judgements, ("x", "y"), SETTINGS)
+    assert (score.common, score.profile) == ((), {})
+    assert not score.summaries[0].compared
+
+
 def test_a_class_by_hand():
     instances = [instance(name) for name in "abcd"] + [instance("m", problem_class="mip")]
     rows = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import math
 import os
 
@@ -71,9 +70,10 @@ def test_csv_keeps_order_and_shortens_numbers(tmp_path):
         Row("k1", "b", "x", "optimal", objective=1 / 3, total_seconds=1.23456, peak_mib=99.96),
         Row("k2", "a", "x", "crash", message='said "no", and left'),
     ]
-    judgements = [Judgement(row, False, False, False, 1.0, "") for row in rows]
-    reached = Quality({"1%": 0.25, "0.1%": 2 / 3, "0.02%": math.inf}, 1.5)
-    judgements[0] = dataclasses.replace(judgements[0], quality=reached)
+    reached = (Quality({"1%": 0.25, "0.1%": 2 / 3, "0.02%": math.inf}, 1.5),
+               Quality({"1%": math.nan, "0.1%": math.nan, "0.02%": math.nan}, math.nan))
+    judgements = [Judgement(row, False, False, False, False, 1.0, "", quality)
+                  for row, quality in zip(rows, reached, strict=True)]
     write_csv(tmp_path / "r.csv", judgements)
     with (tmp_path / "r.csv").open(newline="") as file:
         first, second = csv.DictReader(file)

@@ -498,9 +498,12 @@ def test_progress_shows_on_a_terminal_only(folder):
     assert piped.stderr == b""
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm"}
-    subprocess.run(words, stdout=subprocess.DEVNULL, stderr=follower, check=True, env=environment)
+    words[-1] = "-"
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=follower, check=True,
+                          env=environment)
     os.close(follower)
     assert b"converting" in os.read(leader, 100_000)
+    assert json.loads(done.stdout) == json.loads(Path("flow.json").read_text())
     os.close(leader)
 
 
@@ -559,7 +562,8 @@ def test_explain_prints_a_table_or_json(folder, capsys):
     assert (code, document["balance"]) == (0, 0)
     code, out, _ = run(capsys, "explain", "flow.json", "--client", "Anna", "--for", "owner")
     assert (code, out.startswith("Anna trains expert 0.\n"), "price" in out) == (0, True, False)
-    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact")
+    code, document = run_json(capsys, "explain", "mip.json", "--client", "0", "--exact",
+                              "--exact-seconds", "1000")
     assert (code, document["exact"], document["held"][0]["exact"]) == (0, True, True)
 
 

@@ -29,7 +29,7 @@ def test_what_is_not_exact_is_marked_until_it_is_settled():
     assert "~: an estimate; exact=True, or --exact, settles it" in estimated
     for about in ({"client": "ann"}, {"expert": "x"}, {}):
         page = _page(al.explain(problem, result, **about))
-        settled = _page(al.explain(problem, result, exact=True, **about))
+        settled = _page(al.explain(problem, result, exact=True, time_limit=1000, **about))
         assert "?" not in page + settled
         assert "~" not in settled and "note:" not in settled
 
@@ -54,7 +54,7 @@ def test_owners_hear_why_and_in_round_numbers():
     problem = al.AlignmentProblem(
         [[0.913, 0.52, 0.48, 0.9], [0.87, 0.52, 0.51, -np.inf], [0.92, 0.3, 0.3, 0.2]], [2, 2, 1],
         load_max=[1, 3, 3, 3], resources={"memory_mb": al.Resource([1, 1, 1, 5], 2)})
-    found = al.explain(problem, al.solve(problem), client=0, exact=True)
+    found = al.explain(problem, al.solve(problem), client=0, exact=True, time_limit=1000)
     # In place of expert 2: 0.913 - 0.48. Client 2 would lose 0.92 for 0.3: 0.62, 0.187 more.
     assert found.text("owner").splitlines() == [
         "Client 0 trains experts 1 and 2.",
@@ -81,7 +81,7 @@ def test_owners_do_not_hear_of_gains_that_others_lose():
 def test_an_expert_out_of_reach_may_need_one_place_more(more):
     problem = al.AlignmentProblem([[1, -np.inf], [5, 0]], 1, min_experts=[1, 0], load_max=[1, 2],
                                   **more)
-    found = al.explain(problem, al.solve(problem), client=1, exact=True)
+    found = al.explain(problem, al.solve(problem), client=1, exact=True, time_limit=1000)
     part = found.alternatives[-1]
     assert (part.expert, part.missing, part.exact) == (0, np.inf, True)
     assert (part.slot_suffices, part.slot_exact, found.exact) == (True, True, True)

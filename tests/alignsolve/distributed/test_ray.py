@@ -77,8 +77,11 @@ def test_same_assignment_and_proof(cluster, workers):
          "held": (np.arange(9000), np.arange(9000) % 8)},
         {"max_experts": RNG.integers(0, 3, 9000), "load_max": 1400,
          "switch_cost": RNG.random((9000, 8)) * 0.1},
+        {"max_experts": 2, "load_max": 2000, "expert_group": np.arange(8) % 2, "group_max": 1},
+        {"max_experts": 2, "load_max": 2400, "expert_group": np.arange(8) % 2, "group_max": 2,
+         "min_experts": 2},
     ],
-    ids=["slots", "penalty", "switching", "costs"],
+    ids=["slots", "penalty", "switching", "costs", "layers", "shared"],
 )
 @pytest.mark.parametrize("kind", ["smooth", "tied", "cost"])
 def test_every_feature(cluster, bounds, kind):
@@ -233,9 +236,6 @@ def test_nothing_to_do():
 
 
 def test_what_it_does_not_take():
-    groups = al.AlignmentProblem(FITNESS, 2, expert_group=[0] * 4 + [1] * 4, group_max=1)
-    with pytest.raises(UnsupportedProblemError, match="groups on Ray; use engine='local'"):
-        al.solve(groups, engine="ray")
     plain = al.AlignmentProblem(FITNESS, 1)
     with pytest.raises(UnsupportedProblemError, match="greedy"):
         al.solve(plain, "greedy", engine="ray")

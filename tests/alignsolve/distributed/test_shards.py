@@ -11,6 +11,7 @@ import alignsolve as al
 from alignsolve.backends.exchange.params import ExchangeParams
 from alignsolve.distributed import engine as engines
 from alignsolve.distributed.params import RayParams
+from alignsolve.distributed.proof import prove_shard
 from alignsolve.distributed.shards import cut_blocks
 from alignsolve.distributed.worker import Behind, Worker, pack
 from alignsolve.errors import BackendError
@@ -76,34 +77,74 @@ FITNESS = RNG.integers(0, 40, (240, 4)).astype(np.float32)
 PROBLEM = al.AlignmentProblem(
     al.ArraySource(FITNESS, block_rows=32), RNG.integers(1, 3, 240), min_experts=1, load_min=20,
     load_max=110, switch_cost=2.0, held=(np.arange(240), np.arange(240) % 4))
+#: Components: layer 0, and layers 1 and 2, which share slots.
+IN_LAYERS = al.AlignmentProblem(
+    al.ArraySource(RNG.integers(0, 9, (44, 7)).astype(np.float64), block_rows=16), 4,
+    expert_group=[1, 0, 2, 1, 0, 2, 1], group_min=[1, 0, 0], group_max=[1, 2, 2], load_min=9,
+    load_max=24, switch_cost=0.5, held=(np.arange(44), np.arange(44) % 7))
 PARAMS = RayParams(exchange=ExchangeParams(room=240, small=0, newton_clients=1, drawn=400))
 
 
-def solved(ray, monkeypatch, **more):
+def solved(ray, monkeypatch, problem=PROBLEM, **more):
     @contextmanager
     def connected(engine):
         yield ray
 
     monkeypatch.setattr(engines, "connected", connected)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    return al.solve(PROBLEM, engine=al.RayEngine(workers=2, params=PARAMS, **more))
+    return al.solve(problem, engine=al.RayEngine(workers=2, params=PARAMS, **more))
 
 
-def test_whenever_a_worker_dies_the_answer_and_its_proof_stay_the_same(monkeypatch):
-    here, plain = al.solve(PROBLEM, "exchange"), StandIn()
-    first = solved(plain, monkeypatch)
+@pytest.mark.parametrize(("problem", "every"), [(PROBLEM, 1), (IN_LAYERS, 17)])
+def test_whenever_a_worker_dies_the_answer_and_its_proof_stay_the_same(monkeypatch, problem, every):
+    here, plain = al.solve(problem, "exchange"), StandIn()
+    first = solved(plain, monkeypatch, problem)
     assert first.status is al.Status.OPTIMAL
     assert (first.objective_value, first.stats["restarts"]) == (here.objective_value, 0)
-    assert al.certify(PROBLEM, first.row_ind, first.col_ind, first.prices).optimal
+    assert al.certify(problem, first.row_ind, first.col_ind, first.prices).optimal
     assert plain.asked > 10
-    for fatal in range(plain.asked):
+    for fatal in range(0, plain.asked, every):
         for when in ("before", "after", "unseen"):
-            again = solved(StandIn(fatal, when), monkeypatch)
+            again = solved(StandIn(fatal, when), monkeypatch, problem)
             assert again.status is al.Status.OPTIMAL
             assert again.col_ind.tolist() == first.col_ind.tolist()
             assert again.certificate.gap_abs == first.certificate.gap_abs == 0
             # The first call of a worker finds a new one as it should be.
             assert again.stats["restarts"] == (1 if when != "unseen" or fatal > 1 else 0)
+
+
+def test_workers_write_the_pairs_of_all_components(monkeypatch, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    found = solved(StandIn(), monkeypatch, IN_LAYERS)
+    written = solved(StandIn(), monkeypatch, IN_LAYERS, output=tmp_path / "pairs")
+    assert written.status is al.Status.OPTIMAL and written.row_ind.size == 0
+    tables = [parquet.read_table(file) for file in sorted((tmp_path / "pairs").glob("*.parquet"))]
+    assert len(tables) == 2
+    pairs = [np.concatenate([table[name] for table in tables]) for name in ("client", "expert")]
+    assert (pairs[0] == found.row_ind).all() and (pairs[1] == found.col_ind).all()
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    # What each worker of shared slots holds of a group, beyond the bound that it was given.
+    (lambda shard: shard.groups.high.fill(0), r"of the experts \[0, 3, 6\]; 0 to 0 allowed"),
+    (lambda shard: shard.slot_max.fill(0), "holds 3 experts; 0 to 0 allowed"),
+])
+def test_a_proof_names_the_bound_that_an_answer_breaks(monkeypatch, change, told):
+    def changed(shard, *more):
+        if shard.groups is not None:
+            change(shard)
+        return prove_shard(shard, *more)
+
+    monkeypatch.setattr("alignsolve.distributed.worker.prove_shard", changed)
+    with pytest.raises(BackendError, match=told):
+        solved(StandIn(), monkeypatch, IN_LAYERS)
+
+
+def test_layers_without_an_answer(monkeypatch):
+    # Layer 0 is held by all 44 clients; nobody can hold four of a layer each.
+    for bounds in ({"load_max": 20}, {"min_experts": 4, "group_max": 1}):
+        result = solved(StandIn(), monkeypatch, IN_LAYERS.replace(**bounds))
+        assert result.status is al.Status.INFEASIBLE and result.conflict is not None
 
 
 def test_a_worker_that_stays_dead_is_an_error(monkeypatch):
@@ -130,7 +171,7 @@ def test_shards_are_cut_between_blocks(edges, shards, cuts):
 def test_a_worker_does_nothing_twice_and_answers_to_its_own_state_alone():
     done = []
     worker = Worker()
-    worker.shard = SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))
+    worker.shards = [None, SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))]
     log = [("store", pack((1,))), ("store", pack((2,))), ("hold", pack(()))]
     worker.repeat(log[:2])
     worker.repeat(log)

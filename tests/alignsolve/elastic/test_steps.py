@@ -154,6 +154,24 @@ def test_the_answer_that_violates_less_is_kept(offered, monkeypatch):
     assert priced(shortfalls(MIP, weights, result.row_ind, result.col_ind)) == pytest.approx(10.1)
 
 
+@pytest.mark.parametrize(("missing", "later", "bound"), [
+    # One holder of expert 1 is missing whatever the budgets: a later bound may be weaker.
+    (1.0, 0.0, 1.0), (1.0, 3.5, 3.5),
+    # By rounding the bound may lie above the violation.
+    (0.0, 10.2, 10.1),
+])
+def test_the_bound_on_the_violation_is_the_best_and_no_more_than_the_violation(
+    missing, later, bound, monkeypatch
+):
+    problem = MIP.replace(load_min=[0, 2 + missing])
+    weights, best = checked_weights(problem, True), (np.array([0, 1]), np.array([1, 1]))
+    monkeypatch.setattr("alignsolve.elastic.mip.least_violating_answer", lambda *_: (best, later))
+    result = solve_elastic(problem, weights, Limits(), plain)
+    assert result.stats["violation"] == pytest.approx(10.1 + missing)
+    assert result.stats["violation_bound"] == pytest.approx(bound)
+    assert result.stats["violation_bound"] <= result.stats["violation"]
+
+
 @pytest.mark.parametrize(("ended", "status", "bound"), [
     (Termination.TIME_LIMIT, Status.NO_SOLUTION_FOUND, 0.0),
     (Termination.PROVED, Status.INFEASIBLE, 10.1),

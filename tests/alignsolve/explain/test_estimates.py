@@ -54,7 +54,7 @@ def test_estimates_solve_the_clients_own_problems_at_the_prices(problem, data):
     i = data.draw(st.integers(0, problem.n_clients - 1))
     found = explainer.client(i)
     (values,) = problem.values(np.array([i]))
-    net = values - explainer.found.paid(i)
+    net = values - explainer.found.prices.paid(np.array([i]))[0]
     for part in found.held:
         expected = max(0.0, best(problem, i, net, part.expert, True)
                        - best(problem, i, net, part.expert, False))
@@ -223,3 +223,37 @@ def test_worths_of_bounds_count_where_these_bind():
     estimates.prices = SimpleNamespace(holder=lambda: np.full(4, 0.5))
     assert estimates.slot_worth.tolist() == [0.5, 0, 0.5, 0]
     assert estimates.need_worth.tolist() == [0, 0, 0, 0]
+
+
+def test_a_set_that_is_not_found_in_time_is_no_empty_set(monkeypatch):
+    monkeypatch.setattr(own_problem, "NODES", 1)
+    # Only sets whose sizes, which are their values, add up to the budget: hardly any.
+    size = np.random.default_rng(0).integers(10**6, 10**7, 40).astype(float)
+    budget = size[::2].sum()
+    problem = al.AlignmentProblem(
+        size[None], 40, client_fitness_min=budget, resources={"mb": al.Resource(size, budget)})
+    value, held = own_problem.OwnProblems(problem).best(np.array([0]))
+    assert not held.any()
+    assert value[0] == pytest.approx(budget)
+
+
+def test_each_question_gets_enough_of_a_short_time(monkeypatch):
+    from alignsolve.explain import resolving
+
+    now, granted = 0.0, []
+
+    def answered(problem, limits):
+        nonlocal now
+        granted.append(round(limits.deadline - now, 9))
+        # The first takes all that it is given, the others little.
+        now = limits.deadline if len(granted) == 1 else now + 0.1
+        return result
+
+    result = al.solve(FLEET)
+    monkeypatch.setattr(resolving, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(resolving, "solve_within", answered)
+    resolver = resolving.Resolver(FLEET, result, 1.0)
+    resolver.left = 40
+    while resolver.without(0, 0) is not None:
+        pass
+    assert granted == [0.25] * 7 + [0.15, 0.05]

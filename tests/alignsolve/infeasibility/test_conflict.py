@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import infeasibility, kernels
 from alignsolve.infeasibility import Bound, Conflict, ConflictCheck, deletion_filter
-from alignsolve.infeasibility.conflict import DeletionParams
 from alignsolve.infeasibility.farkas import bound_rows, linear_core
 from alignsolve.infeasibility.max_flow import feasible_assignment
 from alignsolve.model.bounds import FAMILY_LIMIT, all_bounds
@@ -361,7 +360,7 @@ def test_bounds_that_the_problem_does_not_have_are_refused(change):
 def test_nothing_is_asked_of_bounds_that_are_needed(monkeypatch):
     problem = al.AlignmentProblem(np.zeros((2, 2)), 1, min_experts=1,
                                   resources={"mb": al.Resource(1.0, 0.5)})
-    deletion = deletion_filter._Deletion(problem, None, Limits(), DeletionParams())
+    deletion = deletion_filter._Deletion(problem, None, Limits())
     asked = []
     monkeypatch.setattr(deletion, "decided", lambda mask, limits: asked.append(mask.tolist()))
     deletion._needed[0] = True
@@ -490,6 +489,16 @@ def test_without_time_nothing_else_is_claimed():
     assert check_conflict(problem, conflict) == ConflictCheck(True, False)
     hinted = find_conflict(problem, Limits(time.perf_counter() - 1), [0, 1, 2, 3])
     assert hinted.proved
+
+
+def test_the_reduction_of_a_mip_conflict_ends_without_a_limit(monkeypatch):
+    problem = al.AlignmentProblem(np.zeros((3, 4)), 4, min_experts=2,
+                                  resources={"mb": al.Resource(6.0, [20, 10, 20])})
+    assert len(find_conflict(problem).bounds) == 2
+    monkeypatch.setattr(deletion_filter, "SEARCH_SECONDS", -1.0)
+    conflict = find_conflict(problem)
+    assert (conflict.proved, conflict.irreducible) == (True, False)
+    assert len(conflict.bounds) == 6
 
 
 def test_the_reduction_of_a_mip_conflict_ends_at_the_deadline():

@@ -15,7 +15,6 @@ import pytest
 
 from alignsolve.interruptible import (
     Calls,
-    Patience,
     Waited,
     call,
     calls,
@@ -60,7 +59,7 @@ def test_a_call_left_behind_is_asked_twice_and_waited_for_at_the_end(monkeypatch
         return True
 
     def waited():
-        return wait_for(lambda: release.wait(30), math.inf, stop, poll, Patience(stop=0.01))
+        return wait_for(lambda: release.wait(30), math.inf, stop, poll, 0.01)
 
     if poll is stop_by_poll:
         assert waited() == Waited(None, interrupted=True)
@@ -134,7 +133,7 @@ def test_a_signal_comes_before_the_end_where_that_helps():
     work = Calls(gently=True)
     waited = wait_for(lambda: work(LONG, calling.wait_for_a_signal), math.inf,
                       lambda interrupted: work.stop(), lambda: work.told is not None,
-                      Patience(stop=30))
+                      grace=30)
     assert waited.value == "gently"
 
 

@@ -93,7 +93,7 @@ def test_relaxed_bounds_still_have_an_answer(monkeypatch, place):
 
 
 def test_an_infeasible_problem_stays_so_while_a_conflict_is_sought(monkeypatch):
-    pressing(monkeypatch, SOLVING, "find_conflict")
+    pressing(monkeypatch, sys.modules["alignsolve.solve.conflicts"], "find_conflict")
     result = al.solve(MIXED)
     assert result.status is al.Status.INFEASIBLE
     assert result.termination is al.Termination.INTERRUPTED

@@ -166,6 +166,14 @@ def test_a_full_listing_of_three_by_three_is_read_in_one_line(tmp_path):
                                                               [31, 32, 33]]
 
 
+def test_numbers_with_other_spaces_between_them(tmp_path):
+    (tmp_path / "p.txt").write_text("2\n1\u00a02\n3 4\n", encoding="utf-8")
+    assert io.read_instance(tmp_path / "p.txt").arguments()["cost"].tolist() == [[1, 2], [3, 4]]
+    (tmp_path / "p.txt").write_text("2\n1\u00a0\u0662\n3 4\n", encoding="utf-8")
+    with pytest.raises(al.ProblemError, match=r":2:3: .* is not a finite number"):
+        io.read_instance(tmp_path / "p.txt")
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("4\n1 2 5\n2 1 6 7 8\n", r":3:10: the last entry is incomplete"),
     ("4\n1 2 5\n5 1 6\n", r":3:1: row 5 is not one of 1 to 4"),

@@ -687,7 +687,7 @@ COMMANDS = [
     ("generate uniform clients=5",
      "generate needs --out FILE, such as --out problem.npz"),
     ("generate uniform clients --out x.npz",
-     "'clients' is not a parameter; give NAME=VALUE, such as clients=100"),
+     "parameter 'clients' is not NAME=VALUE, such as clients=100"),
     ("generate uniform client=5 --out x.npz",
      "family 'uniform' has no parameter 'client'; did you mean 'clients'?"),
     ("generate uniform clients=-5 --out x.npz",

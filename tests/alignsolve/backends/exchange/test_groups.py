@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.exchange import ExchangeAnswer, group_rows, layers, solve_exchange
-from alignsolve.backends.exchange.backend import components_of
+from alignsolve.backends.exchange.backend import ExchangeBackend, components_of
 from alignsolve.backends.exchange.inputs import NONE, Groups, bounds_of, matrix_of
 from alignsolve.backends.exchange.params import DEFAULTS
 from alignsolve.kernels import compiled
@@ -68,7 +68,7 @@ def test_bounds_of_a_component_are_those_that_slots_leave():
     found = components_of(problem)
     assert [part.tolist() for part in found.members] == [[0], [1, 2]]
     single, shared = found.component(0), found.component(1)
-    assert single.experts.tolist() == [1, 2] and not single.groups.low.size
+    assert single.experts.tolist() == [1, 2] and single.groups is None
     assert (single.slot_min.tolist(), single.slot_max.tolist()) == ([1], [1])
     # One of the four slots belongs to group 0.
     assert shared.experts.tolist() == [3, 4, 0, 5]
@@ -167,8 +167,36 @@ def test_layers_over_a_source(deep, group):
         ours, theirs = al.solve(streamed, "exchange"), al.solve(inside, "exchange")
         assert ours.status is theirs.status is al.Status.OPTIMAL
         assert ours.objective_value == pytest.approx(theirs.objective_value, rel=1e-12)
-    with pytest.raises(al.UnsupportedProblemError, match="share slots over a source"):
-        al.solve(deep[1].replace(fitness=sources[0]), "exchange")
+
+
+@pytest.mark.parametrize("room", [DEFAULTS.room, 400 * 33])
+def test_shared_slots_over_a_source(deep, room):
+    few = ExchangeBackend(params=dataclasses.replace(DEFAULTS, room=room, drawn=2000))
+    shared = deep[1].replace(load_penalty=0.001)
+    streamed = shared.replace(fitness=al.ArraySource(shared.fitness, block_rows=700))
+    found = few.solve(streamed, Limits())
+    proof = al.certify(streamed, found.row_ind, found.col_ind, found.prices)
+    assert proof.optimal
+    best = al.solve(shared, "exchange").objective_value
+    assert streamed.objective(found.row_ind, found.col_ind) == pytest.approx(best, rel=1e-12)
+    assert few.solve(streamed.replace(load_max=400), Limits()).infeasible
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), shape=st.sampled_from([(30, 6, 2), (60, 10, 3)]))
+def test_any_groups_over_a_source_as_in_memory(seed, shape):
+    problem = draw(seed, shape)
+    streamed = problem.replace(fitness=al.ArraySource(np.asarray(problem.fitness), block_rows=16))
+    few = ExchangeBackend(params=dataclasses.replace(
+        DEFAULTS, room=10 * shape[1], drawn=20 * shape[1], small=0, newton_clients=1))
+    with compiled():
+        found, here = few.solve(streamed, Limits()), al.solve(problem, "exchange")
+    assert found.infeasible == (here.status is al.Status.INFEASIBLE)
+    if here.has_answer:
+        proof = al.certify(streamed, found.row_ind, found.col_ind, found.prices)
+        assert proof.optimal
+        value = streamed.objective(found.row_ind, found.col_ind)
+        assert value == pytest.approx(here.objective_value, rel=1e-9, abs=1e-9)
 
 
 def test_a_component_without_an_answer_names_its_experts():
@@ -297,7 +325,7 @@ def test_the_slack_within_groups_is_the_least_loss_of_a_swap(
     low, high, slots, reduced, held, slack
 ):
     fitness = np.array([reduced], dtype=np.float64)
-    groups = Groups(np.array([0, 0, 1, 1]), np.array([0, 2, 4]), np.array([low]), np.array([high]))
+    groups = Groups(np.array([0, 2, 4]), np.array([low]), np.array([high]))
     matrix = matrix_of(fitness, *slots, groups=groups)
     found, count = np.zeros(4, np.int32), np.zeros(1, np.int32)
     least, other, load = np.zeros(1, np.float32), np.zeros(1, np.int32), np.zeros(5, np.int64)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import signal
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,13 +12,13 @@ import pytest
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.greedy.backend import GreedyBackend
-from alignsolve.backends.greedy.by_client import add_by_client
 from alignsolve.backends.greedy.by_expert import add_by_expert, scores_by_expert
 from alignsolve.backends.greedy.fill import fill_experts
 from alignsolve.backends.greedy.local_search import rotate, search
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import LEAST_EXCESS, State
+from alignsolve.backends.greedy.take import add_by_client
 from alignsolve.generators import generate
 from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
@@ -253,17 +254,25 @@ def test_how_much_is_tried_is_given_to_the_backend(grace, ended):
     assert backend.solve(problem, Limits(deadline=0.0)).termination is Termination[ended]
 
 
-def cost(state):
+@np.vectorize(otypes=[object])
+def exact(number):
+    return Fraction(float(np.clip(number, -1e300, 1e300)))
+
+
+def cost(state, exact=exact):
     """Return the value given up and what broken bounds cost, by the definition of both."""
     def excess(now, low, high, unit):
+        now, low, high, unit = (exact(part) for part in (now, low, high, unit))
         outside = np.maximum(low - now, now - high)
-        return np.where(outside > 0, np.maximum(outside / unit, LEAST_EXCESS), 0.0)
+        return np.where(outside > 0, np.maximum(outside / unit, exact(LEAST_EXCESS)), 0)
 
     loads = excess(state.amount, state.low, state.high, state.load_unit[:, None])
     own = [excess(*counted, 1.0).sum(axis=1) for _, *counted in state.counted]
-    own += map(excess, state.sums, state.sum_low, state.sum_high, state.sum_unit)
-    broken = (state.expert_weight * loads).sum() + (state.client_weight * own).sum()
-    return state.strain * broken - state.values[state.held].sum()
+    none = np.full_like(state.sums, -np.inf)
+    own += map(excess, state.sums, none, state.sum_high, state.sum_unit)
+    broken = (exact(state.expert_weight) * loads).sum()
+    broken += (exact(state.client_weight) * np.array(own)).sum()
+    return exact(state.strain) * broken - exact(state.values[state.held]).sum()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -279,12 +288,32 @@ def test_a_rotation_that_gains_does_lower_what_broken_bounds_cost(seed):
         arcs = [(nodes[u], nodes[v]) for u, v in itertools.pairwise(path)]
         # Arcs of a cycle need not touch where an expert makes the one between them alone.
         arcs = arcs[::2] if rng.random() < 0.3 else arcs
-        held, before = state.held.copy(), cost(state)
+        held, before = state.held.copy(), cost(state, np.asarray)
         if rotate(state, arcs):
             made += 1
-            assert cost(state) < before
+            assert cost(state, np.asarray) < before
         else:
             assert (state.held == held).all()
+    assert made > 30
+
+
+def test_no_rotation_gains_by_the_rounding_of_large_weights():
+    # All clients, experts and bounds are alike: many moves change what is broken, not by how much.
+    problem = al.AlignmentProblem(
+        np.ones((8, 3)), 2, load_min=1, load_max=2,
+        loads={"samples": al.Load(np.full(8, 0.3), 0.1, 0.7)},
+        resources={"mb": al.Resource(np.full((8, 3), 0.1), 0.25)},
+    )
+    state, rng = State(problem), np.random.default_rng(0)
+    nodes, made = [None, *range(3)], 0
+    for _ in range(200):
+        state.hold(*np.nonzero(rng.random((8, 3)) < 0.7))
+        state.client_weight[:] = state.expert_weight[:] = 1.5 ** rng.integers(0, 40)
+        path = rng.permutation(4)[: rng.integers(2, 5)]
+        before = cost(state)
+        if rotate(state, [(nodes[u], nodes[v]) for u, v in itertools.pairwise(path)]):
+            made += 1
+            assert cost(state) < before
     assert made > 30
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,10 +14,12 @@ import pytest
 
 import alignsolve as al
 from alignsolve.backends.incumbent import SharedIncumbent
+from alignsolve.backends.lagrangian import pipeline, tree_kernels
 from alignsolve.backends.lagrangian.annealing import Annealing, _least
 from alignsolve.backends.lagrangian.annealing_kernels import anneal
 from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.gap_search import GapSearch
+from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import AnnealingParams, GapSearchParams
 from alignsolve.generators import generate
 from alignsolve.status import Limits
@@ -120,6 +123,71 @@ def test_the_likeliest_agents_are_in_order_and_the_first_of_equals_leads() -> No
 def test_no_tree_runs_once_the_search_is_over() -> None:
     over = SimpleNamespace(best=SimpleNamespace(is_over=True))
     assert not list(GapSearch._run(over, SimpleNamespace(nodes=0), np.inf, np.inf))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_annealing_begins_soon_within_a_short_limit(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    now, waits, begun = [100.0], [], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    problem = generate("gap-d", seed=2, agents=8, jobs=60)
+    run = pipeline._Run(problem, Limits(deadline=101.0, threads=threads), {"search"},
+                        lambda *_: pytest.fail("asked another solver"), GapSearchParams())
+    relaxation = Relaxation(problem, threads)
+    annealing = Annealing(relaxation, run.best, SHORT)
+
+    def respond(*args: object, real: object = relaxation.responses) -> object:
+        now[0] += 0.02  # a pass
+        return real(*args)  # type: ignore[operator]
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return True
+
+    monkeypatch.setattr(pipeline, "threading", SimpleNamespace(Event=Event))
+    monkeypatch.setattr(relaxation, "responses", respond)
+    monkeypatch.setattr(annealing, "step", lambda: begun.append(now[0]))
+    run._price_and_anneal(relaxation, annealing)
+    # With one thread after a pass at most, with two after what its thread waits.
+    assert (begun[0] - 100.0 if threads == 1 else waits[0]) <= 0.1 + 0.02
+
+
+def searched(problem: al.AlignmentProblem, best: SharedIncumbent) -> GapSearch:
+    """Return the two searches of a problem at rough prices."""
+    relaxation = Relaxation(problem, 1)
+    annealing = Annealing(relaxation, best, SHORT)
+    priced = relaxation.responses(annealing.job_prices[None, :])
+    others = OtherSolvers(best, lambda *_: pytest.fail("asked another solver"))
+    return GapSearch(relaxation, priced, best, others, annealing, {"search"})
+
+
+def test_a_dive_ends_soon_after_the_search_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = generate("gap-d", seed=2, agents=8, jobs=120)
+    best = SharedIncumbent(problem, Limits())
+    search, calls = searched(problem, best), []
+
+    def process(*args: object, real: object = tree_kernels.process) -> object:
+        calls.append(args)
+        if len(calls) == 3:
+            best.stop()
+        return real(*args)  # type: ignore[operator]
+
+    monkeypatch.setattr(tree_kernels, "process", process)
+    search.run()
+    assert len(calls) == 3
+
+
+def test_a_tree_ends_within_a_node_where_it_is_stopped() -> None:
+    problem = generate("gap-d", seed=2, agents=5, jobs=20)
+    search = searched(problem, SharedIncumbent(problem, Limits()))
+    search.stop[0] = True
+    tree = search._tree(-np.inf)
+    ended = tree.run(1000)
+    assert (ended.status, ended.clients, tree.nodes) == ("open", None, 1)
+    search.stop[0] = False
+    assert search._tree(-np.inf).run(1000).status == "found"
 
 
 def test_budgets_that_never_bind_cost_nothing() -> None:

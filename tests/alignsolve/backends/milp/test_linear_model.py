@@ -184,7 +184,7 @@ def test_row_units_of_many_rows() -> None:
 def in_integer_model(model: LinearModel, point: np.ndarray) -> tuple[bool, float]:
     """Tell whether the integer model has an answer's point, and the bound it implies."""
     whole = integer_model(model)
-    ints = whole.integers(point)
+    ints = whole.integers(whole.scaled(point))
     real = ~model.is_integer & (whole.upper > 0)
     steps = (point[real] - whole.shift[real]) / whole.step[real]
     ints[real] = np.clip(np.ceil(steps), 0, whole.upper[real])

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.milp import float_solver
+from alignsolve.backends.milp.float_scaling import scaled_model
+from alignsolve.backends.milp.linear_model import build_linear_model
 from alignsolve.backends.milp.linear_solve import ModelOutcome, Task, solve_linear
-from alignsolve.backends.milp.ortools_mip import _written_points
+from alignsolve.backends.milp.ortools_mip import _Journal, _written_points
 from alignsolve.interruptible import calls
 from alignsolve.io import read_instances
 from alignsolve.model.feasibility import violations
@@ -326,3 +328,27 @@ def test_published_optima(name: str, published: Path) -> None:
         assert result.status is al.Status.OPTIMAL
         assert result.objective_value == float(row["best_known"])
         assert result.dual_bound == float(row["best_known"])
+
+
+def test_what_highs_writes_is_told_once() -> None:
+    model = scaled_model(build_linear_model(al.AlignmentProblem([[3.0, 5.0]], 1)))
+    told: list[ModelOutcome] = []
+    journal = _Journal(told.append, model)
+
+    def log(bound: float) -> str:
+        return f" T       3       1         2  50.00%   {bound}         1.0   "
+
+    journal.read(["no line of the table", log(7), log(6)])
+    assert [outcome.bound for outcome in told] == [pytest.approx(6)]
+    assert not told[0].points
+    # Neither is news: the same bound, a worse one, and no new answer.
+    for lines in ([log(6)], [log(6.5)], []):
+        journal.read(lines)
+    assert len(told) == 1
+    journal.read([log(5)])
+    Path(journal.path).write_bytes(b"Objective value\n# Columns -1\n1 1\n")
+    journal.read([])
+    assert [outcome.bound for outcome in told] == [pytest.approx(6), *[pytest.approx(5)] * 2]
+    assert [outcome.points[-1].tolist() for outcome in told if outcome.points] == [[0, 1]]
+    journal.read([log(5)])
+    assert len(told) == 3

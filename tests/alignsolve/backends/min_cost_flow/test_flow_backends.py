@@ -10,9 +10,8 @@ from hypothesis import assume, given, settings
 import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.min_cost_flow import backend as network_backend
-from alignsolve.backends.min_cost_flow.backend import NetworkParams
+from alignsolve.backends.min_cost_flow import ortools_mcf
 from alignsolve.backends.min_cost_flow.network import build_network
-from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
 from alignsolve.backends.scipy_lsa import MAX_ENTRIES
 from alignsolve.errors import BackendError, UnsupportedProblemError
 from alignsolve.interruptible import calls
@@ -109,7 +108,7 @@ class TestMinCostFlow:
         network = build_network(al.AlignmentProblem(np.ones((3, 2)), 1))
         network.cost[0] = 2**62
         with pytest.raises(BackendError, match="BAD_COST_RANGE"):
-            MinCostFlowBackend().least_cost_flow(network)
+            ortools_mcf.MinCostFlowBackend().least_cost_flow(network)
 
     def test_keeps_its_answer_when_interrupted_while_polishing(self, monkeypatch):
         def interrupt(*arguments):
@@ -134,11 +133,13 @@ class TestMinCostFlow:
         problem = al.AlignmentProblem(np.broadcast_to(np.float32(1), (500_000, 64)), 1)
         assert get_backend("ortools-mcf").estimated_seconds(problem) > 10
 
-    def test_refuses_more_arcs_than_the_library_can_number(self):
+    def test_refuses_more_arcs_than_the_library_can_number(self, monkeypatch):
         problem = al.AlignmentProblem(np.ones((3, 2)), 1)
-        few = MinCostFlowBackend(params=NetworkParams(max_arcs=10))
-        assert few.refusal(problem) == "numbers at most 10 arcs; this problem has 11"
-        assert MinCostFlowBackend(params=NetworkParams(max_arcs=11)).refusal(problem) is None
+        monkeypatch.setattr(ortools_mcf, "MOST_ARCS", 10)
+        refusal = ortools_mcf.MinCostFlowBackend().refusal(problem)
+        assert refusal == "numbers at most 10 arcs; this problem has 11"
+        monkeypatch.setattr(ortools_mcf, "MOST_ARCS", 11)
+        assert ortools_mcf.MinCostFlowBackend().refusal(problem) is None
 
 
 class TestLinearSumAssignment:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alignsolve as al
-from alignsolve.backends.min_cost_flow.backend import NetworkParams
 from alignsolve.backends.min_cost_flow.network import build_network
 from alignsolve.backends.min_cost_flow.networkx_flow import NetworkxBackend
 from alignsolve.backends.min_cost_flow.ortools_mcf import MinCostFlowBackend
@@ -287,7 +286,8 @@ class TestPolish:
         best, _, _ = brute_force(problem)
         if best is None:
             return
-        rounded = MinCostFlowBackend(params=NetworkParams(most_bits=bits))
+        rounded = MinCostFlowBackend()
+        rounded.most_bits = bits
         answer = rounded.solve(problem, Limits())
         certificate = al.certify(problem, answer.row_ind, answer.col_ind, answer.prices)
         assert certificate.optimal
