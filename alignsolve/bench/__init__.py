@@ -2,8 +2,8 @@
 
 `run_bench` is the door; one module each: which instances (`instances`), what
 is measured (`measure`), the processes (`worker`, `pool`), what is kept
-(`store`), who is right and how fast (`score`), and how it reads (`report`,
-`profile`, `live`).
+(`store`), who is right and how fast (`score`), what is said of it (`contents`)
+and how it reads (`report`, `layout`, `page`, `profile`, `live`).
 """
 
 from alignsolve.bench.report import BenchReport

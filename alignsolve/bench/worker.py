@@ -99,9 +99,8 @@ class Server:
             ],
         }
 
-    def first_use(self, backend: str) -> dict[str, Any]:
-        """Measure a backend's first use; sensible in a process that did nothing else."""
-        return measure.first_use(backend)
+    #: Sensible in a process that did nothing else.
+    first_use = staticmethod(measure.first_use)
 
     def run(
         self, index: int, backend: str, options: dict[str, Any], kill_after: float,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alignsolve.elastic.moves import Block, Loads, exchange, improve
 from alignsolve.elastic.violation_weights import ViolationWeights
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks, weighted_count
 from alignsolve.model.feasibility import resource_use, sorted_pairs
@@ -90,8 +91,6 @@ class _Descent:
     def __init__(
         self, problem: AlignmentProblem, weights: ViolationWeights, rows: IntArray, cols: IntArray
     ) -> None:
-        from alignsolve.elastic.moves import Loads
-
         self.problem, self.weights = problem, weights
         n, m = problem.n_clients, problem.n_experts
         self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
@@ -110,8 +109,6 @@ class _Descent:
 
     def run(self, deadline: float) -> tuple[IntArray, IntArray]:
         """Move until nothing helps, or time is up."""
-        from alignsolve.elastic.moves import exchange
-
         seconds = max(0.0, deadline - time.perf_counter())
         left = int(min(MOST_EXCHANGES, EXCHANGES_PER_SECOND * seconds))
         for _ in range(MOST_ROUNDS):
@@ -130,8 +127,6 @@ class _Descent:
 
     def _passes(self, deadline: float) -> None:
         """Let clients move one by one until that changes nothing."""
-        from alignsolve.elastic.moves import improve
-
         for _ in range(MOST_PASSES):
             moved = 0
             for rows in row_blocks(self.problem.n_clients, self.problem.n_experts, BLOCK_BYTES):
@@ -144,8 +139,6 @@ class _Descent:
 
     def _block(self, rows: slice) -> tuple[Float64Array, ...]:
         """Return the rows of some clients; see `alignsolve.elastic.moves.Block`."""
-        from alignsolve.elastic.moves import Block
-
         problem, weights = self.problem, self.weights
         k, m = rows.stop - rows.start, problem.n_experts
         hard: list[Rows] = [(np.ones((k, m)), problem.max_experts[rows])]

@@ -31,7 +31,7 @@ from alignsolve.interrupts import Interrupted
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.model.bounds import BoundSet, all_bounds
 from alignsolve.model.feasibility import is_feasible
-from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.relaxation import ELASTIC_KINDS
 from alignsolve.status import Limits
 
@@ -110,8 +110,7 @@ class _Model:
         self, problem: AlignmentProblem, weights: ViolationWeights, most: float | None = None
     ) -> None:
         self.hard = without_bounds(problem)
-        exact = Feature.NAMED_LOAD_PENALTY not in problem.features
-        base = build_linear_model(self.hard, all_holder_pieces=exact)
+        base = build_linear_model(self.hard, all_holder_pieces=True)
         self.soft, self.limit, self.cost = _soft_rows(problem, weights, base)
         n_soft = self.limit.size
         nothing = np.zeros(n_soft)

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from alignsolve.certificate.certificate import Certificate, certify_answer, unproved
-from alignsolve.elastic.descent import descended, within_budgets
 from alignsolve.elastic.flow import LeastViolation, least_violation
 from alignsolve.elastic.shortfalls import of_flow_class, priced, shortfalls, without_bounds
 from alignsolve.elastic.violation_weights import ViolationWeights
@@ -262,6 +261,8 @@ class _Work:
         if problem.problem_class == "flow":
             result = self.plain(without_bounds(problem, keep_load_max=True), limits)
             return result.row_ind, result.col_ind
+        from alignsolve.elastic.descent import descended, within_budgets  # for this alone
+
         pairs = NOTHING
         if self.least is not None:
             _, pairs = self._among(self.least, of_flow_class(self.least.problem), limits, "auto")

@@ -10,6 +10,7 @@ import numpy as np
 from alignsolve.infeasibility.conflict import ConflictCheck
 from alignsolve.infeasibility.max_flow import (
     FeasibleFlow,
+    StateArray,
     allowed_state,
     expert_groups,
     flow_bounds,
@@ -76,7 +77,7 @@ class ListedFlow:
         self._others = stated.load_size - self._load_size
         self._stated = stated.of_clients(rows)
         # Where the flow under all the bounds ended: it keeps any part of the clients' bounds.
-        self._reached: FeasibleFlow | None = None
+        self._reached: StateArray | None = None
 
     def can_hold(self, kept: BoundSet) -> bool:
         """Tell whether the listed bounds, or a part of them, can hold together."""
@@ -90,12 +91,11 @@ class ListedFlow:
         )
         if bounds.impossible_experts().any():
             return False
+        state = self._allowed if self._reached is None else self._reached
+        flow = FeasibleFlow(state.copy(), self._group, bounds)
         if self._reached is None:
-            flow = FeasibleFlow(self._allowed.copy(), self._group, bounds)
             flow.seed()
-        else:
-            flow = self._reached.copy(bounds)
         can_hold = bool(flow.run())
         if kept is self._listed:
-            self._reached = flow
+            self._reached = flow.state
         return can_hold

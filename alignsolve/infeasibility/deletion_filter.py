@@ -16,7 +16,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -51,9 +50,6 @@ SPREAD_PARTS = 16
 
 #: Share of the time left that one question may take: one hard question is not the last.
 QUESTION_SHARE = 0.25
-
-#: Seconds that the search takes at most, whatever the limit: what is left by then still explains.
-SEARCH_SECONDS = 20.0
 
 #: Problems of at most so many pairs are not worth a second thread.
 SMALL_PAIRS = 4096
@@ -96,17 +92,17 @@ def decide(
             return core
         if reduced.fitness.size <= SMALL_PAIRS:
             limits = replace(limits, threads=1)
-        found = _asked(reduced, ask, limits)
-        if found is None or found is False:
-            return kept if found is False else None
+        found = _asked(reduced, kept, ask, limits)
+        if not isinstance(found, tuple):
+            return found
         point = found
     return clients[point[0]], point[1]
 
 
 def _asked(
-    problem: AlignmentProblem, ask: Subsolver, limits: Limits
-) -> Point | Literal[False] | None:
-    """Ask the exact backends for any feasible answer; False where there is none.
+    problem: AlignmentProblem, kept: BoundSet, ask: Subsolver, limits: Limits
+) -> Point | BoundSet | None:
+    """Ask the exact backends for any feasible answer; see `decide`.
 
     Raises
     ------
@@ -122,7 +118,7 @@ def _asked(
         if answer.termination is Termination.INTERRUPTED:
             raise Interrupted
         if answer.infeasible:
-            return False
+            return kept
         rows, cols = answer.row_ind, answer.col_ind
         if rows is not None and cols is not None and is_feasible(problem, rows, cols):
             return rows, cols
@@ -142,8 +138,7 @@ def find_mip_conflict(
     ask : Subsolver
         Solves by a backend.
     limits : Limits
-        Deadline, at which, and at the latest after `SEARCH_SECONDS`, the set found so far is
-        returned; seed and threads.
+        Deadline, at which the set found so far is returned; seed and threads.
 
     Returns
     -------
@@ -156,8 +151,7 @@ def find_mip_conflict(
     TimeoutError
         If the deadline passed before any set was shown to be in conflict.
     """
-    soon = min(limits.deadline, time.perf_counter() + SEARCH_SECONDS)
-    deletion = _Deletion(problem, ask, replace(limits, deadline=soon))
+    deletion = _Deletion(problem, ask, limits)
     deletion.start_from_relaxation()
     deletion.leave_out(deletion.kinds())
     deletion.leave_out(deletion.halves())

@@ -10,7 +10,6 @@ doi:10.1007/BF01589418). `FeasibleFlow` finds the one or the other.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import dataclass, replace
@@ -206,12 +205,6 @@ class FeasibleFlow:
             bounds.load_low, bounds.load_high,
         )
         self._count, self._load = pair_counts(self.state, 2, self.group)
-
-    def copy(self, bounds: FlowBounds) -> FeasibleFlow:
-        """Return an independent flow from the same state within other bounds."""
-        other = copy.copy(self)
-        other.state, other.bounds = self.state.copy(), bounds
-        return other
 
     def run(self, deadline: float = math.inf) -> bool | None:
         """Move to the experts' bounds.

@@ -18,7 +18,6 @@ from alignsolve.io.csv_fast import Columns, read_rows
 from alignsolve.io.files import decoded, fail, read_bytes
 from alignsolve.io.table import Column, read, write
 from alignsolve.model.arguments import MATRIX
-from alignsolve.model.arrays import IntArray
 from alignsolve.model.foreign import as_integers
 from alignsolve.model.large_integers import EXACT, MIXED, has_large_integers
 from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
@@ -131,7 +130,7 @@ def _after_lines(data: bytes, lines: int) -> int:
 
 def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[str, ...]) -> Columns:
     """Read the rows by Python's own reader, which alone says what is wrong."""
-    seen: dict[str, dict[str, int]] = {name: {} for name in ids}
+    codes: dict[str, dict[str, int]] = {name: {} for name in ids}
     parts: dict[str, list[npt.NDArray[Any]]] = {
         name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in names
     }
@@ -139,11 +138,15 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
     filled = _checked_rows(origin, reader, len(names))
     while rows := list(itertools.islice(filled, _CHUNK)):
         for name, words in zip(names, zip(*rows, strict=True), strict=True):
-            parts[name].append(_codes(words, seen[name]) if name in seen else
-                               _numbers(origin, name, words, done))
+            if name in codes:
+                seen = codes[name]  # ids are numbered by their first appearance
+                part = np.array([seen.setdefault(word, len(seen)) for word in words])
+            else:
+                part = _numbers(origin, name, words, done)
+            parts[name].append(part)
         done += len(rows)
     columns = {name: _joined(origin, name, part) for name, part in parts.items()}
-    return {name: Ids(columns.pop(name), list(seen[name])) for name in ids}, columns
+    return {name: Ids(columns.pop(name), list(codes[name])) for name in ids}, columns
 
 
 def _checked_rows(origin: Origin, reader: Reader, width: int) -> Iterator[list[str]]:
@@ -152,11 +155,6 @@ def _checked_rows(origin: Origin, reader: Reader, width: int) -> Iterator[list[s
         if len(row) != width:
             fail(origin.name, f"{len(row)} cells under {width} columns", line)
         yield row
-
-
-def _codes(words: tuple[str, ...], codes: dict[str, int]) -> IntArray:
-    """Number the words, those not seen before on from those seen."""
-    return np.array([codes.setdefault(word, len(codes)) for word in words], dtype=np.int64)
 
 
 def _numbers(

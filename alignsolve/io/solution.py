@@ -69,8 +69,8 @@ _ATTRIBUTES = {
     "conflict": "conflict", "relaxations": "relaxations", "row_ind": "row_ind",
     "col_ind": "col_ind",
 }
-#: Attributes that are checked against the problem.
-_CHECKED = ("prices", "multipliers", "row_ind", "col_ind")
+#: Attributes whose form is checked against the problem.
+_CHECKED = ("prices", "row_ind", "col_ind")
 _FURTHER = ("settings", "client_ids", "expert_ids")
 _KEYS = ("format", "version", "problem", "n_clients", "n_experts", *_FURTHER, *_ATTRIBUTES)
 
@@ -298,23 +298,22 @@ def _from_document(document: Any, problem: AlignmentProblem | None) -> Solution:
     check_format(document, FORMAT, VERSION)
     check_keys("", document, _KEYS)
     settings = _settings(document.get("settings", {}))
-    multipliers = document.get("multipliers")
+    left_out = set(_CHECKED)
     if problem is None:
-        problem, multipliers = _unknown(document), None
+        problem = _unknown(document)
+        left_out.add("multipliers")  # of no use beside another problem
     else:
         settings = _settings_for(document, problem, settings)
     index = [array_from_json(name, document.get(name)) for name in ("row_ind", "col_ind")]
     rows, cols = sorted_pairs(problem, *index)
     hints = get_type_hints(Solution)
-    plain_fields = {
-        name: _field(key, document[key], hints[name], Solution)
-        for key, name in _ATTRIBUTES.items() if key in document and name not in _CHECKED
-    }
+    claims = {name: _field(key, document[key], hints[name], Solution)
+              for key, name in _ATTRIBUTES.items() if key in document and name not in left_out}
+    if claims.get("multipliers") is not None:
+        claims["multipliers"].check(problem)
     return Solution(
-        rows, cols, **plain_fields,
-        prices=_prices("prices", document.get("prices"), problem.n_experts),
-        multipliers=None if multipliers is None else _multipliers(multipliers, problem),
-        settings=settings, client_ids=problem.client_ids, expert_ids=problem.expert_ids,
+        rows, cols, prices=_prices("prices", document.get("prices"), problem.n_experts),
+        settings=settings, client_ids=problem.client_ids, expert_ids=problem.expert_ids, **claims,
     )
 
 
@@ -378,33 +377,15 @@ def _prices(key: str, value: Any, length: int) -> Float64Array | None:
     return array.astype(np.float64)
 
 
-def _multipliers(value: Any, problem: AlignmentProblem) -> Multipliers:
-    """Return the stored multipliers, checked against the problem."""
-    expect("multipliers", value, dict, "an object")
-    check_keys("multipliers.", value, ("experts", "loads", "budgets", "fairness"), ("experts",))
-
-    def prices(key: str, part: Any) -> Float64Array:
-        return array_from_json(f"multipliers.{key}", part).astype(np.float64)
-
-    named = {
-        key: {name: prices(f"{key}.{name}", part) for name, part in expect(
-            f"multipliers.{key}", value.get(key, {}), dict, "an object of names").items()}
-        for key in ("loads", "budgets")
-    }
-    fairness = value.get("fairness")
-    found = Multipliers(prices("experts", value["experts"]), **named,
-                        fairness=None if fairness is None else prices("fairness", fairness))
-    found.check(problem)
-    return found
-
-
 def _fields(name: str, value: Any, kind: type[Any]) -> Any:
     """Return a stored dataclass; whether it is about the problem is not for here to say."""
-    hints = get_type_hints(kind)
+    hints, unset = get_type_hints(kind), dataclasses.MISSING
     expect(name, value, dict, "an object")
-    check_keys(f"{name}.", value, hints, required=hints)
-    return kind(**{key: _field(f"{name}.{key}", value[key], hint, kind)
-                   for key, hint in hints.items()})
+    check_keys(f"{name}.", value, hints,
+               [field.name for field in dataclasses.fields(kind)
+                if field.default is unset and field.default_factory is unset])
+    return kind(**{key: _field(f"{name}.{key}", part, hints[key], kind)
+                   for key, part in value.items()})
 
 
 def _field(name: str, value: Any, hint: Any, owner: type[Any]) -> Any:
@@ -413,6 +394,12 @@ def _field(name: str, value: Any, hint: Any, owner: type[Any]) -> Any:
         return None if value is None else _field(name, value, get_args(hint)[0], owner)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _fields(name, value, hint)
+    if get_origin(hint) is np.ndarray:
+        return array_from_json(name, value).astype(np.float64)
+    if get_origin(hint) is Mapping:
+        named = expect(name, value, dict, "an object of names")
+        return {key: _field(f"{name}.{key}", part, get_args(hint)[1], owner)
+                for key, part in named.items()}
     if get_origin(hint) is tuple:
         return tuple(_field(f"{name}[{at}]", part, get_args(hint)[0], owner)
                      for at, part in enumerate(expect(name, value, list, "a list")))

@@ -16,7 +16,7 @@ from alignsolve.model.arrays import Float64Array, IntArray, row_starts, weighted
 from alignsolve.model.bounds import EXPERT_KINDS, bound_values
 from alignsolve.model.features import Feature
 from alignsolve.model.foreign import refuse_mask
-from alignsolve.model.pair_kernel import is_ready, scan
+from alignsolve.model.pair_kernel import scan
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.whole_bounds import tolerance
 
@@ -96,7 +96,7 @@ class Assignment:
                 f"of one length"
             )
         # To import numba takes longer than to count even millions of pairs without it.
-        if "numba" in sys.modules and rows.dtype == cols.dtype == np.int64 and is_ready():
+        if "numba" in sys.modules and rows.dtype == cols.dtype == np.int64:
             found = scan(rows, cols, problem.n_clients, problem.n_experts)
             if found is not None:
                 return cls(rows, cols, *found)

@@ -69,15 +69,11 @@ def by_label(**arguments: Any) -> dict[str, Any]:
 
 
 def _part_in_order(prefix: str, part: Any, ids: Mapping[str, Iterable[object]]) -> Any:
-    """Return a load or resource in order, itself where pandas has no part in it."""
+    """Return a load or resource in order."""
     if not is_dataclass(part) or isinstance(part, type):
         return part  # which `checked_arguments` refuses
-    moved = {}
-    for name, value in vars(part).items():
-        ordered = _in_order(prefix + name, value, AXES[name], ids) if name in AXES else value
-        if ordered is not value:
-            moved[name] = ordered
-    return replace(part, **moved) if moved else part
+    return replace(part, **{name: _in_order(prefix + name, value, AXES[name], ids)
+                            for name, value in vars(part).items() if name in AXES})
 
 
 def _in_order(name: str, value: Any, axes: Axes, ids: Mapping[str, Iterable[object]]) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 from alignsolve.kernels import kernel
@@ -37,11 +35,6 @@ def _scan(rows, cols, indptr, load):
     for client in range(row, n):
         indptr[client + 1] = rows.size
     return found
-
-
-def is_ready() -> bool:
-    """Tell whether `scan` is compiled, or numba loaded for other kernels: else numpy is sooner."""
-    return "numba" in sys.modules or bool(_scan.has("int64"))
 
 
 def scan(rows: IntArray, cols: IntArray, n: int, m: int) -> tuple[IntArray, IntArray, bool] | None:

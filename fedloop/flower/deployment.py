@@ -25,7 +25,6 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -69,9 +68,7 @@ class Deployment:
     ...     deployment.wait(run)
     """
 
-    def __init__(
-        self, node_configs: Sequence[Mapping[str, Any]], logs: Path
-    ) -> None:
+    def __init__(self, node_configs: Sequence[Mapping[str, Any]], logs: Path) -> None:
         self._configs = [dict(config) for config in node_configs]
         self._logs = logs
         self.ports = free_ports(1 + len(self._configs))
@@ -97,10 +94,7 @@ class Deployment:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     # -- processes -----------------------------------------------------------------

@@ -68,16 +68,14 @@ def serve(
     timeout = float(config["timeout"])
     if strategy.nodes.timeout is None:
         strategy.nodes.timeout = timeout  # a query takes a process as well
-    patience = max(PATIENCE, timeout)
     strategy.max_experts = int(config["max-experts"])
-    strategy.nodes.wait(grid, int(config["min-nodes"]), patience)
+    strategy.nodes.wait(grid, int(config["min-nodes"]), max(PATIENCE, timeout))
     arrays = record_of(state)
     if resumes:
         arrays = strategy.resume(arrays)
     history = Path(str(config["history"])) if config.get("history") else None
-    lines = {}
+    lines = played(history, strategy.rounds_before) if history and resumes else {}
     if history is not None:
-        lines = played(history, strategy.rounds_before) if resumes else {}
         write_text(history, (json.dumps(line) + "\n" for number, line in lines.items()
                              if number < strategy.rounds_before))
 

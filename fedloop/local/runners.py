@@ -25,9 +25,7 @@ class Runner:
         return torch.vmap(self.model.run, (self._axes(params), 0, None if allowed is None else 0))(
             params, batch, allowed)
 
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
+    def each(self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """Return outputs (N, K, B, ...) under each of K masks.
 
         A layer's mask is (N, K, S), or (N, S) where it is the same in all. What does not
@@ -57,9 +55,7 @@ class Alone(Runner):
         output, usage, balance = self.model.run(self.model.own_rows(params, 0), batch[0], rows)
         return output[None], [shares[None] for shares in usage], balance[None]
 
-    def each(
-        self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]
-    ) -> Tensor:
+    def each(self, params: Mapping[str, Tensor], batch: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """Do what `Runner.each` does, mask after mask."""
         own = self.model.own_rows(params, 0)
         number = max(rows.shape[1] for rows in masks if rows.ndim == 3)

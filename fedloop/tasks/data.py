@@ -96,32 +96,39 @@ def _read_idx_halves(path: Path, name: str) -> Dataset:
                    np.concatenate([half.label for half in halves]), name, hashes)
 
 
-def split(data: Dataset, test_fraction: float, limit: int | None, seed: int) -> tuple[
-    np.ndarray, np.ndarray
-]:
+def split(
+    n: int, test_fraction: float, rng: np.random.Generator, limit: int | None = None, of: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of training and of held-out images, drawn at random.
 
     Parameters
     ----------
-    data : Dataset
-        All images.
+    n : int
+        Images.
     test_fraction : float
         Share of the images held out, above 0 and below 1.
-    limit : int or None
+    rng : Generator
+        Draws them.
+    limit : int, optional
         Most images used.
-    seed : int
-        Seed.
+    of : str
+        What they are of, for the error.
 
     Returns
     -------
     train, test : ndarray
         int64.
+
+    Raises
+    ------
+    DataError
+        If there are none to train or none to judge on.
     """
-    order = np.random.default_rng(seed).permutation(len(data.label))[:limit]
+    order = rng.permutation(n)[:limit]
     held_out = round(test_fraction * len(order))
     if not 0 < held_out < len(order):
-        raise DataError(f"a share of {test_fraction} of {len(order)} images leaves none to train "
-                        "or none to judge on")
+        raise DataError(f"a share of {test_fraction} of {len(order)} images{of} leaves none to "
+                        "train or none to judge on")
     return order[held_out:], order[:held_out]
 
 

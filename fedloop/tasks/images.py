@@ -32,7 +32,8 @@ class ImageClassification:
         if config.partition.kind == "domains":
             raise ConfigError("partition.kind is domains, which is for text; images are dealt out "
                               "by rotation, permuted-labels, dirichlet and others")
-        chosen = split(data, config.data.test_fraction, config.data.limit, config.seed)
+        chosen = split(len(data.label), config.data.test_fraction,
+                       np.random.default_rng(config.seed), config.data.limit)
         return deal(data, *chosen, config.partition, config.seed)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

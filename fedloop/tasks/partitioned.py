@@ -9,6 +9,7 @@ import numpy as np
 from fedloop.config import Config
 from fedloop.errors import DataError
 from fedloop.tasks.base import Examples, Partition
+from fedloop.tasks.data import split
 from fedloop.tasks.readers import unit
 
 #: Names of columns, the first that is there.
@@ -41,13 +42,10 @@ def deal_partitions(data: Any, config: Config) -> Partition:
     held: list[tuple[np.ndarray, np.ndarray]] = []
     for client in range(config.partition.clients):
         image, label = _columns(data.load_partition(client), client)
-        order = rng.permutation(len(label))
-        n = round(config.data.test_fraction * len(label))
-        if not 0 < n < len(label):
-            raise DataError(f"partition {client}: {len(label)} images are too few to hold out a "
-                            f"share of {config.data.test_fraction}")
-        held.append((image[order[:n]], label[order[:n]]))
-        kept.append((image[order[n:]], label[order[n:]]))
+        train, test = split(len(label), config.data.test_fraction, rng,
+                            of=f" of partition {client}")
+        held.append((image[test], label[test]))
+        kept.append((image[train], label[train]))
     if len({image.shape[1:] for image, _ in kept}) > 1:
         raise DataError("the partitions have images of different sizes")
     n_classes = 1 + max(int(label.max()) for _, label in kept + held)

@@ -236,7 +236,8 @@ def test_a_search_is_over_at_the_deadline(clock):
 
 @pytest.mark.parametrize("search", [
     lambda relaxation, start, **limits: subgradient_ascent(
-        relaxation, start, distance=1.0, **limits),
+        relaxation, relaxation.responses(start.prices), distance=1.0, seen=lambda _: False,
+        **limits),
     lambda relaxation, start, **limits: clear(
         relaxation, start.prices, Curvature.guess(relaxation), **limits),
 ])

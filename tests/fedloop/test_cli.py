@@ -134,7 +134,7 @@ def test_events_for_tensorboard(tmp_path):
     assert main([*words, "--set", "rounds=5"]) == 0
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     records = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
-    for title, key in (("accuracy/experts_held", "accuracy"), ("load/cv", "load_cv")):
+    for title, key in (("accuracy/as_served", "accuracy"), ("load/cv", "load_cv")):
         found = events.Scalars(title)
         assert [event.step for event in found] == [1, 2, 3, 4, 5]
         np.testing.assert_allclose([event.value for event in found],

@@ -188,7 +188,7 @@ def digits():
 
 
 def dealt(data, seed=0, **settings):
-    train, test = split(data, 0.2, None, seed)
+    train, test = split(len(data.label), 0.2, np.random.default_rng(seed))
     settings = {"clients": 12, "test_images": 30, **settings}
     return deal(data, train, test, PartitionSettings(**settings), seed), train, test
 
@@ -257,7 +257,7 @@ def test_too_few_images_are_an_error(digits):
     with pytest.raises(DataError, match="do not give 200 clients 10 each"):
         dealt(digits, clients=200)
     with pytest.raises(DataError, match="leaves none"):
-        split(digits, 0.0001, 100, 0)
+        split(1_797, 0.0001, np.random.default_rng(0), 100)
 
 
 def test_pooling_averages(digits):

@@ -135,8 +135,6 @@ def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array
     columns = np.arange(score.shape[1])
     best = score.argmax(axis=0)
     top = score[best, columns]
-    if score.shape[0] == 1:
-        return best, top, np.full(columns.size, -np.inf)
     score = score.copy()
     score[best, columns] = -np.inf
     return best, top, score.max(axis=0)

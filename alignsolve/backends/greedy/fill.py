@@ -7,6 +7,7 @@ import numpy as np
 from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.proposals import (
     COUNTS,
+    Swaps,
     best_swaps,
     first_of_each,
     running,
@@ -42,8 +43,8 @@ def fill_experts(state: State, budget: WorkBudget) -> None:
         wanted = max(params.least_asked, int(params.asked * _lack(state).sum()))
         stride = max(1, state.n_clients // wanted)
         asked = np.arange(number % stride, state.n_clients, stride)
-        client, drop, add, loss = _filling_swaps(state, asked, np.flatnonzero(lacking), budget)
-        order = np.argsort(loss, kind="stable")
+        client, drop, add, gain = _filling_swaps(state, asked, budget)
+        order = np.argsort(-gain, kind="stable")
         client, drop, add = client[order], drop[order], add[order]
         taken = _still_lacking(state, client, add)
         client, drop, add = client[taken], drop[taken], add[taken]
@@ -60,10 +61,8 @@ def _lack(state: State) -> Float64Array:
     return lack
 
 
-def _filling_swaps(
-    state: State, asked: IntArray, lacking: IntArray, budget: WorkBudget
-) -> tuple[IntArray, IntArray, IntArray, Float64Array]:
-    """Return the cheapest swap of each client: client, drop, add, and loss for what it fills."""
+def _filling_swaps(state: State, asked: IntArray, budget: WorkBudget) -> Swaps:
+    """Return the cheapest swap of each client: client, drop, add, and gain for what it fills."""
     lack, held = _lack(state), state.held[asked]
 
     def gains(at: IntArray, drop: IntArray) -> Float64Array:
@@ -78,7 +77,7 @@ def _filling_swaps(
         return np.asarray(gain + COUNTS.take(fits))
 
     at, drop, add, gain = best_swaps(state, asked, held, budget, gains, -np.inf, spare=True)
-    return asked[at], drop, add, -gain
+    return asked[at], drop, add, gain
 
 
 def _release(state: State, budget: WorkBudget) -> bool:

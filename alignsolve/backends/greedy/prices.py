@@ -76,16 +76,13 @@ def _adjusted(
     usual = _usual_load(state)[:, None]
     first, takers = step, Takers(state, sample)
     for _ in range(rounds):
-        if budget.is_spent():
-            break
         takers.meet_minima(prices, None, budget)
         takers.take(prices, None, budget)
-        if budget.is_spent():
-            # What a part of them asks for tells nothing.
-            takers.clear()
-            break
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
         takers.clear()
+        if budget.is_spent():
+            # What a part of them asks for tells nothing.
+            break
         excess = (demand - _supply(state, prices, demand)) / usual
         prices = _moved(state, prices, step * np.clip(excess, -1, 1))
         shift = _common_shift(state, prices, demand, 8 * first)

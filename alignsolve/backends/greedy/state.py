@@ -9,7 +9,7 @@ typical entry, times `State.strain` and the bound's weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,9 @@ from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 #: In place of an array of experts: all of them, one column each.
 ALL: Final = slice(None)
 Experts = IntArray | slice
+
+#: Position of the slots among the kinds of a client's bounds.
+SLOTS = 0
 
 #: Units that any broken bound counts at least: no gain of a single move is worth it.
 LEAST_EXCESS = 0.1
@@ -130,7 +133,7 @@ class State:
             entries = part.entries(slice(None))
             self.entries.append(entries if is_budget else -entries)
             self.sum_high[k] = part.high if is_budget else -part.low
-        self.sum_unit = [_typical(entries) for entries in self.entries]
+        self.sum_unit = np.array([_typical(entries) for entries in self.entries])
 
     # -- changes --------------------------------------------------------------
 
@@ -202,50 +205,35 @@ class State:
         -------
         change : float64 array, shape (k,), or (k, n_experts) for `ALL`
         """
-        shape = (clients.size, self.n_experts) if add is ALL else (clients.size,)
-        total = np.zeros(shape)
-        for kind, change in self.client_changes(clients, drop, add):
-            cost = self.strain * self.client_weight[kind, clients]
-            total += change * (cost[:, None] if add is ALL else cost)
-        return total
+        is_table = isinstance(add, slice)
 
-    def client_changes(
-        self, clients: IntArray, drop: IntArray | None, add: Experts | None
-    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Yield each kind of bound and the change of its excess.
-
-        The kinds are slots, groups if any, then the bounded sums; a change has shape
-        (k,), (k, 1) or (k, n_experts).
-        """
         def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return part[:, None] if add is ALL else part
+            return part[:, None] if is_table else part
 
+        total = np.zeros((clients.size, self.n_experts) if is_table else clients.size)
+        cost = self.strain * self.client_weight[:, clients]
         for kind, (group, *counts) in enumerate(self.counted):
-            only_one = counts[0].shape[1] == 1
-            if only_one and drop is not None and add is not None:
+            if kind == SLOTS and drop is not None and add is not None:
                 continue
-            change = np.zeros(clients.size, dtype=np.int64)
+            change: Any = 0
             if drop is not None:
-                change = _count_change(-1, *(part[clients, group[drop]] for part in counts))
-            change = spread(change)
-            if isinstance(add, slice):
-                more = _count_change(1, *(part[clients] for part in counts))
-                change = change + (more if only_one else more[:, group])
-            elif add is not None:
-                change = change + _count_change(1, *(part[clients, group[add]] for part in counts))
-            if drop is not None and add is not None:
-                taken = group if isinstance(add, slice) else group[add]
-                change = np.where(spread(group[drop]) == taken, 0, change)
-            yield kind, change
-        for k, entries in enumerate(self.entries):
-            net: Any = np.zeros(clients.size)
-            if drop is not None:
-                net = net - entries[clients, drop]
+                less = _count_change(-1, *(part[clients, group[drop]] for part in counts))
+                change = spread(less)
             if add is not None:
-                net = spread(net) + (entries[clients] if isinstance(add, slice)
-                                     else entries[clients, add])
+                who = clients if is_table else (clients, group[add])
+                more = _count_change(1, *(part[who] for part in counts))
+                change = change + (more[:, group] if is_table else more)
+            if drop is not None and add is not None:
+                change = np.where(spread(group[drop]) == group[add], 0, change)
+            total += change * spread(cost[kind])
+        for k, entries in enumerate(self.entries):
+            net: Any = 0.0 if add is None else entries[clients, add]
+            if drop is not None:
+                net = net - spread(entries[clients, drop])
             now, high = (spread(part[k][clients]) for part in (self.sums, self.sum_high))
-            yield len(self.counted) + k, _excess_change(self.sum_unit[k], net, now, -np.inf, high)
+            change = _excess_change(self.sum_unit[k], net, now, -np.inf, high)
+            total += change * spread(cost[len(self.counted) + k])
+        return total
 
     def expert_change(
         self,
@@ -296,13 +284,10 @@ class State:
         loss : float64 array, shape (k,)
             Value lost plus the change of the client's own broken bounds.
         """
-        if drop is None:
-            assert add is not None
-            clients = np.flatnonzero(~self.held[:, add] & (self.count < self.slot_high))
-        elif add is None:
-            clients = np.flatnonzero(self.held[:, drop])
-        else:
-            clients = np.flatnonzero(self.held[:, drop] & ~self.held[:, add])
+        may = self.count < self.slot_high if drop is None else self.held[:, drop]
+        if add is not None:
+            may = may & ~self.held[:, add]
+        clients = np.flatnonzero(may)
         if add is not None:
             clients = clients[self.values[clients, add] > -np.inf]
         given, taken = (
@@ -389,8 +374,7 @@ class State:
         total = _excess(self.amount, self.low, self.high, self.load_unit[:, None]).sum()
         for _, count, fewest, most in self.counted:
             total += _excess(count, fewest, most, 1.0).sum()
-        for k, now in enumerate(self.sums):
-            total += _excess(now, -np.inf, self.sum_high[k], self.sum_unit[k]).sum()
+        total += _excess(self.sums, -np.inf, self.sum_high, self.sum_unit[:, None]).sum()
         return float(total)
 
 

@@ -67,7 +67,8 @@ class Takers:
                 share = self.share[at]
                 score = np.where(score > 0, score / share, score * share)
             change = self.state.client_change(self.clients[at], None, ALL)
-            fits = self.state.allows(self.clients[at], None, ALL, most) & ~self.held[at]
+            fits = self.state.allows(self.clients[at], None, ALL, most)
+            fits &= ~self.held[at] & (score > -np.inf)
             # What repairs most comes first.
             repaired = np.where(fits, change, 0.0).min(axis=1)
             fits &= (change < 0) & (change <= 0.999 * repaired[:, None])

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian.bound import Relaxation
+from alignsolve.backends.lagrangian.bound import Priced, Relaxation
 from alignsolve.backends.lagrangian.params import AnnealingParams
-from alignsolve.backends.lagrangian.subgradient import Target
+from alignsolve.backends.lagrangian.subgradient import Target, follow_subgradients
 from alignsolve.model.arrays import Float64Array, IntArray
 from alignsolve.standard_form import ROUNDING
 
@@ -63,33 +63,30 @@ class Annealing:
         Their bounds are valid, and told.
         """
         params = self.params
-        deadline = time.perf_counter() + params.price_share * self.best.limits.remaining()
-        price, best = np.zeros(self.cap.size), np.inf
-        trial, direction = price, np.zeros_like(price)
-        target: Target | None = None
-        for step in range(params.price_rounds):
-            if self.best.is_over or (step and time.perf_counter() >= deadline):
-                break
-            worth = self.values - trial[:, None] * self.size
-            agent, jobs = worth.argmax(axis=0), np.arange(worth.shape[1])
-            bound = float(worth[agent, jobs].sum() + trial @ self.cap)
-            used = np.bincount(agent, self.size[agent, jobs], self.cap.size)
-            summed = float(np.abs(self.values[agent, jobs]).sum() + trial @ (used + self.cap))
-            self.best.lower(bound + ROUNDING * summed)
+
+        def seen(priced: Priced) -> bool:
+            self.best.lower(priced.bound)
             self.best.report()
-            if bound < best:
-                price, best = trial, bound
-            target = target or Target(params.price_distance * abs(bound), params.price_patience)
-            if target.follow(best):
-                trial, direction = price, np.zeros_like(price)
-                continue
-            direction = used - self.cap + params.price_momentum * direction
-            direction[(trial <= 0) & (direction < 0)] = 0.0
-            length = float(direction @ direction)
-            if length == 0:
-                break
-            trial = np.maximum(0.0, trial + (bound - best + target.distance) / length * direction)
-        return price
+            return self.best.is_over
+
+        start = self._respond(np.zeros(self.cap.size))
+        return follow_subgradients(
+            self._respond, start, Target(params.price_distance * abs(start.bound),
+                                         params.price_patience),
+            least=0.0, most=np.inf, memory=params.price_momentum, max_passes=params.price_rounds,
+            deadline=time.perf_counter() + params.price_share * self.best.limits.remaining(),
+            seen=seen,
+        ).prices  # fmt: skip
+
+    def _respond(self, prices: Float64Array) -> Priced:
+        """Return what prices of the budgets bound by, where each job takes its best agent."""
+        worth = self.values - prices[:, None] * self.size
+        agent, jobs = worth.argmax(axis=0), np.arange(worth.shape[1])
+        used = np.bincount(agent, self.size[agent, jobs], self.cap.size)
+        summed = float(np.abs(self.values[agent, jobs]).sum() + prices @ (used + self.cap))
+        bound = float(worth[agent, jobs].sum() + prices @ self.cap)
+        gradient = np.asarray(used - self.cap, dtype=np.float64)
+        return Priced(prices, bound + ROUNDING * summed, gradient, infeasible=False)
 
     @property
     def job_prices(self) -> Float64Array:

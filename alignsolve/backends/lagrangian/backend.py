@@ -74,10 +74,10 @@ class LagrangianBackend(Backend):
 
     def preparation(self, problem: AlignmentProblem) -> float:
         """Return the seconds that missing kernels compile for."""
-        from alignsolve.backends.lagrangian import pipeline
+        from alignsolve.backends.lagrangian import needed_kernels
 
         is_assignment = _looks_like_generalized_assignment(problem)
-        return compiling(pipeline.kernels_for(is_assignment), "float64")
+        return compiling(needed_kernels.kernels_for(is_assignment), "float64")
 
     def answers_soon(self, problem: AlignmentProblem) -> bool:
         """Tell whether answers begin with the prices, and greedy's first one takes longer."""

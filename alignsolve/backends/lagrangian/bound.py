@@ -25,7 +25,7 @@ from alignsolve.backends.lagrangian.client_rows import Clients
 from alignsolve.backends.row_units import row_units
 from alignsolve.kernels import cores
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem
+from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import ROUNDING, CouplingConstraints, Margin, best_load
 
 #: Float64 entries of the sizes of a block of clients: a few MB.
@@ -44,31 +44,41 @@ SOME = 2000
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
-    """What the clients respond to prices.
+class Priced:
+    """Prices, and what they bound by.
 
     Attributes
     ----------
-    prices : float64 array, shape (n_loads, n_experts)
-        Price of a unit of each load.
-    held : bool array, shape (k, n_experts)
-        Each client's best set that was found.
+    prices : float64 array
+        The prices: of clients' responses, shape (n_loads, n_experts), of a unit of each load.
     bound : float
         Valid upper bound (max sense) of the problem, or of the sample's share of it.
-    demand : float64 array, shape (n_loads, n_experts)
-        Loads of the responses.
-    gradient : float64 array, shape (n_loads, n_experts)
-        Loads of the responses less the experts' best loads.
+    gradient : float64 array, shape of `prices`
+        What is demanded at the prices less what is supplied.
     infeasible : bool
         Whether some client has no set at all.
     """
 
     prices: Float64Array
-    held: BoolArray
     bound: float
-    demand: Float64Array
     gradient: Float64Array
     infeasible: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Responses(Priced):
+    """What the clients respond to prices.
+
+    Attributes
+    ----------
+    held : bool array, shape (k, n_experts)
+        Each client's best set that was found.
+    demand : float64 array, shape (n_loads, n_experts)
+        Loads of the responses.
+    """
+
+    held: BoolArray
+    demand: Float64Array
 
 
 class Relaxation:
@@ -109,6 +119,17 @@ class Relaxation:
     def shape(self) -> tuple[int, int]:
         """Shape of prices: (n_loads, n_experts)."""
         return self.loads.low.shape[0], self.problem.n_experts
+
+    @property
+    def is_generalized_assignment(self) -> bool:
+        """Whether every expert is held exactly once, and one budget in units is all that binds."""
+        loads = self.loads
+        return (
+            self.whole is not None
+            and loads.names == ("",)
+            and bool((loads.low == 1).all() and (loads.high == 1).all())
+            and Feature.LOAD_PENALTY not in self.problem.features
+        )
 
     def nodes(self, few: int) -> int:
         """Return the nodes of a client's search that is to be short, if few find a set at all."""
@@ -168,10 +189,8 @@ class Relaxation:
         load, worth = best_loads(prices, *bounds, loads.is_count if sample is None else None)
         parts = float(upper.sum()), float(worth.sum())
         rounding = ROUNDING * (float(np.abs(upper).sum()) + float(np.abs(worth).sum()))
-        return Responses(
-            prices, held, sum(parts) + rounding, total, total - load,
-            bool((upper == -np.inf).any()),
-        )  # fmt: skip
+        infeasible = bool((upper == -np.inf).any())
+        return Responses(prices, sum(parts) + rounding, total - load, infeasible, held, total)
 
     def _each(
         self, work: Callable[[slice], Float64Array], blocks: list[slice]
@@ -239,6 +258,12 @@ def typical_difference(problem: AlignmentProblem) -> float:
     found = spread if spread > 1e-3 * size else 0.3 * size or 1.0
     # Far below that, floors or penalties set the scale, and inverses stay finite.
     return max(found, LEAST_SPREAD)
+
+
+def sum_of_largest(values: Float64Array) -> float:
+    """Return how far the bound without prices may be off: the experts' largest values."""
+    finite = np.where(values > -np.inf, np.abs(values), 0.0)
+    return float(finite.max(axis=0, initial=0.0).sum())
 
 
 def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:

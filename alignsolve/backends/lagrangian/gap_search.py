@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian import tree_kernels, tree_state
 from alignsolve.backends.lagrangian.annealing import Annealing
-from alignsolve.backends.lagrangian.bound import Relaxation, Responses
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses, sum_of_largest
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.tree import AssignmentTree
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.model.problem import AlignmentProblem, Feature
+from alignsolve.model.problem import AlignmentProblem
 from alignsolve.progress import Reporter
 from alignsolve.status import Limits, Outcome, Termination
 
@@ -40,24 +39,13 @@ Searches = list[tuple[Iterator[None], Callable[[], float]]]
 ROUNDING = 1e-11
 
 
-def applies(relaxation: Relaxation) -> bool:
-    """Tell whether a problem is generalized assignment."""
-    problem, loads = relaxation.problem, relaxation.loads
-    return (
-        relaxation.whole is not None
-        and loads.names == ("",)
-        and bool((loads.low == 1).all() and (loads.high == 1).all())
-        and Feature.LOAD_PENALTY not in problem.features
-    )
-
-
 class GapSearch:
     """The two searches; see the module.
 
     Parameters
     ----------
     relaxation : Relaxation
-        A problem that `applies`.
+        Generalized assignment.
     priced : Responses
         Those to good prices.
     best : SharedIncumbent
@@ -91,7 +79,7 @@ class GapSearch:
         self.threads = relaxation.threads
         # Less than half of what answers are told apart by: else a search for a better
         # answer finds the best one again, for ever.
-        self.margin = ROUNDING * (first_distance(self.values) + float(np.abs(self.prices).sum()))
+        self.margin = ROUNDING * (sum_of_largest(self.values) + float(np.abs(self.prices).sum()))
         best.rounding = self.margin
         self.seed = best.limits.seed
         self.nodes = self.dives = self.polishes = self.cores = 0
@@ -119,7 +107,8 @@ class GapSearch:
 
     def run(self) -> None:
         """Search until it is over."""
-        prove = [(self._prove(), self._share_of_proof)] if "tree" in self.parts else []
+        proof = self._prove(), lambda: self.params.stuck_share if self._is_stuck else 1.0
+        prove = [proof] if "tree" in self.parts else []
         dive = [(self._dive(), lambda: 1.0)] if "search" in self.parts else []
         if self.threads == 1:
             self._alternate(prove + dive)
@@ -176,9 +165,6 @@ class GapSearch:
         levels = (self.best.bound - self.best.value) / max(self.step, 1e-300)
         late = seconds > self.params.core_seconds
         return late and self.best.limits.remaining() < seconds * levels < np.inf
-
-    def _share_of_proof(self) -> float:
-        return self.params.stuck_share if self._is_stuck else 1.0
 
     def _allowed(self, least: float) -> BoolArray:
         """Return the pairs that an answer of at least a value may hold, as the prices tell."""
@@ -412,23 +398,3 @@ class GapSearch:
             best.interrupted = True
             best.stop()
         return answer
-
-
-def compile_kernels() -> None:
-    """Compile the searches, if need be: in threads, a time limit would leave that behind."""
-    from alignsolve.backends.lagrangian.annealing_kernels import anneal
-
-    ones = np.ones((2, 2))
-    sizes = np.ones((2, 2), dtype=np.int64)
-    tree = AssignmentTree(ones, sizes, sizes[0], ones > 0, np.zeros(2), 0.0)
-    tree.run(0)
-    tree_state.keep_only(tree.state, 0, 0)
-    tree_kernels.process(tree.state, tree.work, tree.least)
-    jobs = np.zeros((2, 1), dtype=np.int64)
-    anneal(ones, ones, sizes, sizes[0], *ones, jobs, 1.0, 0.0, 0, 0, jobs[:, 0], 0.0, jobs[:, 0])
-
-
-def first_distance(values: Float64Array) -> float:
-    """Return how far the bound without prices may be off: the experts' largest values."""
-    finite = np.where(values > -np.inf, np.abs(values), 0.0)
-    return float(finite.max(axis=0, initial=0.0).sum())

@@ -13,22 +13,14 @@ import numpy as np
 
 from alignsolve.backends.base import library_version
 from alignsolve.backends.incumbent import SharedIncumbent
-from alignsolve.backends.lagrangian import (
-    annealing_kernels,
-    best_response_kernels,
-    gap_search,
-    knapsack,
-    proximal_newton,
-    tree_kernels,
-)
+from alignsolve.backends.lagrangian import gap_search, needed_kernels, proximal_newton
 from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
-from alignsolve.backends.lagrangian.bound import Relaxation, Responses
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses, sum_of_largest
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
-from alignsolve.kernels import Kernel
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
@@ -103,15 +95,6 @@ def solve_lagrangian(
     return run.answer()
 
 
-def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
-    """Return the kernels that most problems need, or generalized assignment."""
-    if is_assignment:
-        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.process,
-                annealing_kernels.anneal)  # fmt: skip
-    responses = best_response_kernels
-    return responses.respond, responses.respond_in_turn, responses.clearing_prices
-
-
 class _Run:
     """One solve."""
 
@@ -137,14 +120,14 @@ class _Run:
         relaxation = Relaxation(self.problem, self.limits.threads)
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
-        if gap_search.applies(relaxation) and not self.limits.repeatable:
+        if relaxation.is_generalized_assignment and not self.limits.repeatable:
             self._solve_generalized_assignment(relaxation)
         else:
             self._solve_loads(relaxation)
 
     def _solve_generalized_assignment(self, relaxation: Relaxation) -> None:
         """Price generalized assignment, then search for answers and proofs."""
-        gap_search.compile_kernels()
+        needed_kernels.compile_searches()
         annealing = Annealing(relaxation, self.best, self.params.annealing)
         if self.best.is_over:
             return
@@ -360,7 +343,7 @@ class _Run:
         if start.infeasible:
             return start
         values = self.problem.values(slice(0, self.problem.n_clients))
-        scale = max(abs(start.bound), gap_search.first_distance(values))
+        scale = max(abs(start.bound), sum_of_largest(values))
         return subgradient_ascent(
             relaxation, start, distance=FIRST_DISTANCE * scale, deadline=deadline,
             max_passes=SUBGRADIENT_PASSES, seen=seen,

@@ -15,10 +15,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
-from alignsolve.backends.lagrangian.bound import Relaxation, Responses
+from alignsolve.backends.lagrangian.bound import Priced, Relaxation, Responses
+from alignsolve.model.arrays import Float64Array
+
+Point = TypeVar("Point", bound=Priced)
 
 #: Share of the direction before that is kept.
 MEMORY = 0.9
@@ -70,6 +74,74 @@ class Target:
         return not progress
 
 
+def follow_subgradients(
+    respond: Callable[[Float64Array], Point],
+    start: Point,
+    target: Target,
+    *,
+    least: Float64Array | float,
+    most: Float64Array | float,
+    unit: Float64Array | float = 1.0,
+    memory: float = MEMORY,
+    deadline: float,
+    max_passes: int,
+    seen: Callable[[Point], bool],
+) -> Point:
+    """Improve prices by subgradient steps.
+
+    Parameters
+    ----------
+    respond : callable
+        Returns what prices bound by.
+    start : Priced
+        Where to start.
+    target : Target
+        What steps aim at.
+    least, most : float64 array, broadcast to the prices' shape
+        Their range.
+    unit : float64 array, broadcast to the prices' shape
+        Typical changes of demand, which steps are measured in.
+    memory : float
+        Share of the direction before that is kept.
+    deadline : float
+        Value of ``time.perf_counter()`` at which to stop.
+    max_passes : int
+        Most points, with the first one.
+    seen : callable
+        Called with the best point after every pass; true ends the search.
+
+    Returns
+    -------
+    Priced
+        The best point met, not worse than `start`.
+    """
+    best = point = start
+    direction = np.zeros_like(start.prices)
+    for passes in range(1, max_passes + 1):
+        if point.infeasible or not math.isfinite(point.bound):
+            return point if point.infeasible else best
+        if point.bound < best.bound:
+            best = point
+        floor = FINEST * max(1.0, abs(best.bound))
+        if seen(best) or passes == max_passes or target.distance < floor:
+            break
+        if time.perf_counter() >= deadline:
+            break
+        if target.follow(best.bound):
+            point, direction = best, np.zeros_like(direction)
+        prices = point.prices
+        direction = point.gradient / unit + memory * direction
+        # At the edge of the prices' range only inward steps count.
+        blocked = ((prices <= least) & (direction < 0)) | ((prices >= most) & (direction > 0))
+        direction[blocked] = 0.0
+        length = float((direction**2).sum())
+        if length == 0:
+            break
+        step = (point.bound - best.bound + target.distance) / length
+        point = respond(np.clip(prices + step * direction / unit, least, most))
+    return best
+
+
 def subgradient_ascent(
     relaxation: Relaxation,
     start: Responses,
@@ -77,9 +149,9 @@ def subgradient_ascent(
     distance: float,
     deadline: float,
     max_passes: int,
-    seen: Callable[[Responses], bool] | None = None,
+    seen: Callable[[Responses], bool],
 ) -> Responses:
-    """Improve prices by subgradient steps.
+    """Improve prices of the loads by subgradient steps; see `follow_subgradients`.
 
     Parameters
     ----------
@@ -89,49 +161,17 @@ def subgradient_ascent(
         Where to start: the responses to some prices.
     distance : float
         First distance of the target from the bound, in units of fitness.
-    deadline : float
-        Value of ``time.perf_counter()`` at which to stop.
-    max_passes : int
-        Most passes over the clients.
-    seen : callable, optional
-        Called with the best responses after every pass; true ends the search.
-
-    Returns
-    -------
-    Responses
-        Those to the best prices met, not worse than `start`.
+    deadline, max_passes, seen
+        See `follow_subgradients`.
     """
     loads = relaxation.loads
-    unit = relaxation.typical_weight[:, None]
     total = loads.weight.sum(axis=1)[:, None]
     free = loads.slope == 0
-    # A bound that cannot bind from above leaves no price above 0, and vice versa.
-    least = np.where(free & (loads.low <= 0), 0.0, -np.inf)
-    most = np.where(free & (loads.high >= total), 0.0, np.inf)
-    best, prices = start, np.clip(start.prices, least, most)
-    direction = np.zeros_like(prices)
-    target = Target(distance, reference=start.bound)
-    for _ in range(max_passes):
-        responses = relaxation.responses(prices)
-        if responses.infeasible or not math.isfinite(responses.bound):
-            return responses if responses.infeasible else best
-        if responses.bound < best.bound:
-            best = responses
-        if seen is not None and seen(best):
-            break
-        if target.follow(best.bound):
-            prices, direction, responses = best.prices, np.zeros_like(prices), best
-        floor = FINEST * max(1.0, abs(best.bound))
-        if target.distance < floor or time.perf_counter() >= deadline:
-            break
-        gradient = responses.gradient / unit
-        direction = gradient + MEMORY * direction
-        # At the edge of the prices' range only inward steps count.
-        blocked = ((prices <= least) & (direction < 0)) | ((prices >= most) & (direction > 0))
-        direction[blocked] = 0.0
-        length = float((direction**2).sum())
-        if length == 0:
-            break
-        step = (responses.bound - best.bound + target.distance) / length
-        prices = np.clip(prices + step * direction / unit, least, most)
-    return best
+    return follow_subgradients(
+        relaxation.responses, start, Target(distance, reference=start.bound),
+        # A bound that cannot bind from above leaves no price above 0, and vice versa.
+        least=np.where(free & (loads.low <= 0), 0.0, -np.inf),
+        most=np.where(free & (loads.high >= total), 0.0, np.inf),
+        unit=relaxation.typical_weight[:, None], deadline=deadline, max_passes=max_passes,
+        seen=seen,
+    )  # fmt: skip

@@ -24,6 +24,9 @@ from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.model.feasibility import Violation, violations
 from alignsolve.model.problem import AlignmentProblem
 
+#: Most cuts from one answer.
+MOST_CUTS = 10_000
+
 #: Rows behind the kinds of violation whose sums are over floats, and which side they break; all
 #: others are counts, which solvers keep exactly.
 _FLOAT_ROWS = {
@@ -33,8 +36,7 @@ _FLOAT_ROWS = {
 
 
 def exact_cuts(
-    problem: AlignmentProblem, model: LinearModel, rows: IntArray, cols: IntArray,
-    most: int = 10_000,
+    problem: AlignmentProblem, model: LinearModel, rows: IntArray, cols: IntArray
 ) -> RowBlock | None:
     """Return rows that cut off an infeasible answer.
 
@@ -46,8 +48,6 @@ def exact_cuts(
         Its model, whose columns the cuts refer to.
     rows, cols : int64 array, shape (n_pairs,)
         The answer.
-    most : int
-        Most cuts.
 
     Returns
     -------
@@ -62,7 +62,8 @@ def exact_cuts(
     of the package's own sums.
     """
     held = model.point(problem, rows, cols)[: model.n_pairs] > 0.5
-    broken = (_broken_sum(model, found) for found in violations(problem, rows, cols, limit=most))
+    found = violations(problem, rows, cols, limit=MOST_CUTS)
+    broken = (_broken_sum(model, violation) for violation in found)
     covers = [_cover(held, *part) for part in broken if part is not None]
     if not covers:
         return None

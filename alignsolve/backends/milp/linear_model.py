@@ -7,6 +7,7 @@ its penalty (see `alignsolve.backends.milp.penalty_pieces`). The model maximises
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,9 +16,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from alignsolve.backends.milp.penalty_pieces import (
+    FEW_LOADS,
     PenaltyGroup,
     Pieces,
-    all_pieces,
     first_pieces,
     penalty_groups,
 )
@@ -197,8 +198,8 @@ def build_linear_model(
     n_columns = clients.size + 2 * sum(group.experts.size for group in penalties)
     builder = _Builder(problem, clients, experts, n_columns)
     blocks = [*builder.bounds(penalties), *map(builder.load_sums, penalties)]
-    pieces = all_pieces if all_holder_pieces else first_pieces
-    blocks += [piece_rows(group, pieces(group), n_columns) for group in penalties]
+    few = math.inf if all_holder_pieces else FEW_LOADS
+    blocks += [piece_rows(group, first_pieces(group, few), n_columns) for group in penalties]
     objective, lower, upper = np.zeros(n_columns), np.zeros(n_columns), np.ones(n_columns)
     objective[: clients.size] = problem.pair_values(clients, experts)
     is_integer = np.ones(n_columns, dtype=np.bool_)

@@ -149,28 +149,16 @@ def _tangents(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
     return which, 2 * slope * away, -slope * away * (load + target)
 
 
-def all_pieces(group: PenaltyGroup) -> Pieces:
-    """Return every secant of a penalty on holders.
+def first_pieces(group: PenaltyGroup, few: float = FEW_LOADS) -> Pieces:
+    """Return pieces that are dense near the target and sparse far from it.
 
-    Raises
-    ------
-    ValueError
-        If the penalty is on a named load: it has no finite list of pieces.
+    Penalties on holders over at most `few` loads get all their pieces, which makes them exact;
+    one on a real load has no finite list.
     """
-    if not group.is_count:
-        raise ValueError(
-            f"the penalty on load {group.name!r} is quadratic in a real load; a linear model "
-            f"cannot list it exactly"
-        )
-    low = group.low.astype(np.int64)
-    load, which = concatenated_ranges(low, np.maximum(group.high.astype(np.int64), low + 1))
-    return _secants(group, which, load.astype(np.float64))
-
-
-def first_pieces(group: PenaltyGroup) -> Pieces:
-    """Return pieces that are dense near the target and sparse far from it."""
-    if group.is_count and (group.high - group.low).max() <= FEW_LOADS:
-        return all_pieces(group)
+    if group.is_count and (group.high - group.low).max() <= few:
+        low = group.low.astype(np.int64)
+        load, which = concatenated_ranges(low, np.maximum(group.high.astype(np.int64), low + 1))
+        return _secants(group, which, load.astype(np.float64))
     reach = float((group.reach() / group.unit).max())
     n_doublings = min(60, math.ceil(math.log2(max(2.0, reach))) + 1)
     doublings = 2.0 ** np.arange(n_doublings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -77,23 +78,23 @@ class ScipyHighs(FloatLibrary):
                 break
         return self._outcome(result, scaled)
 
-    def _outcome(self, result: object, scaled: FloatModel) -> ModelOutcome:
+    def _outcome(self, result: Any, scaled: FloatModel) -> ModelOutcome:
         """Translate SciPy's result."""
-        status, message = result.status, str(result.message)  # type: ignore[attr-defined]
+        status, message = result.status, str(result.message)
         # The status of infeasible problems also stands for models that HiGHS refuses. The
         # model is bounded: binaries, and penalties from below.
         if message.startswith(("The problem is infeasible", "The problem is unbounded or inf")):
             return ModelOutcome(infeasible=True)
         if status not in (_OPTIMAL, _LIMIT):
             raise BackendError(f"{self.source} ended with status {status}: {message}")
-        x, bound = getattr(result, "x", None), getattr(result, "mip_dual_bound", None)
+        bound = result.mip_dual_bound
         if bound is None and status == _OPTIMAL:
             # Without whole columns it was a linear program.
-            bound = result.fun  # type: ignore[attr-defined]
+            bound = result.fun
         return ModelOutcome(
-            [] if x is None else [scaled.original(np.asarray(x))],
+            [] if result.x is None else [scaled.original(result.x)],
             math.inf if bound is None else scaled.bound(-bound), finished=status == _OPTIMAL,
-            nodes=int(getattr(result, "mip_node_count", None) or 0),
+            nodes=result.mip_node_count or 0,
         )
 
 

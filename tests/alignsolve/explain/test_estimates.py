@@ -83,7 +83,7 @@ def test_settled_margins_and_worths_of_clients_are_differences_of_optima(problem
     result = al.solve(problem)
     assume(result.status is al.Status.OPTIMAL)
     i = data.draw(st.integers(0, problem.n_clients - 1))
-    found = al.explain(problem, result, client=i, exact=True)
+    found = al.explain(problem, result, client=i, exact=True, time_limit=1000)
     now = optimum(problem)
     assert (found.exact, found.estimates, found.notes) == (True, (), ())
     for part in found.held:
@@ -109,7 +109,7 @@ def test_settled_worths_of_experts_are_differences_of_optima(problem, data):
     result = al.solve(problem)
     assume(result.status is al.Status.OPTIMAL)
     j = data.draw(st.integers(0, problem.n_experts - 1))
-    explainer = al.Explainer(problem, result, exact=True)
+    explainer = al.Explainer(problem, result, exact=True, time_limit=1000)
     found, whole, now = explainer.expert(j), explainer.overall(), optimum(problem)
     assert found.exact and whole.exact
     more = optimum(problem.replace(load_max=plus(problem.load_max, j, 1))) - now
@@ -180,7 +180,7 @@ def test_a_number_between_bounds_is_said_so(monkeypatch):
         return replace(found, status=al.Status.FEASIBLE, dual_bound=found.objective_value + 0.25)
 
     monkeypatch.setattr(resolving, "solve_within", loosely)
-    found = al.explain(FLEET, result, client="ann", exact=True)
+    found = al.explain(FLEET, result, client="ann", exact=True, time_limit=1000)
     without = optimum(with_value(FLEET, 0, found.held[0].expert, -np.inf))
     margin = result.objective_value - without
     assert found.held[0].bounds == pytest.approx((max(0, margin - 0.25), margin))

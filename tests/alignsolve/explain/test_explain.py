@@ -197,7 +197,7 @@ def test_answers_not_proved_optimal_have_estimates():
     found = al.explain(problem, result, client=0)
     assert not (found.exact or found.held[0].exact)
     assert "not proved optimal: margins and worths are estimates" in found.text()
-    settled = al.explain(problem, result, client=0, exact=True)
+    settled = al.explain(problem, result, client=0, exact=True, time_limit=1000)
     # Without expert 1 client 0 can have expert 0, and 5.5 is more than 3.
     assert (settled.held[0].exact, settled.held[0].margin) == (True, 0)
     # What a slot is worth would be known if the optimum were.

@@ -491,16 +491,6 @@ def test_without_time_nothing_else_is_claimed():
     assert hinted.proved
 
 
-def test_the_reduction_of_a_mip_conflict_ends_without_a_limit(monkeypatch):
-    problem = al.AlignmentProblem(np.zeros((3, 4)), 4, min_experts=2,
-                                  resources={"mb": al.Resource(6.0, [20, 10, 20])})
-    assert len(find_conflict(problem).bounds) == 2
-    monkeypatch.setattr(deletion_filter, "SEARCH_SECONDS", -1.0)
-    conflict = find_conflict(problem)
-    assert (conflict.proved, conflict.irreducible) == (True, False)
-    assert len(conflict.bounds) == 6
-
-
 def test_the_reduction_of_a_mip_conflict_ends_at_the_deadline():
     rng = np.random.default_rng(0)
     weight = rng.integers(1, 50, 150).astype(float)

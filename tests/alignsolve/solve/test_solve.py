@@ -347,8 +347,9 @@ class SlowBackend(FakeBackend):
         return False
 
 
-@pytest.mark.parametrize(("time_limit", "has_answer"), [
-    (math.inf, False), (3600.0, False), (5.0, True)])
+@pytest.mark.parametrize(
+    ("time_limit", "has_answer"), [(math.inf, False), (3600.0, False), (5.0, True)]
+)
 def test_greedy_answers_a_mip_before_a_quick_backend_under_a_short_limit_only(
     time_limit: float, has_answer: bool
 ) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import alignsolve as al
 from alignsolve.backends import get_backend, registry
-from alignsolve.backends.lagrangian import gap_search, pipeline, proximal_newton
+from alignsolve.backends.lagrangian import gap_search, needed_kernels, pipeline, proximal_newton
 from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.backend import LagrangianBackend
 from alignsolve.backends.lagrangian.bound import Relaxation
@@ -481,7 +481,7 @@ def test_unknown_parts_are_named() -> None:
 
 def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, small = get_backend("lagrangian"), fleet(20, 4)
-    names = {kernel.__name__ for kernel in pipeline.kernels_for(is_assignment=False)}
+    names = {kernel.__name__ for kernel in needed_kernels.kernels_for(is_assignment=False)}
     monkeypatch.setattr(Kernel, "has", lambda kernel, _: kernel.__name__ in names)
     assert backend.preparation(small) == 0
     assert backend.preparation(assignment()) > 1

@@ -96,13 +96,6 @@ def test_wide_holder_penalties_start_with_few_pieces() -> None:
             assert not exact or seen[0] == pytest.approx(true[0], rel=1e-12)
 
 
-def test_named_load_penalties_have_no_exact_list() -> None:
-    load = al.Load(np.arange(3.0), penalty=1.0)
-    problem = al.AlignmentProblem(np.ones((3, 2)), 1, loads={"samples": load})
-    with pytest.raises(ValueError, match="samples"):
-        build_linear_model(problem, all_holder_pieces=True)
-
-
 def test_impossible_pairs_and_idle_rows_are_left_out() -> None:
     problem = al.AlignmentProblem(
         [[1, -np.inf, 2], [3, 4, 5]],
