@@ -253,11 +253,13 @@ def holder_residuals(
 ) -> Float64Array:
     """Return what each expert's holders lack to its best load at the given prices."""
     low, high = problem.holder_bounds()
+    if Feature.LOAD_PENALTY not in problem.features:
+        gain = np.where(prices > 0, high - holders, low - holders) * prices
+        return np.asarray(np.maximum(gain, 0.0))
     slope, target = problem.load_penalty, problem.load_target
     best = best_load(prices, slope, target, low, high)
     residual = np.zeros(problem.n_experts)
-    whole = Feature.LOAD_PENALTY not in problem.features
-    for load in (best,) if whole else (np.floor(best), np.ceil(best)):
+    for load in (np.floor(best), np.ceil(best)):
         change = load - holders
         # p (l - l0) - a ((l - t)^2 - (l0 - t)^2), factored: exactly 0 where l = l0.
         gain = change * (prices - slope * (load + holders - 2 * target))

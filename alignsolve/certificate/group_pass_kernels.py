@@ -9,6 +9,7 @@ import numpy as np
 
 from alignsolve.certificate.row_pass_kernels import ROUNDINGS, chunk_sums, insert
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import read_row
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray
 
 
@@ -105,8 +106,8 @@ def residual_rows_in_groups(values, prices, indptr, cols, slot_min, slot_max, st
     low, high : int64 arrays, shape (n, n_groups)
         Fewest and most experts of each group.
     """
-    m, n_groups = values.shape[1], start.size - 1
-    reduced, worth = np.empty(m), np.empty(m)
+    m, n_groups = prices.size, start.size - 1
+    row, reduced, worth = np.empty(m), np.empty(m), np.empty(m)
     gained, lost = np.empty(m), np.empty(m)
     is_held, taken = np.zeros(m, np.bool_), np.zeros(m, np.bool_)
     lowest = np.empty(n_groups)
@@ -116,10 +117,11 @@ def residual_rows_in_groups(values, prices, indptr, cols, slot_min, slot_max, st
         most = min(slot_max[i], m)
         size[:] = 0
         lowest[:] = np.inf
+        read_row(values, i, row)
         for t in range(n_held):
             j = cols[first + t]
-            out[first + t] = values[i, j]
-            worth[t] = np.float64(values[i, j]) - prices[j]
+            out[first + t] = row[j]
+            worth[t] = row[j] - prices[j]
             size[group[j]] += 1
             lowest[group[j]] = min(lowest[group[j]], worth[t])
         kept = slot_min[i] <= n_held <= most
@@ -144,18 +146,18 @@ def residual_rows_in_groups(values, prices, indptr, cols, slot_min, slot_max, st
             lowest[g] = limit
             for j in range(start[g], start[g + 1]):
                 # Written so that NaN counts as beyond.
-                beyond += np.int64(not (np.float64(values[i, j]) - prices[j] <= limit))
+                beyond += np.int64(not (row[j] - prices[j] <= limit))
         for t in range(n_held):
             beyond -= np.int64(not (worth[t] <= lowest[group[cols[first + t]]]))
         if beyond == 0 and (spare > 0 or n_held == slot_min[i]):
             continue
         value, price = 0.0, 0.0
-        if n_held > 0 and values[i, cols[first]] > -np.inf:
-            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
+        if n_held > 0 and out[first] > -np.inf:
+            value, price = out[first], prices[cols[first]]
         empty = price - value
         for j in range(m):
-            reduced[j] = (np.float64(values[i, j]) - value) - (prices[j] - price)
-            if np.isnan(values[i, j]):
+            reduced[j] = (row[j] - value) - (prices[j] - price)
+            if np.isnan(row[j]):
                 sums[0] = np.nan
         if np.isnan(sums[0]):
             continue
@@ -171,7 +173,7 @@ def residual_rows_in_groups(values, prices, indptr, cols, slot_min, slot_max, st
         sums[0] += residual
         for j in range(m):
             is_held[j] = False
-            own, paid = np.float64(values[i, j]) - value, prices[j] - price
+            own, paid = row[j] - value, prices[j] - price
             if residual > 0 and own - paid >= least:
                 sums[1] = max(sums[1], abs(own) + abs(paid))
 

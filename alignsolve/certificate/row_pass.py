@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.kernels import SMALL
+from alignsolve.kernels import SMALL, compiling
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -81,7 +81,7 @@ def must_compile(problem: AlignmentProblem) -> bool:
     is_small = problem.fitness.size <= SMALL
     needed = (row_pass_kernels.residual_rows if problem.expert_group is None
               else group_pass_kernels.residual_rows_in_groups)  # fmt: skip
-    return not (is_small or needed.has(problem.fitness.dtype.name))
+    return not is_small and compiling((needed,), problem.fitness.dtype.name) > 0
 
 
 def block_stakes(

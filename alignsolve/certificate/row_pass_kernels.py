@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import by_type, entry, read_row
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, read_only
 
 #: Partial sums are kept per chunk of rows, a fixed number of them, so that
@@ -36,11 +37,11 @@ def insert(sorted_values, size, value):
 
 
 @kernel
-def _best_of_row(values, prices, row, value, price, most, best):
+def _best_of_row(row, prices, value, price, most, best):
     """Fill `best` with the largest `most` relative reduced values of a row, descending."""
     found = 0
-    for j in range(values.shape[1]):
-        reduced = (np.float64(values[row, j]) - value) - (prices[j] - price)
+    for j in range(row.size):
+        reduced = (row[j] - value) - (prices[j] - price)
         if reduced == -np.inf or (found == most and reduced <= best[most - 1]):
             continue
         insert(best, found if found < most else most - 1, reduced)
@@ -74,8 +75,9 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
     Where rounding could matter, values and prices are taken relative to those of one held pair:
     what is common to a client's values, or to all prices, then cancels exactly.
     """
-    m = values.shape[1]
-    best, held = np.empty(max(m, 1)), np.empty(m)
+    single, double = values
+    is_single, m = single.size > 0, prices.size
+    row, best, held = np.empty(m), np.empty(max(m, 1)), np.empty(m)
     for i in range(start, stop):
         first, n_held = indptr[i], indptr[i + 1] - indptr[i]
         most = min(slot_max[i], m)
@@ -85,8 +87,8 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         lowest = np.inf
         for t in range(n_held):
             j = cols[first + t]
-            out[first + t] = values[i, j]
-            held[t] = np.float64(values[i, j]) - prices[j]
+            out[first + t] = entry(values, i, j)
+            held[t] = out[first + t] - prices[j]
             lowest = min(lowest, held[t])
         # The common case: nothing not held beats anything held, or is worth a free slot.
         # Counting vectorises, where a maximum of floats does not; and a call would cost more.
@@ -94,26 +96,30 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
         if limit < np.inf:
             limit -= ROUNDINGS * abs(limit)
         beyond = np.int64(0)
-        for j in range(m):
-            # Written so that NaN counts as beyond.
-            beyond += np.int64(not (np.float64(values[i, j]) - prices[j] <= limit))
+        # Written so that NaN counts as beyond.
+        if is_single:
+            for j in range(m):
+                beyond += np.int64(not (np.float64(single[i, j]) - prices[j] <= limit))
+        else:
+            for j in range(m):
+                beyond += np.int64(not (double[i, j] - prices[j] <= limit))
         for t in range(n_held):
             beyond -= np.int64(not (held[t] <= limit))
         if beyond == 0 and (lowest > 0 or n_held == slot_min[i]):
             continue
+        read_row(values, i, row)
         value, price = 0.0, 0.0
-        if n_held > 0 and values[i, cols[first]] > -np.inf:
-            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
+        if n_held > 0 and out[first] > -np.inf:
+            value, price = out[first], prices[cols[first]]
         empty = price - value
         for t in range(n_held):
-            own = np.float64(values[i, cols[first + t]]) - value
-            insert(held, t, own - (prices[cols[first + t]] - price))
+            insert(held, t, (out[first + t] - value) - (prices[cols[first + t]] - price))
         for j in range(m):
-            if np.isnan(values[i, j]):
+            if np.isnan(row[j]):
                 sums[0] = np.nan
         if np.isnan(sums[0]):
             continue
-        found = _best_of_row(values, prices, i, value, price, most, best)
+        found = _best_of_row(row, prices, value, price, most, best)
         if found < slot_min[i]:
             sums[0] = np.inf
             continue
@@ -124,7 +130,7 @@ def residual_rows(values, prices, indptr, cols, slot_min, slot_max, out, start, 
             sums[0] += residual
             least = held[n_held - 1] if n_held > 0 else empty
             for j in range(m):
-                own, paid = np.float64(values[i, j]) - value, prices[j] - price
+                own, paid = row[j] - value, prices[j] - price
                 if own - paid >= least:
                     sums[1] = max(sums[1], abs(own) + abs(paid))
 
@@ -137,31 +143,33 @@ def regret_rows(values, prices, indptr, cols, slot_max, start, stop, sums):
     largest one that is not held, where that is above 0. Differences are those of values and of
     prices, between what is held and what is wanted.
     """
-    m = values.shape[1]
-    is_held = np.zeros(m, np.bool_)
+    m = prices.size
+    row, reduced = np.empty(m), np.empty(m)
     for i in range(start, stop):
+        read_row(values, i, row)
         first, stop_held = indptr[i], indptr[i + 1]
         value, price = 0.0, 0.0
         if stop_held > first:
-            value, price = np.float64(values[i, cols[first]]), prices[cols[first]]
-        least, top, wanted, at = np.inf, -np.inf, -np.inf, -1
+            value, price = row[cols[first]], prices[cols[first]]
+        for j in range(m):
+            reduced[j] = (row[j] - value) - (prices[j] - price)
+        least, top, wanted = np.inf, -np.inf, -np.inf
         for t in range(first, stop_held):
             j = cols[t]
-            is_held[j] = True
-            own, paid = np.float64(values[i, j]) - value, prices[j] - price
-            least, top = min(least, own - paid), max(top, own - paid)
-            sums[1] = max(sums[1], abs(own) + abs(paid))
-        for j in range(m):
-            reduced = (np.float64(values[i, j]) - value) - (prices[j] - price)
-            if not is_held[j] and reduced > wanted:
-                wanted, at = reduced, j
+            least, top = min(least, reduced[j]), max(top, reduced[j])
+            sums[1] = max(sums[1], abs(row[j] - value) + abs(prices[j] - price))
         for t in range(first, stop_held):
-            is_held[cols[t]] = False
-        if at >= 0 and (wanted > least or stop_held == first):
-            sums[1] = max(sums[1], abs(values[i, at] - value) + abs(prices[at] - price))
+            reduced[cols[t]] = -np.inf
+        for j in range(m):
+            wanted = max(wanted, reduced[j])
+        if wanted > -np.inf and (wanted > least or stop_held == first):
+            at = 0
+            while reduced[at] != wanted:
+                at += 1
+            sums[1] = max(sums[1], abs(row[at] - value) + abs(prices[at] - price))
         if stop_held > first:
             sums[0] += max(top, wanted) - least
-        if stop_held - first < min(slot_max[i], m) and at >= 0:
+        if wanted > -np.inf and stop_held - first < min(slot_max[i], m):
             sums[0] += max(0.0, wanted - (price - value))
 
 
@@ -222,9 +230,10 @@ def chunk_sums(
 ) -> Float64Array:
     """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
     # The compiler makes a version for each mix of writable and read-only arrays.
-    arrays = [*(read_only(a) for a in read), *written]
-    n = read[0].shape[0]
-    if read[0].size < SERIAL_SIZE:
+    values, *others = read
+    arrays = [by_type(values), *map(read_only, others), *written]
+    n = values.shape[0]
+    if values.size < SERIAL_SIZE:
         sums = np.zeros((1, 2))
         kernel(*arrays, 0, n, sums[0])
         return sums

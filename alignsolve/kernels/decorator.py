@@ -36,6 +36,13 @@ class _OfThread(threading.local):
 _thread = _OfThread()
 
 
+def _call_template(call_template: Callable[..., Any], args: Any, kws: Any) -> Any:
+    """Return what other kernels call; not compiled anew for each constant that is handed over."""
+    from numba import types
+
+    return call_template(tuple(map(types.unliteral, args)), kws)
+
+
 class _MissingError(Exception):
     """Nothing is compiled for the arguments, and nothing shall be."""
 
@@ -90,6 +97,7 @@ class Kernel:
             if made is None:
                 made = prepare(Kernel).njit(**self.options)(self.py_func)
                 made._cache = self.files
+                made.get_call_template = functools.partial(_call_template, made.get_call_template)
                 compile_for = made._compile_for_args
                 made._compile_for_args = functools.partial(self._compile_for, compile_for)
             return made

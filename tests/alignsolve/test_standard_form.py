@@ -153,7 +153,7 @@ def test_compiled_twins_agree(slope):
     def wanted(price):
         return best_load(price, weight, target, low, high)
 
-    bookkeeping.wanted_loads.py_func(price, load, low, high, weight, target, best)
+    bookkeeping.wanted_loads.py_func(price, load, (low, high, weight, target), best)
     assert np.abs(best - wanted(price)).max() <= 0.5
 
     step = [paths.penalty_step.py_func(j, load[j], True, weight, target) for j in range(40)]

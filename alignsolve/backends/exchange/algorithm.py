@@ -16,16 +16,15 @@ import numpy as np
 
 from alignsolve.backends.exchange import (
     bookkeeping,
-    group_rows,
     heaps,
     newton,
     newton_kernels,
     paths,
-    row_kernels,
 )
 from alignsolve.backends.exchange.graph import Graph
 from alignsolve.backends.exchange.inputs import NONE, Bounds, Floats, Ints, Matrix
 from alignsolve.backends.exchange.outcome import ExchangeAnswer, finite_prices
+from alignsolve.backends.exchange.responses import response_kernel
 from alignsolve.backends.exchange.sampling import draw, first_prices, looks_whole, sample_sizes
 from alignsolve.backends.exchange.subproblem import Subproblem
 from alignsolve.backends.exchange.task import Blocks, Task
@@ -219,13 +218,10 @@ def _warm_level(clients: AllClients[SubproblemT], task: Task) -> SubproblemT | N
     return level if holds or task.stop() else None
 
 
-def kernels_for(slots: int, in_groups: bool = False) -> tuple[Kernel, ...]:
-    """Return the kernels that a large problem of so many slots a client needs."""
-    response = row_kernels.response_ones if slots <= 1 else row_kernels.response_manys
-    if in_groups:
-        response = group_rows.respond_in_groups
+def kernels_for(slots: int, grouped: bool = False) -> tuple[Kernel, ...]:
+    """Return the kernels that a large problem of so many slots a client, or groups, needs."""
     return (
-        response, heaps.list_clients, heaps.clear_pairs, paths.augment,
+        response_kernel(slots, grouped), heaps.list_clients, heaps.clear_pairs, paths.augment,
         newton_kernels.newton_step, newton_kernels.near_swaps, newton_kernels.stepped_prices,
         bookkeeping.imbalance, row_pass_kernels.residual_rows,
     )  # fmt: skip

@@ -11,16 +11,18 @@ _BELOW = np.float32(1.0 - 2.0**-23)
 
 
 @kernel(called=False)
-def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
+def wanted_loads(price, load, bounds, best):
     """Write each expert's best load at its price, the nearest one to ``load``, into ``best``.
 
     Parameters
     ----------
     price : float64 array, shape (m + 1,)
         +inf for an expert that cannot be held.
-    load, load_min, load_max, best : int64 arrays, shape (m,)
-    penalty, goal : float64 arrays, shape (m,)
+    load, best : int64 arrays, shape (m,)
+    bounds : tuple
+        As `alignsolve.backends.exchange.paths.augment`.
     """
+    load_min, load_max, penalty, goal = bounds
     for j in range(best.size):
         p = price[j]
         low = load_max[j] if p > 0 else load_min[j]
@@ -34,7 +36,7 @@ def wanted_loads(price, load, load_min, load_max, penalty, goal, best):
 
 
 @kernel
-def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, excess):
+def imbalance(price, clients_load, bounds, load, excess):
     """Write the loads wanted at the prices and the holders beyond them; return their excess.
 
     Parameters
@@ -42,8 +44,8 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
     price : float64 array, shape (m + 1,)
     clients_load : int64 array, shape (m + 1,)
         Holders.
-    load_min, load_max : int64 arrays, shape (m,)
-    penalty, goal : float64 arrays, shape (m,)
+    bounds : tuple
+        As `alignsolve.backends.exchange.paths.augment`.
     load, excess : int64 arrays, shape (m + 1,)
         Written; the null expert's excess makes the sum 0.
 
@@ -52,8 +54,8 @@ def imbalance(price, clients_load, load_min, load_max, penalty, goal, load, exce
     int
         Half of the sum of all absolute excesses.
     """
-    m = load_min.size
-    wanted_loads(price, clients_load, load_min, load_max, penalty, goal, load[:m])
+    m = price.size - 1
+    wanted_loads(price, clients_load, bounds, load[:m])
     load[m] = 0
     rest = 0
     total = 0
@@ -90,8 +92,9 @@ def lower_slack(slack, limit, drop, near):
 
 
 @kernel
-def chosen_load(chosen, ptr, held, count, load):
+def chosen_load(chosen, answer, load):
     """Add what the chosen clients hold to ``load``, shape (m + 1,)."""
+    ptr, held, count = answer
     for c in range(chosen.size):
         k = chosen[c]
         for q in range(ptr[k], ptr[k] + count[k]):
@@ -99,8 +102,9 @@ def chosen_load(chosen, ptr, held, count, load):
 
 
 @kernel
-def write_pairs(ptr, held, count, row_ind, col_ind):
+def write_pairs(answer, row_ind, col_ind):
     """Write an answer as pairs sorted by row, then column; shape (n_pairs,) each."""
+    ptr, held, count = answer
     at = 0
     for k in range(count.size):
         first = at
@@ -116,8 +120,9 @@ def write_pairs(ptr, held, count, row_ind, col_ind):
 
 
 @kernel
-def read_pairs(row_ind, col_ind, ptr, held, count):
+def read_pairs(row_ind, col_ind, answer):
     """Let clients hold pairs, in any order, as far as their slots allow."""
+    ptr, held, count = answer
     for a in range(row_ind.size):
         k = row_ind[a]
         at = ptr[k] + count[k]

@@ -36,7 +36,7 @@ class Component:
     experts: Ints
     slot_min: Ints
     slot_max: Ints
-    groups: Groups | None
+    groups: Groups | None = None
 
 
 class Components:
@@ -113,7 +113,7 @@ class Components:
         part, experts = self.members[number], self.experts(number)
         if part.size == 1:
             fewest, most = (bound[:, part[0]].astype(np.int64) for bound in (self.low, self.high))
-            return Component(experts, fewest, most, None)
+            return Component(experts, fewest, most)
         # In order of rows: kernels are compiled for one layout.
         low, high = (bound[:, part].astype(np.int32, order="C") for bound in (self.low, self.high))
         # Elsewhere a client holds a fixed number, or what it holds there leaves its slots alone.

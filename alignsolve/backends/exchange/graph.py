@@ -38,7 +38,7 @@ class Lists:
         return int(self.meta[heaps.FRESH])
 
     def arrays(self) -> tuple[Any, ...]:
-        """Return the arrays of the heaps, in the order that kernels take them."""
+        """Return the arrays of the heaps, as kernels take them."""
         return self.head, self.loss_top, self.arc, self.sentinel, self.pool, self.meta
 
     def fill(
@@ -48,7 +48,7 @@ class Lists:
         """List the chosen of some clients, up to each pair's sentinel; see `heaps.list_clients`."""
         first = 0
         while first < chosen.size:
-            first = clients.list_swaps(chosen, first, price, pairs, cap, listed, *self.arrays())
+            first = clients.list_swaps(chosen, first, price, pairs, cap, listed, self.arrays())
             if first < chosen.size:
                 self.grow()
 
@@ -141,7 +141,7 @@ class Graph(Lists):
         bounds = level.bounds
         before = self.meta.copy()
         level.stats.calls += 1
-        code = level.augment(load, bounds, excess, level.price, *self.arrays(), phases,
+        code = level.augment(load, bounds, excess, level.price, self.arrays(), phases,
                              self.frontier)  # fmt: skip
         if code == paths.POOL_FULL:
             self.grow()

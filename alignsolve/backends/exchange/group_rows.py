@@ -56,8 +56,8 @@ def _open_group(i, reduced, best, size, high):
 
 
 @kernel
-def _take(i, a, b, reduced, start, low, high, settle, tol, share, seen, load, kept,
-          taken, size, best, last, order):  # fmt: skip
+def _take(i, limits, reduced, settle, tol, share, seen, load, kept, taken, size, best, last,
+          order):  # fmt: skip
     """Take a client's best experts within slots and groups; return how many, or -1 for none.
 
     Parameters
@@ -73,6 +73,8 @@ def _take(i, a, b, reduced, start, low, high, settle, tol, share, seen, load, ke
     order : int64 array, shape (m,)
         What was taken, in order.
     """
+    _, slot_min, slot_max, _, start, low, high = limits
+    a, b = slot_min[i], slot_max[i]
     total = 0
     taken[:] = False
     for g in range(best.size):
@@ -126,7 +128,7 @@ def _take(i, a, b, reduced, start, low, high, settle, tol, share, seen, load, ke
 
 
 @kernel
-def _least_swap(i, a, b, total, reduced, low, high, size, best, last):
+def _least_swap(i, limits, total, reduced, size, best, last):
     """Return the least loss of a swap within the bounds, what it gives, and what it takes.
 
     Parameters
@@ -141,6 +143,7 @@ def _least_swap(i, a, b, total, reduced, low, high, size, best, last):
     given, gained : int
         Experts; -1 stands for an unused slot.
     """
+    _, slot_min, slot_max, _, _, low, high = limits
     least, given, gained = np.inf, -1, -1
     drop, add = -1, -1
     for g in range(best.size):
@@ -153,31 +156,20 @@ def _least_swap(i, a, b, total, reduced, low, high, size, best, last):
             add = u
     if drop >= 0 and add >= 0 and reduced[drop] - reduced[add] < least:
         least, given, gained = reduced[drop] - reduced[add], drop, add
-    if drop >= 0 and total > a and reduced[drop] < least:
+    if drop >= 0 and total > slot_min[i] and reduced[drop] < least:
         least, given, gained = reduced[drop], drop, -1
-    if add >= 0 and total < b and -reduced[add] < least:
+    if add >= 0 and total < slot_max[i] and -reduced[add] < least:
         least, given, gained = -reduced[add], -1, add
     return least, given, gained
 
 
 @kernel
-def respond_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                      slot_max, start, low, high, chosen, lo, hi, price, share, keep, ptr, held,
-                      count, slack, runner_up, load):  # fmt: skip
-    """Give clients their best responses, as `row_kernels.response_rows` does without groups.
-
-    Parameters
-    ----------
-    start : int64 array, shape (n_groups + 1,)
-    low, high : int32 arrays, shape (n, n_groups)
-        Fewest and most experts of each group.
-
-    Returns
-    -------
-    int
-        A client of the level without any response, or -1.
-    """
-    m, n_groups = fitness.shape[1], start.size - 1
+def respond_in_groups(matrix, limits, chosen, lo, hi, widest, price, share, keep, answer, slack,
+                      runner_up, load):  # fmt: skip
+    """Give clients their best responses, as `row_kernels.response_manys` does without groups."""
+    rows, start = limits[0], limits[4]
+    ptr, held, count = answer
+    m, n_groups = price.size - 1, start.size - 1
     reduced = np.empty(m, np.float64)
     taken, kept = np.zeros(m, np.bool_), np.zeros(m, np.bool_)
     order = np.empty(m, np.int64)
@@ -188,25 +180,24 @@ def respond_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, row
     for c in range(lo, hi):
         k = chosen[c] if chosen.size > 0 else c
         i = rows[k] if rows.size > 0 else k
-        a, b = slot_min[i], slot_max[i]
-        read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
-        total = _take(i, a, b, reduced, start, low, high, False, TIE * p_max, share, c - lo + 1,
-                      load, kept, taken, size, best, last, order)  # fmt: skip
+        read_reduced(matrix, i, price, reduced)
+        total = _take(i, limits, reduced, False, TIE * p_max, share, c - lo + 1, load, kept, taken,
+                      size, best, last, order)  # fmt: skip
         if total < 0:
             count[k] = 0
             slack[k] = np.inf
             runner_up[k] = m + 1
             bad = k
             continue
-        least, given, gained = _least_swap(i, a, b, total, reduced, low, high, size, best, last)
+        least, given, gained = _least_swap(i, limits, total, reduced, size, best, last)
         at = given if given >= 0 else gained
         tol = TIE * (p_max + (abs(reduced[at]) if at >= 0 else 0.0))
         if least <= tol:
             if keep:
                 for q in range(ptr[k], ptr[k] + count[k]):
                     kept[held[q]] = True
-            total = _take(i, a, b, reduced, start, low, high, True, tol, share, c - lo + 1, load,
-                          kept, taken, size, best, last, order)  # fmt: skip
+            total = _take(i, limits, reduced, True, tol, share, c - lo + 1, load, kept, taken, size,
+                          best, last, order)  # fmt: skip
             kept[:] = False
             least, given, gained = 0.0, -1, -1
         for q in range(total):
@@ -227,18 +218,18 @@ def respond_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, row
 
 
 @kernel
-def slack_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                    slot_max, start, low, high, lo, hi, price, ptr, held, count,
-                    slack):  # fmt: skip
+def slack_in_groups(matrix, limits, lo, hi, price, answer, slack):
     """Recompute the slack of what clients ``lo..hi`` of a level hold, at new prices."""
-    m, n_groups = fitness.shape[1], start.size - 1
+    rows, start = limits[0], limits[4]
+    ptr, held, count = answer
+    m, n_groups = price.size - 1, start.size - 1
     reduced = np.empty(m, np.float64)
     taken = np.zeros(m, np.bool_)
     size, best = np.empty(n_groups, np.int64), np.empty(n_groups, np.int64)
     last = np.empty(n_groups, np.int64)
     for k in range(lo, hi):
         i = rows[k] if rows.size > 0 else k
-        read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+        read_reduced(matrix, i, price, reduced)
         for q in range(ptr[k], ptr[k] + count[k]):
             taken[held[q]] = True
         for g in range(n_groups):
@@ -250,8 +241,7 @@ def slack_in_groups(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
                     if last[g] < 0 or reduced[j] < reduced[last[g]]:
                         last[g] = j
             best[g] = _best_of(reduced, taken, start[g], start[g + 1])
-        least, _, _ = _least_swap(i, slot_min[i], slot_max[i], count[k], reduced, low, high, size,
-                                  best, last)  # fmt: skip
+        least, _, _ = _least_swap(i, limits, count[k], reduced, size, best, last)
         slack[k] = np.float32(max(least, 0.0) * _SHRINK)
         for q in range(ptr[k], ptr[k] + count[k]):
             taken[held[q]] = False

@@ -19,7 +19,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from alignsolve.backends.exchange.row_values import read_values
+from alignsolve.backends.exchange.row_values import read_allowed
 from alignsolve.kernels import kernel
 
 #: An entry: what the client would lose, the client of the level, and the places in
@@ -75,8 +75,9 @@ def without_root(root, pool):
 
 
 @kernel(called=False)
-def push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
+def push(h, u, loss, k, lists):
     """List client k under the swap of h for u."""
+    head, loss_top, arc, sentinel, pool, meta = lists
     x = meta[FREE]
     if x >= 0:
         meta[FREE] = pool[x].sibling
@@ -95,14 +96,17 @@ def push(h, u, loss, k, head, loss_top, arc, sentinel, pool, meta):
 
 
 @kernel(called=False)
-def may_swap(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
-    """Say whether slots let client k of the level, client i of the problem, swap h for u.
+def may_swap(k, h, u, m, limits, answer):
+    """Say whether slots and groups let client k of the level swap h for u.
 
     Parameters
     ----------
     h, u : int
         Nodes; m stands for an unused slot.
     """
+    rows, slot_min, slot_max, group, _, low, high = limits
+    ptr, held, count = answer
+    i = rows[k] if rows.size > 0 else k
     holds = h == m and count[k] < slot_max[i]
     if u == m and (h == m or count[k] <= slot_min[i]):
         return False
@@ -111,22 +115,8 @@ def may_swap(k, i, h, u, m, slot_min, slot_max, ptr, held, count):
             return False
         if held[q] == h:
             holds = True
-    return holds
-
-
-@kernel(called=False)
-def groups_allow(k, i, h, u, m, group, low, high, ptr, held, count):
-    """Say whether groups let client k of the level, client i of the problem, swap h for u.
-
-    Parameters
-    ----------
-    group : int32 array, shape (m,) or (0,)
-        Group of each expert; empty where no groups share slots.
-    low, high : int32 arrays, shape (n, n_groups) or (0, 0)
-        Fewest and most experts of each group.
-    """
-    if group.size == 0 or (h < m and u < m and group[h] == group[u]):
-        return True
+    if not holds or group.size == 0 or (h < m and u < m and group[h] == group[u]):
+        return holds
     given, taken = 0, 0
     for q in range(ptr[k], ptr[k] + count[k]):
         given += h < m and group[held[q]] == group[h]
@@ -142,22 +132,20 @@ def new_room(m, n_groups):
 
 
 @kernel(called=False)
-def read_room(k, i, slot_min, group, high, ptr, held, count, room):
-    """Write what client k of the level, client i of the problem, may take."""
+def read_room(k, limits, answer, room):
+    """Write what client k of the level may take."""
+    rows, slot_min, _, group, _, _, high = limits
+    ptr, held, count = answer
+    i = rows[k] if rows.size > 0 else k
     m = room.open.size - 1
     for u in range(m):
         room.open[u] = True
     for q in range(ptr[k], ptr[k] + count[k]):
         room.open[held[q]] = False
     room.open[m] = count[k] > slot_min[i]
-    if group.size > 0:
-        read_full(k, i, group, high, ptr, held, count, room)
-
-
-@kernel(called=False)
-def read_full(k, i, group, high, ptr, held, count, room):
-    """Write how many experts of each group a client holds, and which groups are full."""
     room.size[:] = 0
+    if group.size == 0:
+        return
     for q in range(ptr[k], ptr[k] + count[k]):
         room.size[group[held[q]]] += 1
     for u in range(group.size):
@@ -175,17 +163,11 @@ def read_takes(h, i, group, low, room):
 
 
 @kernel(called=False)
-def clean(h, u, m, rows, slot_min, slot_max, group, low, high, ptr, held, count,
-          head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
+def clean(h, u, m, limits, answer, lists):
     """Drop entries from the top of a heap until one applies."""
+    head, loss_top, arc, sentinel, pool, meta = lists
     x = head[h, u]
-    while x >= 0:
-        k = pool[x].who
-        i = rows[k] if rows.size > 0 else k
-        if may_swap(k, i, h, u, m, slot_min, slot_max, ptr, held, count) and (
-            group.size == 0 or groups_allow(k, i, h, u, m, group, low, high, ptr, held, count)
-        ):
-            break
+    while x >= 0 and not may_swap(np.int64(pool[x].who), h, u, m, limits, answer):
         new = without_root(x, pool)
         pool[x].sibling = meta[FREE]
         meta[FREE] = x
@@ -214,15 +196,11 @@ def clear_pairs(pairs, price, width, largest, head, loss_top, arc, sentinel, goa
 
 
 @kernel
-def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                 group, low, high, chosen, first, price, wanted, cap, listed, ptr, held, count,
-                 head, loss_top, arc, sentinel, pool, meta):  # fmt: skip
+def list_clients(matrix, limits, chosen, first, price, wanted, cap, listed, answer, lists):
     """Fill the heaps of the wanted pairs from the chosen clients, up to each pair's sentinel.
 
     Parameters
     ----------
-    group, low, high
-        As `groups_allow`.
     chosen : int64 array, shape (c,)
         Clients of the level; all whose slack allows an entry.
     first : int
@@ -239,7 +217,10 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
     int
         Where in `chosen` the pool of entries was full, or its size.
     """
-    m = fitness.shape[1]
+    rows, slot_min, slot_max, group, _, low, _ = limits
+    ptr, held, count = answer
+    _, loss_top, arc, sentinel, pool, meta = lists
+    m = price.size - 1
     value = np.empty(m + 1, np.float64)
     room = new_room(m, low.shape[1])
     is_open, grouped = room.open, group.size > 0
@@ -267,14 +248,14 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             continue
         if meta[FRESH] + n_mine * (m + 1) > pool.size:
             return c
-        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, value)
-        value[m] = 0.0
-        # As `read_room`, but a call for each client would cost more than its row.
-        for q in range(ptr[k], ptr[k] + count[k]):
-            is_open[held[q]] = False
-        is_open[m] = count[k] > slot_min[i]
+        read_allowed(matrix, i, price, value)
         if grouped:
-            read_full(k, i, group, high, ptr, held, count, room)
+            read_room(k, limits, answer, room)
+        else:
+            # As `read_room`, but a call for each client would cost more than its row.
+            for q in range(ptr[k], ptr[k] + count[k]):
+                is_open[held[q]] = False
+            is_open[m] = count[k] > slot_min[i]
         for q in range(n_mine):
             h = mine[q]
             v = value[h]
@@ -283,23 +264,21 @@ def list_clients(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, sl
             for u in range(m + 1):
                 loss = v - value[u]
                 if loss <= sentinel[h, u] and wanted[h, u] and loss < np.inf:
-                    if not takes[u] or u == h or price[u] == np.inf:
+                    if not takes[u] or u == h:
                         continue
                     if listed[h, u] >= cap[h, u]:
                         sentinel[h, u] = loss
                         arc[h, u] = min(loss_top[h, u], loss)
                         continue
                     listed[h, u] += 1
-                    push(h, u, loss, k, head, loss_top, arc, sentinel,
-                          pool, meta)  # fmt: skip
+                    push(h, u, loss, k, lists)
         for q in range(ptr[k], ptr[k] + count[k]):
             is_open[held[q]] = True
     return chosen.size
 
 
 @kernel
-def swap_exists(fitness, rows, slot_min, slot_max, group, low, high, lo, hi, price, ptr, held,
-                count, exists):  # fmt: skip
+def swap_exists(matrix, limits, lo, hi, price, answer, exists):
     """Mark the ordered pairs of nodes that some client ``lo..hi`` could swap at any loss.
 
     Parameters
@@ -307,12 +286,16 @@ def swap_exists(fitness, rows, slot_min, slot_max, group, low, high, lo, hi, pri
     exists : bool array, shape (m + 1, m + 1)
         Marked, never cleared.
     """
-    m = fitness.shape[1]
+    rows, _, slot_max, group, _, low, _ = limits
+    ptr, held, count = answer
+    m = price.size - 1
+    value = np.empty(m + 1, np.float64)
     room = new_room(m, low.shape[1])
     takes = room.takes if group.size > 0 else room.open
     for k in range(lo, hi):
         i = rows[k] if rows.size > 0 else k
-        read_room(k, i, slot_min, group, high, ptr, held, count, room)
+        read_allowed(matrix, i, price, value)
+        read_room(k, limits, answer, room)
         for q in range(ptr[k] - 1, ptr[k] + count[k]):
             h = np.int64(m) if q < ptr[k] else np.int64(held[q])
             if h == m and count[k] >= slot_max[i]:
@@ -320,6 +303,5 @@ def swap_exists(fitness, rows, slot_min, slot_max, group, low, high, lo, hi, pri
             if group.size > 0:
                 read_takes(h, i, group, low, room)
             for u in range(m + 1):
-                known = u == m or (fitness[i, u] > -np.inf and price[u] < np.inf)
-                if known and takes[u] and u != h:
+                if value[u] > -np.inf and takes[u] and u != h:
                     exists[h, u] = True

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.model.arrays import row_blocks
+from alignsolve.kernels.values import by_type
+from alignsolve.model.arrays import read_only, row_blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int32]
 NONE: Ints = np.empty(0, np.int64)
-#: Group of each expert, and bounds, where no groups share slots; see `heaps.groups_allow`.
-NO_GROUPS = np.empty(0, np.int32), np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
 
 
 class Switch(NamedTuple):
@@ -49,8 +48,8 @@ class Switch(NamedTuple):
         base = base[:1] if base.strides[0] == 0 else base
         base = np.ascontiguousarray(base[:, :1] if base.strides[1] == 0 else base)
         row = base.shape[1] if base.shape[0] > 1 else 0
-        held = (plain(np.ascontiguousarray(part, dtype=np.int64)) for part in switch[1:])
-        return cls(plain(base.reshape(-1)), row, int(base.shape[1] > 1), *held)
+        held = (np.ascontiguousarray(part, dtype=np.int64) for part in switch[1:])
+        return cls(base.reshape(-1), row, int(base.shape[1] > 1), *held)
 
     @property
     def dearest(self) -> float:
@@ -91,11 +90,6 @@ class Groups:
         sizes = np.diff(self.start)
         return np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
 
-    @property
-    def bounds(self) -> tuple[Ints, Counts, Counts]:
-        """The groups as kernels take them."""
-        return self.start, self.low, self.high
-
     @staticmethod
     def join(parts: list[Groups]) -> Groups:
         """Return what bounds the clients of several, in order."""
@@ -109,9 +103,18 @@ def part_of(groups: Groups | None, rows: slice | Ints) -> Groups | None:
     return groups and Groups(groups.start, groups.low[rows], groups.high[rows])
 
 
+#: Group of each expert, where groups start, and bounds, where no groups share slots.
+NO_GROUPS = (
+    read_only(np.empty(0, np.int32)), read_only(np.zeros(1, np.int64)),
+    read_only(np.empty((0, 0), np.int32)), read_only(np.empty((0, 0), np.int32)),
+)  # fmt: skip
+
+
 @dataclass
 class Matrix:
     """The matrix with what belongs to its rows, in the form the kernels take.
+
+    Kernels get its arrays read-only, whatever they are: they are compiled once for both kinds.
 
     Attributes
     ----------
@@ -129,17 +132,32 @@ class Matrix:
     switch: Switch = NO_SWITCH
     groups: Groups | None = None
 
-    @property
+    @cached_property
     def read(self) -> tuple[Any, ...]:
-        """What every kernel that reads rows takes first."""
-        return self.fitness, *self.switch
+        """The values, as kernels take them: `by_type`, and the entries of `Switch`."""
+        cost, row, col, *held = self.switch
+        return by_type(self.fitness), read_only(cost), row, col, *map(read_only, held)
 
-    @property
-    def limits(self) -> tuple[Any, ...]:
-        """What bounds a client's experts, slots and groups, as kernels that swap take it."""
-        groups = self.groups
-        bounds = NO_GROUPS if groups is None else (groups.of_expert, groups.low, groups.high)
-        return self.slot_min, self.slot_max, *bounds
+    def limits(self, rows: Ints) -> tuple[Any, ...]:
+        """Return what bounds the experts of clients, as kernels take it.
+
+        Parameters
+        ----------
+        rows : int64 array, shape (s,) or (0,)
+            Row of each client; empty where they are all rows in order.
+
+        Returns
+        -------
+        rows, slot_min, slot_max, of_expert, start, low, high
+            Slots, and the group of each expert and the entries of `Groups`, or `NO_GROUPS`.
+        """
+        groups, slots = self.groups, (read_only(self.slot_min), read_only(self.slot_max))
+        if groups is None:
+            return rows, *slots, *NO_GROUPS
+        bounds: tuple[npt.NDArray[Any], ...] = (
+            groups.of_expert, groups.start, groups.low, groups.high,
+        )  # fmt: skip
+        return rows, *slots, *map(read_only, bounds)
 
     def spread(self) -> float:
         """Return by how much two values may differ at most."""
@@ -152,8 +170,7 @@ class Matrix:
         return high - low + self.switch.dearest
 
 
-@dataclass
-class Bounds:
+class Bounds(NamedTuple):
     """Load bounds and penalties of the experts, shape (m,) each, in holders."""
 
     load_min: Ints
@@ -163,33 +180,16 @@ class Bounds:
 
     def no_prices(self) -> Floats:
         """Return prices of zero, shape (m + 1,), and +inf for experts that nobody may hold."""
-        return np.append(np.where(self.load_max > 0, 0.0, np.inf), 0.0)
-
-
-def plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the same memory, marked writeable: kernels are compiled once for both kinds.
-
-    Kernels only read it.
-    """
-    if array.flags.writeable or array.size == 0:
-        return array if array.flags.writeable else array.copy()
-    return np.asarray(_Memory(array))
-
-
-class _Memory:
-    """Array interface to another array's memory."""
-
-    def __init__(self, array: npt.NDArray[Any]) -> None:
-        self._array = array
-        self.__array_interface__ = dict(array.__array_interface__)
-        self.__array_interface__["data"] = (array.ctypes.data, False)
+        price = np.zeros(self.load_max.size + 1)
+        price[:-1][self.load_max <= 0] = np.inf
+        return price
 
 
 def _whole_numbers(value: Any, size: int) -> Ints:
     """Return int64 of one entry per client; a view where it is that already."""
     if np.shape(value) != (size,):
         value = np.broadcast_to(value, size)
-    return plain(np.ascontiguousarray(value, dtype=np.int64))
+    return np.ascontiguousarray(value, dtype=np.int64)
 
 
 def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
@@ -202,14 +202,14 @@ def slots_of(n: int, m: int, slot_min: Any, slot_max: Any) -> tuple[Ints, Ints]:
 
 def matrix_of(
     fitness: npt.NDArray[Any], slot_min: Any, slot_max: Any,
-    switch: tuple[Any, Ints, Ints] | None, groups: Groups | None = None,
+    switch: tuple[Any, Ints, Ints] | None = None, groups: Groups | None = None,
 ) -> Matrix:  # fmt: skip
     """Bring the matrix and what belongs to its rows into the form the kernels take."""
     if fitness.dtype not in (np.float32, np.float64):
         raise TypeError(f"fitness has dtype {fitness.dtype}; give float32 or float64")
     n, m = fitness.shape
     slots = slots_of(n, m, slot_min, slot_max)
-    return Matrix(plain(np.ascontiguousarray(fitness)), *slots, Switch.of(switch), groups)
+    return Matrix(np.ascontiguousarray(fitness), *slots, Switch.of(switch), groups)
 
 
 def bounds_of(

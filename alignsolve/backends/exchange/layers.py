@@ -221,15 +221,12 @@ def solve_layers(
     return join(found, components, time.perf_counter() - started)
 
 
-def kernels_for(components: Components) -> tuple[Kernel, ...]:
+def kernels_for(components: Components) -> set[Kernel]:
     """Return the kernels that large components need."""
     from alignsolve.backends.exchange import algorithm
 
-    found: dict[Kernel, None] = {}
-    for part in components.members:
-        most = int(components.high[:, part].max(initial=0))
-        found |= dict.fromkeys(algorithm.kernels_for(most, part.size > 1))
-    return tuple(found)
+    return {kernel for part in components.members for kernel in algorithm.kernels_for(
+        int(components.high[:, part].max(initial=0)), part.size > 1)}
 
 
 def _each(

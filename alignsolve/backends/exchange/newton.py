@@ -41,8 +41,7 @@ def improve(level: Subproblem, enough: int) -> None:
     reach = 0.0
     stalled = 0
     best = np.inf
-    bounds = level.bounds
-    step = np.empty(level.m + 1)
+    bounds, step = tuple(level.bounds), np.empty(level.m + 1)
     for _ in range(MAX_STEPS):
         load, excess, total = level.imbalance()
         if total <= enough or level.task.stop():
@@ -55,15 +54,13 @@ def improve(level: Subproblem, enough: int) -> None:
         reach = max(reach, limit) if reach > 0.0 else FIRST_REACH * limit
         margin = limit * max(0.3, min(1.0, least / near))
         newton_kernels.newton_step(
-            level.swap_rates(limit, CROWD), price, load, excess, bounds.load_min,
-            bounds.load_max, bounds.penalty, reach, step,
-        )  # fmt: skip
+            level.swap_rates(limit, CROWD), price, load, excess, bounds, reach, step
+        )
         for _ in range(MAX_HALVINGS):
             new = np.empty_like(price)
             slope = newton_kernels.stepped_prices(
-                price, step, excess, bounds.load_min, bounds.load_max, bounds.penalty,
-                level.task.whole, new,
-            )  # fmt: skip
+                price, step, excess, bounds, level.task.whole, new
+            )
             if slope <= 0.0:
                 return
             level.move_to(new, margin)

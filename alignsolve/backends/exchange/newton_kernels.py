@@ -13,7 +13,7 @@ TOLERANCE = 1e-3
 
 
 @kernel
-def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
+def near_swaps(chosen, slack, runner_up, answer, pairs, far):
     """Count the least lossy swaps of the chosen clients, by ordered pair of nodes.
 
     Parameters
@@ -24,6 +24,7 @@ def near_swaps(chosen, slack, runner_up, ptr, held, count, pairs, far):
     far : float64 array, shape (m + 1, m + 1)
         Grows by the slack of those swaps.
     """
+    ptr, held, count = answer
     m = pairs.shape[0] - 1
     for c in range(chosen.size):
         k = chosen[c]
@@ -145,7 +146,7 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
 
 
 @kernel(exact=False)
-def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, step):
+def newton_step(rate, price, load, excess, bounds, reach, step):
     """Write the change of prices that would clear the excess if densities stayed the same.
 
     Parameters
@@ -156,13 +157,14 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
         +inf for an expert that cannot be held.
     load, excess : int64 arrays, shape (m + 1,)
         Loads wanted, and holders beyond them.
-    load_min, load_max : int64 arrays, shape (m,)
-    penalty : float64 array, shape (m,)
+    bounds : tuple
+        As `alignsolve.backends.exchange.paths.augment`.
     reach : float
         Longest change of a price.
     step : float64 array, shape (m + 1,)
         Written.
     """
+    load_min, load_max, penalty, _ = bounds
     m = load_min.size
     extra = np.zeros(m)
     busy, total = 0, 0.0
@@ -204,7 +206,7 @@ def newton_step(rate, price, load, excess, load_min, load_max, penalty, reach, s
 
 
 @kernel
-def stepped_prices(price, step, excess, load_min, load_max, penalty, whole, new):
+def stepped_prices(price, step, excess, bounds, whole, new):
     """Write prices after a step, and to `step` what came of it; return its slope.
 
     A price does not jump over zero where a bound is slack there, and whole prices
@@ -214,10 +216,11 @@ def stepped_prices(price, step, excess, load_min, load_max, penalty, whole, new)
     ----------
     price, step, new : float64 arrays, shape (m + 1,)
     excess : int64 array, shape (m + 1,)
-    load_min, load_max : int64 arrays, shape (m,)
-    penalty : float64 array, shape (m,)
+    bounds : tuple
+        As `alignsolve.backends.exchange.paths.augment`.
     whole : bool
     """
+    load_min, load_max, penalty, _ = bounds
     slope = 0.0
     for j in range(price.size):
         p = price[j]

@@ -52,14 +52,16 @@ def clip(c, w, p, q):
 
 
 @kernel
-def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess, fewest,
-            dist, hops, parent, kind, done, order):  # fmt: skip
+def _search(m, price, lists, load, bounds, excess, fewest, paths):
     """Run Dijkstra from all nodes in excess; return (settled nodes, deficits among them, reach).
 
     Distances up to ``reach`` are right. It ends at the first node that only
     unlisted clients could reach, or when all deficits are reached. Of paths as
     short those of the fewest arcs are found where that is asked for.
     """
+    _, loss_top, arc = lists[:3]
+    load_min, load_max, penalty, goal = bounds
+    dist, hops, parent, kind, done, order = paths
     sinks = 0
     for j in range(m + 1):
         dist[j] = 0.0 if excess[j] > 0 else np.inf
@@ -121,8 +123,10 @@ def _search(m, price, arc, loss_top, load, load_min, load_max, penalty, goal, ex
 
 
 @kernel(called=False)
-def is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, penalty, goal):
+def is_free(h, u, by_load, m, price, lists, load, bounds):
     """Say whether an arc can be used now at no loss."""
+    _, loss_top, arc = lists[:3]
+    load_min, load_max, penalty, goal = bounds
     if by_load:
         w = load_arc(h, u, m, load, load_min, load_max, penalty, goal)
     else:
@@ -135,13 +139,11 @@ def is_free(h, u, by_load, m, price, arc, loss_top, load, load_min, load_max, pe
 
 
 @kernel
-def _free_path(sink, excess, parent, kind, m, price, arc, loss_top, load, load_min, load_max,
-               penalty, goal):  # fmt: skip
+def _free_path(sink, excess, parent, kind, m, price, lists, load, bounds):
     """Return how many arcs lead from excess to a sink, or -1 if not all can be used at no loss."""
     x, length = sink, 0
     while parent[x] >= 0:
-        if not is_free(parent[x], x, kind[x] == LOAD_ARC, m, price, arc, loss_top, load, load_min,
-                       load_max, penalty, goal):  # fmt: skip
+        if not is_free(parent[x], x, kind[x] == LOAD_ARC, m, price, lists, load, bounds):
             return -1
         x = parent[x]
         length += 1
@@ -159,24 +161,19 @@ def _lower_prices(price, dist, done, reach):
 
 
 @kernel
-def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-            group, low, high, price, load, load_min, load_max, penalty, goal, excess, ptr, held,
-            count, slack, head, loss_top, arc, sentinel, pool, meta, per_swap, phases,
+def augment(matrix, limits, price, load, bounds, excess, answer, slack, lists, per_swap, phases,
             frontier):  # fmt: skip
     """Move excess to deficits along shortest paths, keeping every response a best one.
 
     Parameters
     ----------
-    group, low, high
-        As `heaps.groups_allow`.
     price : float64 array, shape (m + 1,)
         Prices at which all held responses are best. Updated.
     load : int64 array, shape (m + 1,)
         The load each expert wants at its price. Updated.
-    load_min, load_max : int64 arrays, shape (m,)
-        Bounds of the load.
-    penalty, goal : float64 arrays, shape (m,)
-        Penalty ``penalty * (load - goal)**2``, in units of fitness.
+    bounds : tuple of int64, int64, float64 and float64 arrays, shape (m,)
+        Least and most load, and ``penalty`` and ``goal``: ``penalty * (load - goal)**2`` is paid,
+        in units of fitness.
     excess : int64 array, shape (m + 1,)
         Holders beyond `load`; they sum to 0 with the null expert's. Updated.
     per_swap : int
@@ -192,19 +189,19 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         `DONE`, `WIDEN`, `INFEASIBLE` (the last search reached no deficit),
         `POOL_FULL` or `MORE`.
     """
-    m = fitness.shape[1]
-    grouped = group.size > 0
+    m, n_groups = price.size - 1, limits[5].shape[1]
+    grouped = n_groups > 0
+    pool, meta = lists[4:]
     value, is_held = np.empty(m + 1, np.float64), np.zeros(m + 1, np.bool_)
-    room, before = new_room(m, low.shape[1]), new_room(m, low.shape[1])
+    room, before = new_room(m, n_groups), new_room(m, n_groups)
     dist, hops = np.empty(m + 1, np.float64), np.empty(m + 1, np.int64)
     parent, kind = np.empty(m + 1, np.int64), np.empty(m + 1, np.int64)
     done, order = np.empty(m + 1, np.bool_), np.empty(m + 1, np.int64)
+    paths = dist, hops, parent, kind, done, order
     for _ in range(phases):
         if excess.max() <= 0:
             return DONE
-        settled, found, reach, cut = _search(
-            m, price, arc, loss_top, load, load_min, load_max, penalty, goal, excess,
-            grouped, dist, hops, parent, kind, done, order)  # fmt: skip
+        settled, found, reach, cut = _search(m, price, lists, load, bounds, excess, grouped, paths)
         meta[SEARCHES] += 1
         if found == 0 and not cut:
             return INFEASIBLE
@@ -219,8 +216,7 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
         for s in range(settled):
             sink = order[s]
             while excess[sink] < 0:
-                length = _free_path(sink, excess, parent, kind, m, price, arc, loss_top, load,
-                                    load_min, load_max, penalty, goal)  # fmt: skip
+                length = _free_path(sink, excess, parent, kind, m, price, lists, load, bounds)
                 if length < 0:
                     break
                 if meta[FRESH] + length * per_swap * (m + 2) > pool.size:
@@ -230,10 +226,8 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                     h = parent[x]
                     # Within groups a client's other swaps on a path that is not the first may not
                     # apply any more: what was moved up to here stays moved.
-                    if grouped and x != sink and not is_free(
-                        h, x, kind[x] == LOAD_ARC, m, price, arc, loss_top, load, load_min,
-                        load_max, penalty, goal,
-                    ):  # fmt: skip
+                    if grouped and x != sink and not is_free(h, x, kind[x] == LOAD_ARC, m, price,
+                                                             lists, load, bounds):  # fmt: skip
                         break
                     excess[h] -= 1
                     excess[x] += 1
@@ -243,15 +237,10 @@ def augment(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_mi
                         else:
                             load[x] -= 1
                     elif not grouped:
-                        swap(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows,
-                             slot_min, slot_max, group, low, high, price, ptr, held, count, slack,
-                             value, is_held, head, loss_top, arc, sentinel, pool,
-                             meta)  # fmt: skip
+                        swap(h, x, matrix, limits, price, answer, slack, value, is_held, lists)
                     else:
-                        swap_in_groups(h, x, fitness, cost, cost_row, cost_col, held_ptr, held_ind,
-                                       rows, slot_min, slot_max, group, low, high, price, ptr, held,
-                                       count, slack, value, room, before, head, loss_top, arc,
-                                       sentinel, pool, meta)  # fmt: skip
+                        swap_in_groups(h, x, matrix, limits, price, answer, slack, value, room,
+                                       before, lists)  # fmt: skip
                     meta[SWAPS] += np.int64(kind[x] != LOAD_ARC)
                     x = h
                 moved = moved or parent[x] < 0

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from alignsolve.backends.exchange.heaps import groups_allow, may_swap
+from alignsolve.backends.exchange.heaps import may_swap
 from alignsolve.backends.exchange.row_values import read_reduced
 from alignsolve.kernels import kernel
 
 
 @kernel
-def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, slot_max, group,
-               low, high, price, ptr, held, count, load, load_min, load_max):  # fmt: skip
+def keep_loads(matrix, limits, price, answer, load, load_min, load_max):
     """Move holders, client by client, until every load is within its bounds.
 
     Each client makes the least lossy swap at the prices that repairs a bound and
@@ -20,10 +19,8 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
 
     Parameters
     ----------
-    group, low, high
-        As `heaps.groups_allow`.
     load : int64 array, shape (m + 1,)
-        Holders of each expert. Updated, as is the answer in `held` and `count`.
+        Holders of each expert. Updated, as is the answer.
     load_min, load_max : int64 arrays, shape (m,)
         Bounds of the loads.
 
@@ -36,7 +33,9 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
     -----
     Greedy: with forbidden pairs some may be left although an answer exists.
     """
-    m = fitness.shape[1]
+    slot_max = limits[2]
+    ptr, held, count = answer
+    m = price.size - 1
     reduced = np.empty(m + 1, np.float64)
     wrong = 0
     for j in range(m):
@@ -55,8 +54,7 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
                 if h < m and (load[h] <= load_max[h] if sweep == 0 else load[h] <= load_min[h]):
                     continue
                 if not known:
-                    read_reduced(fitness, k, cost, cost_row, cost_col, held_ptr, held_ind, price,
-                                 reduced)  # fmt: skip
+                    read_reduced(matrix, k, price, reduced)
                     reduced[m] = 0.0
                     known = True
                 best, pick = -np.inf, -1
@@ -64,9 +62,7 @@ def keep_loads(fitness, cost, cost_row, cost_col, held_ptr, held_ind, slot_min, 
                     room = u == m or load[u] < (load_max[u] if sweep == 0 else load_min[u])
                     if not room or reduced[u] <= best:
                         continue
-                    if may_swap(k, k, h, u, m, slot_min, slot_max, ptr, held, count) and (
-                        groups_allow(k, k, h, u, m, group, low, high, ptr, held, count)
-                    ):
+                    if may_swap(k, h, u, m, limits, answer):
                         best, pick = reduced[u], u
                 if pick < 0:
                     continue

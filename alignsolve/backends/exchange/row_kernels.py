@@ -82,10 +82,9 @@ def _near_best(reduced, tol, kept, share, seen, load, m):
 
 
 @kernel
-def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                chosen, lo, hi, price, share, keep, ptr, held, count, slack, runner_up,
-                load):  # fmt: skip
-    """Respond as `response_rows` for clients of at most one slot: its fast case.
+def response_ones(matrix, limits, chosen, lo, hi, widest, price, share, keep, answer, slack,
+                  runner_up, load):  # fmt: skip
+    """Respond as `response_manys` for clients of at most one slot: its fast case.
 
     Floats are compared through integer keys of the same order, because compilers
     turn maxima of integers, not of floats, into vector instructions. The last bits
@@ -93,7 +92,9 @@ def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
     best two differ in those bits alone, the row is looked at again without keys. No
     function is called on the common path: a call costs more than reading a row.
     """
-    m = fitness.shape[1]
+    rows, slot_min, slot_max = limits[:3]
+    ptr, held, count = answer
+    m = price.size - 1
     reduced = np.empty(m, np.float64)
     bits = reduced.view(np.int64)
     keys = np.empty(m, np.int64)
@@ -104,9 +105,10 @@ def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
         number *= 2
     number -= 1
     p_max = largest_price(price)
+    (single, double), cost = matrix[:2]
+    is_single, costly = single.size > 0, cost.size > 0
     some = chosen.size > 0
     sampled = rows.size > 0
-    costly = cost.size > 0
     bad = -1
     for c in range(lo, hi):
         k = chosen[c] if some else c
@@ -120,10 +122,13 @@ def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
                 bad = k
             continue
         if costly:
-            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+            read_reduced(matrix, i, price, reduced)
+        elif is_single:
+            for j in range(m):
+                reduced[j] = np.float64(single[i, j]) - price[j]
         else:
             for j in range(m):
-                reduced[j] = np.float64(fitness[i, j]) - price[j]
+                reduced[j] = double[i, j] - price[j]
         best = _LOWEST
         for j in range(m):
             b = bits[j]
@@ -179,11 +184,48 @@ def response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, s
 
 
 @kernel
-def response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                 chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
-                 load):  # fmt: skip
-    """Respond as `response_rows` for clients of any number of slots; written for speed as above."""
-    m = fitness.shape[1]
+def response_manys(matrix, limits, chosen, lo, hi, widest, price, share, keep, answer, slack,
+                   runner_up, load):  # fmt: skip
+    """Give clients of a level their best responses to the prices.
+
+    Parameters
+    ----------
+    matrix : tuple
+        Values, only read; see `alignsolve.backends.exchange.inputs.Matrix.read`.
+    limits : tuple
+        What bounds a client's experts; see `alignsolve.backends.exchange.inputs.Matrix.limits`.
+    chosen : int64 array, shape (c,) or (0,)
+        Clients of the level to work on; empty for all.
+    lo, hi : int
+        The part of `chosen`, or of the level, to work on.
+    widest : int
+        Most slots of a client of the level.
+    price : float64 array, shape (m + 1,)
+        Prices; 0 for the null expert, +inf for an expert that nobody may hold.
+    share : float64 array, shape (m,)
+        Wanted holders of each expert per client of the level; settles ties.
+    keep : bool
+        Settle ties for what is held already.
+    answer : tuple of int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
+        The answer ``ptr, held, count``: client k holds ``held[ptr[k] : ptr[k] + count[k]]``,
+        the least wanted last. Written.
+    slack : float32 array, shape (s,)
+        Slack of each response, rounded down. Written.
+    runner-up : int32 array, shape (s,)
+        The swap of least loss: expert u (m for the null expert) for the one held
+        last; ``-1 - u`` for u instead of an unused slot; m + 1 for several or none.
+        It is found to about 14 digits.
+    load : int64 array, shape (m + 1,)
+        Holders given out by this call are added.
+
+    Returns
+    -------
+    int
+        A client of the level without any response, or -1.
+    """
+    rows, slot_min, slot_max = limits[:3]
+    ptr, held, count = answer
+    m = price.size - 1
     reduced = np.empty(m, np.float64)
     bits = reduced.view(np.int64)
     keys = np.empty(m, np.int64)
@@ -191,9 +233,10 @@ def response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, 
     top_j = np.empty(widest + 1, np.int32)
     p_max = largest_price(price)
     tol0 = TIE * p_max
+    (single, double), cost = matrix[:2]
+    is_single, costly = single.size > 0, cost.size > 0
     some = chosen.size > 0
     sampled = rows.size > 0
-    costly = cost.size > 0
     bad = -1
     for c in range(lo, hi):
         k = chosen[c] if some else c
@@ -208,10 +251,13 @@ def response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, 
                 bad = k
             continue
         if costly:
-            read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+            read_reduced(matrix, i, price, reduced)
+        elif is_single:
+            for j in range(m):
+                reduced[j] = np.float64(single[i, j]) - price[j]
         else:
             for j in range(m):
-                reduced[j] = np.float64(fitness[i, j]) - price[j]
+                reduced[j] = double[i, j] - price[j]
         for j in range(m):
             word = bits[j]
             keys[j] = word ^ ((word >> np.int64(63)) & _SIGN)
@@ -295,70 +341,16 @@ def _settle_ties(k, c, reduced, top_v, top_j, tol, share, seen, keep,
         reduced[j] = -np.inf
 
 
-def response_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-                  chosen, lo, hi, widest, price, share, keep, ptr, held, count, slack, runner_up,
-                  load):  # fmt: skip
-    """Give clients of a level their best responses to the prices.
-
-    Parameters
-    ----------
-    fitness : float32 or float64 array, shape (n, m)
-        The matrix, only read.
-    cost, cost_row, cost_col, held_ptr, held_ind
-        Switching costs (flat, with strides in entries; empty: none) and pairs
-        held before, as CSR.
-    rows : int64 array, shape (s,) or (0,)
-        Clients of the level; empty for all n in order.
-    slot_min, slot_max : int64 arrays, shape (n,)
-        Slots, with ``slot_max <= m``.
-    chosen : int64 array, shape (c,) or (0,)
-        Clients of the level to work on; empty for all.
-    lo, hi : int
-        The part of `chosen`, or of the level, to work on.
-    widest : int
-        Most slots of a client of the level.
-    price : float64 array, shape (m + 1,)
-        Prices; 0 for the null expert, +inf for an expert that nobody may hold.
-    share : float64 array, shape (m,)
-        Wanted holders of each expert per client of the level; settles ties.
-    keep : bool
-        Settle ties for what `held` holds already.
-    ptr, held, count : int64 (s + 1,), int32 (ptr[-1],), int32 (s,)
-        The answer: client k holds ``held[ptr[k] : ptr[k] + count[k]]``, the
-        least wanted last. Written.
-    slack : float32 array, shape (s,)
-        Slack of each response, rounded down. Written.
-    runner-up : int32 array, shape (s,)
-        The swap of least loss: expert u (m for the null expert) for the one held
-        last; ``-1 - u`` for u instead of an unused slot; m + 1 for several or none.
-        It is found to about 14 digits.
-    load : int64 array, shape (m + 1,)
-        Holders given out by this call are added.
-
-    Returns
-    -------
-    int
-        A client of the level without any response, or -1.
-    """
-    if widest <= 1:
-        return response_ones(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                             slot_max, chosen, lo, hi, price, share, keep, ptr, held, count, slack,
-                             runner_up, load)  # fmt: skip
-    return response_manys(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min,
-                          slot_max, chosen, lo, hi, widest, price, share, keep, ptr, held, count,
-                          slack, runner_up, load)  # fmt: skip
-
-
 @kernel
-def slack_rows(fitness, cost, cost_row, cost_col, held_ptr, held_ind, rows, slot_min, slot_max,
-               lo, hi, price, ptr, held, count, slack):  # fmt: skip
+def slack_rows(matrix, limits, lo, hi, price, answer, slack):
     """Recompute the slack of what clients ``lo..hi`` of a level hold, at new prices."""
-    m = fitness.shape[1]
+    rows, slot_min, slot_max = limits[:3]
+    ptr, held, count = answer
+    m = price.size - 1
     reduced = np.empty(m, np.float64)
-    sampled = rows.size > 0
     for k in range(lo, hi):
-        i = rows[k] if sampled else k
-        read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, reduced)
+        i = rows[k] if rows.size > 0 else k
+        read_reduced(matrix, i, price, reduced)
         least = np.inf
         for q in range(ptr[k], ptr[k] + count[k]):
             least = min(least, reduced[held[q]])

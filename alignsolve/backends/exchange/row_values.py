@@ -5,50 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import entry, read_row
 
 
 @kernel(called=False)
-def read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out):
-    """Write client i's values, fitness less switching cost, to ``out[:m]`` as float64."""
-    m = fitness.shape[1]
-    for j in range(m):
-        out[j] = np.float64(fitness[i, j])
-    if cost.size > 0:
-        base = i * cost_row
-        for j in range(m):
-            out[j] = out[j] - cost[base + j * cost_col]
-        for q in range(held_ptr[i], held_ptr[i + 1]):
-            out[held_ind[q]] = np.float64(fitness[i, held_ind[q]])
-
-
-@kernel(called=False)
-def read_reduced(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, price, out):
-    """Write client i's values less prices to ``out[:m]``; a price of +inf bars an expert."""
-    m = fitness.shape[1]
-    if cost.size > 0:
-        read_values(fitness, i, cost, cost_row, cost_col, held_ptr, held_ind, out)
-        for j in range(m):
-            out[j] -= price[j]
-    else:
-        for j in range(m):
-            out[j] = np.float64(fitness[i, j]) - price[j]
-
-
-@kernel
-def write_values(rows, who, cost, cost_row, cost_col, held_ptr, held_ind, out):
-    """Write values, fitness less switching cost, of some clients as float64.
+def read_values(matrix, i, out):
+    """Write client i's values, fitness less switching cost, to ``out[:m]`` as float64.
 
     Parameters
     ----------
-    rows : float32 or float64 array, shape (c, m)
-        Fitness of the clients.
-    who : int64 array, shape (c,)
-        Their numbers in the costs and in what was held before.
-    out : float64 array, shape (c, m)
+    matrix : tuple
+        See `alignsolve.backends.exchange.inputs.Matrix.read`.
     """
-    for c in range(who.size):
-        i = who[c]
-        for j in range(rows.shape[1]):
-            out[c, j] = np.float64(rows[c, j]) - cost[i * cost_row + j * cost_col]
+    values, cost, cost_row, cost_col, held_ptr, held_ind = matrix
+    read_row(values, i, out)
+    if cost.size > 0:
+        for j in range(values[0].shape[1]):
+            out[j] -= cost[i * cost_row + j * cost_col]
         for q in range(held_ptr[i], held_ptr[i + 1]):
-            out[c, held_ind[q]] = np.float64(rows[c, held_ind[q]])
+            out[held_ind[q]] = entry(values, i, held_ind[q])
+
+
+@kernel(called=False)
+def read_allowed(matrix, i, price, out):
+    """Write client i's values to ``out[:m]``, -inf where a price bars the expert, and 0 last."""
+    read_values(matrix, i, out)
+    for j in range(price.size):
+        if price[j] == np.inf:
+            out[j] = -np.inf
+    out[price.size - 1] = 0.0
+
+
+@kernel(called=False)
+def read_reduced(matrix, i, price, out):
+    """Write client i's values less prices to ``out[:m]``; a price of +inf bars an expert."""
+    read_values(matrix, i, out)
+    for j in range(price.size - 1):
+        out[j] -= price[j]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alignsolve.backends.exchange import row_values
 from alignsolve.backends.exchange.graph import Lists
 from alignsolve.backends.exchange.inputs import (
     NONE,
@@ -23,7 +22,6 @@ from alignsolve.backends.exchange.inputs import (
     Matrix,
     Switch,
     part_of,
-    plain,
 )
 from alignsolve.backends.exchange.responses import Answer, Responses, nothing_held
 from alignsolve.backends.exchange.subproblem import above
@@ -49,7 +47,7 @@ class Clients:
     held : int32 array, shape (sum of slot_max,)
         Client c holds the first ``count[c]`` of its ``slot_max[c]`` places.
     slack, runner-up : float32, int32 arrays, shape (c,)
-        As `alignsolve.backends.exchange.row_kernels.response_rows`, when the shard last responded.
+        As `alignsolve.backends.exchange.row_kernels.response_manys`, when the shard last responded.
     groups : Groups or None
         Bounds of groups that share slots.
     """
@@ -139,8 +137,8 @@ class Shard(Answer):
     def _block(self, k: int) -> Responses:
         """Return the clients of block k with their rows; their answers are those of the shard."""
         rows = self.rows_of(k)
-        matrix = Matrix(plain(checked_block(self.source, k)), self.slot_min[rows],
-                        self.slot_max[rows], self.switch.part(rows.start, rows.stop),
+        matrix = Matrix(checked_block(self.source, k), self.slot_min[rows], self.slot_max[rows],
+                        self.switch.part(rows.start, rows.stop),
                         part_of(self.groups, rows))  # fmt: skip
         return Responses(self.ptr[rows.start : rows.stop + 1], self.held, self.count[rows],
                          self.slack[rows], self.runner_up[rows], matrix, NONE)  # fmt: skip
@@ -186,10 +184,12 @@ class Shard(Answer):
 
     def _less_switching(self, fitness: npt.NDArray[Any], who: Ints) -> npt.NDArray[Any]:
         """Return values of some clients, float64 where there are switching costs."""
-        if not self.switch.cost.size:
+        cost, row, col, held_ptr, held_ind = self.switch
+        if not cost.size:
             return fitness
-        values = np.empty(fitness.shape)
-        row_values.write_values(fitness, who, *self.switch, values)
+        values: npt.NDArray[Any] = fitness - cost[who[:, None] * row + np.arange(self.m) * col]
+        pairs, at = concatenated_ranges(held_ptr[who], held_ptr[who + 1])
+        values[at, held_ind[pairs]] = fitness[at, held_ind[pairs]]
         return values
 
     def repair(self, price: Floats, load: Ints, load_min: Ints, load_max: Ints) -> Ints:

@@ -104,7 +104,7 @@ class Subproblem(Responses):
         chosen = near[:found].copy()
         if chosen.size:
             before = np.zeros(self.m + 1, np.int64)
-            steps.chosen_load(chosen, self.ptr, self.held, self.count, before)
+            steps.chosen_load(chosen, self.answer, before)
             _, after = self._response(chosen, chosen.size, True)
             self.clients_load = self.clients_load - before + after
         self.slack_price = price.copy()
@@ -240,10 +240,6 @@ class Subproblem(Responses):
 
     def imbalance(self) -> tuple[Ints, Ints, int]:
         """Return the loads wanted at the prices, the clients' excess over them, and its sum."""
-        bounds = self.bounds
         load, excess = np.empty(self.m + 1, np.int64), np.empty(self.m + 1, np.int64)
-        total = steps.imbalance(
-            self.price, self.clients_load, bounds.load_min, bounds.load_max, bounds.penalty,
-            bounds.goal, load, excess,
-        )  # fmt: skip
+        total = steps.imbalance(self.price, self.clients_load, tuple(self.bounds), load, excess)
         return load, excess, int(total)

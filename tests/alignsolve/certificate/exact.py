@@ -159,13 +159,14 @@ def shard_of(problem, start, stop, rows, cols):
         count=np.bincount(rows[mine] - start, minlength=stop - start),
         source=SimpleNamespace(n_blocks=stop - start), rows_of=lambda k: slice(k, k + 1),
         values=lambda k: problem.values(slice(start + k, start + k + 1)),
-        slot_min=slot_min, slot_max=slot_max, m=problem.n_experts, start=start,
+        slot_min=slot_min, slot_max=slot_max, m=problem.n_experts, start=start, groups=None,
     )  # fmt: skip
 
 
 def proof_of_shards(problem, rows, cols, prices):
     held = Assignment.of(problem, rows, cols)
-    parts = [prove_shard(shard_of(problem, a, b, held.rows, held.cols), prices)
+    experts = np.arange(problem.n_experts)
+    parts = [prove_shard(shard_of(problem, a, b, held.rows, held.cols), experts, prices)
              for a, b in ((0, 3), (3, 4))]
     return add_proofs(problem, prices, parts)[0]
 

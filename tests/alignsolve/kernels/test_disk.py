@@ -24,7 +24,7 @@ from alignsolve.kernels import compiled, disk
 ints = np.arange(3)
 load = np.zeros(4, np.int64)
 with compiled():
-    chosen_load(ints, np.arange(4), ints.astype(np.int32), np.ones(3, np.int32), load)
+    chosen_load(ints, (np.arange(4), ints.astype(np.int32), np.ones(3, np.int32)), load)
 assert load.tolist() == [1, 1, 1, 0]
 misses = sum(chosen_load.dispatcher._cache_misses.values())
 print(misses, disk.places.target)

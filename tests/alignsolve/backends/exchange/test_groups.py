@@ -14,6 +14,7 @@ import alignsolve as al
 from alignsolve.backends import get_backend
 from alignsolve.backends.exchange import ExchangeAnswer, group_rows, layers, solve_exchange
 from alignsolve.backends.exchange.backend import ExchangeBackend, components_of
+from alignsolve.backends.exchange.inputs import NONE, Groups, bounds_of, matrix_of
 from alignsolve.backends.exchange.params import DEFAULTS
 from alignsolve.kernels import compiled
 from alignsolve.status import Limits
@@ -224,13 +225,12 @@ def test_stopped_answers_keep_every_bound(deep, questions):
 
 
 def test_repair_brings_shared_slots_within_bounds(deep):
-    from alignsolve.backends.exchange.inputs import NONE, bounds_of, matrix_of
     from alignsolve.backends.exchange.subproblem import Subproblem
     from alignsolve.backends.exchange.task import Task
 
     problem = deep[1]
     part = components_of(problem).component(0)
-    matrix = matrix_of(problem.fitness, part.slot_min, part.slot_max, None, part.groups)
+    matrix = matrix_of(problem.fitness, part.slot_min, part.slot_max, groups=part.groups)
     task = Task.of(*problem.fitness.shape, *problem.holder_bounds())
     bounds = bounds_of(*problem.fitness.shape, *problem.holder_bounds(), None)
     level = Subproblem(matrix, NONE, bounds, bounds.no_prices(), task)
@@ -325,14 +325,13 @@ def test_the_slack_within_groups_is_the_least_loss_of_a_swap(
     low, high, slots, reduced, held, slack
 ):
     fitness = np.array([reduced], dtype=np.float64)
-    none = np.zeros((0, 0)), np.zeros(1), np.zeros(1), np.zeros(2, np.int64), np.zeros(0, np.int32)
+    groups = Groups(np.array([0, 2, 4]), np.array([low]), np.array([high]))
+    matrix = matrix_of(fitness, *slots, groups=groups)
     found, count = np.zeros(4, np.int32), np.zeros(1, np.int32)
-    least, other, load = np.zeros(1, np.float32), np.zeros(1, np.int32), np.zeros(4, np.int64)
+    least, other, load = np.zeros(1, np.float32), np.zeros(1, np.int32), np.zeros(5, np.int64)
     bad = group_rows.respond_in_groups.py_func(
-        fitness, *none, np.zeros(0, np.int64), np.array([slots[0]]), np.array([slots[1]]),
-        np.array([0, 2, 4]), np.array([low]), np.array([high]), np.zeros(0, np.int64), 0, 1,
-        np.zeros(4), np.full(4, 0.25), False, np.zeros(1, np.int64), found, count, least, other,
-        load)
+        matrix.read, matrix.limits(NONE), NONE, 0, 1, 4, np.zeros(5), np.full(4, 0.25), False,
+        (np.zeros(1, np.int64), found, count), least, other, load)
     assert bad == -1
     assert sorted(found[:count[0]].tolist()) == held
     assert least[0] == pytest.approx(slack, rel=1e-6)

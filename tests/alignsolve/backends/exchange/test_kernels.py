@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from alignsolve.backends.exchange import bookkeeping as steps
 from alignsolve.backends.exchange import heaps, newton_kernels, row_values, swaps
 from alignsolve.backends.exchange import row_kernels as rows
-from alignsolve.backends.exchange.inputs import NO_GROUPS
+from alignsolve.backends.exchange.inputs import Matrix, Switch, matrix_of
+from alignsolve.backends.exchange.responses import response_kernel
 from tests.alignsolve.backends.exchange.reference import (
     best_set,
     swap_losses,
@@ -16,8 +17,13 @@ from tests.alignsolve.backends.exchange.reference import (
     wanted_load,
 )
 
-NO_COST = (np.empty(0), 0, 0, np.zeros(1, np.int64), np.zeros(0, np.int64))
 EMPTY = np.empty(0, np.int64)
+
+
+def read(fitness, least, most):
+    """Return the matrix, and what bounds clients, as kernels take them."""
+    matrix = matrix_of(fitness, least, most)
+    return matrix.read, matrix.limits(EMPTY)
 
 
 @st.composite
@@ -38,16 +44,17 @@ def clients(draw):
 
 
 def respond(fitness, least, most, price, keep=False, held=None, count=None):
-    """Run `response_rows`; return what it writes."""
+    """Respond by the kernel for so many slots; return what it writes."""
     n, m = fitness.shape
     ptr = np.concatenate([[0], np.cumsum(most)]).astype(np.int64)
     held = np.zeros(ptr[-1], np.int32) if held is None else held
     count = np.zeros(n, np.int32) if count is None else count
     slack, runner_up = np.empty(n, np.float32), np.empty(n, np.int32)
     load = np.zeros(m + 1, np.int64)
-    bad = rows.response_rows(
-        fitness, *NO_COST, EMPTY, least, most, EMPTY, 0, n, int(most.max(initial=0)), price,
-        np.full(m, 0.3), keep, ptr, held, count, slack, runner_up, load,
+    widest = int(most.max(initial=0))
+    bad = response_kernel(widest, grouped=False)(
+        *read(fitness, least, most), EMPTY, 0, n, widest, price, np.full(m, 0.3), keep,
+        (ptr, held, count), slack, runner_up, load,
     )  # fmt: skip
     sets = [set(held[ptr[k] : ptr[k] + count[k]].tolist()) for k in range(n)]
     return bad, sets, (ptr, held, count), slack, runner_up, load
@@ -92,8 +99,7 @@ class TestResponses:
         if bad >= 0:
             return
         again = np.empty_like(slack)
-        rows.slack_rows(fitness, *NO_COST, EMPTY, least, most, 0, len(fitness), price, *answer,
-                        again)  # fmt: skip
+        rows.slack_rows(*read(fitness, least, most), 0, len(fitness), price, answer, again)
         np.testing.assert_allclose(again, slack, rtol=1e-5, atol=1e-12)
 
     @given(seed=st.integers(0, 9999), m=st.integers(2, 70), kind=st.sampled_from("fd"))
@@ -158,9 +164,10 @@ class TestResponses:
         indices = np.nonzero(held)[1]
         cost = rng.random((n, m))
         expected = values_of(fitness, (cost, indptr, indices))
+        matrix = Matrix(fitness, *drawn[1:3], Switch(cost.reshape(-1), m, 1, indptr, indices))
         out = np.empty(m)
         for i in range(n):
-            row_values.read_values(fitness, i, cost.reshape(-1), m, 1, indptr, indices, out)
+            row_values.read_values(matrix.read, i, out)
             assert (out == expected[i]).all()
 
 
@@ -182,9 +189,9 @@ def filled(drawn, width, cap=99):
         "meta": np.array([0, -1, 0, 0, 0]),
     }  # fmt: skip
     heaps.list_clients(
-        fitness, *NO_COST, EMPTY, least, most, *NO_GROUPS, np.arange(len(fitness)), 0, price,
+        *read(fitness, least, most), np.arange(len(fitness)), 0, price,
         ~np.eye(nodes, dtype=bool), np.full((nodes, nodes), cap),
-        np.zeros((nodes, nodes), np.int64), *answer, *lists.values(),
+        np.zeros((nodes, nodes), np.int64), answer, tuple(lists.values()),
     )  # fmt: skip
     return answer, slack, sentinel, lists
 
@@ -249,8 +256,8 @@ class TestLists:
             if not len(possible):
                 return
             h, u = rng.choice(possible)
-            swaps.swap(h, u, fitness, *NO_COST, EMPTY, least, most, *NO_GROUPS, price, *answer,
-                       slack, np.empty(nodes), np.zeros(nodes, bool), *lists.values())
+            swaps.swap(h, u, *read(fitness, least, most), price, answer, slack, np.empty(nodes),
+                       np.zeros(nodes, bool), tuple(lists.values()))
             tops = lists["top"].copy()
             expected = swaps_of(drawn, answer, sentinel)
             for swap in np.ndindex(nodes, nodes):
@@ -268,7 +275,7 @@ class TestLists:
         if bad >= 0:
             return
         exists = np.zeros((m + 1, m + 1), np.bool_)
-        heaps.swap_exists(fitness, EMPTY, least, most, *NO_GROUPS, 0, n, price, *answer, exists)
+        heaps.swap_exists(*read(fitness, least, most), 0, n, price, answer, exists)
         expected = np.zeros_like(exists)
         for k, mine in enumerate(sets):
             values = np.where(price[:m] < np.inf, fitness[k], -np.inf)
@@ -297,7 +304,7 @@ class TestSmallKernels:
         weight = rng.integers(0, 3, m) / 4
         goal = rng.integers(0, 12, m) / 2
         best = np.empty(m, np.int64)
-        steps.wanted_loads(price, load, low, high, weight, goal, best)
+        steps.wanted_loads(price, load, (low, high, weight, goal), best)
         experts = zip(price[:-1], load, low, high, weight, goal, strict=True)
         assert best.tolist() == [wanted_load(*expert) for expert in experts]
 
@@ -315,7 +322,7 @@ class TestSmallKernels:
         slack = (rng.random(size) * limit).astype(np.float32)
         chosen = np.flatnonzero(rng.random(size) < 0.8)
         rate, far = np.zeros((m + 1, m + 1)), np.zeros((m + 1, m + 1))
-        newton_kernels.near_swaps(chosen, slack, runner_up, ptr, held, count, rate, far)
+        newton_kernels.near_swaps(chosen, slack, runner_up, (ptr, held, count), rate, far)
         newton_kernels.settle_rates(rate, far, limit, crowd)
         expected = swap_rates(chosen, slack, runner_up, holdings, m + 1, limit, crowd)
         np.testing.assert_allclose(rate, expected, rtol=1e-6)
@@ -361,12 +368,12 @@ class TestSmallKernels:
             held[ptr[k] : ptr[k] + len(chosen)] = chosen
         total = sum(counts)
         row_ind, col_ind = np.empty(total, np.int64), np.empty(total, np.int64)
-        steps.write_pairs(ptr, held, np.array(counts, np.int32), row_ind, col_ind)
+        steps.write_pairs((ptr, held, np.array(counts, np.int32)), row_ind, col_ind)
         expected = [(k, j) for k, chosen in enumerate(sets) for j in sorted(chosen)]
         assert list(zip(row_ind.tolist(), col_ind.tolist(), strict=True)) == expected
         again, filled = np.zeros_like(held), np.zeros(len(counts), np.int32)
         short = np.arange(len(counts) + 1) * 2
-        steps.read_pairs(row_ind, col_ind, short, again, filled)
+        steps.read_pairs(row_ind, col_ind, (short, again, filled))
         assert filled.tolist() == [min(2, c) for c in counts]
         for k, chosen in enumerate(sets):
             assert again[2 * k : 2 * k + filled[k]].tolist() == sorted(chosen)[:2]

@@ -1,0 +1,49 @@
+"""Matrices of float32 or float64 that kernels read, compiled once for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alignsolve.kernels.decorator import kernel
+
+
+def by_type(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return a matrix as the float32 and the float64 one that kernels read.
+
+    Parameters
+    ----------
+    values : float32 or float64 array, shape (n, m)
+        The matrix, in C order.
+
+    Returns
+    -------
+    single, double : float32 array, float64 array
+        The matrix in the place of its type, and one without rows in the other; both read-only.
+    """
+    is_single = values.dtype == np.float32
+    other = np.empty((0, values.shape[1]), np.float64 if is_single else np.float32)
+    values = values.view()
+    values.flags.writeable = other.flags.writeable = False
+    return (values, other) if is_single else (other, values)
+
+
+@kernel(called=False)
+def entry(values, i, j):
+    """Return an entry of a matrix, as `by_type` returns it."""
+    single, double = values
+    return np.float64(single[i, j]) if single.size > 0 else double[i, j]
+
+
+@kernel(called=False)
+def read_row(values, i, out):
+    """Write a row of a matrix, as `by_type` returns it, to ``out[:m]``."""
+    single, double = values
+    if single.size > 0:
+        for j in range(single.shape[1]):
+            out[j] = single[i, j]
+    else:
+        for j in range(double.shape[1]):
+            out[j] = double[i, j]
