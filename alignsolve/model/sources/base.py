@@ -255,6 +255,11 @@ class Negated(_View):
         """Return some experts, negated."""
         return Negated(self.cost.of_experts(experts))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle; an older one holds the costs and is no view of them."""
+        view = {"whole": state["cost"], "first": 0, "start": 0, "experts": None}
+        vars(self).update(view | state)
+
 
 def map_blocks(
     source: FitnessSource, work: Callable[[int, FloatArray], T], threads: int | None = None

@@ -75,13 +75,18 @@ class SparseSource(FitnessSource):
         return out
 
     def pairs(self, row_ind: IntArray, col_ind: IntArray) -> FloatArray:
-        """Return some entries, found in their rows block by block."""
+        """Return some entries, found by bisection in their rows, block by block."""
+        m = self.shape[1]
         out = np.full(row_ind.size, self.absent, self.dtype)
         for _, some in self.by_block(row_ind):
-            stored = self.matrix[row_ind[some]]
-            pair = _row_of_each(stored.indptr)
-            found = stored.indices == col_ind[some][pair]
-            out[some][pair[found]] = stored.data[found]
+            rows, row = np.unique(row_ind[some], return_inverse=True)
+            part = self.matrix[rows]
+            if not part.nnz:
+                continue
+            stored = _row_of_each(part.indptr) * m + part.indices
+            wanted = row * m + col_ind[some]
+            at = np.minimum(np.searchsorted(stored, wanted), stored.size - 1)
+            out[some] = np.where(stored[at] == wanted, part.data[at], self.absent)
         return out
 
     def part(self, first: int, last: int) -> FitnessSource:
@@ -89,6 +94,16 @@ class SparseSource(FitnessSource):
         part = SparseSource(self.matrix[self.edges[first] : self.edges[last]], self.block_rows)
         part.absent = self.absent
         return part
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a pickle; an older one holds the three arrays of the matrix."""
+        if "matrix" not in state:
+            import scipy.sparse as sp
+
+            state = dict(state)
+            arrays = tuple(state.pop(name) for name in ("data", "indices", "indptr"))
+            state["matrix"] = sp.csr_array(arrays, shape=state["shape"])
+        vars(self).update(state)
 
 
 def _row_of_each(indptr: IntArray) -> IntArray:

@@ -1,6 +1,7 @@
 """Fitness sources: what they read, what they refuse, and problems over them."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -286,6 +287,45 @@ def test_files_of_any_numbers_in_any_order(dtype, order, tmp_path):
     assert problem.fitness.dtype == (np.float32 if dtype in ("f2", "f4", ">f4") else np.float64)
     cost = al.read_instance(tmp_path / "a.npy", "min").fitness
     np.testing.assert_array_equal(cost[np.arange(5)], 0.0 - matrix.astype(np.float64))
+
+
+def test_pairs_of_a_sparse_matrix_need_little_more_memory_than_their_rows():
+    matrix = np.random.default_rng(1).random((128, 256))
+    source = al.SparseSource(sp.csr_array(matrix))
+    row_ind, col_ind = np.divmod(np.arange(matrix.size), matrix.shape[1])
+    order = np.random.default_rng(2).permutation(matrix.size)
+    for at in (np.arange(matrix.size), order):
+        tracemalloc.start()
+        try:
+            found = source.pairs(row_ind[at], col_ind[at])
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        np.testing.assert_array_equal(found, matrix.ravel()[at])
+        assert most < 100 * matrix.size  # a copy of a row for every pair takes 3072 a pair
+
+
+def test_older_pickles_of_sources_are_read():
+    stored = sp.csr_array(np.array([[0.0, 1.0, 0.0], [8.0, 0.0, 2.0]]))
+    source = al.SparseSource(stored)
+    state = source.__getstate__()
+    csr = state.pop("matrix")
+    state |= {"indptr": csr.indptr.astype(np.int64), "indices": csr.indices, "data": csr.data}
+    older = al.SparseSource.__new__(al.SparseSource)
+    older.__setstate__(state)
+    expected = [[-np.inf, 1, -np.inf], [8, -np.inf, 2]]
+    assert older.in_memory().tolist() == expected
+    assert older.pairs(np.array([1, 0]), np.array([2, 0])).tolist() == [2, -np.inf]
+    assert older.part(0, 1).in_memory().tolist() == expected
+
+    negated = Negated(Blocks(MATRIX)).__getstate__()
+    for name in ("whole", "first", "start", "experts"):
+        del negated[name]
+    older = Negated.__new__(Negated)
+    older.__setstate__(negated)
+    np.testing.assert_array_equal(older.in_memory(), -MATRIX)
+    np.testing.assert_array_equal(older[[3, 9]], -MATRIX[[3, 9]])
+    np.testing.assert_array_equal(older.of_experts(np.array([2])).in_memory(), -MATRIX[:, [2]])
 
 
 def test_an_absent_pair_is_forbidden_as_a_cost_too():
