@@ -69,6 +69,8 @@ class State:
         How much each broken load bound counts.
     strain : float
         Cost of one unit of excess: more than any single move gains.
+    largest : float
+        Largest finite absolute value of a pair, or 1 where all are 0.
     """
 
     def __init__(
@@ -88,12 +90,13 @@ class State:
         largest = _largest(self.values) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
         self.strain = 10.0 * largest + float(steps.max(initial=0.0))
+        self.largest = largest
 
     @property
     def noise(self) -> float:
-        """Differences of costs below this are rounding: of the heaviest bound that is broken."""
+        """Differences of costs below this are rounding: of values, and of weights that grew."""
         heaviest = max(self.client_weight.max(), self.expert_weight.max())
-        return 1e-13 * self.strain * float(heaviest)
+        return 1e-12 * self.largest + 1e-13 * self.strain * float(heaviest - 1.0)
 
     # -- parts of the model ---------------------------------------------------
 

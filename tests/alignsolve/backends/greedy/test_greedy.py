@@ -325,3 +325,19 @@ def test_a_repair_that_cannot_succeed_ends():
     found = search(state, np.random.default_rng(0), budget, DEFAULTS.escapes, lambda _: True)
     assert not found
     assert budget.work > 0.8 * (1 << 26)
+
+
+def test_a_large_penalty_on_one_expert_hides_no_gain():
+    rng = np.random.default_rng(0)
+    fitness, use = rng.random((2, 200, 6))
+
+    def solved(penalty):
+        problem = al.AlignmentProblem(
+            fitness, 2, min_experts=1, load_max=80, load_target=30,
+            load_penalty=[penalty, 0, 0, 0, 0, 0], resources={"use": al.Resource(use, 1)})
+        result = al.solve(problem, "greedy", threads=1)
+        assert (result.col_ind == 0).sum() == 30
+        assert State(problem).noise == 1e-12 * fitness.max()
+        return fitness[result.row_ind, result.col_ind].sum()
+
+    assert solved(1e11) > 0.995 * solved(10.0)
