@@ -186,7 +186,7 @@ def require_bounds(
     problem: AlignmentProblem, bounds: Iterable[Bound], what: str = "the conflict lists"
 ) -> None:
     """Raise `ProblemError` unless every bound is one of the problem, with its value."""
-    kinds = {key for key, _ in _binding(problem)}
+    kinds = [key for key, _ in _binding(problem)]  # no set: a bound may be of anything
     for bound in bounds:
         actual = _actual_value(problem, bound) if bound.key in kinds else None
         if actual is None:

@@ -347,7 +347,8 @@ def test_bounds_that_nothing_can_keep(shape, arguments, kinds):
         {"kind": "load_max", "name": "samples", "expert": 0}, {"clients": (0, 99)},
         {"client": 2**70}, {"client": 1.5}, {"client": True}, {"client": "0"},
         {"clients": (0, 2**70)}, {"clients": (0, 1.5)}, {"clients": (0, True)},
-        {"kind": "group_max", "group": 0.5},
+        {"kind": "group_max", "group": 0.5}, {"kind": ["load_min"]}, {"group": [1]},
+        {"name": ["mb"]},
     ],
 )
 def test_bounds_that_the_problem_does_not_have_are_refused(change):
