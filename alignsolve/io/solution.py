@@ -379,11 +379,10 @@ def _prices(key: str, value: Any, length: int) -> Float64Array | None:
 
 def _fields(name: str, value: Any, kind: type[Any]) -> Any:
     """Return a stored dataclass; whether it is about the problem is not for here to say."""
-    hints, unset = get_type_hints(kind), dataclasses.MISSING
+    hints = get_type_hints(kind)
     expect(name, value, dict, "an object")
-    check_keys(f"{name}.", value, hints,
-               [field.name for field in dataclasses.fields(kind)
-                if field.default is unset and field.default_factory is unset])
+    # A default would be a claim that the file does not make; prices that are left out are none.
+    check_keys(f"{name}.", value, hints, ["experts"] if kind is Multipliers else hints)
     return kind(**{key: _field(f"{name}.{key}", part, hints[key], kind)
                    for key, part in value.items()})
 
