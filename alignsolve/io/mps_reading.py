@@ -159,6 +159,8 @@ class _Model:
                 self.rows[name].set_side(self._number(value))
             case "BOUNDS", ["BV", "bound", name] if self._column(name)[0] == "pair":
                 return
+            case "BOUNDS", ["PL", "bound", name] if (column := self._column(name))[0] != "pair":
+                self.bounds[column][1] = math.inf
             case "BOUNDS", ["LO" | "UP" as side, "bound", name, value] if (
                     (column := self._column(name))[0] != "pair"):
                 self.bounds[column][side == "UP"] = self._number(value)

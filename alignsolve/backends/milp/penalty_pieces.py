@@ -152,8 +152,9 @@ def _tangents(group: PenaltyGroup, which: IntArray, load: Float64Array) -> Piece
 def first_pieces(group: PenaltyGroup, few: float = FEW_LOADS) -> Pieces:
     """Return pieces that are dense near the target and sparse far from it.
 
-    Penalties on holders over at most `few` loads get all their pieces, which makes them exact;
-    one on a real load has no finite list.
+    Penalties on holders over at most `few` loads get all their pieces, which makes them exact.
+    One on a named load has no finite list: it gets tangents, which `few` does not change and
+    which lie below it, so that files of the linear model refuse such problems.
     """
     if group.is_count and (group.high - group.low).max() <= few:
         low = group.low.astype(np.int64)

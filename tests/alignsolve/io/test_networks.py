@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from alignsolve import io
 from alignsolve.backends.milp import penalty_pieces
 from alignsolve.generators import generate
 from alignsolve.io.optima import read_optima
+from alignsolve.model.digest import problem_digest
 from tests.enumeration import Enumeration
 from tests.files import assert_read_or_refused, damaged, error_of
 from tests.strategies import any_problems, brute_force, flow_problems, mip_problems
@@ -246,6 +248,15 @@ def test_dimacs_numbers_in_a_wrong_place(old, new, message, tmp_path):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize("suffix", [".mps", ".lp"])
+def test_linear_files_refuse_penalties_on_named_loads(suffix, tmp_path):
+    path = tmp_path / f"p{suffix}"
+    problem = MPS.replace(loads={"mb": al.Load([0.5, 2], target=1, penalty=[0, 3])})
+    with pytest.raises(al.ProblemError, match=r"cannot hold the quadratic penalty of load 'mb'"):
+        io.write_instance(problem, path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(("suffix", "parse"), [(".mps", read_mps), (".lp", read_lp)])
 @settings(max_examples=60)
 @given(problem=st.one_of(flow_problems(), mip_problems()))
@@ -331,6 +342,19 @@ def test_other_mps_files_are_refused(old, new, message, tmp_path):
     with pytest.raises(al.ProblemError) as raised:
         io.read_instance(path)
     assert message in str(raised.value)
+
+
+def test_columns_without_an_upper_bound_are_read(tmp_path):
+    path = tmp_path / "p.mps"
+    io.write_instance(PENALISED, path)
+    plain = problem_digest(io.read_instance(path))
+    text = path.read_text()
+    assert "UP bound penalty_0" in text
+    path.write_text(re.sub(r"UP bound (penalty_\d) .*", r"PL bound \1", text))
+    assert problem_digest(io.read_instance(path)) == plain
+    assert "UP bound load_0" in text
+    path.write_text(re.sub(r"UP bound (load_0) .*", r"PL bound \1", text))
+    assert io.read_instance(path).holder_bounds()[1].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(("old", "new"), [
