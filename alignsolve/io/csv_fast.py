@@ -28,7 +28,8 @@ _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
 def read_rows(
-    data: bytes, start: int, delimiter: str, names: list[str], ids: Iterable[str]
+    data: bytes, start: int, delimiter: str, names: list[str], ids: Iterable[str],
+    kept: list[str],
 ) -> Columns | None:
     """Read the rows of a table by a library that is installed.
 
@@ -44,6 +45,8 @@ def read_rows(
         The columns, all distinct.
     ids : iterable of str
         Those that hold ids; the others hold numbers.
+    kept : list of str
+        Those that are read.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def read_rows(
         return None
     if _may_exceed(data, start, csv.field_size_limit()):
         return None
-    found = _LIBRARIES[library](rows, delimiter, names, frozenset(ids), quoted)
+    found = _LIBRARIES[library](rows, delimiter, names, frozenset(ids), kept, quoted)
     if found is None:
         return None
     for values in found[1].values():
@@ -103,7 +106,8 @@ def _may_exceed(data: bytes, start: int, limit: int) -> bool:
 
 
 def _by_arrow(
-    rows: memoryview, delimiter: str, names: list[str], ids: frozenset[str], quoted: bool
+    rows: memoryview, delimiter: str, names: list[str], ids: frozenset[str], kept: list[str],
+    quoted: bool,
 ) -> Columns | None:
     """Read rows by pyarrow."""
     import pyarrow
@@ -116,39 +120,42 @@ def _by_arrow(
             arrow_csv.ReadOptions(column_names=names),
             arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
             arrow_csv.ConvertOptions(
-                column_types={name: text if name in ids else pyarrow.float64() for name in names},
+                column_types={name: text if name in ids else pyarrow.float64() for name in kept},
+                include_columns=kept,
                 null_values=[], strings_can_be_null=False, check_utf8=False,
             ),
         )
     except pyarrow.ArrowInvalid:
         return None
-    found = {name: ids_in(table[name]) for name in names if name in ids}
-    return found, {name: numbers_in(table[name]) for name in names if name not in ids}
+    found = {name: ids_in(table[name]) for name in kept if name in ids}
+    return found, {name: numbers_in(table[name]) for name in kept if name not in ids}
 
 
 def _by_polars(
-    rows: memoryview, delimiter: str, names: list[str], ids: frozenset[str], quoted: bool
+    rows: memoryview, delimiter: str, names: list[str], ids: frozenset[str], kept: list[str],
+    quoted: bool,
 ) -> Columns | None:
     """Read rows by polars."""
     import polars
 
-    kinds = {name: polars.String if name in ids else polars.Float64 for name in names}
+    numbers = set(kept) - ids
+    kinds = {name: polars.Float64 if name in numbers else polars.String for name in names}
     try:
         table = polars.read_csv(
             bytes(rows), has_header=False, separator=delimiter, schema=kinds,
             quote_char='"' if quoted else None,
-        )  # fmt: skip
+        ).select(kept)  # fmt: skip
     except polars.exceptions.PolarsError:
         return None
     if any(table.null_count().row(0)):
         return None
     found = {}
-    for name in names:
+    for name in kept:
         if name in ids:
             distinct = table[name].unique(maintain_order=True)
             codes = table[name].cast(polars.Enum(distinct)).to_physical().to_numpy()
             found[name] = Ids(codes.astype(np.int64), distinct.to_list())
-    return found, {name: table[name].to_numpy() for name in names if name not in ids}
+    return found, {name: table[name].to_numpy() for name in numbers}
 
 
 _LIBRARIES: dict[str, Callable[..., Columns | None]] = {"pyarrow": _by_arrow, "polars": _by_polars}

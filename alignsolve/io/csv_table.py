@@ -21,11 +21,12 @@ from alignsolve.model.arguments import MATRIX
 from alignsolve.model.foreign import as_integers
 from alignsolve.model.large_integers import EXACT, MIXED, has_large_integers
 from alignsolve.model.long_tables import NO_NAMES, Ids, Origin, Table, known_names
-from alignsolve.model.text import one_line
+from alignsolve.model.text import counted, one_line
 
 if TYPE_CHECKING:
     from _csv import Reader
 
+#: `read` and `write` are those of every table: formats are looked up by module.
 __all__ = ["read", "read_table", "write", "write_table"]
 
 #: Rows converted at a time, so that a large table is never held as strings.
@@ -33,6 +34,9 @@ _CHUNK = 1 << 16
 
 #: Characters in which a header is looked for first.
 _HEAD = 1 << 16
+
+#: What is said first of a text file that is to be a solution and has not its columns.
+_NO_SOLUTION = "is neither a solution in JSON nor a table of pairs: "
 
 #: What a line has that is not blank.
 _FILLED = re.compile(r'[^\s,;"]')
@@ -86,7 +90,7 @@ def read_table(
     path: str | Path, ids: tuple[str, ...], known: tuple[str, ...] | None,
     columns: Mapping[str, str] = NO_NAMES,
 ) -> Table:
-    """Read a CSV file into columns of ids and of numbers; all are ids where `known` is None."""
+    """Read a CSV file into columns of ids and of numbers; ids alone if `known` is None."""
     data = read_bytes(path)
     text, header = decoded(path, data), list[str]()
     # The reader copies what it is given: of a large table first no more than the header.
@@ -100,14 +104,14 @@ def read_table(
         if not header:
             fail(path, f"is empty; the first line names the columns: {', '.join(ids)}, ...")
         origin = Origin(str(path), at, lambda row: _line_of(text, row))
-        names = known_names(origin, header, ids, known, columns)
-        ids = ids if known is not None else tuple(names)
+        names = known_names(origin, header, ids, known, columns, _NO_SOLUTION)
+        kept = names if known is not None else [name for name in names if name in ids]
         start = _after_lines(data, reader.line_num)
-        found = read_rows(data, start, reader.dialect.delimiter, names, ids)
+        found = read_rows(data, start, reader.dialect.delimiter, names, ids, kept)
         if found is None:
             reader = csv_reader(text)
             read_header(reader)
-            found = _read_slowly(origin, reader, names, ids)
+            found = _read_slowly(origin, reader, names, ids, kept)
     except csv.Error as error:
         fail(path, f"not CSV: {error}", reader.line_num)
     return Table(origin, *found, header)
@@ -128,11 +132,13 @@ def _after_lines(data: bytes, lines: int) -> int:
     return at
 
 
-def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[str, ...]) -> Columns:
+def _read_slowly(
+    origin: Origin, reader: Reader, names: list[str], ids: tuple[str, ...], kept: list[str]
+) -> Columns:
     """Read the rows by Python's own reader, which alone says what is wrong."""
     codes: dict[str, dict[str, int]] = {name: {} for name in ids}
     parts: dict[str, list[npt.NDArray[Any]]] = {
-        name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in names
+        name: [np.empty(0, np.int64 if name in ids else np.float64)] for name in kept
     }
     done = 0
     filled = _checked_rows(origin, reader, len(names))
@@ -141,6 +147,8 @@ def _read_slowly(origin: Origin, reader: Reader, names: list[str], ids: tuple[st
             if name in codes:
                 seen = codes[name]  # ids are numbered by their first appearance
                 part = np.array([seen.setdefault(word, len(seen)) for word in words])
+            elif name not in parts:
+                continue
             else:
                 part = _numbers(origin, name, words, done)
             parts[name].append(part)
@@ -153,7 +161,7 @@ def _checked_rows(origin: Origin, reader: Reader, width: int) -> Iterator[list[s
     """Yield the rows that are not blank, each as wide as the header."""
     for line, row in filled_rows(reader):
         if len(row) != width:
-            fail(origin.name, f"{len(row)} cells under {width} columns", line)
+            fail(origin.name, f"{counted(len(row), 'cell')} under {counted(width, 'column')}", line)
         yield row
 
 

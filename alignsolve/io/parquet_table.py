@@ -25,6 +25,7 @@ from alignsolve.model.long_tables import (
 from alignsolve.model.sources.tables import pyarrow_for
 from alignsolve.model.text import one_line
 
+#: `read` and `write` are those of every table: formats are looked up by module.
 __all__ = ["read", "read_table", "write", "write_table"]
 
 #: Most rows that are read from any file.
@@ -49,8 +50,11 @@ def read_table(
     with _opened(path) as (arrow, file):
         header = file.schema_arrow.names
         names = known_names(origin, header, ids, known, columns)
-        found = dict(zip(names, file.read().columns, strict=True))
-        numbers = [name for name in names if name not in ids] if known is not None else []
+        table = file.read(columns=list(ids) if known is None else None)
+        if known is None:
+            names = table.column_names  # in the order of the file
+        found = dict(zip(names, table.columns, strict=True))
+        numbers = [name for name in names if name not in ids]
         return Table(
             origin,
             {name: _ids(arrow, origin, name, found[name]) for name in ids},

@@ -139,7 +139,7 @@ class Table:
 
 def known_names(
     origin: Origin, header: Sequence[str], ids: Sequence[str], known: Iterable[str] | None,
-    columns: Mapping[str, str],
+    columns: Mapping[str, str], otherwise: str = "",
 ) -> list[str]:
     """Return what the columns of a table are called here, after checking them.
 
@@ -154,6 +154,8 @@ def known_names(
         the table of a solution, any may be, and are called by their place.
     columns : mapping of str to str
         What a table calls a column where it is not its name here.
+    otherwise : str, optional
+        What the file is not either where the columns of ids are not those of a solution.
 
     Raises
     ------
@@ -161,9 +163,11 @@ def known_names(
         If a column is unknown, there twice, or missing.
     """
     if known is None:
-        if any(list(header).count(name) != 1 for name in ids):
-            origin.refuse_header(f"is neither a solution in JSON nor a table with the columns "
-                                 f"{', '.join(ids)}")
+        for name in ids:
+            count = list(header).count(name)
+            if count != 1:
+                origin.refuse_header(f"{otherwise}column {name!r} "
+                                     f"{'appears twice' if count else 'is missing'}")
         return [name if name in ids else f"column {at}" for at, name in enumerate(header)]
     plain = [*ids, *known]
     given = {other: own for own, other in columns.items()}

@@ -134,6 +134,7 @@ class AlignmentProblem(Valued):
         switch_cost: npt.ArrayLike = 0.0, client_ids: Sequence[object] | None = None,
         expert_ids: Sequence[object] | None = None,
     ) -> None:
+        # First of all: any name set before would be taken for an argument.
         arguments = {name: value for name, value in locals().items() if name != "self"}
         named, frame_kind = with_labels("fitness", arguments)
         given = by_label(**named)

@@ -19,7 +19,7 @@ def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
     """Return the kernels that most problems need, or generalized assignment."""
     if is_assignment:
         return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.process,
-                annealing_kernels.anneal)  # fmt: skip
+                tree_state.keep_only, annealing_kernels.anneal)  # fmt: skip
     responses = best_response_kernels
     return responses.respond, responses.respond_in_turn, responses.clearing_prices
 

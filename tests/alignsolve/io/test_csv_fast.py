@@ -107,7 +107,7 @@ def test_a_plain_table_is_read_by_the_library(library, quote):
     assert len(data) > SMALLEST
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_fast, "_library", lambda: library)
-        found = csv_fast.read_rows(data, 5, ";", names, names[:2])
+        found = csv_fast.read_rows(data, 5, ";", names, names[:2], names)
     assert found is not None
     ids, numbers = found
     np.testing.assert_array_equal(numbers["fitness"], np.tile(values, 4))
@@ -117,4 +117,5 @@ def test_a_plain_table_is_read_by_the_library(library, quote):
 
 
 def test_few_rows_import_nothing():
-    assert csv_fast.read_rows(b"a,x,1\n", 0, ",", ["client", "expert", "cost"], ["client"]) is None
+    names = ["client", "expert", "cost"]
+    assert csv_fast.read_rows(b"a,x,1\n", 0, ",", names, ["client"], names) is None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import alignsolve as al
 from alignsolve import io
 from alignsolve.certificate.best_responses import Multipliers
+from alignsolve.io import csv_fast, csv_table
 from alignsolve.io.table import write_columns
 from alignsolve.model.digest import problem_digest
 from tests.files import assert_read_or_refused, damaged
@@ -217,15 +218,35 @@ def test_columns_in_any_order_beside_others(tmp_path):
         found = io.read_solution(tmp_path / name, PROBLEM)
         assert (found.row_ind.tolist(), found.col_ind.tolist()) == ([0, 1], [0, 1])
     write_columns({"client": ["a"], "holder": ["0"]}, tmp_path / "s.parquet")
-    with pytest.raises(al.ProblemError, match=r":1: is neither a solution"):
+    with pytest.raises(al.ProblemError, match=r"s\.parquet:1: column 'expert' is missing"):
         io.read_solution(tmp_path / "s.parquet", PROBLEM)
     write_columns({"client": ["a"], "expert": ["7"]}, tmp_path / "s.parquet")
     with pytest.raises(al.ProblemError, match=r":1: 'a,7' is not a client and an expert"):
         io.read_solution(tmp_path / "s.parquet", PROBLEM)
 
 
+def test_further_columns_of_a_table_are_not_read(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "s.parquet"
+    write_columns({"margin": np.arange(2.0), "expert": ["0", "1"], "client": ["a", "b"]}, path)
+    chunk = parquet.read_metadata(path).row_group(0).column(0)
+    data, start = bytearray(path.read_bytes()), chunk.dictionary_page_offset or 4
+    data[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(data)
+    assert io.read_solution(path, PROBLEM).row_ind.tolist() == [0, 1]
+    path = tmp_path / "s.csv"
+    for rows in (1, csv_fast.LARGE // 10):
+        path.write_text("margin,expert,client\n" + "1.5,e,c\n,e,c\n" * rows)
+        table = csv_table.read_table(path, ("client", "expert"), None)
+        assert (set(table.ids), set(table.numbers)) == ({"client", "expert"}, set())
+        assert table.ids["expert"].names == ["e"]
+        assert table.ids["client"].codes.size == 2 * rows
+
+
 BOUND = {"kind": "load_min", "client": None, "expert": 0, "group": None, "name": None,
          "value": 1, "clients": None}
+CONFLICT = {"bounds": [], "text": "", "irreducible": False, "proved": False, "experts": [],
+            "needed": None, "possible": None}
 
 
 @pytest.mark.parametrize(("relaxations", "message"), [
@@ -273,6 +294,8 @@ def test_malformed_multipliers_are_refused(multipliers, message, tmp_path):
     ({"n_experts": 3}, "for another problem: key .n_experts. is 3, not 2"),
     ({"backend": 3}, "backend is a number; give a string"),
     ({"conflict": {"text": ""}}, "key .conflict.bounds. is missing"),
+    *[({"conflict": {key: part for key, part in CONFLICT.items() if key != name}},
+       f"key .conflict.{name}. is missing") for name in ("proved", "irreducible")],
     ({"col_ind": [2]}, r"col_ind\[0\] is 2; give 0 to 1"),
 ])
 def test_malformed_solutions_are_refused(change, message, tmp_path):
@@ -284,11 +307,13 @@ def test_malformed_solutions_are_refused(change, message, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("client,holder\n", ":1: is neither a solution"),
+    ("client,holder\n",
+     ":1: is neither a solution in JSON nor a table of pairs: column 'expert' is missing"),
+    ("client,expert,client\n", "column 'client' appears twice"),
     ("", ": is empty; the first line names the columns: client, expert"),
     ("client,expert\na,0\n\nc,1\n", ":4: 'c,1' is not a client and an expert"),
     ("client,expert\na,0\na,2\n", ":3: 'a,2' is not a client and an expert"),
-    ("client,expert\na\n", ":2: 1 cells under 2 columns"),
+    ("client,expert\na\n", ":2: 1 cell under 2 columns"),
     ("client,expert\na,0,1\n", ":2: 3 cells under 2 columns"),
 ])
 def test_malformed_tables_of_pairs_are_refused(text, message, tmp_path):

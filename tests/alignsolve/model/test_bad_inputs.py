@@ -672,7 +672,7 @@ COMMANDS = [
     ("check p.json plan.csv",
      "plan.csv:2: '0,7' is not a client and an expert of the problem"),
     ("check p.json three.csv",
-     "three.csv:1: is neither a solution in JSON nor a table with the columns client, expert"),
+     "three.csv:1: is neither a solution in JSON nor a table of pairs: column 'expert' is missing"),
     ("convert p.json p.xls",
      "p.xls: suffix '.xls' is not written; give one of .json, .npz, .csv, .tsv, .parquet, "
      ".min, .dmx, .dimacs, .mps, .lp"),
