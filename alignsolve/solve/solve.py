@@ -147,7 +147,8 @@ def solve(
     assignments of least violation (``stats["fitness_bound"]`` bounds them where
     time ran out). In the mip class both are as good as the solver
     got in time: ``stats["violation"]`` is what the answer has and
-    ``stats["violation_bound"]`` what is proved to be unavoidable. A budget below
+    ``stats["violation_bound"]`` what is proved to be unavoidable, less what the
+    solver's tolerance may hide: 25.999999999 can stand for 26. A budget below
     0 leaves even an elastic problem infeasible. A source of up to
     `SolveParams.elastic_pairs` pairs is read into memory.
 

@@ -277,6 +277,16 @@ def test_small_moves_keep_what_never_gives_way_and_violate_less():
     assert missed < 0.5 * priced(shortfalls(problem, prices, nothing, nothing))
 
 
+def test_a_proved_violation_is_bounded_up_to_the_tolerance_of_the_solver():
+    rng = np.random.default_rng(0)
+    budgets = {"memory": al.Resource(rng.integers(1, 5, (12, 4)), 4)}
+    load = al.Load(rng.integers(1, 6, 12), min=5, max=9)
+    problem = al.AlignmentProblem(rng.integers(0, 9, (12, 4)), 2, min_experts=1, load_min=5,
+                                  load_max=5, loads={"samples": load}, resources=budgets)
+    stats = al.solve(problem, elastic=True).stats
+    assert stats["violation"] * (1 - 1e-8) <= stats["violation_bound"] <= stats["violation"]
+
+
 def test_floors_give_way_without_breaking_budgets():
     rng = np.random.default_rng(0)
     problem = al.AlignmentProblem(
