@@ -166,7 +166,7 @@ def example_sums(
     tell their domains apart. Of text, features are of what a layer's router is given.
     """
     of_input = data.input.is_floating_point()
-    params = {} if of_input else model.own_rows(server, 0)
+    params = model.own_rows(server, 0)
     directions: dict[int, Tensor] = {}
     n_routed, each = (1, 1) if of_input else (model.n_layers, data.input[0].numel())
     own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(n_routed)]
