@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 import alignsolve as al
@@ -130,8 +131,9 @@ def load_checkpoint(path: Path, *names: str) -> dict[str, Any]:
     try:
         length = int.from_bytes(data[:8], "little")
         found = json.loads(json.loads(data[8:8 + length])["__metadata__"][_KEY])
-        layout = found["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        layout, version = found["format"], found.get("version", "another version")
+        state = _with_arrays(found["state"], load(data)) if layout == FORMAT else {}
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         raise _refusal(path, "damaged", names) from None
     if layout == 1:
         raise CheckpointError(f"{path}: written by fedloop 0.1 (layout 1), and this one reads "
@@ -139,9 +141,10 @@ def load_checkpoint(path: Path, *names: str) -> dict[str, Any]:
     if at < 0:
         raise _refusal(path, "damaged: it has no checksum", names)
     if layout != FORMAT:
-        raise CheckpointError(f"{path}: written by fedloop {found['version']} (layout "
-                              f"{layout}, not {FORMAT}); go on with that, or {ANEW}")
-    state: dict[str, Any] = _with_arrays(found["state"], load(data))
+        raise CheckpointError(f"{path}: written by fedloop {version} (layout {layout}, not "
+                              f"{FORMAT}); go on with that, or {ANEW}")
+    if not isinstance(state, dict):
+        raise _refusal(path, "damaged: its state is not a mapping", names)
     missing = [name for name in names if name not in state]
     if missing:
         raise CheckpointError(f"{path}: is no checkpoint of this kind: it has no {missing[0]!r}; "

@@ -11,21 +11,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 
 from alignsolve.cli import typer
-from alignsolve.cli.common import (
-    DONE,
-    note,
-    print_json,
-    print_text,
-    run_app,
-    version_option,
-)
+from alignsolve.cli.common import DONE, note, print_json, print_text, run_app, version_option
 from alignsolve.cli.options import Json, optional
 from alignsolve.cli.terminating import run_command
 from alignsolve.errors import ReportError
@@ -248,12 +240,14 @@ def _settings(
     strategy: str | None = None,
 ) -> Any:
     """Return the settings that the arguments choose."""
-    from fedloop.config import read_config
+    from fedloop.config import build_config, read_config
 
-    given = {"data.dir": data_dir and str(data_dir), "device": device, "strategy": strategy}
-    return read_config(path, [*(changes or []), *(
-        f"{name}={dumps(value, ensure_ascii=False)}" for name, value in given.items()
-        if value is not None)])
+    settings = read_config(path, changes or []).model_dump()
+    if data_dir is not None:
+        settings["data"]["dir"] = data_dir
+    given = {"device": device, "strategy": strategy}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    return build_config(settings)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -12,15 +12,35 @@ from pydantic import Field, ValidationError, model_validator
 
 from alignsolve.aligner.settings import Strategy as AlignerStrategy
 from fedloop.errors import ConfigError
-from fedloop.settings import AlignmentSettings as AlignmentSettings
-from fedloop.settings import Count, Settings, Share
-from fedloop.settings import DataSettings as DataSettings
-from fedloop.settings import FleetSettings as FleetSettings
-from fedloop.settings import LocalSettings as LocalSettings
-from fedloop.settings import ModelSettings as ModelSettings
-from fedloop.settings import PartitionSettings as PartitionSettings
-from fedloop.settings import PrivacySettings as PrivacySettings
-from fedloop.settings import ServerSettings as ServerSettings
+from fedloop.settings import (
+    AlignmentSettings,
+    Count,
+    DataSettings,
+    FleetSettings,
+    LocalSettings,
+    ModelSettings,
+    PartitionSettings,
+    PrivacySettings,
+    ServerSettings,
+    Settings,
+    Share,
+)
+
+__all__ = [
+    "AlignmentSettings",
+    "Config",
+    "DataSettings",
+    "FleetSettings",
+    "LocalSettings",
+    "ModelSettings",
+    "PartitionSettings",
+    "PrivacySettings",
+    "ServerSettings",
+    "Strategy",
+    "build_config",
+    "config_json",
+    "read_config",
+]
 
 #: Strategies, as `alignsolve.Aligner` calls them, and two to compare with: "oracle" knows the
 #: clients' domains, with "everything" all clients hold all experts, whatever their devices.

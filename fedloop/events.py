@@ -45,32 +45,35 @@ def open_events(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ConfigError("--tensorboard needs a package: pip install tensorboard") from None
-    place, failed = folder / "tensorboard", False
-    writers: list[SummaryWriter] = []
+    place, writer, failed = folder / "tensorboard", None, False
 
-    def unless_failed(act: Callable[[], None]) -> None:
+    @contextmanager
+    def unless_failed() -> Iterator[None]:
         nonlocal failed
-        if failed:
-            return
         try:
-            act()
+            yield
         except OSError as error:
             failed = True
             logger.warning("events in %s cannot be written: %s; the run goes on without them",
                            place, error.strerror or error)
 
     def add(record: dict[str, Any]) -> None:
-        if not writers:
-            writers.append(SummaryWriter(str(place), purge_step=record["round"]))
-        figures = {title: record[key] for key, title in FIGURES.items()}
-        figures |= {f"load/expert {number}": count
-                    for number, count in enumerate(record["holders"])}
-        for title, value in figures.items():
-            if value is not None:  # there is no loss where nobody answered
-                writers[0].add_scalar(title.replace(" ", "_"), value, record["round"])
+        nonlocal writer
+        if failed:
+            return
+        with unless_failed():
+            if writer is None:
+                writer = SummaryWriter(str(place), purge_step=record["round"])
+            figures = {title: record[key] for key, title in FIGURES.items()}
+            figures |= {f"load/expert {number}": count
+                        for number, count in enumerate(record["holders"])}
+            for title, value in figures.items():
+                if value is not None:  # there is no loss where nobody answered
+                    writer.add_scalar(title.replace(" ", "_"), value, record["round"])
 
     try:
-        yield lambda record: unless_failed(lambda: add(record))
+        yield add
     finally:
-        for writer in writers:
-            unless_failed(writer.close)
+        if writer is not None and not failed:
+            with unless_failed():
+                writer.close()

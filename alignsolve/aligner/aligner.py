@@ -29,7 +29,7 @@ from alignsolve.aligner.tables import Tables
 from alignsolve.aligner.threads import Shared, one_at_a_time
 from alignsolve.errors import ProblemError
 from alignsolve.explain import ClientExplanation, ExpertExplanation, Explanation
-from alignsolve.explain.explainer import EXACT_SECONDS
+from alignsolve.explain.explainer import EXACT_SECONDS, ONE_OF_BOTH
 from alignsolve.interrupts import Call
 from alignsolve.io.files import located
 
@@ -324,6 +324,8 @@ class Aligner(Members, Shared):
             If there is no plan, its strategy solved no problem, it was made before
             a restart, or the client has no part in it.
         """
+        if client is not None and expert is not None:
+            raise ProblemError(ONE_OF_BOTH)
         if self._last is None:
             raise ProblemError("there is no solved plan to explain; call plan() first")
         explainer = self._last.explainer.settling(exact, time_limit)

@@ -254,7 +254,7 @@ def balance_metrics(load: Float64Array | IntArray, share: Float64Array) -> dict[
     """
     relative = load / share
     mean = float(relative.mean())
-    relative = relative / mean if mean > 0 else np.ones(relative.size)
+    relative = np.ones(relative.size) if mean <= 0 else relative / mean
     return {
         "cv": float(relative.std()),
         "max_over_mean": float(relative.max()),

@@ -130,6 +130,6 @@ def primal_integral(answers: Iterable[tuple[float, float]], best: float, limit: 
 
 
 def _primal_gap(value: float, best: float) -> float:
-    if value * best < 0:
+    if value * best < 0 or not math.isfinite(best):
         return 1.0
     return abs(value - best) / max(abs(value), abs(best), math.ulp(0.0))

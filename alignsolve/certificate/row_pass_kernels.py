@@ -229,9 +229,10 @@ def chunk_sums(
     kernel: Callable[..., None], read: tuple[Any, ...], *written: Float64Array
 ) -> Float64Array:
     """Run a kernel over all rows, in threads where it pays; return each chunk's sums."""
-    # The compiler makes a version for each mix of writable and read-only arrays.
+    # The compiler makes a version for each mix of writable, read-only and strided arrays.
     values, *others = read
-    arrays = [by_type(values), *map(read_only, others), *written]
+    contiguous = map(np.ascontiguousarray, others)
+    arrays = [by_type(values), *map(read_only, contiguous), *written]
     n = values.shape[0]
     if values.size < SERIAL_SIZE:
         sums = np.zeros((1, 2))

@@ -241,8 +241,8 @@ def warm_up(only: OnlyOption = None, json: options.Json = False) -> int:
     """
     seconds: dict[str, float] = {}
     if not json:
-        common.print_text(f"{expected_seconds(only):6.0f} s  of processor time expected; the parts "
-                          f"below took, by the clock:")
+        common.print_text(f"{expected_seconds(only):6.0f} s  of processor time expected; what each "
+                          f"part takes by the clock:")
 
     def report(name: str, took: float) -> None:
         seconds[name] = round(took, 2)

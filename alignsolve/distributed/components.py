@@ -23,7 +23,9 @@ class OnRay:
     Parameters
     ----------
     shards : RayShards
-        The workers; each gets the rows of its clients when a component begins.
+        The workers; each is sent the rows of its clients, once.
+    source : FitnessSource
+        All rows.
     spread : float
         By how much two values may differ at most.
     collect : bool
@@ -32,18 +34,27 @@ class OnRay:
     Attributes
     ----------
     experts : list of int64 array
-        Experts of each component, in the order in which they are solved; empty for one component
-        of all experts.
+        Experts of each component, in the order in which they are solved.
     proofs : list of PartialProof
         What the workers proved of the components that have an answer.
+
+    Notes
+    -----
+    A component is proved, by a pass over its columns, before the next one begins: a worker then
+    has the clients of one component at a time.
     """
 
-    def __init__(self, shards: RayShards, spread: float, collect: bool) -> None:
+    def __init__(
+        self, shards: RayShards, source: FitnessSource, spread: float, collect: bool
+    ) -> None:
         self.shards, self.spread, self.collect = shards, spread, collect
-        self.experts: list[IntArray] = []
+        self.experts = [np.arange(source.shape[1])]
         self.proofs: list[PartialProof] = []
-        self.solved = self.setup = 0
+        self.solved = 0
         self.proof_passes = 0.0
+        shards.each("open", [(source.part(*some), int(start)) for some, start in zip(
+            pairwise(shards.blocks.tolist()), shards.starts, strict=True)])  # fmt: skip
+        self.setup = shards.sent
 
     def solve(
         self, source: FitnessSource, slot_min: Any, slot_max: Any, load_min: Any, load_max: Any, *,
@@ -52,16 +63,13 @@ class OnRay:
     ) -> ExchangeAnswer:  # fmt: skip
         """Do as `streaming.solve_source` on the workers, which use a thread each."""
         n, m = source.shape
-        experts = self.experts[self.solved] if self.experts else np.arange(m)
         slots, costs = slots_of(n, m, slot_min, slot_max), Switch.of(switch)
         task = Task.of(n, m, load_min, load_max, **options)
         stride, before = streaming.stride_of(n, task.params), self.shards.sent
         self.shards.each("build", [
-            (source.part(first, last), a, stride, tuple(_short(slot[a:b]) for slot in slots),
-             costs.part(a, b), part_of(groups, slice(a, b)), experts)
-            for (first, last), (a, b) in zip(
-                pairwise(self.shards.blocks.tolist()),
-                pairwise(source.edges[self.shards.blocks].tolist()), strict=True)
+            (self.experts[self.solved], stride, tuple(_short(slot[a:b]) for slot in slots),
+             costs.part(a, b), part_of(groups, slice(a, b)))
+            for a, b in pairwise([*self.shards.starts.tolist(), n])
         ])  # fmt: skip
         self.setup += self.shards.sent - before
         self.solved += 1
@@ -71,6 +79,8 @@ class OnRay:
             before = sum(self.shards.all("read_so_far"))
             self.proofs += self.shards.all("prove", found.prices)
             self.proof_passes += (sum(self.shards.all("read_so_far")) - before) / max(n, 1)
+            if not self.collect:
+                self.shards.all("keep")
         return found
 
     def stats(self) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def solve_on_ray(problem: AlignmentProblem, limits: Limits, engine: RayEngine) -
         wanted = engine.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         shards = RayShards(ray, cut_blocks(source.edges, wanted), source.edges, engine.params)
         try:
-            on_ray = OnRay(shards, 2.0 * problem.largest, collect=engine.output is None)
+            on_ray = OnRay(shards, source, 2.0 * problem.largest, engine.output is None)
             solve: Callable[..., ExchangeAnswer] = on_ray.solve
             if problem.expert_group is not None:
                 components = components_of(problem)

@@ -12,11 +12,11 @@ import numpy as np
 
 from alignsolve.distributed.proof import prove_shard
 from alignsolve.model.arrays import IntArray
-from alignsolve.model.sources import FitnessSource
 from alignsolve.model.whole_files import replacing
 
 #: Methods of `Shard` that change its state: after a restart they are repeated in order.
-CHANGES = ("build", "respond", "refresh", "store", "hold", "fetch_within", "fetch_listed", "repair")
+CHANGES = ("open", "build", "keep", "respond", "refresh", "store", "hold", "fetch_within",
+           "fetch_listed", "repair")  # fmt: skip
 
 
 def pack(value: Any) -> bytes:
@@ -29,18 +29,22 @@ class Behind(Exception):  # noqa: N818  (a state, and no error of anybody)
 
 
 class Worker:
-    """Shards behind a door through which only bytes go: calls go to the one built last.
+    """A shard behind a door through which only bytes go; `open` and `build` come first.
 
-    Of each component there is a shard; those of earlier ones keep their answers.
+    Of each component a shard is built, in place of the one before.
     """
 
     def __init__(self) -> None:
-        self.shards: list[Any] = []
-        self.experts: list[IntArray] = []
+        self.source: Any = None
+        self.start = 0
+        self.shard: Any = None
+        self.experts = np.empty(0, np.int64)
+        #: Pairs of clients and experts of components that are done.
+        self.kept: list[tuple[IntArray, IntArray]] = []
         self.changes = 0
 
     def call(self, changes: int, method: str, arguments: bytes) -> bytes:
-        """Call a method of the shard, or `build`, `prove` or `write`.
+        """Call a method of the shard, or `open`, `build`, `keep`, `prove` or `write`.
 
         Parameters
         ----------
@@ -70,52 +74,55 @@ class Worker:
         return os.getpid()
 
     def _do(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        if method == "prove":
-            return prove_shard(self.shards[-1], self.experts[-1], *arguments)
-        if method == "write":
-            return write_pairs(*self._pairs(), *arguments)
-        found = None
-        if method == "build":
-            *built, experts = arguments
-            self.shards.append(build_shard(*built))
-            self.experts.append(experts)
+        found: Any = None
+        if method == "open":
+            self.source, self.start = arguments
+        elif method == "build":
+            self._build(*arguments)
+        elif method == "keep":
+            rows, cols = self.shard.pairs()
+            self.kept.append((rows, self.experts[cols]))
+        elif method == "prove":
+            found = prove_shard(self.shard, self.experts, *arguments)
+        elif method == "write":
+            found = write_pairs(self.kept, *arguments)
         else:
-            found = getattr(self.shards[-1], method)(*arguments)
+            found = getattr(self.shard, method)(*arguments)
         self.changes += method in CHANGES
         return found
 
-    def _pairs(self) -> tuple[IntArray, IntArray]:
-        """Return the pairs of all components, sorted by client, then expert."""
-        found = [shard.pairs() for shard in self.shards]
-        rows = np.concatenate([rows for rows, _ in found])
-        cols = np.concatenate([experts[cols] for experts, (_, cols)
-                               in zip(self.experts, found, strict=True)])  # fmt: skip
-        order = np.lexsort((cols, rows)) if len(found) > 1 else slice(None)
-        return rows[order], cols[order]
+    def _build(
+        self, experts: IntArray, stride: int, slots: tuple[Any, Any], switch: Any, groups: Any
+    ) -> None:
+        """Make a `Shard` that works on one core; slots of equal entries come as one number."""
+        from alignsolve.backends.exchange.inputs import slots_of
+        from alignsolve.backends.exchange.shard import Shard
+        from alignsolve.backends.exchange.task import Blocks
+
+        source, self.experts = self.source, experts
+        if not np.array_equal(experts, np.arange(source.shape[1])):
+            source = source.of_experts(experts)
+        n, m = source.shape
+        self.shard = Shard(source, self.start, stride, slots_of(n, m, *slots), switch, Blocks(),
+                           groups)  # fmt: skip
 
 
-def build_shard(
-    source: FitnessSource, start: int, stride: int, slots: tuple[Any, Any], switch: Any, groups: Any
-) -> Any:
-    """Return a `Shard` that works on one core; slots of equal entries come as one number."""
-    from alignsolve.backends.exchange.inputs import slots_of
-    from alignsolve.backends.exchange.shard import Shard
-    from alignsolve.backends.exchange.task import Blocks
+def write_pairs(kept: list[tuple[IntArray, IntArray]], path: str) -> str:
+    """Write pairs of components as a Parquet file of clients and experts; return its SHA-256.
 
-    return Shard(source, start, stride, slots_of(*source.shape, *slots), switch, Blocks(), groups)
-
-
-def write_pairs(row_ind: Any, col_ind: Any, path: str) -> str:
-    """Write pairs as a Parquet file of clients and experts; return its SHA-256.
-
+    They are sorted by client, then expert.
     The file appears under its name only when it is complete.
     """
     import pyarrow
     import pyarrow.parquet
 
+    rows, cols = (np.concatenate(some) for some in zip(*kept, strict=True))
+    if len(kept) > 1:
+        order = np.lexsort((cols, rows))
+        rows, cols = rows[order], cols[order]
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    table = pyarrow.table({"client": row_ind, "expert": col_ind.astype(np.int32)})
+    table = pyarrow.table({"client": rows, "expert": cols.astype(np.int32)})
     with replacing(target) as stream:
         pyarrow.parquet.write_table(table, stream)
     with target.open("rb") as written:

@@ -36,6 +36,8 @@ CONTENDERS = 20
 #: Seconds for which numbers of one explanation are settled by solving again.
 EXACT_SECONDS = 10.0
 
+ONE_OF_BOTH = "explain takes a client or an expert, not both"
+
 
 class Explainer:
     """Explains one answer; keeps what its explanations have in common.
@@ -182,7 +184,7 @@ class Explainer:
     ) -> ClientExplanation | ExpertExplanation | Explanation:
         """Explain the answer to a client, to an expert, or as a whole; see `explain`."""
         if client is not None and expert is not None:
-            raise ProblemError("explain takes a client or an expert, not both")
+            raise ProblemError(ONE_OF_BOTH)
         if client is not None:
             return self.client(client)
         return self.overall() if expert is None else self.expert(expert)

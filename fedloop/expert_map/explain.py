@@ -125,7 +125,7 @@ def _count(name: str, matches: list[_Match], family: Family, n_experts: int | No
             own.setdefault(entry.renamed("*"), set()).add(entry.expert)
         elif entry.layout == "stacked" and entry.axis < len(entry.shape):
             counts[entry.shape[entry.axis]] = entry.name
-    counts |= {len(experts): stem for stem, experts in own.items()}
+    counts = {len(experts): stem for stem, experts in own.items()} | counts
     if n_experts is not None:
         counts[n_experts] = "n_experts"
     if len(counts) != 1 or 0 in counts:

@@ -45,7 +45,10 @@ class Runner:
 
 
 class Alone(Runner):
-    """Runs a model for one client, N is 1, as it is: the reference, and for any module."""
+    """Runs a model for one client, N is 1, as it is: the reference, and for any module.
+
+    Overrides `run` and `each`, both without `torch.vmap`.
+    """
 
     def run(
         self, params: Mapping[str, Tensor], batch: Tensor, allowed: Allowed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from importlib import import_module
 from inspect import signature
-from pkgutil import resolve_name
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -65,8 +65,6 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
             return Classifier((shape[0], shape[1], shape[2]), n_classes, settings, generator)
         return ByteModel(shape[0], settings, generator)
     torch.manual_seed(seed)
-    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", settings.name):
-        raise ConfigError(f"model.name is {settings.name!r}; give own, or package.module:function")
     build = _imported(settings.name)
     try:
         signature(build).bind(**settings.arguments)
@@ -83,11 +81,16 @@ def _named(settings: ModelSettings, shape: Shape, n_classes: int, seed: int) -> 
 
 def _imported(path: str) -> Callable[..., Any]:
     """Return what ``package.module:function`` names."""
+    place, colon, name = path.partition(":")
+    if not (place and colon and name) or place.startswith("."):
+        raise ConfigError(f"model.name is {path!r}; give own, or package.module:function")
     try:
-        found: Callable[..., Any] = resolve_name(path)
+        module = import_module(place)
     except ModuleNotFoundError as error:
         raise ConfigError(f"model.name: {path}: there is no module {error.name!r}; "
                           "is its folder on PYTHONPATH?") from None
+    try:
+        found: Callable[..., Any] = attrgetter(name)(module)
     except AttributeError as error:
         raise ConfigError(f"model.name: {path}: {error}") from None
     if not callable(found):

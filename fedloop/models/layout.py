@@ -111,8 +111,11 @@ class Layout:
         own = self._by_layer(held)
         for name, value in rows.items():
             layer = self.layer_of.get(name)
-            found |= {name: value} if layer is None else {
-                f"{name}@{expert}": row for expert, row in zip(own[layer], value, strict=True)}
+            if layer is None:
+                found[name] = value
+            else:
+                found |= {f"{name}@{expert}": row
+                          for expert, row in zip(own[layer], value, strict=True)}
         return found
 
     def joined(

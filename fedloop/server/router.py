@@ -166,14 +166,14 @@ def example_sums(
     tell their domains apart. Of text, features are of what a layer's router is given.
     """
     of_input = data.input.is_floating_point()
+    params = model.own_rows(server, 0)
     directions: dict[int, Tensor] = {}
     n_routed, each = (1, 1) if of_input else (model.n_layers, data.input[0].numel())
     own: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(n_routed)]
     square: list[Tensor] = []
     for first, after in zip(data.first[:-1].tolist(), data.first[1:].tolist(), strict=True):
         batch = data.input[first:after:-(-(after - first) * each // ROWS)]
-        routed = [batch.flatten(1)] if of_input else model.router_inputs(
-                model.own_rows(server, 0), batch)
+        routed = [batch.flatten(1)] if of_input else model.router_inputs(params, batch)
         for layer, x in enumerate(routed):
             if x.shape[1] not in directions:
                 directions[x.shape[1]] = random_directions(x.shape[1], seed).to(x.device)

@@ -97,7 +97,8 @@ def _read_idx_halves(path: Path, name: str) -> Dataset:
 
 
 def split(
-    n: int, test_fraction: float, rng: np.random.Generator, limit: int | None = None, of: str = ""
+    n: int, test_fraction: float, rng: np.random.Generator, limit: int | None = None,
+    where: str = "",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of training and of held-out images, drawn at random.
 
@@ -111,8 +112,8 @@ def split(
         Draws them.
     limit : int, optional
         Most images used.
-    of : str
-        What they are of, for the error.
+    where : str
+        Beginning of the error's message, such as ``"partition 3: "``.
 
     Returns
     -------
@@ -127,8 +128,8 @@ def split(
     order = rng.permutation(n)[:limit]
     held_out = round(test_fraction * len(order))
     if not 0 < held_out < len(order):
-        raise DataError(f"a share of {test_fraction} of {len(order)} images{of} leaves none to "
-                        "train or none to judge on")
+        raise DataError(f"{where}a share of {test_fraction} of {len(order)} images leaves none "
+                        "to train or none to judge on")
     return order[held_out:], order[:held_out]
 
 

@@ -43,7 +43,7 @@ def deal_partitions(data: Any, config: Config) -> Partition:
     for client in range(config.partition.clients):
         image, label = _columns(data.load_partition(client), client)
         train, test = split(len(label), config.data.test_fraction, rng,
-                            of=f" of partition {client}")
+                            where=f"partition {client}: ")
         held.append((image[test], label[test]))
         kept.append((image[train], label[train]))
     if len({image.shape[1:] for image, _ in kept}) > 1:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from alignsolve.io.seal import BLANK, seal
 from fedloop import cli
 from fedloop.checkpoint import NAME, forget, load_checkpoint, save_checkpoint, writing
 from fedloop.errors import CheckpointError
@@ -30,6 +31,46 @@ def test_every_damage_is_refused(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=f"^{path}: damaged.*; remove it to start"):
             load_checkpoint(path)
+
+
+@pytest.mark.parametrize(("change", "cut"), [
+    (lambda found: found.pop("state"), 0),
+    (lambda found: found.update(state=7), 0),
+    (lambda found: found.update(state={"numbers": {"$array": "7"}}), 0),
+    (lambda found: found.update(state={"numbers": {"$array": [1]}}), 0),
+    (lambda found: found.update(state={"$array": "0"}), 0),
+    (lambda found: None, 8),
+])
+def test_contents_that_do_not_fit_are_refused_though_the_checksum_does(tmp_path, change, cut):
+    path = tmp_path / NAME
+    for _ in range(2):
+        save_checkpoint(path, {"numbers": np.arange(3.0)})
+    rewrite(path, change, cut)
+    with pytest.raises(CheckpointError, match=f"^{path}: damaged.*the one before it is sound"):
+        load_checkpoint(path, "numbers")
+
+
+def test_a_layout_without_a_version_is_refused(tmp_path):
+    path = tmp_path / NAME
+    save_checkpoint(path, {"numbers": np.arange(3.0)})
+    rewrite(path, lambda found: (found.update(format=99), found.pop("version")))
+    with pytest.raises(CheckpointError, match=r"by fedloop another version \(layout 99, not 3\)"):
+        load_checkpoint(path)
+
+
+def rewrite(path, change, cut=0):
+    """Change what a checkpoint says of itself, cut bytes off its end, and seal it."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    found = json.loads(header["__metadata__"]["fedloop"]) | {"sha256": BLANK}
+    change(found)
+    header["__metadata__"]["fedloop"] = json.dumps(found)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    data = len(text).to_bytes(8, "little") + text + data[8 + length:len(data) - cut]
+    with path.open("w+b") as stream:
+        stream.write(data)
+        seal(stream, data.index(BLANK.encode()))
 
 
 def test_the_checkpoint_before_is_offered_and_leads_to_the_same_bits(tmp_path):

@@ -164,6 +164,7 @@ def test_compare_ends_with_a_table_and_a_picture(tmp_path, capsys):
     (["run", "--set", "rounds=x"], "rounds"),
     (["run", "--set", "data.name=mnist"], "--data-dir"),
     (["run", "--data-dir", "nowhere", "--set", "data.name=npz"], "no such file"),
+    (["run", "--data-dir", "no\x7fwhere", "--set", "data.name=npz"], "where: there is no"),
     (["run", "--device", "gpu"], "torch cannot use 'gpu'"),
     (["run", "--strategy", "best"], "'optimal'"),
     (["run", "--set", "partition.clients=500"], "do not give 500 clients"),

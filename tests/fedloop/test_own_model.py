@@ -170,6 +170,9 @@ def test_models_that_are_not_understood_are_refused(make, match):
     ("mlp", "give own, or package.module:function"),
     ("fedloop:", "give own, or package.module:function"),
     (":build", "give own, or package.module:function"),
+    (".a:b", "give own, or package.module:function"),
+    ("1x:build", "there is no module '1x'"),
+    ("os:1x", "has no attribute '1x'"),
     ("fedloop.models.layout:UNEQUAL", "model.name: .*UNEQUAL is no function, but str"),
     ("fedloop.models.moe:route", "model.arguments: fedloop.models.moe:route: missing"),
     ("builtins:dict", "returns dict, not a torch.nn.Module"),
@@ -177,6 +180,13 @@ def test_models_that_are_not_understood_are_refused(make, match):
 def test_wrong_names_are_named(name, match):
     with pytest.raises(ConfigError, match=match):
         build_model(build_config({"model": {"name": name}}).model, (1, 8, 8), 4, 0)
+
+
+def test_a_file_may_have_any_name(tmp_path, monkeypatch):
+    (tmp_path / "2024-moe.py").write_text("from tests.fedloop.test_own_model import MoE as build\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = build_model(build_config({"model": {"name": "2024-moe:build"}}).model, (1, 8, 8), 4, 0)
+    assert model.n_layers == 1
 
 
 def test_an_error_in_a_users_module_is_not_hidden(tmp_path, monkeypatch):
@@ -277,6 +287,8 @@ def test_partitions_of_others_are_accepted():
     assert world.partition.train.input.max() <= 1
     with pytest.raises(DataError, match="partition 0 has the columns picture"):
         fedloop.run_training(config, data=SimpleNamespace(load_partition=lambda n: {"picture": []}))
+    with pytest.raises(DataError, match=r"^partition 0: a share of .* of 1 images leaves none to"):
+        fedloop.run_training(config, data=Partitions(img=[np.zeros((8, 8, 3))], label=[0]))
 
 
 @pytest.mark.parametrize("model", SHAPES)

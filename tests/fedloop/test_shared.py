@@ -207,7 +207,8 @@ def test_of_wide_inputs_random_sums_take_the_place(monkeypatch):
     monkeypatch.setattr(routers, "MOST", 20)
     draw = torch.Generator().manual_seed(0)
     hidden = [torch.randn(12, width, generator=draw) for width in (24, 16, 30)]
-    model = SimpleNamespace(n_layers=3, ndim={}, router_inputs=lambda params, batch: hidden)
+    model = SimpleNamespace(n_layers=3, own_rows=lambda params, rows: params,
+                            router_inputs=lambda params, batch: hidden)
     data = SimpleNamespace(input=torch.zeros(4, 3, dtype=torch.long), first=np.array([0, 4]))
     found = closed_form_router(example_sums(model, {}, data, 0), np.full((1, 3, 2), 0.5))
     assert [weight.shape for weight in found.weight] == [(2, 40), (2, 36), (2, 40)]

@@ -54,8 +54,8 @@ class Components:
     Attributes
     ----------
     members : list of int64 array
-        Groups of each component, ascending; components by their first group. None where a client's
-        bounds contradict each other.
+        Groups of each component, ascending; components by their first group. Empty where a
+        client's bounds contradict each other.
     conflict_client : int
         A client whose own bounds contradict each other, or -1.
 

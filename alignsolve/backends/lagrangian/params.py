@@ -43,8 +43,8 @@ class AnnealingParams:
     free_price: float = 0.05
     agents: int = 10
     chained: float = 0.7
-    first_moves: int = 50_000
-    growth: float = 2.0
+    first_moves: int = 400_000
+    growth: float = 1.5
     steps: int = 60
     most_looks: int = 2_000_000
     temperature: float = 0.05

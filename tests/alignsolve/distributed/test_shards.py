@@ -92,7 +92,7 @@ def solved(ray, monkeypatch, problem=PROBLEM, **more):
 
     monkeypatch.setattr(engines, "connected", connected)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    return al.solve(problem, engine=al.RayEngine(workers=2, params=PARAMS, **more))
+    return al.solve(problem, engine=al.RayEngine(**{"workers": 2, "params": PARAMS} | more))
 
 
 @pytest.mark.parametrize(("problem", "every"), [(PROBLEM, 1), (IN_LAYERS, 17)])
@@ -142,9 +142,23 @@ def test_a_proof_names_the_bound_that_an_answer_breaks(monkeypatch, change, told
 
 def test_layers_without_an_answer(monkeypatch):
     # Layer 0 is held by all 44 clients; nobody can hold four of a layer each.
-    for bounds in ({"load_max": 20}, {"min_experts": 4, "group_max": 1}):
-        result = solved(StandIn(), monkeypatch, IN_LAYERS.replace(**bounds))
-        assert result.status is al.Status.INFEASIBLE and result.conflict is not None
+    crowded = solved(StandIn(), monkeypatch, IN_LAYERS.replace(load_max=20))
+    assert crowded.status is al.Status.INFEASIBLE
+    assert {b.expert for b in crowded.conflict.bounds if b.kind == "load_max"} == {1, 4}
+    crossed = solved(StandIn(), monkeypatch, IN_LAYERS.replace(min_experts=4, group_max=1))
+    assert crossed.status is al.Status.INFEASIBLE
+    assert {b.client for b in crossed.conflict.bounds if b.kind == "min_experts"} == {0}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rows_are_sent_once_however_many_layers(monkeypatch, workers):
+    fitness = RNG.random((400, 12))
+    problem = al.AlignmentProblem(
+        al.ArraySource(fitness, block_rows=64), 6, expert_group=np.arange(12) % 6, group_min=1,
+        group_max=1, load_max=220)
+    result = solved(StandIn(), monkeypatch, problem, workers=workers)
+    assert result.status is al.Status.OPTIMAL and result.stats["components"] == 6
+    assert fitness.nbytes < result.stats["bytes_setup"] < 1.2 * fitness.nbytes
 
 
 def test_a_worker_that_stays_dead_is_an_error(monkeypatch):
@@ -171,7 +185,7 @@ def test_shards_are_cut_between_blocks(edges, shards, cuts):
 def test_a_worker_does_nothing_twice_and_answers_to_its_own_state_alone():
     done = []
     worker = Worker()
-    worker.shards = [None, SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))]
+    worker.shard = SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))
     log = [("store", pack((1,))), ("store", pack((2,))), ("hold", pack(()))]
     worker.repeat(log[:2])
     worker.repeat(log)
