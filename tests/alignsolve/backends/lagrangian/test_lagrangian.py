@@ -485,6 +485,10 @@ def test_compiling_counts_for_the_kernels_of_the_problem(monkeypatch: pytest.Mon
     monkeypatch.setattr(Kernel, "has", lambda kernel, _: kernel.__name__ in names)
     assert backend.preparation(small) == 0
     assert backend.preparation(assignment()) > 1
+    names |= {kernel.__name__ for kernel in needed_kernels.kernels_for(is_assignment=True)}
+    assert backend.preparation(assignment()) == 0
+    names.remove("keep_only")  # which `search` calls
+    assert backend.preparation(assignment()) > 0
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-3, 3.0])
