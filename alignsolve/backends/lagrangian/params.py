@@ -36,7 +36,7 @@ class AnnealingParams:
     """
 
     price_rounds: int = 200
-    price_share: float = 0.1
+    price_share: float = 0.5
     price_distance: float = 0.05
     price_momentum: float = 0.7
     price_patience: int = 8
