@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from alignsolve.errors import ProblemError
-from alignsolve.kernels import SMALL, compiling
+from alignsolve.kernels import SMALL, compiling, costs
 from alignsolve.model.arrays import Float64Array, FloatArray, IntArray, row_blocks
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.model.sources.base import FitnessSource, map_blocks
@@ -75,13 +75,16 @@ class Proof:
 
 
 def must_compile(problem: AlignmentProblem) -> bool:
-    """Tell whether a proof takes seconds to compile before it begins."""
+    """Tell whether a proof takes seconds to compile before it begins, or is not compiled."""
     from alignsolve.certificate import group_pass_kernels, row_pass_kernels
 
     is_small = problem.fitness.size <= SMALL
     needed = (row_pass_kernels.residual_rows if problem.expert_group is None
               else group_pass_kernels.residual_rows_in_groups)  # fmt: skip
-    return not is_small and compiling((needed,), problem.fitness.dtype.name) > 0
+    # Where nothing is compiled, a large proof takes long as well.
+    return not is_small and (
+        costs.jit_is_disabled() or compiling((needed,), problem.fitness.dtype.name) > 0
+    )
 
 
 def block_stakes(

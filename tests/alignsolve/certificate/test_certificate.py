@@ -17,7 +17,7 @@ from alignsolve.certificate.best_responses import Multipliers, _largest, best_re
 from alignsolve.certificate.certificate import certify_answer
 from alignsolve.certificate.duality_gap import client_sums, dual_gap
 from alignsolve.certificate.exchange_graph import apply_steps, bellman_ford
-from alignsolve.certificate.row_pass import all_regrets, prove_all
+from alignsolve.certificate.row_pass import all_regrets, must_compile, prove_all
 from alignsolve.model.feasibility import Assignment, is_feasible
 from alignsolve.model.pair_kernel import scan
 from tests.strategies import any_problems, brute_force, flow_problems
@@ -543,3 +543,9 @@ def test_whole_numbers_must_be_proved_exactly(of, offset):
     assert not found.optimal
     best = al.certify(problem, [0, 1], [1, 0], [2e9, 0.0])
     assert best.optimal
+
+
+def test_a_large_proof_without_a_compiler_counts_as_one_that_takes_long(monkeypatch):
+    large, small = (al.AlignmentProblem(np.zeros((n, 8)), 1) for n in (8000, 10))
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert (must_compile(large), must_compile(small)) == (True, False)
