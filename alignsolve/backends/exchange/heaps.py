@@ -226,6 +226,10 @@ def list_clients(matrix, limits, chosen, first, price, wanted, cap, listed, answ
     is_open, grouped = room.open, group.size > 0
     is_open[:] = True
     takes = room.takes if grouped else is_open
+    # A call for each client would cost more than its row, here and below.
+    (single, double), cost = matrix[:2]
+    reads = cost.size > 0 or price.max() == np.inf
+    value[m] = 0.0
     mine = np.empty(m + 1, np.int64)
     gives = np.zeros(m + 1, np.bool_)
     for h in range(m + 1):
@@ -248,11 +252,18 @@ def list_clients(matrix, limits, chosen, first, price, wanted, cap, listed, answ
             continue
         if meta[FRESH] + n_mine * (m + 1) > pool.size:
             return c
-        read_allowed(matrix, i, price, value)
+        if reads:
+            read_allowed(matrix, i, price, value)
+        elif single.size > 0:
+            for j in range(m):
+                value[j] = single[i, j]
+        else:
+            for j in range(m):
+                value[j] = double[i, j]
         if grouped:
             read_room(k, limits, answer, room)
         else:
-            # As `read_room`, but a call for each client would cost more than its row.
+            # As `read_room` does.
             for q in range(ptr[k], ptr[k] + count[k]):
                 is_open[held[q]] = False
             is_open[m] = count[k] > slot_min[i]

@@ -23,8 +23,9 @@ def test_rows_of_either_type_are_read_exactly(dtype):
 @pytest.mark.skipif(costs.jit_is_disabled(), reason="nothing is compiled")
 def test_one_compiled_kernel_reads_both_types():
     ends, cols, slots = np.arange(3), np.array([0, 1]), np.ones(2, np.int64)
+    before = len(regret_rows.dispatcher.overloads)  # other tests hand it read-only arrays
     with compiled():
         for dtype in (np.float32, np.float64):
             values = np.array([[1.0, 3.0], [2.0, 0.5]]).astype(dtype)
             assert regret_sums(values, np.zeros(2), ends, cols, slots) == (3.5, 2.0)
-    assert len(regret_rows.dispatcher.overloads) == 1
+    assert len(regret_rows.dispatcher.overloads) <= before + 1
