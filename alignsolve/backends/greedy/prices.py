@@ -79,7 +79,7 @@ def _adjusted(
         takers.meet_minima(prices, None, budget)
         takers.take(prices, None, budget)
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
-        takers.clear()
+        state.clear(sample)
         if budget.is_spent():
             # What a part of them asks for tells nothing.
             break

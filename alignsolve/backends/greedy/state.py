@@ -29,7 +29,6 @@ Experts = IntArray | slice
 SLOTS = 0
 
 
-
 class State:
     """An assignment with its sums, its broken bounds, and the cost of a move.
 
@@ -42,7 +41,7 @@ class State:
 
     Attributes
     ----------
-    held : bool array, shape (n_clients, n_experts), column order
+    held : bool array, shape (n_clients, n_experts)
         The assignment.
     values : float array, shape (n_clients, n_experts)
         Fitness less switching cost, max sense; ``-inf`` forbids.
@@ -79,8 +78,7 @@ class State:
         n, m = problem.n_clients, problem.n_experts
         self.problem, self.params = problem, params
         self.n_clients, self.n_experts = n, m
-        # Experts are looked up by column far more often than clients by row.
-        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_, order="F")
+        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
         switching = Feature.SWITCHING in problem.features
         self.values: FloatArray = problem.values(slice(0, n)) if switching else problem.fitness
         self._load_parts()

@@ -18,7 +18,7 @@ from alignsolve.backends.greedy.proposals import (
     still_spared,
 )
 from alignsolve.backends.greedy.state import ALL, State
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
 
 
 class Takers:
@@ -52,8 +52,6 @@ class Takers:
         self.values = state.values[clients].astype(np.float64)
         self.weight = state.weight[:, clients]
         self.share = budget_share(state, clients)
-        # A copy by rows: the state has its own by columns.
-        self.held: BoolArray = np.ascontiguousarray(state.held[clients])
 
     def meet_minima(
         self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
@@ -68,7 +66,7 @@ class Takers:
                 score = np.where(score > 0, score / share, score * share)
             change = self.state.client_change(self.clients[at], None, ALL)
             fits = self.state.allows(self.clients[at], None, ALL, most)
-            fits &= ~self.held[at] & (score > -np.inf)
+            fits &= ~self.state.held[self.clients[at]] & (score > -np.inf)
             # What repairs most comes first.
             repaired = np.where(fits, change, 0.0).min(axis=1)
             fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
@@ -78,7 +76,7 @@ class Takers:
             at, best = at[wants], best[wants]
             regret = _regret(score[wants], best, -np.inf)
             taken = accepted(self.state, self.clients[at], best, regret.__getitem__, most)
-            self._apply(at[taken], None, best[taken])
+            self.state.apply(self.clients[at[taken]], None, best[taken])
             at = self._lacking(at)
 
     def take(
@@ -90,7 +88,7 @@ class Takers:
         score = self._worth(at, prices)
         if self.share is not None:
             score /= self.share[at]
-        score += COUNTS.take((score > 0) & ~self.held[at])
+        score += COUNTS.take((score > 0) & ~state.held[self.clients[at]])
 
         def struck(rows: IntArray) -> Float64Array:
             fits = state.allows(self.clients[at[rows]], None, ALL, most)
@@ -112,7 +110,7 @@ class Takers:
                 rows = np.flatnonzero(score[each, best] > 0)
             clients = self.clients[at[rows]]
             taken = rows[accepted(state, clients, best[rows], regret, most)]
-            self._apply(at[taken], None, best[taken])
+            state.apply(self.clients[at[taken]], None, best[taken])
             score[taken, best[taken]] = -np.inf
             stays = rows[state.count[clients] < state.slot_high[clients]]
             if stays.size < at.size:
@@ -134,34 +132,27 @@ class Takers:
 
         for _ in range(state.params.swap_rounds):
             clients = self.clients[active]
-            worth = self._worth(active, prices)
-            score = worth + COUNTS.take(self._free(active, most))
-            held, least = self.held[active], state.noise
+            worth, held = self._worth(active, prices), state.held[clients]
+            free = ~held
+            if most is not None:
+                free &= state.has_room(clients, ALL, most)
+            score = worth + COUNTS.take(free)
+            # Bounds aside, there has to be something better.
+            held &= worth < score.max(axis=1)[:, None]
+            least = state.noise
             at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least, spare)
             if not at.size:
                 return
-            active = active[at]
-            taken = accepted(state, clients[at], add, gain.__getitem__, most)
+            active, clients = active[at], clients[at]
+            taken = accepted(state, clients, add, gain.__getitem__, most)
             if spare:
-                taken[taken] = still_spared(state, clients[at[taken]], drop[taken])
-            self._apply(active[taken], drop[taken], add[taken])
-
-    def clear(self) -> None:
-        """Empty an assignment in which only these clients hold anything."""
-        self.state.clear(self.clients)
-        self.held[:] = False
+                taken[taken] = still_spared(state, clients[taken], drop[taken])
+            state.apply(clients[taken], drop[taken], add[taken])
 
     def _worth(self, at: IntArray, prices: Float64Array) -> Float64Array:
         """Return the values of some of the clients less the prices of what they load."""
         cost = prices[0] if len(prices) == 1 else self.weight[:, at].T @ prices
         return np.asarray(self.values[at] - cost)
-
-    def _free(self, at: IntArray, most: Float64Array | None) -> BoolArray:
-        """Tell which experts some of the clients do not hold, and have room for them."""
-        free = ~self.held[at]
-        if most is not None:
-            free &= self.state.has_room(self.clients[at], ALL, most)
-        return free
 
     def _open(self, at: IntArray) -> IntArray:
         """Return those that have a free slot."""
@@ -176,12 +167,6 @@ class Takers:
         for _, count, low, _ in state.counted:
             lacks |= (count[clients] < low[clients]).any(axis=1)
         return at[lacks]
-
-    def _apply(self, at: IntArray, drop: IntArray | None, add: IntArray) -> None:
-        self.state.apply(self.clients[at], drop, add)
-        self.held[at, add] = True
-        if drop is not None:
-            self.held[at, drop] = False
 
 
 def _regret(others: Float64Array, best: IntArray, otherwise: float) -> Float64Array:
