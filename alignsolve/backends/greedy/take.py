@@ -15,7 +15,7 @@ from alignsolve.backends.greedy.proposals import (
     accepted,
     best_swaps,
     budget_share,
-    still_spared,
+    regrets,
 )
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
@@ -38,8 +38,8 @@ class Takers:
 
     prices : float64 array, shape (n_loads, n_experts)
         Prices of the loads.
-    most : float64 array, shape (n_loads, n_experts), or None
-        Loads up to which experts take clients; None for no end. Of more clients
+    most : float64 array, shape (n_loads, n_experts)
+        Loads up to which experts take clients. Of more clients
         than fit, an expert takes those that lose most by their second best.
     budget : WorkBudget
         Charged; ends the work early.
@@ -53,9 +53,7 @@ class Takers:
         self.weight = state.weight[:, clients]
         self.share = budget_share(state, clients)
 
-    def meet_minima(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
-    ) -> None:
+    def _meet_minima(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
         """Let clients that lack something add what repairs most of it, the best of that."""
         at = self._lacking(np.arange(self.clients.size))
         while at.size and not budget.is_spent():
@@ -74,15 +72,14 @@ class Takers:
             best = score.argmax(axis=1)
             wants = score[np.arange(at.size), best] > -np.inf
             at, best = at[wants], best[wants]
-            regret = _regret(score[wants], best, -np.inf)
+            regret = regrets(score[wants], best, -np.inf)
             taken = accepted(self.state, self.clients[at], best, regret.__getitem__, most)
             self.state.apply(self.clients[at[taken]], None, best[taken])
             at = self._lacking(at)
 
-    def take(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
-    ) -> None:
-        """Let the clients take what they gain by, in rounds."""
+    def take(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
+        """Let the clients take what they lack, then what they gain by, in rounds."""
+        self._meet_minima(prices, most, budget)
         state = self.state
         at = self._open(np.arange(self.clients.size))
         score = self._worth(at, prices)
@@ -96,7 +93,7 @@ class Takers:
 
         def regret(proposals: IntArray) -> Float64Array:
             some = rows[proposals]
-            return _regret(struck(some), best[some], 0.0)
+            return regrets(struck(some), best[some], 0.0)
 
         while at.size and not budget.is_spent():
             budget.work -= score.size
@@ -116,14 +113,8 @@ class Takers:
             if stays.size < at.size:
                 at, score = at[stays], score[stays]
 
-    def swap(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget,
-        spare: bool = False,
-    ) -> None:
-        """Let the clients swap an expert for one that they gain by, in rounds.
-
-        With `spare`, experts keep their minima.
-        """
+    def swap(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
+        """Let the clients swap an expert for one that they gain by, in rounds."""
         state = self.state
         active = np.flatnonzero(state.count[self.clients] > 0)
 
@@ -133,20 +124,15 @@ class Takers:
         for _ in range(state.params.swap_rounds):
             clients = self.clients[active]
             worth, held = self._worth(active, prices), state.held[clients]
-            free = ~held
-            if most is not None:
-                free &= state.has_room(clients, ALL, most)
-            score = worth + COUNTS.take(free)
+            score = worth + COUNTS.take(~held & state.has_room(clients, ALL, most))
             # Bounds aside, there has to be something better.
             held &= worth < score.max(axis=1)[:, None]
             least = state.noise
-            at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least, spare)
+            at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least)
             if not at.size:
                 return
             active, clients = active[at], clients[at]
             taken = accepted(state, clients, add, gain.__getitem__, most)
-            if spare:
-                taken[taken] = still_spared(state, clients[taken], drop[taken])
             state.apply(clients[taken], drop[taken], add[taken])
 
     def _worth(self, at: IntArray, prices: Float64Array) -> Float64Array:
@@ -169,21 +155,12 @@ class Takers:
         return at[lacks]
 
 
-def _regret(others: Float64Array, best: IntArray, otherwise: float) -> Float64Array:
-    """Return what rows lose by their second best, or by what they have otherwise."""
-    each = np.arange(best.size)
-    top = others[each, best]
-    others[each, best] = -np.inf
-    return np.asarray(top - np.maximum(others.max(axis=1), otherwise))
-
-
 def add_by_client(
     state: State,
     clients: IntArray,
     prices: Float64Array,
     budget: WorkBudget,
-    most: Float64Array | None,
-    swap: bool = False,
+    most: Float64Array,
 ) -> None:
     """Let clients add experts in rounds, each its best; experts choose by regret.
 
@@ -197,10 +174,8 @@ def add_by_client(
         Prices of the loads.
     budget : WorkBudget
         Charged; ends the work early.
-    most : float64 array, shape (n_loads, n_experts), or None
-        Loads up to which experts take clients; None for no end.
-    swap : bool
-        Whether clients first swap experts for what they gain by, within all bounds.
+    most : float64 array, shape (n_loads, n_experts)
+        Loads up to which experts take clients.
 
     Notes
     -----
@@ -210,9 +185,4 @@ def add_by_client(
     for block in row_blocks(clients.size, state.n_experts, state.params.block_bytes):
         if budget.is_spent():
             return
-        takers = Takers(state, clients[block])
-        if swap:
-            takers.swap(prices, most, budget, spare=True)
-        else:
-            takers.meet_minima(prices, most, budget)
-        takers.take(prices, most, budget)
+        Takers(state, clients[block]).take(prices, most, budget)
