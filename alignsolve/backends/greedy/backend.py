@@ -109,9 +109,8 @@ class _Attempts:
         self.made = 0
         #: By what experts rank clients at prices of the budgets.
         self.score: Float64Array | None = None
-        #: Prices of the loads at which clients add, and those behind the best answer.
+        #: Prices of the loads at which clients add.
         self.prices: Float64Array | None = None
-        self.best_prices: Float64Array | None = None
 
     def _budget(self, work: float) -> WorkBudget:
         """Return what may be spent on a part of the work."""
@@ -139,8 +138,10 @@ class _Attempts:
         fresh = params.fresh_starts if small and not by_expert else 1
         known = self.best.pairs is not None
         if by_expert and state.values.size > params.small_pairs:
-            # An answer for want of time, and no success.
-            self._first_by_expert(state)
+            # Should time not suffice for more: little is taken of budgets.
+            score = scores_by_expert(state, "share", self.budget)
+            add_by_expert(state, score, self.budget, params.first_share)
+            self._keep(state)
         starts = BY_EXPERT if by_expert else ("client",) * fresh + ("value", "share")
         for position, way in enumerate(starts):
             self._construct(state, way)
@@ -168,17 +169,10 @@ class _Attempts:
         if self.score is not None:
             budget = self._budget(self.params.expert_work)
             add_by_expert(state, self.score.copy(), budget, self.params.regret_share)
-        elif self.best_prices is not None:
-            self.prices = self.best_prices
+        elif self.prices is not None:
             everyone = np.arange(state.n_clients)
             add_by_client(state, everyone, self.prices, self.budget, state.high)
         self._improve(state)
-
-    def _first_by_expert(self, state: State) -> None:
-        """Keep an answer in which little is taken of budgets, should time not suffice for more."""
-        score = scores_by_expert(state, "share", self.budget)
-        add_by_expert(state, score, self.budget, self.params.first_share)
-        self._keep(state)
 
     def _construct(self, state: State, way: str) -> None:
         """Start afresh: by client at prices, or by expert; see `scores_by_expert`."""
@@ -187,10 +181,8 @@ class _Attempts:
         everyone, prices = np.arange(state.n_clients), np.zeros_like(state.amount)
         in_turn = way == "client" and self.problem.problem_class == "mip"
         if way == "client":
-            budget = self._budget(math.inf)
-            if math.isfinite(budget.deadline):
-                left = budget.deadline - time.perf_counter()
-                budget.deadline -= (1 - params.price_share) * left
+            budget, now = self._budget(math.inf), time.perf_counter()
+            budget.deadline = now + params.price_share * (budget.deadline - now)
             prices = learn_prices(state, self.rng, self.limits.warm_prices, budget)
             if in_turn:
                 prices = add_in_turn(state, prices, self.rng, self.budget)
@@ -204,12 +196,10 @@ class _Attempts:
         if not in_turn:
             add_by_client(state, everyone, prices, self.budget, most)
         fill_experts(state, self.budget)
-        if state.slope.any():
-            add_by_client(state, everyone, prices, self.budget, most)
-        else:
+        if not state.slope.any():
             # Nothing else prices the loads: every gain within the bounds counts.
-            free = np.zeros_like(prices)
-            add_by_client(state, everyone, free, self.budget, state.high, swap=True)
+            prices, most = np.zeros_like(prices), state.high
+        add_by_client(state, everyone, prices, self.budget, most)
 
     def _improve_flow(self, state: State) -> bool:
         """Start from an assignment within slots, groups and holder bounds, if there is one."""
@@ -238,11 +228,8 @@ class _Attempts:
         if state.excess() > 0:
             return False
         rows, cols = state.pairs()
-        known = self.best.value
         if not self.best.offer(rows, cols):
             # The running sums have drifted; count afresh.
             state.hold(rows, cols)
             return False
-        if self.best.value > known:
-            self.best_prices = self.prices
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.proposals import budget_share, running
+from alignsolve.backends.greedy.proposals import budget_share, regrets, running
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import Float64Array, IntArray
 
@@ -87,9 +87,7 @@ def _parts(score: Float64Array, needs: IntArray, blur: float) -> Float64Array:
     return np.asarray(np.minimum(part, 1.0))
 
 
-def add_by_expert(
-    state: State, score: Float64Array, budget: WorkBudget, share: float
-) -> None:
+def add_by_expert(state: State, score: Float64Array, budget: WorkBudget, share: float) -> None:
     """Fill the experts' minima, the largest regrets first.
 
     Parameters
@@ -115,26 +113,16 @@ def add_by_expert(
     while not budget.is_spent():
         budget.work -= score.size
         score[state.held | ~state.allows(everyone, None, ALL, state.high)] = -np.inf
-        best, top, second = _two_best(score)
-        lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & (top > -np.inf))
+        best = score.argmax(axis=0)
+        some = score[best, np.arange(best.size)] > -np.inf
+        lacking = np.flatnonzero((state.amount < state.low).any(axis=0) & some)
         if not lacking.size:
             return
-        with np.errstate(invalid="ignore"):
-            gain = second[lacking] - top[lacking]
-        experts = lacking[np.argsort(gain, kind="stable")]
+        regret = regrets(score.T[lacking], best[lacking], -np.inf)
+        experts = lacking[np.argsort(-regret, kind="stable")]
         experts = experts[: max(1, int(share * experts.size))]
         turn = running(best[experts], np.ones(experts.size))
         for number in range(int(turn.max()) + 1):
             some = experts[turn == number]
             some = some[state.client_change(best[some], None, some) <= 0]
             state.apply(best[some], None, some)
-
-
-def _two_best(score: Float64Array) -> tuple[IntArray, Float64Array, Float64Array]:
-    """Return each column's best client, its score, and the second largest score."""
-    columns = np.arange(score.shape[1])
-    best = score.argmax(axis=0)
-    top = score[best, columns]
-    score = score.copy()
-    score[best, columns] = -np.inf
-    return best, top, score.max(axis=0)

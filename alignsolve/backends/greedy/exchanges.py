@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.backends.greedy.params import WorkBudget
+from alignsolve.backends.greedy.proposals import run_starts
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import Float64Array, IntArray
 
@@ -38,11 +39,8 @@ class ArcTable:
 
     def arc(self, drop: int, add: int) -> Arc:
         """Return the arc between two nodes."""
-        k = self.experts.size
-        return (
-            None if drop == k else int(self.experts[drop]),
-            None if add == k else int(self.experts[add]),
-        )
+        nodes = [*self.experts.tolist(), None]
+        return nodes[drop], nodes[add]
 
 
 def arc_table(state: State, rng: np.random.Generator, budget: WorkBudget) -> ArcTable:
@@ -93,8 +91,8 @@ def _enter_swaps(state: State, table: ArcTable, clients: IntArray, drop: IntArra
     given = table.experts[drop]
     own = state.values[clients, given].astype(np.float64)
     loss = own[:, None] + _losses(state, table, clients, given)
-    alone = own + state.client_change(clients, given)
-    starts = np.flatnonzero(np.r_[True, drop[1:] != drop[:-1]])
+    alone = own + state.client_change(clients, given, None)
+    starts = run_starts(drop)
     if len(state.weight) > 1:
         weights = state.weight[:, clients]
         less = state.expert_change(given, -weights)

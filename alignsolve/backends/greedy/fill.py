@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.backends.greedy.params import WorkBudget
-from alignsolve.backends.greedy.proposals import (
-    COUNTS,
-    Swaps,
-    best_swaps,
-    first_of_each,
-    running,
-    still_spared,
-)
+from alignsolve.backends.greedy.proposals import COUNTS, Swaps, best_swaps, running
 from alignsolve.backends.greedy.state import ALL, State
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 
@@ -31,8 +24,7 @@ def fill_experts(state: State, budget: WorkBudget) -> None:
     -----
     A round proposes to every client its cheapest such swap. An expert that lacks
     takes those that lose least until it has enough, and an expert that spares gives
-    while it keeps its own minimum. Where no swap is left, clients that lose least give
-    up an expert, which makes room for the next round. O(n_pairs n_experts) a round.
+    while it keeps its own minimum. O(n_pairs n_experts) a round.
     """
     params = state.params
     for number in range(params.fill_rounds):
@@ -48,11 +40,10 @@ def fill_experts(state: State, budget: WorkBudget) -> None:
         client, drop, add = client[order], drop[order], add[order]
         taken = _still_lacking(state, client, add)
         client, drop, add = client[taken], drop[taken], add[taken]
-        taken = still_spared(state, client, drop)
-        if taken.any():
-            state.apply(client[taken], drop[taken], add[taken])
-        elif not _release(state, budget):
+        taken = _still_spared(state, client, drop)
+        if not taken.any():
             break
+        state.apply(client[taken], drop[taken], add[taken])
 
 
 def _lack(state: State) -> Float64Array:
@@ -63,7 +54,9 @@ def _lack(state: State) -> Float64Array:
 
 def _filling_swaps(state: State, asked: IntArray, budget: WorkBudget) -> Swaps:
     """Return the cheapest swap of each client: client, drop, add, and gain for what it fills."""
-    lack, held = _lack(state), state.held[asked]
+    lack, held, low = _lack(state), state.held[asked], state.low[:, None]
+    after = state.amount[:, None] - state.weight[:, asked, None]
+    spared = ((low <= 0) | (after >= low)).all(axis=0)
 
     def gains(at: IntArray, drop: IntArray) -> Float64Array:
         rows, values = asked[at], state.values[asked[at]].astype(np.float64)
@@ -76,36 +69,20 @@ def _filling_swaps(state: State, asked: IntArray, budget: WorkBudget) -> Swaps:
         fits = (filled > 0) & ~held[at] & state.has_room(rows, ALL, state.high)
         return np.asarray(gain + COUNTS.take(fits))
 
-    at, drop, add, gain = best_swaps(state, asked, held, budget, gains, -np.inf, spare=True)
+    at, drop, add, gain = best_swaps(state, asked, held & spared, budget, gains, -np.inf)
     return asked[at], drop, add, gain
-
-
-def _release(state: State, budget: WorkBudget) -> bool:
-    """Let about twice as many clients as are lacking give up their least; tell whether any did."""
-    wanted = int(np.ceil(2 * _lack(state).sum()))
-    rows, cols = state.pairs()
-    budget.work -= rows.size
-    spare = still_spared(state, rows, cols, each=True)
-    # Nothing that the client itself needs.
-    spare[spare] = state.client_change(rows[spare], cols[spare], None) <= 0
-    rows, cols = rows[spare], cols[spare]
-    value = state.values[rows, cols]
-    first = first_of_each(rows, value)
-    chosen = first[np.argsort(value[first], kind="stable")][:wanted]
-    chosen = chosen[still_spared(state, rows[chosen], cols[chosen])]
-    if chosen.size:
-        state.apply(rows[chosen], cols[chosen], None)
-    return bool(chosen.size)
 
 
 def _still_lacking(state: State, clients: IntArray, experts: IntArray) -> BoolArray:
     """Tell, in order, which additions find their expert below a minimum and with room."""
-    wanted = np.zeros(clients.size, dtype=np.bool_)
-    fits = np.ones(clients.size, dtype=np.bool_)
-    for amount, low, high, weight in zip(
-        state.amount, state.low, state.high, state.weight, strict=True
-    ):
-        before = running(experts, weight[clients]) + amount[experts]
-        wanted |= before < low[experts]
-        fits &= before + weight[clients] <= high[experts]
-    return wanted & fits
+    own = state.weight[:, clients]
+    before = state.amount[:, experts] + running(experts, own)
+    fits = (before + own <= state.high[:, experts]).all(axis=0)
+    return np.asarray(fits & (before < state.low[:, experts]).any(axis=0))
+
+
+def _still_spared(state: State, clients: IntArray, experts: IntArray) -> BoolArray:
+    """Tell, in order, which drops leave their expert its minima."""
+    own, low = state.weight[:, clients], state.low[:, experts]
+    after = state.amount[:, experts] - running(experts, own) - own
+    return np.asarray(((low <= 0) | (after >= low)).all(axis=0))

@@ -55,10 +55,14 @@ def rotate(state: State, arcs: list[Arc]) -> bool:
     if length == 0:
         return False
     total = np.sum([np.cumsum(loss[:length]) for _, loss in lists], axis=0)
-    for expert in _experts(arcs):
-        total = total + state.expert_change(
-            expert, _running_load(state, expert, arcs, lists, length)
-        )
+    change: dict[int, Float64Array] = {}
+    for arc, (clients, _) in zip(arcs, lists, strict=True):
+        moved = np.cumsum(state.weight[:, clients[:length]], axis=1)
+        for expert, step in zip(arc, (-1, 1), strict=True):
+            if expert is not None:
+                change[expert] = change.get(expert, 0.0) + step * moved
+    for expert in sorted(change):
+        total = total + state.expert_change(expert, change[expert])
     best = int(np.argmin(total))
     if total[best] < -state.noise * (best + 1):
         _make(state, arcs, [clients[: best + 1] for clients, _ in lists])
@@ -90,28 +94,22 @@ def _exchange_unequal(state: State, arcs: list[Arc], lists: list[Moves]) -> bool
 def _make(state: State, arcs: list[Arc], clients: list[IntArray]) -> None:
     """Move the given clients along each arc."""
     for (drop, add), chosen in zip(arcs, clients, strict=True):
-        dropped, added = (None if e is None else np.full(chosen.size, e) for e in (drop, add))
-        state.apply(chosen, dropped, added)
-
-
-def _experts(arcs: list[Arc]) -> list[int]:
-    """Return the experts that arcs touch."""
-    return sorted({expert for arc in arcs for expert in arc if expert is not None})
+        given, taken = (None if e is None else np.full(chosen.size, e) for e in (drop, add))
+        state.apply(chosen, given, taken)
 
 
 def _sorted_moves(state: State, arc: Arc, alone: bool) -> Moves:
     """Return the clients of an arc by least loss, what they do to the loads included."""
     clients, loss = state.moves(*arc)
-    key = loss
-    if len(state.weight) > 1:
-        weights, prices = state.weight[:, clients], None if alone else state.load_prices()
-        for expert, step in zip(arc, (-1, 1), strict=True):
-            if expert is None:
-                continue
-            if prices is None:
-                key = key + state.expert_change(expert, step * weights)
-            else:
-                key = key + step * (prices[:, expert] @ weights)
+    key, weights, prices = loss, state.weight[:, clients], state.load_prices()
+    for expert, step in zip(arc, (-1, 1), strict=True):
+        # Clients are equal but for their weights.
+        if expert is None or len(weights) == 1:
+            continue
+        if alone:
+            key = key + state.expert_change(expert, step * weights)
+        else:
+            key = key + step * (prices[:, expert] @ weights)
     most = state.params.rotation_clients
     if clients.size > most:
         chosen = np.argpartition(key, most)[:most]
@@ -128,18 +126,6 @@ def _distinct(lists: list[Moves]) -> list[Moves]:
         distinct.append((clients[new], loss[new]))
         taken = np.concatenate([taken, clients])
     return distinct
-
-
-def _running_load(
-    state: State, expert: int, arcs: list[Arc], lists: list[Moves], length: int
-) -> Float64Array:
-    """Return the change of an expert's loads after 1, 2, ... moves along every arc."""
-    change = np.zeros((len(state.weight), length))
-    for (drop, add), (clients, _) in zip(arcs, lists, strict=True):
-        step = (add == expert) - (drop == expert)
-        if step:
-            change += step * state.weight[:, clients[:length]]
-    return np.asarray(np.cumsum(change, axis=1))
 
 
 # -- sweeps -----------------------------------------------------------------------

@@ -44,11 +44,10 @@ class GreedyParams:
         Rounds in which clients swap an expert each for what they gain by, and to fill experts.
     asked, least_asked : int
         Clients asked in a round of filling, for each client that is lacking, and at least.
-    level_entries, level_rounds : tuple of int
-        Prices of loads are learnt from samples that grow: table entries of each, and how
-        often it is asked.
+    sample_entries, load_rounds : int
+        Prices of loads are learnt from a sample: its table entries, and how often it is asked.
     step_decay, later_step : float
-        How fast the steps of prices shrink, and where those of a later level start.
+        How fast the steps of prices shrink, and where they start from prices that are given.
     shift_part : float
         Part of the common shift of prices that is made at once.
     shift_halvings : int
@@ -104,12 +103,12 @@ class GreedyParams:
     fill_rounds: int = 80
     asked: int = 8
     least_asked: int = 500
-    level_entries: tuple[int, ...] = (1 << 17, 1 << 19)
-    level_rounds: tuple[int, ...] = (30, 6)
+    sample_entries: int = 1 << 18
+    load_rounds: int = 30
     step_decay: float = 0.85
     later_step: float = 0.1
     shift_part: float = 0.7
-    shift_halvings: int = 20
+    shift_halvings: int = 10
     turn_share: float = 0.07
     turn_clients: int = 8
     turn_entries: int = 1 << 18

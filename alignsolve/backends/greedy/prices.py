@@ -7,7 +7,7 @@ import numpy as np
 from alignsolve.backends.greedy.params import WorkBudget
 from alignsolve.backends.greedy.state import State
 from alignsolve.backends.greedy.take import Takers
-from alignsolve.model.arrays import Float64Array, IntArray
+from alignsolve.model.arrays import Float64Array
 from alignsolve.standard_form import best_load
 
 #: Share of a load that counts as none left.
@@ -41,53 +41,31 @@ def learn_prices(
     its share of the bound and falls while it asks for less, by steps that
     shrink. The prices only guide the construction; they prove nothing.
     """
-    n, params = state.n_clients, state.params
-    prices = np.zeros_like(state.amount)
+    params, prices = state.params, np.zeros_like(state.amount)
     if start is not None:
         prices[0] = start
     if not _loads_matter(state):
         return prices
     entries_per_client = state.n_experts * max(1.0, float(np.median(state.slot_high)))
-    first_step = _usual_spread(state) / 4 / state.load_unit[:, None]
-    size = 0
-    levels = zip(params.level_entries, params.level_rounds, strict=True)
-    for level, (entries, rounds) in enumerate(levels):
-        if size == n:
-            break
-        size = min(n, int(max(32, entries / entries_per_client)))
-        sample = np.sort(rng.choice(n, size, replace=False))
-        later = level > 0 or start is not None
-        step = first_step * (params.later_step if later else 1.0)
-        prices = _adjusted(state, sample, prices, step, rounds, budget)
-    return prices
-
-
-def _adjusted(
-    state: State,
-    sample: IntArray,
-    prices: Float64Array,
-    step: Float64Array,
-    rounds: int,
-    budget: WorkBudget,
-) -> Float64Array:
-    """Return prices after asking a sample of clients some times."""
+    size = min(state.n_clients, int(max(32, params.sample_entries / entries_per_client)))
+    sample = np.sort(rng.choice(state.n_clients, size, replace=False))
     whole = state.weight.sum(axis=1)
     share = np.where(whole > 0, state.weight[:, sample].sum(axis=1) / np.maximum(whole, 1e-300), 1)
     usual = _usual_load(state)[:, None]
-    first, takers = step, Takers(state, sample)
-    for _ in range(rounds):
-        takers.meet_minima(prices, None, budget)
-        takers.take(prices, None, budget)
+    reach = 2 * _usual_spread(state) / state.load_unit[:, None]
+    step = reach / 8 * (1.0 if start is None else params.later_step)
+    takers, endless = Takers(state, sample), np.full_like(prices, np.inf)
+    for _ in range(params.load_rounds):
+        takers.take(prices, endless, budget)
         demand = state.amount / np.where(share > 0, share, 1)[:, None]
-        takers.clear()
+        state.clear(sample)
         if budget.is_spent():
             # What a part of them asks for tells nothing.
             break
         excess = (demand - _supply(state, prices, demand)) / usual
         prices = _moved(state, prices, step * np.clip(excess, -1, 1))
-        shift = _common_shift(state, prices, demand, 8 * first)
-        prices = prices + state.params.shift_part * shift
-        step = step * state.params.step_decay
+        prices = prices + params.shift_part * _common_shift(state, prices, demand, reach)
+        step = step * params.step_decay
     return prices
 
 
@@ -154,7 +132,6 @@ def add_in_turn(
         before = state.amount.copy()
         most = most_at(state, prices)
         takers = Takers(state, rows)
-        takers.meet_minima(prices, most, budget)
         takers.take(prices, most, budget)
         takers.swap(prices, most, budget)
         takers.take(prices, most, budget)

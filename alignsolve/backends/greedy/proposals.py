@@ -24,7 +24,6 @@ def best_swaps(
     budget: WorkBudget,
     gains: Callable[[IntArray, IntArray], Float64Array],
     least: float,
-    spare: bool,
 ) -> Swaps:
     """Return the swap of each client that gains most, of those that have one.
 
@@ -44,8 +43,6 @@ def best_swaps(
         that is held or forbidden, or exceeds a load.
     least : float
         Only more than this counts.
-    spare : bool
-        Whether the experts given up keep their minima.
 
     Returns
     -------
@@ -60,9 +57,6 @@ def best_swaps(
         # Looking for entries of a flat table is ten times as quick.
         at, drop = np.divmod(np.flatnonzero(held[block]), state.n_experts)
         at += block.start
-        if spare:
-            spared = still_spared(state, clients[at], drop, each=True)
-            at, drop = at[spared], drop[spared]
         fits = state.allows(clients[at], drop, ALL, None)
         gain = gains(at, drop) + COUNTS.take(fits)
         add = gain.argmax(axis=1)
@@ -76,7 +70,7 @@ def best_swaps(
 
 def accepted(
     state: State, clients: IntArray, experts: IntArray,
-    regret: Callable[[IntArray], Float64Array], most: Float64Array | None,
+    regret: Callable[[IntArray], Float64Array], most: Float64Array,
 ) -> BoolArray:  # fmt: skip
     """Tell which proposals the experts take: by regret, while loads stay up to `most`.
 
@@ -84,57 +78,51 @@ def accepted(
     only where an expert lacks room.
     """
     accepted = np.ones(clients.size, dtype=np.bool_)
-    if most is None:
-        return accepted
-    crowded = np.zeros(state.n_experts, dtype=np.bool_)
-    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-        asked = np.bincount(experts, weights=weight[clients], minlength=state.n_experts)
-        crowded |= amount + asked > high
+    asked = [np.bincount(experts, weight[clients], state.n_experts) for weight in state.weight]
+    crowded = np.asarray((state.amount + asked > most).any(axis=0))
     among = np.flatnonzero(crowded[experts])
     if not among.size:
         return accepted
     order = among[np.lexsort((-regret(among), experts[among]))]
     clients, experts = clients[order], experts[order]
-    fits = np.ones(order.size, dtype=np.bool_)
-    for amount, high, weight in zip(state.amount, most, state.weight, strict=True):
-        own = weight[clients]
-        fits &= amount[experts] + running(experts, own) + own <= high[experts]
+    own = state.weight[:, clients]
+    after = state.amount[:, experts] + running(experts, own) + own
+    fits = np.asarray((after <= most[:, experts]).all(axis=0))
     # Sums in another order may differ in the last digit: the first alone was checked to fit.
-    fits[_run_starts(experts)] = True
+    fits[run_starts(experts)] = True
     accepted[order] = fits
     return accepted
 
 
-def still_spared(
-    state: State, clients: IntArray, experts: IntArray, each: bool = False
-) -> BoolArray:
-    """Tell, in order or each alone, which drops leave their expert its minima."""
-    spared = np.ones(clients.size, dtype=np.bool_)
-    for amount, low, weight in zip(state.amount, state.low, state.weight, strict=True):
-        after = amount[experts] - weight[clients]
-        if not each:
-            after -= running(experts, weight[clients])
-        spared &= (low[experts] <= 0) | (after >= low[experts])
-    return spared
-
-
 def running(keys: IntArray, weights: Float64Array) -> Float64Array:
-    """Return the sum of the weights of the entries before with the same key."""
+    """Return the sums of the weights, (..., k), of the entries before with the same key, (k,)."""
     order = np.argsort(keys, kind="stable")
-    total = np.cumsum(weights[order]) - weights[order]
-    starts = _run_starts(keys[order])
-    before = np.empty(order.size)
-    before[order] = total - np.repeat(total[starts], np.diff(np.r_[starts, order.size]))
+    starts = run_starts(keys[order])
+    total = np.cumsum(weights[..., order], axis=-1) - weights[..., order]
+    before = np.empty(weights.shape)
+    run = np.repeat(starts, np.diff(np.r_[starts, order.size]))
+    before[..., order] = total - total[..., run]
     return before
+
+
+def regrets(others: Float64Array, best: IntArray, otherwise: float) -> Float64Array:
+    """Return what rows lose by their second best, or by what they have otherwise.
+
+    `others` is the table of what they gain, (k, n), changed in place.
+    """
+    each = np.arange(best.size)
+    top = others[each, best]
+    others[each, best] = -np.inf
+    return np.asarray(top - np.maximum(others.max(axis=1), otherwise))
 
 
 def first_of_each(keys: IntArray, loss: FloatArray) -> IntArray:
     """Return, for every key, where the first of its least losses is."""
     order = np.lexsort((loss, keys))
-    return np.asarray(order[_run_starts(keys[order])])
+    return np.asarray(order[run_starts(keys[order])])
 
 
-def _run_starts(ordered: IntArray) -> IntArray:
+def run_starts(ordered: IntArray) -> IntArray:
     """Return where runs of equal entries start."""
     return np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: ordered.size])
 

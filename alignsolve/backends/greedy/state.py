@@ -9,7 +9,7 @@ typical entry, times `State.strain` and the bound's weight.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from alignsolve.backends.greedy.excess import count_change, excess, excess_change
 from alignsolve.backends.greedy.params import DEFAULTS, GreedyParams
-from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray, row_blocks
+from alignsolve.model.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from alignsolve.model.problem import AlignmentProblem, Feature
 from alignsolve.standard_form import CouplingConstraints, Margin, client_sums
 
@@ -27,7 +27,6 @@ Experts = IntArray | slice
 
 #: Position of the slots among the kinds of a client's bounds.
 SLOTS = 0
-
 
 
 class State:
@@ -42,7 +41,7 @@ class State:
 
     Attributes
     ----------
-    held : bool array, shape (n_clients, n_experts), column order
+    held : bool array, shape (n_clients, n_experts)
         The assignment.
     values : float array, shape (n_clients, n_experts)
         Fitness less switching cost, max sense; ``-inf`` forbids.
@@ -52,11 +51,9 @@ class State:
         Loads of every expert and their bounds, tolerance included.
     count, slot_low, slot_high : int64 array, shape (n_clients,)
         Experts of every client and their bounds.
-    in_group, group_low, group_high : int64 array, shape (n_clients, n_groups)
-        The same for every group; without columns where there are none.
     counted : list of tuple
-        Both of these, as the group of each expert, counts, and lower and upper bounds; slots
-        bound a single group of all experts.
+        These and the same for groups, as the group of each expert, and counts and lower and
+        upper bounds of shape (n_clients, n_groups); slots bound a single group of all experts.
     sums, sum_high : float64 array, shape (n_sums, n_clients)
         Sums that budgets bound from above, and the bounds, tolerance included; last, where
         there is a fairness floor, what a client holds and has to hold, both negated.
@@ -73,24 +70,21 @@ class State:
         Largest finite absolute value of a pair, or 1 where all are 0.
     """
 
-    def __init__(
-        self, problem: AlignmentProblem, params: GreedyParams = DEFAULTS
-    ) -> None:
+    def __init__(self, problem: AlignmentProblem, params: GreedyParams = DEFAULTS) -> None:
         n, m = problem.n_clients, problem.n_experts
         self.problem, self.params = problem, params
         self.n_clients, self.n_experts = n, m
-        # Experts are looked up by column far more often than clients by row.
-        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_, order="F")
+        self.held: BoolArray = np.zeros((n, m), dtype=np.bool_)
         switching = Feature.SWITCHING in problem.features
         self.values: FloatArray = problem.values(slice(0, n)) if switching else problem.fitness
         self._load_parts()
         self._client_parts()
         self.client_weight = np.ones((len(self.counted) + len(self.entries), n))
         self.expert_weight = np.ones_like(self.amount)
-        largest = _largest(self.values) or 1.0
+        least = float(self.values.min(initial=0, where=self.values > -np.inf))
+        self.largest = max(float(self.values.max(initial=0)), -least) or 1.0
         steps = self.slope * (2 * np.maximum(np.abs(self.target), self.weight.sum(1)[:, None]) + 1)
-        self.strain = 10.0 * largest + float(steps.max(initial=0.0))
-        self.largest = largest
+        self.strain = 10.0 * self.largest + float(steps.max(initial=0.0))
 
     @property
     def noise(self) -> float:
@@ -113,17 +107,13 @@ class State:
         problem, n = self.problem, self.n_clients
         self.count = np.zeros(n, dtype=np.int64)
         self.slot_low, self.slot_high = problem.slot_bounds()
-        self.group = problem.expert_group
-        self.in_group = np.zeros((n, problem.n_groups), dtype=np.int64)
-        self.group_low, self.group_high = (
-            np.zeros_like(self.in_group) if bound is None else bound
-            for bound in (problem.group_min, problem.group_max)
-        )
         everywhere = np.zeros(self.n_experts, dtype=np.int64)
         slots = (part[:, None] for part in (self.count, self.slot_low, self.slot_high))
         self.counted: list[tuple[IntArray, ...]] = [(everywhere, *slots)]
-        if self.group is not None:
-            self.counted.append((self.group, self.in_group, self.group_low, self.group_high))
+        if problem.expert_group is not None:
+            none = np.zeros((n, problem.n_groups), dtype=np.int64)
+            bounds = (none if b is None else b for b in (problem.group_min, problem.group_max))
+            self.counted.append((problem.expert_group, none.copy(), *bounds))
         sums = client_sums(problem, Margin.INWARD)
         #: Matrices whose row sums are bounded, (n_clients, n_experts) each.
         self.entries: list[npt.NDArray[Any]] = []
@@ -155,19 +145,16 @@ class State:
         -------
         allowed : bool array, shape (k,), or (k, n_experts) for `ALL`
         """
-        def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return part[:, None] if isinstance(add, slice) else part
-
-        shape = (clients.size, self.n_experts) if isinstance(add, slice) else clients.shape
-        fits = np.ones(shape, dtype=np.bool_)
+        spread = _spread_over(add)
+        fits = np.ones(self._shape(clients, add), dtype=np.bool_)
         if drop is None:
             fits &= spread(self.count[clients] < self.slot_high[clients])
-        if self.group is not None:
-            taken, who = self.group[add], spread(clients)
-            barred = self.in_group[who, taken] >= self.group_high[who, taken]
+        for group, count, low, high in self.counted[SLOTS + 1 :]:
+            taken, who = group[add], spread(clients)
+            barred = count[who, taken] >= high[who, taken]
             if drop is not None:
-                given = self.group[drop]
-                barred |= spread(self.in_group[clients, given] <= self.group_low[clients, given])
+                given = group[drop]
+                barred |= spread(count[clients, given] <= low[clients, given])
                 barred &= spread(given) != taken
             fits &= ~barred
         for room, entries in zip(self.room(clients), self.entries, strict=True):
@@ -182,8 +169,11 @@ class State:
         """Tell which experts' loads stay up to `most` with a client; shapes as of `allows`."""
         fits: Any = True
         for room, weight in zip(most - self.amount, self.weight[:, clients], strict=True):
-            fits &= (weight[:, None] if isinstance(add, slice) else weight) <= room[add]
+            fits &= _spread_over(add)(weight) <= room[add]
         return np.asarray(fits)
+
+    def _shape(self, clients: IntArray, add: Experts | int | None) -> tuple[int, ...]:
+        return (clients.size, self.n_experts) if isinstance(add, slice) else clients.shape
 
     def room(self, clients: IntArray) -> Float64Array:
         """Return what the bounds on clients' sums leave, (n_sums, k); 0 where one is broken."""
@@ -192,7 +182,7 @@ class State:
         return np.maximum(left, 0.0).T
 
     def client_change(
-        self, clients: IntArray, drop: IntArray | None = None, add: Experts | None = None
+        self, clients: IntArray, drop: IntArray | int | None, add: Experts | int | None
     ) -> Float64Array:
         """Return how much the clients' own broken bounds would cost more.
 
@@ -200,19 +190,15 @@ class State:
         ----------
         clients : int64 array, shape (k,)
             Who moves.
-        drop, add : int64 array, shape (k,), optional
+        drop, add : int64 array, shape (k,), int, or None
             Expert given up, and taken; `ALL` for every expert in turn.
 
         Returns
         -------
         change : float64 array, shape (k,), or (k, n_experts) for `ALL`
         """
-        is_table = isinstance(add, slice)
-
-        def spread(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            return part[:, None] if is_table else part
-
-        total = np.zeros((clients.size, self.n_experts) if is_table else clients.size)
+        is_table, spread = isinstance(add, slice), _spread_over(add)
+        total = np.zeros(self._shape(clients, add))
         cost = self.strain * self.client_weight[:, clients]
         for kind, (group, *counts) in enumerate(self.counted):
             if kind == SLOTS and drop is not None and add is not None:
@@ -238,9 +224,7 @@ class State:
         return total
 
     def expert_change(
-        self,
-        experts: int | IntArray | slice,
-        delta: Sequence[npt.NDArray[Any] | float] | npt.NDArray[Any],
+        self, experts: int | IntArray | slice, delta: Sequence[Any] | npt.NDArray[Any]
     ) -> Float64Array:
         """Return how much more experts would cost: penalties and broken load bounds.
 
@@ -292,10 +276,7 @@ class State:
         clients = np.flatnonzero(may)
         if add is not None:
             clients = clients[self.values[clients, add] > -np.inf]
-        given, taken = (
-            None if expert is None else np.full(clients.size, expert) for expert in (drop, add)
-        )
-        loss = self.client_change(clients, given, taken)
+        loss = self.client_change(clients, drop, add)
         if drop is not None:
             loss += self.values[clients, drop]
         if add is not None:
@@ -303,7 +284,7 @@ class State:
         return clients, loss
 
     def apply(
-        self, clients: IntArray, drop: IntArray | None = None, add: IntArray | None = None
+        self, clients: IntArray, drop: IntArray | None, add: IntArray | None
     ) -> None:
         """Make moves of distinct clients, one each.
 
@@ -311,7 +292,7 @@ class State:
         ----------
         clients : int64 array, shape (k,)
             Who moves, each once.
-        drop, add : int64 array, shape (k,), optional
+        drop, add : int64 array, shape (k,), or None
             Expert given up, and taken.
         """
         for experts, step in ((drop, -1), (add, 1)):
@@ -354,7 +335,7 @@ class State:
     def pairs(self) -> tuple[IntArray, IntArray]:
         """Return the assignment as sorted (rows, cols)."""
         rows, cols = np.nonzero(self.held)
-        return rows.astype(np.int64), cols.astype(np.int64)
+        return rows, cols
 
     # -- what is broken -------------------------------------------------------
 
@@ -380,17 +361,13 @@ class State:
         return float(total)
 
 
+def _spread_over(experts: Experts | int | None) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
+    """Return what makes clients' numbers broadcast over the experts of a table, if it is one."""
+    return (lambda part: part[:, None]) if isinstance(experts, slice) else (lambda part: part)
+
+
 def _typical(entries: npt.ArrayLike) -> float:
     """Return the mean size of the finite non-zero entries of the first rows; 1 for none."""
     array = np.abs(np.asarray(entries)[:1024])
     array = array[np.isfinite(array) & (array > 0)]
     return float(array.mean()) if array.size else 1.0
-
-
-def _largest(values: FloatArray) -> float:
-    """Return the largest finite absolute value."""
-    largest = 0.0
-    for rows in row_blocks(*values.shape):
-        block = np.abs(values[rows])
-        largest = max(largest, float(block.max(initial=0.0, where=np.isfinite(block))))
-    return largest

@@ -15,10 +15,10 @@ from alignsolve.backends.greedy.proposals import (
     accepted,
     best_swaps,
     budget_share,
-    still_spared,
+    regrets,
 )
 from alignsolve.backends.greedy.state import ALL, State
-from alignsolve.model.arrays import BoolArray, Float64Array, IntArray, row_blocks
+from alignsolve.model.arrays import Float64Array, IntArray, row_blocks
 
 
 class Takers:
@@ -38,8 +38,8 @@ class Takers:
 
     prices : float64 array, shape (n_loads, n_experts)
         Prices of the loads.
-    most : float64 array, shape (n_loads, n_experts), or None
-        Loads up to which experts take clients; None for no end. Of more clients
+    most : float64 array, shape (n_loads, n_experts)
+        Loads up to which experts take clients. Of more clients
         than fit, an expert takes those that lose most by their second best.
     budget : WorkBudget
         Charged; ends the work early.
@@ -52,12 +52,8 @@ class Takers:
         self.values = state.values[clients].astype(np.float64)
         self.weight = state.weight[:, clients]
         self.share = budget_share(state, clients)
-        # A copy by rows: the state has its own by columns.
-        self.held: BoolArray = np.ascontiguousarray(state.held[clients])
 
-    def meet_minima(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
-    ) -> None:
+    def _meet_minima(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
         """Let clients that lack something add what repairs most of it, the best of that."""
         at = self._lacking(np.arange(self.clients.size))
         while at.size and not budget.is_spent():
@@ -68,7 +64,7 @@ class Takers:
                 score = np.where(score > 0, score / share, score * share)
             change = self.state.client_change(self.clients[at], None, ALL)
             fits = self.state.allows(self.clients[at], None, ALL, most)
-            fits &= ~self.held[at] & (score > -np.inf)
+            fits &= ~self.state.held[self.clients[at]] & (score > -np.inf)
             # What repairs most comes first.
             repaired = np.where(fits, change, 0.0).min(axis=1)
             fits &= (change < 0) & (change <= 0.999 * repaired[:, None])
@@ -76,21 +72,20 @@ class Takers:
             best = score.argmax(axis=1)
             wants = score[np.arange(at.size), best] > -np.inf
             at, best = at[wants], best[wants]
-            regret = _regret(score[wants], best, -np.inf)
+            regret = regrets(score[wants], best, -np.inf)
             taken = accepted(self.state, self.clients[at], best, regret.__getitem__, most)
-            self._apply(at[taken], None, best[taken])
+            self.state.apply(self.clients[at[taken]], None, best[taken])
             at = self._lacking(at)
 
-    def take(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget
-    ) -> None:
-        """Let the clients take what they gain by, in rounds."""
+    def take(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
+        """Let the clients take what they lack, then what they gain by, in rounds."""
+        self._meet_minima(prices, most, budget)
         state = self.state
         at = self._open(np.arange(self.clients.size))
         score = self._worth(at, prices)
         if self.share is not None:
             score /= self.share[at]
-        score += COUNTS.take((score > 0) & ~self.held[at])
+        score += COUNTS.take((score > 0) & ~state.held[self.clients[at]])
 
         def struck(rows: IntArray) -> Float64Array:
             fits = state.allows(self.clients[at[rows]], None, ALL, most)
@@ -98,7 +93,7 @@ class Takers:
 
         def regret(proposals: IntArray) -> Float64Array:
             some = rows[proposals]
-            return _regret(struck(some), best[some], 0.0)
+            return regrets(struck(some), best[some], 0.0)
 
         while at.size and not budget.is_spent():
             budget.work -= score.size
@@ -112,20 +107,14 @@ class Takers:
                 rows = np.flatnonzero(score[each, best] > 0)
             clients = self.clients[at[rows]]
             taken = rows[accepted(state, clients, best[rows], regret, most)]
-            self._apply(at[taken], None, best[taken])
+            state.apply(self.clients[at[taken]], None, best[taken])
             score[taken, best[taken]] = -np.inf
             stays = rows[state.count[clients] < state.slot_high[clients]]
             if stays.size < at.size:
                 at, score = at[stays], score[stays]
 
-    def swap(
-        self, prices: Float64Array, most: Float64Array | None, budget: WorkBudget,
-        spare: bool = False,
-    ) -> None:
-        """Let the clients swap an expert for one that they gain by, in rounds.
-
-        With `spare`, experts keep their minima.
-        """
+    def swap(self, prices: Float64Array, most: Float64Array, budget: WorkBudget) -> None:
+        """Let the clients swap an expert for one that they gain by, in rounds."""
         state = self.state
         active = np.flatnonzero(state.count[self.clients] > 0)
 
@@ -134,34 +123,22 @@ class Takers:
 
         for _ in range(state.params.swap_rounds):
             clients = self.clients[active]
-            worth = self._worth(active, prices)
-            score = worth + COUNTS.take(self._free(active, most))
-            held, least = self.held[active], state.noise
-            at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least, spare)
+            worth, held = self._worth(active, prices), state.held[clients]
+            score = worth + COUNTS.take(~held & state.has_room(clients, ALL, most))
+            # Bounds aside, there has to be something better.
+            held &= worth < score.max(axis=1)[:, None]
+            least = state.noise
+            at, drop, add, gain = best_swaps(state, clients, held, budget, gains, least)
             if not at.size:
                 return
-            active = active[at]
-            taken = accepted(state, clients[at], add, gain.__getitem__, most)
-            if spare:
-                taken[taken] = still_spared(state, clients[at[taken]], drop[taken])
-            self._apply(active[taken], drop[taken], add[taken])
-
-    def clear(self) -> None:
-        """Empty an assignment in which only these clients hold anything."""
-        self.state.clear(self.clients)
-        self.held[:] = False
+            active, clients = active[at], clients[at]
+            taken = accepted(state, clients, add, gain.__getitem__, most)
+            state.apply(clients[taken], drop[taken], add[taken])
 
     def _worth(self, at: IntArray, prices: Float64Array) -> Float64Array:
         """Return the values of some of the clients less the prices of what they load."""
         cost = prices[0] if len(prices) == 1 else self.weight[:, at].T @ prices
         return np.asarray(self.values[at] - cost)
-
-    def _free(self, at: IntArray, most: Float64Array | None) -> BoolArray:
-        """Tell which experts some of the clients do not hold, and have room for them."""
-        free = ~self.held[at]
-        if most is not None:
-            free &= self.state.has_room(self.clients[at], ALL, most)
-        return free
 
     def _open(self, at: IntArray) -> IntArray:
         """Return those that have a free slot."""
@@ -177,28 +154,13 @@ class Takers:
             lacks |= (count[clients] < low[clients]).any(axis=1)
         return at[lacks]
 
-    def _apply(self, at: IntArray, drop: IntArray | None, add: IntArray) -> None:
-        self.state.apply(self.clients[at], drop, add)
-        self.held[at, add] = True
-        if drop is not None:
-            self.held[at, drop] = False
-
-
-def _regret(others: Float64Array, best: IntArray, otherwise: float) -> Float64Array:
-    """Return what rows lose by their second best, or by what they have otherwise."""
-    each = np.arange(best.size)
-    top = others[each, best]
-    others[each, best] = -np.inf
-    return np.asarray(top - np.maximum(others.max(axis=1), otherwise))
-
 
 def add_by_client(
     state: State,
     clients: IntArray,
     prices: Float64Array,
     budget: WorkBudget,
-    most: Float64Array | None,
-    swap: bool = False,
+    most: Float64Array,
 ) -> None:
     """Let clients add experts in rounds, each its best; experts choose by regret.
 
@@ -212,10 +174,8 @@ def add_by_client(
         Prices of the loads.
     budget : WorkBudget
         Charged; ends the work early.
-    most : float64 array, shape (n_loads, n_experts), or None
-        Loads up to which experts take clients; None for no end.
-    swap : bool
-        Whether clients first swap experts for what they gain by, within all bounds.
+    most : float64 array, shape (n_loads, n_experts)
+        Loads up to which experts take clients.
 
     Notes
     -----
@@ -225,9 +185,4 @@ def add_by_client(
     for block in row_blocks(clients.size, state.n_experts, state.params.block_bytes):
         if budget.is_spent():
             return
-        takers = Takers(state, clients[block])
-        if swap:
-            takers.swap(prices, most, budget, spare=True)
-        else:
-            takers.meet_minima(prices, most, budget)
-        takers.take(prices, most, budget)
+        Takers(state, clients[block]).take(prices, most, budget)

@@ -19,7 +19,7 @@ from alignsolve.backends.greedy.local_search import rotate, search
 from alignsolve.backends.greedy.params import DEFAULTS, WorkBudget
 from alignsolve.backends.greedy.prices import add_in_turn, learn_prices
 from alignsolve.backends.greedy.state import State
-from alignsolve.backends.greedy.take import add_by_client
+from alignsolve.backends.greedy.take import Takers, add_by_client
 from alignsolve.generators import generate
 from alignsolve.interrupts import Call
 from alignsolve.io.specs import read_spec
@@ -135,11 +135,11 @@ def test_swaps_gain_and_break_nothing(family, sizes):
     none = np.zeros_like(state.amount)
     away = np.random.default_rng(0).uniform(0, 200, none.shape) / state.load_unit[:, None]
     add_by_client(state, everyone, away, WorkBudget(), state.high)
-    fill_experts(state, WorkBudget())
-    before, excess = problem.objective(*state.pairs()), state.excess()
-    add_by_client(state, everyone, none, WorkBudget(), state.high, swap=True)
+    before, clients = problem.objective(*state.pairs()), state.broken_clients()
+    Takers(state, everyone).swap(none, state.high, WorkBudget())
     assert problem.objective(*state.pairs()) > before
-    assert state.excess() <= excess
+    assert not (state.broken_clients() & ~clients).any()
+    assert (state.amount <= state.high).all()
     again = State(problem)
     again.hold(*state.pairs())
     np.testing.assert_allclose(again.sums, state.sums, rtol=1e-9, atol=1e-9)
@@ -160,7 +160,8 @@ def test_filling_repairs_minima_and_breaks_nothing(seed):
     before, clients = state.excess(), state.broken_clients()
     assert before > 0
     fill_experts(state, WorkBudget())
-    assert state.excess() < 0.2 * before
+    # Without prices most hold what others lack, and not all can change.
+    assert state.excess() < 0.25 * before
     assert not (state.broken_clients() & ~clients).any()
     assert (state.amount <= state.high).all()
     # The running sums are those of the pairs.
