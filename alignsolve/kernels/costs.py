@@ -64,7 +64,8 @@ interpreted = 0.0
 said: set[str] = set()
 
 #: What is said where kernels would have to compile first.
-WARM_UP_HINT = "; its kernels are not compiled yet, al.warm_up() compiles them"
+WARM_UP_HINT = ("; its kernels are not compiled yet, `alignsolve warm-up` or al.warm_up() compiles "
+                "them")
 
 
 def kind_among(stem: str, kind: str) -> str:
@@ -92,7 +93,7 @@ def announce(stem: str) -> None:
     seconds = sum(max(kinds.values()) for name, kinds in SECONDS.items()
                   if name.startswith(f"backends.{family}."))
     message = (f"alignsolve: compiling the kernels of {family!r}, once: up to {seconds:.0f} s of "
-               f"processor time; al.warm_up() does that ahead of time")
+               f"processor time; `alignsolve warm-up` or al.warm_up() does that ahead of time")
     logger.info(message)
     if stem.startswith("backends.") and sys.stderr is not None:
         print(message, file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -116,7 +115,7 @@ def _unfinished(folder: Path) -> IO[bytes]:
 
 
 def _new_name(folder: Path) -> Path:
-    return folder / f".alignsolve-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+    return folder / f".alignsolve-{os.getpid()}-{os.urandom(8).hex()}.tmp"
 
 
 def remove_leftovers(folder: Path) -> None:
