@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,7 +96,7 @@ def replacing(target: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
             if target.exists():
-                shutil.copymode(target, unfinished)
+                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
             if before is not None:
                 _keep(target, before)
             os.replace(unfinished, target)
@@ -137,6 +137,8 @@ def _keep(target: Path, before: Path) -> None:
     try:
         os.link(target, beside)
     except OSError:  # not every file system has hard links
+        import shutil  # loads what packs files
+
         shutil.copyfile(target, beside)
     with suppress(FileNotFoundError):  # taken for a leftover; an earlier file is kept
         os.replace(beside, before)

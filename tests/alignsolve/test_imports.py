@@ -17,7 +17,7 @@ HEAVY = ("numba", "ortools", "scipy", "matplotlib", "torch", "networkx", "pyarro
          "pandas", "polars", "narwhals")
 
 #: What takes a hundredth or more of the time of the import, and few processes use.
-LATE = ("hashlib", "html", "secrets", "socket")
+LATE = ("difflib", "hashlib", "html", "secrets", "shutil", "socket", "zipfile")
 
 CODE = f"""
 import sys
