@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import secrets
 from collections import Counter
 from pathlib import Path
 from typing import IO, Any
@@ -48,7 +47,7 @@ class RoundLog:
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = None if path is None else Path(path).absolute()
-        self.start = secrets.token_hex(8)
+        self.start = os.urandom(8).hex()
         self.number = 0
         self._warned = False
         #: Whether the last line lacks its end; None where the file was not looked at yet.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +32,8 @@ def local_copy(path: str) -> str:
         return path
     context = click.get_current_context()
     if _COPY not in context.meta:
+        import tempfile  # for "-" alone
+
         folder = context.with_resource(tempfile.TemporaryDirectory(prefix="alignsolve-"))
         copy = Path(folder) / "stdin"
         with copy.open("wb") as stream:
@@ -58,6 +59,8 @@ def written_to(path: str) -> Iterator[str]:
     if path != STANDARD:
         yield path
         return
+    import tempfile  # for "-" alone
+
     with tempfile.TemporaryDirectory(prefix="alignsolve-") as folder:
         copy = Path(folder) / "stdout.json"
         yield str(copy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -219,6 +218,8 @@ def connected(engine: RayEngine) -> Iterator[Any]:
 
 def _reach(address: str, seconds: float) -> None:
     """Raise `OSError` where nobody listens at ``host:port`` or ``ray://host:port``."""
+    import socket  # half a per cent of the time that importing the package takes
+
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()

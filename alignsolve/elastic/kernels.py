@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import holds_any
 
 #: Entries of a state matrix: never held by a best set, tied, always held.
 NEVER, TIED, ALWAYS = 0, 1, 2
@@ -68,7 +69,7 @@ def _gains(clients: Any, i: int, order: Any, price: Any) -> Any:
     gain = np.empty(order.size, np.int64)
     taken = np.zeros(low.size, np.int64)
     size = 0
-    enough = order.size if low.any() else max(1, clients.high[i])
+    enough = order.size if holds_any(low) else max(1, clients.high[i])
     for j in order:
         if size == enough:
             break

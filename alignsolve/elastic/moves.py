@@ -35,12 +35,12 @@ def _missed(loads, k, j, amount):
 
 
 @kernel
-def _shift(loads, j, change):
-    """Return what changes if the loads of an expert change by (L,)."""
+def _shift(loads, j, change, sign):
+    """Return what changes if the loads of an expert change by (L,) times a sign."""
     total = 0.0
     for k in range(change.size):
         now = loads.amount[k, j]
-        total += _missed(loads, k, j, now + change[k]) - _missed(loads, k, j, now)
+        total += _missed(loads, k, j, now + sign * change[k]) - _missed(loads, k, j, now)
     return total
 
 
@@ -118,17 +118,21 @@ def improve(block, loads, held, slack, least):
     """
     n, m = block.value.shape
     moved = 0
-    adding = np.empty(m)
+    adding, taken, weight = np.empty(m), np.empty(m, np.int64), np.empty(loads.amount.shape[0])
     for i in range(n):
         used, has = _sums(block.hard, i, held[i]), _sums(block.soft, i, held[i])
-        weight = block.weight[:, i].copy()
-        taken = np.flatnonzero(held[i])
+        for k in range(weight.size):
+            weight[k] = block.weight[k, i]
+        n_taken = 0
         for j in range(m):
-            adding[j] = _shift(loads, j, weight) if block.value[i, j] > -np.inf else np.inf
+            adding[j] = _shift(loads, j, weight, 1.0) if block.value[i, j] > -np.inf else np.inf
+            if held[i, j]:
+                taken[n_taken] = j
+                n_taken += 1
         best, gain, best_drop, best_add = np.inf, -np.inf, -1, -1
-        for d in range(-1, taken.size):
+        for d in range(-1, n_taken):
             drop = taken[d] if d >= 0 else -1
-            dropping = _shift(loads, drop, -weight) if d >= 0 else 0.0
+            dropping = _shift(loads, drop, weight, -1.0) if d >= 0 else 0.0
             lost = block.value[i, drop] if d >= 0 else 0.0
             for add in range(-1, m):
                 if add >= 0 and (held[i, add] or adding[add] == np.inf):
@@ -183,15 +187,14 @@ def exchange(block, loads, held, slack, most):
                     continue
                 for k in range(change.size):
                     change[k] = block.weight[k, b] - block.weight[k, a]
-                here = _shift(loads, j, change)
+                here = _shift(loads, j, change, 1.0)
                 if here >= -slack:
                     continue
-                change *= -1.0
                 for t in range(m):
                     if not held[b, t] or held[a, t] or block.value[a, t] == -np.inf:
                         continue
                     most -= 1
-                    both = here + _shift(loads, t, change)
+                    both = here + _shift(loads, t, change, -1.0)
                     if both > best:
                         continue
                     both += _own(block, a, used, has, j, t)

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,9 @@ from alignsolve.io.seal import BLANK, is_sealed, seal
 from alignsolve.model.limits import LIMITS
 from alignsolve.model.problem import AlignmentProblem
 from alignsolve.model.text import one_line
+
+if TYPE_CHECKING:
+    import zipfile
 
 #: Largest header, and largest list of ids, in bytes.
 _MAX_HEADER_BYTES = 2**20
@@ -73,6 +75,8 @@ def write_archive(
     Where it is to be `sealed`, the archive ends in a comment with the SHA-256 of the
     file, and the file that is replaced is kept.
     """
+    import zipfile  # it loads what packs files
+
     text = np.frombuffer(json.dumps(header, allow_nan=False).encode(), dtype=np.uint8)
     with atomic_write(path, keep=sealed) as stream:
         with zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
@@ -142,6 +146,8 @@ def read(path: str | Path) -> AlignmentProblem:
 
 def _opened(path: str | Path) -> zipfile.ZipFile:
     """Open an archive that does not unpack to far more than its size."""
+    import zipfile  # it loads what packs files
+
     read_bytes(path, first=4)  # the errors of missing files, folders and permissions
     with _damage(path):
         archive = zipfile.ZipFile(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Callable
@@ -34,6 +33,8 @@ def is_sealed(stream: IO[bytes], at: int) -> bool:
 
 def _digest(stream: IO[bytes], at: int) -> bytes:
     """Return the SHA-256 of a file in hexadecimal digits, taken with `BLANK` at a place."""
+    import hashlib  # loads OpenSSL
+
     found = hashlib.sha256()
     stream.seek(0)
     left = at

@@ -1,4 +1,4 @@
-"""Matrices of float32 or float64 that kernels read, compiled once for both."""
+"""What kernels read and write: matrices of float32 or float64, compiled once for both; copies."""
 
 from __future__ import annotations
 
@@ -47,3 +47,19 @@ def read_row(values, i, out):
     else:
         for j in range(double.shape[1]):
             out[j] = double[i, j]
+
+
+@kernel(called=False)
+def copy_entries(values, out):
+    """Write all entries of a vector to another; ``out[:] = values`` takes 2 s to compile."""
+    for t in range(values.size):
+        out[t] = values[t]
+
+
+@kernel(called=False)
+def holds_any(values):
+    """Tell whether an entry is not 0; a method of arrays takes four times as long to compile."""
+    found = False
+    for t in range(values.size):
+        found = found or values[t] != 0
+    return found

@@ -13,7 +13,6 @@ which change nothing.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -90,6 +89,8 @@ class _Layout:
     """Writes fields into a hash: each with its name, type and size before its data."""
 
     def __init__(self) -> None:
+        import hashlib  # loads OpenSSL, which importing the package needs for nothing else
+
         self.hash = hashlib.sha256(LAYOUT)
 
     def _bytes(self, data: bytes) -> None:

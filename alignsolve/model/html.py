@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 #: Rows of a table that are shown; the rest is counted.
@@ -23,10 +22,10 @@ def facts(title: str, rows: Iterable[tuple[str, object]]) -> str:
         Name and value; a value is shown as text, line by line.
     """
     body = "".join(
-        f"<tr><th{_LEFT}>{escape(name)}</th><td{_LEFT}>{_lines(value)}</td></tr>"
+        f"<tr><th{_LEFT}>{_escaped(name)}</th><td{_LEFT}>{_lines(value)}</td></tr>"
         for name, value in rows if str(value)
     )
-    return f"<table><caption{_LEFT}>{escape(title)}</caption><tbody>{body}</tbody></table>"
+    return f"<table><caption{_LEFT}>{_escaped(title)}</caption><tbody>{body}</tbody></table>"
 
 
 def table(
@@ -45,22 +44,28 @@ def table(
     notes : iterable of str
         A line each.
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    head = "".join(f"<th>{_escaped(name)}</th>" for name in heads)
     body = "".join(f"<tr>{_row(row)}</tr>" for row in rows[:MOST_ROWS])
     more = len(rows) - MOST_ROWS
     below = [*([f"and {more:,} more"] if more > 0 else []), *notes]
     return (f"<table><caption{_LEFT}>{_lines(title)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>"
-            + "".join(f"<div><small>{escape(line)}</small></div>" for line in below))
+            + "".join(f"<div><small>{_escaped(line)}</small></div>" for line in below))
 
 
 def _row(cells: Sequence[object]) -> str:
-    return "".join(f"<td{_LEFT if at == 0 else ''}>{escape(str(cell))}</td>"
+    return "".join(f"<td{_LEFT if at == 0 else ''}>{_escaped(str(cell))}</td>"
                    for at, cell in enumerate(cells))
 
 
 def _lines(value: object) -> str:
-    return "<br>".join(map(escape, str(value).splitlines()))
+    return "<br>".join(map(_escaped, str(value).splitlines()))
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # its table of names is long, and few processes show HTML
+
+    return escape(text)
 
 
 def span(low: object, high: object) -> str:

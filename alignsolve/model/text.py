@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 
 from alignsolve.model.arrays import IntArray
@@ -18,6 +17,8 @@ def number(value: float) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the known word that `word` may stand for, or all of them, to end an error."""
+    import difflib  # for errors alone
+
     words = list(known)
     near = difflib.get_close_matches(word, words, 1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(words)}"

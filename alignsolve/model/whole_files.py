@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -97,7 +96,7 @@ def replacing(target: Path, before: Path | None = None) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
             if target.exists():
-                shutil.copymode(target, unfinished)
+                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
             if before is not None:
                 _keep(target, before)
             os.replace(unfinished, target)
@@ -116,7 +115,7 @@ def _unfinished(folder: Path) -> IO[bytes]:
 
 
 def _new_name(folder: Path) -> Path:
-    return folder / f".alignsolve-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+    return folder / f".alignsolve-{os.getpid()}-{os.urandom(8).hex()}.tmp"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -138,6 +137,8 @@ def _keep(target: Path, before: Path) -> None:
     try:
         os.link(target, beside)
     except OSError:  # not every file system has hard links
+        import shutil  # loads what packs files
+
         shutil.copyfile(target, beside)
     with suppress(FileNotFoundError):  # taken for a leftover; an earlier file is kept
         os.replace(beside, before)

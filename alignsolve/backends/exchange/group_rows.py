@@ -15,6 +15,7 @@ import numpy as np
 from alignsolve.backends.exchange.row_kernels import TIE, largest_price
 from alignsolve.backends.exchange.row_values import read_reduced
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import holds_any
 
 _SHRINK = 1.0 - 2.0**-22
 
@@ -113,7 +114,7 @@ def _take(i, limits, reduced, settle, tol, share, seen, load, kept, taken, size,
             if worth < -tol:
                 break
             if worth <= tol:
-                if settle and not kept[pick] and kept.any():
+                if settle and not kept[pick] and holds_any(kept):
                     break
                 if not (settle and kept[pick]) and share[pick] * seen <= load[pick]:
                     break

@@ -94,8 +94,11 @@ def solve_damped(rate, extra, right, free, step, tolerance, rounds):
         Most iterations.
     """
     m = right.size
-    at = np.flatnonzero(free)
-    size = at.size
+    at, size = np.empty(m, np.int64), 0
+    for j in range(m):
+        if free[j]:
+            at[size] = j
+            size += 1
     diagonal = np.empty(size)
     residual = np.empty(size)
     for a in range(size):

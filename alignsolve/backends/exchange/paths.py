@@ -20,6 +20,7 @@ from alignsolve.backends.exchange.heaps import FRESH, PATHS, SEARCHES, SWAPS, ne
 from alignsolve.backends.exchange.row_kernels import TIE
 from alignsolve.backends.exchange.swaps import swap, swap_in_groups
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import holds_any
 
 DONE, WIDEN, INFEASIBLE, POOL_FULL, MORE = range(5)
 # Kinds of arcs: a client's swap, slack of a load bound, a swap of unlisted clients.
@@ -199,7 +200,7 @@ def augment(matrix, limits, price, load, bounds, excess, answer, slack, lists, p
     done, order = np.empty(m + 1, np.bool_), np.empty(m + 1, np.int64)
     paths = dist, hops, parent, kind, done, order
     for _ in range(phases):
-        if excess.max() <= 0:
+        if not holds_any(excess):
             return DONE
         settled, found, reach, cut = _search(m, price, lists, load, bounds, excess, grouped, paths)
         meta[SEARCHES] += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import copy_entries
 
 
 @kernel
@@ -85,7 +86,7 @@ def anneal(loss, values, size, cap, over, under, likely, temperature, chained, m
         broken += left[i] < 0
     if broken == 0 and total > least:
         least = total
-        best[:] = owner
+        copy_entries(owner, best)
     for _ in range(moves):
         j = int(np.random.random() * m)  # noqa: NPY002
         i, k = owner[j], likely[j, int(np.random.random() ** 2 * likely.shape[1])]  # noqa: NPY002
@@ -137,5 +138,5 @@ def anneal(loss, values, size, cap, over, under, likely, temperature, chained, m
         broken += (left[i] < 0) + (left[k] < 0) + (e != k and left[e] < 0)
         if broken == 0 and total > least:
             least = total
-            best[:] = owner
+            copy_entries(owner, best)
     return least

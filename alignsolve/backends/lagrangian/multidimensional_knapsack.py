@@ -113,6 +113,19 @@ def _collect(reduced, sizes, cap, room, plain, work):
 
 
 @kernel
+def _place_of(j, item, items):
+    """Return where an expert is listed, or -1; `np.searchsorted` takes 1 s to compile."""
+    low, high = 0, items
+    while low < high:
+        middle = (low + high) // 2
+        if item[middle] < j:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < items and item[low] == j else -1
+
+
+@kernel
 def _relax(work, known, m, items, d):
     """Solve the linear relaxation, from a known basis where it serves.
 
@@ -126,8 +139,8 @@ def _relax(work, known, m, items, d):
     entered = False
     for r in range(known.size):
         if 0 <= known[r] < m:
-            t = np.searchsorted(work.item[:items], known[r])
-            if t < items and work.item[t] == known[r]:
+            t = _place_of(known[r], work.item, items)
+            if t >= 0:
                 enter(root, t, d, k)
                 entered = True
     serves = not entered or settle(root, work.cap, d, k)
@@ -190,7 +203,22 @@ def best_set(reduced, sizes, cap, room, known, kind, nodes, gap, least, best, wo
     """
     plain = kind != MIXED
     while True:
-        value, upper = _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work)
+        best[:] = False
+        items, d, upper = _bound(reduced, sizes, cap, room, known, plain, best, work)
+        tie = TIE * abs(upper) + gap
+        if upper == -np.inf or (d > 0 and upper <= least + tie):
+            return -np.inf, upper
+        value = upper
+        if d > 0 and not plain:
+            return _widen(work, items, d, upper, nodes, tie, best, least)
+        if d > 0:
+            work.segment[:items] = 0
+            base = _base(work, items, upper)
+            floor = max(least, _rounded(work, items))
+            count = arrange(work, items, d, upper - floor + tie)
+            value, left, _ = search(work, count, d, base, nodes, tie, True, False, best, least)
+            # What is out of reach of the floor was left out.
+            upper = min(upper, max(left, floor))
         if not plain or kind == PLAIN or value == -np.inf or _reaches(sizes, cap, room, best):
             return value, upper
         if upper <= least:
@@ -237,32 +265,22 @@ def _single(reduced, sizes, cap, room, best):
 
 
 @kernel
-def _best(reduced, sizes, cap, room, known, plain, nodes, gap, least, best, work):
-    """Find a client's best set, without minima where it is plain; see `best_set`."""
-    best[:] = False
+def _bound(reduced, sizes, cap, room, known, plain, best, work):
+    """Return how many experts and rows matter, and the relaxation's bound: -inf for no set.
+
+    Where no row matters, the best set is marked, and the bound is its value.
+    """
     items, d = _collect(reduced, sizes, cap, room, plain, work)
     if items < 0:
-        return -np.inf, -np.inf
+        return items, d, -np.inf
     if d == 0:
-        value = _whole_set(reduced, work, items, best)
-        return value, value
+        return items, d, _whole_set(reduced, work, items, best)
     root, k = work.root, items + d
     status, p = _relax(work, known, reduced.size, items, d)
     if status == EMPTY and is_contradiction(root, p, work.rows, work.cap, work.room, d, k):
-        return -np.inf, -np.inf
-    upper = price_rows(root, work.rows, work.cap, work.room, work.value, d, k, work.adjusted)
-    tie = TIE * abs(upper) + gap
-    if upper <= least + tie:
-        return -np.inf, upper
-    work.segment[:items] = 0
-    if plain:
-        base = _base(work, items, upper)
-        floor = max(least, _rounded(work, items))
-        count = arrange(work, items, d, upper - floor + tie)
-        value, left, _ = search(work, count, d, base, nodes, tie, True, False, best, least)
-        # What is out of reach of the floor was left out.
-        return value, min(upper, max(left, floor))
-    return _widen(work, items, d, upper, nodes, tie, best, least)
+        return items, d, -np.inf
+    return items, d, price_rows(root, work.rows, work.cap, work.room, work.value, d, k,
+                                work.adjusted)  # fmt: skip
 
 
 @kernel

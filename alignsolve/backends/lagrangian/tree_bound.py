@@ -6,6 +6,7 @@ import numpy as np
 
 from alignsolve.backends.lagrangian.knapsack import best_beside, best_knapsack, tabulate
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import copy_entries
 
 
 @kernel
@@ -68,7 +69,7 @@ def write_losses(state, i, items, without, with_it):
 @kernel(called=False)
 def write_answer(state, items):
     """Write who holds each expert in the responses to the prices."""
-    state.answer[:] = state.owner
+    copy_entries(state.owner, state.answer)
     for i in range(state.left.size):
         _list_items(state, i, items)
         best_knapsack(items, state.left[i])

@@ -25,6 +25,7 @@ from alignsolve.backends.lagrangian.tree_state import (
     take_back,
 )
 from alignsolve.kernels import kernel
+from alignsolve.kernels.values import copy_entries
 
 #: What a call or a node ends with.
 OPEN, FOUND, EXHAUSTED = 0, 1, 2
@@ -111,7 +112,7 @@ def process(state, work, least):
     for _ in range(ROUNDS):
         best = np.inf
         direction[:] = 0.0
-        prices[:] = best_prices
+        copy_entries(best_prices, prices)
         for _ in range(STEPS):
             if work.stop[0]:
                 return OPEN
@@ -120,7 +121,7 @@ def process(state, work, least):
                 return EXHAUSTED
             if total < best:
                 best = total
-                best_prices[:] = prices
+                copy_entries(prices, best_prices)
             length, exact = 0.0, True
             for j in range(m):
                 if holders[j] != 1:
@@ -137,7 +138,7 @@ def process(state, work, least):
             for j in range(m):
                 if owner[j] < 0:
                     prices[j] += step * direction[j]
-        prices[:] = best_prices
+        copy_entries(best_prices, prices)
         for i in range(n):
             write_losses(state, i, work.items, work.without, work.with_it)
         free = 0
@@ -192,9 +193,9 @@ def search(state, work, least, max_nodes):
         if status == OPEN:
             if depth == path.shape[0]:
                 return OPEN
-            path[depth, :3] = work.pair
+            copy_entries(work.pair, path[depth])
             path[depth, 3], path[depth, 4] = 0, control[TRAIL]
-            state.path_prices[depth] = state.prices
+            copy_entries(state.prices, state.path_prices[depth])
             control[DEPTH] = depth + 1
             alive = _branch(state, work.pair[0], work.pair[1], work.pair[2])
         while not alive:
@@ -206,7 +207,7 @@ def search(state, work, least, max_nodes):
                 control[DEPTH] = depth
                 continue
             path[depth, 3] = 1
-            state.prices[:] = state.path_prices[depth]
+            copy_entries(state.path_prices[depth], state.prices)
             alive = _branch(state, path[depth, 0], path[depth, 1], 1 - path[depth, 2])
     return OPEN
 

@@ -25,7 +25,7 @@ State = namedtuple(
 )
 
 
-@kernel
+@kernel(called=False)
 def remove(state, i, j):
     """Ban a pair, fixing the expert's last one; return whether the node can live."""
     allowed, domain, left, trail = state.allowed, state.domain, state.left, state.trail
@@ -61,7 +61,7 @@ def keep_only(state, i, j):
     return state.allowed[i, j] == 1
 
 
-@kernel
+@kernel(called=False)
 def take_back(state, mark):
     """Take back what was done since the trail had a length."""
     m = state.domain.size

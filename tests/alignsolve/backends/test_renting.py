@@ -78,7 +78,8 @@ def test_others_answer_until_that_cost_as_much_as_compiling():
     found = [process.solve() for _ in range(4)]
     assert [result.backend for result in found] == ["other"] * 3 + ["exchange"]
     assert process.rent.paid == {"exchange": 12.0}
-    reason = "its kernels are not compiled yet, al.warm_up() compiles them (about 10 s)"
+    reason = ("its kernels are not compiled yet, `alignsolve warm-up` or al.warm_up() compiles "
+              "them (about 10 s)")
     assert found[0].fallbacks == (al.Fallback("exchange", reason),)
     assert found[3].fallbacks == ()
 

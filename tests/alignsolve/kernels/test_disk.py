@@ -1,6 +1,7 @@
 """Caches never hurt: read wherever they were written, written where that is possible."""
 
 import os
+import pickle
 import shutil
 import stat
 import subprocess
@@ -116,6 +117,35 @@ def test_a_damaged_or_old_file_is_compiled_anew(tree):
     source.write_text(source.read_text() + "\n")
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
     assert len(list(folder.iterdir())) == 1
+
+
+#: Compiles a kernel and its part, and tells which of them it did not find.
+PARTS = """
+import numpy as np
+from alignsolve.backends.lagrangian.knapsack import best_knapsack, best_knapsacks, new_items
+from alignsolve.kernels import compiled
+
+best, value = np.zeros((1, 3), np.bool_), np.zeros(1)
+items = new_items(3, 5, tabulated=False)
+with compiled():
+    best_knapsacks(np.array([[3.0, 4.0, 2.0]]), np.array([[4, 3, 2]]), np.array([5]), items, best,
+                   value)
+assert (best.tolist(), value.tolist()) == ([[False, True, True]], [6.0])
+made = [kernel.dispatcher for kernel in (best_knapsacks, best_knapsack)]
+print(*(sum(kernel._cache_misses.values()) for kernel in made))
+"""
+
+
+def test_a_part_has_no_machine_code_and_is_kept_for_others(tree):
+    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "1"]
+    folder = tree / "alignsolve" / "__pycache__" / "kernels"
+    part = next(folder.glob("*.best_knapsack-*"))
+    assert pickle.loads(part.read_bytes())[0][1] == "bitcode"
+    for path in folder.glob("*.best_knapsacks-*"):
+        path.unlink()
+    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "0"]
+    # Who finds a kernel needs none of its parts.
+    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["0", "0"]
 
 
 def test_code_belongs_to_the_sources_of_all_kernels_in_it():

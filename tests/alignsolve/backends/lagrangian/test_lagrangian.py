@@ -110,7 +110,7 @@ def test_auto_does_not_compile_within_a_short_limit(monkeypatch):
     result = al.solve(problem, time_limit=1)
     assert (result.status, result.backend) == (al.Status.OPTIMAL, "ortools-mip")
     assert result.fallbacks[0].backend == "lagrangian"
-    assert "not compiled yet, al.warm_up() compiles them" in result.fallbacks[0].reason
+    assert "not compiled yet, `alignsolve warm-up` or al.warm_up()" in result.fallbacks[0].reason
 
 
 def fleet(n: int = 300, m: int = 12, alike: bool = False) -> al.AlignmentProblem:
