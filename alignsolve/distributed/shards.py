@@ -11,7 +11,7 @@ import numpy as np
 
 from alignsolve.backends.exchange.streamed import Shards
 from alignsolve.distributed.params import RayParams
-from alignsolve.distributed.worker import CHANGES, Behind, Worker, pack
+from alignsolve.distributed.worker import CHANGES, Behind, Change, Worker, pack
 from alignsolve.errors import BackendError
 from alignsolve.model.arrays import IntArray
 
@@ -44,7 +44,8 @@ class RayShards(Shards):
     Every call that changes a shard is kept in a log, which is small but for arrays
     that were sent to build it: prices, and answers of clients near a boundary.
     What a shard does depends on nothing else, so a restarted worker that repeats
-    the log is where the dead one was.
+    the log is where the dead one was. Calls for components that are done leave the log
+    when the next one is built, unless the workers keep their pairs.
     """
 
     def __init__(
@@ -56,26 +57,37 @@ class RayShards(Shards):
         options = {"num_cpus": 1, "max_restarts": params.max_restarts, "max_task_retries": 0}
         actor = ray.remote(**options)(Worker)
         self.workers = [actor.remote() for _ in self.starts]
-        self.logs: list[list[tuple[str, bytes]]] = [[] for _ in self.starts]
+        self.logs: list[list[Change]] = [[] for _ in self.starts]
+        #: Changes that each worker made, whether they are still in the log or not.
+        self.changes = [0] * len(self.workers)
         self.sent = self.received = self.restarts = self.calls = 0
 
     def call(self, method: str, arguments: dict[int, tuple[Any, ...]]) -> list[Any]:
         """Call a method of some shards at once, by number; return what they return."""
         packed = {shard: pack(some) for shard, some in arguments.items()}
+        if method == "build":
+            self._forget(list(packed))
         asked = [self._ask(shard, method, some) for shard, some in packed.items()]
         found = []
         for (shard, some), answer in zip(packed.items(), asked, strict=True):
             result = self._await(shard, method, some, [answer])
             if method in CHANGES:
-                self.logs[shard].append((method, some))
+                self.logs[shard].append(Change(self.changes[shard], method, some))
+                self.changes[shard] += 1
             self.received += len(result)
             found.append(pickle.loads(result))
         return found
 
+    def _forget(self, shards: list[int]) -> None:
+        """Drop from the logs what a new component makes void: all but opening the source."""
+        for shard in shards:
+            if not any(change.method == "keep" for change in self.logs[shard]):
+                del self.logs[shard][1:]
+
     def _ask(self, shard: int, method: str, packed: bytes) -> Any:
         self.sent += len(packed)
         self.calls += 1
-        return self.workers[shard].call.remote(len(self.logs[shard]), method, packed)
+        return self.workers[shard].call.remote(self.changes[shard], method, packed)
 
     def _await(self, shard: int, method: str, packed: bytes, answers: list[Any]) -> bytes:
         """Wait for the last of some answers; where the worker died, for the next one's."""
@@ -105,9 +117,9 @@ class RayShards(Shards):
         logger.info("worker %d was restarted; repeating %d calls", shard, len(self.logs[shard]))
         self.restarts += 1
         log = self.logs[shard]
-        self.sent += sum(len(arguments) for _, arguments in log)
+        self.sent += sum(len(change.arguments) for change in log)
         # Calls to one actor run in order: the log first.
-        repeated = self.workers[shard].repeat.remote(log)
+        repeated = self.workers[shard].repeat.remote(log, self.changes[shard])
         return [repeated, self._ask(shard, method, packed)]
 
     def close(self) -> None:

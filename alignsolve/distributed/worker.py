@@ -6,7 +6,7 @@ import hashlib
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,14 @@ def pack(value: Any) -> bytes:
 
 class Behind(Exception):  # noqa: N818  (a state, and no error of anybody)
     """The worker was restarted and has to be told what it did before."""
+
+
+class Change(NamedTuple):
+    """A call that changed a worker's state: how many came before, its method and arguments."""
+
+    number: int
+    method: str
+    arguments: bytes
 
 
 class Worker:
@@ -64,10 +72,12 @@ class Worker:
             raise Behind
         return pack(self._do(method, pickle.loads(arguments)))
 
-    def repeat(self, log: list[tuple[str, bytes]]) -> None:
-        """Bring a new shard to the state that an earlier worker's had."""
-        for method, arguments in log[self.changes :]:
-            self._do(method, pickle.loads(arguments))
+    def repeat(self, log: list[Change], changes: int) -> None:
+        """Bring a new shard to the state that an earlier worker's had after so many changes."""
+        for change in log:
+            if change.number >= self.changes:
+                self._do(change.method, pickle.loads(change.arguments))
+        self.changes = changes
 
     def process(self) -> int:
         """Return the number of the worker's process."""

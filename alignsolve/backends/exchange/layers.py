@@ -7,11 +7,12 @@ sum over components: the joined answer is proved as any other.
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,26 @@ class SharedStop:
     ----------
     wish : callable or None
         True stops.
+
+    Attributes
+    ----------
+    infeasible : float
+        First component known to be infeasible, or +inf; later ones are of no interest.
     """
 
     def __init__(self, wish: Callable[[], bool] | None) -> None:
         self.wish, self.caller, self.stopped = wish, threading.get_ident(), False
+        self.infeasible = math.inf
 
     def __call__(self) -> bool:
         """Tell whether to stop."""
         if self.wish is not None and threading.get_ident() == self.caller:
             self.stopped = self.stopped or self.wish()
         return self.stopped
+
+    def for_component(self, number: int) -> bool:
+        """Tell whether a component is to stop."""
+        return self() or number > self.infeasible
 
 
 class SplitPairs:
@@ -215,7 +226,8 @@ def solve_layers(
 
     def solve(number: int) -> ExchangeAnswer:
         inside = 1 if workers > 1 else threads
-        return layers.solve(number, threads=inside, should_stop=stop, params=hurried)
+        return layers.solve(number, threads=inside, should_stop=partial(stop.for_component, number),
+                            params=hurried)  # fmt: skip
 
     found = _each(solve, count, workers, stop)
     return join(found, components, time.perf_counter() - started)
@@ -235,9 +247,9 @@ def _each(
     """Return what ``solve(number)`` returns for each number; this thread is one of the workers.
 
     It asks the caller while it waits for the others. What one of them raises stops all.
+    The list ends with the first infeasible component: earlier ones are solved to their end, so
+    that it is the same one whatever the number of threads; later ones are not.
     """
-    if workers == 1:
-        return [solve(number) for number in range(count)]
     numbers: Iterator[int] = iter(range(count))
     found: dict[int, ExchangeAnswer] = {}
     lock = threading.Lock()
@@ -248,15 +260,21 @@ def _each(
         try:
             while True:
                 with lock:
-                    number = next(numbers, None)
-                if number is None:
+                    number = next(numbers, count)
+                if number >= min(count, stop.infeasible):
                     return
                 found[number] = solve(number)
+                if found[number].status == "infeasible":
+                    with lock:
+                        stop.infeasible = min(stop.infeasible, number)
         except BaseException:
             with lock:
                 stop.stopped, numbers = True, iter(())
             raise
 
+    if workers == 1:
+        work()
+        return list(found.values())
     with ThreadPoolExecutor(workers - 1) as pool:
         others = [pool.submit(work) for _ in range(workers - 1)]
         try:
@@ -268,7 +286,7 @@ def _each(
             raise
         for other in others:
             other.result()
-    return [found[number] for number in range(count)]
+    return [found[number] for number in range(int(min(count, stop.infeasible + 1)))]
 
 
 def join(
@@ -279,7 +297,7 @@ def join(
     Parameters
     ----------
     found : list of ExchangeAnswer
-        Answers of the components in order.
+        Answers of the components in order, up to the first infeasible one.
     components : Components
         The parts of the problem.
     seconds : float

@@ -25,6 +25,7 @@ import alignsolve as al
 from alignsolve.backends import registry
 from alignsolve.bench import pool as workers
 from alignsolve.bench import run_bench
+from alignsolve.bench import worker as bench_worker
 from alignsolve.bench.contents import class_table, failures
 from alignsolve.bench.pool import Pool, Worker, WorkerLostError
 from alignsolve.bench.report import BenchReport
@@ -306,6 +307,36 @@ def test_a_store_without_answers_on_the_way_is_taken_up(report, folder, tmp_path
     (one,) = again.judgements
     assert one.row == dataclasses.replace(rows(report, "flow.json")["honest"], incumbents=())
     assert set(one.quality.seconds.values()) == {one.row.total_seconds}
+
+
+def test_each_process_reads_the_files_that_it_works_on_itself(monkeypatch, tmp_path):
+    write_instance(problem(), tmp_path / "a.json")
+    asked, ask, together = {}, Worker.ask, threading.Barrier(2)
+
+    def told(self, do, *limits, **fields):
+        asked.setdefault(self, []).append(do)
+        if do == "run":
+            # Neither process takes both runs.
+            together.wait(60)
+        return ask(self, do, *limits, **fields)
+
+    monkeypatch.setattr(Worker, "ask", told)
+    found = run_bench([tmp_path / "a.json"], backends=["honest", "raise"], jobs=2,
+                      out=tmp_path / "out", **LIMITS)  # fmt: skip
+    assert {row.outcome for row in found.rows} == {"optimal", "error"}
+    runs = [requests for requests in asked.values() if "run" in requests]
+    assert runs == [["preload", "open", "run"]] * 2
+
+
+def test_a_file_that_is_open_is_not_read_again(monkeypatch):
+    read = []
+    monkeypatch.setattr(bench_worker, "read_instances",
+                        lambda path: [read.append(path), problem()][1:])
+    server = bench_worker.Server(None)
+    for path in ("a", "a", "b", "a"):
+        (described,) = server.open(path)["problems"]
+        assert described["n_clients"] == 30
+    assert read == ["a", "b", "a"]
 
 
 def test_other_settings_are_run_anew_and_a_changed_file_too(tmp_path):

@@ -222,6 +222,16 @@ def test_patience_begins_when_a_worker_is_lost(monkeypatch, patience, lost, come
             shards._await(0, "respond", b"", [b"first"])
 
 
+def test_rows_are_sent_once_however_many_layers(cluster):
+    problem = al.AlignmentProblem(
+        al.ArraySource(FITNESS, block_rows=512), 4, expert_group=np.arange(8) % 4, group_min=1,
+        group_max=1, load_max=5000)
+    here, there = same(problem, workers=2)
+    assert there.stats["components"] == 4
+    assert FITNESS.nbytes < there.stats["bytes_setup"] < 1.2 * FITNESS.nbytes
+    assert np.array_equal(here.col_ind, there.col_ind)
+
+
 def test_infeasible(cluster):
     fitness = FITNESS.copy()
     fitness[:2000, 1:] = -np.inf

@@ -13,7 +13,7 @@ from alignsolve.distributed import engine as engines
 from alignsolve.distributed.params import RayParams
 from alignsolve.distributed.proof import prove_shard
 from alignsolve.distributed.shards import cut_blocks
-from alignsolve.distributed.worker import Behind, Worker, pack
+from alignsolve.distributed.worker import Behind, Change, Worker, pack
 from alignsolve.errors import BackendError
 
 
@@ -150,13 +150,52 @@ def test_layers_without_an_answer(monkeypatch):
     assert {b.client for b in crossed.conflict.bounds if b.kind == "min_experts"} == {0}
 
 
+def layers_of(fitness, **bounds):
+    """Return a problem of six layers, each of two of twelve experts, over a source."""
+    return al.AlignmentProblem(
+        al.ArraySource(fitness, block_rows=64), 6, expert_group=np.arange(12) % 6, group_min=1,
+        group_max=1, load_max=220, **bounds)
+
+
+def test_an_infeasible_layer_ends_the_run(monkeypatch):
+    fitness = RNG.random((400, 12))
+    # Experts 2 and 8 are layer 2, 4 and 10 are layer 4.
+    fitness[:300, [2, 4]] = -np.inf
+    problem = layers_of(fitness)
+    there = solved(StandIn(), monkeypatch, problem)
+    here = al.solve(problem, "exchange")
+    assert there.status is here.status is al.Status.INFEASIBLE
+    assert there.stats["components"] == here.stats["components"] == 3
+    assert str(there.conflict) == str(here.conflict)
+    assert {bound.expert for bound in there.conflict.bounds if bound.kind == "load_max"} == {8}
+
+
+def test_a_worker_that_dies_repeats_its_latest_component_alone(monkeypatch, tmp_path):
+    repeated, repeat = [], Worker.repeat
+
+    def counted(self, log, changes):
+        repeated.append([change.method for change in log])
+        repeat(self, log, changes)
+
+    monkeypatch.setattr(Worker, "repeat", counted)
+    problem, plain = layers_of(RNG.random((400, 12))), StandIn()
+    first = solved(plain, monkeypatch, problem)
+    again = solved(StandIn(plain.asked - 1), monkeypatch, problem)
+    assert again.col_ind.tolist() == first.col_ind.tolist()
+    assert [log.count("build") for log in repeated] == [1]
+    assert repeated[0][:2] == ["open", "build"]
+    assert len(repeated[0]) < plain.asked / 2 / 6 * 1.5
+    # Pairs that a worker keeps to write them are found again.
+    pytest.importorskip("pyarrow")
+    repeated.clear()
+    solved(StandIn(plain.asked - 1), monkeypatch, problem, output=tmp_path / "pairs")
+    assert repeated[0].count("build") == 6
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_rows_are_sent_once_however_many_layers(monkeypatch, workers):
     fitness = RNG.random((400, 12))
-    problem = al.AlignmentProblem(
-        al.ArraySource(fitness, block_rows=64), 6, expert_group=np.arange(12) % 6, group_min=1,
-        group_max=1, load_max=220)
-    result = solved(StandIn(), monkeypatch, problem, workers=workers)
+    result = solved(StandIn(), monkeypatch, layers_of(fitness), workers=workers)
     assert result.status is al.Status.OPTIMAL and result.stats["components"] == 6
     assert fitness.nbytes < result.stats["bytes_setup"] < 1.2 * fitness.nbytes
 
@@ -186,9 +225,10 @@ def test_a_worker_does_nothing_twice_and_answers_to_its_own_state_alone():
     done = []
     worker = Worker()
     worker.shard = SimpleNamespace(store=done.append, hold=lambda: done.append("hold"))
-    log = [("store", pack((1,))), ("store", pack((2,))), ("hold", pack(()))]
-    worker.repeat(log[:2])
-    worker.repeat(log)
+    log = [Change(0, "store", pack((1,))), Change(1, "store", pack((2,))),
+           Change(2, "hold", pack(()))]
+    worker.repeat(log[:2], 2)
+    worker.repeat(log, 3)
     assert done == [1, 2, "hold"]
     for changes in (2, 4):
         with pytest.raises(Behind):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 import threading
 import time
 
@@ -308,6 +309,59 @@ def test_what_one_thread_raises_stops_the_others():
     with pytest.raises(MemoryError, match="no memory"):
         layers._each(solve, 20, 2, stop)
     assert len(done) == 1
+
+
+def test_the_first_infeasible_component_ends_the_run():
+    asked = []
+
+    def solve(number):
+        asked.append(number)
+        return ExchangeAnswer("infeasible" if number in (2, 4) else "optimal")
+
+    found = layers._each(solve, 9, 1, layers.SharedStop(None))
+    assert [part.status for part in found] == ["optimal", "optimal", "infeasible"]
+    assert asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", ["optimal", "infeasible"])
+def test_an_infeasible_component_stops_later_ones_alone(first):
+    stop, asked, begun = layers.SharedStop(None), [], threading.Barrier(3)
+
+    def solve(number):
+        asked.append(number)
+        if number > 2:
+            return ExchangeAnswer("optimal")
+        begun.wait(60)
+        waited = time.perf_counter()
+        if number != 1:
+            while math.isinf(stop.infeasible):
+                assert time.perf_counter() < waited + 60
+                time.sleep(0.001)
+        stopped = stop.for_component(number)
+        assert stopped == (number == 2)
+        return ExchangeAnswer("stopped" if stopped else "infeasible" if number else first)
+
+    found = layers._each(solve, 20, 3, stop)
+    assert [part.status for part in found] == [first, "infeasible"][: 1 + (first == "optimal")]
+    assert sorted(asked) == [0, 1, 2]
+
+
+def test_the_verdict_on_layers_does_not_depend_on_threads(monkeypatch):
+    # Of layers 2 and 5 clients must hold one expert each; of these only one has values in layer 2.
+    rng = np.random.default_rng(4)
+    fitness = rng.random((900, 16))
+    fitness[:500, 5] = fitness[:500, 11] = -np.inf
+    problem = al.AlignmentProblem(
+        fitness, 8, expert_group=np.arange(16) // 2, group_min=1, group_max=1,
+        load_max=[450 if k in (4, 10) else 900 for k in range(16)])
+    told = []
+    monkeypatch.setattr(layers, "SMALL", 0)
+    for threads in (1, 2):
+        found = al.solve(problem, "exchange", threads=threads)
+        assert found.status is al.Status.INFEASIBLE
+        assert found.stats["components"] == 3
+        told.append(str(found.conflict))
+    assert told[0] == told[1] and "450" in told[0]
 
 
 @pytest.mark.parametrize(("low", "high", "slots", "reduced", "held", "slack"), [
