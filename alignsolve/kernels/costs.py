@@ -48,7 +48,7 @@ SECONDS: dict[str, dict[str, float]] = {
     "elastic.moves.improve": {"float64": 1.7},
     "elastic.moves.exchange": {"float64": 1.0},
     "backends.lagrangian.annealing_kernels.anneal": {"float64": 1.3},
-    "backends.lagrangian.tree_bound.evaluate": {"float64": 1.3},
+    "backends.lagrangian.tree_bound.evaluate": {"float64": 2.0},
     "backends.lagrangian.tree_bound.write_losses": {"float64": 1.0},
     "backends.lagrangian.tree_kernels.search": {"float64": 1.7},
     "backends.lagrangian.tree_kernels.process": {"float64": 5.9},

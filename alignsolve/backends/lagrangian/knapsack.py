@@ -26,13 +26,13 @@ from alignsolve.kernels import kernel
 Items = namedtuple("Items", "count number value size chosen before after")
 
 
-def new_items(k: int, cap: int, *, tabulated: bool) -> Items:
-    """Return room for k items and capacities up to `cap`, and for tables where asked for."""
-    w, rows = max(0, cap) + 1, k + 1 if tabulated else 0
+def new_items(k: int, cap: int) -> Items:
+    """Return room for k items and capacities up to `cap`."""
+    w = max(0, cap) + 1
     return Items(
         np.zeros(1, dtype=np.int64), np.empty(k, dtype=np.int64), np.empty(k),
-        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty((rows, w)),
-        np.empty((rows, w)),
+        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty((k + 1, w)),
+        np.empty((k + 1, w)),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alignsolve.backends.lagrangian import knapsack, tree_bound, tree_kernels, tree_state
-from alignsolve.backends.lagrangian.bound import Priced
+from alignsolve.backends.lagrangian.bound import Priced, sum_of_largest
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
 from alignsolve.standard_form import ROUNDING
 
@@ -71,7 +71,7 @@ class AssignmentTree:
         )  # fmt: skip
         #: Room for the items of any client at any node, and more.
         self.work = tree_kernels.Work(
-            knapsack.new_items(np.diff(state.start).max(), cap.max(), tabulated=True),
+            knapsack.new_items(np.diff(state.start).max(), cap.max()),
             np.empty(size.shape), np.empty(size.shape), np.empty(cap.size),
             np.empty(3, dtype=np.int64), np.zeros(1, dtype=np.bool_) if stop is None else stop,
         )  # fmt: skip
@@ -83,7 +83,7 @@ class AssignmentTree:
     @functools.cached_property
     def largest(self) -> float:
         """Sum of the experts' largest values."""
-        return float(np.abs(self.state.values).max(axis=0).sum())
+        return sum_of_largest(self.state.values)
 
     @property
     def nodes(self) -> int:
