@@ -28,7 +28,7 @@ def _list_items(state, i, items):
     return fixed
 
 
-@kernel(called=False)
+@kernel
 def evaluate(state, items, holders):
     """Return the bound at the prices; write how many hold each expert."""
     total = 0.0
