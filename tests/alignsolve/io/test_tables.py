@@ -230,6 +230,14 @@ def test_lines_are_counted_through_all_chunks(at, row, message, tmp_path, small_
         io.read_instance(table_file(tmp_path, rows))
 
 
+def test_a_comma_in_a_number_is_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"client;expert;fitness\r\na;x;1\r\nb;x;1,5\r\n")
+    told = r"t\.csv:3: fitness is '1,5'; give a decimal point in place of the comma"
+    with pytest.raises(al.ProblemError, match=told):
+        io.read_instance(path)
+
+
 @pytest.mark.parametrize("at", range(1, 10))
 def test_blank_lines_count_wherever_a_chunk_ends(at, tmp_path, small_chunks):
     assert io.read_instance(table_file(tmp_path, [*ROWS, "", ",,", "", ""])).n_clients == 5
