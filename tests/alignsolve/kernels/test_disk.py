@@ -122,26 +122,24 @@ def test_a_damaged_or_old_file_is_compiled_anew(tree):
 #: Compiles a kernel and its part, and tells which of them it did not find.
 PARTS = """
 import numpy as np
-from alignsolve.backends.lagrangian.knapsack import best_knapsack, best_knapsacks, new_items
+from alignsolve.certificate.row_pass_kernels import regret_rows, regret_sums
 from alignsolve.kernels import compiled
+from alignsolve.kernels.values import read_row
 
-best, value = np.zeros((1, 3), np.bool_), np.zeros(1)
-items = new_items(3, 5, tabulated=False)
 with compiled():
-    best_knapsacks(np.array([[3.0, 4.0, 2.0]]), np.array([[4, 3, 2]]), np.array([5]), items, best,
-                   value)
-assert (best.tolist(), value.tolist()) == ([[False, True, True]], [6.0])
-made = [kernel.dispatcher for kernel in (best_knapsacks, best_knapsack)]
-print(*(sum(kernel._cache_misses.values()) for kernel in made))
+    sums = regret_sums(np.array([[1.0, 3.0], [2.0, 0.5]]), np.zeros(2), np.arange(3),
+                       np.array([0, 1]), np.ones(2, np.int64))
+assert sums == (3.5, 2.0)
+print(*(sum(kernel.dispatcher._cache_misses.values()) for kernel in (regret_rows, read_row)))
 """
 
 
 def test_a_part_has_no_machine_code_and_is_kept_for_others(tree):
     assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "1"]
     folder = tree / "alignsolve" / "__pycache__" / "kernels"
-    part = next(folder.glob("*.best_knapsack-*"))
+    part = next(folder.glob("*.read_row-*"))
     assert pickle.loads(part.read_bytes())[0][1] == "bitcode"
-    for path in folder.glob("*.best_knapsacks-*"):
+    for path in folder.glob("*.regret_rows-*"):
         path.unlink()
     assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "0"]
     # Who finds a kernel needs none of its parts.
