@@ -48,7 +48,7 @@ SECONDS: dict[str, dict[str, float]] = {
     "elastic.moves.improve": {"float64": 1.2},
     "elastic.moves.exchange": {"float64": 0.9},
     "backends.lagrangian.annealing_kernels.anneal": {"float64": 1.2},
-    "backends.lagrangian.tree_bound.evaluate": {"float64": 2.0},
+    "backends.lagrangian.knapsack.best_knapsacks": {"float64": 1.3},
     "backends.lagrangian.tree_bound.write_losses": {"float64": 0.6},
     "backends.lagrangian.tree_kernels.search": {"float64": 1.7},
     "backends.lagrangian.tree_kernels.process": {"float64": 2.4},

@@ -131,10 +131,12 @@ class Annealing:
         agents, jobs = loss.shape
         steps = max(params.steps, moves * jobs // (agents * params.most_looks))
         # At first a typical job too much costs a few times what is accepted.
-        first = params.first_weight * temperature / float((prices * typical).mean())
+        first = params.first_weight * temperature / float((prices * typical).mean()) * prices
+        # Where a budget is all but free, prices alone would not enforce its last units.
+        last = np.maximum(params.last_weight * prices, params.last_unit * temperature)
         for part in np.linspace(0.0, 1.0, steps):
-            weight = first * (params.last_weight / first) ** part
-            over, under = weight * prices, min(weight, 1.0) * prices
+            over = first * (last / first) ** part
+            under = np.minimum(over, prices)
             before = self.best.value
             value = anneal(
                 loss, self.values, self.size, self.cap, over, under, likely, temperature,

@@ -93,8 +93,10 @@ class Relaxation:
 
     Notes
     -----
-    The clients' searches stop at `NODES` nodes with the bound of what is open, so the
-    result is valid, if not always sharp.
+    Two kernels: dynamic programming where a client has one budget in whole units
+    and nothing else (generalized assignment), depth-first search otherwise. The
+    search stops at `NODES` nodes with the bound of what is open, so the result is
+    valid, if not always sharp.
     """
 
     def __init__(self, problem: AlignmentProblem, threads: int | None = None) -> None:
@@ -109,8 +111,7 @@ class Relaxation:
         #: Bases of the clients' linear relaxations, kept from one pass to the next.
         self.known = np.full((problem.n_clients, self.clients.n_rows), -1, dtype=np.int16)
         self.kind = self.clients.kind
-        #: Sizes and capacities in units, where the problem is generalized assignment; else None.
-        self.whole = whole_budgets(self)
+        self.whole = whole_budgets(self.clients)
         self.passes = 0
         self.everyone = np.arange(problem.n_clients)
 
@@ -118,6 +119,17 @@ class Relaxation:
     def shape(self) -> tuple[int, int]:
         """Shape of prices: (n_loads, n_experts)."""
         return self.loads.low.shape[0], self.problem.n_experts
+
+    @property
+    def is_generalized_assignment(self) -> bool:
+        """Whether every expert is held exactly once, and one budget in units is all that binds."""
+        loads = self.loads
+        return (
+            self.whole is not None
+            and loads.names == ("",)
+            and bool((loads.low == 1).all() and (loads.high == 1).all())
+            and Feature.LOAD_PENALTY not in self.problem.features
+        )
 
     def nodes(self, few: int) -> int:
         """Return the nodes of a client's search that is to be short, if few find a set at all."""
@@ -195,7 +207,14 @@ class Relaxation:
         upper: Float64Array,
     ) -> None:  # fmt: skip
         """Write the best sets of some clients, and bounds on their values."""
+        from alignsolve.backends.lagrangian import knapsack
+
         reduced = self.reduced(rows, prices)
+        if self.whole is not None:
+            size, cap = self.whole
+            items = knapsack.new_items(held.shape[1], cap[rows].max(), tabulated=False)
+            knapsack.best_knapsacks(reduced, size[rows], cap[rows], items, held, upper)
+            return
         parts, known = self.clients, self.known[rows]
         best_sets(
             reduced, parts.sizes(rows), parts.capacity[rows], parts.room[rows], known,
@@ -247,23 +266,20 @@ def sum_of_largest(values: Float64Array) -> float:
     return float(finite.max(axis=0, initial=0.0).sum())
 
 
-def whole_budgets(relaxation: Relaxation) -> tuple[IntArray, IntArray] | None:
-    """Return sizes and capacities in whole units, for generalized assignment.
+def whole_budgets(clients: Clients) -> tuple[IntArray, IntArray] | None:
+    """Return sizes and capacities in whole units, where one budget is all that binds.
 
     Returns
     -------
     size : int64 array, shape (n_clients, n_experts)
     cap : int64 array, shape (n_clients,)
-        None where an expert is not held exactly once, clients have other bounds too,
-        sizes have no common unit, or tables by capacity would be too large.
+        None where clients have other bounds too, sizes have no common unit, or
+        tables by capacity would be too large.
     """
-    problem, clients, loads = relaxation.problem, relaxation.clients, relaxation.loads
+    problem = clients.problem
     n, m = problem.n_clients, problem.n_experts
     from alignsolve.backends.lagrangian.multidimensional_knapsack import PLAIN
 
-    once = loads.names == ("",) and (loads.low == 1).all() and (loads.high == 1).all()
-    if not once or Feature.LOAD_PENALTY in problem.features:
-        return None
     if clients.n_rows != 1 or len(clients.sums) != 1 or clients.kind != PLAIN:
         return None
     # Small sets of few experts are found faster by search.

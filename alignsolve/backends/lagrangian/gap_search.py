@@ -24,7 +24,7 @@ import numpy as np
 
 from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian.annealing import Annealing
-from alignsolve.backends.lagrangian.bound import Priced, Relaxation, sum_of_largest
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses, sum_of_largest
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
 from alignsolve.backends.lagrangian.tree import AssignmentTree
@@ -46,8 +46,8 @@ class GapSearch:
     ----------
     relaxation : Relaxation
         Generalized assignment.
-    priced : Priced
-        Good prices of the experts.
+    priced : Responses
+        Those to good prices.
     best : SharedIncumbent
         Where answers and bounds go.
     others : OtherSolvers
@@ -66,7 +66,7 @@ class GapSearch:
     """
 
     def __init__(
-        self, relaxation: Relaxation, priced: Priced, best: SharedIncumbent,
+        self, relaxation: Relaxation, priced: Responses, best: SharedIncumbent,
         others: OtherSolvers, annealing: Annealing, parts: Collection[str],
         params: GapSearchParams = DEFAULTS,
     ) -> None:  # fmt: skip
@@ -74,7 +74,7 @@ class GapSearch:
         self.annealing = annealing
         self.best, self.others, self.parts, self.params = best, others, parts, params
         self.size, self.cap = relaxation.whole
-        self.prices = priced.prices
+        self.prices = priced.prices[0]
         self.values = relaxation.problem.values(slice(0, relaxation.problem.n_clients))
         self.threads = relaxation.threads
         # Less than half of what answers are told apart by: else a search for a better

@@ -26,14 +26,49 @@ from alignsolve.kernels import kernel
 Items = namedtuple("Items", "count number value size chosen before after")
 
 
-def new_items(k: int, cap: int) -> Items:
-    """Return room for k items and capacities up to `cap`."""
-    w = max(0, cap) + 1
+def new_items(k: int, cap: int, *, tabulated: bool) -> Items:
+    """Return room for k items and capacities up to `cap`, and for tables where asked for."""
+    w, rows = max(0, cap) + 1, k + 1 if tabulated else 0
     return Items(
         np.zeros(1, dtype=np.int64), np.empty(k, dtype=np.int64), np.empty(k),
-        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty((k + 1, w)),
-        np.empty((k + 1, w)),
+        np.empty(k, dtype=np.int64), np.empty(k, dtype=np.bool_), np.empty((rows, w)),
+        np.empty((rows, w)),
     )  # fmt: skip
+
+
+@kernel
+def best_knapsacks(reduced, size, cap, items, best, value):
+    """Find the best set of every client of a block.
+
+    Parameters
+    ----------
+    reduced : float64 array, shape (n, m)
+        Values less prices; -inf forbids.
+    size, cap : int64 array, shape (n, m) and (n,)
+        Sizes and capacities, in units.
+    items : Items
+        Room for m items, and the capacities.
+    best : bool array, shape (n, m)
+        The sets, on return.
+    value : float64 array, shape (n,)
+        Their values, on return; -inf where the capacity is negative.
+    """
+    n, m = reduced.shape
+    number, gain, need = items.number, items.value, items.size
+    best[:] = False
+    for i in range(n):
+        value[i] = -np.inf
+        if cap[i] < 0:
+            continue
+        count = 0
+        for j in range(m):
+            if reduced[i, j] > 0.0 and size[i, j] <= cap[i]:
+                number[count], gain[count], need[count] = j, reduced[i, j], size[i, j]
+                count += 1
+        items.count[0] = count
+        value[i] = best_knapsack(items, cap[i])
+        for t in range(count):
+            best[i, number[t]] = items.chosen[t]
 
 
 @kernel(called=False)

@@ -7,7 +7,7 @@ import numpy as np
 from alignsolve.backends.lagrangian import (
     annealing_kernels,
     best_response_kernels,
-    tree_bound,
+    knapsack,
     tree_kernels,
     tree_state,
 )
@@ -18,7 +18,7 @@ from alignsolve.kernels import Kernel
 def kernels_for(is_assignment: bool) -> tuple[Kernel, ...]:
     """Return the kernels that most problems need, or generalized assignment."""
     if is_assignment:
-        return (tree_bound.evaluate, tree_kernels.search, tree_kernels.process,
+        return (knapsack.best_knapsacks, tree_kernels.search, tree_kernels.process,
                 tree_state.keep_only, annealing_kernels.anneal)  # fmt: skip
     responses = best_response_kernels
     return responses.respond, responses.respond_in_turn, responses.clearing_prices

@@ -33,6 +33,9 @@ class AnnealingParams:
     first_weight, last_weight : float
         What a budget that is out of balance costs: at first for a typical job, in
         temperatures, and at last as a multiple of the budget's price.
+    last_unit : float
+        What a unit above a budget costs at last, in temperatures, at least: of small sizes the
+        last units that are too much weigh little, and no answer would be met.
     """
 
     price_rounds: int = 200
@@ -50,6 +53,7 @@ class AnnealingParams:
     temperature: float = 0.05
     first_weight: float = 2.0
     last_weight: float = 20.0
+    last_unit: float = 12.0
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,11 @@ from alignsolve.backends.incumbent import SharedIncumbent
 from alignsolve.backends.lagrangian import gap_search, needed_kernels, proximal_newton
 from alignsolve.backends.lagrangian.annealing import Annealing
 from alignsolve.backends.lagrangian.best_response_search import BestResponseSearch
-from alignsolve.backends.lagrangian.bound import Priced, Relaxation, Responses
+from alignsolve.backends.lagrangian.bound import Relaxation, Responses, sum_of_largest
 from alignsolve.backends.lagrangian.dual_mirror_descent import MirrorDescent
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import DEFAULTS, GapSearchParams
-from alignsolve.backends.lagrangian.subgradient import (
-    Target,
-    follow_subgradients,
-    subgradient_ascent,
-)
-from alignsolve.backends.lagrangian.tree import AssignmentTree
+from alignsolve.backends.lagrangian.subgradient import subgradient_ascent
 from alignsolve.model.arrays import BoolArray, Float64Array
 from alignsolve.model.contradictions import contradictions
 from alignsolve.model.problem import AlignmentProblem
@@ -125,7 +120,7 @@ class _Run:
         relaxation = Relaxation(self.problem, self.limits.threads)
         self.stats["build_seconds"] = time.perf_counter() - began
         # Which of two searches side by side finds an answer first is a matter of time.
-        if relaxation.whole is not None and not self.limits.repeatable:
+        if relaxation.is_generalized_assignment and not self.limits.repeatable:
             self._solve_generalized_assignment(relaxation)
         else:
             self._solve_loads(relaxation)
@@ -198,7 +193,7 @@ class _Run:
             self._improve(search, priced.prices, held)
             self.best.report()
 
-    def _is_priced(self, relaxation: Relaxation, priced: Priced) -> bool:
+    def _is_priced(self, relaxation: Relaxation, priced: Responses) -> bool:
         """Take what the prices prove; tell whether to go on from them."""
         self.stats["price_seconds"] = time.perf_counter() - self.started
         self.stats["passes"] = relaxation.passes
@@ -310,7 +305,7 @@ class _Run:
             self.best.lower(responses.bound)
         return responses
 
-    def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Priced:
+    def _price_and_anneal(self, relaxation: Relaxation, annealing: Annealing) -> Responses:
         """Find good prices, and answers meanwhile where that takes long."""
         prices = annealing.job_prices
         if "search" not in self.parts:
@@ -318,7 +313,7 @@ class _Run:
         alone = min(self.params.anneal_alone, ALONE_SHARE * self.limits.remaining())
         if relaxation.threads == 1:
 
-            def seen(priced: Priced) -> bool:
+            def seen(priced: Responses) -> bool:
                 if time.perf_counter() - self.started - alone > 2 * annealing.seconds:
                     annealing.step()
                 return self._seen_all(priced)
@@ -340,22 +335,17 @@ class _Run:
                 beside.result()
 
     def _ascend(
-        self, relaxation: Relaxation, prices: Float64Array, seen: Callable[[Priced], bool]
-    ) -> Priced:
-        """Find good prices of generalized assignment, from some to start with."""
-        assert relaxation.whole is not None
-        values = self.problem.values(slice(0, self.problem.n_clients))
-        root = AssignmentTree(values, *relaxation.whole, values > -np.inf, prices, -np.inf)
-
-        def respond(prices: Float64Array) -> Priced:
-            relaxation.passes += 1
-            return root.priced(prices)
-
+        self, relaxation: Relaxation, prices: Float64Array, seen: Callable[[Responses], bool]
+    ) -> Responses:
+        """Find good prices where clients are few and responses jump, from some to start with."""
         deadline = time.perf_counter() + PRICE_SHARE * self.limits.remaining()
-        start = respond(prices)
-        target = Target(FIRST_DISTANCE * max(abs(start.bound), root.largest), reference=start.bound)
-        return follow_subgradients(
-            respond, start, target, least=-np.inf, most=np.inf, deadline=deadline,
+        start = relaxation.responses(prices[None, :])
+        if start.infeasible:
+            return start
+        values = self.problem.values(slice(0, self.problem.n_clients))
+        scale = max(abs(start.bound), sum_of_largest(values))
+        return subgradient_ascent(
+            relaxation, start, distance=FIRST_DISTANCE * scale, deadline=deadline,
             max_passes=SUBGRADIENT_PASSES, seen=seen,
         )  # fmt: skip
 
@@ -364,7 +354,7 @@ class _Run:
         self.best.report()
         return self.best.is_over
 
-    def _seen_all(self, priced: Priced) -> bool:
+    def _seen_all(self, priced: Responses) -> bool:
         """Take the bound and report between passes over everyone; tell whether to stop."""
         self.best.lower(priced.bound)
         return self._seen()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from alignsolve.backends.lagrangian import knapsack, tree_bound, tree_kernels, tree_state
-from alignsolve.backends.lagrangian.bound import Priced, sum_of_largest
 from alignsolve.model.arrays import BoolArray, Float64Array, IntArray
-from alignsolve.standard_form import ROUNDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +68,7 @@ class AssignmentTree:
         )  # fmt: skip
         #: Room for the items of any client at any node, and more.
         self.work = tree_kernels.Work(
-            knapsack.new_items(np.diff(state.start).max(), cap.max()),
+            knapsack.new_items(np.diff(state.start).max(), cap.max(), tabulated=True),
             np.empty(size.shape), np.empty(size.shape), np.empty(cap.size),
             np.empty(3, dtype=np.int64), np.zeros(1, dtype=np.bool_) if stop is None else stop,
         )  # fmt: skip
@@ -79,11 +76,6 @@ class AssignmentTree:
         state.owner[single] = owner = open_pairs[:, single].argmax(axis=0)
         np.subtract.at(state.left, owner, size[owner, single])
         self.hopeless = bool((state.domain == 0).any() or (state.left < 0).any())
-
-    @functools.cached_property
-    def largest(self) -> float:
-        """Sum of the experts' largest values."""
-        return sum_of_largest(self.state.values)
 
     @property
     def nodes(self) -> int:
@@ -154,18 +146,6 @@ class AssignmentTree:
         if status == tree_kernels.FOUND:
             return Search("found", self.state.answer.copy())
         return Search("none" if status == tree_kernels.EXHAUSTED else "open")
-
-    def priced(self, prices: Float64Array) -> Priced:
-        """Return what prices of the experts bound by, before any search."""
-        if self.hopeless:
-            return Priced(prices, -np.inf, np.zeros_like(prices), infeasible=True)
-        holders = np.empty(prices.size, dtype=np.int64)
-        self.state.prices[:] = prices
-        total = tree_bound.evaluate(self.state, self.work.items, holders)
-        # No sum on the way is larger than this, of values above 0 and prices.
-        summed = abs(total) + self.largest + 4 * float(np.abs(prices).sum())
-        gradient = np.asarray(holders - 1, dtype=np.float64)
-        return Priced(prices, total + ROUNDING * summed, gradient, infeasible=False)
 
     def write_losses(self, i: int, loss: Float64Array) -> None:
         """Write what giving each free pair of a client costs the bound, before any search."""

@@ -28,7 +28,7 @@ def _list_items(state, i, items):
     return fixed
 
 
-@kernel
+@kernel(called=False)
 def evaluate(state, items, holders):
     """Return the bound at the prices; write how many hold each expert."""
     total = 0.0

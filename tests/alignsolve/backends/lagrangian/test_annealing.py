@@ -21,7 +21,6 @@ from alignsolve.backends.lagrangian.bound import Relaxation
 from alignsolve.backends.lagrangian.gap_search import GapSearch
 from alignsolve.backends.lagrangian.other_solvers import OtherSolvers
 from alignsolve.backends.lagrangian.params import AnnealingParams, GapSearchParams
-from alignsolve.backends.lagrangian.tree import AssignmentTree
 from alignsolve.generators import generate
 from alignsolve.status import Limits
 
@@ -138,7 +137,7 @@ def test_annealing_begins_soon_within_a_short_limit(
     relaxation = Relaxation(problem, threads)
     annealing = Annealing(relaxation, run.best, SHORT)
 
-    def priced(*args: object, real: object = AssignmentTree.priced) -> object:
+    def respond(*args: object, real: object = relaxation.responses) -> object:
         now[0] += 0.02  # a pass
         return real(*args)  # type: ignore[operator]
 
@@ -148,7 +147,7 @@ def test_annealing_begins_soon_within_a_short_limit(
             return True
 
     monkeypatch.setattr(pipeline, "threading", SimpleNamespace(Event=Event))
-    monkeypatch.setattr(AssignmentTree, "priced", priced)
+    monkeypatch.setattr(relaxation, "responses", respond)
     monkeypatch.setattr(annealing, "step", lambda: begun.append(now[0]))
     run._price_and_anneal(relaxation, annealing)
     # With one thread after a pass at most, with two after what its thread waits.
@@ -159,11 +158,7 @@ def searched(problem: al.AlignmentProblem, best: SharedIncumbent) -> GapSearch:
     """Return the two searches of a problem at rough prices."""
     relaxation = Relaxation(problem, 1)
     annealing = Annealing(relaxation, best, SHORT)
-    assert relaxation.whole is not None
-    values, prices = annealing.values, annealing.job_prices
-    priced = AssignmentTree(
-        values, *relaxation.whole, values > -np.inf, prices, -np.inf
-    ).priced(prices)  # fmt: skip
+    priced = relaxation.responses(annealing.job_prices[None, :])
     others = OtherSolvers(best, lambda *_: pytest.fail("asked another solver"))
     return GapSearch(relaxation, priced, best, others, annealing, {"search"})
 

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignsolve.backends.lagrangian.knapsack import best_knapsacks, new_items
 from alignsolve.backends.lagrangian.tree import AssignmentTree
 
 
@@ -34,25 +35,18 @@ def clients(draw):
 
 @settings(max_examples=100)
 @given(clients())
-def test_prices_bound_by_the_best_sets(client):
+def test_finds_the_best_sets(client):
     values, sizes, cap = client
-    m = values.shape[1]
-    prices = np.arange(m) / 4
-    tree = AssignmentTree(values, sizes, cap, values > -np.inf, np.zeros(m), -np.inf)
-    priced = tree.priced(prices)
-    assert priced.infeasible == tree.hopeless
-    if tree.hopeless:
-        return
-    reduced, owner = values - prices, tree.state.owner
-    free = np.where(owner < 0, reduced, -np.inf)
-    fixed = np.flatnonzero(owner >= 0)
-    total = prices.sum() + reduced[owner[fixed], fixed].sum()
-    total += sum(best_of_all(free[i], sizes[i], tree.state.left[i]) for i in range(3))
-    assert total <= priced.bound <= total + 1e-8
-    # What demand differs from supply by is a slope of the bound, which is convex.
-    for other in (prices + 1, prices - 1, prices * 2, prices[::-1]):
-        slope = -priced.gradient @ (other - prices)
-        assert tree.priced(other.copy()).bound >= priced.bound + slope - 1e-8
+    cap[0] = -1
+    best, value = np.ones(values.shape, dtype=np.bool_), np.empty(3)
+    items = new_items(values.shape[1], cap.max(), tabulated=False)
+    best_knapsacks(values, sizes, cap, items, best, value)
+    assert value[0] == -np.inf
+    assert not best[0].any()
+    for i in (1, 2):
+        assert value[i] == best_of_all(values[i], sizes[i], cap[i])
+        assert values[i, best[i]].sum() == value[i]
+        assert sizes[i, best[i]].sum() <= cap[i]
 
 
 @settings(max_examples=100)
