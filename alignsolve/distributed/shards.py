@@ -41,11 +41,10 @@ class RayShards(Shards):
 
     Notes
     -----
-    Every call that changes a shard is kept in a log, which is small but for arrays
-    that were sent to build it: prices, and answers of clients near a boundary.
-    What a shard does depends on nothing else, so a restarted worker that repeats
-    the log is where the dead one was. Calls for components that are done leave the log
-    when the next one is built, unless the workers keep their pairs.
+    Every call that changes a shard is kept in a log until the next component is built, or to the
+    end where workers keep pairs. It is small but for arrays that were sent to build the
+    shard: prices, and answers of clients near a boundary. What a shard does depends on nothing
+    else, so a restarted worker that repeats the log is where the dead one was.
     """
 
     def __init__(

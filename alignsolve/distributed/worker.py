@@ -73,10 +73,16 @@ class Worker:
         return pack(self._do(method, pickle.loads(arguments)))
 
     def repeat(self, log: list[Change], changes: int) -> None:
-        """Bring a new shard to the state that an earlier worker's had after so many changes."""
+        """Bring a worker to the state that it, or one before, had after so many changes.
+
+        One that made a change of which nobody heard begins anew.
+        """
+        if self.changes > changes:
+            self.__init__()  # type: ignore[misc]
         for change in log:
             if change.number >= self.changes:
                 self._do(change.method, pickle.loads(change.arguments))
+                self.changes = change.number + 1
         self.changes = changes
 
     def process(self) -> int:

@@ -176,8 +176,10 @@ def _numbers(
     if np.isnan(values).any():
         at = int(np.argmax(np.isnan(values)))
         shown = one_line(words[at]) if words[at].strip() else "empty"
-        # Tables of German or French spreadsheets have semicolons, and commas in numbers.
-        right = "a decimal point in place of the comma" if "," in shown else "a number, inf or -inf"
+        # German and French spreadsheets have commas in numbers; before three digits a comma
+        # may mark thousands.
+        comma = re.fullmatch(r"[+-]?\d+,(?!\d{3}$)\d+", words[at].strip())
+        right = "a decimal point in place of the comma" if comma else "a number, inf or -inf"
         origin.fail(f"{name} is {shown}; give {right}", first + at)
     if name in MATRIX.values() and ((np.abs(values) > EXACT) & np.isfinite(values)).any():
         with contextlib.suppress(ValueError):  # fractions, or infinite

@@ -51,7 +51,7 @@ def read_row(values, i, out):
 
 @kernel(called=False)
 def copy_entries(values, out):
-    """Write all entries of a vector to another; ``out[:] = values`` takes 2 s to compile."""
+    """Write all entries of a vector to another; ``out[:] = values`` compiles for 2 s, once."""
     for t in range(values.size):
         out[t] = values[t]
 

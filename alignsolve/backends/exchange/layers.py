@@ -304,7 +304,8 @@ def join(
         How long they took together.
     """
     status = next(s for s in _STATUSES if any(part.status == s for part in found))
-    stats = _added([part.stats for part in found], seconds)
+    stats = _added([part.stats for part in found], seconds,
+                   len(components.members))
     if status == "infeasible":
         number = next(k for k, part in enumerate(found) if part.status == status)
         part, experts = found[number], components.experts(number)
@@ -348,7 +349,7 @@ def _held(part: ExchangeAnswer) -> tuple[Ints, Ints]:
     return part.row_ind, part.col_ind
 
 
-def _added(parts: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+def _added(parts: list[dict[str, Any]], seconds: float, components: int) -> dict[str, Any]:
     """Return counts and seconds of phases, added up over the components."""
     phases: dict[str, float] = {}
     for part in parts:
@@ -358,5 +359,5 @@ def _added(parts: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         name: sum(part.get(name, 0) for part in parts) for name in parts[0] if name != "seconds"
     }
     # Passes over columns are so many over the matrix.
-    counts["passes"] = counts.get("passes", 0.0) / len(parts)
+    counts["passes"] = counts.get("passes", 0.0) / components
     return counts | {"components": len(parts), "seconds": phases | {"total": seconds}}

@@ -28,7 +28,10 @@ class ActorError(Exception):
 
 
 class StandIn:
-    """Runs actors here; the worker asked by call number `fatal` dies before, after or unseen."""
+    """Runs actors here; the worker asked by call number `fatal` dies before, after or unseen.
+
+    Or its answer is lost, and it lives.
+    """
 
     exceptions = SimpleNamespace(RayTaskError=TaskError, RayActorError=ActorError)
 
@@ -61,9 +64,10 @@ class Actor:
     def run(self, name, args):
         at, self.ray.asked = self.ray.asked, self.ray.asked + 1
         if at == self.ray.fatal or (self.ray.for_good and at > self.ray.fatal):
-            if self.ray.when == "after":
+            if self.ray.when in ("after", "lost"):
                 getattr(self.worker, name)(*args)
-            self.worker = self.kind()
+            if self.ray.when != "lost":
+                self.worker = self.kind()
             if self.ray.when != "unseen":
                 return ActorError("died")
         try:
@@ -104,7 +108,7 @@ def test_whenever_a_worker_dies_the_answer_and_its_proof_stay_the_same(monkeypat
     assert al.certify(problem, first.row_ind, first.col_ind, first.prices).optimal
     assert plain.asked > 10
     for fatal in range(0, plain.asked, every):
-        for when in ("before", "after", "unseen"):
+        for when in ("before", "after", "unseen", "lost"):
             again = solved(StandIn(fatal, when), monkeypatch, problem)
             assert again.status is al.Status.OPTIMAL
             assert again.col_ind.tolist() == first.col_ind.tolist()

@@ -230,11 +230,14 @@ def test_lines_are_counted_through_all_chunks(at, row, message, tmp_path, small_
         io.read_instance(table_file(tmp_path, rows))
 
 
-def test_a_comma_in_a_number_is_told(tmp_path):
+@pytest.mark.parametrize(("word", "right"), [
+    ("1,5", "a decimal point in place of the comma"), ("-0,1234", "a decimal point"),
+    ("1,234", "a number, inf or -inf"), ("n/a, not asked", "a number, inf or -inf"),
+])
+def test_a_comma_in_a_number_is_told(word, right, tmp_path):
     path = tmp_path / "t.csv"
-    path.write_bytes(b"client;expert;fitness\r\na;x;1\r\nb;x;1,5\r\n")
-    told = r"t\.csv:3: fitness is '1,5'; give a decimal point in place of the comma"
-    with pytest.raises(al.ProblemError, match=told):
+    path.write_bytes(f"client;expert;fitness\r\na;x;1\r\nb;x;{word}\r\n".encode())
+    with pytest.raises(al.ProblemError, match=rf"t\.csv:3: fitness is '{word}'; give {right}"):
         io.read_instance(path)
 
 
