@@ -53,7 +53,7 @@ class AnnealingParams:
     temperature: float = 0.05
     first_weight: float = 2.0
     last_weight: float = 20.0
-    last_unit: float = 12.0
+    last_unit: float = 20.0
 
 
 @dataclass(frozen=True)
