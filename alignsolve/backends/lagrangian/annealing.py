@@ -105,13 +105,16 @@ class Annealing:
         params = self.params
         prices, typical = self.prices, np.maximum(self.size.mean(axis=1), 1.0)
         loss = prices[:, None] * self.size - self.values
+        ordered = _least(loss.T, min(params.agents, len(loss)))[1]
+        regret = ordered - ordered[:, :1]
+        scale = float(regret[np.isfinite(regret)].mean()) or 1.0
+        # A budget that the prices leave free binds where nothing costs anything; its price tells
+        # agents apart at which a job costs the same, but takes unlike room.
+        prices = np.maximum(prices, params.free_price * scale / typical)
+        loss = prices[:, None] * self.size - self.values
         likely, ordered = _least(loss.T, min(params.agents, len(loss)))
         # Where few agents may hold a job, its best one stands for the others.
         likely = np.where(np.isfinite(ordered), likely, likely[:, :1])
-        regret = ordered - ordered[:, :1]
-        scale = float(regret[np.isfinite(regret)].mean()) or 1.0
-        # A budget that the prices leave free binds where nothing costs anything.
-        prices = np.maximum(prices, params.free_price * scale / typical)
         moves = params.first_moves
         while True:
             temperature = params.temperature * scale
