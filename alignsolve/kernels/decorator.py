@@ -95,12 +95,7 @@ class Kernel:
         with _lock:
             made = vars(self).get("dispatcher")
             if made is None:
-                njit, options = prepare(Kernel).njit, self.options
-                if options["no_cpython_wrapper"]:
-                    from alignsolve.kernels.parts import PartCompiler
-
-                    options = {**options, "pipeline_class": PartCompiler}
-                made = njit(**options)(self.py_func)
+                made = prepare(Kernel).njit(**self.options)(self.py_func)
                 made._cache = self.files
                 made.get_call_template = functools.partial(_call_template, made.get_call_template)
                 compile_for = made._compile_for_args

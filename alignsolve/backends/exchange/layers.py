@@ -304,8 +304,7 @@ def join(
         How long they took together.
     """
     status = next(s for s in _STATUSES if any(part.status == s for part in found))
-    stats = _added([part.stats for part in found], seconds,
-                   len(components.members))
+    stats = _added([part.stats for part in found], seconds, len(components.members))
     if status == "infeasible":
         number = next(k for k, part in enumerate(found) if part.status == status)
         part, experts = found[number], components.experts(number)

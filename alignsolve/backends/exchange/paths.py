@@ -200,7 +200,7 @@ def augment(matrix, limits, price, load, bounds, excess, answer, slack, lists, p
     done, order = np.empty(m + 1, np.bool_), np.empty(m + 1, np.int64)
     paths = dist, hops, parent, kind, done, order
     for _ in range(phases):
-        if not holds_any(excess):
+        if not holds_any(excess):  # they sum to 0: nobody is in excess
             return DONE
         settled, found, reach, cut = _search(m, price, lists, load, bounds, excess, grouped, paths)
         meta[SEARCHES] += 1

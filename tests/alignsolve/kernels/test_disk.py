@@ -1,7 +1,6 @@
 """Caches never hurt: read wherever they were written, written where that is possible."""
 
 import os
-import pickle
 import shutil
 import stat
 import subprocess
@@ -117,33 +116,6 @@ def test_a_damaged_or_old_file_is_compiled_anew(tree):
     source.write_text(source.read_text() + "\n")
     assert run(USE, PYTHONPATH=str(tree)).split()[0] == "1"
     assert len(list(folder.iterdir())) == 1
-
-
-#: Compiles a kernel and its part, and tells which of them it did not find.
-PARTS = """
-import numpy as np
-from alignsolve.certificate.row_pass_kernels import regret_rows, regret_sums
-from alignsolve.kernels import compiled
-from alignsolve.kernels.values import read_row
-
-with compiled():
-    sums = regret_sums(np.array([[1.0, 3.0], [2.0, 0.5]]), np.zeros(2), np.arange(3),
-                       np.array([0, 1]), np.ones(2, np.int64))
-assert sums == (3.5, 2.0)
-print(*(sum(kernel.dispatcher._cache_misses.values()) for kernel in (regret_rows, read_row)))
-"""
-
-
-def test_a_part_has_no_machine_code_and_is_kept_for_others(tree):
-    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "1"]
-    folder = tree / "alignsolve" / "__pycache__" / "kernels"
-    part = next(folder.glob("*.read_row-*"))
-    assert pickle.loads(part.read_bytes())[0][1] == "bitcode"
-    for path in folder.glob("*.regret_rows-*"):
-        path.unlink()
-    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["1", "0"]
-    # Who finds a kernel needs none of its parts.
-    assert run(PARTS, PYTHONPATH=str(tree)).split() == ["0", "0"]
 
 
 def test_code_belongs_to_the_sources_of_all_kernels_in_it():
